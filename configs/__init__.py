@@ -1,0 +1,1 @@
+"""The configurations that ship, as YAML files; installed as the package `hyperframe.configs`."""

@@ -1,0 +1,1 @@
+"""Every component that ships, each an ordinary plugin; nothing imports this package, entry points load it."""

@@ -1,0 +1,1 @@
+"""Diversity terms that ship."""

@@ -1,0 +1,27 @@
+"""The diversity term `none`: nothing is asked of the draws' diversity."""
+
+import torch
+from torch import Tensor
+
+from hyperframe import Component, DiversityInputs, EntropyEstimator, hookimpl
+from hyperframe.types import NoOptions
+
+
+class NoDiversity:
+    """L_diversity = 0: the comparison without a diversity term (section 4.3, Table 1c)."""
+
+    needs: frozenset[str] = frozenset()
+
+    def __call__(self, inputs: DiversityInputs) -> Tensor:
+        """Zero."""
+        return torch.zeros(())
+
+
+def _build(options: NoOptions, estimator: EntropyEstimator) -> NoDiversity:
+    return NoDiversity()
+
+
+@hookimpl
+def hyperframe_diversity_terms() -> list[Component]:
+    """Register the term."""
+    return [Component(name="none", factory=_build, summary="no diversity term", reference="Table 1 (c)")]

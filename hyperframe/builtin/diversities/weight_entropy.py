@@ -1,0 +1,37 @@
+"""The diversity term `weight_entropy`: the negative entropy of the weights after the gauge (Eq. 2)."""
+
+from torch import Tensor
+
+from hyperframe import Component, DiversityInputs, EntropyEstimator, hookimpl
+from hyperframe.types import NoOptions
+
+
+class WeightEntropy:
+    """L_diversity = −H[gauge(G(z))], estimated from the batch of networks."""
+
+    needs = frozenset({"flat"})
+
+    def __init__(self, estimator: EntropyEstimator) -> None:
+        self._estimator = estimator
+
+    def __call__(self, inputs: DiversityInputs) -> Tensor:
+        """The negative entropy, in nats."""
+        assert inputs.flat is not None
+        return -self._estimator(inputs.flat, inputs.dimension)
+
+
+def _build(options: NoOptions, estimator: EntropyEstimator) -> WeightEntropy:
+    return WeightEntropy(estimator)
+
+
+@hookimpl
+def hyperframe_diversity_terms() -> list[Component]:
+    """Register the term."""
+    return [
+        Component(
+            name="weight_entropy",
+            factory=_build,
+            summary="the negative entropy of the weights after the gauge",
+            reference="Eq. 2",
+        )
+    ]

@@ -1,0 +1,1 @@
+"""Entropy estimators that ship."""

@@ -1,0 +1,1 @@
+"""Gauges that ship."""

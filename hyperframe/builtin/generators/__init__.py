@@ -1,0 +1,1 @@
+"""Generators of weights that ship."""

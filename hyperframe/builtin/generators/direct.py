@@ -1,0 +1,71 @@
+"""The generator `direct`: the weights of N networks are the parameters, trained at once by the batched forward."""
+
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from hyperframe import Component, Generator, Task, Weights, hookimpl
+from hyperframe.errors import ConfigError
+from hyperframe.generator import initial_mean, initial_std
+from hyperframe.options import option
+from hyperframe.spec import TargetSpec
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """Options of the direct generator."""
+
+    networks: int = option(10, "how many networks it holds", minimum=1)
+
+
+class Direct(Generator):
+    """N weight sets as parameters: ordinary training, and deep ensembles all at once.
+
+    z is the number of a network. Drawing fewer than N draws different ones; drawing N gives each once, in order.
+
+    Raises:
+        ConfigError: more networks are drawn than it holds.
+    """
+
+    def __init__(self, options: Options, spec: TargetSpec) -> None:
+        super().__init__(spec, dimension=spec.num_weights, networks=options.networks)
+        self.layers = nn.ParameterList()
+        for layer in spec.layers:
+            noise = torch.randn(options.networks, layer.filters, layer.filter_size)
+            self.layers.append(nn.Parameter(initial_mean(layer) + initial_std(spec, layer) * noise))
+
+    def latent(self, count: int, rng: torch.Generator) -> Tensor:
+        """Draw the numbers of `count` different networks, int64 [count]."""
+        assert self.networks is not None
+        if count > self.networks:
+            raise ConfigError(f"generator 'direct' holds {self.networks} networks, {count} were asked for")
+        if count == self.networks:
+            return torch.arange(count, device=rng.device)
+        return torch.randperm(self.networks, generator=rng, device=rng.device)[:count]
+
+    def forward(self, z: Tensor) -> Weights:
+        """The weights of the networks with these numbers."""
+        return {layer.name: values[z] for layer, values in zip(self.spec.layers, self.layers, strict=True)}
+
+    def describe(self) -> dict[str, Any]:
+        """How many networks and parameters it has."""
+        return {**super().describe(), "networks": self.networks}
+
+
+def _build(options: Options, spec: TargetSpec, task: Task) -> Direct:
+    return Direct(options, spec)
+
+
+@hookimpl
+def hyperframe_generators() -> list[Component]:
+    """Register the generator."""
+    return [
+        Component(
+            name="direct",
+            factory=_build,
+            options=Options,
+            summary="the weights of N networks are the parameters: N networks trained at once",
+        )
+    ]

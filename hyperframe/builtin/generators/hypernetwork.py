@@ -1,0 +1,138 @@
+"""The generator `hypernetwork`: an extractor, and one weight generator a layer that its filters share (section 3.3)."""
+
+from typing import Any, Literal
+
+import attrs
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from hyperframe import Component, Generator, Task, Weights, hookimpl
+from hyperframe.dense import Dense, DenseOptions, InitialisationName
+from hyperframe.errors import ConfigError, unknown_name
+from hyperframe.generator import Latent, initial_mean, initial_std
+from hyperframe.options import option
+from hyperframe.spec import TargetSpec
+
+
+@attrs.frozen(kw_only=True)
+class Options(DenseOptions):
+    """Options of the hypernetwork."""
+
+    latent: int = option(64, "number of entries of z", minimum=1)
+    latent_distribution: Literal["uniform", "normal"] = option("uniform", "distribution of z")
+    latent_scale: float = option(1.0, "half width (uniform) or standard deviation (normal) of z", above=0)
+    code: int = option(8, "number of entries of a filter's code", minimum=1)
+    extractor: tuple[int, ...] = option((128, 128), "sizes of the extractor's hidden layers", minimum=1)
+    generators: tuple[int, ...] | tuple[tuple[int, ...], ...] = option(
+        (64, 64), "sizes of the weight generators' hidden layers: one list for all, or a list for each layer", minimum=1
+    )
+    whole: tuple[str, ...] = option(("last",), "layers with one code for all their filters; 'last' is the last layer")
+    initialisation: InitialisationName = option("hyperfan", "hyperfan: the target's own variance; authors: theirs")
+
+
+class Hypernetwork(Generator):
+    """z → extractor → codes → weight generators → weights.
+
+    The extractor E maps z [batch, latent] to all codes at once. Layer l has one code a filter, or one for the whole
+    layer; its weight generator W_l maps every code to the filter, or to the whole layer. `parameters` are counted as in
+    the paper's Table 5: matrices apart from batch normalisation's scales and shifts.
+
+    Raises:
+        ConfigError: `whole` names a layer the target lacks, or `generators` has not one list for each layer.
+
+    References: section 3.3, Table 5; D. Ha, A. Dai, Q. Le (2016), HyperNetworks.
+    """
+
+    def __init__(self, options: Options, spec: TargetSpec) -> None:
+        super().__init__(spec, dimension=options.latent)
+        self.options = options
+        self._latent = Latent(
+            size=options.latent, distribution=options.latent_distribution, scale=options.latent_scale
+        )
+        whole = {spec.layers[-1].name if name == "last" else name for name in options.whole}
+        for name in whole - set(spec.layer_names):
+            raise ConfigError("generator.whole: " + unknown_name("layer", name, spec.layer_names))
+        self.uses = {layer.name: 1 if layer.name in whole else layer.filters for layer in spec.layers}
+        self._code_counts = [self.uses[layer.name] for layer in spec.layers]
+        code_entries = options.code * sum(self._code_counts)
+        self.extractor = Dense([options.latent, *options.extractor, code_entries], options)
+        self.weight_generators = nn.ModuleList(
+            Dense([options.code, *widths, layer.num_weights // self.uses[layer.name]], options)
+            for layer, widths in zip(spec.layers, _widths(options, spec), strict=True)
+        )
+        for number, layer in enumerate(spec.layers):
+            self.register_buffer(f"mean_{number}", initial_mean(layer), persistent=False)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        stacks = [self.extractor, *self._stacks()]
+        if self.options.initialisation == "authors":
+            for stack in stacks:
+                stack.initialise_authors()
+            return
+        self.extractor.initialise_hyperfan(self._latent.variance, torch.ones(self.extractor.sizes[-1]))
+        for layer, stack in zip(self.spec.layers, self._stacks(), strict=True):
+            std = initial_std(self.spec, layer)
+            stack.initialise_hyperfan(1.0, std.repeat(layer.filters // self.uses[layer.name]))
+
+    def _stacks(self) -> list[Dense]:
+        return [stack for stack in self.weight_generators if isinstance(stack, Dense)]
+
+    def latent(self, count: int, rng: torch.Generator) -> Tensor:
+        """Draw z, shape [count, latent]."""
+        return self._latent.draw(count, rng, self.extractor.linears[0].weight.dtype)
+
+    def codes(self, z: Tensor) -> dict[str, Tensor]:
+        """Each layer's codes: [batch, filters, code], or [batch, 1, code] for a layer with one code."""
+        codes = rearrange(self.extractor(z), "batch (codes code) -> batch codes code", code=self.options.code)
+        return dict(zip(self.spec.layer_names, codes.split(self._code_counts, 1), strict=True))
+
+    def forward(self, z: Tensor) -> Weights:
+        """Turn z [batch, latent] into weights."""
+        weights = {}
+        codes = self.codes(z)
+        for number, (layer, stack) in enumerate(zip(self.spec.layers, self._stacks(), strict=True)):
+            generated = stack(codes[layer.name]).reshape(len(z), layer.filters, layer.filter_size)
+            weights[layer.name] = generated + self.get_buffer(f"mean_{number}")
+        return weights
+
+    def describe(self) -> dict[str, Any]:
+        """Table 5's rows: each stack's sizes and matrix entries; `parameters` counts all that is trained."""
+        rows = [
+            {"layer": layer.name, "codes": self.uses[layer.name], **stack.describe()}
+            for layer, stack in zip(self.spec.layers, self._stacks(), strict=True)
+        ]
+        return {**super().describe(), "extractor": self.extractor.describe(), "weight_generators": rows}
+
+
+def _widths(options: Options, spec: TargetSpec) -> list[tuple[int, ...]]:
+    """Hidden sizes for each layer's weight generator."""
+    nested = [item for item in options.generators if isinstance(item, tuple)]
+    flat = tuple(item for item in options.generators if isinstance(item, int))
+    if flat or not nested:
+        return [flat] * len(spec.layers)
+    if len(nested) != len(spec.layers):
+        raise ConfigError(
+            f"generator.generators: expected one list for all or {len(spec.layers)} lists, one for each layer of "
+            f"'{spec.name}' ({', '.join(spec.layer_names)}), but got {len(nested)}"
+        )
+    return nested
+
+
+def _build(options: Options, spec: TargetSpec, task: Task) -> Hypernetwork:
+    return Hypernetwork(options, spec)
+
+
+@hookimpl
+def hyperframe_generators() -> list[Component]:
+    """Register the generator."""
+    return [
+        Component(
+            name="hypernetwork",
+            factory=_build,
+            options=Options,
+            summary="extractor and one weight generator per layer, shared by its filters",
+            reference="section 3.3, Table 5",
+        )
+    ]

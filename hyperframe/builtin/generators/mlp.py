@@ -1,0 +1,73 @@
+"""The generator `mlp`: one fully connected network from z to all weights, the comparison of section 3.3."""
+
+from typing import Any, Literal
+
+import attrs
+import torch
+from torch import Tensor
+
+from hyperframe import Component, Generator, Task, Weights, hookimpl
+from hyperframe.dense import Dense, DenseOptions, InitialisationName
+from hyperframe.generator import Latent, initial_mean, initial_std
+from hyperframe.options import option
+from hyperframe.spec import TargetSpec
+from hyperframe.weights import unflatten
+
+
+@attrs.frozen(kw_only=True)
+class Options(DenseOptions):
+    """Options of the fully connected generator."""
+
+    latent: int = option(64, "number of entries of z", minimum=1)
+    latent_distribution: Literal["uniform", "normal"] = option("uniform", "distribution of z")
+    latent_scale: float = option(1.0, "half width (uniform) or standard deviation (normal) of z", above=0)
+    hidden: tuple[int, ...] = option((128, 128), "sizes of the hidden layers", minimum=1)
+    initialisation: InitialisationName = option("hyperfan", "hyperfan: the target's own variance; authors: theirs")
+
+
+class FullyConnected(Generator):
+    """z → dense layers → all weights of the target, without sharing: its size grows with the target's."""
+
+    def __init__(self, options: Options, spec: TargetSpec) -> None:
+        super().__init__(spec, dimension=options.latent)
+        self._latent = Latent(
+            size=options.latent, distribution=options.latent_distribution, scale=options.latent_scale
+        )
+        self.dense = Dense([options.latent, *options.hidden, spec.num_weights], options)
+        mean = torch.cat([initial_mean(layer).repeat(layer.filters) for layer in spec.layers])
+        self.register_buffer("mean", mean, persistent=False)
+        if options.initialisation == "authors":
+            self.dense.initialise_authors()
+        else:
+            std = torch.cat([initial_std(spec, layer).repeat(layer.filters) for layer in spec.layers])
+            self.dense.initialise_hyperfan(self._latent.variance, std)
+
+    def latent(self, count: int, rng: torch.Generator) -> Tensor:
+        """Draw z, shape [count, latent]."""
+        return self._latent.draw(count, rng, self.dense.linears[0].weight.dtype)
+
+    def forward(self, z: Tensor) -> Weights:
+        """Turn z [batch, latent] into weights."""
+        return unflatten(self.spec, self.dense(z) + self.get_buffer("mean"))
+
+    def describe(self) -> dict[str, Any]:
+        """Its sizes and how many parameters it has."""
+        return {**super().describe(), "dense": self.dense.describe()}
+
+
+def _build(options: Options, spec: TargetSpec, task: Task) -> FullyConnected:
+    return FullyConnected(options, spec)
+
+
+@hookimpl
+def hyperframe_generators() -> list[Component]:
+    """Register the generator."""
+    return [
+        Component(
+            name="mlp",
+            factory=_build,
+            options=Options,
+            summary="one fully connected network from z to all weights",
+            reference="section 3.3",
+        )
+    ]

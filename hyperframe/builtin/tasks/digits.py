@@ -1,0 +1,59 @@
+"""The task `digits`: scikit-learn's 1,797 handwritten digits, real data that needs no download."""
+
+import attrs
+import numpy as np
+import torch
+
+from hyperframe import ClassificationTask, Component, Data, hookimpl
+from hyperframe.errors import unknown_name
+from hyperframe.options import option
+
+SIZES = {"train": 1197, "validation": 240, "test": 360}
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """Options of the task."""
+
+    split_seed: int = option(0, "seed of the random split into training, validation and test images", minimum=0)
+
+
+class Digits(ClassificationTask):
+    """8 × 8 grey images of ten digits, values in [0, 1]: 1,197 to train on, 240 to validate, 360 to test."""
+
+    name = "digits"
+    input_shape = (1, 8, 8)
+    num_outputs = 10
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def data(self, split: str) -> Data:
+        """The split; the three never share an image."""
+        from sklearn.datasets import load_digits  # noqa: PLC0415  (takes a second, and only this task needs it)
+
+        if split not in SIZES:
+            raise ValueError(unknown_name("split", split, SIZES))
+        bunch = load_digits()
+        order = np.random.default_rng(self.options.split_seed).permutation(len(bunch.target))
+        first = sum(SIZES[name] for name in list(SIZES)[: list(SIZES).index(split)])
+        chosen = order[first : first + SIZES[split]]
+        images = torch.from_numpy(bunch.images[chosen]).float()[:, None] / 16
+        return Data(images, torch.from_numpy(bunch.target[chosen]).long())
+
+
+def _build(options: Options) -> Digits:
+    return Digits(options)
+
+
+@hookimpl
+def hyperframe_tasks() -> list[Component]:
+    """Register the task."""
+    return [
+        Component(
+            name="digits",
+            factory=_build,
+            options=Options,
+            summary="1,797 handwritten digits of 8 × 8 pixels; part of scikit-learn, no download",
+        )
+    ]

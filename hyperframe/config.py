@@ -1,0 +1,196 @@
+"""Complete configurations: every component found, every option known, typed and in range."""
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+
+from hyperframe.errors import ConfigError, unknown_name
+from hyperframe.objective import ObjectiveOptions
+from hyperframe.options import option, plain_options, read_options
+from hyperframe.overrides import (
+    DEFAULTS,
+    KEY_HELP,
+    LISTS,
+    SINGLE,
+    apply_overrides,
+    as_section,
+    read_yaml,
+    split_override,
+)
+from hyperframe.plugins import Registered, Registry
+
+
+@attrs.frozen(kw_only=True)
+class TrainerOptions:
+    """How training runs."""
+
+    steps: int = option(2000, "number of optimiser steps; the rate's schedule spans them", minimum=1)
+    z: int = option(32, "networks drawn in a step", minimum=1)
+    images: int = option(32, "images each of these networks sees in a step, different ones for each", minimum=1)
+    chunk: int = option(4, "networks the target runs at a time; bounds memory, changes no result", minimum=1)
+    rate: float = option(3e-4, "Adam's learning rate", above=0)
+    schedule: Literal["exponential", "one_cycle", "constant"] = option("exponential", "how the rate changes")
+    decay: float = option(0.99998, "exponential: the factor a step", above=0, maximum=1)
+    warmup: float = option(0.3, "one_cycle: the part of the steps in which the rate rises", minimum=0, below=1)
+    beta1: float = option(0.9, "Adam's decay of the mean", minimum=0, below=1)
+    beta2: float = option(0.999, "Adam's decay of the square", minimum=0, below=1)
+    epsilon: float = option(1e-8, "what Adam adds to the root", above=0)
+    gradient_clip: float | None = option(None, "largest norm of the gradient; null: no limit", above=0)
+    log_every: int = option(50, "steps between two lines of metrics", minimum=1)
+    checkpoint_every: int = option(500, "steps between two checkpoints", minimum=1)
+    device: str = option("auto", "auto (CUDA where there is one), cpu, cuda or cuda:INDEX")
+    seed: int = option(0, "seed of everything that is drawn", minimum=0)
+
+
+@attrs.frozen(kw_only=True)
+class EvaluationOptions:
+    """How networks are evaluated, while training on validation data and afterwards on the test set."""
+
+    every: int = option(250, "steps between two validations", minimum=1)
+    networks: int = option(50, "networks drawn for a validation", minimum=1)
+    images: int = option(2000, "validation images it uses at most", minimum=1)
+    test_networks: int = option(200, "networks drawn for the evaluation on the test set", minimum=1)
+    seed: int = option(1, "seed of the networks that are drawn for evaluations", minimum=0)
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "objective": ObjectiveOptions,
+    "trainer": TrainerOptions,
+    "evaluation": EvaluationOptions,
+}
+@attrs.frozen(kw_only=True)
+class Choice:
+    """A component that a configuration chose, with its options."""
+
+    registered: Registered
+    options: Any
+    weight: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """The component's name."""
+        return self.registered.component.name
+
+    def make(self, *arguments: Any) -> Any:
+        """Call the component's factory with its options and these arguments."""
+        return self.registered.component.factory(self.options, *arguments)
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """A complete configuration: every component found, every option known and in range."""
+
+    name: str
+    task: Choice
+    target: Choice
+    generator: Choice
+    gauges: tuple[Choice, ...]
+    entropy: Choice
+    diversity: tuple[Choice, ...]
+    objective: ObjectiveOptions
+    trainer: TrainerOptions
+    evaluation: EvaluationOptions
+
+    def plain(self) -> dict[str, Any]:
+        """The configuration as plain data, which `read_config` reads back to an equal one."""
+        plain: dict[str, Any] = {key: _plain_choice(getattr(self, key)) for key in SINGLE}
+        plain["gauges"] = [_plain_choice(choice) for choice in self.gauges]
+        plain["diversity"] = [{**_plain_choice(choice), "weight": choice.weight} for choice in self.diversity]
+        plain |= {key: plain_options(getattr(self, key)) for key in SECTIONS}
+        return {key: plain[key] for key in KEY_HELP}
+
+    @property
+    def choices(self) -> list[Choice]:
+        """Every component that it chose."""
+        return [self.task, self.target, self.generator, *self.gauges, self.entropy, *self.diversity]
+
+
+def _plain_choice(choice: Choice) -> dict[str, Any]:
+    return {"name": choice.name, **plain_options(choice.options)}
+
+
+def shipped_configs() -> dict[str, Path]:
+    """The configurations that ship, by name."""
+    folder = Path(str(resources.files("hyperframe.configs")))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_config(source: str | Path, overrides: Sequence[str] | Mapping[str, Any], registry: Registry) -> Config:
+    """Load a configuration by its name or from a YAML file, and apply overrides.
+
+    Args:
+        source: a name that ships, or a path.
+        overrides: `KEY=VALUE` texts with VALUE in YAML, or a mapping of dotted keys to values.
+        registry: where components are looked up.
+
+    Raises:
+        ConfigError: no such configuration, or anything in it that is unknown, mistyped or out of range.
+        PluginError: an unknown component.
+
+    Example:
+        >>> from hyperframe.plugins import make_plugin_manager
+        >>> config = load_config("digits", ["trainer.steps=1e2"], Registry(make_plugin_manager()))
+        >>> config.trainer.steps
+        100
+    """
+    name, content = _read_source(source)
+    pairs = list(overrides.items()) if isinstance(overrides, Mapping) else [split_override(text) for text in overrides]
+    return read_config(name, apply_overrides({**DEFAULTS, **content}, pairs), registry)
+
+
+def read_config(name: str, content: Mapping[str, Any], registry: Registry) -> Config:
+    """Check plain data and make a complete configuration of it."""
+    for key in content:
+        if key not in KEY_HELP:
+            raise ConfigError(unknown_name("key", str(key), KEY_HELP))
+    content = {**DEFAULTS, **content}
+    found: dict[str, Any] = {}
+    for key, kind in SINGLE.items():
+        if key not in content:
+            raise ConfigError(f"{key}: a value is needed, the name of a {kind}")
+        found[key] = _choose(registry, kind, content[key], key)
+    for key, kind in LISTS.items():
+        if not isinstance(content[key], list):
+            raise ConfigError(f"{key}: expected a list, but got {content[key]!r}; write [{content[key]}]")
+        items = enumerate(content[key])
+        found[key] = tuple(_choose(registry, kind, item, f"{key}.{number}") for number, item in items)
+    for key, cls in SECTIONS.items():
+        section = content.get(key) or {}
+        if not isinstance(section, Mapping):
+            raise ConfigError(f"{key}: expected keys and values, but got {section!r}")
+        found[key] = read_options(cls, section, key)
+    return Config(name=name, **found)
+
+
+def _choose(registry: Registry, kind: str, section: Any, path: str) -> Choice:
+    section = as_section(section, path)
+    if not isinstance(section.get("name"), str):
+        raise ConfigError(f"{path}.name: expected a text, the name of a {kind}, but got {section.get('name')!r}")
+    registered = registry.get(kind, section["name"])
+    options = {key: value for key, value in section.items() if key != "name"}
+    weight = 1.0
+    if kind == "diversity":
+        weight = read_options(_Weight, {"weight": options.pop("weight", 1.0)}, path).weight
+    return Choice(
+        registered=registered, options=read_options(registered.component.options, options, path), weight=weight
+    )
+
+
+@attrs.frozen(kw_only=True)
+class _Weight:
+    weight: float = option(1.0, "what the term counts")
+
+
+def _read_source(source: str | Path) -> tuple[str, dict[str, Any]]:
+    shipped = shipped_configs()
+    path = shipped.get(str(source))
+    if path is None:
+        path = Path(source)
+        if not path.is_file():
+            if path.suffix in (".yaml", ".yml"):
+                raise ConfigError(f"configuration file {path} does not exist")
+            raise ConfigError(unknown_name("configuration", str(source), shipped) + ", or a path to a YAML file")
+    return path.stem, read_yaml(path)

@@ -1,0 +1,131 @@
+"""Fully connected stacks, which the generators are made of, and their initialisation."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import attrs
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from hyperframe.options import option
+
+ActivationName = Literal["leaky_relu", "relu", "tanh", "silu"]
+InitialisationName = Literal["hyperfan", "authors"]
+
+
+@attrs.frozen(kw_only=True)
+class DenseOptions:
+    """What all stacks of a generator have in common."""
+
+    activation: ActivationName = option("leaky_relu", "activation of the hidden layers")
+    slope: float = option(0.05, "slope below zero of leaky_relu", minimum=0)
+    batch_norm: bool = option(True, "batch normalisation behind the activation of every hidden layer")
+    batch_norm_momentum: float = option(0.02, "weight of the newest batch in its running moments", above=0, maximum=1)
+    batch_norm_eps: float = option(1e-7, "what batch normalisation adds to the variance", above=0)
+    bias: bool = option(False, "biases in the linear layers")
+
+
+class Dense(nn.Module):
+    """A stack linear → activation → batch normalisation, …, linear.
+
+    Inputs [..., sizes[0]] give outputs [..., sizes[-1]]; batch normalisation takes its moments over all leading axes.
+
+    Attributes:
+        sizes: the layers' sizes, input and output included.
+    """
+
+    def __init__(self, sizes: Sequence[int], options: DenseOptions) -> None:
+        super().__init__()
+        self.sizes = list(sizes)
+        self.options = options
+        modules: list[nn.Module] = []
+        for size_in, size_out in zip(sizes[:-2], sizes[1:-1], strict=True):
+            modules += [nn.Linear(size_in, size_out, bias=options.bias), self._activation()]
+            if options.batch_norm:
+                modules.append(
+                    nn.BatchNorm1d(size_out, eps=options.batch_norm_eps, momentum=options.batch_norm_momentum)
+                )
+        modules.append(nn.Linear(sizes[-2], sizes[-1], bias=options.bias))
+        self.stack = nn.Sequential(*modules)
+
+    def _activation(self) -> nn.Module:
+        if self.options.activation == "leaky_relu":
+            return nn.LeakyReLU(self.options.slope)
+        return {"relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU}[self.options.activation]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [..., sizes[0]] to [..., sizes[-1]]."""
+        rows: Tensor = self.stack(x.reshape(-1, x.shape[-1]))
+        return rows.view(*x.shape[:-1], -1)
+
+    @property
+    def linears(self) -> list[nn.Linear]:
+        """The linear layers, in order."""
+        return [module for module in self.stack if isinstance(module, nn.Linear)]
+
+    @property
+    def num_matrix_entries(self) -> int:
+        """The number of entries of the matrices."""
+        return sum(linear.weight.numel() for linear in self.linears)
+
+    def describe(self) -> dict[str, object]:
+        """Its sizes and how many parameters it has, as plain data."""
+        everything = sum(parameter.numel() for parameter in self.parameters())
+        biases = sum(linear.bias.numel() for linear in self.linears if linear.bias is not None)
+        return {
+            "sizes": self.sizes,
+            "parameters": self.num_matrix_entries,
+            "biases": biases,
+            "batch_norm": everything - self.num_matrix_entries - biases,
+        }
+
+    @torch.no_grad()
+    def initialise_authors(self, variance: float = 0.01) -> None:
+        """Every matrix from a truncated normal distribution with variance `variance` / fan_in; biases zero.
+
+        This is what the authors' program does.
+        """
+        for linear in self.linears:
+            _truncated_normal(linear.weight, math.sqrt(variance / linear.in_features))
+            if linear.bias is not None:
+                linear.bias.zero_()
+
+    @torch.no_grad()
+    def initialise_hyperfan(self, input_variance: float, std: Tensor) -> None:
+        """Let hidden units have second moment 1, and output j the standard deviation `std[j]`.
+
+        Hidden layers follow He et al. (2015); the last layer's rows are scaled so that what is generated has the
+        variance that its place in the target asks for. With batch normalisation in front the last layer's inputs have
+        second moment 1 as well.
+
+        Args:
+            input_variance: second moment of the inputs.
+            std: wanted standard deviation of each output, shape [sizes[-1]].
+
+        References: O. Chang, L. Flokas, H. Lipson (2020), Principled Weight Initialization for Hypernetworks, ICLR.
+        """
+        *hidden, last = self.linears
+        moment = input_variance
+        for linear in hidden:
+            nn.init.normal_(linear.weight, std=self._gain / math.sqrt(linear.in_features * moment))
+            moment = 1.0
+        nn.init.normal_(last.weight, std=1 / math.sqrt(last.in_features * moment))
+        last.weight.mul_(rearrange(std.to(last.weight), "outputs -> outputs ()"))
+        for linear in self.linears:
+            if linear.bias is not None:
+                linear.bias.zero_()
+
+    @property
+    def _gain(self) -> float:
+        if self.options.activation == "tanh":
+            return nn.init.calculate_gain("tanh")
+        slope = self.options.slope if self.options.activation == "leaky_relu" else 0.0
+        return nn.init.calculate_gain("leaky_relu", slope)
+
+
+def _truncated_normal(weight: Tensor, std: float) -> None:
+    """Normal, cut at two standard deviations and stretched so that `std` is what remains."""
+    remaining = 0.8796256610342398  # standard deviation of a unit normal cut at ±2
+    nn.init.trunc_normal_(weight, std=std / remaining, a=-2 * std / remaining, b=2 * std / remaining)

@@ -1,0 +1,56 @@
+"""Errors that a user can cause, and the words for a name that is not known."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class HyperframeError(Exception):
+    """Something a user can mend; the command prints its message without a traceback and exits with 2."""
+
+
+class SpecError(HyperframeError):
+    """A target's spec contradicts itself or the module that it describes."""
+
+
+class ConfigError(HyperframeError):
+    """A configuration holds an unknown key, a wrong value, or components that do not fit together."""
+
+
+class PluginError(HyperframeError):
+    """A plugin is missing, registered twice, or could not be loaded."""
+
+
+class DataError(HyperframeError):
+    """A data set is not where it was looked for, or not what it should be."""
+
+
+class RunError(HyperframeError):
+    """A run folder cannot be written, or what was given is no run."""
+
+
+class DeviceError(HyperframeError):
+    """A device was asked for that this machine does not have."""
+
+
+class TrainingError(HyperframeError):
+    """Training cannot go on, for instance because the loss is no longer finite."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], owners: dict[str, str] | None = None) -> str:
+    """Return the message for an unknown name: the closest known one first, then all of them.
+
+    Args:
+        kind: what the name is a name of, in the singular, such as "target".
+        name: what was asked for.
+        known: the names that exist.
+        owners: for each name the distribution that registers it; shown behind the name where given.
+
+    Example:
+        >>> unknown_name("target", "mnist_cn", ["digits_cnn", "mnist_cnn"])
+        "unknown target 'mnist_cn'; did you mean 'mnist_cnn'? Known: digits_cnn, mnist_cnn"
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    guess = f"; did you mean '{close[0]}'?" if close else "."
+    listed = ", ".join(f"{n} ({owners[n]})" if owners and n in owners else n for n in names)
+    return f"unknown {kind} '{name}'{guess} Known: {listed or 'none'}"

@@ -1,0 +1,60 @@
+"""Evaluation: networks are drawn, run on one data set, and measured alone and together."""
+
+from typing import Any
+
+import torch
+
+from hyperframe.experiment import Experiment
+from hyperframe.samples import Networks, draw_weights
+from hyperframe.types import Data
+from hyperframe.weights import flatten
+
+STATISTICS_IMAGES = 1000
+STATISTICS_BATCH = 250
+
+
+def draw_networks(experiment: Experiment, count: int, seed: int, train: Data | None) -> Networks:
+    """Draw networks from an experiment's generator.
+
+    Args:
+        experiment: what to draw from.
+        count: how many.
+        seed: of the draws.
+        train: training data, from which each network's statistics are estimated where the target has any.
+    """
+    rng = torch.Generator(experiment.device).manual_seed(seed)
+    weights = draw_weights(experiment.generator, count, rng)
+    statistics = {}
+    if experiment.target.has_statistics and train is not None:
+        inputs = train.x[:STATISTICS_IMAGES].to(experiment.device).split(STATISTICS_BATCH)
+        statistics = experiment.target.estimate_statistics(weights, inputs)
+    return Networks(experiment.target, experiment.task, weights, statistics)
+
+
+@torch.no_grad()
+def evaluate(experiment: Experiment, networks: Networks, data: Data) -> dict[str, Any]:
+    """Measure networks on data.
+
+    Returns:
+        `networks` and `items`, the number of each; the figures of the task's meter, such as `accuracy` (mean, std, min,
+        max over networks) and `ensemble` (majority, mean_probability); `entropy`, the estimate of the weights'
+        differential entropy in nats after the gauge, None for fewer networks than the estimator needs.
+    """
+    meter = experiment.task.meter(len(networks), len(data), experiment.device)
+    for first, first_item, outputs in networks.chunks(data.x):
+        labels = data.y[first_item : first_item + outputs.shape[1]].to(outputs.device)
+        meter.update(outputs, labels, first, first_item)
+    return {
+        "networks": len(networks),
+        "items": len(data),
+        **meter.result(),
+        "entropy": weight_entropy(experiment, networks),
+    }
+
+
+def weight_entropy(experiment: Experiment, networks: Networks) -> float | None:
+    """Entropy of the networks' weights after the gauge, by the configured estimator."""
+    if len(networks) < experiment.estimator.minimum_samples:
+        return None
+    flat = flatten(experiment.target.spec, experiment.gauge(networks.weights))
+    return float(experiment.estimator(flat, experiment.generator.dimension))

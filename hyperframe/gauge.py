@@ -1,0 +1,37 @@
+"""Composition of gauges: one order, and no two for one kind of orbit."""
+
+from collections.abc import Mapping
+
+from hyperframe.errors import ConfigError
+from hyperframe.symmetry import KINDS
+from hyperframe.types import Gauge, Weights
+
+
+class ComposedGauge:
+    """Several gauges as one, applied in the order of `hyperframe.symmetry.KINDS`, whatever order they are listed in.
+
+    Args:
+        gauges: by name; empty is the identity.
+
+    Raises:
+        ConfigError: two gauges fix one kind of orbit, or a gauge names a kind that does not exist.
+    """
+
+    def __init__(self, gauges: Mapping[str, Gauge]) -> None:
+        by_kind: dict[str, str] = {}
+        for name, gauge in gauges.items():
+            if gauge.fixes not in KINDS:
+                raise ConfigError(f"gauge '{name}' fixes '{gauge.fixes}', which is none of {', '.join(KINDS)}")
+            if gauge.fixes in by_kind:
+                raise ConfigError(
+                    f"gauges: '{by_kind[gauge.fixes]}' and '{name}' both fix the orbit '{gauge.fixes}'; keep one"
+                )
+            by_kind[gauge.fixes] = name
+        self.names = [by_kind[kind] for kind in KINDS if kind in by_kind]
+        self._gauges = [gauges[name] for name in self.names]
+
+    def __call__(self, weights: Weights) -> Weights:
+        """Return the representative of each weight set under all the gauges."""
+        for gauge in self._gauges:
+            weights = gauge(weights)
+        return weights

@@ -1,0 +1,107 @@
+"""What every generator of weights is: a module that draws latent vectors and turns them into weights."""
+
+import math
+from typing import Any, Literal
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from hyperframe.spec import LayerSpec, TargetSpec
+from hyperframe.types import Weights
+
+
+class Generator(nn.Module):
+    """Base class of generators: anything that draws weights of a target.
+
+    All state lies in `state_dict`. A subclass implements `latent` and `forward`; the others have defaults.
+
+    Attributes:
+        spec: the target's spec.
+        dimension: the dimension of the set of weights that it can draw, which entropy estimators take for d.
+        networks: how many different networks it holds; None where there is no end to them.
+    """
+
+    def __init__(self, spec: TargetSpec, dimension: int, networks: int | None = None) -> None:
+        super().__init__()
+        self.spec = spec
+        self.dimension = dimension
+        self.networks = networks
+
+    def latent(self, count: int, rng: torch.Generator) -> Tensor:
+        """Draw latent vectors [count, …] on the device of `rng`."""
+        raise NotImplementedError
+
+    def forward(self, z: Tensor) -> Weights:
+        """Turn latent vectors into weights."""
+        raise NotImplementedError
+
+    def penalty(self, z: Tensor, weights: Weights) -> Tensor | None:
+        """A term of the loss of the generator's own, such as a divergence from a prior, differentiable; or None."""
+        return None
+
+    def after_step(self, step: int) -> None:
+        """Called after every optimiser step, counted from 0: for state that moves on outside the optimiser."""
+
+    def describe(self) -> dict[str, Any]:
+        """Its size, as plain data; `parameters` counts what is trained."""
+        return {"parameters": sum(parameter.numel() for parameter in self.parameters())}
+
+
+@attrs.frozen(kw_only=True)
+class Latent:
+    """The distribution of z.
+
+    Attributes:
+        size: the number of entries of z.
+        distribution: "uniform" between −scale and scale, or "normal" with standard deviation scale.
+        scale: see there.
+    """
+
+    size: int
+    distribution: Literal["uniform", "normal"]
+    scale: float
+
+    def draw(self, count: int, rng: torch.Generator, dtype: torch.dtype) -> Tensor:
+        """Draw z, shape [count, size]."""
+        if self.distribution == "normal":
+            return self.scale * torch.randn(count, self.size, generator=rng, device=rng.device, dtype=dtype)
+        return self.scale * (2 * torch.rand(count, self.size, generator=rng, device=rng.device, dtype=dtype) - 1)
+
+    @property
+    def variance(self) -> float:
+        """Variance of one entry."""
+        return self.scale**2 * (1 if self.distribution == "normal" else 1 / 3)
+
+
+def initial_std(spec: TargetSpec, layer: LayerSpec) -> Tensor:
+    """Standard deviation each entry of a filter should start with, so that signals keep their size; [filter_size].
+
+    Kernels: √(gain / fan_in) with gain 2 before a ReLU and 1 elsewhere (He et al. 2015); biases: 1 / √(3·fan_in), the
+    standard deviation of torch's own; scales and shifts: 0, see `initial_mean`.
+    """
+    rectified = any(op in ("relu", "leaky_relu") for unit in _written(spec, layer) for op in unit.ops)
+    fan_in = max(layer.fan_in, 1)
+    of_role = {
+        "kernel": math.sqrt((2 if rectified else 1) / fan_in),
+        "bias": 1 / math.sqrt(3 * fan_in),
+        "scale": 0.0,
+        "shift": 0.0,
+    }
+    return _by_role(layer, of_role)
+
+
+def initial_mean(layer: LayerSpec) -> Tensor:
+    """The value generated entries are added to: 1 for a normalisation's scale, 0 for all else; [filter_size]."""
+    return _by_role(layer, {"kernel": 0.0, "bias": 0.0, "scale": 1.0, "shift": 0.0})
+
+
+def _by_role(layer: LayerSpec, values: dict[str, float]) -> Tensor:
+    entries = torch.zeros(layer.filter_size)
+    for role, place in layer.columns.items():
+        entries[place] = values[role]
+    return entries
+
+
+def _written(spec: TargetSpec, layer: LayerSpec) -> list[Any]:
+    return [spec.unit(place if isinstance(place, str) else place.space) for place in layer.writes]

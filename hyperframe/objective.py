@@ -1,0 +1,161 @@
+"""The loss of the generator (Eq. 1) and its gradient, computed in memory that one chunk of networks bounds.
+
+    L(φ) = λ · E_z E_data loss(T(x; G(z))) + weight_l2 · E_z ‖G(z)‖² + Σ_j w_j L_diversity,j + penalty of G
+"""
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+import torch
+from torch import Tensor
+
+from hyperframe.generator import Generator
+from hyperframe.options import option
+from hyperframe.target import Target
+from hyperframe.types import Data, DiversityInputs, DiversityTerm, Gauge, Task, Weights
+from hyperframe.weights import flatten
+
+
+@attrs.frozen(kw_only=True)
+class ObjectiveOptions:
+    """The weights of the loss's parts."""
+
+    lambda_: float = option(1000.0, "λ of Eq. 1: what accuracy counts against diversity", minimum=0)
+    weight_l2: float = option(0.0, "factor of the mean squared norm of the weights", minimum=0)
+
+
+@attrs.frozen(kw_only=True)
+class WeightedTerm:
+    """A diversity term and what it counts."""
+
+    name: str
+    term: DiversityTerm
+    weight: float
+
+
+class Objective:
+    """Computes the loss of one batch and leaves its gradient in the generator's parameters.
+
+    The generator runs on the whole batch of z; its graph is cut at the weights θ. The target runs on chunks of
+    networks, each chunk's gradient at θ is kept and its graph freed; the diversity terms add theirs; one backward pass
+    goes through the generator. Only networks are chunked, never a network's images, so that a normalisation over images
+    sees all of them. Nothing waits for the device.
+
+    Args:
+        options: λ and the other factors.
+        target: the target.
+        task: its loss and score.
+        gauge: applied to the weights for the diversity terms.
+        terms: the diversity terms.
+        chunk: how many networks the target runs at a time.
+    """
+
+    def __init__(
+        self,
+        options: ObjectiveOptions,
+        *,
+        target: Target,
+        task: Task,
+        gauge: Gauge,
+        terms: Sequence[WeightedTerm],
+        chunk: int,
+    ) -> None:
+        self.options = options
+        self.target = target
+        self.task = task
+        self.gauge = gauge
+        self.terms = list(terms)
+        self.chunk = chunk
+
+    def gradients(self, generator: Generator, z: Tensor, batch: Data, rng: torch.Generator) -> dict[str, Tensor]:
+        """Add the loss's gradient to the generator's parameters.
+
+        Args:
+            generator: in training mode.
+            z: latent vectors [networks, …].
+            batch: inputs [networks, images, *input_shape] and labels [networks, images].
+            rng: for terms that draw numbers.
+
+        Returns:
+            Scalars on the device, without a graph: `loss`, `accuracy_loss`, `score`, and each term's `diversity.NAME`.
+        """
+        weights = generator(z)
+        gradient = {layer: torch.zeros_like(value) for layer, value in weights.items()}
+        metrics = self._accuracy(weights, batch, gradient)
+        total = self.options.lambda_ * metrics["accuracy_loss"]
+        total = total + self._regularisers(generator, z, weights, gradient, rng, metrics)
+        penalty = generator.penalty(z, weights)
+        outputs, seeds = list(weights.values()), list(gradient.values())
+        if penalty is not None:
+            metrics["penalty"] = penalty.detach()
+            total = total + penalty.detach()
+            outputs, seeds = [*outputs, penalty], [*seeds, torch.ones_like(penalty)]
+        torch.autograd.backward(outputs, seeds)
+        return {"loss": total, **metrics}
+
+    def _accuracy(self, weights: Weights, batch: Data, gradient: Weights) -> dict[str, Tensor]:
+        """Mean loss and score; the loss's gradient, times λ, is added to `gradient`."""
+        networks, count = len(batch), batch.y[..., None].flatten(0, 1).shape[0]
+        losses, scores = [], []
+        for first in range(0, networks, self.chunk):
+            rows = slice(first, first + self.chunk)
+            leaves = {layer: value[rows].detach().requires_grad_() for layer, value in weights.items()}
+            outputs = self.target.forward(leaves, batch.x[rows], training=True)
+            loss = self.task.loss(outputs, batch.y[rows]).sum() / count
+            found = torch.autograd.grad(self.options.lambda_ * loss, list(leaves.values()))
+            for layer, part in zip(leaves, found, strict=True):
+                gradient[layer][rows] += part
+            losses.append(loss.detach())
+            scores.append(self.task.score(outputs.detach(), batch.y[rows]).sum() / count)
+        return {"accuracy_loss": torch.stack(losses).sum(), "score": torch.stack(scores).sum()}
+
+    def _regularisers(
+        self,
+        generator: Generator,
+        z: Tensor,
+        weights: Weights,
+        gradient: Weights,
+        rng: torch.Generator,
+        metrics: dict[str, Tensor],
+    ) -> Tensor:
+        """The l2 term and the diversity terms; their gradient at the weights is added to `gradient`."""
+        leaves = {layer: value.detach().requires_grad_() for layer, value in weights.items()}
+        total = z.new_zeros((), dtype=next(iter(leaves.values())).dtype)
+        if self.options.weight_l2:
+            squares = torch.stack([value.square().sum() for value in leaves.values()])
+            total = total + self.options.weight_l2 * squares.sum() / len(z)
+        inputs = diversity_inputs(
+            self.terms, generator=generator, target=self.target, gauge=self.gauge, z=z, weights=leaves, rng=rng
+        )
+        for item in self.terms:
+            value = item.term(inputs)
+            metrics[f"diversity.{item.name}"] = value.detach()
+            total = total + item.weight * value
+        if total.requires_grad:
+            found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+            for layer, part in zip(leaves, found, strict=True):
+                if part is not None:
+                    gradient[layer] += part
+        return total.detach()
+
+
+def diversity_inputs(
+    terms: Sequence[WeightedTerm],
+    *,
+    generator: Generator,
+    target: Target,
+    gauge: Gauge,
+    z: Tensor,
+    weights: Mapping[str, Tensor],
+    rng: torch.Generator,
+) -> DiversityInputs:
+    """Gather what the terms need, and only that."""
+    needs = frozenset().union(*(item.term.needs for item in terms))
+    flat = flatten(target.spec, gauge(dict(weights))) if "flat" in needs else None
+    return DiversityInputs(
+        z=z if "z" in needs else None,
+        weights=dict(weights) if "weights" in needs else None,
+        flat=flat,
+        dimension=generator.dimension,
+        rng=rng if "rng" in needs else None,
+    )

@@ -1,0 +1,161 @@
+"""Options of a component or a section: plain attrs classes, read from a mapping with messages that name the key.
+
+Options are flat: booleans, numbers, strings, choices, and lists of these.
+"""
+
+import math
+import operator
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin
+
+import attrs
+
+from hyperframe.errors import ConfigError, unknown_name
+
+T = TypeVar("T")
+_PLAIN_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", type(None): "null"}
+
+
+def option(
+    default: Any = attrs.NOTHING,
+    help: str = "",
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> Any:
+    """Declare one option of an attrs class: its default, one line of help, and the range it may lie in.
+
+    `minimum` and `maximum` belong to the range, `above` and `below` do not.
+
+    Example:
+        >>> @attrs.frozen(kw_only=True)
+        ... class Options:
+        ...     slope: float = option(0.05, "slope below zero", minimum=0)
+        >>> read_options(Options, {"slope": -1}, "generator")
+        Traceback (most recent call last):
+        ...
+        hyperframe.errors.ConfigError: generator.slope: expected a number, at least 0, but got -1
+    """
+    bounds = {"at least": minimum, "at most": maximum, "above": above, "below": below}
+    return attrs.field(
+        default=default, metadata={"help": help, "bounds": {k: v for k, v in bounds.items() if v is not None}}
+    )
+
+
+def key_of(field: "attrs.Attribute[Any]") -> str:
+    """Return the key a field has in a configuration: its name, less the underscore that avoids a Python keyword."""
+    return field.name.removesuffix("_")
+
+
+def expected(kind: Any, bounds: Mapping[str, float] | None = None) -> str:
+    """Say in words which values a type and its bounds admit.
+
+    Example:
+        >>> expected(tuple[int, ...], {"at least": 1})
+        'a list of whole numbers, at least 1'
+    """
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        words = "one of " + ", ".join(map(str, args))
+    elif origin in (Union, types.UnionType):
+        words = " or ".join(expected(arg) for arg in args)
+    elif origin in (tuple, list):
+        inner = expected(args[0])
+        words = f"a list of {inner.removeprefix('a ')}s" if inner.startswith("a ") else f"a list, each {inner}"
+    else:
+        words = _PLAIN_NAMES.get(kind, getattr(kind, "__name__", str(kind)))
+    limits = " and ".join(f"{word} {limit:g}" for word, limit in (bounds or {}).items())
+    return f"{words}, {limits}" if limits else words
+
+
+def read_options(cls: type[T], values: Mapping[str, Any], path: str) -> T:
+    """Build an options class from a mapping of keys to values.
+
+    Args:
+        cls: an attrs class whose fields have types of this module's kinds.
+        values: what the user gave; keys left out keep their default.
+        path: the key path of the mapping, for messages.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type, a value out of range, or a value the class itself refuses.
+    """
+    hints = typing.get_type_hints(cls)
+    fields = {key_of(field): field for field in attrs.fields(cast(Any, cls))}
+    for key in values:
+        if key not in fields:
+            raise ConfigError(f"{path}: " + unknown_name("key", str(key), fields))
+    arguments = {}
+    for key, field in fields.items():
+        where = f"{path}.{key}" if path else key
+        if key in values:
+            bounds = field.metadata.get("bounds", {})
+            arguments[field.alias or field.name] = _convert(values[key], hints[field.name], where, bounds)
+        elif field.default is attrs.NOTHING:
+            raise ConfigError(f"{where}: a value is needed, {expected(hints[field.name])}")
+    try:
+        return cls(**arguments)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def plain_options(options: Any) -> dict[str, Any]:
+    """Return the options as a plain mapping that `read_options` reads back to an equal object."""
+    plain = {key_of(field): getattr(options, field.name) for field in attrs.fields(type(options))}
+    return {key: _plain(value) for key, value in plain.items()}
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _convert(value: Any, kind: Any, where: str, bounds: Mapping[str, float]) -> Any:
+    converted = _match(value, kind)
+    if converted is _MISMATCH or not _within(converted, bounds):
+        shown = repr(value) if isinstance(value, str) else value
+        raise ConfigError(f"{where}: expected {expected(kind, bounds)}, but got {shown}")
+    return converted
+
+
+_MISMATCH = object()
+
+
+def _match(value: Any, kind: Any) -> Any:
+    """Return the value as the type wants it, or `_MISMATCH`; never rounds, never parses text."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return value if value in args else _MISMATCH
+    if origin in (Union, types.UnionType):
+        matches = (_match(value, arg) for arg in args)
+        return next((match for match in matches if match is not _MISMATCH), _MISMATCH)
+    if origin in (tuple, list):
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            return _MISMATCH
+        items = tuple(_match(item, args[0]) for item in value)
+        return _MISMATCH if any(item is _MISMATCH for item in items) else items
+    return _match_plain(value, kind)
+
+
+def _match_plain(value: Any, kind: Any) -> Any:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is float and number:
+        return float(value)
+    if kind is int and number and float(value).is_integer():
+        return int(value)
+    if kind in (bool, str, type(None)) and isinstance(value, kind):
+        return value
+    return _MISMATCH
+
+
+def _within(value: Any, bounds: Mapping[str, float]) -> bool:
+    if isinstance(value, tuple):
+        return all(_within(item, bounds) for item in value)
+    if value is None or isinstance(value, bool | str):
+        return True
+    return math.isfinite(value) and all(_COMPARE[word](value, limit) for word, limit in bounds.items())
+
+
+_COMPARE = {"at least": operator.ge, "at most": operator.le, "above": operator.gt, "below": operator.lt}

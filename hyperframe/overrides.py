@@ -1,0 +1,146 @@
+"""Configurations as plain data: YAML files, `KEY=VALUE` texts, and how overrides are applied.
+
+A component's section is `{name: mnist, download: true}`; the bare text `mnist` means `{name: mnist}`. Overrides are
+applied names first, then options, and a changed name drops the old options.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import omegaconf
+import yaml
+from omegaconf import OmegaConf
+
+from hyperframe.errors import ConfigError, unknown_name
+
+SINGLE = {"task": "task", "target": "target", "generator": "generator", "entropy": "entropy"}
+"""Keys that hold one component, and its kind."""
+
+LISTS = {"gauges": "gauge", "diversity": "diversity"}
+"""Keys that hold a list of components, and their kind."""
+
+DEFAULTS: dict[str, Any] = {
+    "generator": "hypernetwork",
+    "gauges": ["scale", "logit_bias"],
+    "entropy": "kozachenko_leonenko",
+    "diversity": ["weight_entropy"],
+}
+"""What stands for a component that a configuration does not name."""
+
+KEY_HELP = {
+    "task": "data, loss and metrics",
+    "target": "the architecture whose weights are generated",
+    "generator": "what draws the weights",
+    "gauges": "list: symmetries that do not count as diversity",
+    "entropy": "estimator that diversity terms use",
+    "diversity": "list: terms of the loss, each with a weight",
+    "objective": "the loss's parts",
+    "trainer": "how training runs",
+    "evaluation": "how networks are evaluated",
+}
+"""All keys, in order, and what they hold."""
+
+
+def as_section(section: Any, path: str) -> dict[str, Any]:
+    if isinstance(section, str):
+        return {"name": section}
+    if isinstance(section, Mapping):
+        return dict(section)
+    raise ConfigError(f"{path}: expected a name, or keys and values with a name, but got {section!r}")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file of keys and values; interpolations are refused, since they can read the environment."""
+    try:
+        loaded = OmegaConf.load(path)
+    except (yaml.YAMLError, omegaconf.errors.OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration file {path} cannot be read: {error}") from error
+    content = OmegaConf.to_container(loaded, resolve=False)
+    if not isinstance(content, dict):
+        raise ConfigError(f"configuration file {path} must hold keys and values")
+    _refuse_interpolations(content, str(path))
+    return {str(key): value for key, value in content.items()}
+
+
+def _refuse_interpolations(value: Any, where: str) -> None:
+    if isinstance(value, str) and "${" in value:
+        raise ConfigError(f"{where}: interpolations such as '{value}' are not allowed; write the value itself")
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        _refuse_interpolations(item, f"{where}: {key}" if isinstance(value, Mapping) else where)
+
+
+def split_override(text: str) -> tuple[str, Any]:
+    """Split `KEY=VALUE` and read VALUE as YAML."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"'{text}' is no override; write KEY=VALUE, such as trainer.steps=500")
+    _refuse_interpolations(value, key)
+    try:
+        parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]))
+    except (yaml.YAMLError, omegaconf.errors.OmegaConfBaseException) as error:
+        raise ConfigError(f"{key}: '{value}' is no YAML value: {error}") from error
+    assert isinstance(parsed, dict)
+    return key, parsed["value"]
+
+
+def apply_overrides(content: Mapping[str, Any], pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the configuration with overrides applied: names first, then options.
+
+    A changed name drops the old options. A list's items are addressed by their number, such as `diversity.0.weight`.
+
+    Example:
+        >>> content = {"task": {"name": "digits", "split_seed": 3}}
+        >>> apply_overrides(content, [("task.download", True), ("task", "mnist")])
+        {'task': {'name': 'mnist', 'download': True}}
+    """
+    result = dict(content)
+    for key in SINGLE:
+        if key in result:
+            result[key] = as_section(result[key], key)
+    for key in LISTS:
+        if isinstance(result.get(key), list):
+            result[key] = [as_section(item, f"{key}.{number}") for number, item in enumerate(result[key])]
+    for key, value in sorted(pairs, key=lambda pair: not _names_component(pair[0])):
+        _set(result, key, value)
+    return result
+
+
+def _names_component(key: str) -> bool:
+    head, *rest = key.split(".")
+    if head in SINGLE:
+        return rest in ([], ["name"])
+    return head in LISTS and (len(rest) <= 1 or (len(rest) == 2 and rest[1] == "name"))
+
+
+def _set(result: dict[str, Any], key: str, value: Any) -> None:
+    head, *rest = key.split(".")
+    if head not in KEY_HELP:
+        raise ConfigError(unknown_name("key", head, KEY_HELP))
+    if head in LISTS:
+        if not rest:
+            items = value if isinstance(value, list) else [value]
+            result[head] = [as_section(item, f"{head}.{number}") for number, item in enumerate(items)]
+            return
+        items = result.get(head, [])
+        if not rest[0].isdigit() or int(rest[0]) >= len(items):
+            numbers = f"0 to {len(items) - 1}" if items else "none, it is empty"
+            raise ConfigError(f"{key}: '{rest[0]}' is no item of '{head}'; its items are {numbers}")
+        items[int(rest[0])] = _changed(items[int(rest[0])], rest[1:], value, key)
+    elif head in SINGLE:
+        result[head] = _changed(result.get(head, {}), rest, value, key)
+    else:
+        section = result.get(head) or {}
+        changes = {".".join(rest): value} if rest else value
+        if not isinstance(section, Mapping) or not isinstance(changes, Mapping):
+            raise ConfigError(f"{head}: expected keys and values, but got {value!r}")
+        result[head] = {**section, **changes}
+
+
+def _changed(section: dict[str, Any], rest: list[str], value: Any, path: str) -> dict[str, Any]:
+    """A component's section after one override."""
+    if rest in ([], ["name"]):
+        chosen = as_section(value, path)
+        return {**section, **chosen} if chosen.get("name", section.get("name")) == section.get("name") else chosen
+    return {**section, ".".join(rest): value}

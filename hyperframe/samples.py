@@ -1,0 +1,117 @@
+"""Drawn networks: weights and statistics, run together or taken out as ordinary modules."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from hyperframe.target import Target
+from hyperframe.types import Statistics, Task, Weights
+from hyperframe.weights import batch_size, concatenate, slice_weights, to_state_dict
+
+NETWORKS_AT_ONCE = 8
+IMAGES_AT_ONCE = 250
+
+
+class Networks:
+    """A batch of networks of one target.
+
+    Attributes:
+        target: the architecture.
+        task: what the outputs mean.
+        weights: for each layer [networks, filters, filter_size].
+        statistics: for each buffer [networks, *shape]; empty for a target without buffers.
+    """
+
+    def __init__(self, target: Target, task: Task, weights: Weights, statistics: Statistics | None = None) -> None:
+        self.target = target
+        self.task = task
+        self.weights = weights
+        self.statistics: Statistics = statistics or {}
+
+    def __len__(self) -> int:
+        return batch_size(self.weights)
+
+    def __getitem__(self, index: int) -> nn.Module:
+        """Network number `index` as an ordinary module of its own, in evaluation mode."""
+        return self.target.network(self.weights, self._checked(index), self.statistics)
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        return (self[index] for index in range(len(self)))
+
+    def state_dict(self, index: int) -> dict[str, Tensor]:
+        """The parameters and statistics of one network, as a state_dict of the target's module."""
+        return to_state_dict(self.target.spec, self.weights, self._checked(index), self.statistics)
+
+    def _checked(self, index: int) -> int:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"network {index} of {len(self)}")
+        return index % len(self)
+
+    @torch.no_grad()
+    def chunks(self, x: Tensor) -> Iterator[tuple[int, int, Tensor]]:
+        """Run all networks on the same inputs [items, *input_shape], some networks and some items at a time.
+
+        Yields:
+            The first network, the first item and the outputs [networks, items, num_outputs] of each chunk.
+        """
+        device = next(iter(self.weights.values())).device
+        for first_item in range(0, len(x), IMAGES_AT_ONCE):
+            images = x[first_item : first_item + IMAGES_AT_ONCE].to(device)
+            for first in range(0, len(self), NETWORKS_AT_ONCE):
+                rows = slice(first, first + NETWORKS_AT_ONCE)
+                statistics = {name: value[rows] for name, value in self.statistics.items()}
+                weights = slice_weights(self.weights, rows)
+                yield first, first_item, self.target.forward(weights, images, shared=True, statistics=statistics)
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Every network's prediction, for classification its probabilities: [networks, items, num_outputs]."""
+        self._check_inputs(x)
+        result: Tensor | None = None
+        for first, first_item, outputs in self.chunks(x):
+            if result is None:
+                result = outputs.new_empty(len(self), len(x), outputs.shape[-1])
+            rows, items = slice(first, first + outputs.shape[0]), slice(first_item, first_item + outputs.shape[1])
+            result[rows, items] = self.task.predictions(outputs)
+        assert result is not None
+        return result
+
+    def mean(self, x: Tensor) -> Tensor:
+        """The ensemble's mean prediction: [items, num_outputs]."""
+        self._check_inputs(x)
+        total: Tensor | None = None
+        for _, first_item, outputs in self.chunks(x):
+            if total is None:
+                total = outputs.new_zeros(len(x), outputs.shape[-1])
+            total[first_item : first_item + outputs.shape[1]] += self.task.predictions(outputs).sum(0)
+        assert total is not None
+        return total / len(self)
+
+    def vote(self, x: Tensor) -> Tensor:
+        """The class that most networks choose, the lower one of equals: int64 [items]."""
+        self._check_inputs(x)
+        votes: Tensor | None = None
+        for _, first_item, outputs in self.chunks(x):
+            if votes is None:
+                votes = outputs.new_zeros(len(x), outputs.shape[-1])
+            chosen = nn.functional.one_hot(outputs.argmax(-1), outputs.shape[-1]).sum(0)
+            votes[first_item : first_item + outputs.shape[1]] += chosen
+        assert votes is not None
+        return votes.argmax(-1)
+
+    def _check_inputs(self, x: Tensor) -> None:
+        shape = tuple(self.target.spec.input_shape)
+        if tuple(x.shape[1:]) != shape or not len(x):
+            raise ValueError(f"expected inputs [items, {', '.join(map(str, shape))}], but got {list(x.shape)}")
+
+
+@torch.no_grad()
+def draw_weights(generator: nn.Module, count: int, rng: torch.Generator, at_once: int = 64) -> Weights:
+    """Draw weights with the generator in evaluation mode, some networks at a time; its mode is left as it was."""
+    training = generator.training
+    generator.eval()
+    try:
+        z = generator.latent(count, rng)
+        return concatenate([generator(part) for part in z.split(at_once)])
+    finally:
+        generator.train(training)

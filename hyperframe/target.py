@@ -1,0 +1,128 @@
+"""A target network that runs with many weight sets at once."""
+
+import copy
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from hyperframe.errors import SpecError
+from hyperframe.spec import TargetSpec
+from hyperframe.structure import Structure, compile_structure
+from hyperframe.types import Statistics, Weights
+from hyperframe.weights import batch_size, to_state_dict, unpack
+
+
+class Target:
+    """A module, its spec, and the forward pass of a whole batch of weight sets.
+
+    Attributes:
+        module: the template; its own parameters are not used, its constants and dtype are.
+        spec: the spec, bound to the module.
+        structure: the labels of its symmetries.
+
+    Raises:
+        SpecError: the spec does not describe the module.
+
+    Example:
+        >>> from hyperframe.spec import LayerSpec, bias, kernel
+        >>> layer = LayerSpec(name="fc", filters=2, params=[kernel("weight", "o i"), bias("bias")])
+        >>> target = Target(
+        ...     nn.Linear(3, 2), TargetSpec(name="one", input_shape=(3,), num_outputs=2, layers=[layer], logits="fc"))
+        >>> weights = {"fc": torch.zeros(5, 2, 4)}
+        >>> target.forward(weights, torch.ones(7, 3), shared=True).shape     # 5 networks, the same 7 inputs
+        torch.Size([5, 7, 2])
+        >>> target.forward(weights, torch.ones(5, 7, 3)).shape               # 7 inputs of its own for each
+        torch.Size([5, 7, 2])
+    """
+
+    def __init__(self, module: nn.Module, spec: TargetSpec) -> None:
+        self.module = copy.deepcopy(module).requires_grad_(False)
+        self.spec = spec.bind(module)
+        self.structure: Structure = compile_structure(self.spec)
+
+    @property
+    def has_statistics(self) -> bool:
+        """True where the module has buffers that training updates, such as BatchNorm's moments."""
+        return any(True for _ in self.module.buffers())
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Target":
+        """Move the module's constants and buffers, in place; return the target."""
+        self.module.to(device, dtype)
+        return self
+
+    def forward(
+        self,
+        weights: Weights,
+        x: Tensor,
+        *,
+        shared: bool = False,
+        statistics: Statistics | None = None,
+        training: bool = False,
+    ) -> Tensor:
+        """Run every network of a batch.
+
+        Args:
+            weights: for each layer [batch, filters, filter_size].
+            x: inputs [batch, images, *input_shape], or [images, *input_shape] where they are shared.
+            shared: all networks see the same inputs.
+            statistics: each network's own buffers [batch, *shape]; in training mode they are updated in place.
+                Left out, training uses throw-away copies and evaluation the module's own buffers.
+            training: the module's mode: dropout on, batch statistics in BatchNorm.
+
+        Returns:
+            Outputs [batch, images, num_outputs].
+        """
+        buffers = dict(statistics or {})
+        if not buffers and training and self.has_statistics:
+            buffers = self.new_statistics(batch_size(weights))
+        self.module.train(training)
+
+        def run(parameters: dict[str, Tensor], own: dict[str, Tensor], images: Tensor) -> Tensor:
+            outputs = functional_call(self.module, (parameters, own), (images,))
+            return outputs if isinstance(outputs, Tensor) else self._not_a_tensor(outputs)
+
+        batched = vmap(run, in_dims=(0, 0, None if shared else 0), randomness="different")
+        outputs: Tensor = batched(unpack(self.spec, weights), buffers, x)
+        return outputs
+
+    def _not_a_tensor(self, outputs: object) -> Tensor:
+        kind = type(outputs).__name__
+        raise SpecError(f"target '{self.spec.name}': its forward must return one tensor, not {kind}")
+
+    def new_statistics(self, batch: int) -> Statistics:
+        """Fresh statistics for a batch of networks: the module's own buffers, one copy each."""
+        return {name: value.expand(batch, *value.shape).clone() for name, value in self.module.named_buffers()}
+
+    @torch.no_grad()
+    def estimate_statistics(self, weights: Weights, inputs: Iterable[Tensor]) -> Statistics:
+        """Estimate each network's statistics from one pass over batches of inputs, all weighing the same.
+
+        Args:
+            weights: the networks.
+            inputs: batches [images, *input_shape], shared by all networks.
+
+        Returns:
+            For each buffer [batch, *shape]; empty for a target without buffers.
+        """
+        statistics = self.new_statistics(batch_size(weights))
+        if not statistics:
+            return {}
+        norms = [module for module in self.module.modules() if isinstance(module, nn.modules.batchnorm._NormBase)]
+        momenta = [norm.momentum for norm in norms]
+        try:
+            for count, batch in enumerate(inputs):
+                for norm in norms:
+                    norm.momentum = 1 / (count + 1)  # the running average becomes the mean over all batches so far
+                self.forward(weights, batch, shared=True, statistics=statistics, training=True)
+        finally:
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum
+        return statistics
+
+    def network(self, weights: Weights, index: int, statistics: Statistics | None = None) -> nn.Module:
+        """One network of a batch as an ordinary module of its own, in evaluation mode."""
+        module = copy.deepcopy(self.module)
+        module.load_state_dict(to_state_dict(self.spec, weights, index, statistics), strict=False)
+        return module.requires_grad_(True).eval()

@@ -1,0 +1,112 @@
+"""What classification tasks share: cross-entropy, accuracy, centred logits, and the meter of networks and ensembles."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+
+from hyperframe.types import Data, Meter
+
+
+class ClassificationTask:
+    """Base class of tasks with one label an item and softmax outputs; a subclass gives the data.
+
+    Outputs are logits [..., classes], labels int64 [...].
+    """
+
+    name: str = ""
+    input_shape: tuple[int, ...] = ()
+    num_outputs: int = 0
+    shift_invariant = True
+
+    def data(self, split: str) -> Data:
+        """The split "train", "validation" or "test"."""
+        raise NotImplementedError
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Negative log-likelihood of every item (Eq. 4): [..., classes] and [...] give [...]."""
+        flat = F.cross_entropy(outputs.flatten(0, -2), labels.flatten(), reduction="none")
+        return flat.view(labels.shape)
+
+    def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """1 for every right answer, 0 for every wrong one."""
+        return (outputs.argmax(-1) == labels).to(outputs.dtype)
+
+    def canonical(self, outputs: Tensor) -> Tensor:
+        """Logits with mean zero: equal exactly where the probabilities are."""
+        return outputs - outputs.mean(-1, keepdim=True)
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Probabilities."""
+        return outputs.softmax(-1)
+
+    def meter(self, networks: int, items: int, device: torch.device) -> Meter:
+        """An empty meter."""
+        return ClassificationMeter(networks, items, self.num_outputs, device)
+
+
+class ClassificationMeter:
+    """Accuracies of networks, and of their ensemble by majority vote and by mean probability.
+
+    Memory is (networks + items × classes), whatever the sizes of the chunks. Of equally many votes the lower class
+    wins.
+
+    Args:
+        networks: the number of networks N.
+        items: the number of items.
+        classes: the number of classes.
+        device: where outputs come from.
+
+    Example:
+        >>> meter = ClassificationMeter(networks=3, items=1, classes=2, device=torch.device("cpu"))
+        >>> logits = torch.tensor([[[0.0, 1.0]], [[0.0, 1.0]], [[9.0, 0.0]]])     # two say 1, a sure one says 0
+        >>> meter.update(logits, torch.tensor([1]), first_network=0, first_item=0)
+        >>> meter.result()["ensemble"]["majority"], meter.result()["ensemble"]["mean_probability"]
+        (1.0, 0.0)
+    """
+
+    def __init__(self, networks: int, items: int, classes: int, device: torch.device) -> None:
+        self._right = torch.zeros(networks, dtype=torch.int64, device=device)
+        self._nll = torch.zeros(networks, dtype=torch.float64, device=device)
+        self._votes = torch.zeros(items, classes, dtype=torch.int32, device=device)
+        self._probability = torch.zeros(items, classes, dtype=torch.float64, device=device)
+        self._labels = torch.zeros(items, dtype=torch.int64, device=device)
+
+    def update(self, outputs: Tensor, labels: Tensor, first_network: int, first_item: int) -> None:
+        """Take in logits [networks, items, classes] and labels [items] of a chunk."""
+        networks, items, classes = outputs.shape
+        rows = slice(first_network, first_network + networks)
+        places = slice(first_item, first_item + items)
+        log_probability = outputs.double().log_softmax(-1)
+        answers = outputs.argmax(-1)
+        chosen = labels.expand(networks, items)[..., None]
+        self._right[rows] += (answers == labels).sum(1)
+        self._nll[rows] -= rearrange(log_probability.gather(-1, chosen), "n items 1 -> n items").sum(1)
+        self._votes[places] += F.one_hot(answers, classes).sum(0).int()
+        self._probability[places] += log_probability.exp().sum(0)
+        self._labels[places] = labels
+
+    def result(self) -> dict[str, Any]:
+        """Figures of the networks (mean, std, min, max) and of the ensemble."""
+        networks, items = len(self._right), len(self._labels)
+        accuracy = self._right.double() / items
+        mean = self._probability / networks
+        own = mean.gather(1, self._labels[:, None])
+        majority = (self._votes.argmax(1) == self._labels).double().mean()
+        mean_probability = (mean.argmax(1) == self._labels).double().mean()
+        return {
+            "accuracy": {
+                "mean": float(accuracy.mean()),
+                "std": float(accuracy.std(correction=0)),
+                "min": float(accuracy.min()),
+                "max": float(accuracy.max()),
+            },
+            "nll": float(self._nll.mean() / items),
+            "ensemble": {
+                "majority": float(majority),
+                "mean_probability": float(mean_probability),
+                "nll": float(-own.clamp(min=torch.finfo(own.dtype).tiny).log().mean()),
+            },
+        }

@@ -1,0 +1,188 @@
+"""The contracts between the engine and its components, as types."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import attrs
+import torch
+from torch import Tensor
+
+Weights = dict[str, Tensor]
+"""A batch of weight sets: for each layer's name its filters, shape [batch, filters, filter_size]."""
+
+Statistics = dict[str, Tensor]
+"""What travels beside the weights and is not learnt: for each buffer's name [batch, *shape] (BatchNorm's moments)."""
+
+
+@attrs.frozen
+class Data:
+    """Inputs and what is known of them, resident on one device.
+
+    Attributes:
+        x: inputs, shape [items, *input_shape].
+        y: labels or values, shape [items, ...].
+    """
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, items: slice | Tensor) -> "Data":
+        return Data(self.x[items], self.y[items])
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Data":
+        """The same data on a device; `dtype` applies to the inputs."""
+        return Data(self.x.to(device, dtype), self.y.to(device))
+
+
+class Meter(Protocol):
+    """Collects figures over networks and items, chunk by chunk, in memory that does not grow with networks × items."""
+
+    def update(self, outputs: Tensor, labels: Tensor, first_network: int, first_item: int) -> None:
+        """Take in outputs [networks, items, num_outputs] of some networks on some items, and the items' labels."""
+        ...
+
+    def result(self) -> dict[str, Any]:
+        """All figures, as plain numbers in nested mappings; `accuracy` or `loss`, and `ensemble`, are among them."""
+        ...
+
+
+@runtime_checkable
+class Task(Protocol):
+    """Data, loss and metrics; it also says which symmetry the outputs have.
+
+    Attributes:
+        name: the task's name.
+        input_shape: shape of one input.
+        num_outputs: the number of outputs that the loss takes.
+        shift_invariant: True where adding one number to all outputs changes nothing (softmax).
+    """
+
+    name: str
+    input_shape: tuple[int, ...]
+    num_outputs: int
+    shift_invariant: bool
+
+    def data(self, split: str) -> Data:
+        """The split "train", "validation" or "test", on the CPU; raises `DataError` where it cannot be had."""
+        ...
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Loss of every item: outputs [..., num_outputs] and labels [...] give [...]."""
+        ...
+
+    def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """What the progress line shows, a number for each item such as 1.0 for a right answer; no gradient needed."""
+        ...
+
+    def canonical(self, outputs: Tensor) -> Tensor:
+        """One representative of all outputs that mean the same, such as centred logits."""
+        ...
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """What a user wants of the outputs, such as probabilities, in the same shape."""
+        ...
+
+    def meter(self, networks: int, items: int, device: torch.device) -> Meter:
+        """An empty meter for so many networks and items."""
+        ...
+
+
+class Gauge(Protocol):
+    """A map of weights to one representative of each class under some symmetry.
+
+    It keeps the target's function, gives the same result for θ and Sθ, changes nothing when applied twice, and is
+    differentiable.
+
+    Attributes:
+        fixes: the kind of orbit that it fixes, one of `hyperframe.symmetry.KINDS`.
+    """
+
+    fixes: str
+
+    def __call__(self, weights: Weights) -> Weights:
+        """Return the representative of each weight set."""
+        ...
+
+
+class EntropyEstimator(Protocol):
+    """Estimates the differential entropy of the distribution that samples were drawn from.
+
+    Attributes:
+        minimum_samples: the fewest samples it works on.
+    """
+
+    minimum_samples: int
+
+    def __call__(self, samples: Tensor, dimension: int) -> Tensor:
+        """Entropy in nats, a scalar: samples [n, d] on a manifold of the given dimension."""
+        ...
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class DiversityInputs:
+    """What a diversity term may look at; what it does not list in `needs` is None.
+
+    Attributes:
+        z: latent vectors, shape [batch, ...].
+        weights: raw weights, differentiable.
+        flat: the weights after the gauge, one row a network, shape [batch, num_weights], differentiable.
+        dimension: the dimension of the manifold the generator draws from.
+        rng: a random generator on the weights' device.
+    """
+
+    z: Tensor | None = None
+    weights: Weights | None = None
+    flat: Tensor | None = None
+    dimension: int = 0
+    rng: torch.Generator | None = None
+
+
+class DiversityTerm(Protocol):
+    """A term of the loss that is small where the networks of a batch are diverse.
+
+    Attributes:
+        needs: names of `DiversityInputs`' fields that must be filled.
+    """
+
+    needs: frozenset[str]
+
+    def __call__(self, inputs: DiversityInputs) -> Tensor:
+        """The term's value, a scalar."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class Component:
+    """One registered component: its name, how it is made, and what it is.
+
+    Attributes:
+        name: what a configuration calls it.
+        factory: makes it; what it is called with depends on the kind, see `hyperframe.hookspecs`. Nothing heavy is
+            imported or allocated before it is called.
+        options: the attrs class of its options.
+        summary: one line.
+        reference: the paper or section it comes from.
+    """
+
+    name: str
+    factory: Callable[..., Any]
+    options: type[Any] = attrs.field(default=None)
+    summary: str = ""
+    reference: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if self.options is None:
+            object.__setattr__(self, "options", NoOptions)
+        if not attrs.has(self.options):
+            raise TypeError(f"component '{self.name}': options must be an attrs class, not {self.options!r}")
+
+
+@attrs.frozen
+class NoOptions:
+    """The options of a component that has none."""
+
+
+Figures = Mapping[str, Any]
