@@ -3,7 +3,7 @@
     config.yaml        the complete configuration
     provenance.json    versions of everything that took part, device, seed, source revision
     metrics.jsonl      one line every `trainer.log_every` steps and one for each validation
-    checkpoints/STEP/  generator.safetensors, optimizer.safetensors, state.json
+    checkpoints/STEP/  generator.safetensors, trainer.safetensors, state.json
     analyses/NAME/     results.json and figures
 
 Files are safetensors, JSON and YAML: nothing that is loaded runs code.
@@ -12,6 +12,7 @@ Files are safetensors, JSON and YAML: nothing that is loaded runs code.
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import shutil
@@ -36,7 +37,7 @@ from hyperframe.plugins import Registry
 from hyperframe.samples import Networks
 
 CONFIG, PROVENANCE, METRICS, CHECKPOINTS = "config.yaml", "provenance.json", "metrics.jsonl", "checkpoints"
-GENERATOR, OPTIMIZER, STATE = "generator.safetensors", "optimizer.safetensors", "state.json"
+GENERATOR, TRAINER, STATE = "generator.safetensors", "trainer.safetensors", "state.json"
 
 
 class Run:
@@ -182,14 +183,14 @@ def _revision() -> str | None:
 
 
 def write_checkpoint(
-    folder: Path, step: int, generator: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], state: Mapping[str, Any]
+    folder: Path, step: int, generator: Mapping[str, Tensor], trainer: Mapping[str, Tensor], state: Mapping[str, Any]
 ) -> None:
     """Write a checkpoint; it appears under its name only when all of it is on the disk."""
     final = folder / CHECKPOINTS / str(step)
     partial = final.with_name(f".{step}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    for name, tensors in ((GENERATOR, generator), (OPTIMIZER, optimizer)):
+    for name, tensors in ((GENERATOR, generator), (TRAINER, trainer)):
         plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
         safetensors.torch.save_file(plain, str(partial / name))
         _flush(partial / name)
@@ -209,8 +210,22 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON, all of it or nothing; folders are made as needed."""
-    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    """Write JSON, all of it or nothing; folders are made as needed, numbers that are not finite become null."""
+    write_text(path, json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
+
+
+def append_line(path: Path, content: Mapping[str, Any]) -> None:
+    """Append one line of JSON."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(_finite(content), allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_text(path: Path, text: str) -> None:

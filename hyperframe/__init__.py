@@ -1,0 +1,68 @@
+"""hyperframe: train a generator of neural networks.
+
+A hypernetwork turns a random vector into all the weights of a network, so that every draw is a good network and the
+draws are essentially different from each other.
+
+    import hyperframe as hf
+    run = hf.train("digits")
+    nets = run.sample(200)          # 200 networks
+    probs = nets.predict(x)         # [200, items, classes]; nets.vote(x), nets.mean(x)
+    nets[3]                         # an ordinary nn.Module
+"""
+
+from hyperframe.errors import HyperframeError
+from hyperframe.generator import Generator
+from hyperframe.hookspecs import hookimpl
+from hyperframe.options import option
+from hyperframe.spec import LayerSpec, Param, Slice, TargetSpec, UnitSpec, bias, kernel, scale, shift
+from hyperframe.symmetry import Orbits
+from hyperframe.target import Target
+from hyperframe.task import ClassificationTask
+from hyperframe.types import (
+    Component,
+    Data,
+    DiversityInputs,
+    DiversityTerm,
+    EntropyEstimator,
+    Gauge,
+    Statistics,
+    Task,
+    Weights,
+)
+
+# The API loads plugins, and these import the names above.
+from hyperframe.api import load, train  # isort: skip
+from hyperframe.run import Run  # isort: skip
+from hyperframe.samples import Networks  # isort: skip
+
+__all__ = [
+    "ClassificationTask",
+    "Component",
+    "Data",
+    "DiversityInputs",
+    "DiversityTerm",
+    "EntropyEstimator",
+    "Gauge",
+    "Generator",
+    "HyperframeError",
+    "LayerSpec",
+    "Networks",
+    "Orbits",
+    "Param",
+    "Run",
+    "Slice",
+    "Statistics",
+    "Target",
+    "TargetSpec",
+    "Task",
+    "UnitSpec",
+    "Weights",
+    "bias",
+    "hookimpl",
+    "kernel",
+    "load",
+    "option",
+    "scale",
+    "shift",
+    "train",
+]
