@@ -1,7 +1,8 @@
 """Training: the step, and the loop around it that logs, validates and saves."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -147,15 +148,26 @@ def train_run(
     folder = free_folder(out, config.name, config)
     experiment = build_experiment(config)
     train, validation = experiment.task.data("train"), experiment.task.data("validation")
-    create_run(folder, config, experiment.device)
     devices = [experiment.device] if experiment.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with torch.random.fork_rng(devices=devices), cpu_threads(config.trainer.threads):
         torch.manual_seed(config.trainer.seed)  # a target's dropout draws from the global generator
+        create_run(folder, config, experiment.device)
         trainer = Trainer(experiment, train)
         run = Run(folder, config, 0, experiment)
         _loop(run, trainer, validation[: config.evaluation.images], registry, reporter or Silent())
     experiment.generator.eval()
     return run
+
+
+@contextmanager
+def cpu_threads(count: int | None) -> Iterator[None]:
+    """Let torch use so many threads on the CPU; None changes nothing. The old number comes back afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _loop(run: Run, trainer: Trainer, validation: Data, registry: Registry, reporter: Reporter) -> None:

@@ -28,7 +28,7 @@ class Options(DenseOptions):
         (64, 64), "sizes of the weight generators' hidden layers: one list for all, or a list for each layer", minimum=1
     )
     whole: tuple[str, ...] = option(("last",), "layers with one code for all their filters; 'last' is the last layer")
-    initialisation: InitialisationName = option("hyperfan", "hyperfan: the target's own variance; authors: theirs")
+    initialisation: InitialisationName = option("authors", "authors: small; hyperfan: the target's own variance")
 
 
 class Hypernetwork(Generator):

@@ -22,7 +22,7 @@ class Options(DenseOptions):
     latent_distribution: Literal["uniform", "normal"] = option("uniform", "distribution of z")
     latent_scale: float = option(1.0, "half width (uniform) or standard deviation (normal) of z", above=0)
     hidden: tuple[int, ...] = option((128, 128), "sizes of the hidden layers", minimum=1)
-    initialisation: InitialisationName = option("hyperfan", "hyperfan: the target's own variance; authors: theirs")
+    initialisation: InitialisationName = option("authors", "authors: small; hyperfan: the target's own variance")
 
 
 class FullyConnected(Generator):

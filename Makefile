@@ -1,0 +1,35 @@
+# Two commands: `make train` trains the default generator, `make test` runs the tests. Each sets up .venv where it is
+# missing and leaves it there. PYTHON names the interpreter to set it up with.
+
+PYTHON ?= python3
+CONFIG ?= digits
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: train test lint docs clean
+
+train: $(READY)
+	$(BIN)/hyperframe train $(CONFIG)
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python docs/generate.py --check
+
+docs: $(READY)
+	$(BIN)/python docs/generate.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
+
+# Made again where dependencies, entry points or the plugins' projects change.
+$(READY): pyproject.toml $(wildcard plugins/*/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit("hyperframe needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; set PYTHON=...") if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' $(foreach plugin,$(wildcard plugins/*/pyproject.toml),-e $(dir $(plugin)))
+	touch $(READY)

@@ -1,0 +1,91 @@
+"""What a target and its generator are, in figures: layers, filters, symmetries, sizes, memory of a step."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hyperframe.config import Config
+from hyperframe.experiment import build_target
+from hyperframe.generator import Generator
+from hyperframe.symmetry import orbits
+from hyperframe.target import Target
+from hyperframe.types import Task
+
+BYTES = 4  # everything is float32
+
+
+def describe(config: Config) -> dict[str, Any]:
+    """Describe a configuration's target, symmetries and generator; no data is needed.
+
+    Returns:
+        `target` (name, weights, layers with filters, filter_size and weights), `symmetries` (free directions of each
+        kind, and how many of the last layer's the gauges can fix), the generator's own description under its name, and
+        `step_memory`, estimated bytes of a training step beyond the process itself and the data.
+    """
+    task: Task = config.task.make()
+    target = build_target(config.target)
+    spec = target.spec
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.trainer.seed)
+        generator: Generator = config.generator.make(spec, task)
+    layers = [
+        {
+            "name": layer.name,
+            "filters": layer.filters,
+            "filter_size": layer.filter_size,
+            "weights": layer.num_weights,
+            "reads": [str(place) for place in layer.reads],
+            "writes": [str(place) for place in layer.writes],
+        }
+        for layer in spec.layers
+    ]
+    return {
+        "config": config.name,
+        "target": {
+            "name": spec.name,
+            "weights": spec.num_weights,
+            "input_shape": list(spec.input_shape),
+            "outputs": spec.num_outputs,
+            "layers": layers,
+            "units": [{"name": unit.name, "size": unit.size, "ops": list(unit.ops)} for unit in spec.units],
+        },
+        "symmetries": orbits(target.structure, task.shift_invariant).counts,
+        "gauges": [choice.name for choice in config.gauges],
+        "generator": config.generator.name,
+        config.generator.name: generator.describe(),
+        "step_memory": step_memory(target, generator, config),
+    }
+
+
+def step_memory(target: Target, generator: Generator, config: Config) -> int:
+    """Estimate the bytes that a training step holds: parameters, weights, and one chunk's activations.
+
+    Parameters count four times (value, gradient, two moments of Adam), weights five times (value, gradient, gauged,
+    flat and its gradient), activations twice (value and gradient).
+    """
+    options = config.trainer
+    parameters = sum(parameter.numel() for parameter in generator.parameters())
+    weights = options.z * target.spec.num_weights
+    activations = min(options.chunk, options.z) * options.images * activation_entries(target)
+    return BYTES * (4 * parameters + 5 * weights + 2 * activations)
+
+
+def activation_entries(target: Target) -> int:
+    """The number of activations that the target's modules give for one input."""
+    total = 0
+
+    def count(module: nn.Module, inputs: Any, outputs: Any) -> None:
+        nonlocal total
+        if isinstance(outputs, Tensor) and not list(module.children()):
+            total += outputs[0].numel()
+
+    handles = [module.register_forward_hook(count) for module in target.module.modules()]
+    try:
+        target.module.eval()
+        with torch.no_grad():
+            target.module(torch.zeros(1, *target.spec.input_shape))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return total
