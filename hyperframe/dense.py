@@ -6,6 +6,7 @@ from typing import Literal
 
 import attrs
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -27,6 +28,27 @@ class DenseOptions:
     bias: bool = option(False, "biases in the linear layers")
 
 
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation whose running moments are the plain mean of the first 1 / momentum batches.
+
+    Torch's start at mean 0 and variance 1. Where activations are small, as with the authors' initialisation, what is
+    left of that 1 falsifies the moments for hundreds of steps. Here the first batch replaces it.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise rows [rows, features]."""
+        if not self.training or self.running_mean is None or self.running_var is None:
+            return super().forward(x)
+        assert self.momentum is not None and self.num_batches_tracked is not None
+        mean, variance = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
+        normalised = F.batch_norm(x, mean, variance, self.weight, self.bias, True, 1.0, self.eps)
+        self.num_batches_tracked += 1
+        part = self.num_batches_tracked.to(mean.dtype).reciprocal().clamp(min=self.momentum)
+        self.running_mean.lerp_(mean, part)
+        self.running_var.lerp_(variance, part)
+        return normalised
+
+
 class Dense(nn.Module):
     """A stack linear → activation → batch normalisation, …, linear.
 
@@ -44,9 +66,7 @@ class Dense(nn.Module):
         for size_in, size_out in zip(sizes[:-2], sizes[1:-1], strict=True):
             modules += [nn.Linear(size_in, size_out, bias=options.bias), self._activation()]
             if options.batch_norm:
-                modules.append(
-                    nn.BatchNorm1d(size_out, eps=options.batch_norm_eps, momentum=options.batch_norm_momentum)
-                )
+                modules.append(BatchNorm(size_out, eps=options.batch_norm_eps, momentum=options.batch_norm_momentum))
         modules.append(nn.Linear(sizes[-2], sizes[-1], bias=options.bias))
         self.stack = nn.Sequential(*modules)
 
