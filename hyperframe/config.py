@@ -41,7 +41,9 @@ class TrainerOptions:
     gradient_clip: float | None = option(None, "largest norm of the gradient; null: no limit", above=0)
     log_every: int = option(50, "steps between two lines of metrics", minimum=1)
     checkpoint_every: int = option(500, "steps between two checkpoints", minimum=1)
-    threads: int | None = option(None, "CPU threads; null: as many as torch takes. Small targets are faster on 1", minimum=1)
+    threads: int | None = option(
+        None, "CPU threads; null: as many as torch takes. Small targets are faster on 1", minimum=1
+    )
     device: str = option("auto", "auto (CUDA where there is one), cpu, cuda or cuda:INDEX")
     seed: int = option(0, "seed of everything that is drawn", minimum=0)
 
@@ -62,6 +64,8 @@ SECTIONS: dict[str, type[Any]] = {
     "trainer": TrainerOptions,
     "evaluation": EvaluationOptions,
 }
+
+
 @attrs.frozen(kw_only=True)
 class Choice:
     """A component that a configuration chose, with its options."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import attrs
@@ -39,7 +40,8 @@ class BatchNorm(nn.BatchNorm1d):
         """Normalise rows [rows, features]."""
         if not self.training or self.running_mean is None or self.running_var is None:
             return super().forward(x)
-        assert self.momentum is not None and self.num_batches_tracked is not None
+        assert self.momentum is not None
+        assert self.num_batches_tracked is not None
         mean, variance = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
         normalised = F.batch_norm(x, mean, variance, self.weight, self.bias, True, 1.0, self.eps)
         self.num_batches_tracked += 1
@@ -63,7 +65,7 @@ class Dense(nn.Module):
         self.sizes = list(sizes)
         self.options = options
         modules: list[nn.Module] = []
-        for size_in, size_out in zip(sizes[:-2], sizes[1:-1], strict=True):
+        for size_in, size_out in pairwise(sizes[:-1]):
             modules += [nn.Linear(size_in, size_out, bias=options.bias), self._activation()]
             if options.batch_norm:
                 modules.append(BatchNorm(size_out, eps=options.batch_norm_eps, momentum=options.batch_norm_momentum))
@@ -73,7 +75,8 @@ class Dense(nn.Module):
     def _activation(self) -> nn.Module:
         if self.options.activation == "leaky_relu":
             return nn.LeakyReLU(self.options.slope)
-        return {"relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU}[self.options.activation]()
+        others: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU}
+        return others[self.options.activation]()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., sizes[0]] to [..., sizes[-1]]."""

@@ -54,7 +54,8 @@ def resolve_device(name: str) -> torch.device:
 
 def build_target(choice: Choice) -> Target:
     """Build the target that a configuration chose."""
-    module, spec = choice.make()
+    with torch.random.fork_rng(devices=[]):  # modules draw weights of their own when they are built
+        module, spec = choice.make()
     return Target(module, spec)
 
 
@@ -119,9 +120,7 @@ def _check_fit(target: Target, task: Task) -> None:
             )
 
 
-def _check_batch(
-    config: Config, generator: Generator, estimator: EntropyEstimator, terms: list[WeightedTerm]
-) -> None:
+def _check_batch(config: Config, generator: Generator, estimator: EntropyEstimator, terms: list[WeightedTerm]) -> None:
     held = generator.networks
     if held is not None and config.trainer.z > held:
         raise ConfigError(

@@ -1,9 +1,9 @@
 """The loss of the generator (Eq. 1) and its gradient, computed in memory that one chunk of networks bounds.
 
-    L(φ) = λ · E_z E_data loss(T(x; G(z))) + weight_l2 · E_z ‖G(z)‖² + Σ_j w_j L_diversity,j + penalty of G
+L(φ) = λ · E_z E_data loss(T(x; G(z))) + weight_l2 · E_z ‖G(z)‖² + Σ_j w_j L_diversity,j + penalty of G
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from hyperframe.generator import Generator
 from hyperframe.options import option
 from hyperframe.target import Target
-from hyperframe.types import Data, DiversityInputs, DiversityTerm, Gauge, Task, Weights
+from hyperframe.types import Data, DiversityInputs, DiversityTerm, Task, Weights
 from hyperframe.weights import flatten
 
 
@@ -56,7 +56,7 @@ class Objective:
         *,
         target: Target,
         task: Task,
-        gauge: Gauge,
+        gauge: Callable[[Weights], Weights],
         terms: Sequence[WeightedTerm],
         chunk: int,
     ) -> None:
@@ -144,7 +144,7 @@ def diversity_inputs(
     *,
     generator: Generator,
     target: Target,
-    gauge: Gauge,
+    gauge: Callable[[Weights], Weights],
     z: Tensor,
     weights: Mapping[str, Tensor],
     rng: torch.Generator,

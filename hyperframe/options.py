@@ -40,7 +40,7 @@ def option(
         ...
         hyperframe.errors.ConfigError: generator.slope: expected a number, at least 0, but got -1
     """
-    bounds = {"at least": minimum, "at most": maximum, "above": above, "below": below}
+    bounds = {"at least": minimum, "above": above, "at most": maximum, "below": below}
     return attrs.field(
         default=default, metadata={"help": help, "bounds": {k: v for k, v in bounds.items() if v is not None}}
     )
@@ -64,12 +64,17 @@ def expected(kind: Any, bounds: Mapping[str, float] | None = None) -> str:
     elif origin in (Union, types.UnionType):
         words = " or ".join(expected(arg) for arg in args)
     elif origin in (tuple, list):
-        inner = expected(args[0])
-        words = f"a list of {inner.removeprefix('a ')}s" if inner.startswith("a ") else f"a list, each {inner}"
+        words = "a list of " + _plural(args[0])
     else:
         words = _PLAIN_NAMES.get(kind, getattr(kind, "__name__", str(kind)))
     limits = " and ".join(f"{word} {limit:g}" for word, limit in (bounds or {}).items())
     return f"{words}, {limits}" if limits else words
+
+
+def _plural(kind: Any) -> str:
+    if get_origin(kind) in (tuple, list):
+        return "lists of " + _plural(get_args(kind)[0])
+    return {bool: "true or false", int: "whole numbers", float: "numbers", str: "texts"}.get(kind, expected(kind))
 
 
 def read_options(cls: type[T], values: Mapping[str, Any], path: str) -> T:

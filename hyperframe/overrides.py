@@ -43,6 +43,7 @@ KEY_HELP = {
 
 
 def as_section(section: Any, path: str) -> dict[str, Any]:
+    """Return a component's section as keys and values: a bare name stands for `{name: …}`."""
     if isinstance(section, str):
         return {"name": section}
     if isinstance(section, Mapping):

@@ -137,7 +137,8 @@ class Registry:
         self.manager = manager
         self._components: dict[str, dict[str, Registered]] = {}
         for kind, hook in KINDS.items():
-            self._components[kind] = table = {}
+            table: dict[str, Registered] = {}
+            self._components[kind] = table
             for implementation in getattr(manager.hook, hook).get_hookimpls():
                 source = manager.sources[implementation.plugin_name]
                 for component in self._components_of(implementation, source):

@@ -55,4 +55,5 @@ def _line(text: str, comment: str) -> str:
 
 
 def _scalar(value: Any) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n").removesuffix("\n...")
+    text = str(yaml.safe_dump(value, default_flow_style=True, width=10_000))
+    return text.removesuffix("\n").removesuffix("\n...")

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from hyperframe.generator import Generator
 from hyperframe.target import Target
 from hyperframe.types import Statistics, Task, Weights
 from hyperframe.weights import batch_size, concatenate, slice_weights, to_state_dict
 
-NETWORKS_AT_ONCE = 8
-IMAGES_AT_ONCE = 250
+AT_ONCE = {"cpu": (2, 100), "cuda": (32, 1000)}
+"""Networks and items that run at a time. On a CPU what stays in the cache is twice as fast as 8 networks × 250 items."""
 
 
 class Networks:
@@ -56,10 +57,11 @@ class Networks:
             The first network, the first item and the outputs [networks, items, num_outputs] of each chunk.
         """
         device = next(iter(self.weights.values())).device
-        for first_item in range(0, len(x), IMAGES_AT_ONCE):
-            images = x[first_item : first_item + IMAGES_AT_ONCE].to(device)
-            for first in range(0, len(self), NETWORKS_AT_ONCE):
-                rows = slice(first, first + NETWORKS_AT_ONCE)
+        networks, items = AT_ONCE[device.type]
+        for first_item in range(0, len(x), items):
+            images = x[first_item : first_item + items].to(device)
+            for first in range(0, len(self), networks):
+                rows = slice(first, first + networks)
                 statistics = {name: value[rows] for name, value in self.statistics.items()}
                 weights = slice_weights(self.weights, rows)
                 yield first, first_item, self.target.forward(weights, images, shared=True, statistics=statistics)
@@ -106,7 +108,7 @@ class Networks:
 
 
 @torch.no_grad()
-def draw_weights(generator: nn.Module, count: int, rng: torch.Generator, at_once: int = 64) -> Weights:
+def draw_weights(generator: Generator, count: int, rng: torch.Generator, at_once: int = 64) -> Weights:
     """Draw weights with the generator in evaluation mode, some networks at a time; its mode is left as it was."""
     training = generator.training
     generator.eval()

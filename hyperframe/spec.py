@@ -1,6 +1,6 @@
 """What a target looks like: its layers, filters and unit spaces, stated as data and checked when built."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from math import prod
 from typing import Literal
@@ -20,6 +20,15 @@ LINEAR_OPS = frozenset({"avg_pool", "mean", "flatten", "dropout", "upsample", "a
 ODD_OPS = frozenset({"tanh", "softsign", "hardtanh"})
 OTHER_OPS = frozenset({"gelu", "silu", "sigmoid", "elu", "selu", "softplus", "relu6", "hardswish", "other"})
 KNOWN_OPS = HOMOGENEOUS_OPS | LINEAR_OPS | ODD_OPS | OTHER_OPS
+
+
+# Lists are as good as tuples where a spec is written; one converter a type, so that type checkers see through it.
+def _numbers(values: Iterable[int]) -> tuple[int, ...]:
+    return tuple(values)
+
+
+def _names(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
 
 
 @attrs.frozen(kw_only=True)
@@ -123,7 +132,7 @@ class UnitSpec:
 
     name: str
     size: int
-    ops: tuple[str, ...] = attrs.field(converter=tuple)
+    ops: tuple[str, ...] = attrs.field(converter=_names)
 
     def __attrs_post_init__(self) -> None:
         if self.size < 1:
@@ -138,15 +147,27 @@ class UnitSpec:
         return all(op in HOMOGENEOUS_OPS | LINEAR_OPS for op in self.ops)
 
 
+def _params(values: Iterable[Param]) -> tuple[Param, ...]:
+    return tuple(values)
+
+
 @attrs.frozen
 class Slice:
     """Some units of a space, in the order in which a layer writes or reads them."""
 
     space: str
-    indices: tuple[int, ...] = attrs.field(converter=tuple)
+    indices: tuple[int, ...] = attrs.field(converter=_numbers)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.indices:
+            raise SpecError(f"slice of unit space '{self.space}': needs at least one index")
 
 
 Place = str | Slice
+
+
+def _places(values: Iterable[Place]) -> tuple[Place, ...]:
+    return tuple(values)
 
 
 @attrs.frozen(kw_only=True)
@@ -169,9 +190,9 @@ class LayerSpec:
 
     name: str
     filters: int
-    params: tuple[Param, ...] = attrs.field(converter=tuple)
-    reads: tuple[Place, ...] = attrs.field(default=(), converter=tuple)
-    writes: tuple[Place, ...] = attrs.field(default=(), converter=tuple)
+    params: tuple[Param, ...] = attrs.field(converter=_params)
+    reads: tuple[Place, ...] = attrs.field(default=(), converter=_places)
+    writes: tuple[Place, ...] = attrs.field(default=(), converter=_places)
     groups: int = 1
     norm: Literal["none", "batch", "layer", "group"] = "none"
 
@@ -217,6 +238,14 @@ class LayerSpec:
         return next((param for param in self.params if param.role == role), None)
 
 
+def _layers(values: Iterable[LayerSpec]) -> tuple[LayerSpec, ...]:
+    return tuple(values)
+
+
+def _units(values: Iterable[UnitSpec]) -> tuple[UnitSpec, ...]:
+    return tuple(values)
+
+
 @attrs.frozen(kw_only=True, cache_hash=True)
 class TargetSpec:
     """A target network as data: what the generators, gauges and symmetries need to know of it.
@@ -248,10 +277,10 @@ class TargetSpec:
     """
 
     name: str
-    input_shape: tuple[int, ...] = attrs.field(converter=tuple)
+    input_shape: tuple[int, ...] = attrs.field(converter=_numbers)
     num_outputs: int
-    layers: tuple[LayerSpec, ...] = attrs.field(converter=tuple)
-    units: tuple[UnitSpec, ...] = attrs.field(default=(), converter=tuple)
+    layers: tuple[LayerSpec, ...] = attrs.field(converter=_layers)
+    units: tuple[UnitSpec, ...] = attrs.field(default=(), converter=_units)
     logits: str | None = None
 
     def __attrs_post_init__(self) -> None:

@@ -65,7 +65,7 @@ class Structure:
     """
 
     spec: TargetSpec
-    axes: tuple[Axis, ...] = attrs.field(converter=tuple)
+    axes: tuple[Axis, ...]
     classes: tuple[tuple[int, ...], ...]
 
     def scaling_grids(self, exponent: int) -> dict[str, Tensor]:
@@ -138,19 +138,49 @@ def compile_structure(spec: TargetSpec) -> Structure:
             labels.unite(reads, writes)
         elif layer.groups > 1 or (layer.param("kernel") is None and layer.reads):
             labels.frozen.update(reads, writes)
-        # A norm over all channels, or over a group of them, lets no channel have a factor of its own.
-        if layer.param("kernel") is None and layer.norm in ("layer", "group"):
-            scaled.difference_update(reads)
-    axes = [axis for layer in spec.layers for axis in _layer_axes(spec, layer, labels, scaled)]
+        if layer.norm == "group":  # the spec does not say which channels are normalised together
+            labels.frozen.update(writes)
+        scaled.difference_update(_without_factor(layer, reads, writes))
+    for mixed in _mixed_reads(spec):
+        labels.frozen.update(labels.of(mixed))
+        scaled.difference_update(labels.of(mixed))
+    # Layers that share a parameter's rows read with the same axis, which counts once.
+    axes = dict.fromkeys(axis for layer in spec.layers for axis in _layer_axes(spec, layer, labels, scaled))
     spaces: dict[int, str] = {}
     for unit in reversed(spec.units):
         spaces |= {labels.root(label): unit.name for label in labels.of([unit.name])}
-    return Structure(spec=spec, axes=axes, classes=_classes(axes, spaces))
+    return Structure(spec=spec, axes=tuple(axes), classes=_classes(axes, spaces))
+
+
+def _without_factor(layer: LayerSpec, reads: list[int], writes: list[int]) -> list[int]:
+    """The units that a layer reads or writes and that can have no factor of their own because of it."""
+    units = []
+    elementwise = layer.param("kernel") is None
+    if elementwise and layer.norm in ("layer", "group"):  # normalised together with other units
+        units += reads
+    if layer.param("scale") is None and layer.norm != "none":  # normalised, and nothing behind it to carry a factor
+        units += writes
+    if layer.param("scale") is None and layer.norm == "none" and elementwise and layer.reads:  # only an offset
+        units += reads + writes
+    return units
+
+
+def _mixed_reads(spec: TargetSpec) -> list[tuple[Place, ...]]:
+    """What is read by kernels that are rows of one parameter and read different units: its axis has no one label."""
+    first: dict[str, tuple[Place, ...]] = {}
+    mixed = []
+    for layer in spec.layers:
+        source = layer.param("kernel")
+        if source is not None and first.setdefault(source.parameter, layer.reads) != layer.reads:
+            mixed += [first[source.parameter], layer.reads]
+    return mixed
 
 
 def _layer_axes(spec: TargetSpec, layer: LayerSpec, labels: _Labels, scaled: set[int]) -> list[Axis]:
     reads, writes = labels.of(layer.reads), labels.of(layer.writes)
-    carriers = ("scale", "shift") if layer.norm != "none" else ("kernel", "bias", "scale", "shift")
+    # A normalisation, or a learnt factor behind the kernel, carries the factor in place of the kernel.
+    behind = layer.norm != "none" or (layer.param("kernel") is not None and layer.param("scale") is not None)
+    carriers = ("scale", "shift") if behind else ("kernel", "bias", "scale", "shift")
     axes = []
     for param in layer.params:
         dim = param.letters.index("o")

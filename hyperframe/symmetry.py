@@ -30,7 +30,7 @@ class LayerScaling:
         writes: labels that multiply, likewise.
         anchors: filters that carry a label for the first time, in the order of `anchored`.
         anchored: those labels.
-        carrier: the columns that carry the label, as a mask [filter_size].
+        carrier: the columns that carry the label, int64 (a mask would make a CUDA device wait).
     """
 
     layer: str
@@ -42,8 +42,14 @@ class LayerScaling:
 
     def to(self, device: torch.device | str) -> "LayerScaling":
         """The same with its tensors on a device."""
-        values = attrs.asdict(self, recurse=False)
-        return attrs.evolve(self, **{key: v.to(device) for key, v in values.items() if isinstance(v, Tensor)})
+        return LayerScaling(
+            layer=self.layer,
+            reads=None if self.reads is None else self.reads.to(device),
+            writes=None if self.writes is None else self.writes.to(device),
+            anchors=self.anchors.to(device),
+            anchored=self.anchored.to(device),
+            carrier=self.carrier.to(device),
+        )
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -113,9 +119,11 @@ def orbits(structure: Structure, shift_invariant: bool) -> Orbits:
     shift = None
     if shift_invariant and spec.logits is not None:
         last = spec.layer(spec.logits)
-        if last.norm == "none" and last.param("kernel") is not None:
-            place = last.columns.get("bias")
-            column = None if place is None else place.start
+        place = last.columns.get("bias")
+        column = None if place is None else place.start
+        # Every row reads the same inputs, and nothing but kernel and bias is in it.
+        plain = last.groups == 1 and last.fan_in > 0 and last.filter_size == last.fan_in + (place is not None)
+        if last.norm == "none" and plain:
             shift = LogitShift(layer=last.name, directions=last.fan_in + (column is not None), bias=column)
     return Orbits(structure=structure, scaling=_scaling(structure), logit_shift=shift)
 
@@ -126,7 +134,7 @@ def _scaling(structure: Structure) -> ScalingOrbit:
     all_writes, all_reads = structure.scaling_grids(1), structure.scaling_grids(-1)
     for layer in structure.spec.layers:
         writes, reads = all_writes[layer.name], all_reads[layer.name]
-        carrier = (writes != FROZEN).any(0)
+        carrier = (writes != FROZEN).any(0).nonzero()[:, 0]
         rows = writes.amax(1).tolist()
         fresh = []
         for row, label in enumerate(rows):
@@ -198,7 +206,7 @@ def random_action(
     """
     wanted = set(kinds)
     axes = of.structure.axes
-    size = 1 + max((label for axis in axes for label in (*axis.scaling, *axis.permutation)), default=0)
+    size = 1 + max([0, *(label for axis in axes for label in (*axis.scaling, *axis.permutation))])
     factors = torch.ones(batch, size, dtype=dtype)
     if "scaling" in wanted and exponents is not None:
         factors = 2.0 ** torch.randint(-exponents, exponents + 1, (batch, size), generator=rng).to(dtype)
@@ -216,20 +224,19 @@ def random_action(
 
 
 def apply_action(of: Orbits, action: Action, weights: Weights) -> Weights:
-    """Apply an action to weights: gather by permutation labels, multiply by factors, add the logit shift."""
+    """Apply an action to weights: multiply by factors, gather by permutation labels, add the logit shift."""
     spec = of.structure.spec
     parameters = unpack(spec, weights)
     batch = batch_size(weights)
     params = {param.parameter: param for layer in spec.layers for param in layer.params}
-    moved: set[tuple[str, int]] = set()
     for axis in of.structure.axes:
-        values = parameters[axis.parameter]
         if axis.exponent:
-            values = values * _factors(axis, params[axis.parameter], action.factors).to(values)
-        if axis.groups == 1 and (axis.parameter, axis.dim) not in moved:
-            values = _gather(axis, values, action.sources)
-            moved.add((axis.parameter, axis.dim))
-        parameters[axis.parameter] = values
+            values = parameters[axis.parameter]
+            parameters[axis.parameter] = values * _factors(axis, params[axis.parameter], action.factors).to(values)
+    # What writes and reads on one axis, as a depthwise kernel's filters do, moves once.
+    moves = {(axis.parameter, axis.dim, axis.permutation): axis for axis in of.structure.axes if axis.groups == 1}
+    for axis in moves.values():
+        parameters[axis.parameter] = _gather(axis, parameters[axis.parameter], action.sources)
     result = pack(spec, parameters)
     if action.shift is not None and of.logit_shift is not None:
         last = result[of.logit_shift.layer]

@@ -74,7 +74,9 @@ def print_evaluation(figures: Mapping[str, Any]) -> None:
         if key in ensemble:
             table.add_row(f"ensemble by {words}", f"{ensemble[key]:.2%}")
     if "nll" in figures and "nll" in ensemble:
-        table.add_row("negative log-likelihood, one network and ensemble", f"{figures['nll']:.4f}, {ensemble['nll']:.4f}")
+        table.add_row(
+            "negative log-likelihood, one network and ensemble", f"{figures['nll']:.4f}, {ensemble['nll']:.4f}"
+        )
     if figures.get("entropy") is not None:
         table.add_row("entropy of the weights, in gauge (nats)", f"{figures['entropy']:.1f}")
     Console().print(table)

@@ -196,9 +196,7 @@ def _loop(run: Run, trainer: Trainer, validation: Data, registry: Registry, repo
             reporter.validated(step, figures)
         if step % options.checkpoint_every == 0 or last:
             trainer.check_finite()
-            write_checkpoint(
-                run.folder, step, run.experiment.generator.state_dict(), trainer.tensors(), {"step": step}
-            )
+            write_checkpoint(run.folder, step, run.experiment.generator.state_dict(), trainer.tensors(), {"step": step})
         started += time.perf_counter() - paused  # the clock of steps_per_second stands still meanwhile
 
 

@@ -169,13 +169,11 @@ class Component:
 
     name: str
     factory: Callable[..., Any]
-    options: type[Any] = attrs.field(default=None)
+    options: type[Any] = attrs.field(factory=lambda: NoOptions)
     summary: str = ""
     reference: str = ""
 
     def __attrs_post_init__(self) -> None:
-        if self.options is None:
-            object.__setattr__(self, "options", NoOptions)
         if not attrs.has(self.options):
             raise TypeError(f"component '{self.name}': options must be an attrs class, not {self.options!r}")
 

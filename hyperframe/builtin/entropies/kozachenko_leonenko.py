@@ -4,6 +4,7 @@ import math
 from typing import Literal
 
 import attrs
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -80,7 +81,9 @@ class KozachenkoLeonenko:
         return entropy
 
     def _size(self, samples: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(samples, ord=1 if self.options.distance == "l1" else 2, dim=1)
+        largest, order = _largest(samples), 1 if self.options.distance == "l1" else 2
+        norms: Tensor = torch.linalg.vector_norm(samples / largest, ord=order, dim=1)
+        return largest * norms
 
     def _neighbours(self, samples: Tensor) -> Tensor:
         """The index of each sample's k-th nearest neighbour, int64 [n]."""
@@ -88,14 +91,21 @@ class KozachenkoLeonenko:
         if self.options.distance == "l1":
             distances = torch.cdist(centred, centred, p=1.0)
         else:
+            centred = centred / _largest(centred)
             squares = centred.square().sum(1)
             distances = squares[:, None] + squares[None] - 2 * centred @ centred.T
         distances.fill_diagonal_(math.inf)
         return distances.kthvalue(self.options.neighbour, 1).indices
 
 
+def _largest(values: Tensor) -> Tensor:
+    """The largest magnitude, to divide by: what is left neither overflows nor vanishes where it is squared."""
+    return values.abs().amax().clamp(min=torch.finfo(values.dtype).tiny)
+
+
 def _digamma(value: int) -> float:
-    return float(torch.digamma(torch.tensor(float(value), dtype=torch.float64)))
+    """ψ of a whole number: the harmonic sum below it, less Euler's constant."""
+    return sum(1 / k for k in range(1, value)) - float(np.euler_gamma)
 
 
 def _log_unit_ball(d: int, distance: str) -> float:

@@ -45,9 +45,12 @@ class ScaleGauge:
 def _carrier_factors(theta: Tensor, layer: LayerScaling) -> Tensor:
     """Factors [batch, anchored labels] that give the carriers their norm; 1 where the norm is zero."""
     carriers = theta[:, layer.anchors][:, :, layer.carrier]
-    squares = carriers.square().sum(2)
-    alive = squares > 0
-    return torch.where(alive, (carriers.shape[2] / torch.where(alive, squares, 1.0)).sqrt(), 1.0)
+    # The largest entry is taken out first: squares neither overflow nor vanish.
+    largest = carriers.detach().abs().amax(2)
+    alive = largest > 0
+    largest = torch.where(alive, largest, 1.0)
+    squares = (carriers / largest[:, :, None]).square().sum(2)
+    return torch.where(alive, (carriers.shape[2] / torch.where(alive, squares, 1.0)).sqrt() / largest, 1.0)
 
 
 def _build(options: NoOptions, orbits: Orbits) -> ScaleGauge:

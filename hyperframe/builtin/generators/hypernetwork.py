@@ -47,9 +47,7 @@ class Hypernetwork(Generator):
     def __init__(self, options: Options, spec: TargetSpec) -> None:
         super().__init__(spec, dimension=options.latent)
         self.options = options
-        self._latent = Latent(
-            size=options.latent, distribution=options.latent_distribution, scale=options.latent_scale
-        )
+        self._latent = Latent(size=options.latent, distribution=options.latent_distribution, scale=options.latent_scale)
         whole = {spec.layers[-1].name if name == "last" else name for name in options.whole}
         for name in whole - set(spec.layer_names):
             raise ConfigError("generator.whole: " + unknown_name("layer", name, spec.layer_names))

@@ -22,7 +22,8 @@ class Options(DenseOptions):
     latent_distribution: Literal["uniform", "normal"] = option("uniform", "distribution of z")
     latent_scale: float = option(1.0, "half width (uniform) or standard deviation (normal) of z", above=0)
     hidden: tuple[int, ...] = option((128, 128), "sizes of the hidden layers", minimum=1)
-    initialisation: InitialisationName = option("authors", "authors: small; hyperfan: the target's own variance")
+    batch_norm: bool = option(False, "batch normalisation behind the activation of every hidden layer")
+    initialisation: InitialisationName = option("hyperfan", "authors: small; hyperfan: the target's own variance")
 
 
 class FullyConnected(Generator):
@@ -30,9 +31,7 @@ class FullyConnected(Generator):
 
     def __init__(self, options: Options, spec: TargetSpec) -> None:
         super().__init__(spec, dimension=options.latent)
-        self._latent = Latent(
-            size=options.latent, distribution=options.latent_distribution, scale=options.latent_scale
-        )
+        self._latent = Latent(size=options.latent, distribution=options.latent_distribution, scale=options.latent_scale)
         self.dense = Dense([options.latent, *options.hidden, spec.num_weights], options)
         mean = torch.cat([initial_mean(layer).repeat(layer.filters) for layer in spec.layers])
         self.register_buffer("mean", mean, persistent=False)

@@ -16,9 +16,7 @@ SPEC = TargetSpec(
         UnitSpec(name="layer3", size=8, ops=("relu",)),
     ],
     layers=[
-        LayerSpec(
-            name="layer1", filters=32, writes=["layer1"], params=[kernel("0.weight", "o i h w"), bias("0.bias")]
-        ),
+        LayerSpec(name="layer1", filters=32, writes=["layer1"], params=[kernel("0.weight", "o i h w"), bias("0.bias")]),
         LayerSpec(
             name="layer2",
             filters=16,

@@ -1,0 +1,148 @@
+"""Write the pages that follow from the code: docs/configuration.md and docs/cli.md.
+
+`python docs/generate.py` writes them; `python docs/generate.py --check` writes nothing, names each page that differs
+from what the code says, and exits with 1. Plugins of third parties take no part.
+"""
+
+import argparse
+import os
+import sys
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import click
+import yaml
+
+from hyperframe.cli import main as command_line
+from hyperframe.config import SECTIONS, load_config, shipped_configs
+from hyperframe.options import expected, key_of, plain_options
+from hyperframe.overrides import KEY_HELP, LISTS, SINGLE
+from hyperframe.plugins import LIMIT_VARIABLE, OWN_DISTRIBUTION, Registered, Registry, make_plugin_manager
+from hyperframe.reference import commented_yaml
+
+FOLDER = Path(__file__).resolve().parent
+NOTE = "<!-- Written by docs/generate.py; change the code, then run it. -->"
+WIDTH = 100
+
+CONFIGURATION = f"""\
+# Configuration
+
+{NOTE}
+
+A configuration names the components of an experiment and their options. `hyperframe config NAME` prints one that is
+complete; save it, change it, and give the file to `hyperframe train`.
+
+- A component's section is a mapping with a name, such as `task: {{name: mnist, download: true}}`. The bare name,
+  `task: mnist`, stands for the component with its default options.
+- `KEY=VALUE` on the command line changes one key. VALUE is YAML: `trainer.rate=1e-3`, `gauges=[scale]`,
+  `diversity.0.weight=2` (items of a list are numbered from 0).
+- Names are applied before options, so the order of the arguments does not matter. A new name drops the old options.
+- Whole numbers may be written with an exponent: `1e3` is 1000. Interpolations (`${{...}}`) are refused.
+"""
+
+COMPONENTS = """\
+## Components that ship
+
+References without an author are to the paper, [arXiv:1905.02898](https://arxiv.org/abs/1905.02898). Each item of
+`diversity` also takes `weight` (a number, by default 1.0): what the term counts in the loss.
+"""
+
+COMMANDS = f"""\
+# Command line
+
+{NOTE}
+
+`hyperframe COMMAND --help` prints these texts. A mistake that you can mend gives one message and exit code 2.
+"""
+
+
+def configuration() -> str:
+    """The page of configurations: what ships, then every key."""
+    registry = Registry(make_plugin_manager())
+    complete = {name: commented_yaml(load_config(name, [], registry)) for name in shipped_configs()}
+    kinds = {**SINGLE, **LISTS}
+    parts = [CONFIGURATION, "## Keys\n", _table(["key", "holds"], ([f"`{key}`", KEY_HELP[key]] for key in KEY_HELP))]
+    parts += ["## Configurations that ship\n", *(f"### {name}\n\n```yaml\n{complete[name]}```\n" for name in complete)]
+    parts.append("## Sections\n")
+    parts += [f"### {key}\n\n{_sentence(KEY_HELP[key])}\n\n{_options(cls)}" for key, cls in SECTIONS.items()]
+    parts.append(COMPONENTS)
+    for key in (key for key in KEY_HELP if key in kinds):
+        parts.append(f"### {key}\n")
+        parts += [_component(entry) for entry in registry.all() if entry.kind == kinds[key] and _own(entry)]
+    return "\n".join(parts)
+
+
+def commands() -> str:
+    """The page of commands: each one's help text."""
+    return "\n".join([COMMANDS, *_help(command_line, "hyperframe", None)])
+
+
+def _own(entry: Registered) -> bool:
+    return entry.source.distribution == OWN_DISTRIBUTION
+
+
+def _component(entry: Registered) -> str:
+    component = entry.component
+    reference = f"\n\nReference: {component.reference}." if component.reference else ""
+    return f"#### {component.name}\n\n{_sentence(component.summary)}{reference}\n\n{_options(component.options)}"
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
+
+
+def _options(cls: type) -> str:
+    if not attrs.fields(cls):
+        return "No options.\n"
+    hints, defaults = typing.get_type_hints(cls), plain_options(cls())
+    rows = []
+    for field in attrs.fields(cls):
+        default = yaml.safe_dump(defaults[key_of(field)], default_flow_style=True, width=1000)
+        words = expected(hints[field.name], field.metadata.get("bounds"))
+        cells = key_of(field), words, default.removesuffix("\n").removesuffix("\n...")
+        rows.append([f"`{cells[0]}`", cells[1], f"`{cells[2]}`", field.metadata.get("help", "")])
+    return _table(["key", "value", "default", "meaning"], rows)
+
+
+def _table(head: list[str], rows: typing.Iterable[typing.Iterable[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def _help(command: click.Command, name: str, parent: click.Context | None) -> Iterator[str]:
+    context = click.Context(
+        command, info_name=name, parent=parent, **{**command.context_settings, "terminal_width": WIDTH}
+    )
+    yield f"## {context.command_path}\n\n```text\n{command.get_help(context)}\n```\n"
+    if isinstance(command, click.Group):
+        for own in sorted(command.commands):
+            yield from _help(command.commands[own], own, context)
+
+
+PAGES = {"configuration.md": configuration, "cli.md": commands}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the pages, or check them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a page differs")
+    check = parser.parse_args(arguments).check
+    os.environ[LIMIT_VARIABLE] = ""
+    drifted = []
+    for name, make in PAGES.items():
+        path, text = FOLDER / name, make()
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            continue
+        if check:
+            drifted.append(f"docs/{name}")
+        else:
+            path.write_text(text, encoding="utf-8")
+    for page in drifted:
+        print(f"{page} differs from the code; run: python docs/generate.py", file=sys.stderr)
+    return 1 if drifted else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

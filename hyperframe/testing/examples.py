@@ -1,0 +1,384 @@
+"""Small networks with hand-written specs: one for each way in which filters, layers and unit spaces hang together.
+
+Each example is a function of sizes, all of them at least 1, and returns a module and its spec. `EXAMPLES` lists them by
+name. Where an example has BatchNorm, its symmetries hold with stored and with batch statistics.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from hyperframe.spec import LayerSpec, Param, Place, Slice, TargetSpec, UnitSpec, bias, kernel, scale, shift
+from hyperframe.types import Weights
+
+Made = tuple[nn.Module, TargetSpec]
+Norm = Literal["none", "batch", "layer", "group"]
+
+
+def random_weights(spec: TargetSpec, batch: int, seed: int, dtype: torch.dtype = torch.float64) -> Weights:
+    """Draw weights that keep signals at about one size from layer to layer: for each layer [batch, filters, size].
+
+    All entries are normal with mean 0, a kernel's with variance 2 / fan_in, all others' with variance 1.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    weights = {}
+    for layer in spec.layers:
+        weights[layer.name] = torch.randn(batch, layer.filters, layer.filter_size, generator=rng, dtype=dtype)
+        if layer.fan_in:
+            weights[layer.name][:, :, layer.columns["kernel"]] *= (2 / layer.fan_in) ** 0.5
+    return weights
+
+
+def random_inputs(spec: TargetSpec, images: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Draw normal inputs [images, *input_shape]."""
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randn(images, *spec.input_shape, generator=rng, dtype=dtype)
+
+
+def dense(inputs: int = 3, hidden: int = 4, outputs: int = 3) -> Made:
+    """Two dense layers and a ReLU."""
+    return _dense("relu", nn.ReLU(), inputs, hidden, outputs)
+
+
+def dense_tanh(inputs: int = 3, hidden: int = 4, outputs: int = 3) -> Made:
+    """Two dense layers and a tanh: hidden units can be permuted, but not scaled."""
+    return _dense("tanh", nn.Tanh(), inputs, hidden, outputs)
+
+
+def dense_gelu(inputs: int = 3, hidden: int = 4, outputs: int = 3) -> Made:
+    """Two dense layers and a GELU: hidden units can be permuted, but not scaled."""
+    return _dense("gelu", nn.GELU(), inputs, hidden, outputs)
+
+
+def _dense(op: str, activation: nn.Module, inputs: int, hidden: int, outputs: int) -> Made:
+    module = nn.Sequential(nn.Linear(inputs, hidden), activation, nn.Linear(hidden, outputs))
+    layers = [_layer("first", hidden, _plain("0", "o i"), writes=["hidden"]), _out(outputs, "2", ["hidden"])]
+    return module, _spec(f"dense_{op}", (inputs,), {"hidden": (hidden, op)}, layers)
+
+
+def unbiased(inputs: int = 3, hidden: int = 4, outputs: int = 3) -> Made:
+    """Two dense layers without biases and a leaky ReLU."""
+    first, out = nn.Linear(inputs, hidden, bias=False), nn.Linear(hidden, outputs, bias=False)
+    layers = [
+        _layer("first", hidden, [kernel("0.weight", "o i")], writes=["hidden"]),
+        _layer("out", outputs, [kernel("2.weight", "o i")], ["hidden"]),
+    ]
+    spec = _spec("unbiased", (inputs,), {"hidden": (hidden, "leaky_relu")}, layers)
+    return nn.Sequential(first, nn.LeakyReLU(0.25), out), spec
+
+
+def grouped(groups: int = 2, width: int = 2, outputs: int = 3) -> Made:
+    """A grouped convolution between a convolution and a dense layer: its units can be scaled, but not permuted."""
+    first, second = groups * width, groups * (width + 1)
+    convolution = nn.Conv2d(first, second, 2, groups=groups)
+    return _convolutions("grouped", convolution, "o i h w", groups, outputs)
+
+
+def transposed(groups: int = 2, width: int = 2, outputs: int = 3) -> Made:
+    """A transposed convolution with groups, whose kernel holds its inputs before its outputs."""
+    convolution = nn.ConvTranspose2d(groups * width, groups * (width + 1), 2, groups=groups)
+    return _convolutions("transposed", convolution, "i o h w", groups, outputs)
+
+
+def transposed_depthwise(channels: int = 3, outputs: int = 3) -> Made:
+    """A transposed convolution with as many groups as channels."""
+    convolution = nn.ConvTranspose2d(channels, channels, 2, groups=channels)
+    return _convolutions("transposed_depthwise", convolution, "i o h w", channels, outputs)
+
+
+def _convolutions(name: str, second: nn.Conv2d | nn.ConvTranspose2d, axes: str, groups: int, outputs: int) -> Made:
+    """A convolution, the one that is given, and a dense layer."""
+    read, written = second.in_channels, second.out_channels
+    body = nn.Sequential(nn.Conv2d(1, read, 2), nn.ReLU(), second, nn.ReLU(), nn.Flatten())
+    features = body(torch.zeros(1, 1, 4, 4)).shape[1]
+    layers = [
+        _layer("first", read, _plain("0", "o i h w"), writes=["first"]),
+        _layer("second", written, _plain("2", axes), ["first"], ["second"], groups=groups),
+        _out(outputs, "5", ["second"]),
+    ]
+    spec = _spec(name, (1, 4, 4), {"first": (read, "relu"), "second": (written, "relu flatten")}, layers)
+    return body.append(nn.Linear(features, outputs)), spec
+
+
+def depthwise(channels: int = 3, width: int = 2, outputs: int = 3) -> Made:
+    """A depthwise convolution: what it reads moves with what it writes, but each has a factor of its own."""
+    module = nn.Sequential(
+        nn.Conv2d(1, channels, 2),
+        nn.ReLU(),
+        nn.Conv2d(channels, channels, 2, groups=channels),
+        nn.ReLU(),
+        nn.Conv2d(channels, width, 1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(width * 4, outputs),
+    )
+    units = {"first": (channels, "relu"), "depthwise": (channels, "relu"), "pointwise": (width, "relu flatten")}
+    layers = [
+        _layer("first", channels, _plain("0", "o i h w"), writes=["first"]),
+        _layer("depthwise", channels, _plain("2", "o i h w"), ["first"], ["depthwise"], groups=channels),
+        _layer("pointwise", width, _plain("4", "o i h w"), ["depthwise"], ["pointwise"]),
+        _out(outputs, "7", ["pointwise"]),
+    ]
+    return module, _spec("depthwise", (1, 4, 4), units, layers)
+
+
+class _Fused(nn.Module):
+    def __init__(self, inputs: int, hidden: int, left: int, right: int, outputs: int) -> None:
+        super().__init__()
+        self.sizes = [left, right]
+        self.first = nn.Linear(inputs, hidden)
+        self.projection = nn.Linear(hidden, left + right)
+        self.out = nn.Linear(left + right, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = torch.split(self.projection(self.first(x).relu()), self.sizes, 1)
+        outputs: Tensor = self.out(torch.cat([right.relu(), left.tanh()], 1))
+        return outputs
+
+
+def fused(inputs: int = 3, hidden: int = 3, left: int = 2, right: int = 3, outputs: int = 3) -> Made:
+    """Two layers in one parameter's rows, which read the same units and write different ones."""
+    units = {"hidden": (hidden, "relu"), "left": (left, "tanh"), "right": (right, "relu")}
+    layers = [
+        _layer("first", hidden, _plain("first", "o i"), writes=["hidden"]),
+        _layer("right", right, _plain("projection", "o i", (left, left + right)), ["hidden"], ["right"]),
+        _layer("left", left, _plain("projection", "o i", (0, left)), ["hidden"], ["left"]),
+        _out(outputs, "out", ["right", "left"]),
+    ]
+    return _Fused(inputs, hidden, left, right, outputs), _spec("fused", (inputs,), units, layers)
+
+
+class Affine(nn.Module):
+    """A learnt factor for every channel and, where wanted, a learnt offset."""
+
+    def __init__(self, channels: int, offset: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels)) if offset else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return weight · x + bias."""
+        scaled = self.weight * x
+        return scaled if self.bias is None else scaled + self.bias
+
+
+def scale_shift(inputs: int = 3, hidden: int = 4, outputs: int = 3) -> Made:
+    """A layer without a kernel: a learnt factor and offset for every hidden unit, behind a ReLU."""
+    return _behind("scale_shift", Affine(hidden), "none", (inputs, hidden, outputs))
+
+
+def layer_norm(inputs: int = 3, hidden: int = 4, outputs: int = 3) -> Made:
+    """A LayerNorm that follows no kernel: what it reads can be permuted, but not scaled."""
+    return _behind("layer_norm", nn.LayerNorm(hidden), "layer", (inputs, hidden, outputs))
+
+
+def _behind(name: str, second: nn.Module, norm: Norm, sizes: tuple[int, int, int]) -> Made:
+    """A layer without a kernel between two dense layers and ReLUs."""
+    inputs, hidden, outputs = sizes
+    module = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), second, nn.ReLU(), nn.Linear(hidden, outputs))
+    layers = [
+        _layer("first", hidden, _plain("0", "o i"), writes=["hidden"]),
+        _layer("second", hidden, [scale("2.weight"), shift("2.bias")], ["hidden"], ["second"], norm=norm),
+        _out(outputs, "4", ["second"]),
+    ]
+    return module, _spec(name, (inputs,), {"hidden": (hidden, "relu"), "second": (hidden, "relu")}, layers)
+
+
+def layer_scale(inputs: int = 3, hidden: int = 4, outputs: int = 3) -> Made:
+    """A learnt factor for every filter directly behind its kernel and bias."""
+    first, factor = nn.Linear(inputs, hidden), Affine(hidden, offset=False)
+    layers = [
+        _layer("first", hidden, [*_plain("0", "o i"), scale("1.weight")], writes=["hidden"]),
+        _out(outputs, "3", ["hidden"]),
+    ]
+    spec = _spec("layer_scale", (inputs,), {"hidden": (hidden, "relu")}, layers)
+    return nn.Sequential(first, factor, nn.ReLU(), nn.Linear(hidden, outputs)), spec
+
+
+def group_norm(groups: int = 2, width: int = 2, outputs: int = 3) -> Made:
+    """A GroupNorm behind a convolution: its channels can be scaled, but not permuted."""
+    channels = groups * width
+    module = nn.Sequential(
+        nn.Conv2d(2, channels, 2, bias=False),
+        nn.GroupNorm(groups, channels),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(channels * 4, outputs),
+    )
+    layers = [
+        _layer("first", channels, _normalised("0", "1"), writes=["channels"], norm="group"),
+        _out(outputs, "4", ["channels"]),
+    ]
+    return module, _spec("group_norm", (2, 3, 3), {"channels": (channels, "relu flatten")}, layers)
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int, inner: int, outputs: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, channels, 2, bias=False)
+        self.stem_norm = nn.BatchNorm2d(channels)
+        self.inner = nn.Conv2d(channels, inner, 3, padding=1, bias=False)
+        self.inner_norm = nn.BatchNorm2d(inner)
+        self.back = nn.Conv2d(inner, channels, 1, bias=False)
+        self.back_norm = nn.BatchNorm2d(channels)
+        self.out = nn.Linear(channels, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        trunk = self.stem_norm(self.stem(x)).relu()
+        block = self.inner_norm(self.inner(trunk)).relu()
+        trunk = (trunk + self.back_norm(self.back(block))).relu()
+        outputs: Tensor = self.out(trunk.mean((2, 3)))
+        return outputs
+
+
+def residual(channels: int = 3, inner: int = 2, outputs: int = 3) -> Made:
+    """A residual block with BatchNorm: two layers write the same units, which ties them."""
+    layers = [
+        _layer("stem", channels, _normalised("stem", "stem_norm"), [], ["trunk"], norm="batch"),
+        _layer("inner", inner, _normalised("inner", "inner_norm"), ["trunk"], ["inner"], norm="batch"),
+        _layer("back", channels, _normalised("back", "back_norm"), ["inner"], ["trunk"], norm="batch"),
+        _out(outputs, "out", ["trunk"]),
+    ]
+    units = {"trunk": (channels, "relu add mean"), "inner": (inner, "relu")}
+    return _Residual(channels, inner, outputs), _spec("residual", (1, 4, 4), units, layers)
+
+
+class _Concatenated(nn.Module):
+    def __init__(self, left: int, right: int, hidden: int, outputs: int) -> None:
+        super().__init__()
+        self.left = nn.Conv2d(1, left, 2)
+        self.right = nn.Conv2d(1, right, 2)
+        self.both = nn.Conv2d(left + right, hidden, 2)
+        self.out = nn.Linear(hidden * 4, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        both = torch.cat([self.left(x), self.right(x)], 1).relu()
+        outputs: Tensor = self.out(self.both(both).relu().flatten(1))
+        return outputs
+
+
+def concatenated(left: int = 2, right: int = 3, hidden: int = 2, outputs: int = 3) -> Made:
+    """Two unit spaces that one layer reads."""
+    units = {"left": (left, "relu"), "right": (right, "relu"), "hidden": (hidden, "relu flatten")}
+    layers = [
+        _layer("left", left, _plain("left", "o i h w"), writes=["left"]),
+        _layer("right", right, _plain("right", "o i h w"), writes=["right"]),
+        _layer("both", hidden, _plain("both", "o i h w"), ["left", "right"], ["hidden"]),
+        _out(outputs, "out", ["hidden"]),
+    ]
+    return _Concatenated(left, right, hidden, outputs), _spec("concatenated", (1, 4, 4), units, layers)
+
+
+class _Sliced(nn.Module):
+    def __init__(self, inputs: int, half: int, outputs: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(inputs, 2 * half)
+        self.low = nn.Linear(half, half)
+        self.high = nn.Linear(half, half)
+        self.out = nn.Linear(2 * half, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        low, high = self.first(x).relu().chunk(2, 1)
+        outputs: Tensor = self.out(torch.cat([self.low(low), self.high(high.flip(1))], 1).relu())
+        return outputs
+
+
+def sliced(inputs: int = 3, half: int = 2, outputs: int = 3) -> Made:
+    """Layers that read and write parts of unit spaces, one of them in reverse order."""
+    low, high = tuple(range(half)), tuple(range(half, 2 * half))
+    layers = [
+        _layer("first", 2 * half, _plain("first", "o i"), writes=["first"]),
+        _layer("low", half, _plain("low", "o i"), [Slice("first", low)], [Slice("second", low)]),
+        _layer("high", half, _plain("high", "o i"), [Slice("first", high[::-1])], [Slice("second", high)]),
+        _out(outputs, "out", ["second"]),
+    ]
+    units = {"first": (2 * half, "relu"), "second": (2 * half, "relu")}
+    return _Sliced(inputs, half, outputs), _spec("sliced", (inputs,), units, layers)
+
+
+class _Table(nn.Module):
+    def __init__(self, tokens: int, width: int, outputs: int) -> None:
+        super().__init__()
+        self.embedding = nn.Linear(2, width)
+        self.table = nn.Parameter(torch.zeros(1, tokens, width))
+        self.out = nn.Linear(width, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.out((self.embedding(x) + self.table).relu().mean(1))
+        return outputs
+
+
+def table(tokens: int = 2, width: int = 3, outputs: int = 3) -> Made:
+    """A table of positions, which is added to what a dense layer writes."""
+    layers = [
+        _layer("embedding", width, _plain("embedding", "o i"), writes=["width"]),
+        _layer("table", width, [shift("table", "a t o")], writes=["width"]),
+        _out(outputs, "out", ["width"]),
+    ]
+    spec = _spec("table", (tokens, 2), {"width": (width, "add relu mean")}, layers)
+    return _Table(tokens, width, outputs), spec
+
+
+def _spec(
+    name: str, input_shape: tuple[int, ...], units: dict[str, tuple[int, str]], layers: list[LayerSpec]
+) -> TargetSpec:
+    return TargetSpec(
+        name=name,
+        input_shape=input_shape,
+        num_outputs=layers[-1].filters,
+        logits=layers[-1].name,
+        units=[UnitSpec(name=unit, size=size, ops=ops.split()) for unit, (size, ops) in units.items()],
+        layers=layers,
+    )
+
+
+def _plain(module: str, axes: str, rows: tuple[int, int] | None = None) -> list[Param]:
+    return [kernel(f"{module}.weight", axes, rows=rows), bias(f"{module}.bias", rows=rows)]
+
+
+def _normalised(module: str, norm: str) -> list[Param]:
+    return [kernel(f"{module}.weight", "o i h w"), scale(f"{norm}.weight"), shift(f"{norm}.bias")]
+
+
+def _layer(
+    name: str,
+    filters: int,
+    params: list[Param],
+    reads: Iterable[Place] = (),
+    writes: Iterable[Place] = (),
+    *,
+    groups: int = 1,
+    norm: Norm = "none",
+) -> LayerSpec:
+    return LayerSpec(name=name, filters=filters, params=params, reads=reads, writes=writes, groups=groups, norm=norm)
+
+
+def _out(outputs: int, module: str, reads: list[Place]) -> LayerSpec:
+    return _layer("out", outputs, _plain(module, "o i"), reads)
+
+
+EXAMPLES: dict[str, Callable[..., Made]] = {
+    example.__name__: example
+    for example in (
+        dense,
+        dense_tanh,
+        dense_gelu,
+        unbiased,
+        grouped,
+        transposed,
+        transposed_depthwise,
+        depthwise,
+        fused,
+        scale_shift,
+        layer_norm,
+        layer_scale,
+        group_norm,
+        residual,
+        concatenated,
+        sliced,
+        table,
+    )
+}
+"""The examples by name."""

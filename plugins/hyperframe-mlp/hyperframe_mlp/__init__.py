@@ -1,0 +1,45 @@
+"""The target `mlp`: a perceptron with one hidden layer."""
+
+from math import prod
+
+import attrs
+from torch import nn
+
+from hyperframe import Component, LayerSpec, TargetSpec, UnitSpec, bias, hookimpl, kernel, option
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """Options of the network."""
+
+    input_shape: tuple[int, ...] = option((1, 8, 8), "shape of one input", minimum=1)
+    hidden: int = option(32, "neurons of the hidden layer", minimum=1)
+    classes: int = option(10, "number of outputs", minimum=1)
+
+
+def build(options: Options) -> tuple[nn.Module, TargetSpec]:
+    """Make the network and say what it looks like."""
+    hidden, classes = options.hidden, options.classes
+    module = nn.Sequential(
+        nn.Flatten(), nn.Linear(prod(options.input_shape), hidden), nn.ReLU(), nn.Linear(hidden, classes)
+    )
+    first = [kernel("1.weight", "o i"), bias("1.bias")]
+    last = [kernel("3.weight", "o i"), bias("3.bias")]
+    spec = TargetSpec(
+        name="mlp",
+        input_shape=options.input_shape,
+        num_outputs=classes,
+        logits="out",
+        units=[UnitSpec(name="hidden", size=hidden, ops=["relu"])],
+        layers=[
+            LayerSpec(name="hidden", filters=hidden, writes=["hidden"], params=first),
+            LayerSpec(name="out", filters=classes, reads=["hidden"], params=last),
+        ],
+    )
+    return module, spec
+
+
+@hookimpl
+def hyperframe_targets() -> list[Component]:
+    """Register the target."""
+    return [Component(name="mlp", factory=build, options=Options, summary="perceptron with one hidden layer")]

@@ -1,0 +1,190 @@
+"""The command line: what it prints, and that a user's mistake gives one message and exit code 2."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from hyperframe.cli import run_command_line
+
+FAST = [
+    "trainer.device=cpu",
+    "trainer.steps=4",
+    "trainer.z=4",
+    "evaluation.networks=4",
+    "evaluation.every=2",
+    "evaluation.test_networks=5",
+]
+
+
+@pytest.fixture
+def hyperframe(monkeypatch, capsys, tmp_path):
+    """Run a command in an empty folder; return exit code, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["hyperframe", *map(str, arguments)])
+        code = 0
+        try:
+            run_command_line()
+        except SystemExit as stop:
+            code = stop.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_train_ends_in_a_table_and_names_the_folder(hyperframe, tmp_path):
+    code, out, err = hyperframe("train", *FAST)
+    assert code == 0
+    assert "5 generated networks on 360 test items" in out
+    assert "ensemble by majority vote" in out
+    folder = out.splitlines()[-1].removeprefix("run folder: ")
+    assert folder.startswith("runs/digits-")
+    assert (tmp_path / folder / "config.yaml").is_file()
+    assert [line.split()[:2] for line in err.splitlines()] == [["step", "2"], ["step", "4"]]
+
+
+def test_train_evaluate_json(hyperframe, tmp_path):
+    code, out, err = hyperframe("train", "digits", *FAST, "--out", "mine", "--json")
+    assert (code, err) == (0, "")
+    trained = json.loads(out)
+    code, out, _ = hyperframe("evaluate", "mine", "--json")
+    figures = json.loads(out)
+    assert figures == trained
+    assert figures["networks"] == 5
+    assert set(figures["accuracy"]) == {"mean", "std", "min", "max"}
+    assert {"majority", "mean_probability"} <= set(figures["ensemble"])
+    assert isinstance(figures["entropy"], float)
+    assert (figures["split"], figures["items"]) == ("test", 360)
+    code, out, _ = hyperframe("evaluate", "mine", "-n", "3", "--split", "validation", "--json")
+    assert json.loads(out)["networks"] == 3
+    assert json.loads(out)["items"] == 240
+    assert "3 generated networks" in hyperframe("evaluate", "mine", "-n", 3)[1]
+    assert json.loads(hyperframe("evaluate", "mine", "-n", 1, "--json")[1])["entropy"] is None
+
+
+def test_a_file_of_ones_own(hyperframe, tmp_path):
+    code, out, _ = hyperframe("config", "digits", *FAST)
+    assert code == 0
+    (tmp_path / "own.yaml").write_text(out)
+    code, out, _ = hyperframe("train", "own.yaml", "trainer.steps=2")
+    assert code == 0
+    assert "runs/own-" in out
+
+
+def test_config_lists_what_ships(hyperframe):
+    assert hyperframe("config", "--list")[1].split() == ["digits", "mnist", "mnist_authors"]
+
+
+def test_describe(hyperframe):
+    code, out, _ = hyperframe("describe", "mnist_cnn", "--config", "mnist", "--json")
+    described = json.loads(out)
+    assert code == 0
+    assert described["target"]["name"] == "mnist_cnn"
+    assert described["target"]["weights"] == 20_018
+    assert described["hypernetwork"]["parameters"] == 633_640
+    assert described["step_memory"] > 0
+    for command in (["describe"], ["describe", "--config", "mnist"], ["describe", "generator=mlp"]):
+        code, out, _ = hyperframe(*command)
+        assert code == 0
+        assert "weights" in out
+        assert "symmetries: " in out
+
+
+def test_plugins(hyperframe):
+    code, out, _ = hyperframe("plugins", "--json")
+    rows = json.loads(out)["components"]
+    assert code == 0
+    assert {"kind", "name", "distribution", "version", "summary"} == set(rows[0])
+    assert {row["name"] for row in rows} >= {"mnist_cnn", "digits", "scale"}
+    code, out, _ = hyperframe("plugins")
+    assert "mnist_cnn" in out
+
+
+def test_plugins_that_fail_are_shown(hyperframe, tmp_path, monkeypatch):
+    info = tmp_path / "broken_shop-3.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-shop\nVersion: 3.1\n")
+    (info / "entry_points.txt").write_text("[hyperframe]\nown = broken_shop_module\n")
+    (tmp_path / "broken_shop_module.py").write_text("import absent_library\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    code, out, err = hyperframe("plugins")
+    assert code == 0
+    assert "mnist_cnn" in out
+    assert "broken-shop 3.1" in err
+    assert "absent_library" in err
+    failures = json.loads(hyperframe("plugins", "--json")[1])["not_loaded"]
+    assert failures[0]["distribution"] == "broken-shop"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["train", "digit"], ["unknown configuration 'digit'", "'digits'"]),
+        (["train", "trainer.step=3"], ["trainer: unknown key 'step'", "'steps'"]),
+        (["train", "target=digitscnn"], ["unknown target 'digitscnn'", "'digits_cnn'"]),
+        (["train", "gauges=[scael]"], ["unknown gauge 'scael'", "'scale'"]),
+        (["train", "entropy=kl"], ["unknown entropy 'kl'", "kozachenko_leonenko"]),
+        (["train", "trainer.steps=lots"], ["trainer.steps", "a whole number, at least 1", "'lots'"]),
+        (["train", "trainer.rate=-1"], ["trainer.rate", "above 0", "-1"]),
+        (["train", "trainer.device=gpu"], ["trainer.device", "'gpu'"]),
+        (["train", "task=mnist", "target=mnist_cnn", "task.folder=nowhere"], ["nowhere", "task.download=true"]),
+        (["train", "--out", "full"], ["full", "not empty"]),
+        (["train", "--outt", "x"], ["--outt"]),
+        (["evaluate", "absent"], ["absent", "does not exist"]),
+        (["evaluate", "full"], ["full", "is no run"]),
+        (["evaluate", "full", "-n", "0"], ["-n", "0"]),
+        (["describe", "mnist_cn"], ["unknown target 'mnist_cn'", "'mnist_cnn'"]),
+        (["config", "nothing"], ["unknown configuration 'nothing'"]),
+        (["trian"], ["trian"]),
+    ],
+)
+def test_mistakes(hyperframe, tmp_path, arguments, parts):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    code, out, err = hyperframe(*arguments)
+    assert code == 2
+    assert out == ""
+    assert "Traceback" not in err
+    for part in parts:
+        assert part in err
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["full", "full/mine.txt"]
+
+
+def test_help_names_every_command(hyperframe):
+    code, out, _ = hyperframe("--help")
+    assert code == 0
+    for command in ("train", "evaluate", "describe", "config", "plugins"):
+        assert command in out
+        assert hyperframe(command, "--help")[0] == 0
+    assert hyperframe("--version")[1].startswith("hyperframe, version ")
+
+
+def launch(path, *arguments):
+    command = [sys.executable, "-c", "import hyperframe_launcher; hyperframe_launcher.main()", *arguments]
+    environment = {"PYTHONPATH": str(path), "PATH": "/usr/bin:/bin", "HOME": str(path)}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+def test_the_http2_library_of_the_same_name_is_named(tmp_path):
+    info = tmp_path / "hyperframe-6.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: hyperframe\nVersion: 6.1.0\n")
+    other = tmp_path / "hyperframe"
+    other.mkdir()
+    (other / "__init__.py").write_text("__version__ = '6.1.0'\n")
+    answer = launch(tmp_path, "train")
+    assert answer.returncode == 2
+    assert answer.stdout == ""
+    assert "HTTP/2" in answer.stderr
+    assert "6.1.0" in answer.stderr
+    assert "environment of its own" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_the_launcher_runs_the_command(tmp_path):
+    answer = launch(tmp_path, "config", "--list")
+    assert (answer.returncode, answer.stdout.split()[0]) == (0, "digits")

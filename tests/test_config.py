@@ -1,0 +1,151 @@
+import pytest
+import yaml
+
+from hyperframe.config import load_config, read_config, shipped_configs
+from hyperframe.errors import ConfigError, PluginError
+from hyperframe.overrides import apply_overrides
+from hyperframe.reference import commented_yaml
+
+
+def load(registry, source="digits", *overrides):
+    return load_config(source, list(overrides), registry)
+
+
+def test_configs_that_ship():
+    assert set(shipped_configs()) == {"digits", "mnist", "mnist_authors"}
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist", "mnist_authors"])
+def test_a_complete_config_reads_back_equal(registry, name):
+    config = load(registry, name)
+    assert read_config(name, config.plain(), registry) == config
+    assert read_config(name, yaml.safe_load(commented_yaml(config)), registry) == config
+
+
+def test_every_key_has_a_comment(registry):
+    keys = [line for line in commented_yaml(load(registry)).splitlines() if line and not line.startswith("#")]
+    assert [line for line in keys if "# " not in line] == []
+
+
+def test_the_papers_settings(registry):
+    config = load(registry, "mnist")
+    assert config.trainer.steps == 13_000
+    assert (config.trainer.z, config.trainer.images) == (32, 32)
+    assert (config.trainer.rate, config.trainer.decay) == (3e-4, 0.99998)
+    assert config.objective.lambda_ == 1000
+    options = config.generator.options
+    assert (options.latent, options.latent_distribution, options.code) == (300, "uniform", 15)
+    assert (options.slope, options.batch_norm_eps, options.batch_norm_momentum) == (0.05, 1e-7, 0.02)
+    assert config.entropy.options.distance == "l2"
+    authors = load(registry, "mnist_authors").plain()
+    assert authors.pop("entropy") != config.plain()["entropy"]
+    assert authors == {key: value for key, value in config.plain().items() if key != "entropy"}
+
+
+def test_numbers_with_exponents_are_numbers(registry):
+    assert load(registry, "digits", "trainer.steps=1e3").trainer.steps == 1000
+    assert load(registry, "digits", "trainer.rate=1e-3").trainer.rate == 1e-3
+    assert load_config("digits", {"objective.lambda": 1e5}, registry).objective.lambda_ == 1e5
+
+
+def test_a_changed_name_drops_the_old_options_whatever_the_order(registry):
+    for overrides in (["task.download=true", "task=mnist"], ["task=mnist", "task.download=true"]):
+        config = load(registry, "digits", *overrides, "target=mnist_cnn")
+        assert config.task.name == "mnist"
+        assert config.task.options.download is True
+    config = load(registry, "digits", "generator=mlp", "generator.hidden=[7]")
+    assert config.generator.options.hidden == (7,)
+
+
+def test_the_same_name_keeps_the_options(registry):
+    assert load(registry, "mnist", "generator=hypernetwork").generator.options.latent == 300
+
+
+def test_options_of_components_that_the_file_leaves_out(registry):
+    assert load(registry, "digits", "entropy.distance=l1").entropy.options.distance == "l1"
+
+
+def test_lists(registry):
+    assert load(registry, "digits", "diversity.0.weight=3").diversity[0].weight == 3
+    assert load(registry, "digits", "gauges=[]").gauges == ()
+    assert [choice.name for choice in load(registry, "digits", "gauges=scale").gauges] == ["scale"]
+    assert [choice.name for choice in load(registry, "digits", "diversity.0=none").diversity] == ["none"]
+
+
+def test_overrides_leave_their_input_alone():
+    content = {"diversity": [{"name": "weight_entropy"}], "trainer": {"steps": 1}}
+    apply_overrides(content, [("diversity.0.weight", 2), ("trainer.steps", 5)])
+    assert content == {"diversity": [{"name": "weight_entropy"}], "trainer": {"steps": 1}}
+
+
+@pytest.mark.parametrize(
+    ("source", "overrides", "parts"),
+    [
+        ("digit", [], ["unknown configuration 'digit'", "did you mean 'digits'", "YAML"]),
+        ("absent.yaml", [], ["absent.yaml", "does not exist"]),
+        ("digits", ["trainr.steps=3"], ["unknown key 'trainr'", "did you mean 'trainer'"]),
+        ("digits", ["trainer.step=3"], ["trainer: unknown key 'step'", "did you mean 'steps'"]),
+        ("digits", ["trainer.steps=many"], ["trainer.steps", "a whole number, at least 1", "'many'"]),
+        ("digits", ["trainer.steps=-3"], ["trainer.steps", "at least 1", "-3"]),
+        ("digits", ["trainer.schedule=cosine"], ["trainer.schedule", "exponential, one_cycle, constant"]),
+        ("digits", ["objective.lambda=-1"], ["objective.lambda", "at least 0"]),
+        ("digits", ["generator.latnt=3"], ["generator: unknown key 'latnt'", "did you mean 'latent'"]),
+        ("digits", ["generator.latent=0"], ["generator.latent", "at least 1"]),
+        ("digits", ["diversity.1.weight=3"], ["diversity.1.weight", "'1' is no item", "0 to 0"]),
+        ("digits", ["diversity.first.weight=3"], ["'first' is no item"]),
+        ("digits", ["diversity.0.weight=a"], ["diversity.0.weight", "a number", "'a'"]),
+        ("digits", ["gauges=3"], ["gauges.0", "expected a name"]),
+        ("digits", ["trainer=3"], ["trainer: expected keys and values"]),
+        ("digits", ["task={download: true}"], ["task: unknown key 'download'"]),
+        ("digits", ["steps"], ["'steps' is no override", "KEY=VALUE"]),
+        ("digits", ["trainer.seed=${oc.env:HOME}"], ["trainer.seed", "interpolations", "not allowed"]),
+        ("digits", ["trainer.seed=[1"], ["trainer.seed", "no YAML value"]),
+        ("digits", ["target.channels=[1]"], ["target: channels: expected two numbers"]),
+    ],
+)
+def test_mistakes_are_named(registry, source, overrides, parts):
+    with pytest.raises(ConfigError) as caught:
+        load_config(source, overrides, registry)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("target=mnist_cn", ["unknown target 'mnist_cn'", "did you mean 'mnist_cnn'", "(hyperframe-nn)"]),
+        ("gauges=[scael]", ["unknown gauge 'scael'", "did you mean 'scale'"]),
+        ("entropy=kozachenko", ["unknown entropy 'kozachenko'", "did you mean 'kozachenko_leonenko'"]),
+        ("diversity=[weightentropy]", ["unknown diversity", "weight_entropy"]),
+    ],
+)
+def test_unknown_components_show_the_closest_one(registry, override, parts):
+    with pytest.raises(PluginError) as caught:
+        load(registry, "digits", override)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("trainer: {seed: '${oc.env:HOME}'}\ntask: digits\ntarget: digits_cnn\n", "interpolations"),
+        ("- 1\n- 2\n", "keys and values"),
+        ("task: [unclosed\n", "cannot be read"),
+        ("target: digits_cnn\n", "task: a value is needed"),
+        ("task: 3\ntarget: digits_cnn\n", "task: expected a name"),
+        ("gauges: scale\ntask: digits\ntarget: digits_cnn\n", "gauges: expected a list"),
+    ],
+)
+def test_wrong_files_are_named(registry, tmp_path, text, part):
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=part):
+        load_config(path, [], registry)
+
+
+def test_a_binary_file_is_no_configuration(registry, tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(path, [], registry)

@@ -1,0 +1,188 @@
+"""One contract over all registered generators, and what each promises beyond it."""
+
+import pytest
+import torch
+from torch import nn
+
+from hyperframe.config import load_config
+from hyperframe.errors import ConfigError
+from hyperframe.experiment import build_experiment
+from hyperframe.generator import initial_std
+from hyperframe.options import read_options
+from hyperframe.plugins import Registry, make_plugin_manager
+
+GENERATORS = [entry for entry in Registry(make_plugin_manager()).all() if entry.kind == "generator"]
+
+
+@pytest.fixture(params=GENERATORS, ids=lambda entry: entry.component.name)
+def make(request, registry):
+    def make(overrides=(), **options):
+        config = load_config("digits", ["trainer.device=cpu", *overrides], registry)
+        experiment = build_experiment(config)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            component = request.param.component
+            return component.factory(
+                read_options(component.options, options, "generator"), experiment.target.spec, experiment.task
+            )
+
+    return make
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_weights_have_the_targets_shapes(make):
+    generator = make()
+    weights = generator(generator.latent(4, rng()))
+    assert {name: tuple(value.shape) for name, value in weights.items()} == {
+        layer.name: (4, layer.filters, layer.filter_size) for layer in generator.spec.layers
+    }
+
+
+def test_draws_are_repeatable_and_differ(make):
+    generator = make().eval()
+    z = generator.latent(3, rng())
+    assert torch.equal(z, generator.latent(3, rng()))
+    weights = generator(z)
+    for name, value in generator(z).items():
+        assert torch.equal(value, weights[name])
+    first = next(iter(weights.values()))
+    assert not torch.allclose(first[0], first[1])
+
+
+def test_all_state_is_in_the_state_dict(make):
+    generator, other = make(), make()
+    for parameter in generator.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    generator(generator.latent(4, rng()))  # moves running moments
+    other.load_state_dict(generator.state_dict())
+    z = generator.latent(4, rng(1))
+    for one, two in zip(generator.eval()(z).values(), other.eval()(z).values(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_every_parameter_gets_a_gradient(make):
+    generator = make()
+    weights = generator(generator.latent(generator.networks or 4, rng()))
+    sum(value.square().sum() for value in weights.values()).backward()
+    for name, parameter in generator.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+
+
+def test_its_own_hooks_have_defaults(make):
+    generator = make()
+    z = generator.latent(2, rng())
+    assert generator.penalty(z, generator(z)) is None
+    assert generator.after_step(0) is None
+    assert generator.dimension >= 1
+    assert generator.describe()["parameters"] == sum(p.numel() for p in generator.parameters())
+
+
+def entry(name):
+    return next(entry.component for entry in GENERATORS if entry.component.name == name)
+
+
+@pytest.fixture
+def digits(registry):
+    return build_experiment(load_config("digits", ["trainer.device=cpu"], registry))
+
+
+def build(name, digits, **options):
+    component = entry(name)
+    return component.factory(read_options(component.options, options, "generator"), digits.target.spec, digits.task)
+
+
+@pytest.mark.parametrize("name", ["hypernetwork", "mlp"])
+@pytest.mark.parametrize("batch_norm", [True, False])
+@pytest.mark.parametrize("distribution", ["uniform", "normal"])
+def test_hyperfan_gives_the_targets_own_variance(digits, name, batch_norm, distribution):
+    squares = {}
+    for seed in range(16):
+        torch.manual_seed(seed)
+        options = {"latent_distribution": distribution, "latent_scale": 1.7, "batch_norm": batch_norm}
+        generator = build(name, digits, initialisation="hyperfan", latent=128, **options)
+        weights = generator(generator.latent(64, rng(seed)))
+        for layer in generator.spec.layers:
+            for role, place in layer.columns.items():
+                found = float(weights[layer.name][:, :, place].square().mean())
+                squares.setdefault((layer.name, role), []).append(found)
+    for (layer, role), found in squares.items():
+        spec = generator.spec.layer(layer)
+        wanted = float(initial_std(generator.spec, spec)[spec.columns[role]][0])
+        assert (sum(found) / len(found)) ** 0.5 == pytest.approx(wanted, rel=0.25), (layer, role)
+    assert float(initial_std(generator.spec, generator.spec.layer("conv2"))[0]) == pytest.approx((2 / 108) ** 0.5)
+    assert float(initial_std(generator.spec, generator.spec.layer("out"))[0]) == pytest.approx((1 / 64) ** 0.5)
+
+
+@pytest.mark.parametrize(("distribution", "scale"), [("uniform", 0.5), ("uniform", 2.0), ("normal", 0.5)])
+def test_the_latents_distribution(digits, distribution, scale):
+    generator = build("hypernetwork", digits, latent_distribution=distribution, latent_scale=scale, latent=50)
+    z = generator.latent(4000, rng())
+    assert float(z.mean()) == pytest.approx(0, abs=0.02 * scale)
+    assert float(z.std()) == pytest.approx(scale * (1 if distribution == "normal" else 3**-0.5), rel=0.02)
+    if distribution == "uniform":
+        assert float(z.abs().max()) <= scale
+
+
+def test_filters_of_a_layer_share_their_weight_generator(digits):
+    generator = build("hypernetwork", digits, batch_norm=False).eval()
+    codes = generator.codes(generator.latent(2, rng()))
+    stack = generator.weight_generators[0]
+    weights = generator(generator.latent(2, rng()))["conv1"]
+    for filter_ in range(weights.shape[1]):
+        assert torch.allclose(weights[:, filter_], stack(codes["conv1"][:, filter_]), atol=1e-6)
+    assert codes["out"].shape == (2, 1, 8)
+
+
+@pytest.mark.parametrize(
+    ("whole", "uses"),
+    [(["last"], [12, 16, 1]), ([], [12, 16, 10]), (["conv1", "out"], [1, 16, 1])],
+)
+def test_layers_with_one_code(digits, whole, uses):
+    generator = build("hypernetwork", digits, whole=whole)
+    assert [row["codes"] for row in generator.describe()["weight_generators"]] == uses
+    assert generator(generator.latent(2, rng()))["conv1"].shape == (2, 12, 10)
+
+
+def test_options_change_the_stack(digits):
+    generator = build("hypernetwork", digits, bias=True, batch_norm=False, activation="tanh", extractor=[])
+    assert not any(isinstance(module, nn.BatchNorm1d | nn.LeakyReLU) for module in generator.modules())
+    assert all(module.bias is not None for module in generator.modules() if isinstance(module, nn.Linear))
+    assert generator.describe()["extractor"]["sizes"] == [64, 8 * 29]
+    generator(generator.latent(2, rng()))
+
+
+def test_wrong_options_of_the_hypernetwork(digits):
+    with pytest.raises(ConfigError, match=r"generator.whole: unknown layer 'conv3'; did you mean 'conv"):
+        build("hypernetwork", digits, whole=["conv3"])
+    with pytest.raises(ConfigError, match=r"generator.generators: expected one list for all or 3 lists.*got 2"):
+        build("hypernetwork", digits, generators=[[3], [4]])
+
+
+def test_running_moments_start_from_the_first_batch(digits):
+    generator = build("hypernetwork", digits, initialisation="authors")
+    z = generator.latent(64, rng())
+    trained = generator(z)
+    evaluated = generator.eval()(z)
+    for name, value in trained.items():
+        assert float((evaluated[name] - value).norm()) < 0.1 * float(value.norm()), name
+
+
+def test_direct_draws_each_network_once(digits):
+    generator = build("direct", digits, networks=5)
+    assert generator.latent(5, rng()).tolist() == [0, 1, 2, 3, 4]
+    drawn = generator.latent(3, rng()).tolist()
+    assert len(set(drawn)) == 3
+    with pytest.raises(ConfigError, match="holds 5 networks, 6 were asked for"):
+        generator.latent(6, rng())
+
+
+def test_direct_leaves_undrawn_networks_alone(digits):
+    generator = build("direct", digits, networks=3)
+    generator(torch.tensor([1]))["out"].sum().backward()
+    gradient = generator.layers[2].grad
+    assert float(gradient[1].min()) == 1
+    assert float(gradient[[0, 2]].abs().max()) == 0

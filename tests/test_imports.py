@@ -1,0 +1,51 @@
+"""Modules import only downwards."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import hyperframe
+
+PACKAGE = Path(hyperframe.__file__).parent
+ORDER = (
+    "errors options spec types hookspecs plugins weights structure symmetry target gauge task dense generator "
+    "objective overrides config schedule experiment samples evaluation run trainer describe reference api tables cli"
+).split()
+
+
+def imported(path):
+    """Names of hyperframe's modules that a file imports, "" for the package itself."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "hyperframe":
+                yield parts[1] if parts[1:] and (parts[1] in ORDER or parts[1] in ("builtin", "testing")) else ""
+
+
+def test_every_module_has_its_place():
+    found = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    assert found == set(ORDER)
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_modules_import_only_downwards(name):
+    assert set(imported(PACKAGE / f"{name}.py")) <= set(ORDER[: ORDER.index(name)])
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("builtin/**/*.py")), ids=lambda path: path.stem)
+def test_builtin_components_import_neither_each_other_nor_the_command_line(path):
+    assert not set(imported(path)) & {"cli", "tables", "api", "builtin", "trainer", "run"}
+
+
+def test_an_upward_import_would_be_found(tmp_path):
+    wrong = tmp_path / "spec.py"
+    wrong.write_text("def later():\n    from hyperframe.trainer import Trainer\n")
+    assert set(imported(wrong)) == {"trainer"}

@@ -1,0 +1,138 @@
+"""The chunked gradient is the gradient of Eq. 1."""
+
+import attrs
+import pytest
+import torch
+
+from hyperframe.config import load_config
+from hyperframe.experiment import build_experiment
+from hyperframe.generator import Generator
+from hyperframe.objective import Objective, ObjectiveOptions, WeightedTerm
+from hyperframe.types import Data
+from hyperframe.weights import flatten
+
+
+@pytest.fixture
+def experiment(registry):
+    settings = ["trainer.device=cpu", "target.channels=[2,3]", "generator.batch_norm=false"]
+    built = build_experiment(load_config("digits", settings, registry))
+    built.generator.double()
+    built.target.to("cpu", torch.float64)
+    return built
+
+
+def batch(networks, images):
+    draw = torch.Generator().manual_seed(3)
+    x = torch.rand(networks, images, 1, 8, 8, generator=draw, dtype=torch.float64)
+    return Data(x, torch.randint(10, (networks, images), generator=draw))
+
+
+def objective(experiment, chunk, **options):
+    source = experiment.objective
+    return Objective(
+        ObjectiveOptions(**options),
+        target=experiment.target,
+        task=experiment.task,
+        gauge=experiment.gauge,
+        terms=[WeightedTerm(name="weight_entropy", term=source.terms[0].term, weight=0.7)],
+        chunk=chunk,
+    )
+
+
+def whole_loss(experiment, z, data, weight, **options):
+    """Eq. 1 without chunks and without a cut in the graph."""
+    weights = experiment.generator(z)
+    outputs = torch.stack(
+        [
+            torch.func.functional_call(
+                experiment.target.module,
+                {name: value[i] for name, value in unpacked(experiment, weights).items()},
+                (data.x[i],),
+            )
+            for i in range(len(z))
+        ]
+    )
+    accuracy = torch.nn.functional.cross_entropy(outputs.flatten(0, 1), data.y.flatten())
+    flat = flatten(experiment.target.spec, experiment.gauge(weights))
+    entropy = experiment.estimator(flat, experiment.generator.dimension)
+    squares = sum(value.square().sum() for value in weights.values()) / len(z)
+    return options["lambda_"] * accuracy + options["weight_l2"] * squares - weight * entropy
+
+
+def unpacked(experiment, weights):
+    from hyperframe.weights import unpack
+
+    return unpack(experiment.target.spec, weights)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 5, 8])
+def test_gradient_of_the_whole_loss(experiment, chunk):
+    options = {"lambda_": 30.0, "weight_l2": 0.01}
+    z = experiment.generator.latent(5, torch.Generator().manual_seed(0))
+    data = batch(5, 4)
+    loss = whole_loss(experiment, z, data, 0.7, **options)
+    wanted = torch.autograd.grad(loss, list(experiment.generator.parameters()))
+    metrics = objective(experiment, chunk, **options).gradients(experiment.generator, z, data, torch.Generator())
+    assert float(metrics["loss"]) == pytest.approx(float(loss.detach()), rel=1e-12)
+    for parameter, expected in zip(experiment.generator.parameters(), wanted, strict=True):
+        torch.testing.assert_close(parameter.grad, expected, rtol=1e-9, atol=1e-10)
+
+
+def test_a_generators_own_penalty_counts(experiment):
+    class Penalised(Generator):
+        def __init__(self, inner):
+            super().__init__(inner.spec, inner.dimension)
+            self.inner = inner
+            self.own = torch.nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
+
+        def forward(self, z):
+            return self.inner(z)
+
+        def penalty(self, z, weights):
+            return self.own**2 + sum(value.sum() for value in weights.values())
+
+    z = experiment.generator.latent(5, torch.Generator().manual_seed(0))
+    weights = experiment.generator(z)
+    total = sum(value.sum() for value in weights.values())
+    wanted = torch.autograd.grad(total, list(experiment.generator.parameters()))
+    penalised = Penalised(experiment.generator)
+    silent = objective(experiment, 2, lambda_=0.0, weight_l2=0.0)
+    silent.terms = []
+    metrics = silent.gradients(penalised, z, batch(5, 4), torch.Generator())
+    assert float(penalised.own.grad) == 4.0
+    assert float(metrics["penalty"]) == pytest.approx(float(4 + total.detach()), rel=1e-12)
+    for parameter, expected in zip(experiment.generator.parameters(), wanted, strict=True):
+        torch.testing.assert_close(parameter.grad, expected, rtol=1e-9, atol=1e-10)
+
+
+def test_terms_get_what_they_need_and_only_that(experiment):
+    seen = {}
+
+    @attrs.define
+    class Curious:
+        needs: frozenset
+
+        def __call__(self, inputs):
+            seen.update(attrs.asdict(inputs, recurse=False))
+            return torch.zeros((), dtype=torch.float64)
+
+    for needs in (frozenset(), frozenset({"z"}), frozenset({"weights", "rng"}), frozenset({"flat"})):
+        curious = objective(experiment, 2)
+        curious.terms = [WeightedTerm(name="curious", term=Curious(needs), weight=1.0)]
+        z = experiment.generator.latent(5, torch.Generator().manual_seed(0))
+        curious.gradients(experiment.generator, z, batch(5, 2), torch.Generator())
+        assert {name for name, value in seen.items() if value is not None} == needs | {"dimension"}
+
+
+def test_chunks_are_of_networks_never_of_images(experiment):
+    sizes = []
+    forward = experiment.target.forward
+
+    def spy(weights, x, **options):
+        sizes.append(tuple(x.shape[:2]))
+        return forward(weights, x, **options)
+
+    experiment.target.forward = spy
+    z = experiment.generator.latent(5, torch.Generator().manual_seed(0))
+    objective(experiment, 2).gradients(experiment.generator, z, batch(5, 7), torch.Generator())
+    assert sizes == [(2, 7), (2, 7), (1, 7)]

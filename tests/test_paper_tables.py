@@ -1,0 +1,87 @@
+"""The paper's tables, as facts about what is built."""
+
+import attrs
+import pytest
+import torch
+from torch import nn
+
+from hyperframe.config import load_config
+from hyperframe.dense import Dense, DenseOptions
+from hyperframe.describe import describe
+from hyperframe.experiment import build_experiment
+
+
+@pytest.fixture(scope="module")
+def mnist(registry):
+    return describe(load_config("mnist", ["target=mnist_cnn"], registry))
+
+
+def test_table_2_mnist_target(mnist):
+    layers = [(layer["filters"], layer["filter_size"], layer["weights"]) for layer in mnist["target"]["layers"]]
+    assert layers == [(32, 26, 832), (16, 801, 12_816), (8, 785, 6_280), (10, 9, 90)]
+    assert mnist["target"]["weights"] == 20_018
+
+
+def test_table_5_mnist_hypernetwork(mnist):
+    described = mnist["hypernetwork"]
+    assert described["extractor"]["sizes"] == [300, 300, 300, 15 * (32 + 16 + 8 + 1)]
+    assert described["extractor"]["parameters"] == 436_500
+    assert [row["sizes"] for row in described["weight_generators"]] == [
+        [15, 40, 40, 26],
+        [15, 100, 100, 801],
+        [15, 100, 100, 785],
+        [15, 60, 60, 90],
+    ]
+    assert [row["parameters"] for row in described["weight_generators"]] == [3_240, 91_600, 90_000, 9_900]
+    rows = [described["extractor"], *described["weight_generators"]]
+    assert sum(row["parameters"] for row in rows) == 631_240
+    assert sum(row["batch_norm"] for row in rows) == 2_400
+    assert described["parameters"] == 633_640
+
+
+def test_the_parameters_are_really_there(registry):
+    generator = build_experiment(load_config("mnist", ["trainer.device=cpu"], registry)).generator
+    assert sum(parameter.numel() for parameter in generator.parameters()) == 633_640
+    linears = [module for module in generator.modules() if isinstance(module, nn.Linear)]
+    assert sum(linear.weight.numel() for linear in linears) == 631_240
+    assert all(linear.bias is None for linear in linears)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "entries"),
+    [
+        # Table 6, LeNet: W1 to W5, and the extractor that codes of size 8 need.
+        ([8, 400, 400, 76], 193_600),
+        ([8, 400, 400, 151], 223_600),
+        ([8, 400, 400, 401], 323_600),
+        ([8, 400, 400, 10_164], 4_228_800),
+        ([8, 400, 400, 850], 503_200),
+        ([100, 200, 200, 1_152], 290_400),
+        # Table 7, ResNet-32: the printed sizes, then filters of kernel, scale and shift.
+        ([8, 800, 800, 10], 654_400),
+        ([8, 800, 800, 145], 762_400),
+        ([8, 800, 800, 289], 877_600),
+        ([8, 800, 800, 650], 1_166_400),
+        ([8, 800, 800, 29], 669_600),
+        ([8, 800, 800, 146], 763_200),
+        ([8, 800, 800, 290], 878_400),
+        ([8, 800, 800, 578], 1_108_800),
+    ],
+)
+def test_tables_6_and_7_matrix_entries(sizes, entries):
+    with torch.device("meta"):
+        assert Dense(sizes, DenseOptions()).num_matrix_entries == entries
+
+
+def test_symmetries_of_the_mnist_target(mnist):
+    assert mnist["symmetries"] == {"scaling": 56, "permutation": 56, "logit_shift": 9}
+
+
+def test_the_authors_initialisation(registry):
+    config = load_config("mnist", ["trainer.device=cpu"], registry)
+    generator = build_experiment(config).generator
+    for linear in (module for module in generator.modules() if isinstance(module, nn.Linear)):
+        std = 0.1 / linear.in_features**0.5
+        assert float(linear.weight.detach().std()) == pytest.approx(std, rel=0.1)
+        assert float(linear.weight.detach().abs().max()) <= 2 * std / 0.879
+    assert attrs.asdict(config.generator.options)["initialisation"] == "authors"

@@ -1,0 +1,162 @@
+import importlib.metadata
+import sys
+import types
+
+import attrs
+import pytest
+
+from hyperframe.errors import PluginError
+from hyperframe.hookspecs import hookimpl
+from hyperframe.plugins import KINDS, Registry, make_plugin_manager
+from hyperframe.types import Component
+
+
+def plugin(name, *components, hook="hyperframe_gauges"):
+    module = types.ModuleType(name)
+
+    def implementation():
+        return list(components)
+
+    implementation.__name__ = hook
+    setattr(module, hook, hookimpl(implementation))
+    return module
+
+
+def component(name):
+    return Component(name=name, factory=lambda options, orbits: None, summary=f"the gauge {name}")
+
+
+@pytest.fixture
+def third_party(tmp_path, monkeypatch):
+    """Install a distribution with one entry point, whose module has the given text."""
+
+    def install(distribution, text, module="third_party_module"):
+        info = tmp_path / f"{distribution.replace('-', '_')}-1.2.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
+        (info / "entry_points.txt").write_text(f"[hyperframe]\nown = {module}\n")
+        (tmp_path / f"{module}.py").write_text(text)
+        monkeypatch.syspath_prepend(str(tmp_path))
+        monkeypatch.delitem(sys.modules, module, raising=False)
+
+    return install
+
+
+GOOD = """
+from hyperframe import Component, hookimpl
+
+@hookimpl
+def hyperframe_gauges():
+    return [Component(name="own", factory=lambda options, orbits: None, summary="an own gauge")]
+"""
+
+
+def test_built_in_components_come_through_entry_points_only():
+    assert Registry(make_plugin_manager(entry_points=False)).all() == []
+    names = {(entry.kind, entry.component.name) for entry in Registry(make_plugin_manager()).all()}
+    assert {
+        ("target", "mnist_cnn"),
+        ("target", "digits_cnn"),
+        ("task", "mnist"),
+        ("task", "digits"),
+        ("generator", "hypernetwork"),
+        ("generator", "direct"),
+        ("generator", "mlp"),
+        ("gauge", "scale"),
+        ("gauge", "logit_bias"),
+        ("entropy", "kozachenko_leonenko"),
+        ("diversity", "weight_entropy"),
+        ("diversity", "none"),
+    } <= names
+
+
+def test_every_component_is_described():
+    for entry in Registry(make_plugin_manager()).all():
+        assert entry.component.summary, entry.component.name
+        assert attrs.has(entry.component.options)
+        assert entry.source.version
+
+
+def test_third_parties_are_loaded_with_their_distribution(third_party):
+    third_party("gauge-shop", GOOD)
+    entry = Registry(make_plugin_manager()).get("gauge", "own")
+    assert (entry.source.distribution, entry.source.version) == ("gauge-shop", "1.2")
+
+
+@pytest.mark.parametrize(("limit", "found"), [("", False), ("other", False), ("own", True), ("x, gauge-shop", True)])
+def test_third_parties_can_be_limited(third_party, monkeypatch, limit, found):
+    third_party("gauge-shop", GOOD)
+    monkeypatch.setenv("HYPERFRAME_PLUGINS", limit)
+    names = {entry.component.name for entry in Registry(make_plugin_manager()).all()}
+    assert ("own" in names) == found
+    assert "scale" in names
+
+
+def test_blocked_plugins_are_left_out():
+    names = {entry.component.name for entry in Registry(make_plugin_manager(block=["gauge_scale"])).all()}
+    assert "scale" not in names
+    assert "logit_bias" in names
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("import module_that_is_absent", "ModuleNotFoundError"),
+        ("1 / 0", "ZeroDivisionError"),
+        (GOOD.replace("hyperframe_gauges", "hyperframe_gauge"), "unknown hook"),
+        (GOOD.replace("hyperframe_gauges()", "hyperframe_gauges(extra)"), "Argument"),
+        (GOOD.replace("return [", "return 3, ["), "must return a list of Components"),
+    ],
+)
+def test_a_broken_plugin_is_named_and_the_rest_keeps_working(third_party, text, reason):
+    third_party("gauge-shop", text)
+    registry = Registry(make_plugin_manager())
+    assert registry.get("gauge", "scale")
+    broken = registry.manager.broken
+    assert len(broken) == 1
+    assert "gauge-shop 1.2" in str(broken[0])
+    assert reason in str(broken[0])
+    with pytest.raises(PluginError, match="gauge-shop"):
+        registry.get("gauge", "own")
+
+
+def test_two_owners_of_one_name_are_both_named(third_party):
+    third_party("gauge-shop", GOOD.replace('"own"', '"scale"'))
+    with pytest.raises(PluginError) as caught:
+        Registry(make_plugin_manager())
+    for part in ("gauge 'scale'", "hyperframe-nn", "gauge-shop 1.2"):
+        assert part in str(caught.value)
+
+
+def test_one_name_may_stand_for_several_kinds():
+    manager = make_plugin_manager(
+        entry_points=False,
+        extra=[plugin("a", component("same")), plugin("b", component("same"), hook="hyperframe_tasks")],
+    )
+    assert len(Registry(manager).all()) == 2
+
+
+def test_extra_plugins_need_no_installation():
+    manager = make_plugin_manager(extra=[plugin("mine", component("mine"))])
+    assert Registry(manager).get("gauge", "mine").source.distribution == "mine"
+
+
+def test_each_manager_is_fresh():
+    make_plugin_manager(extra=[plugin("mine", component("mine"))])
+    with pytest.raises(PluginError, match="unknown gauge 'mine'"):
+        Registry(make_plugin_manager()).get("gauge", "mine")
+
+
+def test_every_component_hook_has_a_kind():
+    from hyperframe import hookspecs
+
+    hooks = {name for name in vars(hookspecs) if name.startswith("hyperframe_")}
+    assert hooks == {*KINDS.values(), "hyperframe_step_end"}
+
+
+def test_the_entry_points_name_every_built_in_module(root):
+    points = importlib.metadata.entry_points(group="hyperframe")
+    declared = {point.value for point in points if point.dist.name == "hyperframe-nn"}
+    files = (root / "hyperframe" / "builtin").glob("*/*.py")
+    modules = {f"hyperframe.builtin.{path.parent.name}.{path.stem}" for path in files if path.stem != "__init__"}
+    assert declared == modules

@@ -1,0 +1,171 @@
+"""One contract over all registered tasks, the meter, and the data's splits."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hyperframe.errors import DataError
+from hyperframe.options import read_options
+from hyperframe.plugins import Registry, make_plugin_manager
+from hyperframe.task import ClassificationMeter
+from hyperframe.types import Task
+
+TASKS = [entry for entry in Registry(make_plugin_manager()).all() if entry.kind == "task"]
+SIZES = {"digits": (1197, 240, 360), "mnist": (55_000, 5_000, 10_000)}
+
+
+def build(name, **options):
+    component = next(entry.component for entry in TASKS if entry.component.name == name)
+    return component.factory(read_options(component.options, options, "task"))
+
+
+@pytest.fixture(params=[entry.component.name for entry in TASKS])
+def task(request):
+    return build(request.param)
+
+
+def outputs(task, seed=0):
+    draw = torch.Generator().manual_seed(seed)
+    shape = (3, 5, task.num_outputs)
+    return torch.randn(shape, generator=draw, dtype=torch.float64), torch.randint(
+        task.num_outputs, (3, 5), generator=draw
+    )
+
+
+def test_tasks_keep_the_contract(task):
+    assert isinstance(task, Task)
+    values, labels = outputs(task)
+    assert task.loss(values, labels).shape == (3, 5)
+    assert task.score(values, labels).shape == (3, 5)
+    assert task.predictions(values).shape == values.shape
+
+
+@given(seed=st.integers(0, 2**31), shift=st.floats(-50, 50))
+@pytest.mark.parametrize("name", [entry.component.name for entry in TASKS])
+def test_the_declared_symmetry_of_the_outputs_holds(name, seed, shift):
+    task = build(name)
+    values, labels = outputs(task, seed)
+    assert task.shift_invariant
+    torch.testing.assert_close(task.loss(values + shift, labels), task.loss(values, labels))
+    torch.testing.assert_close(task.canonical(values + shift), task.canonical(values))
+    torch.testing.assert_close(task.loss(task.canonical(values), labels), task.loss(values, labels))
+
+
+@pytest.mark.data
+def test_splits(task):
+    splits = {name: task.data(name) for name in ("train", "validation", "test")}
+    assert tuple(len(data) for data in splits.values()) == SIZES[task.name]
+    for data in splits.values():
+        assert data.x.shape[1:] == task.input_shape
+        assert data.x.dtype == torch.float32
+        assert (float(data.x.min()), float(data.x.max())) == (0, 1)
+        assert data.y.unique().tolist() == list(range(10))
+        assert len(data.x) == len(data.y)
+
+
+def test_digits_splits_share_no_image():
+    task = build("digits", split_seed=5)
+    images = torch.cat([task.data(name).x for name in ("train", "validation", "test")]).flatten(1)
+    from sklearn.datasets import load_digits
+
+    everything = torch.from_numpy(load_digits().data).float() / 16
+    assert torch.equal(images.sum(0), everything.sum(0))
+    assert len(images) == len(everything)
+    assert sorted(images.sum(1).tolist()) == sorted(everything.sum(1).tolist())
+
+
+def test_the_split_is_the_same_every_time_and_follows_its_seed():
+    first, again, other = build("digits"), build("digits"), build("digits", split_seed=1)
+    assert torch.equal(first.data("test").x, again.data("test").x)
+    assert not torch.equal(first.data("test").x, other.data("test").x)
+
+
+def test_a_folder_without_the_data(tmp_path, monkeypatch):
+    monkeypatch.delenv("HYPERFRAME_DATA", raising=False)
+    with pytest.raises(DataError) as caught:
+        build("mnist", folder=str(tmp_path)).data("train")
+    for part in (str(tmp_path), "task.folder", "HYPERFRAME_DATA", "task.download=true"):
+        assert part in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_mnist_is_looked_for(monkeypatch, tmp_path):
+    monkeypatch.setenv("HYPERFRAME_DATA", str(tmp_path))
+    assert build("mnist").folder == tmp_path
+    assert str(build("mnist", folder="/elsewhere").folder) == "/elsewhere"
+    monkeypatch.delenv("HYPERFRAME_DATA")
+    assert build("mnist").folder.parts[-3:] == (".cache", "hyperframe", "data")
+
+
+def test_damaged_data_is_said_to_be_damaged(tmp_path):
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (raw / f"{name}-ubyte").write_bytes(b"\x00\x00\x08\x01\x00\x00\x00\x05\x01")
+    with pytest.raises(DataError, match="damaged"):
+        build("mnist", folder=str(tmp_path)).data("test")
+
+
+@pytest.mark.data
+def test_mnist_is_read_as_torchvision_reads_it():
+    from torchvision.datasets import MNIST
+
+    test = build("mnist").data("test")
+    image, label = MNIST(os.environ["HYPERFRAME_DATA"], train=False)[77]
+    assert label == int(test.y[77])
+    assert torch.equal(test.x[77, 0], torch.from_numpy(np.array(image)).float() / 255)
+
+
+def reference(logits, labels):
+    """The meter's figures, computed the plain way."""
+    answers = logits.argmax(-1)
+    accuracy = (answers == labels).double().mean(1)
+    votes = torch.stack([(answers == c).sum(0) for c in range(logits.shape[-1])], -1)
+    mean = logits.softmax(-1).mean(0)
+    return {
+        "accuracy": (accuracy.mean(), accuracy.min(), accuracy.max()),
+        "majority": (votes.argmax(-1) == labels).double().mean(),
+        "mean_probability": (mean.argmax(-1) == labels).double().mean(),
+        "nll": -mean.gather(1, labels[:, None]).log().mean(),
+    }
+
+
+@given(
+    networks=st.integers(1, 7),
+    items=st.integers(1, 9),
+    classes=st.integers(2, 5),
+    at_once=st.integers(1, 4),
+    seed=st.integers(0, 2**31),
+)
+def test_the_meter_does_not_depend_on_chunks(networks, items, classes, at_once, seed):
+    draw = torch.Generator().manual_seed(seed)
+    logits = torch.randn(networks, items, classes, generator=draw, dtype=torch.float64)
+    labels = torch.randint(classes, (items,), generator=draw)
+    meter = ClassificationMeter(networks, items, classes, torch.device("cpu"))
+    for first in range(0, networks, at_once):
+        for item in range(0, items, at_once):
+            places = slice(item, item + at_once)
+            meter.update(logits[first : first + at_once, places], labels[places], first, item)
+    found, wanted = meter.result(), reference(logits, labels)
+    accuracy = found["accuracy"]
+    assert (accuracy["mean"], accuracy["min"], accuracy["max"]) == pytest.approx(tuple(map(float, wanted["accuracy"])))
+    assert found["ensemble"]["majority"] == pytest.approx(float(wanted["majority"]))
+    assert found["ensemble"]["mean_probability"] == pytest.approx(float(wanted["mean_probability"]))
+    assert found["ensemble"]["nll"] == pytest.approx(float(wanted["nll"]))
+
+
+def test_edge_values_of_the_meter():
+    labels = torch.arange(4) % 2
+    sure = torch.nn.functional.one_hot(labels, 2) * 1e6
+    perfect = ClassificationMeter(1, 4, 2, torch.device("cpu"))
+    perfect.update(sure[None].double(), labels, 0, 0)
+    assert perfect.result()["accuracy"] == {"mean": 1, "std": 0, "min": 1, "max": 1}
+    assert perfect.result()["ensemble"] == {"majority": 1, "mean_probability": 1, "nll": 0}
+    wrong = ClassificationMeter(1, 4, 2, torch.device("cpu"))
+    wrong.update(-sure[None].double(), labels, 0, 0)
+    assert wrong.result()["accuracy"]["mean"] == 0
+    assert wrong.result()["ensemble"]["nll"] < float("inf")
