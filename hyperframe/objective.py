@@ -95,7 +95,7 @@ class Objective:
 
     def _accuracy(self, weights: Weights, batch: Data, gradient: Weights) -> dict[str, Tensor]:
         """Mean loss and score; the loss's gradient, times λ, is added to `gradient`."""
-        networks, count = len(batch), batch.y[..., None].flatten(0, 1).shape[0]
+        networks, count = len(batch), batch.y.shape[0] * batch.y.shape[1]
         losses, scores = [], []
         for first in range(0, networks, self.chunk):
             rows = slice(first, first + self.chunk)

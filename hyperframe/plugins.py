@@ -130,7 +130,7 @@ class Registry:
     Example:
         >>> registry = Registry(make_plugin_manager())
         >>> registry.get("target", "mnist_cnn").component.summary
-        "the paper's MNIST network: two convolutions, two dense layers, 20,018 weights (Table 2)"
+        "the paper's MNIST network: two convolutions, two dense layers, 20,018 weights"
     """
 
     def __init__(self, manager: PluginManager) -> None:

@@ -58,6 +58,8 @@ class Run:
 
     def sample(self, count: int, seed: int | None = None) -> Networks:
         """Draw networks; the same seed draws the same ones. The default is `evaluation.seed`."""
+        if count < 1:
+            raise ValueError(f"at least one network must be drawn, not {count}")
         chosen = self.config.evaluation.seed if seed is None else seed
         needed = self.experiment.task.data("train") if self.experiment.target.has_statistics else None
         return draw_networks(self.experiment, count, chosen, needed)
@@ -70,8 +72,8 @@ class Run:
             split: "train", "validation" or "test".
             seed: of the draws.
         """
-        held = self.experiment.generator.networks
-        count = networks or min(self.config.evaluation.test_networks, held or self.config.evaluation.test_networks)
+        default = self.config.evaluation.test_networks
+        count = min(default, self.experiment.generator.networks or default) if networks is None else networks
         sample = self.sample(count, seed)
         figures = evaluate(self.experiment, sample, self.experiment.task.data(split))
         result = {"run": self.folder.name, "step": self.step, "split": split, **figures}

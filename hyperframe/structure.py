@@ -133,7 +133,7 @@ def compile_structure(spec: TargetSpec) -> Structure:
     scaled = {label for unit in spec.units if unit.homogeneous for label in labels.of([unit.name])}
     for layer in spec.layers:
         reads, writes = labels.of(layer.reads), labels.of(layer.writes)
-        elementwise = layer.param("kernel") is None or layer.groups == layer.filters == len(reads)
+        elementwise = layer.param("kernel") is None or _depthwise(layer, reads)
         if layer.reads and layer.writes and elementwise:
             labels.unite(reads, writes)
         elif layer.groups > 1 or (layer.param("kernel") is None and layer.reads):
@@ -150,6 +150,10 @@ def compile_structure(spec: TargetSpec) -> Structure:
     for unit in reversed(spec.units):
         spaces |= {labels.root(label): unit.name for label in labels.of([unit.name])}
     return Structure(spec=spec, axes=tuple(axes), classes=_classes(axes, spaces))
+
+
+def _depthwise(layer: LayerSpec, reads: list[int]) -> bool:
+    return layer.groups > 1 and layer.groups == layer.filters == len(reads)
 
 
 def _without_factor(layer: LayerSpec, reads: list[int], writes: list[int]) -> list[int]:
@@ -214,7 +218,7 @@ def _axis(
 
 def _reading_axis(layer: LayerSpec, param: Param, reads: list[int], labels: _Labels, scaled: set[int]) -> Axis:
     """The axis on which a kernel reads; behind a flatten each unit stands for a run of neighbouring inputs."""
-    if layer.groups == layer.filters == len(reads) and not param.inputs_first:
+    if (_depthwise(layer, reads) or "i" not in param.letters) and not param.inputs_first:
         return _axis(param, param.letters.index("o"), reads, labels, scaled, -1)
     dim = param.letters.index("i")
     groups = 1 if param.inputs_first else layer.groups

@@ -78,6 +78,10 @@ class Target:
         if not buffers and training and self.has_statistics:
             buffers = self.new_statistics(batch_size(weights))
         self.module.train(training)
+        return self._run(weights, x, buffers, shared)
+
+    def _run(self, weights: Weights, x: Tensor, buffers: Statistics, shared: bool) -> Tensor:
+        """Run every network in the mode that the module is in."""
 
         def run(parameters: dict[str, Tensor], own: dict[str, Tensor], images: Tensor) -> Tensor:
             outputs = functional_call(self.module, (parameters, own), (images,))
@@ -111,11 +115,13 @@ class Target:
             return {}
         norms = [module for module in self.module.modules() if isinstance(module, nn.modules.batchnorm._NormBase)]
         momenta = [norm.momentum for norm in norms]
+        self.module.eval()  # but for the norms: dropout is off, as it is when the statistics are used
         try:
             for count, batch in enumerate(inputs):
                 for norm in norms:
+                    norm.train()
                     norm.momentum = 1 / (count + 1)  # the running average becomes the mean over all batches so far
-                self.forward(weights, batch, shared=True, statistics=statistics, training=True)
+                self._run(weights, batch, statistics, shared=True)
         finally:
             for norm, momentum in zip(norms, momenta, strict=True):
                 norm.momentum = momentum

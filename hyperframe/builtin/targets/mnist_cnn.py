@@ -60,7 +60,7 @@ def hyperframe_targets() -> list[Component]:
         Component(
             name="mnist_cnn",
             factory=build,
-            summary="the paper's MNIST network: two convolutions, two dense layers, 20,018 weights (Table 2)",
+            summary="the paper's MNIST network: two convolutions, two dense layers, 20,018 weights",
             reference="Table 2",
         )
     ]

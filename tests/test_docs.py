@@ -1,0 +1,188 @@
+"""The documentation says what is so: links resolve, code runs, and pages fit the code they are about."""
+
+import ast
+import re
+import subprocess
+import sys
+import types
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+import hyperframe as hf
+from hyperframe.config import load_config
+from hyperframe.experiment import build_experiment
+from hyperframe.plugins import KINDS, Registry, make_plugin_manager
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+PAGES += sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("plugins/*/README.md")])
+PLUGIN = ROOT / "plugins" / "hyperframe-mlp" / "hyperframe_mlp" / "__init__.py"
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def blocks(page, language="python"):
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def module_of(name, source):
+    module = types.ModuleType(name)
+    exec(compile(source, name, "exec"), vars(module))
+    return module
+
+
+def broken_links(page):
+    prose = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    targets = [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", prose)]
+    return [target for target in targets if "://" not in target and not (page.parent / target).exists()]
+
+
+@every_page
+def test_relative_links_resolve(page):
+    assert broken_links(page) == []
+
+
+def test_a_broken_link_would_be_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("[here](page.md#a) [there](absent.md) [outside](https://example.org)\n```\n[no](link)\n```\n")
+    assert broken_links(page) == ["absent.md"]
+
+
+@every_page
+def test_python_blocks_compile(page):
+    for number, block in enumerate(blocks(page)):
+        compile(block, f"{page.name}, block {number}", "exec")
+
+
+def test_the_tutorial_shows_the_plugin_verbatim():
+    assert PLUGIN.read_text(encoding="utf-8") in blocks(ROOT / "docs" / "target.md")
+
+
+def test_the_specs_of_the_tutorial_prove_themselves(capsys):
+    module = module_of("tutorial", "\n".join(blocks(ROOT / "docs" / "target.md")))
+    assert capsys.readouterr().out == "{'scaling': 6, 'permutation': 6, 'logit_shift': 7}\n"
+    forgotten = hf.UnitSpec(name="own", size=6, ops=["relu"])
+    wrong = hf.TargetSpec(
+        name="wrong",
+        input_shape=(4,),
+        num_outputs=3,
+        units=[
+            hf.UnitSpec(name="trunk", size=6, ops=["relu", "add"]),
+            hf.UnitSpec(name="inner", size=5, ops=["relu"]),
+            forgotten,
+        ],
+        layers=[
+            module.dense("stem", 6, writes=("trunk",)),
+            module.dense("inner", 5, reads=("trunk",), writes=("inner",)),
+            module.dense("back", 6, reads=("inner",), writes=("own",)),
+            module.dense("out", 3, reads=("trunk",)),
+        ],
+    )
+    with pytest.raises(AssertionError):
+        module.prove(module.Residual(), wrong)
+
+
+def signatures():
+    tree = ast.parse((ROOT / "hyperframe" / "hookspecs.py").read_text(encoding="utf-8"))
+    hooks = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    return {node.name: f"{node.name}({ast.unparse(node.args)}) -> {ast.unparse(node.returns)}" for node in hooks}
+
+
+@pytest.mark.parametrize("name", signatures())
+def test_every_hook_has_its_heading(name):
+    heading = f"\n## {signatures()[name]}\n"
+    page = (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
+    assert heading in page
+    assert f"def {name}(" in page.partition(heading)[2].partition("\n## ")[0]
+
+
+def test_the_hooks_examples_run(tmp_path, monkeypatch):
+    *examples, _ = blocks(ROOT / "docs" / "hooks.md")  # the last one trains, with a module to be imported
+    registry = Registry(make_plugin_manager(extra=[module_of("my_plugin", "\n".join(examples))]))
+    assert registry.manager.broken == []
+    own = {entry.kind: entry.component.name for entry in registry.all() if entry.source.distribution == "my_plugin"}
+    assert set(own) == set(KINDS)
+    settings = {key: own[key] for key in ("task", "target", "generator", "entropy")}
+    settings |= {"target.inputs": 13, "target.classes": 3, "gauges": [own["gauge"]]}
+    settings |= {"diversity": [own["diversity"], "weight_entropy"], "trainer.steps": 2, "trainer.z": 4}
+    settings |= {"trainer.log_every": 1, "evaluation.networks": 4, "trainer.device": "cpu"}
+    run = hf.train("digits", settings, out=tmp_path / "run", registry=registry)
+    assert len((run.folder / "score.txt").read_text().splitlines()) == 2
+
+
+def test_the_examples_gauge_is_a_gauge():
+    module = module_of("my_plugin", "\n".join(blocks(ROOT / "docs" / "hooks.md")[:-1]))
+    experiment = build_experiment(load_config("digits", ["trainer.device=cpu"], Registry(make_plugin_manager())))
+    gauge = module.CentredLogits(experiment.orbits)
+    rng = torch.Generator().manual_seed(0)
+    out = experiment.target.spec.layer("out")
+    weights = {"out": torch.randn(3, out.filters, out.filter_size, generator=rng, dtype=torch.float64)}
+    shift = torch.randn(3, 1, out.filter_size, generator=rng, dtype=torch.float64)
+    once = gauge(weights)
+    torch.testing.assert_close(gauge({"out": weights["out"] + shift}), once)
+    torch.testing.assert_close(gauge(once), once)
+
+
+def test_generated_pages_fit_the_code():
+    command = [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_a_page_that_drifted_is_named(tmp_path):
+    (tmp_path / "generate.py").write_bytes((ROOT / "docs" / "generate.py").read_bytes())
+    (tmp_path / "cli.md").write_bytes((ROOT / "docs" / "cli.md").read_bytes())
+    (tmp_path / "configuration.md").write_text("# Configuration\n")
+    command = [sys.executable, str(tmp_path / "generate.py"), "--check"]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 1
+    assert "docs/configuration.md" in checked.stderr
+    assert "docs/cli.md" not in checked.stderr
+    assert (tmp_path / "configuration.md").read_text() == "# Configuration\n"
+
+
+def listed_modules():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = text.partition("\n## Modules\n")[2].partition("\n## ")[0]
+    return re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+
+
+def imported(path):
+    """The modules of the package that a module of it imports."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hyperframe"):
+            base = (node.module or "").split(".")
+            yield from [base[1]] if base[1:] else [alias.name for alias in node.names]
+
+
+def test_the_module_map_is_complete_and_in_import_order():
+    modules = listed_modules()
+    assert sorted(modules) == sorted(path.stem for path in ROOT.glob("hyperframe/[!_]*.py"))
+    assert len(set(modules)) == len(modules)
+    for number, name in enumerate(modules):
+        assert set(imported(ROOT / "hyperframe" / f"{name}.py")) <= set(modules[:number]), name
+
+
+def test_raw_and_gauged_weights_give_the_same_gradient(registry):
+    experiment = build_experiment(load_config("digits", ["trainer.device=cpu"], registry))
+    experiment.generator.double()
+    experiment.target.to("cpu", torch.float64)
+    rng = torch.Generator().manual_seed(0)
+    z = experiment.generator.latent(4, rng)
+    x = torch.rand(4, 5, 1, 8, 8, generator=rng, dtype=torch.float64)
+    labels = torch.randint(10, (4, 5), generator=rng)
+    found = []
+    for weights in (experiment.generator(z), experiment.gauge(experiment.generator(z))):
+        loss = experiment.task.loss(experiment.target.forward(weights, x), labels).mean()
+        found.append(torch.autograd.grad(loss, list(experiment.generator.parameters())))
+    for raw, gauged in zip(*found, strict=True):
+        torch.testing.assert_close(raw, gauged, rtol=1e-9, atol=1e-12)
+
+
+def test_the_readme_has_a_place_for_results():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    places = [text.index(part) for part in ("make train", "<!-- results -->", "<!-- /results -->", "## Command line")]
+    assert all(one < two for one, two in pairwise(places))
