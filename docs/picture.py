@@ -1,6 +1,6 @@
 """Draw the README's picture from a run: accuracies of generated networks, and samples of one filter slice.
 
-    python docs/picture.py RUN docs/images/digits.png
+python docs/picture.py RUN docs/images/digits.png
 """
 
 import sys

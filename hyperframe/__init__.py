@@ -14,7 +14,8 @@ from hyperframe.errors import HyperframeError
 from hyperframe.generator import Generator
 from hyperframe.hookspecs import hookimpl
 from hyperframe.options import option
-from hyperframe.spec import LayerSpec, Param, Slice, TargetSpec, UnitSpec, bias, kernel, scale, shift
+from hyperframe.params import Param, bias, kernel, scale, shift
+from hyperframe.spec import LayerSpec, Slice, TargetSpec, UnitSpec
 from hyperframe.symmetry import Orbits
 from hyperframe.target import Target
 from hyperframe.task import ClassificationTask

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import torch
 
 from hyperframe import tables
 from hyperframe.api import installed
@@ -24,8 +23,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def run_command_line() -> None:
     """Run the command; a user's mistake gives one message and exit code 2, never a traceback."""
-    # Before the first parallel operation: threads that torch starts later inherit it.
-    torch.set_flush_denormal(True)
     try:
         main(standalone_mode=False)
     except HyperframeError as error:

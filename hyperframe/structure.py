@@ -6,14 +6,14 @@ two partitions: a depthwise convolution ties what moves, not what scales. An act
 kind of layer: gather by labels, multiply by factors (`hyperframe.symmetry`).
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import attrs
 import torch
 from torch import Tensor
 
-from hyperframe.spec import LayerSpec, Param, Place, Slice, TargetSpec
+from hyperframe.params import Param
+from hyperframe.spec import LayerSpec, Place, Slice, TargetSpec
 from hyperframe.weights import pack
 
 FROZEN = -1
@@ -146,10 +146,7 @@ def compile_structure(spec: TargetSpec) -> Structure:
         scaled.difference_update(labels.of(mixed))
     # Layers that share a parameter's rows read with the same axis, which counts once.
     axes = dict.fromkeys(axis for layer in spec.layers for axis in _layer_axes(spec, layer, labels, scaled))
-    spaces: dict[int, str] = {}
-    for unit in reversed(spec.units):
-        spaces |= {labels.root(label): unit.name for label in labels.of([unit.name])}
-    return Structure(spec=spec, axes=tuple(axes), classes=_classes(axes, spaces))
+    return Structure(spec=spec, axes=tuple(axes), classes=_classes(spec, labels))
 
 
 def _depthwise(layer: LayerSpec, reads: list[int]) -> bool:
@@ -227,13 +224,19 @@ def _reading_axis(layer: LayerSpec, param: Param, reads: list[int], labels: _Lab
     return _axis(param, dim, spread, labels, scaled, -1, groups)
 
 
-def _classes(axes: Iterable[Axis], spaces: Mapping[int, str]) -> tuple[tuple[int, ...], ...]:
-    """Labels of one unit space may be exchanged where they stand equally often on every axis."""
+def _classes(spec: TargetSpec, labels: _Labels) -> tuple[tuple[int, ...], ...]:
+    """Labels of one unit space may be exchanged where their units are read and written alike, in the same order."""
+    spaces: dict[int, str] = {}
+    for space in reversed(spec.units):
+        spaces |= {labels.root(label): space.name for label in labels.of([space.name])}
     seen: dict[int, list[tuple[int, int]]] = {}
-    for number, axis in enumerate(axes):
-        for label, count in Counter(axis.permutation).items():
+    own: dict[int, dict[int, int]] = {}  # a label's units, numbered as they turn up
+    for number, places in enumerate(places for layer in spec.layers for places in (layer.reads, layer.writes)):
+        units = labels.of(places)
+        for unit, label in zip(units, labels.roots(units), strict=True):
             if label != FROZEN:
-                seen.setdefault(label, []).append((number, count))
+                numbers = own.setdefault(label, {})
+                seen.setdefault(label, []).append((number, numbers.setdefault(unit, len(numbers))))
     classes: dict[tuple[str, tuple[tuple[int, int], ...]], list[int]] = {}
     for label in sorted(seen):
         classes.setdefault((spaces[label], tuple(seen[label])), []).append(label)

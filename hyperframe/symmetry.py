@@ -11,7 +11,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe.spec import Param
+from hyperframe.params import Param
 from hyperframe.structure import FROZEN, Axis, Structure
 from hyperframe.types import Weights
 from hyperframe.weights import batch_size, pack, unpack

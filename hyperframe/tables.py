@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from hyperframe.plugins import BrokenPlugin, Registered
+from hyperframe.run import Run
 
 SCORES = {"majority": "majority vote", "mean_probability": "mean probability"}
 
@@ -34,6 +35,7 @@ class ProgressReporter:
             disable=not sys.stderr.isatty(),
         )
         self._task: TaskID = self.progress.add_task("training", total=steps, figures="")
+        self._score_name = "score"
 
     def __enter__(self) -> "ProgressReporter":
         self.progress.start()
@@ -42,9 +44,14 @@ class ProgressReporter:
     def __exit__(self, *exception: object) -> None:
         self.progress.stop()
 
+    def started(self, run: Run) -> None:
+        """Say where the run is kept and on which device it runs."""
+        self._score_name = run.experiment.task.score_name
+        self.console.print(f"training on {run.experiment.device} into {run.folder}", soft_wrap=True, markup=False)
+
     def logged(self, step: int, metrics: Mapping[str, float]) -> None:
         """Move the bar."""
-        parts = [f"score {metrics['score']:.3f}"]
+        parts = [f"{self._score_name} {metrics['score']:.3f}"]
         if "diversity.weight_entropy" in metrics:
             parts.append(f"entropy {-metrics['diversity.weight_entropy']:.1f}")
         parts.append(f"{metrics['steps_per_second']:.1f} steps/s")

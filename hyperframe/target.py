@@ -26,7 +26,8 @@ class Target:
         SpecError: the spec does not describe the module.
 
     Example:
-        >>> from hyperframe.spec import LayerSpec, bias, kernel
+        >>> from hyperframe.params import bias, kernel
+        >>> from hyperframe.spec import LayerSpec
         >>> layer = LayerSpec(name="fc", filters=2, params=[kernel("weight", "o i"), bias("bias")])
         >>> target = Target(
         ...     nn.Linear(3, 2), TargetSpec(name="one", input_shape=(3,), num_outputs=2, layers=[layer], logits="fc"))

@@ -20,6 +20,7 @@ class ClassificationTask:
     input_shape: tuple[int, ...] = ()
     num_outputs: int = 0
     shift_invariant = True
+    score_name = "accuracy"
 
     def data(self, split: str) -> Data:
         """The split "train", "validation" or "test"."""

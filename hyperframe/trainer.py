@@ -25,6 +25,10 @@ STREAMS = ("latent", "data", "terms")
 class Reporter(Protocol):
     """Is told how training goes on; the command line shows it, a library user may not care."""
 
+    def started(self, run: Run) -> None:
+        """The run folder is there and training begins."""
+        ...
+
     def logged(self, step: int, metrics: Mapping[str, float]) -> None:
         """Metrics of the steps since the last time, at the logging interval."""
         ...
@@ -36,6 +40,9 @@ class Reporter(Protocol):
 
 class Silent:
     """A reporter that says nothing."""
+
+    def started(self, run: Run) -> None:
+        """Say nothing."""
 
     def logged(self, step: int, metrics: Mapping[str, float]) -> None:
         """Say nothing."""
@@ -174,6 +181,7 @@ def _loop(run: Run, trainer: Trainer, validation: Data, registry: Registry, repo
     options, evaluation = run.config.trainer, run.config.evaluation
     validation = validation.to(run.experiment.device)
     run.experiment.generator.train()
+    reporter.started(run)
     started, logged = time.perf_counter(), 0
     while trainer.step_count < options.steps:
         trainer.step()

@@ -58,12 +58,14 @@ class Task(Protocol):
         input_shape: shape of one input.
         num_outputs: the number of outputs that the loss takes.
         shift_invariant: True where adding one number to all outputs changes nothing (softmax).
+        score_name: what `score` measures, such as "accuracy".
     """
 
     name: str
     input_shape: tuple[int, ...]
     num_outputs: int
     shift_invariant: bool
+    score_name: str
 
     def data(self, split: str) -> Data:
         """The split "train", "validation" or "test", on the CPU; raises `DataError` where it cannot be had."""

@@ -13,7 +13,8 @@ from einops import rearrange
 from torch import Tensor
 
 from hyperframe.errors import SpecError
-from hyperframe.spec import LayerSpec, Param, TargetSpec
+from hyperframe.params import Param
+from hyperframe.spec import LayerSpec, TargetSpec
 from hyperframe.types import Weights
 
 
@@ -72,7 +73,7 @@ def unpack(spec: TargetSpec, weights: Mapping[str, Tensor]) -> dict[str, Tensor]
         For each of the module's parameters a tensor [batch, *shape]: views where the layout allows it.
 
     Example:
-        >>> from hyperframe.spec import kernel
+        >>> from hyperframe.params import kernel
         >>> layer = LayerSpec(name="fc", filters=2, params=[kernel("weight", "o i", shape=(2, 3))])
         >>> spec = TargetSpec(name="one", input_shape=(3,), num_outputs=2, layers=[layer])
         >>> unpack(spec, {"fc": torch.zeros(5, 2, 3)})["weight"].shape

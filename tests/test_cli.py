@@ -44,7 +44,9 @@ def test_train_ends_in_a_table_and_names_the_folder(hyperframe, tmp_path):
     folder = out.splitlines()[-1].removeprefix("run folder: ")
     assert folder.startswith("runs/digits-")
     assert (tmp_path / folder / "config.yaml").is_file()
-    assert [line.split()[:2] for line in err.splitlines()] == [["step", "2"], ["step", "4"]]
+    first, *lines = err.splitlines()
+    assert first == f"training on cpu into {folder}"
+    assert [line.split()[:2] for line in lines] == [["step", "2"], ["step", "4"]]
 
 
 def test_train_evaluate_json(hyperframe, tmp_path):

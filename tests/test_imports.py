@@ -9,7 +9,7 @@ import hyperframe
 
 PACKAGE = Path(hyperframe.__file__).parent
 ORDER = (
-    "errors options spec types hookspecs plugins weights structure symmetry target gauge task dense generator "
+    "errors options params spec types hookspecs plugins weights structure symmetry target gauge task dense generator "
     "objective overrides config schedule experiment samples evaluation run trainer describe reference api tables cli"
 ).split()
 

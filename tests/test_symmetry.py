@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from hyperframe.spec import LayerSpec, Slice, TargetSpec, UnitSpec, bias, kernel, scale, shift
+from hyperframe.params import bias, kernel, scale, shift
+from hyperframe.spec import LayerSpec, Slice, TargetSpec, UnitSpec
 from hyperframe.structure import FROZEN
 from hyperframe.symmetry import KINDS, Action, apply_action, orbits, random_action
 from hyperframe.target import Target
@@ -355,32 +356,24 @@ def test_wrong_specs_do_not_keep_outputs_when_permuted(wrong, seed):
 # Structures that let fewer symmetries through than meets the eye.
 
 
-def chain(module, *middle, units=(), inputs=3, logits="out", out_groups=1):
-    """A dense layer, what is given, and the outputs, all in an `nn.Sequential`."""
-    first, out = module[0], module[-1]
+def chain(module, *middle, units=()):
+    """A dense layer of four units, what is given, and three outputs, all in an `nn.Sequential`."""
     layers = [
-        LayerSpec(name="first", filters=first.out_features, writes=["hidden"], params=both("0")),
+        LayerSpec(name="first", filters=4, writes=["hidden"], params=both("0")),
         *middle,
         LayerSpec(
-            name="out",
-            filters=3,
-            groups=out_groups,
-            reads=[units[-1].name if units else "hidden"],
-            params=both(str(len(module) - 1), "o i" if isinstance(out, nn.Linear) else "o i t"),
+            name="out", filters=3, reads=[units[-1].name if units else "hidden"], params=both(str(len(module) - 1))
         ),
     ]
-    hidden = UnitSpec(name="hidden", size=first.out_features, ops=["relu", "flatten"])
-    return module, TargetSpec(
-        name="chain", input_shape=(inputs,), num_outputs=3, units=[hidden, *units], layers=layers, logits=logits
-    )
+    units = [UnitSpec(name="hidden", size=4, ops=["relu"]), *units]
+    return module, TargetSpec(name="chain", input_shape=(3,), num_outputs=3, units=units, layers=layers, logits="out")
 
 
 def both(module, axes="o i", rows=None):
     return [kernel(f"{module}.weight", axes, rows=rows), bias(f"{module}.bias", rows=rows)]
 
 
-def second(size=4):
-    return UnitSpec(name="second", size=size, ops=["relu"])
+SECOND = UnitSpec(name="second", size=4, ops=["relu"])
 
 
 def norm_without_scale():
@@ -401,14 +394,14 @@ def norm_alone():
         norm="batch",
         params=[scale("2.weight"), shift("2.bias")],
     )
-    return chain(module, norm, units=[second()])
+    return chain(module, norm, units=[SECOND])
 
 
 def only_an_offset():
     """What is added to a scaled space without a factor of its own forbids scaling, on both of its sides."""
     module = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), Offset(4), nn.ReLU(), nn.Linear(4, 3))
     offset = LayerSpec(name="offset", filters=4, reads=["hidden"], writes=["second"], params=[shift("2.weight")])
-    return chain(module, offset, units=[second()])
+    return chain(module, offset, units=[SECOND])
 
 
 def offset_at_the_end():
@@ -445,20 +438,9 @@ def grouped_logits():
 
 def scaled_logits():
     """A learnt factor behind the last layer makes different shifts of one."""
-    module = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 3), Offset(3))
-    module[3] = Affine(3, offset=False)
-    spec = TargetSpec(
-        name="scaled",
-        input_shape=(3,),
-        num_outputs=3,
-        units=[UnitSpec(name="hidden", size=4, ops=["relu"])],
-        logits="out",
-        layers=[
-            LayerSpec(name="first", filters=4, writes=["hidden"], params=both("0")),
-            LayerSpec(name="out", filters=3, reads=["hidden"], params=[*both("2"), scale("3.weight")]),
-        ],
-    )
-    return module, spec
+    module, spec = chain(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 3)))
+    module.append(Affine(3, offset=False))
+    return module, change_layer(spec, "out", params=[*spec.layer("out").params, scale("3.weight")])
 
 
 class Offset(nn.Module):
@@ -502,6 +484,11 @@ def one_unit():
     return EXAMPLES["concatenated"](left=1, right=1, hidden=1)
 
 
+def rows_of_one_filter():
+    """A dense layer of one filter that reads one unit, in the rows of a parameter that another layer has as well."""
+    return EXAMPLES["fused"](hidden=1, left=1, right=2)
+
+
 def multiplied_channels():
     """Depthwise with two filters a channel: they can be scaled, but not permuted."""
     module = nn.Sequential(
@@ -527,8 +514,53 @@ def multiplied_channels():
     return module, spec
 
 
+class Shuffled(nn.Module):
+    def __init__(self, order):
+        super().__init__()
+        self.order = order
+        self.first = nn.Linear(3, 4)
+        self.straight = Affine(4, offset=False)
+        self.crossed = Affine(4, offset=False)
+        self.out = nn.Linear(8, 3)
+
+    def forward(self, x):
+        first = self.first(x).relu()
+        second = (self.straight(first) + self.crossed(first[:, [1, 0, 3, 2]])).relu()
+        return self.out(torch.cat([first[:, self.order], second], 1))
+
+
+def shuffled(order):
+    """Factors on units as they are and with neighbours exchanged: two units of one space move together."""
+    units = [UnitSpec(name=space, size=4, ops=["relu", "add"]) for space in ("first", "second")]
+    layers = [
+        LayerSpec(name="first", filters=4, writes=["first"], params=both("first")),
+        LayerSpec(name="straight", filters=4, reads=["first"], writes=["second"], params=[scale("straight.weight")]),
+        LayerSpec(
+            name="crossed",
+            filters=4,
+            reads=[Slice("first", [1, 0, 3, 2])],
+            writes=["second"],
+            params=[scale("crossed.weight")],
+        ),
+        LayerSpec(name="out", filters=3, reads=[Slice("first", order), "second"], params=both("out")),
+    ]
+    return Shuffled(order), TargetSpec(
+        name="shuffled", input_shape=(3,), num_outputs=3, units=units, layers=layers, logits="out"
+    )
+
+
+def pairs_in_one_order():
+    """Pairs of units that every layer reads in one order can be exchanged."""
+    return shuffled([1, 0, 3, 2])
+
+
+def pairs_in_different_orders():
+    """A layer reads one pair forwards and the other backwards, so that they cannot be exchanged."""
+    return shuffled([1, 0, 2, 3])
+
+
 def written_in_parts():
-    """Two layers that share a space out between them, and one that reads its units twice."""
+    """Two layers that share a space out between them."""
     module, spec = EXAMPLES["concatenated"](left=2, right=3, hidden=2)
     whole = UnitSpec(name="whole", size=5, ops=["relu"])
     spec = attrs.evolve(
@@ -553,7 +585,10 @@ CORNERS = {
     scaled_logits: (4, 4, 0),
     rows_that_read_different_units: (4, 4, 5),
     one_unit: (3, 0, 5),
+    rows_of_one_filter: (1 + 2, 2, 4),
     multiplied_channels: (2 + 4, 0, 9),
+    pairs_in_one_order: (8, 2, 9),
+    pairs_in_different_orders: (8, 0, 9),
     written_in_parts: (5 + 2, 5 + 2, 9),
 }
 
@@ -569,6 +604,7 @@ def test_corners_have_the_symmetries_that_hold(corner):
         rng = torch.Generator().manual_seed(seed)
         check_bit_equal(target, of, random_action(of, 3, rng, kinds=["scaling"]), weights, x, training=True)
         check_close(target, of, random_action(of, 3, rng, kinds=["permutation"]), weights, x, training=True)
+        check_close(target, of, random_action(of, 3, rng, kinds=["scaling", "permutation"]), weights, x, training=True)
         if of.logit_shift is not None:
             shift_by = random_action(of, 3, rng, kinds=["logit_shift"])
             check_shift(target, of, shift_by, weights, x, ClassificationTask().canonical, training=True)

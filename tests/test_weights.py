@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hyperframe.errors import SpecError
-from hyperframe.spec import LayerSpec, TargetSpec, UnitSpec, bias, kernel, scale, shift
+from hyperframe.params import bias, kernel, scale, shift
+from hyperframe.spec import LayerSpec, TargetSpec, UnitSpec
 from hyperframe.target import Target
 from hyperframe.testing import strategies
 from hyperframe.testing.examples import EXAMPLES, random_inputs, random_weights

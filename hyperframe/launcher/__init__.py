@@ -31,6 +31,11 @@ def main() -> None:
         sys.exit(2)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    import torch
+
+    # Before the first parallel operation: threads that torch starts later inherit it. Numbers too small for the normal
+    # format make processors many times slower.
+    torch.set_flush_denormal(True)
     from hyperframe.cli import run_command_line
 
     run_command_line()

@@ -10,7 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from hyperframe.spec import LayerSpec, Param, Place, Slice, TargetSpec, UnitSpec, bias, kernel, scale, shift
+from hyperframe.params import Param, bias, kernel, scale, shift
+from hyperframe.spec import LayerSpec, Place, Slice, TargetSpec, UnitSpec
 from hyperframe.types import Weights
 
 Made = tuple[nn.Module, TargetSpec]
