@@ -13,8 +13,8 @@ class ScaleGauge:
 
     The layers are walked once in execution order. What anchors a unit is the filter that writes it first; its carrier
     is its kernel and bias (n is their number of entries) or, behind a normalisation, its scale and shift (n = 2). All
-    that writes the unit is multiplied by √(n / Σθ²), all that reads it divided by it. A carrier of norm zero is left as
-    it is, with gradient zero.
+    that writes the unit is multiplied by √(n / Σθ²), all that reads it divided by it. Where a carrier's norm is
+    zero the factor is 1, and its gradient zero.
 
     Shapes: each layer [batch, filters, filter_size], in and out.
     """
