@@ -10,11 +10,14 @@ draws are essentially different from each other.
     nets[3]                         # an ordinary nn.Module
 """
 
+from hyperframe.api import load, train
 from hyperframe.errors import HyperframeError
 from hyperframe.generator import Generator
 from hyperframe.hookspecs import hookimpl
 from hyperframe.options import option
 from hyperframe.params import Param, bias, kernel, scale, shift
+from hyperframe.run import Run
+from hyperframe.samples import Networks
 from hyperframe.spec import LayerSpec, Slice, TargetSpec, UnitSpec
 from hyperframe.symmetry import Orbits
 from hyperframe.target import Target
@@ -30,11 +33,6 @@ from hyperframe.types import (
     Task,
     Weights,
 )
-
-# The API loads plugins, and these import the names above.
-from hyperframe.api import load, train  # isort: skip
-from hyperframe.run import Run  # isort: skip
-from hyperframe.samples import Networks  # isort: skip
 
 __all__ = [
     "ClassificationTask",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hyperframe.config import Config
-from hyperframe.experiment import build_target
+from hyperframe.experiment import build_generator, build_target
 from hyperframe.generator import Generator
 from hyperframe.symmetry import orbits
 from hyperframe.target import Target
@@ -20,15 +20,13 @@ def describe(config: Config) -> dict[str, Any]:
 
     Returns:
         `target` (name, weights, layers with filters, filter_size and weights), `symmetries` (free directions of each
-        kind, and how many of the last layer's the gauges can fix), the generator's own description under its name, and
-        `step_memory`, estimated bytes of a training step beyond the process itself and the data.
+        kind), the generator's own description under its name, and `step_memory`, estimated bytes of a training step
+        beyond the process itself and the data.
     """
     task: Task = config.task.make()
-    target = build_target(config.target)
+    target = build_target(config)
     spec = target.spec
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.trainer.seed)
-        generator: Generator = config.generator.make(spec, task)
+    generator = build_generator(config, spec, task)
     layers = [
         {
             "name": layer.name,

@@ -6,10 +6,11 @@ import torch
 
 from hyperframe.experiment import Experiment
 from hyperframe.samples import Networks, draw_weights
+from hyperframe.seeds import stream
 from hyperframe.types import Data
 from hyperframe.weights import flatten
 
-STATISTICS_IMAGES = 1000
+STATISTICS_ITEMS = 1000
 STATISTICS_BATCH = 250
 
 
@@ -22,11 +23,11 @@ def draw_networks(experiment: Experiment, count: int, seed: int, train: Data | N
         seed: of the draws.
         train: training data, from which each network's statistics are estimated where the target has any.
     """
-    rng = torch.Generator(experiment.device).manual_seed(seed)
-    weights = draw_weights(experiment.generator, count, rng)
+    weights = draw_weights(experiment.generator, count, stream(seed, "sample", experiment.device))
     statistics = {}
     if experiment.target.has_statistics and train is not None:
-        inputs = train.x[:STATISTICS_IMAGES].to(experiment.device).split(STATISTICS_BATCH)
+        chosen = torch.randperm(len(train), generator=stream(seed, "statistics"))[:STATISTICS_ITEMS]
+        inputs = train.x[chosen.to(train.x.device)].to(experiment.device).split(STATISTICS_BATCH)
         statistics = experiment.target.estimate_statistics(weights, inputs)
     return Networks(experiment.target, experiment.task, weights, statistics)
 

@@ -4,13 +4,15 @@ import attrs
 import torch
 
 from hyperframe.config import Choice, Config
-from hyperframe.errors import ConfigError, DeviceError
+from hyperframe.errors import ConfigError, DeviceError, unknown_name
 from hyperframe.gauge import ComposedGauge
 from hyperframe.generator import Generator
 from hyperframe.objective import Objective, WeightedTerm
+from hyperframe.seeds import seeded
+from hyperframe.spec import TargetSpec
 from hyperframe.symmetry import Orbits, orbits
 from hyperframe.target import Target
-from hyperframe.types import EntropyEstimator, Task
+from hyperframe.types import DiversityInputs, EntropyEstimator, Task
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -52,11 +54,18 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(kind, int(index or 0))
 
 
-def build_target(choice: Choice) -> Target:
-    """Build the target that a configuration chose."""
-    with torch.random.fork_rng(devices=[]):  # modules draw weights of their own when they are built
-        module, spec = choice.make()
+def build_target(config: Config) -> Target:
+    """Build the target that a configuration chose; what its module draws for itself follows `trainer.seed`."""
+    with seeded(config.trainer.seed, "target"):
+        module, spec = config.target.make()
     return Target(module, spec)
+
+
+def build_generator(config: Config, spec: TargetSpec, task: Task) -> Generator:
+    """Build the generator that a configuration chose, on the CPU; its parameters follow `trainer.seed`."""
+    with seeded(config.trainer.seed, "parameters"):
+        generator: Generator = config.generator.make(spec, task)
+    return generator
 
 
 def build_experiment(config: Config) -> Experiment:
@@ -70,7 +79,7 @@ def build_experiment(config: Config) -> Experiment:
     """
     device = resolve_device(config.trainer.device)
     task: Task = config.task.make()
-    target = build_target(config.target).to(device)
+    target = build_target(config).to(device)
     _check_fit(target, task)
     symmetries = orbits(target.structure, task.shift_invariant).to(device)
     gauge = ComposedGauge({choice.name: choice.make(symmetries) for choice in _different(config.gauges, "gauges")})
@@ -79,10 +88,7 @@ def build_experiment(config: Config) -> Experiment:
         WeightedTerm(name=choice.name, term=choice.make(estimator), weight=choice.weight)
         for choice in _different(config.diversity, "diversity")
     ]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.trainer.seed)
-        generator: Generator = config.generator.make(target.spec, task)
-    generator.to(device)
+    generator = build_generator(config, target.spec, task).to(device)
     _check_batch(config, generator, estimator, terms)
     objective = Objective(
         config.objective, target=target, task=task, gauge=gauge, terms=terms, chunk=config.trainer.chunk
@@ -121,15 +127,23 @@ def _check_fit(target: Target, task: Task) -> None:
 
 
 def _check_batch(config: Config, generator: Generator, estimator: EntropyEstimator, terms: list[WeightedTerm]) -> None:
-    held = generator.networks
-    if held is not None and config.trainer.z > held:
+    drawn, held, name = config.trainer.z, generator.networks, config.generator.name
+    if held is not None and drawn != held:
         raise ConfigError(
-            f"trainer.z: {config.trainer.z} networks a step, but generator '{config.generator.name}' holds {held}; "
-            f"set trainer.z={held} or less, or give it more"
+            f"trainer.z: generator '{name}' trains all its {held} networks in every step, but trainer.z is {drawn}; "
+            f"set trainer.z={held}, or give it {drawn}"
         )
-    drawn = min(config.trainer.z, config.evaluation.networks, held or config.trainer.z)
-    if terms and any("flat" in item.term.needs for item in terms) and drawn < estimator.minimum_samples:
+    if drawn < generator.minimum_batch:
         raise ConfigError(
-            f"trainer.z and evaluation.networks: estimator '{config.entropy.name}' needs at least "
-            f"{estimator.minimum_samples} networks, there are {drawn}"
+            f"trainer.z: generator '{name}' needs at least {generator.minimum_batch} networks a step, but trainer.z is "
+            f"{drawn}; batch normalisation takes its moments over them"
         )
+    fields = {field.name for field in attrs.fields(DiversityInputs)}
+    for item in terms:
+        for need in sorted(item.term.needs - fields):
+            raise ConfigError(f"diversity '{item.name}' needs an " + unknown_name("input", need, fields))
+        if "flat" in item.term.needs and drawn < estimator.minimum_samples:
+            raise ConfigError(
+                f"trainer.z: estimator '{config.entropy.name}' needs at least {estimator.minimum_samples} networks, "
+                f"but trainer.z is {drawn}"
+            )

@@ -20,14 +20,14 @@ class ComposedGauge:
     def __init__(self, gauges: Mapping[str, Gauge]) -> None:
         by_kind: dict[str, str] = {}
         for name, gauge in gauges.items():
-            if gauge.fixes not in KINDS:
-                raise ConfigError(f"gauge '{name}' fixes '{gauge.fixes}', which is none of {', '.join(KINDS)}")
-            if gauge.fixes in by_kind:
-                raise ConfigError(
-                    f"gauges: '{by_kind[gauge.fixes]}' and '{name}' both fix the orbit '{gauge.fixes}'; keep one"
-                )
-            by_kind[gauge.fixes] = name
-        self.names = [by_kind[kind] for kind in KINDS if kind in by_kind]
+            if not gauge.fixes or not gauge.fixes <= set(KINDS):
+                wrong = ", ".join(sorted(gauge.fixes - set(KINDS))) or "nothing"
+                raise ConfigError(f"gauge '{name}' fixes {wrong}; a gauge fixes one or more of {', '.join(KINDS)}")
+            for kind in sorted(gauge.fixes):
+                if kind in by_kind:
+                    raise ConfigError(f"gauges: '{by_kind[kind]}' and '{name}' both fix the orbit '{kind}'; keep one")
+                by_kind[kind] = name
+        self.names = list(dict.fromkeys(by_kind[kind] for kind in KINDS if kind in by_kind))
         self._gauges = [gauges[name] for name in self.names]
 
     def __call__(self, weights: Weights) -> Weights:

@@ -19,8 +19,12 @@ class Generator(nn.Module):
     Attributes:
         spec: the target's spec.
         dimension: the dimension of the set of weights that it can draw, which entropy estimators take for d.
-        networks: how many different networks it holds; None where there is no end to them.
+        networks: how many different networks it holds, all of which are then drawn in every step; None where there is
+            no end to them.
+        minimum_batch: the fewest networks it can make at a time in training.
     """
+
+    minimum_batch: int = 1
 
     def __init__(self, spec: TargetSpec, dimension: int, networks: int | None = None) -> None:
         super().__init__()

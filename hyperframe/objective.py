@@ -85,7 +85,8 @@ class Objective:
         total = self.options.lambda_ * metrics["accuracy_loss"]
         total = total + self._regularisers(generator, z, weights, gradient, rng, metrics)
         penalty = generator.penalty(z, weights)
-        outputs, seeds = list(weights.values()), list(gradient.values())
+        trained = [layer for layer, value in weights.items() if value.requires_grad]
+        outputs, seeds = [weights[layer] for layer in trained], [gradient[layer] for layer in trained]
         if penalty is not None:
             metrics["penalty"] = penalty.detach()
             total = total + penalty.detach()
@@ -132,10 +133,10 @@ class Objective:
             metrics[f"diversity.{item.name}"] = value.detach()
             total = total + item.weight * value
         if total.requires_grad:
-            found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
-            for layer, part in zip(leaves, found, strict=True):
-                if part is not None:
-                    gradient[layer] += part
+            total.backward()  # a term that looks at the generator itself reaches its parameters here, directly
+            for layer, leaf in leaves.items():
+                if leaf.grad is not None:
+                    gradient[layer] += leaf.grad
         return total.detach()
 
 
@@ -154,6 +155,7 @@ def diversity_inputs(
     flat = flatten(target.spec, gauge(dict(weights))) if "flat" in needs else None
     return DiversityInputs(
         z=z if "z" in needs else None,
+        generator=generator if "generator" in needs else None,
         weights=dict(weights) if "weights" in needs else None,
         flat=flat,
         dimension=generator.dimension,

@@ -93,6 +93,9 @@ def make_plugin_manager(
         entry_points: load what installed distributions declare in the entry-point group `hyperframe`.
         extra: further plugins, modules or objects with hook implementations.
         block: names of entry points to leave out.
+
+    Raises:
+        PluginError: one of `extra` has a hook that does not exist or a wrong signature.
     """
     manager = PluginManager()
     blocked = set(block)
@@ -115,9 +118,12 @@ def make_plugin_manager(
                 manager.broken.append(BrokenPlugin(source=source, reason=f"{type(error).__name__}: {error}"))
             else:
                 manager.add(plugin, source)
-    for plugin in extra:
+    broken = len(manager.broken)
+    for number, plugin in enumerate(extra):
         name = getattr(plugin, "__name__", type(plugin).__name__)
-        manager.add(plugin, Source(plugin=name, distribution=name, version=""))
+        manager.add(plugin, Source(plugin=f"{name}#{number}", distribution=name, version=""))
+    if manager.broken[broken:]:
+        raise PluginError("; ".join(map(str, manager.broken[broken:])))
     return manager
 
 

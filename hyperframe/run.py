@@ -1,6 +1,7 @@
 """Run folders: what a training run leaves behind, and how it is read again.
 
     config.yaml        the complete configuration
+    target.safetensors what the target's module holds besides generated weights, where it holds anything
     provenance.json    versions of everything that took part, device, seed, source revision
     metrics.jsonl      one line every `trainer.log_every` steps and one for each validation
     checkpoints/STEP/  generator.safetensors, trainer.safetensors, state.json
@@ -37,6 +38,9 @@ from hyperframe.plugins import Registry
 from hyperframe.samples import Networks
 
 CONFIG, PROVENANCE, METRICS, CHECKPOINTS = "config.yaml", "provenance.json", "metrics.jsonl", "checkpoints"
+TARGET = "target.safetensors"
+FORMAT = 1
+"""The version of what a checkpoint holds."""
 GENERATOR, TRAINER, STATE = "generator.safetensors", "trainer.safetensors", "state.json"
 
 
@@ -99,6 +103,8 @@ def load_run(folder: str | Path, registry: Registry, device: str | None = None) 
     config = read_config(path.name, apply_overrides(content, overrides), registry)
     experiment = build_experiment(config)
     state = read_tensors(path / CHECKPOINTS / str(steps[-1]) / GENERATOR)
+    if experiment.target.constants():
+        experiment.target.load_constants(read_tensors(path / TARGET))
     try:
         experiment.generator.load_state_dict(state)
     except RuntimeError as error:
@@ -133,14 +139,17 @@ def free_folder(chosen: str | Path | None, name: str, config: Config) -> Path:
     return path
 
 
-def create_run(folder: Path, config: Config, device: torch.device) -> None:
+def create_run(folder: Path, config: Config, experiment: Experiment) -> None:
     """Write what a run folder holds from the start."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"the output folder {folder} cannot be made: {error.strerror}") from error
     write_text(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(config.plain())))
-    write_json(folder / PROVENANCE, provenance(config, device))
+    write_json(folder / PROVENANCE, provenance(config, experiment.device))
+    constants = experiment.target.constants()
+    if constants:
+        write_tensors(folder / TARGET, constants)
 
 
 def provenance(config: Config, device: torch.device) -> dict[str, Any]:
@@ -193,14 +202,20 @@ def write_checkpoint(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     for name, tensors in ((GENERATOR, generator), (TRAINER, trainer)):
-        plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-        safetensors.torch.save_file(plain, str(partial / name))
-        _flush(partial / name)
+        write_tensors(partial / name, tensors)
     write_json(partial / STATE, state)
+    _flush(partial)
     if final.exists():
         shutil.rmtree(final)
     partial.rename(final)
     _flush(final.parent)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file."""
+    plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    safetensors.torch.save_file(plain, str(path))
+    _flush(path)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

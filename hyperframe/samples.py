@@ -8,10 +8,12 @@ from torch import Tensor, nn
 from hyperframe.generator import Generator
 from hyperframe.target import Target
 from hyperframe.types import Statistics, Task, Weights
-from hyperframe.weights import batch_size, concatenate, slice_weights, to_state_dict
+from hyperframe.weights import batch_size, concatenate, slice_weights
 
 AT_ONCE = {"cpu": (2, 100), "cuda": (32, 1000)}
 """Networks and items that run at a time; on a CPU, few enough to stay in its cache."""
+
+DRAWN_AT_ONCE = 64
 
 
 class Networks:
@@ -42,7 +44,7 @@ class Networks:
 
     def state_dict(self, index: int) -> dict[str, Tensor]:
         """The parameters and statistics of one network, as a state_dict of the target's module."""
-        return to_state_dict(self.target.spec, self.weights, self._checked(index), self.statistics)
+        return self.target.state_dict(self.weights, self._checked(index), self.statistics)
 
     def _checked(self, index: int) -> int:
         if not -len(self) <= index < len(self):
@@ -108,12 +110,12 @@ class Networks:
 
 
 @torch.no_grad()
-def draw_weights(generator: Generator, count: int, rng: torch.Generator, at_once: int = 64) -> Weights:
+def draw_weights(generator: Generator, count: int, rng: torch.Generator) -> Weights:
     """Draw weights with the generator in evaluation mode, some networks at a time; its mode is left as it was."""
     training = generator.training
     generator.eval()
     try:
         z = generator.latent(count, rng)
-        return concatenate([generator(part) for part in z.split(at_once)])
+        return concatenate([generator(part) for part in z.split(DRAWN_AT_ONCE)])
     finally:
         generator.train(training)

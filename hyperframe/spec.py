@@ -10,6 +10,9 @@ from torch import nn
 from hyperframe.errors import SpecError, unknown_name
 from hyperframe.params import Param, Role
 
+Norm = Literal["none", "batch", "layer", "group"]
+NORMS: tuple[Norm, ...] = ("none", "batch", "layer", "group")
+
 # Operations that may act on a unit space, by what they let through. A positively homogeneous f has f(a·x) = a·f(x)
 # for a > 0, an odd one f(−x) = −f(x); both act on every unit alike, so permutations always pass.
 HOMOGENEOUS_OPS = frozenset({"relu", "leaky_relu", "max_pool"})
@@ -103,12 +106,14 @@ class LayerSpec:
     reads: tuple[Place, ...] = attrs.field(default=(), converter=_places)
     writes: tuple[Place, ...] = attrs.field(default=(), converter=_places)
     groups: int = 1
-    norm: Literal["none", "batch", "layer", "group"] = "none"
+    norm: Norm = "none"
 
     def __attrs_post_init__(self) -> None:
         where = f"layer '{self.name}'"
         if self.filters < 1 or self.groups < 1 or self.filters % self.groups:
             raise SpecError(f"{where}: {self.filters} filters do not divide into {self.groups} groups")
+        if self.norm not in NORMS:
+            raise SpecError(f"{where}: " + unknown_name("norm", self.norm, NORMS))
         roles = [param.role for param in self.params]
         if not roles or len(set(roles)) != len(roles):
             raise SpecError(f"{where}: needs at least one parameter and each role at most once, has {roles}")
@@ -206,6 +211,12 @@ class TargetSpec:
         self._check_claims()
         if self.logits is not None and (self.logits not in self.layer_names or self.layer(self.logits).writes):
             raise SpecError(f"target '{self.name}': logits is '{self.logits}', must be a layer that writes no units")
+        filters = self.num_outputs if self.logits is None else self.layer(self.logits).filters
+        if filters != self.num_outputs:
+            raise SpecError(
+                f"target '{self.name}': the logits' layer '{self.logits}' has {filters} filters, but there are "
+                f"{self.num_outputs} outputs"
+            )
 
     def _check_places(self, layer: LayerSpec, written: set[str]) -> None:
         where = f"target '{self.name}', layer '{layer.name}'"

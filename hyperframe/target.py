@@ -11,7 +11,10 @@ from hyperframe.errors import SpecError
 from hyperframe.spec import TargetSpec
 from hyperframe.structure import Structure, compile_structure
 from hyperframe.types import Statistics, Weights
-from hyperframe.weights import batch_size, to_state_dict, unpack
+from hyperframe.weights import batch_size, slice_weights, to_state_dict, unpack
+
+STATISTICS_AT_ONCE = 8
+"""Networks whose statistics are estimated at a time: what bounds the memory for their activations."""
 
 
 class Target:
@@ -39,14 +42,40 @@ class Target:
     """
 
     def __init__(self, module: nn.Module, spec: TargetSpec) -> None:
-        self.module = copy.deepcopy(module).requires_grad_(False)
         self.spec = spec.bind(module)
+        self._trainable = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+        self.module = copy.deepcopy(module).requires_grad_(False)
         self.structure: Structure = compile_structure(self.spec)
+        self._norms = {
+            name: part
+            for name, part in self.module.named_modules()
+            if isinstance(part, nn.modules.batchnorm._NormBase) and part.track_running_stats
+        }
+        for norm in self._norms.values():
+            if norm.momentum is None:  # a count would be read on the host; what training collects is thrown away
+                norm.momentum = 0.1
 
     @property
     def has_statistics(self) -> bool:
-        """True where the module has buffers that training updates, such as BatchNorm's moments."""
-        return any(True for _ in self.module.buffers())
+        """True where the module has normalisations that keep running moments."""
+        return bool(self._norms)
+
+    def _statistics(self) -> dict[str, Tensor]:
+        """The template's running moments, by their names in the module."""
+        return {
+            f"{name}.{own}" if name else own: value
+            for name, norm in self._norms.items()
+            for own, value in norm.named_buffers(recurse=False)
+        }
+
+    def constants(self) -> dict[str, Tensor]:
+        """What the module's state holds besides generated weights and statistics."""
+        others = {param.parameter for layer in self.spec.layers for param in layer.params} | set(self._statistics())
+        return {name: value for name, value in self.module.state_dict().items() if name not in others}
+
+    def load_constants(self, constants: dict[str, Tensor]) -> None:
+        """Set what `constants` gave."""
+        self.module.load_state_dict(constants, strict=False)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Target":
         """Move the module's constants and buffers, in place; return the target."""
@@ -97,8 +126,8 @@ class Target:
         raise SpecError(f"target '{self.spec.name}': its forward must return one tensor, not {kind}")
 
     def new_statistics(self, batch: int) -> Statistics:
-        """Fresh statistics for a batch of networks: the module's own buffers, one copy each."""
-        return {name: value.expand(batch, *value.shape).clone() for name, value in self.module.named_buffers()}
+        """Fresh statistics for a batch of networks: the module's own, one copy each."""
+        return {name: value.expand(batch, *value.shape).clone() for name, value in self._statistics().items()}
 
     @torch.no_grad()
     def estimate_statistics(self, weights: Weights, inputs: Iterable[Tensor]) -> Statistics:
@@ -114,22 +143,31 @@ class Target:
         statistics = self.new_statistics(batch_size(weights))
         if not statistics:
             return {}
-        norms = [module for module in self.module.modules() if isinstance(module, nn.modules.batchnorm._NormBase)]
-        momenta = [norm.momentum for norm in norms]
+        momenta = {name: norm.momentum for name, norm in self._norms.items()}
         self.module.eval()  # but for the norms: dropout is off, as it is when the statistics are used
         try:
             for count, batch in enumerate(inputs):
-                for norm in norms:
+                for norm in self._norms.values():
                     norm.train()
                     norm.momentum = 1 / (count + 1)  # the running average becomes the mean over all batches so far
-                self._run(weights, batch, statistics, shared=True)
+                for first in range(0, batch_size(weights), STATISTICS_AT_ONCE):
+                    rows = slice(first, first + STATISTICS_AT_ONCE)
+                    own = {name: value[rows] for name, value in statistics.items()}  # views, updated in place
+                    self._run(slice_weights(weights, rows), batch, own, shared=True)
         finally:
-            for norm, momentum in zip(norms, momenta, strict=True):
-                norm.momentum = momentum
+            for name, norm in self._norms.items():
+                norm.momentum = momenta[name]
         return statistics
+
+    def state_dict(self, weights: Weights, index: int, statistics: Statistics | None = None) -> dict[str, Tensor]:
+        """One network of a batch as a state_dict that the module loads strictly."""
+        state = {name: value.clone() for name, value in self.module.state_dict().items()}
+        return state | to_state_dict(self.spec, weights, index, statistics)
 
     def network(self, weights: Weights, index: int, statistics: Statistics | None = None) -> nn.Module:
         """One network of a batch as an ordinary module of its own, in evaluation mode."""
         module = copy.deepcopy(self.module)
-        module.load_state_dict(to_state_dict(self.spec, weights, index, statistics), strict=False)
-        return module.requires_grad_(True).eval()
+        module.load_state_dict(self.state_dict(weights, index, statistics))
+        for name, parameter in module.named_parameters():
+            parameter.requires_grad_(name in self._trainable)
+        return module.eval()

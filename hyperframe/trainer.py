@@ -14,8 +14,9 @@ from hyperframe.errors import TrainingError
 from hyperframe.evaluation import draw_networks, evaluate
 from hyperframe.experiment import Experiment, build_experiment
 from hyperframe.plugins import Registry
-from hyperframe.run import METRICS, Run, append_line, create_run, free_folder, write_checkpoint
+from hyperframe.run import FORMAT, METRICS, Run, append_line, create_run, free_folder, write_checkpoint
 from hyperframe.schedule import rate_at
+from hyperframe.seeds import seeded, stream
 from hyperframe.types import Data
 
 STREAMS = ("latent", "data", "terms")
@@ -72,10 +73,7 @@ class Trainer:
             eps=options.epsilon,
             fused=True,
         )
-        self.streams = {
-            name: torch.Generator(experiment.device).manual_seed(options.seed * len(STREAMS) + number)
-            for number, name in enumerate(STREAMS)
-        }
+        self.streams = {name: stream(options.seed, name, experiment.device) for name in STREAMS}
         self._first_bad = torch.full((), -1, device=experiment.device)
         self._sums: dict[str, Tensor] = {}
         self._summed = 0
@@ -155,10 +153,9 @@ def train_run(
     folder = free_folder(out, config.name, config)
     experiment = build_experiment(config)
     train, validation = experiment.task.data("train"), experiment.task.data("validation")
-    devices = [experiment.device] if experiment.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), cpu_threads(config.trainer.threads):
-        torch.manual_seed(config.trainer.seed)  # a target's dropout draws from the global generator
-        create_run(folder, config, experiment.device)
+    # A target's dropout draws from the global random numbers.
+    with seeded(config.trainer.seed, "global", experiment.device), cpu_threads(config.trainer.threads):
+        create_run(folder, config, experiment)
         trainer = Trainer(experiment, train)
         run = Run(folder, config, 0, experiment)
         _loop(run, trainer, validation[: config.evaluation.images], registry, reporter or Silent())
@@ -204,7 +201,13 @@ def _loop(run: Run, trainer: Trainer, validation: Data, registry: Registry, repo
             reporter.validated(step, figures)
         if step % options.checkpoint_every == 0 or last:
             trainer.check_finite()
-            write_checkpoint(run.folder, step, run.experiment.generator.state_dict(), trainer.tensors(), {"step": step})
+            write_checkpoint(
+                run.folder,
+                step,
+                run.experiment.generator.state_dict(),
+                trainer.tensors(),
+                {"format": FORMAT, "step": step},
+            )
         started += time.perf_counter() - paused  # the clock of steps_per_second stands still meanwhile
 
 

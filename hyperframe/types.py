@@ -1,11 +1,11 @@
 """The contracts between the engine and its components, as types."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import attrs
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Weights = dict[str, Tensor]
 """A batch of weight sets: for each layer's name its filters, shape [batch, filters, filter_size]."""
@@ -96,13 +96,13 @@ class Gauge(Protocol):
     """A map of weights to one representative of each class under some symmetry.
 
     It keeps the target's function, gives the same result for θ and Sθ, changes nothing when applied twice, and is
-    differentiable.
+    differentiable. Statistics that were estimated for the weights before are not those of the weights after it.
 
     Attributes:
-        fixes: the kind of orbit that it fixes, one of `hyperframe.symmetry.KINDS`.
+        fixes: the kinds of orbits that it fixes, of `hyperframe.symmetry.KINDS`.
     """
 
-    fixes: str
+    fixes: frozenset[str]
 
     def __call__(self, weights: Weights) -> Weights:
         """Return the representative of each weight set."""
@@ -129,6 +129,8 @@ class DiversityInputs:
 
     Attributes:
         z: latent vectors, shape [batch, ...].
+        generator: the generator itself, a `hyperframe.Generator`; what a term does with it reaches its parameters
+            directly.
         weights: raw weights, differentiable.
         flat: the weights after the gauge, one row a network, shape [batch, num_weights], differentiable.
         dimension: the dimension of the manifold the generator draws from.
@@ -136,6 +138,7 @@ class DiversityInputs:
     """
 
     z: Tensor | None = None
+    generator: nn.Module | None = None
     weights: Weights | None = None
     flat: Tensor | None = None
     dimension: int = 0
@@ -183,6 +186,3 @@ class Component:
 @attrs.frozen
 class NoOptions:
     """The options of a component that has none."""
-
-
-Figures = Mapping[str, Any]

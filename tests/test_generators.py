@@ -158,8 +158,8 @@ def test_options_change_the_stack(digits):
 def test_wrong_options_of_the_hypernetwork(digits):
     with pytest.raises(ConfigError, match=r"generator.whole: unknown layer 'conv3'; did you mean 'conv"):
         build("hypernetwork", digits, whole=["conv3"])
-    with pytest.raises(ConfigError, match=r"generator.generators: expected one list for all or 3 lists.*got 2"):
-        build("hypernetwork", digits, generators=[[3], [4]])
+    with pytest.raises(ConfigError, match=r"generator.weight_generators: expected one list for all, or 3.*got 2"):
+        build("hypernetwork", digits, weight_generators=[[3], [4]])
 
 
 def test_running_moments_start_from_the_first_batch(digits):

@@ -136,3 +136,40 @@ def test_chunks_are_of_networks_never_of_images(experiment):
     z = experiment.generator.latent(5, torch.Generator().manual_seed(0))
     objective(experiment, 2).gradients(experiment.generator, z, batch(5, 7), torch.Generator())
     assert sizes == [(2, 7), (2, 7), (1, 7)]
+
+
+def test_a_term_reaches_the_generator_directly(experiment):
+    class Direct:
+        needs = frozenset({"generator", "weights"})
+
+        def __call__(self, inputs):
+            own = sum(parameter.square().sum() for parameter in inputs.generator.parameters())
+            return own + sum(value.sum() for value in inputs.weights.values())
+
+    z = experiment.generator.latent(5, torch.Generator().manual_seed(0))
+    weights = experiment.generator(z)
+    total = sum(value.sum() for value in weights.values())
+    parameters = list(experiment.generator.parameters())
+    total = total + sum(parameter.square().sum() for parameter in parameters)
+    wanted = torch.autograd.grad(3 * total, parameters)
+    direct = objective(experiment, 2, lambda_=0.0)
+    direct.terms = [WeightedTerm(name="direct", term=Direct(), weight=3.0)]
+    direct.gradients(experiment.generator, z, batch(5, 4), torch.Generator())
+    for parameter, expected in zip(parameters, wanted, strict=True):
+        torch.testing.assert_close(parameter.grad, expected, rtol=1e-9, atol=1e-10)
+
+
+def test_a_layer_that_is_not_trained_is_left_alone(experiment):
+    class Partly(Generator):
+        def __init__(self, inner):
+            super().__init__(inner.spec, inner.dimension)
+            self.inner = inner
+
+        def forward(self, z):
+            weights = self.inner(z)
+            return weights | {"conv1": weights["conv1"].detach()}
+
+    z = experiment.generator.latent(5, torch.Generator().manual_seed(0))
+    objective(experiment, 2).gradients(Partly(experiment.generator), z, batch(5, 4), torch.Generator())
+    assert experiment.generator.weight_generators[0].linears[-1].weight.grad is None
+    assert experiment.generator.weight_generators[1].linears[-1].weight.grad is not None

@@ -160,3 +160,23 @@ def test_the_entry_points_name_every_built_in_module(root):
     files = (root / "hyperframe" / "builtin").glob("*/*.py")
     modules = {f"hyperframe.builtin.{path.parent.name}.{path.stem}" for path in files if path.stem != "__init__"}
     assert declared == modules
+
+
+def test_a_wrong_plugin_that_is_passed_in_is_an_error():
+    module = types.ModuleType("mine")
+    module.hyperframe_gauge = hookimpl(lambda: [])
+    with pytest.raises(PluginError, match=r"'mine#0'.*unknown hook 'hyperframe_gauge'"):
+        make_plugin_manager(extra=[module])
+
+
+def test_two_plugins_of_one_class_can_be_passed_in():
+    class Own:
+        def __init__(self, name):
+            self.name = name
+
+        @hookimpl
+        def hyperframe_gauges(self):
+            return [component(self.name)]
+
+    registry = Registry(make_plugin_manager(entry_points=False, extra=[Own("a"), Own("b")]))
+    assert [entry.component.name for entry in registry.all()] == ["a", "b"]

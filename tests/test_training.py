@@ -18,6 +18,7 @@ from hyperframe.hookspecs import hookimpl
 from hyperframe.plugins import Registry, make_plugin_manager
 from hyperframe.run import checkpoint_steps, write_checkpoint
 from hyperframe.schedule import rate_at
+from hyperframe.seeds import stream, stream_seed
 from hyperframe.trainer import Trainer
 
 SMALL = {
@@ -141,7 +142,7 @@ def test_networks(tmp_path):
     ("generator", "changes"),
     [
         ("mlp", {"trainer.rate": 1e-3}),
-        ("direct", {"generator.networks": 5, "trainer.rate": 1e-2, "diversity": ["none"]}),
+        ("direct", {"generator.networks": 4, "trainer.rate": 1e-2, "diversity": ["none"]}),
     ],
 )
 def test_every_generator_trains(tmp_path, generator, changes):
@@ -151,7 +152,7 @@ def test_every_generator_trains(tmp_path, generator, changes):
     lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
     losses = [line["accuracy_loss"] for line in lines if "loss" in line]
     assert losses[-1] < losses[0]
-    assert run.evaluate()["networks"] == (5 if generator == "direct" else 6)
+    assert run.evaluate()["networks"] == (4 if generator == "direct" else 6)
 
 
 def test_direct_is_ordinary_training_of_each_network(tmp_path):
@@ -287,8 +288,8 @@ def test_a_checkpoint_of_another_configuration(tmp_path):
         ({"target": "mnist_cnn"}, ConfigError, r"target 'mnist_cnn' does not fit task 'digits': inputs of shape"),
         ({"gauges": ["scale", "scale"]}, ConfigError, "gauges: 'scale' is listed twice"),
         ({"trainer.z": 1}, ConfigError, "needs at least 2 networks"),
-        ({"evaluation.networks": 1}, ConfigError, "needs at least 2 networks"),
-        ({"generator": "direct", "generator.networks": 3}, ConfigError, r"trainer.z: 4 networks.*holds 3"),
+        ({"trainer.z": 1, "diversity": []}, ConfigError, "needs at least 2 networks a step.*batch normalisation"),
+        ({"generator": "direct", "generator.networks": 3}, ConfigError, r"trainer.z: .* all its 3 networks.*z is 4"),
         ({"trainer.device": "gpu"}, DeviceError, "expected auto, cpu, cuda or cuda:INDEX, but got 'gpu'"),
         ({"trainer.device": "cuda:99"}, DeviceError, "'cuda:99' was asked for"),
     ],
@@ -347,3 +348,82 @@ def test_no_host_sync_hides_in_the_step(monkeypatch):
     for name in ("item", "tolist", "__bool__", "__float__", "__int__", "__index__"):
         monkeypatch.setattr(torch.Tensor, name, forbidden)
     trainer.step()
+
+
+class Constant(nn.Module):
+    """Random features that are not learnt, a frozen layer, dropout and BatchNorm, before a layer that is generated."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("features", torch.randn(64, 16))
+        self.frozen = nn.Linear(16, 16).requires_grad_(False)
+        self.norm = nn.BatchNorm1d(16, affine=False, momentum=None)
+        self.drop = nn.Dropout(0.2)
+        self.out = nn.Linear(16, 10)
+
+    def forward(self, x):
+        return self.out(self.drop(self.norm(self.frozen(x.flatten(1) @ self.features)).relu()))
+
+
+class ConstantTarget:
+    """A plugin that registers it."""
+
+    @hookimpl
+    def hyperframe_targets(self):
+        layer = hf.LayerSpec(name="out", filters=10, params=[hf.kernel("out.weight", "o i"), hf.bias("out.bias")])
+        spec = hf.TargetSpec(name="constant", input_shape=(1, 8, 8), num_outputs=10, layers=[layer], logits="out")
+        return [hf.Component(name="constant", factory=lambda options: (Constant(), spec), summary="a test")]
+
+
+@pytest.fixture
+def constant():
+    return Registry(make_plugin_manager(extra=[ConstantTarget()]))
+
+
+def test_what_is_not_generated_is_part_of_the_run(tmp_path, constant):
+    run = hf.train("digits", {**SMALL, "target": "constant"}, out=tmp_path / "run", registry=constant)
+    torch.manual_seed(99)
+    loaded = hf.load(run.folder, device="cpu", registry=constant)
+    assert torch.equal(loaded.experiment.target.module.features, run.experiment.target.module.features)
+    assert loaded.evaluate(3) == run.evaluate(3)
+    x = run.experiment.task.data("test").x[:9]
+    nets = run.sample(3)
+    assert torch.equal(run.sample(3).predict(x), nets.predict(x))
+    fresh = Constant()
+    fresh.load_state_dict(nets.state_dict(1))
+    assert torch.allclose(fresh.eval()(x).softmax(-1), nets.predict(x)[1], atol=1e-5)
+    assert not nets[1].frozen.weight.requires_grad
+    assert nets[1].out.weight.requires_grad
+    assert set(nets.statistics) == {"norm.running_mean", "norm.running_var", "norm.num_batches_tracked"}
+
+
+def test_validation_disturbs_neither_dropout_nor_statistics(tmp_path, constant):
+    runs = []
+    for every in (1, 100):
+        settings = {**SMALL, "target": "constant", "evaluation.every": every}
+        runs.append(hf.train("digits", settings, out=tmp_path / str(every), registry=constant))
+    a, b = (run.experiment.generator.state_dict() for run in runs)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_seeds_of_streams_do_not_collide(tmp_path):
+    run = small(tmp_path / "run")
+    trainer = Trainer(run.experiment, run.experiment.task.data("train"))
+    latent = run.experiment.generator.latent(4, trainer.streams["latent"])
+    seeds = [stream_seed(seed, name) for seed in range(20) for name in ("latent", "data", "terms", "sample", "target")]
+    assert len(set(seeds)) == len(seeds)
+    assert not torch.equal(run.experiment.generator.latent(4, stream(0, "sample")), latent)
+    stream(10**30, "latent")
+
+
+@pytest.mark.parametrize("needs", [{"flat", "outputs"}, {"wieghts"}])
+def test_a_term_that_needs_what_there_is_not(tmp_path, needs):
+    class Term:
+        @hookimpl
+        def hyperframe_diversity_terms(self):
+            made = type("Needy", (), {"needs": frozenset(needs)})()
+            return [hf.Component(name="needy", factory=lambda options, estimator: made)]
+
+    registry = Registry(make_plugin_manager(extra=[Term()]))
+    with pytest.raises(ConfigError, match="diversity 'needy' needs an unknown input"):
+        hf.train("digits", {**SMALL, "diversity": ["needy"]}, out=tmp_path / "run", registry=registry)

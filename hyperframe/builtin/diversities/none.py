@@ -10,11 +10,12 @@ from hyperframe.types import NoOptions
 class NoDiversity:
     """L_diversity = 0: the comparison without a diversity term (section 4.3, Table 1c)."""
 
-    needs: frozenset[str] = frozenset()
+    needs = frozenset({"z"})
 
     def __call__(self, inputs: DiversityInputs) -> Tensor:
         """Zero."""
-        return torch.zeros(())
+        assert inputs.z is not None
+        return torch.zeros((), device=inputs.z.device)
 
 
 def _build(options: NoOptions, estimator: EntropyEstimator) -> NoDiversity:

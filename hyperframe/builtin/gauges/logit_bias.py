@@ -15,7 +15,7 @@ class LogitBiasGauge:
     Shapes: each layer [batch, filters, filter_size], in and out.
     """
 
-    fixes = "logit_shift"
+    fixes = frozenset({"logit_shift"})
 
     def __init__(self, orbits: Orbits) -> None:
         self._shift = orbits.logit_shift

@@ -19,7 +19,7 @@ class ScaleGauge:
     Shapes: each layer [batch, filters, filter_size], in and out.
     """
 
-    fixes = "scaling"
+    fixes = frozenset({"scaling"})
 
     def __init__(self, orbits: Orbits) -> None:
         self._scaling = orbits.scaling

@@ -24,7 +24,7 @@ class Options(DenseOptions):
     latent_scale: float = option(1.0, "half width (uniform) or standard deviation (normal) of z", above=0)
     code: int = option(8, "number of entries of a filter's code", minimum=1)
     extractor: tuple[int, ...] = option((128, 128), "sizes of the extractor's hidden layers", minimum=1)
-    generators: tuple[int, ...] | tuple[tuple[int, ...], ...] = option(
+    weight_generators: tuple[int, ...] | tuple[tuple[int, ...], ...] = option(
         (64, 64), "sizes of the weight generators' hidden layers: one list for all, or a list for each layer", minimum=1
     )
     whole: tuple[str, ...] = option(("last",), "layers with one code for all their filters; 'last' is the last layer")
@@ -39,13 +39,14 @@ class Hypernetwork(Generator):
     the paper's Table 5: matrices apart from batch normalisation's scales and shifts.
 
     Raises:
-        ConfigError: `whole` names a layer the target lacks, or `generators` has not one list for each layer.
+        ConfigError: `whole` names a layer the target lacks, or `weight_generators` has not one list for each layer.
 
     References: section 3.3, Table 5; D. Ha, A. Dai, Q. Le (2016), HyperNetworks.
     """
 
     def __init__(self, options: Options, spec: TargetSpec) -> None:
         super().__init__(spec, dimension=options.latent)
+        self.minimum_batch = 2 if options.batch_norm else 1
         self.options = options
         self._latent = Latent(size=options.latent, distribution=options.latent_distribution, scale=options.latent_scale)
         whole = {spec.layers[-1].name if name == "last" else name for name in options.whole}
@@ -106,13 +107,13 @@ class Hypernetwork(Generator):
 
 def _widths(options: Options, spec: TargetSpec) -> list[tuple[int, ...]]:
     """Hidden sizes for each layer's weight generator."""
-    nested = [item for item in options.generators if isinstance(item, tuple)]
-    flat = tuple(item for item in options.generators if isinstance(item, int))
+    nested = [item for item in options.weight_generators if isinstance(item, tuple)]
+    flat = tuple(item for item in options.weight_generators if isinstance(item, int))
     if flat or not nested:
         return [flat] * len(spec.layers)
     if len(nested) != len(spec.layers):
         raise ConfigError(
-            f"generator.generators: expected one list for all or {len(spec.layers)} lists, one for each layer of "
+            f"generator.weight_generators: expected one list for all, or {len(spec.layers)}, one for each layer of "
             f"'{spec.name}' ({', '.join(spec.layer_names)}), but got {len(nested)}"
         )
     return nested

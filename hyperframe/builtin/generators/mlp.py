@@ -31,6 +31,7 @@ class FullyConnected(Generator):
 
     def __init__(self, options: Options, spec: TargetSpec) -> None:
         super().__init__(spec, dimension=options.latent)
+        self.minimum_batch = 2 if options.batch_norm else 1
         self._latent = Latent(size=options.latent, distribution=options.latent_distribution, scale=options.latent_scale)
         self.dense = Dense([options.latent, *options.hidden, spec.num_weights], options)
         mean = torch.cat([initial_mean(layer).repeat(layer.filters) for layer in spec.layers])
