@@ -1,6 +1,5 @@
 """The command line."""
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,8 @@ from hyperframe.api import installed
 from hyperframe.config import Config, load_config, shipped_configs
 from hyperframe.describe import describe
 from hyperframe.errors import HyperframeError
+from hyperframe.files import as_json, is_file
+from hyperframe.overrides import KEY_HELP
 from hyperframe.reference import commented_yaml
 from hyperframe.run import load_run
 from hyperframe.trainer import Silent, train_run
@@ -46,12 +47,14 @@ def main() -> None:
 
 def json_option(command: F) -> F:
     """Add --json."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
+    return click.option("--json", "json_wanted", is_flag=True, help="Print JSON, for programs.")(command)
 
 
 def split_arguments(arguments: tuple[str, ...], default: str) -> tuple[str, list[str]]:
     """Split `[CONFIG] [KEY=VALUE…]`: the first argument is the configuration unless it is an override."""
-    if arguments and ("=" not in arguments[0] or Path(arguments[0]).is_file()):
+    first = arguments[0] if arguments else ""
+    names_key = "=" in first and first.partition("=")[0].partition(".")[0] in KEY_HELP
+    if first and not names_key and ("=" not in first or is_file(Path(first))):
         return arguments[0], list(arguments[1:])
     return default, list(arguments)
 
@@ -60,7 +63,7 @@ def split_arguments(arguments: tuple[str, ...], default: str) -> tuple[str, list
 @click.argument("arguments", nargs=-1, metavar="[CONFIG] [KEY=VALUE]...")
 @click.option("--out", type=click.Path(), help="The run folder, absent or empty. [default: a new one under runs/]")
 @json_option
-def train(arguments: tuple[str, ...], out: str | None, as_json: bool) -> None:
+def train(arguments: tuple[str, ...], out: str | None, json_wanted: bool) -> None:
     """Train a generator, evaluate it on the test set, and name the run folder.
 
     CONFIG is a name that ships or a YAML file; the default is digits. KEY=VALUE changes a key of it, such as
@@ -69,9 +72,9 @@ def train(arguments: tuple[str, ...], out: str | None, as_json: bool) -> None:
     source, overrides = split_arguments(arguments, "digits")
     registry = installed()
     config = load_config(source, overrides, registry)
-    if as_json:
+    if json_wanted:
         run = train_run(config, registry, out, Silent())
-        click.echo(json.dumps(run.evaluate()))
+        click.echo(as_json(run.evaluate()))
         return
     with tables.ProgressReporter(config.trainer.steps) as reporter:
         run = train_run(config, registry, out, reporter)
@@ -88,14 +91,14 @@ def train(arguments: tuple[str, ...], out: str | None, as_json: bool) -> None:
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the draws. [default: evaluation.seed]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:INDEX.")
 @json_option
-def evaluate(run: str, networks: int | None, split: str, seed: int | None, device: str, as_json: bool) -> None:
+def evaluate(run: str, networks: int | None, split: str, seed: int | None, device: str, json_wanted: bool) -> None:
     """Draw networks from a trained generator and measure them, alone and as an ensemble.
 
     RUN is a run folder. The figures are kept in RUN/analyses/evaluation/results.json too.
     """
     figures = load_run(run, installed(), device).evaluate(networks, split, seed)
-    if as_json:
-        click.echo(json.dumps(figures))
+    if json_wanted:
+        click.echo(as_json(figures))
     else:
         tables.print_evaluation(figures)
 
@@ -104,13 +107,13 @@ def evaluate(run: str, networks: int | None, split: str, seed: int | None, devic
 @click.argument("arguments", nargs=-1, metavar="[TARGET] [KEY=VALUE]...")
 @click.option("--config", "source", default="digits", show_default=True, help="The configuration to describe.")
 @json_option
-def describe_command(arguments: tuple[str, ...], source: str, as_json: bool) -> None:
+def describe_command(arguments: tuple[str, ...], source: str, json_wanted: bool) -> None:
     """Show a target's layers, filters and symmetries, the generator's size, and the memory of a training step."""
     target, overrides = split_arguments(arguments, "")
     overrides = [*([f"target={target}"] if target else []), *overrides]
     content = describe(load_config(source, overrides, installed()))
-    if as_json:
-        click.echo(json.dumps(content))
+    if json_wanted:
+        click.echo(as_json(content))
     else:
         tables.print_description(content)
 
@@ -130,11 +133,11 @@ def config_command(arguments: tuple[str, ...], listed: bool) -> None:
 
 @main.command()
 @json_option
-def plugins(as_json: bool) -> None:
+def plugins(json_wanted: bool) -> None:
     """List all components that are installed, and the plugins that could not be loaded."""
     registry = installed()
     components, broken = registry.all(), registry.manager.broken
-    if not as_json:
+    if not json_wanted:
         tables.print_plugins(components, broken)
         return
     rows = [
@@ -151,4 +154,4 @@ def plugins(as_json: bool) -> None:
         {"plugin": item.source.plugin, "distribution": item.source.distribution, "reason": item.reason}
         for item in broken
     ]
-    click.echo(json.dumps({"components": rows, "not_loaded": failures}))
+    click.echo(as_json({"components": rows, "not_loaded": failures}))

@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 import attrs
 
-from hyperframe.errors import ConfigError, unknown_name
+from hyperframe.errors import ConfigError, HyperframeError, PluginError, unknown_name
+from hyperframe.files import is_file
 from hyperframe.objective import ObjectiveOptions
-from hyperframe.options import option, plain_options, read_options
+from hyperframe.options import option, plain_options, read_options, shown
 from hyperframe.overrides import (
     DEFAULTS,
     KEY_HELP,
@@ -17,6 +18,7 @@ from hyperframe.overrides import (
     SINGLE,
     apply_overrides,
     as_section,
+    checked_override,
     read_yaml,
     split_override,
 )
@@ -80,8 +82,24 @@ class Choice:
         return self.registered.component.name
 
     def make(self, *arguments: Any) -> Any:
-        """Call the component's factory with its options and these arguments."""
-        return self.registered.component.factory(self.options, *arguments)
+        """Call the component's factory with its options and these arguments.
+
+        Raises:
+            PluginError: the factory fails for a reason of its own; the message names the component's distribution.
+        """
+        try:
+            return self.registered.component.factory(self.options, *arguments)
+        except HyperframeError:
+            raise
+        # Whatever a third party's factory raises is reported with the name of who can mend it.
+        except Exception as error:
+            raise PluginError(f"{self.described}: its factory failed: {type(error).__name__}: {error}") from error
+
+    @property
+    def described(self) -> str:
+        """The component and its distribution, for messages."""
+        source = self.registered.source
+        return f"{self.registered.kind} '{self.name}' of {source.distribution} {source.version}".rstrip()
 
 
 @attrs.frozen(kw_only=True)
@@ -142,7 +160,10 @@ def load_config(source: str | Path, overrides: Sequence[str] | Mapping[str, Any]
         100
     """
     name, content = _read_source(source)
-    pairs = list(overrides.items()) if isinstance(overrides, Mapping) else [split_override(text) for text in overrides]
+    if isinstance(overrides, Mapping):
+        pairs = [checked_override(key, value) for key, value in overrides.items()]
+    else:
+        pairs = [split_override(text) for text in overrides]
     return read_config(name, apply_overrides({**DEFAULTS, **content}, pairs), registry)
 
 
@@ -159,13 +180,13 @@ def read_config(name: str, content: Mapping[str, Any], registry: Registry) -> Co
         found[key] = _choose(registry, kind, content[key], key)
     for key, kind in LISTS.items():
         if not isinstance(content[key], list):
-            raise ConfigError(f"{key}: expected a list, but got {content[key]!r}; write [{content[key]}]")
+            raise ConfigError(f"{key}: expected a list, such as {DEFAULTS[key]} or [], but got {shown(content[key])}")
         items = enumerate(content[key])
         found[key] = tuple(_choose(registry, kind, item, f"{key}.{number}") for number, item in items)
     for key, cls in SECTIONS.items():
-        section = content.get(key) or {}
+        section = {} if content.get(key) is None else content[key]
         if not isinstance(section, Mapping):
-            raise ConfigError(f"{key}: expected keys and values, but got {section!r}")
+            raise ConfigError(f"{key}: expected keys and values, but got {shown(section)}")
         found[key] = read_options(cls, section, key)
     return Config(name=name, **found)
 
@@ -173,7 +194,7 @@ def read_config(name: str, content: Mapping[str, Any], registry: Registry) -> Co
 def _choose(registry: Registry, kind: str, section: Any, path: str) -> Choice:
     section = as_section(section, path)
     if not isinstance(section.get("name"), str):
-        raise ConfigError(f"{path}.name: expected a text, the name of a {kind}, but got {section.get('name')!r}")
+        raise ConfigError(f"{path}.name: expected a text, the name of a {kind}, but got {shown(section.get('name'))}")
     registered = registry.get(kind, section["name"])
     options = {key: value for key, value in section.items() if key != "name"}
     weight = 1.0
@@ -194,7 +215,7 @@ def _read_source(source: str | Path) -> tuple[str, dict[str, Any]]:
     path = shipped.get(str(source))
     if path is None:
         path = Path(source)
-        if not path.is_file():
+        if not is_file(path):
             if path.suffix in (".yaml", ".yml"):
                 raise ConfigError(f"configuration file {path} does not exist")
             raise ConfigError(unknown_name("configuration", str(source), shipped) + ", or a path to a YAML file")

@@ -1,13 +1,17 @@
 """What a configuration describes, built: target, task, generator, gauge, estimator, objective, on one device."""
 
+import os
+
 import attrs
 import torch
+from torch import nn
 
 from hyperframe.config import Choice, Config
-from hyperframe.errors import ConfigError, DeviceError, unknown_name
+from hyperframe.errors import ConfigError, DeviceError, PluginError, unknown_name
 from hyperframe.gauge import ComposedGauge
 from hyperframe.generator import Generator
 from hyperframe.objective import Objective, WeightedTerm
+from hyperframe.preflight import dry_run
 from hyperframe.seeds import seeded
 from hyperframe.spec import TargetSpec
 from hyperframe.symmetry import Orbits, orbits
@@ -45,7 +49,7 @@ def resolve_device(name: str) -> torch.device:
     kind, _, index = name.partition(":")
     if kind == "cpu" and not index:
         return torch.device("cpu")
-    if kind != "cuda" or (index and not index.isdigit()) or name.endswith(":"):
+    if kind != "cuda" or (index and not index.isdecimal()) or name.endswith(":"):
         raise DeviceError(f"trainer.device: expected auto, cpu, cuda or cuda:INDEX, but got '{name}'")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if int(index or 0) >= count:
@@ -57,14 +61,22 @@ def resolve_device(name: str) -> torch.device:
 def build_target(config: Config) -> Target:
     """Build the target that a configuration chose; what its module draws for itself follows `trainer.seed`."""
     with seeded(config.trainer.seed, "target"):
-        module, spec = config.target.make()
-    return Target(module, spec)
+        made = config.target.make()
+    if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], nn.Module)) or not isinstance(
+        made[1], TargetSpec
+    ):
+        kind = type(made).__name__
+        raise PluginError(f"{config.target.described}: its factory must return (module, TargetSpec), but gives {kind}")
+    return Target(*made).to("cpu", torch.float32)
 
 
 def build_generator(config: Config, spec: TargetSpec, task: Task) -> Generator:
     """Build the generator that a configuration chose, on the CPU; its parameters follow `trainer.seed`."""
     with seeded(config.trainer.seed, "parameters"):
-        generator: Generator = config.generator.make(spec, task)
+        generator = config.generator.make(spec, task)
+    if not isinstance(generator, Generator):
+        kind = type(generator).__name__
+        raise PluginError(f"{config.generator.described}: its factory must return a Generator, but gives {kind}")
     return generator
 
 
@@ -78,11 +90,15 @@ def build_experiment(config: Config) -> Experiment:
         DeviceError: the device is not there.
     """
     device = resolve_device(config.trainer.device)
+    cores = os.cpu_count() or 1
+    if (config.trainer.threads or 1) > cores:
+        raise ConfigError(f"trainer.threads: {config.trainer.threads} threads were asked for, there are {cores} cores")
     task: Task = config.task.make()
     target = build_target(config).to(device)
     _check_fit(target, task)
     symmetries = orbits(target.structure, task.shift_invariant).to(device)
-    gauge = ComposedGauge({choice.name: choice.make(symmetries) for choice in _different(config.gauges, "gauges")})
+    gauges = {choice.name: choice.make(symmetries) for choice in _different(config.gauges, "gauges")}
+    gauge = ComposedGauge(gauges)
     estimator: EntropyEstimator = config.entropy.make()
     terms = [
         WeightedTerm(name=choice.name, term=choice.make(estimator), weight=choice.weight)
@@ -90,6 +106,7 @@ def build_experiment(config: Config) -> Experiment:
     ]
     generator = build_generator(config, target.spec, task).to(device)
     _check_batch(config, generator, estimator, terms)
+    dry_run(target, generator, task)
     objective = Objective(
         config.objective, target=target, task=task, gauge=gauge, terms=terms, chunk=config.trainer.chunk
     )
@@ -140,6 +157,8 @@ def _check_batch(config: Config, generator: Generator, estimator: EntropyEstimat
         )
     fields = {field.name for field in attrs.fields(DiversityInputs)}
     for item in terms:
+        if not isinstance(item.term.needs, frozenset):
+            raise ConfigError(f"diversity '{item.name}': needs must be a frozenset of {', '.join(sorted(fields))}")
         for need in sorted(item.term.needs - fields):
             raise ConfigError(f"diversity '{item.name}' needs an " + unknown_name("input", need, fields))
         if "flat" in item.term.needs and drawn < estimator.minimum_samples:

@@ -20,6 +20,8 @@ class ComposedGauge:
     def __init__(self, gauges: Mapping[str, Gauge]) -> None:
         by_kind: dict[str, str] = {}
         for name, gauge in gauges.items():
+            if not isinstance(gauge.fixes, frozenset):
+                raise ConfigError(f"gauge '{name}': fixes must be a frozenset of {', '.join(KINDS)}")
             if not gauge.fixes or not gauge.fixes <= set(KINDS):
                 wrong = ", ".join(sorted(gauge.fixes - set(KINDS))) or "nothing"
                 raise ConfigError(f"gauge '{name}' fixes {wrong}; a gauge fixes one or more of {', '.join(KINDS)}")

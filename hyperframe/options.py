@@ -4,7 +4,9 @@ Options are flat: booleans, numbers, strings, choices, and lists of these.
 """
 
 import math
+import numbers
 import operator
+import os
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -120,9 +122,21 @@ def _plain(value: Any) -> Any:
 def _convert(value: Any, kind: Any, where: str, bounds: Mapping[str, float]) -> Any:
     converted = _match(value, kind)
     if converted is _MISMATCH or not _within(converted, bounds):
-        shown = repr(value) if isinstance(value, str) else value
-        raise ConfigError(f"{where}: expected {expected(kind, bounds)}, but got {shown}")
+        raise ConfigError(f"{where}: expected {expected(kind, bounds)}, but got {shown(value)}")
     return converted
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it, in YAML's words and with its type where it is none that YAML has; cut where long.
+
+    Example:
+        >>> shown(None), shown("a"), shown(b"a")
+        ('null', "'a'", "b'a' (bytes)")
+    """
+    text = "null" if value is None else repr(value)
+    text = text if len(text) <= 200 else text[:200] + " …"
+    plain = isinstance(value, str | int | float | list | tuple | dict | None)
+    return text if plain else f"{text} ({type(value).__name__})"
 
 
 _MISMATCH = object()
@@ -132,12 +146,12 @@ def _match(value: Any, kind: Any) -> Any:
     """Return the value as the type wants it, or `_MISMATCH`; never rounds, never parses text."""
     origin, args = get_origin(kind), get_args(kind)
     if origin is Literal:
-        return value if value in args else _MISMATCH
+        return value if isinstance(value, str | int | float) and value in args else _MISMATCH
     if origin in (Union, types.UnionType):
         matches = (_match(value, arg) for arg in args)
         return next((match for match in matches if match is not _MISMATCH), _MISMATCH)
     if origin in (tuple, list):
-        if not isinstance(value, Sequence) or isinstance(value, str):
+        if not isinstance(value, Sequence) or isinstance(value, str | bytes):
             return _MISMATCH
         items = tuple(_match(item, args[0]) for item in value)
         return _MISMATCH if any(item is _MISMATCH for item in items) else items
@@ -145,11 +159,18 @@ def _match(value: Any, kind: Any) -> Any:
 
 
 def _match_plain(value: Any, kind: Any) -> Any:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is float and number:
-        return float(value)
-    if kind is int and number and float(value).is_integer():
-        return int(value)
+    if kind in (int, float) and not isinstance(value, bool) and isinstance(value, numbers.Real):
+        try:
+            number = float(value)
+        except OverflowError:
+            return _MISMATCH
+        if kind is float:
+            return number
+        if isinstance(value, numbers.Integral):
+            return int(value)
+        return int(number) if number.is_integer() else _MISMATCH
+    if kind is str and isinstance(value, os.PathLike):
+        return os.fspath(value)
     if kind in (bool, str, type(None)) and isinstance(value, kind):
         return value
     return _MISMATCH

@@ -13,6 +13,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from hyperframe.errors import ConfigError, unknown_name
+from hyperframe.options import shown
 
 SINGLE = {"task": "task", "target": "target", "generator": "generator", "entropy": "entropy"}
 """Keys that hold one component, and its kind."""
@@ -48,14 +49,14 @@ def as_section(section: Any, path: str) -> dict[str, Any]:
         return {"name": section}
     if isinstance(section, Mapping):
         return dict(section)
-    raise ConfigError(f"{path}: expected a name, or keys and values with a name, but got {section!r}")
+    raise ConfigError(f"{path}: expected a name, or keys and values with a name, but got {shown(section)}")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file of keys and values; interpolations are refused, since they can read the environment."""
     try:
         loaded = OmegaConf.load(path)
-    except (yaml.YAMLError, omegaconf.errors.OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, omegaconf.errors.OmegaConfBaseException, OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"configuration file {path} cannot be read: {error}") from error
     content = OmegaConf.to_container(loaded, resolve=False)
     if not isinstance(content, dict):
@@ -72,6 +73,14 @@ def _refuse_interpolations(value: Any, where: str) -> None:
         _refuse_interpolations(item, f"{where}: {key}" if isinstance(value, Mapping) else where)
 
 
+def checked_override(key: Any, value: Any) -> tuple[str, Any]:
+    """Refuse a key that is no text, and interpolations in the value."""
+    if not isinstance(key, str):
+        raise ConfigError(f"overrides: keys are texts such as 'trainer.steps', but got {key!r}")
+    _refuse_interpolations(value, key)
+    return key, value
+
+
 def split_override(text: str) -> tuple[str, Any]:
     """Split `KEY=VALUE` and read VALUE as YAML."""
     key, equals, value = text.partition("=")
@@ -80,8 +89,8 @@ def split_override(text: str) -> tuple[str, Any]:
     _refuse_interpolations(value, key)
     try:
         parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]))
-    except (yaml.YAMLError, omegaconf.errors.OmegaConfBaseException) as error:
-        raise ConfigError(f"{key}: '{value}' is no YAML value: {error}") from error
+    except (yaml.YAMLError, omegaconf.errors.OmegaConfBaseException, ValueError, RecursionError) as error:
+        raise ConfigError(f"{key}: '{value[:80]}' is no YAML value: {error}") from error
     assert isinstance(parsed, dict)
     return key, parsed["value"]
 
@@ -125,17 +134,20 @@ def _set(result: dict[str, Any], key: str, value: Any) -> None:
             result[head] = [as_section(item, f"{head}.{number}") for number, item in enumerate(items)]
             return
         items = result.get(head, [])
-        if not rest[0].isdigit() or int(rest[0]) >= len(items):
+        if not isinstance(items, list):
+            raise ConfigError(f"{head}: expected a list, but got {shown(items)}")
+        if not (rest[0].isascii() and rest[0].isdecimal()) or int(rest[0]) >= len(items):
             numbers = f"0 to {len(items) - 1}" if items else "none, it is empty"
             raise ConfigError(f"{key}: '{rest[0]}' is no item of '{head}'; its items are {numbers}")
         items[int(rest[0])] = _changed(items[int(rest[0])], rest[1:], value, key)
     elif head in SINGLE:
         result[head] = _changed(result.get(head, {}), rest, value, key)
     else:
-        section = result.get(head) or {}
+        section = {} if result.get(head) is None else result[head]
         changes = {".".join(rest): value} if rest else value
         if not isinstance(section, Mapping) or not isinstance(changes, Mapping):
-            raise ConfigError(f"{head}: expected keys and values, but got {value!r}")
+            wrong = section if isinstance(changes, Mapping) else value
+            raise ConfigError(f"{head}: expected keys and values, but got {shown(wrong)}")
         result[head] = {**section, **changes}
 
 

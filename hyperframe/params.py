@@ -36,6 +36,8 @@ class Param:
             raise SpecError(f"parameter '{self.parameter}': role is '{self.role}', must be one of {', '.join(ROLES)}")
         if any(len(letter) != 1 or not letter.isalpha() for letter in letters) or len(set(letters)) != len(letters):
             raise SpecError(f"parameter '{self.parameter}': axes '{self.axes}' must be different single letters")
+        if {"b", "g"} & set(letters):
+            raise SpecError(f"parameter '{self.parameter}': axes '{self.axes}' hold 'b' or 'g', which stand for others")
         if letters.count("o") != 1:
             raise SpecError(f"parameter '{self.parameter}': axes '{self.axes}' must name the filters' axis 'o' once")
         if self.role != "kernel" and "i" in letters:

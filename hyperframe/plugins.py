@@ -174,6 +174,8 @@ class Registry:
             return table[name]
         owners = {known: entry.source.distribution for known, entry in table.items()}
         message = unknown_name(kind, name, table, owners)
+        if os.environ.get(LIMIT_VARIABLE) is not None:
+            message += f"\nThe variable {LIMIT_VARIABLE}='{os.environ[LIMIT_VARIABLE]}' leaves out other distributions."
         if self.manager.broken:
             message += "\nNot loaded: " + "; ".join(map(str, self.manager.broken))
         raise PluginError(message)

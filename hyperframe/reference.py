@@ -1,5 +1,6 @@
 """Configurations with a comment for every key: for `hyperframe config` and for the reference page."""
 
+import json
 from typing import Any
 
 import attrs
@@ -7,7 +8,7 @@ import yaml
 
 from hyperframe.config import SECTIONS, Choice, Config
 from hyperframe.options import key_of
-from hyperframe.overrides import KEY_HELP, LISTS, SINGLE
+from hyperframe.overrides import KEY_HELP, LISTS, SINGLE, split_override
 
 WIDTH = 44
 
@@ -55,5 +56,6 @@ def _line(text: str, comment: str) -> str:
 
 
 def _scalar(value: Any) -> str:
-    text = str(yaml.safe_dump(value, default_flow_style=True, width=10_000))
-    return text.removesuffix("\n").removesuffix("\n...")
+    text = str(yaml.safe_dump(value, default_flow_style=True, width=10_000)).removesuffix("\n").removesuffix("\n...")
+    # The reader takes some texts for numbers, such as 1e3, that the writer does not.
+    return text if not isinstance(value, str) or split_override(f"key={text}")[1] == value else json.dumps(value)

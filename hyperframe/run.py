@@ -12,29 +12,29 @@ Files are safetensors, JSON and YAML: nothing that is loaded runs code.
 
 import hashlib
 import importlib.metadata
+import itertools
 import json
-import math
-import os
 import platform
 import shutil
 import subprocess
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
 from hyperframe.config import Config, read_config
-from hyperframe.errors import RunError
+from hyperframe.errors import HyperframeError, RunError
 from hyperframe.evaluation import draw_networks, evaluate
 from hyperframe.experiment import Experiment, build_experiment
+from hyperframe.files import flush, is_file, read_tensors, write_json, write_tensors, write_text, writing
 from hyperframe.overrides import apply_overrides, read_yaml
 from hyperframe.plugins import Registry
+from hyperframe.preflight import load_data
 from hyperframe.samples import Networks
 
 CONFIG, PROVENANCE, METRICS, CHECKPOINTS = "config.yaml", "provenance.json", "metrics.jsonl", "checkpoints"
@@ -65,7 +65,7 @@ class Run:
         if count < 1:
             raise ValueError(f"at least one network must be drawn, not {count}")
         chosen = self.config.evaluation.seed if seed is None else seed
-        needed = self.experiment.task.data("train") if self.experiment.target.has_statistics else None
+        needed = load_data(self.experiment.task, "train") if self.experiment.target.has_statistics else None
         return draw_networks(self.experiment, count, chosen, needed)
 
     def evaluate(self, networks: int | None = None, split: str = "test", seed: int | None = None) -> dict[str, Any]:
@@ -79,9 +79,12 @@ class Run:
         default = self.config.evaluation.test_networks
         count = min(default, self.experiment.generator.networks or default) if networks is None else networks
         sample = self.sample(count, seed)
-        figures = evaluate(self.experiment, sample, self.experiment.task.data(split))
+        figures = evaluate(self.experiment, sample, load_data(self.experiment.task, split))
         result = {"run": self.folder.name, "step": self.step, "split": split, **figures}
-        write_json(self.folder / "analyses" / "evaluation" / "results.json", result)
+        try:
+            write_json(self.folder / "analyses" / "evaluation" / "results.json", result)
+        except RunError as error:  # the figures are worth more than the file
+            warnings.warn(f"the figures are not kept: {error}", stacklevel=2)
         return result
 
 
@@ -92,15 +95,13 @@ def load_run(folder: str | Path, registry: Registry, device: str | None = None) 
         RunError: the folder is no run, or holds no checkpoint.
     """
     path = Path(folder)
-    if not (path / CONFIG).is_file():
-        what = "does not exist" if not path.exists() else f"is no run: it has no {CONFIG}"
+    if not is_file(path / CONFIG):
+        what = f"is no run: it has no {CONFIG}" if path.name in ("", ".", "..") or _exists(path) else "does not exist"
         raise RunError(f"{path} {what}; a run is a folder that 'hyperframe train' wrote")
     steps = checkpoint_steps(path)
     if not steps:
         raise RunError(f"{path} holds no checkpoint; the run was stopped before the first one")
-    content = read_yaml(path / CONFIG)
-    overrides = [("trainer.device", device or "auto")]
-    config = read_config(path.name, apply_overrides(content, overrides), registry)
+    config = _read_complete(path, registry, device or "auto")
     experiment = build_experiment(config)
     state = read_tensors(path / CHECKPOINTS / str(steps[-1]) / GENERATOR)
     if experiment.target.constants():
@@ -108,16 +109,55 @@ def load_run(folder: str | Path, registry: Registry, device: str | None = None) 
     try:
         experiment.generator.load_state_dict(state)
     except RuntimeError as error:
-        raise RunError(f"{path}: the checkpoint of step {steps[-1]} does not fit its configuration: {error}") from error
+        first = " ".join(str(error).split())[:200]
+        raise RunError(f"{path}: the checkpoint of step {steps[-1]} does not fit its configuration: {first}") from error
     experiment.generator.eval()
     return Run(path, config, steps[-1], experiment)
+
+
+def _read_complete(folder: Path, registry: Registry, device: str) -> Config:
+    """Read a run's configuration, which names every key."""
+    try:
+        content = read_yaml(folder / CONFIG)
+        config = read_config(folder.name, apply_overrides(content, [("trainer.device", device)]), registry)
+    except HyperframeError as error:
+        raise RunError(f"{folder / CONFIG}: {error}") from error
+    missing = _missing(config.plain(), content)
+    if missing:
+        raise RunError(f"{folder / CONFIG} is not complete: '{missing}' is missing")
+    return config
+
+
+def _missing(complete: Mapping[str, Any], found: Mapping[str, Any]) -> str | None:
+    """The first key of a complete configuration that is not there, or None."""
+    for key, value in complete.items():
+        own = found.get(key)
+        if key not in found or (isinstance(value, list) and len(own or []) != len(value)):
+            return key
+        pairs = zip(value, own or [], strict=True) if isinstance(value, list) else [(value, own)]
+        for section, other in pairs:
+            below = _missing(section, other) if isinstance(section, Mapping) and isinstance(other, Mapping) else None
+            if below:
+                return f"{key}.{below}"
+    return None
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def checkpoint_steps(folder: Path) -> list[int]:
     """The steps of a run's complete checkpoints, in order."""
     parent = folder / CHECKPOINTS
     found = parent.iterdir() if parent.is_dir() else ()
-    return sorted(int(path.name) for path in found if path.name.isdigit() and (path / STATE).is_file())
+    return sorted(int(path.name) for path in found if _is_step(path.name) and is_file(path / STATE))
+
+
+def _is_step(name: str) -> bool:
+    return name.isascii() and name.isdecimal() and str(int(name)) == name
 
 
 def free_folder(chosen: str | Path | None, name: str, config: Config) -> Path:
@@ -129,23 +169,32 @@ def free_folder(chosen: str | Path | None, name: str, config: Config) -> Path:
     if chosen is None:
         digest = hashlib.sha256(json.dumps(config.plain(), sort_keys=True).encode()).hexdigest()[:6]
         stem = f"{name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{digest}"
-        taken = [Path("runs") / stem, *(Path("runs") / f"{stem}-{number}" for number in range(2, 100))]
-        return next(path for path in taken if not path.exists())
+        names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+        return next(path for path in (Path("runs") / each for each in names) if not path.exists())
+    if not str(chosen):
+        raise RunError("the output folder has no name; leave it out for a new one under runs/")
     path = Path(chosen)
-    if path.is_dir() and any(path.iterdir()):
+    if _exists(path) and path.is_dir() and any(path.iterdir()):
         raise RunError(f"the output folder {path} is not empty; name one that is, or one that does not exist yet")
-    if path.exists() and not path.is_dir():
+    if _exists(path) and not path.is_dir():
         raise RunError(f"the output folder {path} is a file")
     return path
 
 
 def create_run(folder: Path, config: Config, experiment: Experiment) -> None:
-    """Write what a run folder holds from the start."""
-    try:
+    """Write what a run folder holds from the start.
+
+    Raises:
+        RunError: the folder cannot be made, or another run has taken it meanwhile.
+    """
+    text = OmegaConf.to_yaml(OmegaConf.create(config.plain()))
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"the output folder {folder} cannot be made: {error.strerror}") from error
-    write_text(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(config.plain())))
+        try:
+            (folder / CONFIG).touch(exist_ok=False)  # of two runs that start at once, one gets the folder
+        except FileExistsError as error:
+            raise RunError(f"the output folder {folder} was taken by another run just now; start again") from error
+    write_text(folder / CONFIG, text)
     write_json(folder / PROVENANCE, provenance(config, experiment.device))
     constants = experiment.target.constants()
     if constants:
@@ -196,68 +245,24 @@ def _revision() -> str | None:
 def write_checkpoint(
     folder: Path, step: int, generator: Mapping[str, Tensor], trainer: Mapping[str, Tensor], state: Mapping[str, Any]
 ) -> None:
-    """Write a checkpoint; it appears under its name only when all of it is on the disk."""
+    """Write a checkpoint; it appears under its name only when all of it is on the disk.
+
+    Raises:
+        RunError: it cannot be written; what was there before is as it was.
+    """
     final = folder / CHECKPOINTS / str(step)
     partial = final.with_name(f".{step}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    for name, tensors in ((GENERATOR, generator), (TRAINER, trainer)):
-        write_tensors(partial / name, tensors)
-    write_json(partial / STATE, state)
-    _flush(partial)
-    if final.exists():
-        shutil.rmtree(final)
-    partial.rename(final)
-    _flush(final.parent)
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file."""
-    plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    safetensors.torch.save_file(plain, str(path))
-    _flush(path)
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file."""
     try:
-        return safetensors.torch.load_file(str(path))
-    except (safetensors.SafetensorError, OSError) as error:
-        raise RunError(f"{path} cannot be read: {error}") from error
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON, all of it or nothing; folders are made as needed, numbers that are not finite become null."""
-    write_text(path, json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
-
-
-def append_line(path: Path, content: Mapping[str, Any]) -> None:
-    """Append one line of JSON."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(_finite(content), allow_nan=False) + "\n")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file, all of it or nothing; folders are made as needed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    _flush(partial)
-    partial.replace(path)
-
-
-def _flush(path: Path) -> None:
-    """Have the system write a file or a folder's entries to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
+        with writing(final):
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            write_tensors(partial / GENERATOR, generator)
+            write_tensors(partial / TRAINER, trainer)
+            write_json(partial / STATE, state)
+            flush(partial)
+            if final.exists():
+                shutil.rmtree(final)
+            partial.rename(final)
+            flush(final.parent)
     finally:
-        os.close(descriptor)
+        shutil.rmtree(partial, ignore_errors=True)

@@ -58,10 +58,11 @@ class Networks:
         Yields:
             The first network, the first item and the outputs [networks, items, num_outputs] of each chunk.
         """
-        device = next(iter(self.weights.values())).device
+        first_layer = next(iter(self.weights.values()))
+        device, dtype = first_layer.device, first_layer.dtype
         networks, items = AT_ONCE[device.type]
         for first_item in range(0, len(x), items):
-            images = x[first_item : first_item + items].to(device)
+            images = x[first_item : first_item + items].to(device, dtype)
             for first in range(0, len(self), networks):
                 rows = slice(first, first + networks)
                 statistics = {name: value[rows] for name, value in self.statistics.items()}
@@ -105,8 +106,11 @@ class Networks:
 
     def _check_inputs(self, x: Tensor) -> None:
         shape = tuple(self.target.spec.input_shape)
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+            raise TypeError(f"expected a tensor of floating-point numbers, but got {kind}")
         if tuple(x.shape[1:]) != shape or not len(x):
-            raise ValueError(f"expected inputs [items, {', '.join(map(str, shape))}], but got {list(x.shape)}")
+            raise ValueError(f"expected inputs {['items', *shape]}, one or more, but got {list(x.shape)}")
 
 
 @torch.no_grad()

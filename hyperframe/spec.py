@@ -228,6 +228,9 @@ class TargetSpec:
             if _space(place) not in written:
                 raise SpecError(f"{where} reads unit space '{_space(place)}' before any layer has written it")
         written.update(_space(place) for place in layer.writes)
+        for place in layer.writes:
+            if isinstance(place, Slice) and len(set(place.indices)) != len(place.indices):
+                raise SpecError(f"{where} writes a unit of '{place.space}' twice")
         size = sum(self.size_of(place) for place in layer.writes)
         if layer.writes and size != layer.filters:
             raise SpecError(f"{where} has {layer.filters} filters but writes unit spaces of {size} units in all")

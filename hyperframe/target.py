@@ -1,13 +1,13 @@
 """A target network that runs with many weight sets at once."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from hyperframe.errors import SpecError
+from hyperframe.errors import RunError, SpecError
 from hyperframe.spec import TargetSpec
 from hyperframe.structure import Structure, compile_structure
 from hyperframe.types import Statistics, Weights
@@ -43,9 +43,11 @@ class Target:
 
     def __init__(self, module: nn.Module, spec: TargetSpec) -> None:
         self.spec = spec.bind(module)
+        self._aliases = _aliases(module, {param.parameter for layer in self.spec.layers for param in layer.params})
         self._trainable = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
         self.module = copy.deepcopy(module).requires_grad_(False)
         self.structure: Structure = compile_structure(self.spec)
+        self._tied = _tied(self.module, self._aliases)
         self._norms = {
             name: part
             for name, part in self.module.named_modules()
@@ -70,12 +72,21 @@ class Target:
 
     def constants(self) -> dict[str, Tensor]:
         """What the module's state holds besides generated weights and statistics."""
-        others = {param.parameter for layer in self.spec.layers for param in layer.params} | set(self._statistics())
+        others = set(self._aliases) | set(self._statistics())
         return {name: value for name, value in self.module.state_dict().items() if name not in others}
 
-    def load_constants(self, constants: dict[str, Tensor]) -> None:
-        """Set what `constants` gave."""
-        self.module.load_state_dict(constants, strict=False)
+    def load_constants(self, constants: Mapping[str, Tensor]) -> None:
+        """Set what `constants` gave.
+
+        Raises:
+            RunError: other names or shapes than this target has.
+        """
+        wanted = {name: tuple(value.shape) for name, value in self.constants().items()}
+        found = {name: tuple(value.shape) for name, value in constants.items()}
+        if wanted != found:
+            wrong = min(set(wanted.items()) ^ set(found.items()))
+            raise RunError(f"target '{self.spec.name}': the constants kept with the run do not fit: {wrong}")
+        self.module.load_state_dict(dict(constants), strict=False)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Target":
         """Move the module's constants and buffers, in place; return the target."""
@@ -114,11 +125,16 @@ class Target:
         """Run every network in the mode that the module is in."""
 
         def run(parameters: dict[str, Tensor], own: dict[str, Tensor], images: Tensor) -> Tensor:
-            outputs = functional_call(self.module, (parameters, own), (images,))
+            shared_ones = {name: parameters[first] for name, first in self._tied.items()}
+            # torch's own way of tying leaves batched tensors behind where a whole module is shared.
+            outputs = functional_call(self.module, (parameters, shared_ones, own), (images,), tie_weights=False)
             return outputs if isinstance(outputs, Tensor) else self._not_a_tensor(outputs)
 
+        version = x._version
         batched = vmap(run, in_dims=(0, 0, None if shared else 0), randomness="different")
         outputs: Tensor = batched(unpack(self.spec, weights), buffers, x)
+        if x._version != version:
+            raise SpecError(f"target '{self.spec.name}': its forward changes its input in place; let it work on a copy")
         return outputs
 
     def _not_a_tensor(self, outputs: object) -> Tensor:
@@ -162,7 +178,8 @@ class Target:
     def state_dict(self, weights: Weights, index: int, statistics: Statistics | None = None) -> dict[str, Tensor]:
         """One network of a batch as a state_dict that the module loads strictly."""
         state = {name: value.clone() for name, value in self.module.state_dict().items()}
-        return state | to_state_dict(self.spec, weights, index, statistics)
+        generated = to_state_dict(self.spec, weights, index, statistics)
+        return state | generated | {name: generated[own] for name, own in self._aliases.items()}
 
     def network(self, weights: Weights, index: int, statistics: Statistics | None = None) -> nn.Module:
         """One network of a batch as an ordinary module of its own, in evaluation mode."""
@@ -171,3 +188,23 @@ class Target:
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(name in self._trainable)
         return module.eval()
+
+
+def _aliases(module: nn.Module, generated: set[str]) -> dict[str, str]:
+    """For every name of a generated parameter, also those of parameters shared with it, the name the spec uses."""
+    by_identity = {id(parameter): name for name, parameter in module.named_parameters() if name in generated}
+    every = module.named_parameters(remove_duplicate=False)
+    return {name: by_identity[id(parameter)] for name, parameter in every if id(parameter) in by_identity}
+
+
+def _tied(module: nn.Module, aliases: Mapping[str, str]) -> dict[str, str]:
+    """The aliases that are places of their own: not the spec's names, and not another path to the same module."""
+    taken: set[tuple[int, str]] = set()
+    tied = {}
+    for name, own in sorted(aliases.items(), key=lambda item: item[0] != item[1]):
+        path, _, local = name.rpartition(".")
+        place = id(module.get_submodule(path)), local
+        if place not in taken and name != own:
+            tied[name] = own
+        taken.add(place)
+    return tied

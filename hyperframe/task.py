@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from hyperframe.errors import DataError
 from hyperframe.types import Data, Meter
 
 
@@ -25,6 +26,16 @@ class ClassificationTask:
     def data(self, split: str) -> Data:
         """The split "train", "validation" or "test"."""
         raise NotImplementedError
+
+    def check_labels(self, labels: Tensor, where: str) -> None:
+        """Check that labels are int64 [items], each the number of a class; raises `DataError`."""
+        if labels.dtype != torch.int64 or labels.dim() != 1:
+            raise DataError(f"{where}: labels must be int64 [items], but are {labels.dtype} {list(labels.shape)}")
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= self.num_outputs:
+            raise DataError(
+                f"{where}: labels must lie between 0 and {self.num_outputs - 1}, but go from {low} to {high}"
+            )
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Negative log-likelihood of every item (Eq. 4): [..., classes] and [...] give [...]."""

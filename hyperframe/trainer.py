@@ -13,8 +13,10 @@ from hyperframe.config import Config
 from hyperframe.errors import TrainingError
 from hyperframe.evaluation import draw_networks, evaluate
 from hyperframe.experiment import Experiment, build_experiment
+from hyperframe.files import append_line
 from hyperframe.plugins import Registry
-from hyperframe.run import FORMAT, METRICS, Run, append_line, create_run, free_folder, write_checkpoint
+from hyperframe.preflight import load_data
+from hyperframe.run import FORMAT, METRICS, Run, create_run, free_folder, write_checkpoint
 from hyperframe.schedule import rate_at
 from hyperframe.seeds import seeded, stream
 from hyperframe.types import Data
@@ -152,7 +154,7 @@ def train_run(
     """
     folder = free_folder(out, config.name, config)
     experiment = build_experiment(config)
-    train, validation = experiment.task.data("train"), experiment.task.data("validation")
+    train, validation = load_data(experiment.task, "train"), load_data(experiment.task, "validation")
     # A target's dropout draws from the global random numbers.
     with seeded(config.trainer.seed, "global", experiment.device), cpu_threads(config.trainer.threads):
         create_run(folder, config, experiment)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import safetensors.torch
 
 from hyperframe.cli import run_command_line
 
@@ -136,6 +137,13 @@ def test_plugins_that_fail_are_shown(hyperframe, tmp_path, monkeypatch):
         (["train", "task=mnist", "target=mnist_cnn", "task.folder=nowhere"], ["nowhere", "task.download=true"]),
         (["train", "--out", "full"], ["full", "not empty"]),
         (["train", "--outt", "x"], ["--outt"]),
+        (["train", "--out", ""], ["the output folder has no name"]),
+        (["train", "--out", "x" * 300], ["cannot be written", "too long"]),
+        (
+            ["train", "generator.weight_generators=" + "[" + "1," * 300 + "0]"],
+            ["weight_generators", "at least 1"],
+        ),
+        (["evaluate", "x" * 300], ["does not exist"]),
         (["evaluate", "absent"], ["absent", "does not exist"]),
         (["evaluate", "full"], ["full", "is no run"]),
         (["evaluate", "full", "-n", "0"], ["-n", "0"]),
@@ -190,3 +198,16 @@ def test_the_http2_library_of_the_same_name_is_named(tmp_path):
 def test_the_launcher_runs_the_command(tmp_path):
     answer = launch(tmp_path, "config", "--list")
     assert (answer.returncode, answer.stdout.split()[0]) == (0, "digits")
+
+
+def test_figures_that_are_not_finite_are_null_in_json(hyperframe, tmp_path):
+    assert hyperframe("train", *FAST, "--out", "mine", "--json")[0] == 0
+    path = tmp_path / "mine" / "checkpoints" / "4" / "generator.safetensors"
+    state = safetensors.torch.load_file(path)
+    nothing = {name: value * float("nan") if value.is_floating_point() else value for name, value in state.items()}
+    safetensors.torch.save_file(nothing, path)
+    code, out, _ = hyperframe("evaluate", "mine", "--json")
+    figures = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert code == 0
+    assert figures["nll"] is None
+    assert figures == json.loads((tmp_path / "mine" / "analyses" / "evaluation" / "results.json").read_text())

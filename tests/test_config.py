@@ -94,6 +94,11 @@ def test_overrides_leave_their_input_alone():
         ("digits", ["diversity.1.weight=3"], ["diversity.1.weight", "'1' is no item", "0 to 0"]),
         ("digits", ["diversity.first.weight=3"], ["'first' is no item"]),
         ("digits", ["diversity.0.weight=a"], ["diversity.0.weight", "a number", "'a'"]),
+        ("digits", ["diversity.²=none"], ["diversity.²", "is no item"]),
+        ("digits", ["trainer.steps=" + "9" * 400], ["trainer.steps", "a whole number"]),
+        ("digits", ["trainer.steps=" + "9" * 5000], ["trainer.steps", "no YAML value"]),
+        ("digits", ["trainer.steps=" + "[" * 3000], ["trainer.steps", "no YAML value"]),
+        ("x" * 5000, [], ["unknown configuration"]),
         ("digits", ["gauges=3"], ["gauges.0", "expected a name"]),
         ("digits", ["trainer=3"], ["trainer: expected keys and values"]),
         ("digits", ["task={download: true}"], ["task: unknown key 'download'"]),
@@ -135,6 +140,8 @@ def test_unknown_components_show_the_closest_one(registry, override, parts):
         ("target: digits_cnn\n", "task: a value is needed"),
         ("task: 3\ntarget: digits_cnn\n", "task: expected a name"),
         ("gauges: scale\ntask: digits\ntarget: digits_cnn\n", "gauges: expected a list"),
+        ("gauges:\ntask: digits\ntarget: digits_cnn\n", "gauges: expected a list.*but got null"),
+        ("trainer: false\ntask: digits\ntarget: digits_cnn\n", "trainer: expected keys and values, but got False"),
     ],
 )
 def test_wrong_files_are_named(registry, tmp_path, text, part):
@@ -149,3 +156,28 @@ def test_a_binary_file_is_no_configuration(registry, tmp_path):
     path.write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(path, [], registry)
+
+
+@pytest.mark.parametrize("gauges", ["gauges:", "gauges: scale", "gauges: {name: scale}"])
+def test_an_item_of_what_is_no_list_cannot_be_changed(registry, tmp_path, gauges):
+    path = tmp_path / "own.yaml"
+    path.write_text(f"{gauges}\ntask: digits\ntarget: digits_cnn\n")
+    with pytest.raises(ConfigError, match="gauges: expected a list"):
+        load_config(path, ["gauges.0=scale"], registry)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [({1: 2}, "keys are texts"), ({None: 2}, "keys are texts"), ({"task.folder": "${x}"}, "interpolations")],
+)
+def test_wrong_mappings_of_overrides(registry, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config("mnist", overrides, registry)
+
+
+@pytest.mark.parametrize("folder", ["1e3", "0x10", "null", "yes", "a: b", "#", "12:30", "é", "'", '"', "1_000", ""])
+def test_texts_that_look_like_something_else_survive(registry, folder, tmp_path):
+    config = load_config("mnist", {"task.folder": folder}, registry)
+    path = tmp_path / "own.yaml"
+    path.write_text(commented_yaml(config))
+    assert load_config(path, [], registry).task.options.folder == folder

@@ -9,9 +9,9 @@ import hyperframe
 
 PACKAGE = Path(hyperframe.__file__).parent
 ORDER = (
-    "errors options seeds params spec types hookspecs plugins weights structure symmetry target gauge task dense "
-    "generator objective overrides config schedule experiment samples evaluation run trainer describe reference api "
-    "tables cli"
+    "errors files options seeds params spec types hookspecs plugins weights structure symmetry target gauge task dense "
+    "generator preflight objective overrides config schedule experiment samples evaluation run trainer describe "
+    "reference api tables cli"
 ).split()
 
 

@@ -1,6 +1,8 @@
+from pathlib import Path
 from typing import Literal
 
 import attrs
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +29,10 @@ class Options:
         ({"count": 2.5}, ["x.count", "2.5"]),
         ({"count": True}, ["x.count", "True"]),
         ({"count": "3"}, ["x.count", "'3'"]),
-        ({"count": None}, ["x.count", "None"]),
+        ({"count": None}, ["x.count", "null"]),
+        ({"rate": 10**400}, ["x.rate", "…"]),
+        ({"kind": [1]}, ["x.kind", "[1]"]),
+        ({"sizes": b"ab"}, ["x.sizes", "(bytes)"]),
         ({"rate": 0}, ["x.rate", "above 0 and at most 1", "got 0"]),
         ({"rate": 1.5}, ["x.rate", "1.5"]),
         ({"rate": float("nan")}, ["x.rate", "nan"]),
@@ -104,3 +109,9 @@ def test_a_value_without_default_is_asked_for():
 )
 def test_kinds_in_words(kind, words):
     assert expected(kind) == words
+
+
+def test_numbers_of_other_libraries_and_paths_are_taken():
+    read = read_options(Options, {"count": np.int64(4), "rate": np.float32(0.5), "name": Path("a/b")}, "x")
+    assert (read.count, read.rate, read.name) == (4, 0.5, "a/b")
+    assert [type(value) for value in (read.count, read.rate, read.name)] == [int, float, str]

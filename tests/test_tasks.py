@@ -106,7 +106,7 @@ def test_damaged_data_is_said_to_be_damaged(tmp_path):
     raw.mkdir(parents=True)
     for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         (raw / f"{name}-ubyte").write_bytes(b"\x00\x00\x08\x01\x00\x00\x00\x05\x01")
-    with pytest.raises(DataError, match="damaged"):
+    with pytest.raises(DataError, match="missing or damaged"):
         build("mnist", folder=str(tmp_path)).data("test")
 
 

@@ -16,7 +16,7 @@ from hyperframe.errors import ConfigError, DeviceError, RunError, TrainingError
 from hyperframe.experiment import build_experiment, resolve_device
 from hyperframe.hookspecs import hookimpl
 from hyperframe.plugins import Registry, make_plugin_manager
-from hyperframe.run import checkpoint_steps, write_checkpoint
+from hyperframe.run import checkpoint_steps, create_run, write_checkpoint
 from hyperframe.schedule import rate_at
 from hyperframe.seeds import stream, stream_seed
 from hyperframe.trainer import Trainer
@@ -133,6 +133,9 @@ def test_networks(tmp_path):
     assert len(list(nets)) == 7
     with pytest.raises(IndexError, match="network 7 of 7"):
         nets[7]
+    with pytest.raises(TypeError, match="floating-point numbers, but got"):
+        nets.predict(x.long())
+    assert torch.equal(nets.predict(x.double()), probabilities)
     for wrong in (x[:, :, :4], x[:0], x[0]):
         with pytest.raises(ValueError, match="expected inputs"):
             nets.predict(wrong)
@@ -251,8 +254,9 @@ def test_a_checkpoint_appears_whole_or_not_at_all(tmp_path, monkeypatch):
         save(tensors, path)
 
     monkeypatch.setattr(safetensors.torch, "save_file", failing)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(RunError, match="no space"):
         write_checkpoint(tmp_path, 2, {"a": torch.ones(2)}, {"b": torch.ones(2)}, {"step": 2})
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["1"]
     assert checkpoint_steps(tmp_path) == [1]
     monkeypatch.undo()
     write_checkpoint(tmp_path, 2, {"a": torch.ones(2)}, {"b": torch.ones(2)}, {"step": 2})
@@ -290,6 +294,7 @@ def test_a_checkpoint_of_another_configuration(tmp_path):
         ({"trainer.z": 1}, ConfigError, "needs at least 2 networks"),
         ({"trainer.z": 1, "diversity": []}, ConfigError, "needs at least 2 networks a step.*batch normalisation"),
         ({"generator": "direct", "generator.networks": 3}, ConfigError, r"trainer.z: .* all its 3 networks.*z is 4"),
+        ({"trainer.threads": 100_000}, ConfigError, "trainer.threads: 100000 threads were asked for"),
         ({"trainer.device": "gpu"}, DeviceError, "expected auto, cpu, cuda or cuda:INDEX, but got 'gpu'"),
         ({"trainer.device": "cuda:99"}, DeviceError, "'cuda:99' was asked for"),
     ],
@@ -314,7 +319,7 @@ def test_an_output_folder_that_is_not_free(tmp_path):
         small(tmp_path / "mine.txt")
     assert files(tmp_path) == ["mine.txt"]
     if os.geteuid() == 0:
-        with pytest.raises(RunError, match="cannot be made"):
+        with pytest.raises(RunError, match="cannot be written"):
             small("/proc/absent/run")
 
 
@@ -325,7 +330,7 @@ def test_an_empty_output_folder_is_free(tmp_path):
 def test_devices():
     assert resolve_device("cpu").type == "cpu"
     assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-    for name in ("cuda:", "cuda:x", "cpu:0", "", "mps"):
+    for name in ("cuda:", "cuda:x", "cuda:²", "cpu:0", "", "mps"):
         with pytest.raises(DeviceError):
             resolve_device(name)
 
@@ -427,3 +432,150 @@ def test_a_term_that_needs_what_there_is_not(tmp_path, needs):
     registry = Registry(make_plugin_manager(extra=[Term()]))
     with pytest.raises(ConfigError, match="diversity 'needy' needs an unknown input"):
         hf.train("digits", {**SMALL, "diversity": ["needy"]}, out=tmp_path / "run", registry=registry)
+
+
+def own_target(build, classes=10):
+    """A registry with a target `own` on flattened digits, generated in its last layer `out`."""
+
+    class Plugin:
+        @hookimpl
+        def hyperframe_targets(self):
+            layer = hf.LayerSpec(name="out", filters=classes, params=[hf.kernel("out.weight", "o i")])
+            spec = hf.TargetSpec(name="own", input_shape=(1, 8, 8), num_outputs=10, layers=[layer])
+            return [hf.Component(name="own", factory=lambda options: build(spec))]
+
+    return Registry(make_plugin_manager(extra=[Plugin()]))
+
+
+class Linear(nn.Module):
+    def __init__(self, change=lambda x: x, after=lambda y: y):
+        super().__init__()
+        self.out = nn.Linear(64, 10, bias=False)
+        self.change, self.after = change, after
+
+    def forward(self, x):
+        return self.after(self.out(self.change(x).flatten(1)))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (
+            lambda spec: Linear(),
+            r"target 'own' of Plugin: its factory must return .*, but gives Linear",
+        ),
+        (lambda spec: 1 / 0, "target 'own' of Plugin: its factory failed: ZeroDivisionError"),
+        (lambda spec: (Linear(after=lambda y: (y, y)), spec), "must return one tensor, not tuple"),
+        (
+            lambda spec: (Linear(after=lambda y: y[..., None]), spec),
+            r"of shape \(2, 10\), but gives \(2, 10, 1\)",
+        ),
+        (
+            lambda spec: (Linear(after=lambda y: y.sum().item()), spec),
+            "target 'own' does not run",
+        ),
+        (lambda spec: (Linear(change=lambda x: x.sub_(0.5)), spec), "changes its input in place"),
+        (lambda spec: (Linear(change=lambda x: x[:, :, :4]), spec), "target 'own' does not run"),
+    ],
+)
+def test_a_target_that_does_not_work_is_named_before_anything_is_written(tmp_path, build, message):
+    with pytest.raises(hf.HyperframeError, match=message):
+        hf.train("digits", {**SMALL, "target": "own"}, out=tmp_path / "run", registry=own_target(build))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: None, "expected Data of two tensors, but got NoneType"),
+        (lambda data: hf.Data(data.x.double(), data.y), "inputs must be float32, but are torch.float64"),
+        (lambda data: hf.Data(data.x[:, 0], data.y), r"inputs must have the shape \(1, 8, 8\), but are \(8, 8\)"),
+        (lambda data: hf.Data(data.x, data.y[:-1]), "there are 1197 inputs and 1196 labels"),
+        (lambda data: data[:0], "there are 0 inputs and 0 labels"),
+        (lambda data: hf.Data(data.x / 0, data.y), "an input is not a finite number"),
+        (lambda data: hf.Data(data.x, data.y.int()), "labels must be int64"),
+        (lambda data: hf.Data(data.x, data.y + 1), "labels must lie between 0 and 9, but go from 1 to 10"),
+    ],
+)
+def test_data_that_is_not_what_the_task_says_is_named(tmp_path, monkeypatch, change, message):
+    from hyperframe.builtin.tasks.digits import Digits
+
+    original = Digits.data
+    monkeypatch.setattr(Digits, "data", lambda self, split: change(original(self, split)))
+    with pytest.raises(hf.HyperframeError, match=f"task 'digits', split 'train': {message}"):
+        small(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["module", "parameters"])
+def test_tied_weights_are_the_same_in_a_network_that_is_taken_out(tmp_path, whole):
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Linear(64, 64)
+            self.out = self.first if whole else nn.Linear(64, 64)
+            self.out.weight, self.out.bias = self.first.weight, self.first.bias
+            self.last = nn.Linear(64, 10)
+
+        def forward(self, x):
+            return self.last(self.out(self.first(x.flatten(1)).relu()))
+
+    class Plugin:
+        @hookimpl
+        def hyperframe_targets(self):
+            parts = {name: [hf.kernel(f"{name}.weight", "o i"), hf.bias(f"{name}.bias")] for name in ("first", "last")}
+            layers = [
+                hf.LayerSpec(name="first", filters=64, params=parts["first"]),
+                hf.LayerSpec(name="last", filters=10, params=parts["last"]),
+            ]
+            spec = hf.TargetSpec(name="tied", input_shape=(1, 8, 8), num_outputs=10, layers=layers)
+            return [hf.Component(name="tied", factory=lambda options: (Tied(), spec))]
+
+    registry = Registry(make_plugin_manager(extra=[Plugin()]))
+    run = hf.train("digits", {**SMALL, "target": "tied"}, out=tmp_path / "run", registry=registry)
+    x, nets = run.experiment.task.data("test").x[:5], run.sample(3)
+    for number, net in enumerate(nets):
+        assert torch.allclose(net(x).softmax(-1), nets.predict(x)[number], atol=1e-5)
+    fresh = Tied()
+    fresh.load_state_dict(nets.state_dict(2))
+    assert torch.equal(fresh(x), nets[2](x))
+
+
+def test_of_two_runs_that_take_one_folder_one_is_refused(tmp_path):
+    run = small(tmp_path / "run")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.yaml").touch()  # what the first of two puts there
+    with pytest.raises(RunError, match="taken by another run"):
+        create_run(tmp_path / "other", run.config, run.experiment)
+
+
+def test_figures_are_not_lost_where_they_cannot_be_kept(tmp_path):
+    run = small(tmp_path / "run")
+    (run.folder / "analyses").write_text("a file in the way")
+    with pytest.warns(UserWarning, match="the figures are not kept: .*results.json cannot be written"):
+        assert run.evaluate(3)["networks"] == 3
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda text: text[: text.index("evaluation:")], "config.yaml is not complete: 'evaluation' is missing"),
+        (lambda text: text.replace("  seed: 0\n", ""), "config.yaml is not complete: 'trainer.seed' is missing"),
+        (lambda text: text.replace("digits_cnn", "lost_cnn"), "config.yaml: unknown target 'lost_cnn'"),
+        (lambda text: "", "config.yaml"),
+        (lambda text: "\x00", "config.yaml"),
+    ],
+)
+def test_a_damaged_configuration_of_a_run_is_named(tmp_path, edit, message):
+    run = small(tmp_path / "run")
+    path = run.folder / "config.yaml"
+    path.write_text(edit(path.read_text()))
+    with pytest.raises(RunError, match=message):
+        hf.load(run.folder)
+
+
+def test_constants_that_do_not_fit_are_named(tmp_path, constant):
+    run = hf.train("digits", {**SMALL, "target": "constant"}, out=tmp_path / "run", registry=constant)
+    safetensors.torch.save_file({"features": torch.zeros(3)}, run.folder / "target.safetensors")
+    with pytest.raises(RunError, match="constants kept with the run do not fit"):
+        hf.load(run.folder, registry=constant)

@@ -52,11 +52,11 @@ class Mnist(ClassificationTask):
             raise ValueError(unknown_name("split", split, ("train", "validation", "test")))
         try:
             source = MNIST(str(self.folder), train=split != "test", download=self.options.download)
-        except (RuntimeError, OSError) as error:
-            raise DataError(self._missing(error)) from error
-        except (ValueError, AssertionError, IndexError) as error:
+        except (RuntimeError, OSError, ValueError, AssertionError, IndexError) as error:
+            if self.options.download or not (self.folder / "MNIST" / "raw").is_dir():
+                raise DataError(self._missing(error)) from error
             raise DataError(
-                f"task 'mnist': a file in {self.folder / 'MNIST' / 'raw'} is damaged ({type(error).__name__}); "
+                f"task 'mnist': a file in {self.folder / 'MNIST' / 'raw'} is missing or damaged ({error}); "
                 "remove the folder and fetch it again with task.download=true"
             ) from error
         images = source.data[:, None].to(torch.float32) / 255

@@ -1,0 +1,85 @@
+"""What is tried before a run writes anything: that the data fits the task, and one small pass through all parts."""
+
+import torch
+from torch import Tensor
+
+from hyperframe.errors import ConfigError, DataError, HyperframeError
+from hyperframe.generator import Generator
+from hyperframe.seeds import seeded, stream
+from hyperframe.spec import TargetSpec
+from hyperframe.target import Target
+from hyperframe.types import Data, Task, Weights
+
+NETWORKS, ITEMS = 2, 2
+
+
+def load_data(task: Task, split: str) -> Data:
+    """Load a split of a task's data and check that it is what the task says it is.
+
+    Raises:
+        DataError: the split is empty, or its inputs or labels have another type, shape or number.
+    """
+    data = task.data(split)
+    where = f"task '{task.name}', split '{split}'"
+    if not isinstance(data, Data) or not isinstance(data.x, Tensor) or not isinstance(data.y, Tensor):
+        raise DataError(f"{where}: expected Data of two tensors, but got {type(data).__name__}")
+    if data.x.dtype != torch.float32:
+        raise DataError(f"{where}: inputs must be float32, but are {data.x.dtype}")
+    if tuple(data.x.shape[1:]) != tuple(task.input_shape):
+        shapes = f"{tuple(task.input_shape)}, but are {tuple(data.x.shape[1:])}"
+        raise DataError(f"{where}: inputs must have the shape {shapes}")
+    if len(data.x) != len(data.y) or not len(data.x):
+        raise DataError(f"{where}: there are {len(data.x)} inputs and {len(data.y)} labels")
+    if not data.x.isfinite().all():
+        raise DataError(f"{where}: an input is not a finite number")
+    check = getattr(task, "check_labels", None)
+    if check is not None:
+        check(data.y, where)
+    return data
+
+
+def dry_run(target: Target, generator: Generator, task: Task) -> None:
+    """Draw two networks and run them on two inputs of zeros, in training mode; leaves no trace.
+
+    Raises:
+        ConfigError: something in it fails, or gives another shape than it should.
+    """
+    device = next((value.device for value in generator.parameters()), torch.device("cpu"))
+    training = generator.training
+    generator.eval()  # running moments stay as they are
+    try:
+        with seeded(0, "dry run", device), torch.no_grad():
+            z = generator.latent(min(NETWORKS, generator.networks or NETWORKS), stream(0, "dry run", device))
+            weights = generator(z)
+            check_weights(target.spec, weights, len(z))
+            dtype = next(iter(weights.values())).dtype
+            x = torch.zeros(len(z), ITEMS, *target.spec.input_shape, device=device, dtype=dtype)
+            outputs = target.forward(weights, x, training=True)
+    except HyperframeError:
+        raise
+    # Generators and targets are other people's code: whatever it raises on two zeros, it would raise in the first step.
+    except Exception as error:
+        raise ConfigError(
+            f"target '{target.spec.name}' does not run with generated weights on inputs of shape "
+            f"{tuple(target.spec.input_shape)}: {type(error).__name__}: {error}"
+        ) from error
+    finally:
+        generator.train(training)
+    wanted = (len(z), ITEMS, task.num_outputs)
+    if tuple(outputs.shape) != wanted:
+        raise ConfigError(
+            f"target '{target.spec.name}': for {ITEMS} inputs its forward must give outputs of shape {wanted[1:]}, "
+            f"but gives {tuple(outputs.shape[1:])}"
+        )
+
+
+def check_weights(spec: TargetSpec, weights: Weights, batch: int) -> None:
+    """Check that a generator's weights are those of the target."""
+    wanted = {layer.name: (batch, layer.filters, layer.filter_size) for layer in spec.layers}
+    found = {name: tuple(value.shape) for name, value in weights.items()}
+    if wanted != found:
+        name = next(name for name in [*wanted, *found] if wanted.get(name) != found.get(name))
+        raise ConfigError(
+            f"generator: layer '{name}' of target '{spec.name}' needs weights of shape {wanted.get(name)}, "
+            f"but gets {found.get(name)}"
+        )
