@@ -90,7 +90,8 @@ class Objective:
         if penalty is not None:
             metrics["penalty"] = penalty.detach()
             total = total + penalty.detach()
-            outputs, seeds = [*outputs, penalty], [*seeds, torch.ones_like(penalty)]
+            if penalty.requires_grad:
+                outputs, seeds = [*outputs, penalty], [*seeds, torch.ones_like(penalty)]
         torch.autograd.backward(outputs, seeds)
         return {"loss": total, **metrics}
 
@@ -103,9 +104,10 @@ class Objective:
             leaves = {layer: value[rows].detach().requires_grad_() for layer, value in weights.items()}
             outputs = self.target.forward(leaves, batch.x[rows], training=True)
             loss = self.task.loss(outputs, batch.y[rows]).sum() / count
-            found = torch.autograd.grad(self.options.lambda_ * loss, list(leaves.values()))
+            found = torch.autograd.grad(self.options.lambda_ * loss, list(leaves.values()), allow_unused=True)
             for layer, part in zip(leaves, found, strict=True):
-                gradient[layer][rows] += part
+                if part is not None:  # the loss need not depend on every layer
+                    gradient[layer][rows] += part
             losses.append(loss.detach())
             scores.append(self.task.score(outputs.detach(), batch.y[rows]).sum() / count)
         return {"accuracy_loss": torch.stack(losses).sum(), "score": torch.stack(scores).sum()}
