@@ -37,6 +37,7 @@ def main(folder: str, picture: str) -> None:
     one_item = 100 / len(data)
     bins = torch.arange(float(alone.min()) - one_item / 2, float(alone.max()) + one_item, one_item).numpy()
     counts, _, _ = axes[0].hist(alone.numpy(), bins=bins, color="#4477aa", label=f"{NETWORKS} generated networks")
+    axes[0].set_xlim(float(alone.min()) - 2 * one_item, max(together, float(alone.max())) + 2 * one_item)
     axes[0].set_ylim(0, 1.35 * max(counts))  # room for the legend
     axes[0].axvline(together, ymax=0.75, color="#cc3311", label=f"their majority vote, {together:.2f} %")
     axes[0].set(xlabel="test accuracy, %", ylabel="networks", title=f"Accuracy of {NETWORKS} draws")
