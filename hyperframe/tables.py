@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from hyperframe.plugins import BrokenPlugin, Registered
 from hyperframe.run import Run
@@ -123,7 +123,7 @@ def print_description(content: Mapping[str, Any]) -> None:
 
 def print_plugins(components: list[Registered], broken: list[BrokenPlugin]) -> None:
     """Print all components, and the plugins that could not be loaded."""
-    table = Table("kind", "name", "distribution", "version", "summary")
+    table = Table("kind", Column("name", no_wrap=True), Column("distribution", no_wrap=True), "version", "summary")
     for entry in components:
         source, component = entry.source, entry.component
         table.add_row(entry.kind, component.name, source.distribution, source.version, component.summary)

@@ -35,3 +35,27 @@ def registry():
 @pytest.fixture
 def root():
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def small():
+    """Train `digits` for a few steps into a folder; `small.settings` are the settings, `key__option=…` changes them."""
+    import hyperframe as hf
+
+    def run(out, **changes):
+        changed = {key.replace("__", "."): value for key, value in changes.items()}
+        return hf.train("digits", {**run.settings, **changed}, out=out)
+
+    run.settings = {
+        "trainer.device": "cpu",
+        "trainer.steps": 6,
+        "trainer.z": 4,
+        "trainer.images": 8,
+        "trainer.log_every": 2,
+        "trainer.checkpoint_every": 3,
+        "evaluation.every": 3,
+        "evaluation.networks": 5,
+        "evaluation.images": 20,
+        "evaluation.test_networks": 6,
+    }
+    return run
