@@ -140,16 +140,7 @@ def plugins(json_wanted: bool) -> None:
     if not json_wanted:
         tables.print_plugins(components, broken)
         return
-    rows = [
-        {
-            "kind": entry.kind,
-            "name": entry.component.name,
-            "distribution": entry.source.distribution,
-            "version": entry.source.version,
-            "summary": entry.component.summary,
-        }
-        for entry in components
-    ]
+    rows = [{**entry.plain(), "summary": entry.component.summary} for entry in components]
     failures = [
         {"plugin": item.source.plugin, "distribution": item.source.distribution, "reason": item.reason}
         for item in broken

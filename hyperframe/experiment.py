@@ -62,12 +62,11 @@ def build_target(config: Config) -> Target:
     """Build the target that a configuration chose; what its module draws for itself follows `trainer.seed`."""
     with seeded(config.trainer.seed, "target"):
         made = config.target.make()
-    if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], nn.Module)) or not isinstance(
-        made[1], TargetSpec
-    ):
+    module, spec = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if not isinstance(module, nn.Module) or not isinstance(spec, TargetSpec):
         kind = type(made).__name__
         raise PluginError(f"{config.target.described}: its factory must return (module, TargetSpec), but gives {kind}")
-    return Target(*made).to("cpu", torch.float32)
+    return Target(module, spec).to("cpu", torch.float32)
 
 
 def build_generator(config: Config, spec: TargetSpec, task: Task) -> Generator:

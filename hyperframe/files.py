@@ -25,12 +25,17 @@ def writing(path: Path) -> Iterator[None]:
         raise RunError(f"{path} cannot be written: {reason}") from error
 
 
-def is_file(path: Path) -> bool:
-    """Whether there is such a file; a name that no file can have is none."""
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder; a name that none can have is none's."""
     try:
-        return path.is_file()
+        return path.exists()
     except (OSError, ValueError):
         return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file."""
+    return exists(path) and path.is_file()
 
 
 def as_json(content: Mapping[str, Any], indent: int | None = None) -> str:

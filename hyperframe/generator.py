@@ -7,6 +7,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
+from hyperframe.options import option
 from hyperframe.spec import LayerSpec, TargetSpec
 from hyperframe.types import Weights
 
@@ -40,6 +41,10 @@ class Generator(nn.Module):
         """Turn latent vectors into weights."""
         raise NotImplementedError
 
+    def at_most(self, count: int) -> int:
+        """That many networks, or all that it holds where these are fewer."""
+        return count if self.networks is None else min(count, self.networks)
+
     def penalty(self, z: Tensor, weights: Weights) -> Tensor | None:
         """A term of the loss of the generator's own, such as a divergence from a prior, differentiable; or None."""
         return None
@@ -52,30 +57,25 @@ class Generator(nn.Module):
         return {"parameters": sum(parameter.numel() for parameter in self.parameters())}
 
 
-@attrs.frozen(kw_only=True)
-class Latent:
-    """The distribution of z.
+@attrs.frozen(kw_only=True, slots=False)  # with slots no class could have these and other options as bases
+class LatentOptions:
+    """The distribution of z: its options, for generators that have it, and how it is drawn from."""
 
-    Attributes:
-        size: the number of entries of z.
-        distribution: "uniform" between −scale and scale, or "normal" with standard deviation scale.
-        scale: see there.
-    """
+    latent: int = option(64, "number of entries of z", minimum=1)
+    latent_distribution: Literal["uniform", "normal"] = option("uniform", "distribution of z")
+    latent_scale: float = option(1.0, "half width (uniform) or standard deviation (normal) of z", above=0)
 
-    size: int
-    distribution: Literal["uniform", "normal"]
-    scale: float
-
-    def draw(self, count: int, rng: torch.Generator, dtype: torch.dtype) -> Tensor:
-        """Draw z, shape [count, size]."""
-        if self.distribution == "normal":
-            return self.scale * torch.randn(count, self.size, generator=rng, device=rng.device, dtype=dtype)
-        return self.scale * (2 * torch.rand(count, self.size, generator=rng, device=rng.device, dtype=dtype) - 1)
+    def draw_latent(self, count: int, rng: torch.Generator, dtype: torch.dtype) -> Tensor:
+        """Draw z, shape [count, latent]."""
+        z = torch.empty(count, self.latent, device=rng.device, dtype=dtype)
+        if self.latent_distribution == "normal":
+            return self.latent_scale * z.normal_(generator=rng)
+        return self.latent_scale * (2 * z.uniform_(generator=rng) - 1)
 
     @property
-    def variance(self) -> float:
+    def latent_variance(self) -> float:
         """Variance of one entry."""
-        return self.scale**2 * (1 if self.distribution == "normal" else 1 / 3)
+        return self.latent_scale**2 * (1 if self.latent_distribution == "normal" else 1 / 3)
 
 
 def initial_std(spec: TargetSpec, layer: LayerSpec) -> Tensor:

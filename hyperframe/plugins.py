@@ -57,6 +57,12 @@ class Registered:
     component: Component
     source: Source
 
+    def plain(self) -> dict[str, str]:
+        """Kind, name, distribution and version, as plain data."""
+        source = self.source
+        name = self.component.name
+        return {"kind": self.kind, "name": name, "distribution": source.distribution, "version": source.version}
+
 
 class PluginManager(pluggy.PluginManager):
     """Pluggy's manager, which also knows each plugin's distribution and what could not be loaded."""

@@ -49,7 +49,7 @@ def dry_run(target: Target, generator: Generator, task: Task) -> None:
     generator.eval()  # running moments stay as they are
     try:
         with seeded(0, "dry run", device), torch.no_grad():
-            z = generator.latent(min(NETWORKS, generator.networks or NETWORKS), stream(0, "dry run", device))
+            z = generator.latent(generator.at_most(NETWORKS), stream(0, "dry run", device))
             weights = generator(z)
             check_weights(target.spec, weights, len(z))
             dtype = next(iter(weights.values())).dtype

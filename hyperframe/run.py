@@ -31,7 +31,7 @@ from hyperframe.config import Config, read_config
 from hyperframe.errors import HyperframeError, RunError
 from hyperframe.evaluation import draw_networks, evaluate
 from hyperframe.experiment import Experiment, build_experiment
-from hyperframe.files import flush, is_file, read_tensors, write_json, write_tensors, write_text, writing
+from hyperframe.files import exists, flush, is_file, read_tensors, write_json, write_tensors, write_text, writing
 from hyperframe.overrides import apply_overrides, read_yaml
 from hyperframe.plugins import Registry
 from hyperframe.preflight import load_data
@@ -76,8 +76,8 @@ class Run:
             split: "train", "validation" or "test".
             seed: of the draws.
         """
-        default = self.config.evaluation.test_networks
-        count = min(default, self.experiment.generator.networks or default) if networks is None else networks
+        default = self.experiment.generator.at_most(self.config.evaluation.test_networks)
+        count = default if networks is None else networks
         sample = self.sample(count, seed)
         figures = evaluate(self.experiment, sample, load_data(self.experiment.task, split))
         result = {"run": self.folder.name, "step": self.step, "split": split, **figures}
@@ -96,7 +96,7 @@ def load_run(folder: str | Path, registry: Registry, device: str | None = None) 
     """
     path = Path(folder)
     if not is_file(path / CONFIG):
-        what = f"is no run: it has no {CONFIG}" if path.name in ("", ".", "..") or _exists(path) else "does not exist"
+        what = f"is no run: it has no {CONFIG}" if exists(path) else "does not exist"
         raise RunError(f"{path} {what}; a run is a folder that 'hyperframe train' wrote")
     steps = checkpoint_steps(path)
     if not steps:
@@ -142,13 +142,6 @@ def _missing(complete: Mapping[str, Any], found: Mapping[str, Any]) -> str | Non
     return None
 
 
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
-
-
 def checkpoint_steps(folder: Path) -> list[int]:
     """The steps of a run's complete checkpoints, in order."""
     parent = folder / CHECKPOINTS
@@ -174,9 +167,9 @@ def free_folder(chosen: str | Path | None, name: str, config: Config) -> Path:
     if not str(chosen):
         raise RunError("the output folder has no name; leave it out for a new one under runs/")
     path = Path(chosen)
-    if _exists(path) and path.is_dir() and any(path.iterdir()):
+    if exists(path) and path.is_dir() and any(path.iterdir()):
         raise RunError(f"the output folder {path} is not empty; name one that is, or one that does not exist yet")
-    if _exists(path) and not path.is_dir():
+    if exists(path) and not path.is_dir():
         raise RunError(f"the output folder {path} is a file")
     return path
 
@@ -205,13 +198,9 @@ def provenance(config: Config, device: torch.device) -> dict[str, Any]:
     """What took part in a run: components with their distributions and versions, torch, device, seed, revision."""
     packages = ("hyperframe-nn", "torch", "torchvision", "numpy")
     versions = {name: _version(name) for name in packages}
-    components = [
-        {"kind": choice.registered.kind, "name": choice.name, **_source(choice.registered.source)}
-        for choice in config.choices
-    ]
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
-        "components": components,
+        "components": [choice.registered.plain() for choice in config.choices],
         "versions": {"python": platform.python_version(), **versions},
         "device": {"type": device.type, "name": hardware},
         "threads": torch.get_num_threads(),
@@ -225,10 +214,6 @@ def _version(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _source(source: Any) -> dict[str, str]:
-    return {"distribution": source.distribution, "version": source.version}
 
 
 def _revision() -> str | None:

@@ -1,6 +1,6 @@
 """Drawn networks: weights and statistics, run together or taken out as ordinary modules."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -72,37 +72,30 @@ class Networks:
     def predict(self, x: Tensor) -> Tensor:
         """Every network's prediction, for classification its probabilities: [networks, items, num_outputs]."""
         self._check_inputs(x)
-        result: Tensor | None = None
+        result = self._zeros(len(self), len(x))
         for first, first_item, outputs in self.chunks(x):
-            if result is None:
-                result = outputs.new_empty(len(self), len(x), outputs.shape[-1])
             rows, items = slice(first, first + outputs.shape[0]), slice(first_item, first_item + outputs.shape[1])
             result[rows, items] = self.task.predictions(outputs)
-        assert result is not None
         return result
 
     def mean(self, x: Tensor) -> Tensor:
         """The ensemble's mean prediction: [items, num_outputs]."""
-        self._check_inputs(x)
-        total: Tensor | None = None
-        for _, first_item, outputs in self.chunks(x):
-            if total is None:
-                total = outputs.new_zeros(len(x), outputs.shape[-1])
-            total[first_item : first_item + outputs.shape[1]] += self.task.predictions(outputs).sum(0)
-        assert total is not None
-        return total / len(self)
+        return self._sum(x, self.task.predictions) / len(self)
 
     def vote(self, x: Tensor) -> Tensor:
         """The class that most networks choose, the lower one of equals: int64 [items]."""
+        return self._sum(x, lambda outputs: nn.functional.one_hot(outputs.argmax(-1), outputs.shape[-1])).argmax(-1)
+
+    def _sum(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
+        """What `of` makes of the outputs, added up over the networks: [items, num_outputs]."""
         self._check_inputs(x)
-        votes: Tensor | None = None
+        total = self._zeros(len(x))
         for _, first_item, outputs in self.chunks(x):
-            if votes is None:
-                votes = outputs.new_zeros(len(x), outputs.shape[-1])
-            chosen = nn.functional.one_hot(outputs.argmax(-1), outputs.shape[-1]).sum(0)
-            votes[first_item : first_item + outputs.shape[1]] += chosen
-        assert votes is not None
-        return votes.argmax(-1)
+            total[first_item : first_item + outputs.shape[1]] += of(outputs).sum(0)
+        return total
+
+    def _zeros(self, *sizes: int) -> Tensor:
+        return next(iter(self.weights.values())).new_zeros(*sizes, self.target.spec.num_outputs)
 
     def _check_inputs(self, x: Tensor) -> None:
         shape = tuple(self.target.spec.input_shape)

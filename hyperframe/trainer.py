@@ -216,6 +216,6 @@ def _loop(run: Run, trainer: Trainer, validation: Data, registry: Registry, repo
 def _validate(experiment: Experiment, validation: Data, train: Data) -> dict[str, Any]:
     """Draw networks and measure them; disturbs neither random numbers nor modes of the training."""
     evaluation = experiment.config.evaluation
-    count = min(evaluation.networks, experiment.generator.networks or evaluation.networks)
+    count = experiment.generator.at_most(evaluation.networks)
     networks = draw_networks(experiment, count, evaluation.seed, train)
     return evaluate(experiment, networks, validation)

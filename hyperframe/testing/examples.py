@@ -5,17 +5,15 @@ name. Where an example has BatchNorm, its symmetries hold with stored and with b
 """
 
 from collections.abc import Callable, Iterable
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from hyperframe.params import Param, bias, kernel, scale, shift
-from hyperframe.spec import LayerSpec, Place, Slice, TargetSpec, UnitSpec
+from hyperframe.spec import LayerSpec, Norm, Place, Slice, TargetSpec, UnitSpec
 from hyperframe.types import Weights
 
 Made = tuple[nn.Module, TargetSpec]
-Norm = Literal["none", "batch", "layer", "group"]
 
 
 def random_weights(spec: TargetSpec, batch: int, seed: int, dtype: torch.dtype = torch.float64) -> Weights:

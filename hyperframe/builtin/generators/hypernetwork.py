@@ -1,6 +1,6 @@
 """The generator `hypernetwork`: an extractor, and one weight generator a layer that its filters share (section 3.3)."""
 
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 import torch
@@ -10,18 +10,15 @@ from torch import Tensor, nn
 from hyperframe import Component, Generator, Task, Weights, hookimpl
 from hyperframe.dense import Dense, DenseOptions, InitialisationName
 from hyperframe.errors import ConfigError, unknown_name
-from hyperframe.generator import Latent, initial_mean, initial_std
+from hyperframe.generator import LatentOptions, initial_mean, initial_std
 from hyperframe.options import option
 from hyperframe.spec import TargetSpec
 
 
 @attrs.frozen(kw_only=True)
-class Options(DenseOptions):
+class Options(LatentOptions, DenseOptions):
     """Options of the hypernetwork."""
 
-    latent: int = option(64, "number of entries of z", minimum=1)
-    latent_distribution: Literal["uniform", "normal"] = option("uniform", "distribution of z")
-    latent_scale: float = option(1.0, "half width (uniform) or standard deviation (normal) of z", above=0)
     code: int = option(8, "number of entries of a filter's code", minimum=1)
     extractor: tuple[int, ...] = option((128, 128), "sizes of the extractor's hidden layers", minimum=1)
     weight_generators: tuple[int, ...] | tuple[tuple[int, ...], ...] = option(
@@ -48,7 +45,6 @@ class Hypernetwork(Generator):
         super().__init__(spec, dimension=options.latent)
         self.minimum_batch = 2 if options.batch_norm else 1
         self.options = options
-        self._latent = Latent(size=options.latent, distribution=options.latent_distribution, scale=options.latent_scale)
         whole = {spec.layers[-1].name if name == "last" else name for name in options.whole}
         for name in whole - set(spec.layer_names):
             raise ConfigError("generator.whole: " + unknown_name("layer", name, spec.layer_names))
@@ -70,7 +66,7 @@ class Hypernetwork(Generator):
             for stack in stacks:
                 stack.initialise_authors()
             return
-        self.extractor.initialise_hyperfan(self._latent.variance, torch.ones(self.extractor.sizes[-1]))
+        self.extractor.initialise_hyperfan(self.options.latent_variance, torch.ones(self.extractor.sizes[-1]))
         for layer, stack in zip(self.spec.layers, self._stacks(), strict=True):
             std = initial_std(self.spec, layer)
             stack.initialise_hyperfan(1.0, std.repeat(layer.filters // self.uses[layer.name]))
@@ -80,7 +76,7 @@ class Hypernetwork(Generator):
 
     def latent(self, count: int, rng: torch.Generator) -> Tensor:
         """Draw z, shape [count, latent]."""
-        return self._latent.draw(count, rng, self.extractor.linears[0].weight.dtype)
+        return self.options.draw_latent(count, rng, self.extractor.linears[0].weight.dtype)
 
     def codes(self, z: Tensor) -> dict[str, Tensor]:
         """Each layer's codes: [batch, filters, code], or [batch, 1, code] for a layer with one code."""

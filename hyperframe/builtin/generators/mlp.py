@@ -1,6 +1,6 @@
 """The generator `mlp`: one fully connected network from z to all weights, the comparison of section 3.3."""
 
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 import torch
@@ -8,19 +8,16 @@ from torch import Tensor
 
 from hyperframe import Component, Generator, Task, Weights, hookimpl
 from hyperframe.dense import Dense, DenseOptions, InitialisationName
-from hyperframe.generator import Latent, initial_mean, initial_std
+from hyperframe.generator import LatentOptions, initial_mean, initial_std
 from hyperframe.options import option
 from hyperframe.spec import TargetSpec
 from hyperframe.weights import unflatten
 
 
 @attrs.frozen(kw_only=True)
-class Options(DenseOptions):
+class Options(LatentOptions, DenseOptions):
     """Options of the fully connected generator."""
 
-    latent: int = option(64, "number of entries of z", minimum=1)
-    latent_distribution: Literal["uniform", "normal"] = option("uniform", "distribution of z")
-    latent_scale: float = option(1.0, "half width (uniform) or standard deviation (normal) of z", above=0)
     hidden: tuple[int, ...] = option((128, 128), "sizes of the hidden layers", minimum=1)
     batch_norm: bool = option(False, "batch normalisation behind the activation of every hidden layer")
     initialisation: InitialisationName = option("hyperfan", "authors: small; hyperfan: the target's own variance")
@@ -31,8 +28,8 @@ class FullyConnected(Generator):
 
     def __init__(self, options: Options, spec: TargetSpec) -> None:
         super().__init__(spec, dimension=options.latent)
+        self.options = options
         self.minimum_batch = 2 if options.batch_norm else 1
-        self._latent = Latent(size=options.latent, distribution=options.latent_distribution, scale=options.latent_scale)
         self.dense = Dense([options.latent, *options.hidden, spec.num_weights], options)
         mean = torch.cat([initial_mean(layer).repeat(layer.filters) for layer in spec.layers])
         self.register_buffer("mean", mean, persistent=False)
@@ -40,11 +37,11 @@ class FullyConnected(Generator):
             self.dense.initialise_authors()
         else:
             std = torch.cat([initial_std(spec, layer).repeat(layer.filters) for layer in spec.layers])
-            self.dense.initialise_hyperfan(self._latent.variance, std)
+            self.dense.initialise_hyperfan(self.options.latent_variance, std)
 
     def latent(self, count: int, rng: torch.Generator) -> Tensor:
         """Draw z, shape [count, latent]."""
-        return self._latent.draw(count, rng, self.dense.linears[0].weight.dtype)
+        return self.options.draw_latent(count, rng, self.dense.linears[0].weight.dtype)
 
     def forward(self, z: Tensor) -> Weights:
         """Turn z [batch, latent] into weights."""
