@@ -18,7 +18,7 @@ from hyperframe.plugins import KINDS, Registry, make_plugin_manager
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 PAGES += sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("plugins/*/README.md")])
-PLUGIN = ROOT / "plugins" / "hyperframe-mlp" / "hyperframe_mlp" / "__init__.py"
+PLUGIN = ROOT / "plugins" / "hyperframe-perceptron" / "hyperframe_perceptron" / "__init__.py"
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 

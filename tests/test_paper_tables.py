@@ -47,16 +47,37 @@ def test_the_parameters_are_really_there(registry):
     assert all(linear.bias is None for linear in linears)
 
 
+LENET = ["target=lenet", "generator.latent=100", "generator.code=8", "generator.extractor=[200,200]"]
+LENET += ["generator.weight_generators=[400,400]", "generator.whole=[layer4,layer5]"]
+
+
+@pytest.mark.parametrize(("classes", "last", "weights"), [(10, 850, 62_006), (100, 8_500, 69_656)])
+def test_table_3_lenet_target(registry, classes, last, weights):
+    described = describe(load_config("digits", [*LENET, f"target.classes={classes}"], registry))["target"]
+    layers = [(layer["filters"], layer["filter_size"], layer["weights"]) for layer in described["layers"]]
+    assert layers == [(6, 76, 456), (16, 151, 2_416), (120, 401, 48_120), (84, 121, 10_164), (classes, 85, last)]
+    assert described["weights"] == weights
+    assert described["input_shape"] == [3, 32, 32]
+
+
+def test_table_6_lenet_hypernetwork(registry):
+    described = describe(load_config("digits", LENET, registry))["hypernetwork"]
+    assert described["extractor"]["sizes"] == [100, 200, 200, 8 * (6 + 16 + 120 + 1 + 1)]
+    assert described["extractor"]["parameters"] == 290_400
+    assert [row["sizes"] for row in described["weight_generators"]] == [
+        [8, 400, 400, 76],
+        [8, 400, 400, 151],
+        [8, 400, 400, 401],
+        [8, 400, 400, 10_164],
+        [8, 400, 400, 850],
+    ]
+    entries = [row["parameters"] for row in described["weight_generators"]]
+    assert entries == [193_600, 223_600, 323_600, 4_228_800, 503_200]
+
+
 @pytest.mark.parametrize(
     ("sizes", "entries"),
     [
-        # Table 6, LeNet: W1 to W5, and the extractor that codes of size 8 need.
-        ([8, 400, 400, 76], 193_600),
-        ([8, 400, 400, 151], 223_600),
-        ([8, 400, 400, 401], 323_600),
-        ([8, 400, 400, 10_164], 4_228_800),
-        ([8, 400, 400, 850], 503_200),
-        ([100, 200, 200, 1_152], 290_400),
         # Table 7, ResNet-32: the printed sizes, then filters of kernel, scale and shift.
         ([8, 800, 800, 10], 654_400),
         ([8, 800, 800, 145], 762_400),
@@ -68,7 +89,7 @@ def test_the_parameters_are_really_there(registry):
         ([8, 800, 800, 578], 1_108_800),
     ],
 )
-def test_tables_6_and_7_matrix_entries(sizes, entries):
+def test_table_7_matrix_entries(sizes, entries):
     with torch.device("meta"):
         assert Dense(sizes, DenseOptions()).num_matrix_entries == entries
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hyperframe_mlp import Options, build
+from hyperframe_perceptron import Options, build
 
 import hyperframe as hf
 from hyperframe.plugins import Registry, make_plugin_manager
@@ -30,8 +30,8 @@ def draw(target, networks=3, images=7):
 
 
 def test_the_registry_finds_it_with_its_distribution(registry):
-    entry = registry.get("target", "mlp")
-    assert entry.source.distribution == "hyperframe-mlp"
+    entry = registry.get("target", "perceptron")
+    assert entry.source.distribution == "hyperframe-perceptron"
     assert entry.component.factory is build
 
 
@@ -69,7 +69,7 @@ def test_permutations_keep_the_outputs(target):
 
 
 def test_it_trains(tmp_path, registry):
-    settings = {"target": "mlp", "target.hidden": 8, "trainer.steps": 2, "trainer.z": 4, "trainer.device": "cpu"}
+    settings = {"target": "perceptron", "target.hidden": 8, "trainer.steps": 2, "trainer.z": 4, "trainer.device": "cpu"}
     run = hf.train("digits", {**settings, "evaluation.networks": 2}, out=tmp_path / "run", registry=registry)
     nets = hf.load(run.folder, device="cpu", registry=registry).sample(3)
     assert nets.predict(torch.zeros(5, 1, 8, 8)).shape == (3, 5, 10)

@@ -1,4 +1,4 @@
-"""The target `mlp`: a perceptron with one hidden layer."""
+"""The target `perceptron`: a perceptron with one hidden layer."""
 
 from math import prod
 
@@ -26,7 +26,7 @@ def build(options: Options) -> tuple[nn.Module, TargetSpec]:
     first = [kernel("1.weight", "o i"), bias("1.bias")]
     last = [kernel("3.weight", "o i"), bias("3.bias")]
     spec = TargetSpec(
-        name="mlp",
+        name="perceptron",
         input_shape=options.input_shape,
         num_outputs=classes,
         logits="out",
@@ -42,4 +42,4 @@ def build(options: Options) -> tuple[nn.Module, TargetSpec]:
 @hookimpl
 def hyperframe_targets() -> list[Component]:
     """Register the target."""
-    return [Component(name="mlp", factory=build, options=Options, summary="perceptron with one hidden layer")]
+    return [Component(name="perceptron", factory=build, options=Options, summary="perceptron with one hidden layer")]
