@@ -10,12 +10,13 @@ draws are essentially different from each other.
     nets[3]                         # an ordinary nn.Module
 """
 
-from hyperframe.api import load, train
-from hyperframe.errors import HyperframeError
+from hyperframe.api import load, resume, train
+from hyperframe.errors import HyperframeError, HyperframeWarning
 from hyperframe.generator import Generator
 from hyperframe.hookspecs import hookimpl
 from hyperframe.options import option
 from hyperframe.params import Param, bias, kernel, scale, shift
+from hyperframe.regression import RegressionTask
 from hyperframe.run import Run
 from hyperframe.samples import Networks
 from hyperframe.spec import LayerSpec, Slice, TargetSpec, UnitSpec
@@ -44,10 +45,12 @@ __all__ = [
     "Gauge",
     "Generator",
     "HyperframeError",
+    "HyperframeWarning",
     "LayerSpec",
     "Networks",
     "Orbits",
     "Param",
+    "RegressionTask",
     "Run",
     "Slice",
     "Statistics",
@@ -61,6 +64,7 @@ __all__ = [
     "kernel",
     "load",
     "option",
+    "resume",
     "scale",
     "shift",
     "train",

@@ -1,19 +1,28 @@
-"""The Python API: train, load, and the components that are installed."""
+"""The Python API: train, resume, load, and the components that are installed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from hyperframe.config import load_config
+from hyperframe.factories import Factories, is_factory
+from hyperframe.owncode import OwnCode
 from hyperframe.plugins import Registry, make_plugin_manager
+from hyperframe.resume import resume_run
 from hyperframe.run import Run, load_run
-from hyperframe.trainer import Reporter, train_run
+from hyperframe.spec import TargetSpec
+from hyperframe.training import Reporter, train_run
 
 
 def train(
     config: str | Path = "digits",
     overrides: Mapping[str, Any] | None = None,
     *,
+    module: nn.Module | None = None,
+    spec: TargetSpec | None = None,
+    data: Any = None,
     out: str | Path | None = None,
     registry: Registry | None = None,
     reporter: Reporter | None = None,
@@ -23,12 +32,22 @@ def train(
     Args:
         config: a configuration that ships, or a YAML file.
         overrides: dotted keys and their values.
+        module: a network of your own, in place of the configuration's target; its own weights are not used.
+        spec: what the module looks like.
+        data: data of your own, in place of the configuration's task: `(x, y)`, tensors or numpy arrays; a torch
+            Dataset of such pairs; a mapping with x, y and, as they are, x_validation, y_validation, x_test, y_test; or
+            a `Task`. Whole numbers y are classes, others values to be predicted; overrides such as
+            `{"task.test": 0.2}` say how it is divided, see `hyperframe.owndata.OwnOptions`.
         out: the run folder, absent or empty; by default a new one under `runs`.
         registry: the components to choose from; by default all that are installed.
         reporter: is told how it goes.
 
+    Returns:
+        The run. Where a pause was asked for, `run.finished` is false; `resume` goes on.
+
     Raises:
         HyperframeError: anything that you can mend; the message says how.
+        KeyboardInterrupt: Ctrl-C; what was trained is saved first.
 
     Example:
         >>> import tempfile
@@ -39,21 +58,82 @@ def train(
         >>> len(nets), type(nets[0]).__name__
         (3, 'Sequential')
     """
-    registry = registry or installed()
-    return train_run(load_config(config, overrides or {}, registry), registry, out, reporter)
+    chosen = dict(overrides or {})
+    own = OwnCode(module, spec, data)
+    registry = _with(registry, own, chosen.get("target"))
+    return train_run(load_config(config, {**chosen, **own.settings}, registry), registry, out, reporter)
 
 
-def load(folder: str | Path, *, device: str | None = None, registry: Registry | None = None) -> Run:
-    """Load a run from its folder, with its last checkpoint.
+def resume(
+    folder: str | Path,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    target: str | None = None,
+    module: nn.Module | None = None,
+    spec: TargetSpec | None = None,
+    data: Any = None,
+    registry: Registry | None = None,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Go on with a run from its last checkpoint: on the CPU bit for bit as if it had never stopped.
+
+    Args:
+        folder: the run folder.
+        overrides: dotted keys and their values, such as `{"trainer.steps": 4000}` to extend the run.
+        target: the target `package.module:factory` of a run that has one; code is never taken from the folder.
+        module: the module that the run was trained with, where it was.
+        spec: the module's spec.
+        data: the data that the run was trained with, where it was.
+        registry: the components to choose from; by default all that are installed.
+        reporter: is told how it goes.
+
+    Raises:
+        HyperframeError: anything that you can mend; the message says how.
+        KeyboardInterrupt: Ctrl-C; what was trained is saved first.
+    """
+    registry = _with(registry, OwnCode(module, spec, data), target)
+    return resume_run(folder, overrides or {}, registry, reporter)
+
+
+def load(
+    folder: str | Path,
+    *,
+    device: str | None = None,
+    checkpoint: str | int = "last",
+    target: str | None = None,
+    module: nn.Module | None = None,
+    spec: TargetSpec | None = None,
+    data: Any = None,
+    registry: Registry | None = None,
+) -> Run:
+    """Load a run from its folder.
 
     Args:
         folder: what `hyperframe train` named, or `Run.folder`.
         device: auto, cpu, cuda or cuda:INDEX; by default auto.
+        checkpoint: "last", "best" (on validation data), or a step that is kept.
+        target: the target `package.module:factory` of a run that has one; code is never taken from the folder.
+        module: the module that the run was trained with, where it was.
+        spec: the module's spec.
+        data: the data that the run was trained with, where it was.
         registry: the components to choose from; by default all that are installed.
+
+    Raises:
+        HyperframeError: anything that you can mend; the message says how.
     """
-    return load_run(folder, registry or installed(), device)
+    return load_run(folder, _with(registry, OwnCode(module, spec, data), target), device, checkpoint)
 
 
-def installed() -> Registry:
-    """All components that are installed."""
-    return Registry(make_plugin_manager())
+def _with(registry: Registry | None, own: OwnCode, target: Any) -> Registry:
+    """The components to choose from, with what the user handed over."""
+    extra: list[Any] = [own] if own.settings else []
+    if is_factory(target):
+        extra.append(Factories([target]))
+    if registry is None:
+        return installed(extra)
+    return registry.extended(extra) if extra else registry
+
+
+def installed(extra: Iterable[Any] = ()) -> Registry:
+    """All components that are installed, and those of further plugins."""
+    return Registry(make_plugin_manager(extra=extra))

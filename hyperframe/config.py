@@ -43,6 +43,9 @@ class TrainerOptions:
     gradient_clip: float | None = option(None, "largest norm of the gradient; null: no limit", above=0)
     log_every: int = option(50, "steps between two lines of metrics", minimum=1)
     checkpoint_every: int = option(500, "steps between two checkpoints", minimum=1)
+    keep_checkpoints: int = option(3, "how many of the last checkpoints are kept, beside the best", minimum=1)
+    stop_after: int | None = option(None, "pause after so many steps of this call; not kept with the run", minimum=1)
+    max_seconds: float | None = option(None, "pause after so many seconds of training; not kept with the run", above=0)
     threads: int | None = option(
         None, "CPU threads; null: as many as torch takes. Small targets are faster on 1", minimum=1
     )
@@ -125,6 +128,10 @@ class Config:
         plain |= {key: plain_options(getattr(self, key)) for key in SECTIONS}
         return {key: plain[key] for key in KEY_HELP}
 
+    def without_pauses(self) -> "Config":
+        """The configuration of the run itself: without what only pauses it."""
+        return attrs.evolve(self, trainer=attrs.evolve(self.trainer, stop_after=None, max_seconds=None))
+
     @property
     def choices(self) -> list[Choice]:
         """Every component that it chose."""
@@ -160,11 +167,14 @@ def load_config(source: str | Path, overrides: Sequence[str] | Mapping[str, Any]
         100
     """
     name, content = _read_source(source)
+    return read_config(name, apply_overrides({**DEFAULTS, **content}, override_pairs(overrides)), registry)
+
+
+def override_pairs(overrides: Sequence[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Overrides as keys and values: of `KEY=VALUE` texts with VALUE in YAML, or a mapping of dotted keys to values."""
     if isinstance(overrides, Mapping):
-        pairs = [checked_override(key, value) for key, value in overrides.items()]
-    else:
-        pairs = [split_override(text) for text in overrides]
-    return read_config(name, apply_overrides({**DEFAULTS, **content}, pairs), registry)
+        return [checked_override(key, value) for key, value in overrides.items()]
+    return [split_override(text) for text in overrides]
 
 
 def read_config(name: str, content: Mapping[str, Any], registry: Registry) -> Config:

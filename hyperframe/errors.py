@@ -1,6 +1,7 @@
-"""Errors that a user can cause, and the words for a name that is not known."""
+"""Errors that a user can cause, what he should be told, and the words for a name that is not known."""
 
 import difflib
+import warnings
 from collections.abc import Iterable
 
 
@@ -25,7 +26,7 @@ class DataError(HyperframeError):
 
 
 class RunError(HyperframeError):
-    """A run folder cannot be written, or what was given is no run."""
+    """A file or run folder cannot be written, is damaged, or is not what was asked for."""
 
 
 class DeviceError(HyperframeError):
@@ -34,6 +35,15 @@ class DeviceError(HyperframeError):
 
 class TrainingError(HyperframeError):
     """Training cannot go on, for instance because the loss is no longer finite."""
+
+
+class HyperframeWarning(UserWarning):
+    """Something a user should know and that stops nothing; the command prints its message on standard error."""
+
+
+def notice(message: str) -> None:
+    """Tell the user something that stops nothing."""
+    warnings.warn(message, HyperframeWarning, stacklevel=3)
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], owners: dict[str, str] | None = None) -> str:

@@ -14,7 +14,9 @@ STATISTICS_ITEMS = 1000
 STATISTICS_BATCH = 250
 
 
-def draw_networks(experiment: Experiment, count: int, seed: int, train: Data | None) -> Networks:
+def draw_networks(
+    experiment: Experiment, count: int, seed: int, train: Data | None, *, gauge: bool = False
+) -> Networks:
     """Draw networks from an experiment's generator.
 
     Args:
@@ -22,8 +24,12 @@ def draw_networks(experiment: Experiment, count: int, seed: int, train: Data | N
         count: how many.
         seed: of the draws.
         train: training data, from which each network's statistics are estimated where the target has any.
+        gauge: take the representatives of the weights under the experiment's gauge.
     """
     weights = draw_weights(experiment.generator, count, stream(seed, "sample", experiment.device))
+    if gauge:
+        with torch.no_grad():
+            weights = experiment.gauge(weights)
     statistics = {}
     if experiment.target.has_statistics and train is not None:
         chosen = torch.randperm(len(train), generator=stream(seed, "statistics"))[:STATISTICS_ITEMS]

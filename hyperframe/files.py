@@ -1,5 +1,10 @@
-"""Files that are written whole or not at all, as safetensors and JSON; nothing that is read runs code."""
+"""Files that are written whole or not at all, as safetensors and JSON; nothing that is read runs code.
 
+What is read is checked before it takes memory: texts have a largest size, and a safetensors file's header must agree
+with the file's length, which the library checks before it makes a tensor.
+"""
+
+import hashlib
 import json
 import math
 import os
@@ -13,6 +18,9 @@ import safetensors.torch
 from torch import Tensor
 
 from hyperframe.errors import RunError
+
+LARGEST_TEXT = 1 << 20
+"""Bytes of a JSON or YAML file at most; those of a run have a few thousand."""
 
 
 @contextmanager
@@ -38,6 +46,11 @@ def is_file(path: Path) -> bool:
     return exists(path) and path.is_file()
 
 
+def partial_of(path: Path) -> Path:
+    """Where a file or folder is built before it gets its name."""
+    return path.with_name(f".{path.name}.partial")
+
+
 def as_json(content: Mapping[str, Any], indent: int | None = None) -> str:
     """JSON text, in which numbers that are not finite become null.
 
@@ -56,40 +69,142 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def from_json(text: str) -> dict[str, Any]:
+    """Read a text that holds one JSON object.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    try:
+        content = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"expected keys and values, but found {type(content).__name__}")  # noqa: TRY004
+    return content
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON; folders are made as needed."""
     write_text(path, as_json(content, indent=2) + "\n")
 
 
-def append_line(path: Path, content: Mapping[str, Any]) -> None:
-    """Append one line of JSON."""
-    with writing(path), path.open("a", encoding="utf-8") as file:
-        file.write(as_json(content) + "\n")
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file that holds one JSON object.
+
+    Raises:
+        RunError: there is none, or it is damaged.
+    """
+    try:
+        return from_json(read_text(path))
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: {error}") from error
+
+
+def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
+    """Read a text file.
+
+    Raises:
+        RunError: there is no such file, it is larger than `largest` bytes, or it is no text.
+    """
+    if not is_file(path):
+        raise RunError(f"there is no file {path}")
+    try:
+        size = path.stat().st_size
+        if size > largest:
+            raise RunError(f"{path} has {size:,} bytes; at most {largest:,} are read")
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file; folders are made as needed."""
-    partial = path.with_name(f".{path.name}.partial")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
-        flush(partial)
-        partial.replace(path)
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write a safetensors file; tensors that share memory are written one by one."""
-    plain = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
+    plain: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for key, value in tensors.items():
+        tensor = value.detach().cpu().contiguous()
+        storage = tensor.untyped_storage()
+        # The format does not know of memory that tensors share, or use in part only.
+        if storage.data_ptr() in taken or storage.nbytes() != tensor.nbytes:
+            tensor = tensor.clone()
+        taken.add(tensor.untyped_storage().data_ptr())
+        plain[key] = tensor
+    with _whole(path) as partial:
+        safetensors.torch.save_file(plain, str(partial), dict(metadata) if metadata else None)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Give a name to write under; the file appears under its own when all of it is on the disk."""
+    partial = partial_of(path)
     with writing(path):
-        safetensors.torch.save_file(plain, str(path))
-        flush(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield partial
+            flush(partial)
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def opened_tensors(path: Path) -> Iterator[Any]:
+    """Open a safetensors file: names, types and shapes are known, no tensor is read yet.
+
+    Raises:
+        RunError: there is no such file, or it is damaged.
+    """
+    if not is_file(path):
+        raise RunError(f"there is no file {path}")
+    try:
+        with safetensors.safe_open(str(path), framework="pt") as file:
+            yield file
+    # What the library, and torch beneath it, raise for what a file may claim is no closed list.
+    except (safetensors.SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError, MemoryError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file."""
+    """Read all tensors of a safetensors file.
+
+    Raises:
+        RunError: there is no such file, or it is damaged.
+    """
+    with opened_tensors(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (the file is no mapping)
+
+
+def different_tensors(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:
+    """Say where tensors differ from those wanted in name, shape or type; None where they do not."""
+    for name in [*wanted, *found]:
+        if name not in found:
+            return f"'{name}' is missing"
+        if name not in wanted:
+            return f"'{name}' is not known"
+        pair = [f"{_type(value)} {list(value.shape)}" for value in (found[name], wanted[name])]
+        if pair[0] != pair[1]:
+            return f"'{name}' is {pair[0]}, should be {pair[1]}"
+    return None
+
+
+def _type(value: Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file."""
     try:
-        return safetensors.torch.load_file(str(path))
-    except (safetensors.SafetensorError, OSError) as error:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
         raise RunError(f"{path} cannot be read: {error}") from error
 
 

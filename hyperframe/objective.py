@@ -9,11 +9,13 @@ import attrs
 import torch
 from torch import Tensor
 
+from hyperframe.errors import TrainingError, notice
 from hyperframe.generator import Generator
+from hyperframe.memory import free_cached, is_out_of_memory
 from hyperframe.options import option
 from hyperframe.target import Target
 from hyperframe.types import Data, DiversityInputs, DiversityTerm, Task, Weights
-from hyperframe.weights import flatten
+from hyperframe.weights import flatten, slice_weights
 
 
 @attrs.frozen(kw_only=True)
@@ -97,20 +99,63 @@ class Objective:
 
     def _accuracy(self, weights: Weights, batch: Data, gradient: Weights) -> dict[str, Tensor]:
         """Mean loss and score; the loss's gradient, times λ, is added to `gradient`."""
-        networks, count = len(batch), batch.y.shape[0] * batch.y.shape[1]
-        losses, scores = [], []
-        for first in range(0, networks, self.chunk):
+        count = batch.y.shape[0] * batch.y.shape[1]
+        losses, scores, first = [], [], 0
+        while first < len(batch):
             rows = slice(first, first + self.chunk)
-            leaves = {layer: value[rows].detach().requires_grad_() for layer, value in weights.items()}
-            outputs = self.target.forward(leaves, batch.x[rows], training=True)
-            loss = self.task.loss(outputs, batch.y[rows]).sum() / count
-            found = torch.autograd.grad(self.options.lambda_ * loss, list(leaves.values()), allow_unused=True)
-            for layer, part in zip(leaves, found, strict=True):
+            try:
+                loss, score, found = self._pass(slice_weights(weights, rows), batch[rows], count)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                found = None
+            if found is None:  # outside of the handler, which holds on to the memory of the failed pass
+                self._shrink(weights, batch, count)
+                continue
+            for layer, part in zip(weights, found, strict=True):
                 if part is not None:  # the loss need not depend on every layer
                     gradient[layer][rows] += part
-            losses.append(loss.detach())
-            scores.append(self.task.score(outputs.detach(), batch.y[rows]).sum() / count)
+            losses.append(loss)
+            scores.append(score)
+            first += self.chunk
         return {"accuracy_loss": torch.stack(losses).sum(), "score": torch.stack(scores).sum()}
+
+    def _pass(self, weights: Weights, batch: Data, count: int) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
+        """Some networks' part of the mean loss and score, and the gradient of λ times this loss at their weights."""
+        leaves = {layer: value.detach().requires_grad_() for layer, value in weights.items()}
+        outputs = self.target.forward(leaves, batch.x, training=True)
+        loss = self.task.loss(outputs, batch.y).sum() / count
+        found = torch.autograd.grad(self.options.lambda_ * loss, list(leaves.values()), allow_unused=True)
+        return loss.detach(), self.task.score(outputs.detach(), batch.y).sum() / count, found
+
+    def _shrink(self, weights: Weights, batch: Data, count: int) -> None:
+        """Halve the chunk; where one network alone does not fit, find out what would and raise `TrainingError`."""
+        free_cached()
+        chunk = min(self.chunk, len(batch))
+        if chunk > 1:
+            self.chunk = chunk // 2
+            notice(f"out of memory: trainer.chunk goes from {chunk} to {self.chunk}; results change by rounding only")
+            return
+        one, images = slice_weights(weights, slice(1)), batch.y.shape[1]
+        fitting = images // 2
+        while fitting and not self._fits(one, Data(batch.x[:1, :fitting], batch.y[:1, :fitting]), count):
+            fitting //= 2
+        would = f"with trainer.images={fitting} it does" if fitting else "not even one image does"
+        raise TrainingError(
+            f"out of memory: a pass of one network of target '{self.target.spec.name}' on trainer.images={images} does "
+            f"not fit; {would}. A smaller target, or a device with more memory, helps as well"
+        )
+
+    def _fits(self, weights: Weights, batch: Data, count: int) -> bool:
+        try:
+            self._pass(weights, batch, count)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return False
+        finally:
+            free_cached()
+        return True
 
     def _regularisers(
         self,

@@ -12,7 +12,8 @@ import omegaconf
 import yaml
 from omegaconf import OmegaConf
 
-from hyperframe.errors import ConfigError, unknown_name
+from hyperframe.errors import ConfigError, RunError, unknown_name
+from hyperframe.files import read_text
 from hyperframe.options import shown
 
 SINGLE = {"task": "task", "target": "target", "generator": "generator", "entropy": "entropy"}
@@ -43,6 +44,19 @@ KEY_HELP = {
 """All keys, in order, and what they hold."""
 
 
+LARGEST = 1 << 18
+"""Bytes of a configuration file at most; a complete one has a few thousand."""
+
+_YAML_ERRORS = (
+    yaml.YAMLError,
+    omegaconf.errors.OmegaConfBaseException,
+    ValueError,
+    TypeError,
+    OverflowError,
+    RecursionError,
+)
+
+
 def as_section(section: Any, path: str) -> dict[str, Any]:
     """Return a component's section as keys and values: a bare name stands for `{name: …}`."""
     if isinstance(section, str):
@@ -53,10 +67,23 @@ def as_section(section: Any, path: str) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file of keys and values; interpolations are refused, since they can read the environment."""
+    """Read a YAML file of keys and values.
+
+    Interpolations are refused, since they can read the environment, and so are aliases, with which a short file stands
+    for a huge one.
+
+    Raises:
+        ConfigError: the file is not there, is too large, or holds something else.
+    """
     try:
-        loaded = OmegaConf.load(path)
-    except (yaml.YAMLError, omegaconf.errors.OmegaConfBaseException, OSError, ValueError, RecursionError) as error:
+        text = read_text(path, LARGEST)
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                raise ConfigError(f"configuration file {path}: aliases such as '*{event.anchor}' are not allowed")
+        loaded = OmegaConf.create(text)
+    except RunError as error:
+        raise ConfigError(f"configuration file: {error}") from error
+    except _YAML_ERRORS as error:
         raise ConfigError(f"configuration file {path} cannot be read: {error}") from error
     content = OmegaConf.to_container(loaded, resolve=False)
     if not isinstance(content, dict):
@@ -89,7 +116,7 @@ def split_override(text: str) -> tuple[str, Any]:
     _refuse_interpolations(value, key)
     try:
         parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]))
-    except (yaml.YAMLError, omegaconf.errors.OmegaConfBaseException, ValueError, RecursionError) as error:
+    except _YAML_ERRORS as error:
         raise ConfigError(f"{key}: '{value[:80]}' is no YAML value: {error}") from error
     assert isinstance(parsed, dict)
     return key, parsed["value"]

@@ -124,13 +124,18 @@ def make_plugin_manager(
                 manager.broken.append(BrokenPlugin(source=source, reason=f"{type(error).__name__}: {error}"))
             else:
                 manager.add(plugin, source)
+    _add_all(manager, extra)
+    return manager
+
+
+def _add_all(manager: PluginManager, extra: Iterable[Any]) -> None:
+    """Register plugins that are handed over; raises `PluginError` where one has a wrong hook."""
     broken = len(manager.broken)
     for number, plugin in enumerate(extra):
         name = getattr(plugin, "__name__", type(plugin).__name__)
         manager.add(plugin, Source(plugin=f"{name}#{number}", distribution=name, version=""))
     if manager.broken[broken:]:
         raise PluginError("; ".join(map(str, manager.broken[broken:])))
-    return manager
 
 
 class Registry:
@@ -173,11 +178,29 @@ class Registry:
             return []
         return components
 
+    def extended(self, extra: Iterable[Any]) -> "Registry":
+        """A registry with the same plugins and some more; this one stays as it is.
+
+        Raises:
+            PluginError: as `make_plugin_manager`, and as a registry itself.
+        """
+        manager = PluginManager()
+        manager.broken = list(self.manager.broken)
+        for name, source in self.manager.sources.items():
+            manager.add(self.manager.get_plugin(name), source)
+        _add_all(manager, extra)
+        return Registry(manager)
+
     def get(self, kind: str, name: str) -> Registered:
         """Return a component; raises `PluginError` with the closest name, and what could not be loaded."""
         table = self._components[kind]
         if name in table:
             return table[name]
+        if kind == "target" and ":" in name:
+            raise PluginError(
+                f"target '{name}' is code of one's own, which counts only where you type it yourself: as "
+                f"target={name} on the command line, or as target='{name}' in Python"
+            )
         owners = {known: entry.source.distribution for known, entry in table.items()}
         message = unknown_name(kind, name, table, owners)
         if os.environ.get(LIMIT_VARIABLE) is not None:

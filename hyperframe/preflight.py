@@ -32,9 +32,7 @@ def load_data(task: Task, split: str) -> Data:
         raise DataError(f"{where}: there are {len(data.x)} inputs and {len(data.y)} labels")
     if not data.x.isfinite().all():
         raise DataError(f"{where}: an input is not a finite number")
-    check = getattr(task, "check_labels", None)
-    if check is not None:
-        check(data.y, where)
+    task.check_labels(data.y, where)
     return data
 
 

@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from hyperframe.errors import notice
 from hyperframe.generator import Generator
+from hyperframe.memory import free_cached, is_out_of_memory
 from hyperframe.target import Target
 from hyperframe.types import Statistics, Task, Weights
 from hyperframe.weights import batch_size, concatenate, slice_weights
@@ -14,6 +16,9 @@ AT_ONCE = {"cpu": (2, 100), "cuda": (32, 1000)}
 """Networks and items that run at a time; on a CPU, few enough to stay in its cache."""
 
 DRAWN_AT_ONCE = 64
+
+SUMMARISED_AT_ONCE = 1000
+"""Items whose predictions of all networks are held at a time."""
 
 
 class Networks:
@@ -55,6 +60,8 @@ class Networks:
     def chunks(self, x: Tensor) -> Iterator[tuple[int, int, Tensor]]:
         """Run all networks on the same inputs [items, *input_shape], some networks and some items at a time.
 
+        Where memory does not suffice for a chunk it is halved, and a warning says so.
+
         Yields:
             The first network, the first item and the outputs [networks, items, num_outputs] of each chunk.
         """
@@ -64,10 +71,31 @@ class Networks:
         for first_item in range(0, len(x), items):
             images = x[first_item : first_item + items].to(device, dtype)
             for first in range(0, len(self), networks):
-                rows = slice(first, first + networks)
-                statistics = {name: value[rows] for name, value in self.statistics.items()}
-                weights = slice_weights(self.weights, rows)
-                yield first, first_item, self.target.forward(weights, images, shared=True, statistics=statistics)
+                rows = slice(first, min(first + networks, len(self)))
+                yield from self._outputs(rows, images, first_item)
+
+    def _outputs(self, rows: slice, images: Tensor, first_item: int) -> Iterator[tuple[int, int, Tensor]]:
+        """Run some networks on some items, in halves where memory does not suffice."""
+        statistics = {name: value[rows] for name, value in self.statistics.items()}
+        weights = slice_weights(self.weights, rows)
+        try:
+            outputs = self.target.forward(weights, images, shared=True, statistics=statistics)
+        except (RuntimeError, MemoryError) as error:
+            networks, items = rows.stop - rows.start, len(images)
+            if not is_out_of_memory(error) or networks == items == 1:
+                raise
+        else:
+            yield rows.start, first_item, outputs
+            return
+        free_cached()
+        notice(f"out of memory: {networks} networks on {items} items are run in halves")
+        if networks > 1:
+            middle = rows.start + networks // 2
+            yield from self._outputs(slice(rows.start, middle), images, first_item)
+            yield from self._outputs(slice(middle, rows.stop), images, first_item)
+        else:
+            for offset, half in ((0, images[: items // 2]), (items // 2, images[items // 2 :])):
+                yield from self._outputs(rows, half, first_item + offset)
 
     def predict(self, x: Tensor) -> Tensor:
         """Every network's prediction, for classification its probabilities: [networks, items, num_outputs]."""
@@ -85,6 +113,16 @@ class Networks:
     def vote(self, x: Tensor) -> Tensor:
         """The class that most networks choose, the lower one of equals: int64 [items]."""
         return self._sum(x, lambda outputs: nn.functional.one_hot(outputs.argmax(-1), outputs.shape[-1])).argmax(-1)
+
+    def summary(self, x: Tensor) -> dict[str, Tensor]:
+        """What the ensemble says of each item, and how sure it is: for each figure of the task [items, ...].
+
+        For classification: `probabilities` (their mean), `vote`, `entropy` and `mutual_information` in nats. For
+        regression: `mean` and `std` of the predictions.
+        """
+        self._check_inputs(x)
+        parts = [self.task.summarise(self.predict(part)) for part in x.split(SUMMARISED_AT_ONCE)]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _sum(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
         """What `of` makes of the outputs, added up over the networks: [items, num_outputs]."""

@@ -1,7 +1,8 @@
 """What the command line shows: tables, and the progress of a training."""
 
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -11,19 +12,24 @@ from rich.table import Column, Table
 from hyperframe.plugins import BrokenPlugin, Registered
 from hyperframe.run import Run
 
-SCORES = {"majority": "majority vote", "mean_probability": "mean probability"}
+SCORES = {
+    "majority": "majority vote",
+    "mean_probability": "mean probability",
+    "rmse": "mean prediction: rmse",
+    "r2": "mean prediction: R²",
+    "spread": "standard deviation between the networks",
+}
+LONGEST_TABLE = 50
+PERCENT = ("accuracy", "majority", "mean_probability")
 
 
 class ProgressReporter:
     """A progress bar with the running score, entropy and speed, and a line for every validation.
 
     The bar appears on a terminal only; the lines go to standard error everywhere.
-
-    Args:
-        steps: the number of steps.
     """
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False)
         self.progress = Progress(
             TextColumn("training"),
@@ -34,7 +40,7 @@ class ProgressReporter:
             console=self.console,
             disable=not sys.stderr.isatty(),
         )
-        self._task: TaskID = self.progress.add_task("training", total=steps, figures="")
+        self._task: TaskID = self.progress.add_task("training", total=None, figures="")
         self._score_name = "score"
 
     def __enter__(self) -> "ProgressReporter":
@@ -47,7 +53,10 @@ class ProgressReporter:
     def started(self, run: Run) -> None:
         """Say where the run is kept and on which device it runs."""
         self._score_name = run.experiment.task.score_name
-        self.console.print(f"training on {run.experiment.device} into {run.folder}", soft_wrap=True, markup=False)
+        start = f" from step {run.step} on" if run.step else ""
+        place = f"training on {run.experiment.device} into {run.folder}{start}"
+        self.progress.update(self._task, total=run.config.trainer.steps, completed=run.step)
+        self.console.print(place, soft_wrap=True, markup=False)
 
     def logged(self, step: int, metrics: Mapping[str, float]) -> None:
         """Move the bar."""
@@ -60,26 +69,46 @@ class ProgressReporter:
     def validated(self, step: int, figures: Mapping[str, Any]) -> None:
         """Print a line."""
         parts = [f"step {step:>6}", f"{figures['networks']} networks on {figures['items']} validation items"]
-        accuracy, ensemble = figures.get("accuracy"), figures.get("ensemble", {})
-        if accuracy:
-            parts.append(f"accuracy {accuracy['mean']:.4f} (min {accuracy['min']:.4f}, max {accuracy['max']:.4f})")
+        for name, one in _of_networks(figures).items():
+            parts.append(f"{name} {one['mean']:.4f} (min {one['min']:.4f}, max {one['max']:.4f})")
+        ensemble = figures.get("ensemble", {})
         parts += [f"{words} {ensemble[key]:.4f}" for key, words in SCORES.items() if key in ensemble]
         if figures.get("entropy") is not None:
             parts.append(f"entropy {figures['entropy']:.1f}")
         self.console.print("  ".join(parts), soft_wrap=True)
+
+    def paused(self, run: Run, reason: str) -> None:
+        """Say why, where, and how to go on."""
+        self.console.print(
+            f"paused at step {run.step} of {run.config.trainer.steps}: {reason}; all is saved\n"
+            f"go on with: hyperframe train --resume {shlex.quote(str(run.folder))}",
+            soft_wrap=True,
+            markup=False,
+        )
+
+
+def _of_networks(figures: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
+    """The figures of single networks: a mean, deviation, least and largest value each."""
+    return {name: value for name, value in figures.items() if isinstance(value, Mapping) and "mean" in value}
+
+
+def _shown(name: str, value: float) -> str:
+    return f"{value:.2%}" if name in PERCENT else f"{value:.4g}"
 
 
 def print_evaluation(figures: Mapping[str, Any]) -> None:
     """Print the table of an evaluation."""
     title = f"{figures['networks']} generated networks on {figures['items']} {figures['split']} items"
     table = Table("", "", title=title, show_header=False, title_justify="left")
-    accuracy, ensemble = figures.get("accuracy"), figures.get("ensemble", {})
-    if accuracy:
-        table.add_row("accuracy of one network, mean", f"{accuracy['mean']:.2%} ± {accuracy['std']:.2%}")
-        table.add_row("worst and best network", f"{accuracy['min']:.2%}, {accuracy['max']:.2%}")
+    for name, one in _of_networks(figures).items():
+        mean, std, low, high = (_shown(name, one[key]) for key in ("mean", "std", "min", "max"))
+        worst, best = (low, high) if name in PERCENT else (high, low)
+        table.add_row(f"{name} of one network, mean", f"{mean} ± {std}")
+        table.add_row("worst and best network", f"{worst}, {best}")
+    ensemble = figures.get("ensemble", {})
     for key, words in SCORES.items():
         if key in ensemble:
-            table.add_row(f"ensemble by {words}", f"{ensemble[key]:.2%}")
+            table.add_row(f"ensemble by {words}", _shown(key, ensemble[key]))
     if "nll" in figures and "nll" in ensemble:
         table.add_row(
             "negative log-likelihood, one network and ensemble", f"{figures['nll']:.4f}, {ensemble['nll']:.4f}"
@@ -87,6 +116,40 @@ def print_evaluation(figures: Mapping[str, Any]) -> None:
     if figures.get("entropy") is not None:
         table.add_row("entropy of the weights, in gauge (nats)", f"{figures['entropy']:.1f}")
     Console().print(table)
+
+
+def print_prediction(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print what the ensemble says of each item."""
+    shown = rows[:LONGEST_TABLE]
+    table = Table(*(name.replace("_", " ") for name in rows[0]))
+    for row in shown:
+        table.add_row(*(_cell(value) for value in row.values()))
+    console = Console()
+    console.print(table)
+    if len(rows) > len(shown):
+        console.print(f"… and {len(rows) - len(shown):,} more; --json or --out FILE give all of them")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(_cell(item) for item in value)
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the runs of a folder."""
+    table = Table(Column("run", overflow="fold"), "state", "step", "target", "task", "one network", "ensemble")
+    for row in rows:
+        steps = f"{row['step']} of {row['steps']}" if row["step"] is not None else ""
+        accuracy, majority, rmse = row["accuracy"], row["majority"], row["rmse"]
+        one = f"accuracy {accuracy:.2%}" if accuracy is not None else f"rmse {rmse:.4g}" if rmse is not None else ""
+        many = f"vote {majority:.2%}" if majority is not None else ""
+        table.add_row(row["run"], row["state"], steps, row["target"] or "", row["task"] or "", one, many)
+    console = Console(highlight=False)
+    console.print(table)
+    for row in rows:
+        if row["reason"]:
+            console.print(f"{row['run']}: {row['reason']}", markup=False, soft_wrap=True)
 
 
 def print_description(content: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """What classification tasks share: cross-entropy, accuracy, centred logits, and the meter of networks and ensembles."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -54,9 +55,39 @@ class ClassificationTask:
         """Probabilities."""
         return outputs.softmax(-1)
 
+    def summarise(self, predictions: Tensor) -> dict[str, Tensor]:
+        """Mean probabilities, majority vote, and two uncertainties of each item, in nats.
+
+        `entropy` H[p̄] is that of the mean probabilities p̄, `mutual_information` H[p̄] − mean H[p] the part of it
+        that comes from the networks' disagreement. Probabilities [networks, items, classes] give [items, ...]; of
+        equally many votes the lower class wins.
+
+        References: N. Houlsby, F. Huszár, Z. Ghahramani, M. Lengyel (2011), Bayesian Active Learning.
+        """
+        mean = predictions.mean(0)
+        votes = F.one_hot(predictions.argmax(-1), predictions.shape[-1]).sum(0)
+        entropy = _entropy(mean)
+        information = entropy - _entropy(predictions).mean(0)
+        return {
+            "probabilities": mean,
+            "vote": votes.argmax(-1),
+            "entropy": entropy,
+            "mutual_information": information.clamp(min=0),  # below zero by rounding only
+        }
+
     def meter(self, networks: int, items: int, device: torch.device) -> Meter:
         """An empty meter."""
         return ClassificationMeter(networks, items, self.num_outputs, device)
+
+    def merit(self, figures: Mapping[str, Any]) -> float:
+        """The mean accuracy of a network."""
+        return float(figures["accuracy"]["mean"])
+
+
+def _entropy(probabilities: Tensor) -> Tensor:
+    """Entropy in nats over the last axis; 0 · log 0 is 0."""
+    entropy: Tensor = torch.special.entr(probabilities).sum(-1)
+    return entropy
 
 
 class ClassificationMeter:

@@ -1,57 +1,18 @@
-"""Training: the step, and the loop around it that logs, validates and saves."""
+"""The training step, and the state it carries from one step to the next."""
 
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from hyperframe.config import Config
-from hyperframe.errors import TrainingError
-from hyperframe.evaluation import draw_networks, evaluate
-from hyperframe.experiment import Experiment, build_experiment
-from hyperframe.files import append_line
-from hyperframe.plugins import Registry
-from hyperframe.preflight import load_data
-from hyperframe.run import FORMAT, METRICS, Run, create_run, free_folder, write_checkpoint
+from hyperframe.errors import RunError, TrainingError
+from hyperframe.experiment import Experiment
 from hyperframe.schedule import rate_at
-from hyperframe.seeds import seeded, stream
+from hyperframe.seeds import stream
 from hyperframe.types import Data
 
 STREAMS = ("latent", "data", "terms")
 """Random numbers of their own for z, for the choice of images, and for terms of the loss."""
-
-
-class Reporter(Protocol):
-    """Is told how training goes on; the command line shows it, a library user may not care."""
-
-    def started(self, run: Run) -> None:
-        """The run folder is there and training begins."""
-        ...
-
-    def logged(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Metrics of the steps since the last time, at the logging interval."""
-        ...
-
-    def validated(self, step: int, figures: Mapping[str, Any]) -> None:
-        """Figures on validation data."""
-        ...
-
-
-class Silent:
-    """A reporter that says nothing."""
-
-    def started(self, run: Run) -> None:
-        """Say nothing."""
-
-    def logged(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Say nothing."""
-
-    def validated(self, step: int, figures: Mapping[str, Any]) -> None:
-        """Say nothing."""
 
 
 class Trainer:
@@ -113,7 +74,7 @@ class Trainer:
 
     def read_metrics(self) -> dict[str, float]:
         """Mean metrics of the steps since the last call; waits for the device."""
-        names = list(self._sums)
+        names = sorted(self._sums)
         values = torch.stack([self._sums[name].double() for name in names]).tolist() if names else []
         means = {name: value / self._summed for name, value in zip(names, values, strict=True)}
         self._sums, self._summed = {}, 0
@@ -124,98 +85,69 @@ class Trainer:
         step = int(self._first_bad)
         if step >= 0:
             raise TrainingError(
-                f"the loss or its gradient was not finite in step {step}; training stopped there. Try a lower "
+                f"the loss or its gradient was not finite in step {step}; nothing was changed by it. Try a lower "
                 "trainer.rate, a limit such as trainer.gradient_clip=1, or another trainer.seed"
             )
 
     def tensors(self) -> dict[str, Tensor]:
-        """The optimiser's state and the random numbers' states."""
+        """All that the next step depends on beside the generator: optimiser, random numbers, metrics that add up."""
         state = self.optimizer.state_dict()["state"]
         result = {f"optimizer.{number}.{key}": value for number, entry in state.items() for key, value in entry.items()}
         result |= {f"random.{name}": stream.get_state() for name, stream in self.streams.items()}
+        result["random.global"] = torch.get_rng_state()
+        if self._device.type == "cuda":
+            result["random.global.cuda"] = torch.cuda.get_rng_state(self._device)
+        result |= {f"metrics.{name}": value for name, value in self._sums.items()}
+        result["metrics"] = torch.tensor(self._summed)
         return result
 
+    def restore(self, step: int, tensors: Mapping[str, Tensor], *, same_device: bool) -> None:
+        """Go on where another trainer's `tensors` were taken.
 
-def train_run(
-    config: Config, registry: Registry, out: str | Path | None = None, reporter: Reporter | None = None
-) -> Run:
-    """Train a generator from a configuration into a run folder.
+        Args:
+            step: how many steps were done.
+            tensors: what `tensors` gave.
+            same_device: they were taken on the same kind of device; on another one random numbers start anew, since
+                their states do not carry over.
 
-    Nothing is written before the configuration, the data, the device and the folder are known to be good.
+        Raises:
+            RunError: the tensors do not fit.
+        """
+        self.step_count = step
+        try:
+            self._restore_optimizer(_below(tensors, "optimizer"))
+            self._sums = {name: value.to(self._device) for name, value in _below(tensors, "metrics").items()}
+            self._summed = int(tensors["metrics"])
+            if same_device:
+                for name, own in self.streams.items():
+                    own.set_state(tensors[f"random.{name}"])
+                torch.set_rng_state(tensors["random.global"])
+                if self._device.type == "cuda":
+                    torch.cuda.set_rng_state(tensors["random.global.cuda"], self._device)
+            else:
+                seed = self.options.seed
+                self.streams = {name: stream(seed, f"{name} from step {step}", self._device) for name in STREAMS}
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise RunError(
+                f"the checkpoint of step {step} does not fit its configuration: {type(error).__name__}: {error}"
+            ) from error
 
-    Args:
-        config: what to train.
-        registry: for the hooks that observe training.
-        out: the run folder, absent or empty; by default a new one under `runs`.
-        reporter: is told how it goes.
+    def _restore_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
+        entries: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            number, _, key = name.partition(".")
+            shape = self.parameters[int(number)].shape if key != "step" else torch.Size()
+            if value.shape != shape:
+                raise ValueError(f"'optimizer.{name}' has shape {list(value.shape)}, should have {list(shape)}")
+            entries.setdefault(int(number), {})[key] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": entries})
 
-    Raises:
-        HyperframeError: anything a user can mend.
-    """
-    folder = free_folder(out, config.name, config)
-    experiment = build_experiment(config)
-    train, validation = load_data(experiment.task, "train"), load_data(experiment.task, "validation")
-    # A target's dropout draws from the global random numbers.
-    with seeded(config.trainer.seed, "global", experiment.device), cpu_threads(config.trainer.threads):
-        create_run(folder, config, experiment)
-        trainer = Trainer(experiment, train)
-        run = Run(folder, config, 0, experiment)
-        _loop(run, trainer, validation[: config.evaluation.images], registry, reporter or Silent())
-    experiment.generator.eval()
-    return run
-
-
-@contextmanager
-def cpu_threads(count: int | None) -> Iterator[None]:
-    """Let torch use so many threads on the CPU; None changes nothing. The old number comes back afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _loop(run: Run, trainer: Trainer, validation: Data, registry: Registry, reporter: Reporter) -> None:
-    options, evaluation = run.config.trainer, run.config.evaluation
-    validation = validation.to(run.experiment.device)
-    run.experiment.generator.train()
-    reporter.started(run)
-    started, logged = time.perf_counter(), 0
-    while trainer.step_count < options.steps:
-        trainer.step()
-        step, last = trainer.step_count, trainer.step_count == options.steps
-        run.step = step
-        if step % options.log_every == 0 or last:
-            metrics = trainer.read_metrics()
-            trainer.check_finite()
-            metrics["steps_per_second"] = (step - logged) / (time.perf_counter() - started)
-            metrics["rate"] = rate_at(step - 1, options)
-            append_line(run.folder / METRICS, {"step": step, **metrics})
-            registry.manager.hook.hyperframe_step_end(run=run, step=step, metrics=metrics)
-            reporter.logged(step, metrics)
-            logged = step
-            started = time.perf_counter()
-        paused = time.perf_counter()
-        if step % evaluation.every == 0 or last:
-            figures = _validate(run.experiment, validation, trainer.train)
-            append_line(run.folder / METRICS, {"step": step, "validation": figures})
-            reporter.validated(step, figures)
-        if step % options.checkpoint_every == 0 or last:
-            trainer.check_finite()
-            write_checkpoint(
-                run.folder,
-                step,
-                run.experiment.generator.state_dict(),
-                trainer.tensors(),
-                {"format": FORMAT, "step": step},
-            )
-        started += time.perf_counter() - paused  # the clock of steps_per_second stands still meanwhile
+    @property
+    def _device(self) -> torch.device:
+        return self.experiment.device
 
 
-def _validate(experiment: Experiment, validation: Data, train: Data) -> dict[str, Any]:
-    """Draw networks and measure them; disturbs neither random numbers nor modes of the training."""
-    evaluation = experiment.config.evaluation
-    count = experiment.generator.at_most(evaluation.networks)
-    networks = draw_networks(experiment, count, evaluation.seed, train)
-    return evaluate(experiment, networks, validation)
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix and a dot, without these."""
+    start = prefix + "."
+    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}

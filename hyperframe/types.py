@@ -1,6 +1,6 @@
 """The contracts between the engine and its components, as types."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import attrs
@@ -45,13 +45,18 @@ class Meter(Protocol):
         ...
 
     def result(self) -> dict[str, Any]:
-        """All figures, as plain numbers in nested mappings; `accuracy` or `loss`, and `ensemble`, are among them."""
+        """All figures, as plain numbers in nested mappings.
+
+        A mapping with `mean`, `std`, `min` and `max` is of single networks; `ensemble` holds those of all together.
+        """
         ...
 
 
 @runtime_checkable
 class Task(Protocol):
     """Data, loss and metrics; it also says which symmetry the outputs have.
+
+    Labels are whatever the data's `y` holds for an item, such as a number of a class or a vector.
 
     Attributes:
         name: the task's name.
@@ -71,8 +76,12 @@ class Task(Protocol):
         """The split "train", "validation" or "test", on the CPU; raises `DataError` where it cannot be had."""
         ...
 
+    def check_labels(self, labels: Tensor, where: str) -> None:
+        """Check that all labels are such as the loss takes; raises `DataError` that begins with `where`."""
+        ...
+
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Loss of every item: outputs [..., num_outputs] and labels [...] give [...]."""
+        """Loss of every item: outputs [..., num_outputs] and labels [..., *label] give [...]."""
         ...
 
     def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
@@ -87,8 +96,19 @@ class Task(Protocol):
         """What a user wants of the outputs, such as probabilities, in the same shape."""
         ...
 
+    def summarise(self, predictions: Tensor) -> dict[str, Tensor]:
+        """What an ensemble says of each item, and how sure it is.
+
+        Predictions [networks, items, num_outputs] give named figures [items, ...].
+        """
+        ...
+
     def meter(self, networks: int, items: int, device: torch.device) -> Meter:
         """An empty meter for so many networks and items."""
+        ...
+
+    def merit(self, figures: Mapping[str, Any]) -> float:
+        """What checkpoints are compared by, of a meter's figures; more is better."""
         ...
 
 

@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 import pytest
-import safetensors.torch
 
+from hyperframe.checkpoints import read_checkpoint, write_checkpoint
 from hyperframe.cli import run_command_line
 
 FAST = [
@@ -136,6 +136,19 @@ def test_plugins_that_fail_are_shown(hyperframe, tmp_path, monkeypatch):
         (["train", "trainer.device=gpu"], ["trainer.device", "'gpu'"]),
         (["train", "task=mnist", "target=mnist_cnn", "task.folder=nowhere"], ["nowhere", "task.download=true"]),
         (["train", "--out", "full"], ["full", "not empty"]),
+        (["train", "--resume", "full"], ["full is no run: it has no config.yaml"]),
+        (["train", "--resume", "absent"], ["absent does not exist"]),
+        (["train", "digits", "--resume", "full"], ["no CONFIG, no --out"]),
+        (["sample", "full", "-n", "2", "--out", "x"], ["full is no run"]),
+        (["sample", "full", "-n", "2"], ["--out FILE, or --split DIR"]),
+        (["predict", "full", "mine.png"], ["full is no run"]),
+        (["predict", "full", "mine.png", "--out", "x.csv"], ["x.csv", ".npz or .safetensors"]),
+        (["predict", "full", "mine.png", "--samples", "x", "-n", "3"], ["--samples takes networks from a file"]),
+        (["runs", "absent"], ["there is no folder absent"]),
+        (["train", "task=arrays"], ["task 'arrays' needs a file", "task.file"]),
+        (["train", "task=image_folder"], ["task 'image_folder' needs a folder", "task.folder"]),
+        (["train", "target=no.such:thing"], ["target 'no.such:thing'", "No module named 'no'"]),
+        (["train", "target=math:tau"], ["target 'math:tau'", "no callable"]),
         (["train", "--outt", "x"], ["--outt"]),
         (["train", "--out", ""], ["the output folder has no name"]),
         (["train", "--out", "x" * 300], ["cannot be written", "too long"]),
@@ -167,7 +180,7 @@ def test_mistakes(hyperframe, tmp_path, arguments, parts):
 def test_help_names_every_command(hyperframe):
     code, out, _ = hyperframe("--help")
     assert code == 0
-    for command in ("train", "evaluate", "describe", "config", "plugins"):
+    for command in ("train", "evaluate", "sample", "predict", "runs", "describe", "config", "plugins"):
         assert command in out
         assert hyperframe(command, "--help")[0] == 0
     assert hyperframe("--version")[1].startswith("hyperframe, version ")
@@ -202,10 +215,9 @@ def test_the_launcher_runs_the_command(tmp_path):
 
 def test_figures_that_are_not_finite_are_null_in_json(hyperframe, tmp_path):
     assert hyperframe("train", *FAST, "--out", "mine", "--json")[0] == 0
-    path = tmp_path / "mine" / "checkpoints" / "4" / "generator.safetensors"
-    state = safetensors.torch.load_file(path)
+    state = read_checkpoint(tmp_path / "mine", 4).generator()
     nothing = {name: value * float("nan") if value.is_floating_point() else value for name, value in state.items()}
-    safetensors.torch.save_file(nothing, path)
+    write_checkpoint(tmp_path / "mine", 4, nothing, {}, {})
     code, out, _ = hyperframe("evaluate", "mine", "--json")
     figures = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert code == 0

@@ -9,9 +9,10 @@ import hyperframe
 
 PACKAGE = Path(hyperframe.__file__).parent
 ORDER = (
-    "errors files options seeds params spec types hookspecs plugins weights structure symmetry target gauge task dense "
-    "generator preflight objective overrides config schedule experiment samples evaluation run trainer describe "
-    "reference api tables cli"
+    "errors memory files options seeds signals params spec types hookspecs plugins factories weights structure "
+    "symmetry target gauge task regression arrayfiles owndata owncode dense generator preflight objective overrides "
+    "config schedule experiment samples samplefiles evaluation checkpoints metrics folder run trainer training resume "
+    "predictions listing describe reference api tables cli"
 ).split()
 
 

@@ -7,9 +7,9 @@ from torch import nn
 
 import hyperframe as hf
 from hyperframe.errors import ConfigError, RunError
+from hyperframe.folder import claimed
 from hyperframe.hookspecs import hookimpl
 from hyperframe.plugins import Registry, make_plugin_manager
-from hyperframe.run import create_run
 from hyperframe.seeds import stream, stream_seed
 from hyperframe.trainer import Trainer
 
@@ -201,11 +201,12 @@ def test_tied_weights_are_the_same_in_a_network_that_is_taken_out(tmp_path, whol
 
 
 def test_of_two_runs_that_take_one_folder_one_is_refused(tmp_path, small):
-    run = small(tmp_path / "run")
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "config.yaml").touch()  # what the first of two puts there
-    with pytest.raises(RunError, match="taken by another run"):
-        create_run(tmp_path / "other", run.config, run.experiment)
+    with claimed(tmp_path / "run"), pytest.raises(RunError, match=r"another training is at work in .*run"):
+        small(tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+    assert small(tmp_path / "run").finished
+    with pytest.raises(RunError, match=r"holds a run already.*--resume"):
+        small(tmp_path / "run")
 
 
 def test_figures_are_not_lost_where_they_cannot_be_kept(tmp_path, small):

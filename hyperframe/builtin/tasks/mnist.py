@@ -1,13 +1,17 @@
-"""The task `mnist`: 70,000 handwritten digits of 28 × 28 pixels."""
+"""The tasks `mnist` and `fashion_mnist`: 70,000 images of 28 × 28 pixels each, read from torchvision's files."""
 
 import os
+from functools import partial
 from pathlib import Path
+from typing import Any
+from urllib.error import URLError
 
 import attrs
 import torch
 
 from hyperframe import ClassificationTask, Component, Data, hookimpl
 from hyperframe.errors import DataError, unknown_name
+from hyperframe.files import digest, is_file
 from hyperframe.options import option
 
 FOLDER_VARIABLE = "HYPERFRAME_DATA"
@@ -22,20 +26,58 @@ class Options:
     download: bool = option(False, "fetch the data into the folder where it is missing")
 
 
+@attrs.frozen(kw_only=True)
+class Source:
+    """A data set in MNIST's format.
+
+    Attributes:
+        name: the task's name.
+        dataset: the name of torchvision's class, and of the folder.
+        digests: SHA-256 of each original file, unpacked. Only originals are read.
+    """
+
+    name: str
+    dataset: str
+    digests: dict[str, str]
+
+
+MNIST = Source(
+    name="mnist",
+    dataset="MNIST",
+    digests={
+        "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    },
+)
+FASHION_MNIST = Source(
+    name="fashion_mnist",
+    dataset="FashionMNIST",
+    digests={
+        "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    },
+)
+
+
 class Mnist(ClassificationTask):
-    """28 × 28 grey images of ten digits, values in [0, 1].
+    """28 × 28 grey images of ten classes, values in [0, 1].
 
     The first 5,000 of the 60,000 training images validate, the others train; the 10,000 test images only test.
 
     Raises:
-        DataError: the folder does not hold the data, and `download` is false.
+        DataError: the folder does not hold the data, and `download` is false; or a file is not the original.
     """
 
-    name = "mnist"
     input_shape = (1, 28, 28)
     num_outputs = 10
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, source: Source, options: Options) -> None:
+        self.name = source.name
+        self.source = source
         self.options = options
 
     @property
@@ -44,49 +86,77 @@ class Mnist(ClassificationTask):
         chosen = self.options.folder or os.environ.get(FOLDER_VARIABLE)
         return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "hyperframe" / "data"
 
+    @property
+    def raw(self) -> Path:
+        """The folder of the data set's own files."""
+        return self.folder / self.source.dataset / "raw"
+
     def data(self, split: str) -> Data:
         """The split, as float32 [images, 1, 28, 28] and int64 labels."""
-        from torchvision.datasets import MNIST  # noqa: PLC0415  (torchvision takes a second to import)
+        from torchvision.datasets.mnist import read_image_file, read_label_file  # noqa: PLC0415  (slow to import)
 
         if split not in ("train", "validation", "test"):
             raise ValueError(unknown_name("split", split, ("train", "validation", "test")))
-        try:
-            source = MNIST(str(self.folder), train=split != "test", download=self.options.download)
-        except (RuntimeError, OSError, ValueError, AssertionError, IndexError) as error:
-            if self.options.download or not (self.folder / "MNIST" / "raw").is_dir():
-                raise DataError(self._missing(error)) from error
-            raise DataError(
-                f"task 'mnist': a file in {self.folder / 'MNIST' / 'raw'} is missing or damaged ({error}); "
-                "remove the folder and fetch it again with task.download=true"
-            ) from error
-        images = source.data[:, None].to(torch.float32) / 255
-        everything = Data(images, source.targets.long())
+        if self.options.download and not all(is_file(self.raw / name) for name in self.source.digests):
+            self._download()
+        part = "t10k" if split == "test" else "train"
+        images = read_image_file(str(self._original(f"{part}-images-idx3-ubyte")))
+        labels = read_label_file(str(self._original(f"{part}-labels-idx1-ubyte")))
+        everything = Data(images[:, None].to(torch.float32) / 255, labels.long())
         if split == "test":
             return everything
         return everything[:VALIDATION] if split == "validation" else everything[VALIDATION:]
 
-    def _missing(self, error: Exception) -> str:
-        if self.options.download:
-            return f"task 'mnist': the download into {self.folder} failed: {error}"
-        return (
-            f"task 'mnist': {self.folder} holds no MNIST data (expected {self.folder / 'MNIST' / 'raw'}). Set "
-            f"task.folder or {FOLDER_VARIABLE} to a folder that does, or fetch it with task.download=true"
-        )
+    def _original(self, name: str) -> Path:
+        """The file with this name, once it is known to be the original."""
+        path = self.raw / name
+        if not is_file(path):
+            raise DataError(
+                f"task '{self.name}': {self.folder} holds no {self.source.dataset} data (there is no {path}). Set "
+                f"task.folder or {FOLDER_VARIABLE} to a folder that does, or fetch it with task.download=true"
+            )
+        if digest(path) != self.source.digests[name]:
+            raise DataError(
+                f"task '{self.name}': {path} is damaged, or not the original; remove it and fetch it again with "
+                "task.download=true"
+            )
+        return path
 
+    def _download(self) -> None:
+        """Fetch what is missing, as torchvision does; it compares each archive's digest."""
+        from torchvision import datasets  # noqa: PLC0415  (slow to import)
 
-def _build(options: Options) -> Mnist:
-    return Mnist(options)
+        dataset: Any = getattr(datasets, self.source.dataset)
+        for archive, md5 in dataset.resources:
+            if is_file(self.raw / archive.removesuffix(".gz")):
+                continue
+            failures = []
+            for mirror in dataset.mirrors:
+                try:
+                    datasets.utils.download_and_extract_archive(mirror + archive, str(self.raw), md5=md5)
+                    break
+                except (RuntimeError, URLError, OSError) as error:
+                    failures.append(f"{mirror + archive}: {error}")
+            else:
+                raise DataError(f"task '{self.name}': the download into {self.raw} failed: {'; '.join(failures)}")
 
 
 @hookimpl
 def hyperframe_tasks() -> list[Component]:
-    """Register the task."""
+    """Register the tasks."""
     return [
         Component(
             name="mnist",
-            factory=_build,
+            factory=partial(Mnist, MNIST),
             options=Options,
             summary="70,000 handwritten digits of 28 × 28 pixels",
             reference="section 4.2",
-        )
+        ),
+        Component(
+            name="fashion_mnist",
+            factory=partial(Mnist, FASHION_MNIST),
+            options=Options,
+            summary="70,000 pictures of clothes in ten classes, 28 × 28 pixels, in the format of MNIST",
+            reference="H. Xiao, K. Rasul, R. Vollgraf (2017), Fashion-MNIST",
+        ),
     ]

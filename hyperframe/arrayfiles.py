@@ -1,0 +1,155 @@
+"""Arrays and images from a user's files: read without running code, their sizes checked before memory is taken."""
+
+import math
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hyperframe.errors import DataError, RunError
+from hyperframe.files import exists, is_file, opened_tensors
+from hyperframe.memory import missing_memory
+
+ARRAY_FILES = (".npz", ".npy", ".safetensors")
+IMAGE_FILES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
+IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TIFF")
+"""What is decoded here; other formats can start programs (EPS)."""
+LARGEST_IMAGE = 100_000_000
+"""Pixels of one image at most."""
+
+
+def read_arrays(path: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Read those of the named arrays that a file holds.
+
+    Args:
+        path: a .npz, .npy (one array, which gets the first name) or .safetensors file.
+        names: which arrays.
+
+    Raises:
+        DataError: there is no such file, it is none of these, it is damaged, or there is no room for what it holds.
+    """
+    if not is_file(path):
+        raise DataError(f"there is no file {path}")
+    if path.suffix not in ARRAY_FILES:
+        raise DataError(f"{path}: expected a file that ends in {', '.join(ARRAY_FILES)}")
+    try:
+        if path.suffix == ".safetensors":
+            return _safetensors(path, names)
+        return _npz(path, names) if path.suffix == ".npz" else _npy(path, names[0])
+    except DataError:
+        raise
+    except RunError as error:
+        raise DataError(str(error)) from error
+    # What zip, its decompressors and numpy raise for a damaged file is no closed list.
+    except Exception as error:
+        raise DataError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _safetensors(path: Path, names: Sequence[str]) -> dict[str, Tensor]:
+    with opened_tensors(path) as file:
+        held = [name for name in names if name in set(file.keys())]
+        _check_room(path, 2 * path.stat().st_size)
+        return {name: file.get_tensor(name) for name in held}
+
+
+def _npz(path: Path, names: Sequence[str]) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as archive:
+        members = {name: f"{name}.npy" for name in names if f"{name}.npy" in archive.namelist()}
+        sizes = 0
+        for member in members.values():
+            with archive.open(member) as file:
+                sizes += _check_header(file, archive.getinfo(member).file_size, f"{path}, {member}")
+        _check_room(path, 2 * sizes)
+        arrays = {}
+        for name, member in members.items():
+            with archive.open(member) as file:
+                arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+                file.read(1)  # the end, where its checksum is compared
+    return arrays
+
+
+def _npy(path: Path, name: str) -> dict[str, Any]:
+    with path.open("rb") as file:
+        _check_room(path, 2 * _check_header(file, path.stat().st_size, str(path)))
+        file.seek(0)
+        return {name: np.lib.format.read_array(file, allow_pickle=False)}
+
+
+def _check_header(file: IO[bytes], size: int, where: str) -> int:
+    """Compare what an array's header claims with the number of bytes there are; return the array's bytes."""
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if read is None:
+        raise DataError(f"{where}: version {version} of the format is not read")
+    shape, _, dtype = read(file)
+    if dtype.hasobject:
+        raise DataError(f"{where} holds Python objects, which could run code; expected numbers")
+    claimed, there = math.prod(shape) * dtype.itemsize, size - file.tell()
+    if claimed != there:
+        raise DataError(f"{where} is damaged: its header claims {claimed:,} bytes of numbers, there are {there:,}")
+    return claimed
+
+
+def _check_room(path: Path, needed: int) -> None:
+    missing = missing_memory(needed)
+    if missing:
+        raise DataError(f"{path} is too large: {missing}")
+
+
+def image_paths(path: Path) -> list[Path]:
+    """The images that a path stands for: itself, or all that lie in a folder, by name.
+
+    Raises:
+        DataError: there are none.
+    """
+    if exists(path) and path.is_dir():
+        found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_FILES and file.is_file())
+        if not found:
+            raise DataError(f"folder {path} holds no images ({', '.join(IMAGE_FILES)})")
+        return found
+    if not is_file(path):
+        raise DataError(f"there is no file {path}")
+    return [path]
+
+
+def read_images(paths: Sequence[Path], shape: Sequence[int]) -> Tensor:
+    """Read images, scaled to one size: float32 [images, channels, height, width] in [0, 1].
+
+    Args:
+        paths: the files.
+        shape: channels (1: grey, 3: colours), height and width.
+
+    Raises:
+        DataError: a file is no image, is damaged or too large; the shape is none of an image; there is no room for all.
+    """
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        raise DataError(f"images have the shape [1 or 3, height, width], but inputs here are {list(shape)}")
+    _check_room(Path(paths[0]).parent, 2 * 4 * len(paths) * math.prod(shape))
+    images = torch.empty(len(paths), *shape)
+    for number, path in enumerate(paths):
+        images[number] = _image(path, shape)
+    return images
+
+
+def _image(path: Path, shape: Sequence[int]) -> Tensor:
+    from PIL import Image  # noqa: PLC0415  (comes with torchvision)
+
+    channels, height, width = shape
+    try:
+        with Image.open(path, formats=IMAGE_FORMATS) as image:
+            if image.width * image.height > LARGEST_IMAGE:
+                raise DataError(f"{path} is too large: {image.width} × {image.height} pixels")
+            if image.mode.startswith(("I", "F")):  # converting would clip it
+                raise DataError(f"{path} has more than 8 bits a channel; save it with 8")
+            plain = image.convert("L" if channels == 1 else "RGB")
+            pixels = np.asarray(plain.resize((width, height), Image.Resampling.BILINEAR))
+    except DataError:
+        raise
+    # As above: a decoder's errors are no closed list.
+    except Exception as error:
+        raise DataError(f"{path} cannot be read as an image: {type(error).__name__}: {error}") from error
+    return torch.from_numpy(pixels.astype(np.float32) / 255).reshape(height, width, channels).permute(2, 0, 1)

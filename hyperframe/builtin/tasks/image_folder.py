@@ -1,0 +1,80 @@
+"""The task `image_folder`: a user's own images, in a folder for each class."""
+
+from pathlib import Path
+
+import attrs
+import torch
+
+from hyperframe import ClassificationTask, Component, Data, hookimpl
+from hyperframe.arrayfiles import image_paths, read_images
+from hyperframe.errors import DataError, unknown_name
+from hyperframe.files import exists
+from hyperframe.options import option
+from hyperframe.owndata import SPLITS, SplitOptions, divided
+
+
+@attrs.frozen(kw_only=True)
+class Options(SplitOptions):
+    """Options of the task."""
+
+    folder: str | None = option(None, "a folder that holds a folder of images for each class")
+    size: tuple[int, ...] = option((32, 32), "height and width that all images are scaled to", minimum=1)
+    colours: bool = option(True, "three channels; false: one, of grey")
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        if len(self.size) != 2:
+            raise ValueError(f"size: expected a height and a width, but got {len(self.size)} numbers")
+
+
+class ImageFolder(ClassificationTask):
+    """Images of any size, scaled to one, values in [0, 1]. The folders' names, in order, are the classes.
+
+    Attributes:
+        classes: their names.
+
+    Raises:
+        DataError: the folder is not there, has fewer than two classes, or a class has no images.
+    """
+
+    name = "image_folder"
+
+    def __init__(self, options: Options) -> None:
+        if options.folder is None:
+            raise DataError("task 'image_folder' needs a folder: set task.folder to one with a folder for each class")
+        folder = Path(options.folder).expanduser()
+        if not exists(folder) or not folder.is_dir():
+            raise DataError(f"task 'image_folder': there is no folder {folder}")
+        found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        if len(found) < 2:
+            raise DataError(
+                f"task 'image_folder': {folder} holds {len(found)} folders, one for each class; two classes are needed"
+            )
+        self.classes = [path.name for path in found]
+        self.input_shape = (3 if options.colours else 1, *options.size)
+        self.num_outputs = len(found)
+        files = [(image, label) for label, path in enumerate(found) for image in image_paths(path)]
+        self._files = [image for image, _ in files]
+        labels = torch.tensor([label for _, label in files])
+        numbers = Data(torch.arange(len(files)), labels)
+        self._splits = divided({"train": numbers}, options, "task 'image_folder'")
+
+    def data(self, split: str) -> Data:
+        """The split: its images are read now."""
+        if split not in self._splits:
+            raise ValueError(unknown_name("split", split, SPLITS))
+        chosen = self._splits[split]
+        return Data(read_images([self._files[number] for number in chosen.x.tolist()], self.input_shape), chosen.y)
+
+
+@hookimpl
+def hyperframe_tasks() -> list[Component]:
+    """Register the task."""
+    return [
+        Component(
+            name="image_folder",
+            factory=ImageFolder,
+            options=Options,
+            summary="own images, a folder for each class, scaled to one size",
+        )
+    ]

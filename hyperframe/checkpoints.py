@@ -1,0 +1,245 @@
+"""Checkpoints of a run: written whole, verified when read, the last ones and the best one kept.
+
+    checkpoints/STEP/generator.safetensors    parameters and buffers of the generator
+    checkpoints/STEP/trainer.safetensors      the optimiser's state, random numbers, metrics since the last line
+    checkpoints/STEP/state.json               step, merit, what bit-for-bit repeatability depends on, and digests
+
+`state.json` has the size and SHA-256 of the other files and of itself, so that a checkpoint that was cut short or
+changed is known to be damaged, and the one before it is taken.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+from torch import Tensor
+
+from hyperframe.errors import RunError, notice
+from hyperframe.files import (
+    as_json,
+    digest,
+    exists,
+    flush,
+    is_file,
+    partial_of,
+    read_json,
+    read_tensors,
+    write_json,
+    write_tensors,
+    writing,
+)
+
+CHECKPOINTS = "checkpoints"
+GENERATOR, TRAINER, STATE = "generator.safetensors", "trainer.safetensors", "state.json"
+FORMAT = 2
+"""The version of what a run folder holds."""
+
+
+@attrs.frozen(kw_only=True)
+class Checkpoint:
+    """A checkpoint whose files are as they were written.
+
+    Attributes:
+        folder: where its files lie.
+        step: how many steps were done.
+        state: what `state.json` says.
+    """
+
+    folder: Path
+    step: int
+    state: Mapping[str, Any]
+
+    def generator(self) -> dict[str, Tensor]:
+        """The generator's parameters and buffers."""
+        return read_tensors(self.folder / GENERATOR)
+
+    def trainer(self) -> dict[str, Tensor]:
+        """The optimiser's state, random numbers and metrics."""
+        return read_tensors(self.folder / TRAINER)
+
+
+def checkpoint_steps(run: Path) -> list[int]:
+    """The steps of a run's checkpoints, in order, whether they are damaged or not."""
+    parent = run / CHECKPOINTS
+    found = parent.iterdir() if exists(parent) and parent.is_dir() else ()
+    return sorted(int(path.name) for path in found if _is_step(path.name) and path.is_dir())
+
+
+def _is_step(name: str) -> bool:
+    return name.isascii() and name.isdecimal() and len(name) < 19 and str(int(name)) == name
+
+
+def write_checkpoint(
+    run: Path, step: int, generator: Mapping[str, Tensor], trainer: Mapping[str, Tensor], state: Mapping[str, Any]
+) -> None:
+    """Write a checkpoint; it appears under its name only when all of it is on the disk.
+
+    Args:
+        run: the run folder.
+        step: how many steps are done.
+        generator: the generator's state.
+        trainer: the state of what trains it.
+        state: plain data beside them; `format`, `step`, `files` and `sha256` are added.
+
+    Raises:
+        RunError: it cannot be written; what was there before is as it was.
+    """
+    final = run / CHECKPOINTS / str(step)
+    partial = partial_of(final)
+    with writing(final):
+        _sweep(final.parent)
+        try:
+            partial.mkdir(parents=True)
+            write_tensors(partial / GENERATOR, generator)
+            write_tensors(partial / TRAINER, trainer)
+            files = {name: _measure(partial / name) for name in (GENERATOR, TRAINER)}
+            content = {**state, "format": FORMAT, "step": step, "files": files}
+            write_json(partial / STATE, {**content, "sha256": _own_digest(content)})
+            flush(partial)
+            with _aside(final):
+                partial.rename(final)
+            flush(final.parent)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _aside(path: Path) -> Iterator[None]:
+    """Put what has this name out of the way, and remove it when the name is taken anew."""
+    old = path.with_name(f".{path.name}.old")
+    if path.exists():
+        path.rename(old)
+    yield
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what a process that was killed has left unfinished."""
+    for pattern in (".*.partial", ".*.old"):
+        for path in parent.glob(pattern):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _measure(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": digest(path)}
+
+
+def _own_digest(content: Mapping[str, Any]) -> str:
+    plain = json.loads(as_json(content))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def read_checkpoint(run: Path, step: int) -> Checkpoint:
+    """Read a checkpoint's state and verify its files.
+
+    Raises:
+        RunError: it is not there, or damaged.
+    """
+    folder = run / CHECKPOINTS / str(step)
+    state = _read_state(folder)
+    for name, measured in state["files"].items():
+        path = folder / name
+        if not is_file(path):
+            raise RunError(f"{path} is missing")
+        if path.stat().st_size != measured["bytes"]:
+            raise RunError(f"{path} has {path.stat().st_size:,} bytes, was written with {measured['bytes']:,}")
+        if digest(path) != measured["sha256"]:
+            raise RunError(f"{path} is damaged: its SHA-256 is not the one it was written with")
+    return Checkpoint(folder=folder, step=step, state=state)
+
+
+def _read_state(folder: Path) -> dict[str, Any]:
+    path = folder / STATE
+    state = read_json(path)
+    if state.pop("sha256", None) != _own_digest(state):
+        raise RunError(f"{path} is damaged: its SHA-256 is not the one it was written with")
+    # From here on it is what some version has written.
+    if state.get("format") != FORMAT or set(state.get("files", ())) != {GENERATOR, TRAINER}:
+        raise RunError(f"{path} has format {state.get('format')}, this version reads {FORMAT}")
+    if str(state["step"]) != folder.name:
+        raise RunError(f"{path} is of step {state['step']}; the folder was renamed")
+    return state
+
+
+def newest_checkpoint(run: Path) -> Checkpoint | None:
+    """The newest checkpoint that is whole; None where there is none at all. Damaged ones are passed over, and named.
+
+    Raises:
+        RunError: there are some, and all are damaged.
+    """
+    reasons = []
+    for step in reversed(checkpoint_steps(run)):
+        try:
+            found = read_checkpoint(run, step)
+        except RunError as error:
+            reasons.append(f"the checkpoint of step {step} cannot be used: {error}")
+        else:
+            if reasons:
+                notice(f"{'; '.join(reasons)}; falling back to the one of step {step}")
+            return found
+    if reasons:
+        raise RunError(f"{run} has no checkpoint that is whole: {'; '.join(reasons)}")
+    return None
+
+
+def merits(run: Path) -> dict[int, float]:
+    """The figure of merit on validation data of each checkpoint that has one and whose state can be read."""
+    found = {}
+    for step in checkpoint_steps(run):
+        try:
+            merit = _read_state(run / CHECKPOINTS / str(step)).get("merit")
+        except RunError:  # whoever wants to use it is told
+            continue
+        if merit is not None:
+            found[step] = float(merit)
+    return found
+
+
+def best_step(merits: Mapping[int, float]) -> int | None:
+    """The step with the highest merit, the earlier one of equals.
+
+    Example:
+        >>> best_step({250: 0.5, 500: 0.9, 750: 0.9}), best_step({})
+        (500, None)
+    """
+    return min(merits, key=lambda step: (-merits[step], step)) if merits else None
+
+
+def best_checkpoint(run: Path) -> Checkpoint:
+    """The best checkpoint by validation that is whole; damaged ones are passed over, and named.
+
+    Raises:
+        RunError: no whole checkpoint has been validated.
+    """
+    left = merits(run)
+    while (step := best_step(left)) is not None:
+        try:
+            return read_checkpoint(run, step)
+        except RunError as error:
+            notice(f"the best checkpoint, of step {step}, cannot be used: {error}; taking the next best")
+            del left[step]
+    raise RunError(f"{run} has no checkpoint with figures on validation data")
+
+
+def remove_checkpoints(run: Path, keep: int, best: int | None) -> None:
+    """Remove all checkpoints but the last `keep` and the best one."""
+    for step in checkpoint_steps(run)[:-keep]:
+        if step != best:
+            with _aside(run / CHECKPOINTS / str(step)):
+                pass
+
+
+def set_damaged_aside(run: Path, after: int) -> None:
+    """Rename checkpoints of later steps, which could not be used, so that none of them counts among the last ones."""
+    for step in checkpoint_steps(run):
+        if step > after:
+            path = run / CHECKPOINTS / str(step)
+            aside = path.with_name(f"{step}.damaged")
+            with writing(aside):
+                shutil.rmtree(aside, ignore_errors=True)
+                path.rename(aside)

@@ -1,0 +1,71 @@
+"""Runs in a folder, with their state, as figures: read from what lies there, without building anything."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hyperframe.checkpoints import checkpoint_steps
+from hyperframe.errors import ConfigError, RunError
+from hyperframe.files import exists, is_file
+from hyperframe.folder import CONFIG, is_claimed
+from hyperframe.metrics import read_metrics
+from hyperframe.overrides import read_yaml
+
+
+def list_runs(parent: Path) -> list[dict[str, Any]]:
+    """Describe all runs that lie in a folder, or the folder itself where it is a run, by name.
+
+    Returns:
+        For each run `run` (its folder), `state`, `step` (of the last checkpoint), `steps`, `target`, `task`, and the
+        last validation's `accuracy` (mean over networks) and `majority`, or `rmse`; None where it is not known. The
+        state is "running", "finished", "paused" (stopped before its last step, and can be resumed), "failed", or
+        "damaged" with the reason under `reason`.
+
+    Raises:
+        RunError: there is no such folder.
+    """
+    if not exists(parent) or not parent.is_dir():
+        raise RunError(f"there is no folder {parent}")
+    return [_describe(folder) for folder in _folders(parent)]
+
+
+def _folders(parent: Path) -> Iterator[Path]:
+    if is_file(parent / CONFIG):
+        yield parent
+        return
+    yield from (path for path in sorted(parent.iterdir()) if path.is_dir() and is_file(path / CONFIG))
+
+
+def _describe(folder: Path) -> dict[str, Any]:
+    row: dict[str, Any] = {"run": str(folder), "state": "damaged"}
+    row |= dict.fromkeys(("step", "steps", "target", "task", "accuracy", "majority", "rmse", "reason"))
+    try:
+        config = read_yaml(folder / CONFIG)
+        row["steps"] = int(_at(config, "trainer", "steps"))
+        row["target"], row["task"] = (str(_at(config, key, "name")) for key in ("target", "task"))
+        steps = checkpoint_steps(folder)
+    except (ConfigError, OSError, TypeError, ValueError) as error:
+        return row | {"reason": str(error)}
+    row["step"] = steps[-1] if steps else 0
+    last: dict[str, Any] = {}
+    for line in read_metrics(folder):
+        last = line
+        figures = line.get("validation")
+        if isinstance(figures, Mapping):
+            row["accuracy"], row["rmse"] = _at(figures, "accuracy", "mean"), _at(figures, "rmse", "mean")
+            row["majority"] = _at(figures, "ensemble", "majority")
+    if is_claimed(folder):
+        row["state"], row["step"] = "running", last.get("step", row["step"])
+    elif "failed" in last:
+        row["state"], row["reason"] = "failed", str(last["failed"])
+    else:
+        row["state"] = "finished" if row["step"] >= row["steps"] else "paused"
+    return row
+
+
+def _at(content: Mapping[str, Any], *keys: str) -> Any:
+    """A value some keys down, or None."""
+    value: Any = content
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value

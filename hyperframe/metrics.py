@@ -1,0 +1,115 @@
+"""What a training measured: `metrics.jsonl`, always, and TensorBoard's files where it is installed.
+
+A line of `metrics.jsonl` holds the step and the means since the last line, or the step and the figures of a validation,
+or the step and why the training failed.
+"""
+
+import importlib.util
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hyperframe.errors import notice
+from hyperframe.files import as_json, from_json, is_file, write_text, writing
+
+METRICS = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+LONGEST_LINE = 1 << 20
+
+
+class MetricsLog:
+    """Appends to a run's metrics.
+
+    Args:
+        run: the run folder.
+        after: the step at which a run goes on; lines of later steps, and a line that was cut short, are dropped.
+    """
+
+    def __init__(self, run: Path, after: int = 0) -> None:
+        self._path = run / METRICS
+        if is_file(self._path):
+            kept = [as_json(line) + "\n" for line in read_metrics(run) if line["step"] <= after]
+            write_text(self._path, "".join(kept))
+        with writing(self._path):
+            # Without a buffer nothing is left to be written where the disk is full.
+            self._file = self._path.open("ab", buffering=0)
+        self._board = _tensorboard(run / TENSORBOARD, after)
+
+    def __enter__(self) -> "MetricsLog":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
+        if self._board is not None:
+            try:
+                self._board.close()
+            except OSError as error:
+                notice(f"TensorBoard's files are not complete: {error}")
+
+    def metrics(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Append the means of the steps since the last time."""
+        self._append({"step": step, **metrics})
+        self._show(step, "train", metrics)
+
+    def validation(self, step: int, figures: Mapping[str, Any]) -> None:
+        """Append the figures of a validation."""
+        self._append({"step": step, "validation": figures})
+        self._show(step, "validation", figures)
+
+    def failed(self, step: int, reason: str) -> None:
+        """Append why the training cannot go on."""
+        self._append({"step": step, "failed": reason})
+
+    def flush(self) -> None:
+        """Have the lines on the disk."""
+        with writing(self._path):
+            os.fsync(self._file.fileno())
+
+    def _append(self, content: Mapping[str, Any]) -> None:
+        left = memoryview((as_json(content) + "\n").encode())
+        with writing(self._path):
+            while left:
+                left = left[self._file.write(left) :]
+
+    def _show(self, step: int, group: str, figures: Mapping[str, Any]) -> None:
+        if self._board is None:
+            return
+        try:
+            for name, value in figures.items():
+                if isinstance(value, Mapping):
+                    self._show(step, f"{group}/{name}", value)
+                elif isinstance(value, int | float):
+                    self._board.add_scalar(f"{group}/{name}", value, step)
+        except OSError as error:
+            notice(f"TensorBoard's files are not written any more: {error}")
+            self._board = None
+
+
+def read_metrics(run: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a run's metrics; what is no line, as when a process was killed in writing it, is passed over."""
+    path = run / METRICS
+    if not is_file(path):
+        return
+    with path.open("rb") as file:
+        while line := file.readline(LONGEST_LINE):
+            try:
+                content = from_json(line.decode("utf-8"))
+            except ValueError:
+                continue
+            step = content.get("step")
+            if isinstance(step, int) and not isinstance(step, bool):
+                yield content
+
+
+def _tensorboard(folder: Path, after: int) -> Any:
+    """TensorBoard's writer, or None where it is not installed; what it has of later steps is hidden."""
+    if importlib.util.find_spec("tensorboard") is None:
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (an extra, and slow to import)
+
+        return SummaryWriter(str(folder), purge_step=after + 1 if after else None)
+    except (ImportError, OSError) as error:
+        notice(f"TensorBoard's files are not written: {error}")
+        return None

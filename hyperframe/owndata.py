@@ -1,0 +1,243 @@
+"""Tasks made of a user's own arrays: checked, divided into splits, for classification or regression."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+import numpy as np
+import torch
+from torch import Tensor
+
+from hyperframe.errors import DataError, unknown_name
+from hyperframe.options import option
+from hyperframe.regression import RegressionTask
+from hyperframe.task import ClassificationTask
+from hyperframe.types import Data
+
+SPLITS = ("train", "validation", "test")
+
+
+@attrs.frozen(kw_only=True)
+class SplitOptions:
+    """How own data is divided."""
+
+    validation: float = option(0.1, "part of the items that validates, where no split of its own is given", minimum=0)
+    test: float = option(0.1, "part of the items that tests, where no split of its own is given", minimum=0)
+    split_seed: int = option(0, "seed of the random division", minimum=0)
+
+    def __attrs_post_init__(self) -> None:
+        if self.validation + self.test >= 1:
+            raise ValueError(f"validation and test are {self.validation} and {self.test}; nothing is left to train on")
+
+
+@attrs.frozen(kw_only=True)
+class OwnOptions(SplitOptions):
+    """How own arrays are divided and what their labels are."""
+
+    kind: Literal["auto", "classification", "regression"] = option(
+        "auto", "auto: whole numbers are classes, other numbers are values to be predicted"
+    )
+    classes: int | None = option(None, "number of classes; null: as many as the labels need", minimum=2)
+
+
+class OwnClassification(ClassificationTask):
+    """Classification of own data.
+
+    Args:
+        name: the task's name.
+        splits: the data of each split.
+        classes: the number of classes.
+    """
+
+    def __init__(self, name: str, splits: Mapping[str, Data], classes: int) -> None:
+        self.name = name
+        self.input_shape = tuple(splits["train"].x.shape[1:])
+        self.num_outputs = classes
+        self._splits = splits
+
+    def data(self, split: str) -> Data:
+        """The split."""
+        return _chosen(self._splits, split)
+
+
+class OwnRegression(RegressionTask):
+    """Regression on own data.
+
+    Args:
+        name: the task's name.
+        splits: the data of each split.
+    """
+
+    def __init__(self, name: str, splits: Mapping[str, Data]) -> None:
+        self.name = name
+        self.input_shape = tuple(splits["train"].x.shape[1:])
+        self.num_outputs = splits["train"].y.shape[1]
+        self._splits = splits
+
+    def data(self, split: str) -> Data:
+        """The split."""
+        return _chosen(self._splits, split)
+
+
+def _chosen(splits: Mapping[str, Data], split: str) -> Data:
+    if split not in splits:
+        raise ValueError(unknown_name("split", split, SPLITS))
+    return splits[split]
+
+
+def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions) -> OwnClassification | OwnRegression:
+    """Make a task of arrays.
+
+    Args:
+        name: the task's name.
+        arrays: `x` [items, ...] and `y` [items] or [items, values], tensors or numpy arrays. Where there are also
+            `x_test` and `y_test`, or `x_validation` and `y_validation`, they are those splits; the others are drawn
+            from `x` and `y`.
+        options: how they are divided and what `y` means.
+
+    Raises:
+        DataError: something in them is missing, has another type, shape or number than it should, is not finite, or
+            cannot be learnt from.
+
+    Example:
+        >>> x, y = torch.rand(50, 3), torch.arange(50) % 4
+        >>> task = own_task("mine", {"x": x, "y": y}, OwnOptions())
+        >>> task.num_outputs, len(task.data("train")), len(task.data("test"))
+        (4, 40, 5)
+    """
+    where = f"task '{name}'"
+    given = {"train": _pair(arrays, "x", "y", where)}
+    for split in ("validation", "test"):
+        if f"x_{split}" in arrays or f"y_{split}" in arrays:
+            given[split] = _pair(arrays, f"x_{split}", f"y_{split}", where)
+    shape = given["train"].x.shape[1:]
+    for split, data in given.items():
+        if data.x.shape[1:] != shape:
+            raise DataError(f"{where}: x has items of shape {list(shape)}, x_{split} of {list(data.x.shape[1:])}")
+    whole = not any(data.y.is_floating_point() for data in given.values())
+    if options.kind == "classification" and not whole:
+        raise DataError(f"{where}: classes must be whole numbers, but y is {_type_of(given['train'].y)}")
+    if options.kind == "regression" or (options.kind == "auto" and not whole):
+        values = {split: Data(data.x, _values(data.y, where)) for split, data in given.items()}
+        if len({data.y.shape[1] for data in values.values()}) > 1:
+            raise DataError(f"{where}: the splits have labels of different sizes")
+        return OwnRegression(name, divided(values, options, where))
+    labelled = {split: Data(data.x, _labels(data.y, where)) for split, data in given.items()}
+    classes = _classes(torch.cat([data.y for data in labelled.values()]), options, where)
+    return OwnClassification(name, divided(labelled, options, where), classes)
+
+
+def _pair(arrays: Mapping[str, Any], x: str, y: str, where: str) -> Data:
+    for name in (x, y):
+        if name not in arrays:
+            raise DataError(f"{where}: there is no array '{name}'; found: {', '.join(sorted(arrays)) or 'none'}")
+    data = Data(as_inputs(arrays[x], f"{where}: {x}"), as_tensor(arrays[y], f"{where}: {y}"))
+    if len(data.x) != len(data.y):
+        raise DataError(f"{where}: {x} holds {len(data.x)} items, {y} {len(data.y)}")
+    return data
+
+
+def as_tensor(array: Any, where: str) -> Tensor:
+    """Return an array of numbers as a tensor on the CPU.
+
+    Raises:
+        DataError: it is none, or is empty.
+    """
+    if isinstance(array, np.ndarray) and array.dtype.kind in "biuf" and array.dtype.itemsize <= 8:
+        # Copied: an array may be read-only, have its bytes in another order, or change later.
+        array = torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+    elif isinstance(array, np.ndarray):
+        raise DataError(f"{where} is {array.dtype}, expected numbers")
+    if not isinstance(array, Tensor):
+        raise DataError(f"{where} is {type(array).__name__}, expected a tensor or a numpy array")
+    if array.is_complex() or array.is_quantized or array.layout is not torch.strided:
+        raise DataError(f"{where} is {_type_of(array)}, expected real numbers")
+    if array.dim() == 0 or not array.numel():
+        raise DataError(f"{where} has the shape {list(array.shape)}, expected one or more items")
+    return array.detach().cpu()
+
+
+def as_inputs(array: Any, where: str) -> Tensor:
+    """Return inputs [items, ...] as float32; uint8 are taken for pixels and divided by 255.
+
+    Raises:
+        DataError: they are no numbers, have no axis beside the items', or are not finite.
+
+    Example:
+        >>> as_inputs(np.array([[0, 255]], dtype=np.uint8), "x")
+        tensor([[0., 1.]])
+    """
+    tensor = as_tensor(array, where)
+    if tensor.dim() < 2:
+        raise DataError(
+            f"{where} has the shape {list(tensor.shape)}, expected [items, ...]; one number an item is [items, 1]"
+        )
+    values = tensor.float() / 255 if tensor.dtype is torch.uint8 else tensor.float()
+    _check_finite(values, where)
+    return values.contiguous()
+
+
+def _check_finite(values: Tensor, where: str) -> None:
+    bad = ~values.flatten(1).isfinite().all(1)
+    if bad.any():
+        first = int(bad.nonzero()[0])
+        raise DataError(
+            f"{where} holds NaN or infinite values (also: too large for float32) in {int(bad.sum())} of {len(bad)} "
+            f"items, the first is item {first}"
+        )
+
+
+def _values(y: Tensor, where: str) -> Tensor:
+    """Values to be predicted: float32 [items, values]."""
+    if y.dim() > 2:
+        raise DataError(f"{where}: y has the shape {list(y.shape)}, expected [items] or [items, values]")
+    values = y.float().reshape(len(y), -1)
+    _check_finite(values, f"{where}: y")
+    return values
+
+
+def _labels(y: Tensor, where: str) -> Tensor:
+    """Classes: int64 [items]."""
+    if y.dim() == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.dim() != 1:
+        raise DataError(f"{where}: y has the shape {list(y.shape)}, expected a class for each item, [items]")
+    return y.to(torch.int64)
+
+
+def _classes(labels: Tensor, options: OwnOptions, where: str) -> int:
+    low, high = int(labels.min()), int(labels.max())
+    classes = high + 1 if options.classes is None else options.classes
+    if low < 0 or high >= classes:
+        raise DataError(f"{where}: labels must lie between 0 and {classes - 1}, but go from {low} to {high}")
+    if low == high:
+        raise DataError(f"{where}: all labels are {low}; there is nothing to tell apart, two classes are needed")
+    return classes
+
+
+def _type_of(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def divided(given: Mapping[str, Data], options: SplitOptions, where: str) -> dict[str, Data]:
+    """All three splits: those given, the others drawn from "train" without an item in two of them.
+
+    Raises:
+        DataError: there are too few items, or a split would be empty.
+    """
+    items = len(given["train"])
+    parts = {split: getattr(options, split) for split in ("validation", "test") if split not in given}
+    for split, part in parts.items():
+        if part == 0:
+            raise DataError(f"{where}: the split '{split}' would be empty; set task.{split} to a part such as 0.1")
+    counts = {split: max(1, round(part * items)) for split, part in parts.items()}
+    if sum(counts.values()) >= items:
+        raise DataError(f"{where}: {items} items are too few to be divided into {', '.join(['train', *parts])}")
+    order = np.random.default_rng(options.split_seed).permutation(items)
+    splits, first = dict(given), 0
+    for split, count in counts.items():
+        splits[split] = given["train"][torch.from_numpy(order[first : first + count])]
+        first += count
+    if first:
+        splits["train"] = given["train"][torch.from_numpy(np.sort(order[first:]))]
+    return splits

@@ -1,0 +1,129 @@
+"""What regression tasks share: the squared error, and the meter of networks and their mean."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hyperframe.errors import DataError
+from hyperframe.types import Data, Meter
+
+
+class RegressionTask:
+    """Base class of tasks with a vector of values an item; a subclass gives the data.
+
+    Outputs and labels are float [..., values]; an output is the prediction itself, so no shift leaves it unchanged.
+    """
+
+    name: str = ""
+    input_shape: tuple[int, ...] = ()
+    num_outputs: int = 0
+    shift_invariant = False
+    score_name = "squared error"
+
+    def data(self, split: str) -> Data:
+        """The split "train", "validation" or "test"."""
+        raise NotImplementedError
+
+    def check_labels(self, labels: Tensor, where: str) -> None:
+        """Check that labels are finite float32 [items, values]; raises `DataError`."""
+        if labels.dtype != torch.float32 or labels.dim() != 2 or labels.shape[1] != self.num_outputs:
+            raise DataError(
+                f"{where}: labels must be float32 [items, {self.num_outputs}], but are {labels.dtype} "
+                f"{list(labels.shape)}"
+            )
+        if not labels.isfinite().all():
+            raise DataError(f"{where}: a label is not a finite number")
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Squared error of every item, the mean over its values: [..., values] twice give [...]."""
+        return (outputs - labels).square().mean(-1)
+
+    def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The squared error."""
+        return self.loss(outputs, labels)
+
+    def canonical(self, outputs: Tensor) -> Tensor:
+        """The outputs: different ones mean different things."""
+        return outputs
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """The outputs."""
+        return outputs
+
+    def summarise(self, predictions: Tensor) -> dict[str, Tensor]:
+        """Mean and standard deviation over the networks: [networks, items, values] give [items, values] each."""
+        return {"mean": predictions.mean(0), "std": predictions.std(0, correction=0)}
+
+    def meter(self, networks: int, items: int, device: torch.device) -> Meter:
+        """An empty meter."""
+        return RegressionMeter(networks, items, self.num_outputs, device)
+
+    def merit(self, figures: Mapping[str, Any]) -> float:
+        """Less the mean squared error of a network."""
+        return -float(figures["loss"])
+
+
+class RegressionMeter:
+    """Root mean squared errors of networks, and of the mean of their predictions.
+
+    Memory is (networks + items × values), whatever the sizes of the chunks.
+
+    Args:
+        networks: the number of networks N.
+        items: the number of items.
+        values: the number of values an item.
+        device: where outputs come from.
+
+    Example:
+        >>> meter = RegressionMeter(networks=2, items=2, values=1, device=torch.device("cpu"))
+        >>> outputs = torch.tensor([[[0.0], [2.0]], [[2.0], [4.0]]])      # each network is off by one, both ways
+        >>> meter.update(outputs, torch.tensor([[1.0], [3.0]]), first_network=0, first_item=0)
+        >>> meter.result()["rmse"]["mean"], meter.result()["ensemble"]
+        (1.0, {'rmse': 0.0, 'r2': 1.0, 'spread': 1.0})
+    """
+
+    def __init__(self, networks: int, items: int, values: int, device: torch.device) -> None:
+        self._squares = torch.zeros(networks, dtype=torch.float64, device=device)
+        self._sum = torch.zeros(items, values, dtype=torch.float64, device=device)
+        self._sum_of_squares = torch.zeros(items, values, dtype=torch.float64, device=device)
+        self._labels = torch.zeros(items, values, dtype=torch.float64, device=device)
+
+    def update(self, outputs: Tensor, labels: Tensor, first_network: int, first_item: int) -> None:
+        """Take in outputs [networks, items, values] and labels [items, values] of a chunk."""
+        networks, items, _ = outputs.shape
+        places = slice(first_item, first_item + items)
+        # What is summed are errors: the sum of squares then loses nothing where values are large and errors small.
+        errors = outputs.double() - labels.double()
+        self._squares[first_network : first_network + networks] += errors.square().mean(-1).sum(1)
+        self._sum[places] += errors.sum(0)
+        self._sum_of_squares[places] += errors.square().sum(0)
+        self._labels[places] = labels.double()
+
+    def result(self) -> dict[str, Any]:
+        """Figures of the networks (`rmse`: mean, std, min, max; `loss`) and of the ensemble.
+
+        The ensemble's `r2` is 1 − (its squared error) / (the variance of the labels), `spread` the root mean square
+        deviation of the networks' predictions from their mean.
+        """
+        networks, items = len(self._squares), len(self._labels)
+        loss = self._squares / items
+        rmse = loss.sqrt()
+        mean = self._sum / networks
+        variance = (self._sum_of_squares / networks - mean.square()).clamp(min=0)
+        error = mean.square().mean()
+        return {
+            "rmse": {
+                "mean": float(rmse.mean()),
+                "std": float(rmse.std(correction=0)),
+                "min": float(rmse.min()),
+                "max": float(rmse.max()),
+            },
+            "loss": float(loss.mean()),
+            "ensemble": {
+                "rmse": float(error.sqrt()),
+                "r2": float(1 - error / self._labels.var(0, correction=0).mean()),
+                "spread": float(variance.mean().sqrt()),
+            },
+        }

@@ -1,0 +1,145 @@
+"""Runs that go on: from their newest checkpoint that is whole, bit for bit where nothing has changed."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hyperframe.checkpoints import Checkpoint, newest_checkpoint, set_damaged_aside
+from hyperframe.config import Config, override_pairs
+from hyperframe.errors import ConfigError, notice
+from hyperframe.experiment import build_experiment
+from hyperframe.folder import (
+    add_resumption,
+    check_is_run,
+    claimed,
+    create_run,
+    environment,
+    read_run_config,
+    write_config,
+)
+from hyperframe.plugins import Registry
+from hyperframe.run import Run, restore
+from hyperframe.training import Reporter, Silent, Training
+
+KEPT = ("task.name", "target", "generator", "trainer.seed")
+"""What a run cannot change: it would be another run."""
+
+HARMLESS = (
+    "evaluation",
+    "trainer.checkpoint_every",
+    "trainer.device",  # what it comes to is compared instead, and so it is with threads
+    "trainer.keep_checkpoints",
+    "trainer.log_every",
+    "trainer.threads",
+)
+"""What can change without changing what is trained."""
+
+
+def resume_run(
+    folder: str | Path,
+    overrides: Sequence[str] | Mapping[str, Any],
+    registry: Registry,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Go on with a run from its newest checkpoint that is whole.
+
+    On the CPU, with the same number of threads, the same versions and no changes, what comes is what would have come
+    without the interruption, bit for bit; a warning names what stands against it. A run without a checkpoint starts
+    anew. Lines of metrics that came after the checkpoint are dropped, since they come again.
+
+    Args:
+        folder: the run folder.
+        overrides: `KEY=VALUE` texts, or a mapping of dotted keys to values. They become part of the run, but for
+            `trainer.stop_after` and `trainer.max_seconds`.
+        registry: the components to choose from.
+        reporter: is told how it goes.
+
+    Raises:
+        HyperframeError: anything a user can mend.
+        KeyboardInterrupt: Ctrl-C; what was trained is saved first.
+    """
+    path = Path(folder)
+    check_is_run(path)
+    with claimed(path):
+        stored, config = read_run_config(path, registry, override_pairs(overrides))
+        changed = list(_changes(stored.without_pauses().plain(), config.without_pauses().plain()))
+        found = newest_checkpoint(path)
+        step = found.step if found else 0
+        _check_changes(config, changed, step)
+        run = Run(path, config, step, build_experiment(config))
+        training = Training(run, registry, reporter or Silent())
+        with training.settings(_threads(config, found)):
+            if found is None:
+                notice(f"{path} has no checkpoint yet; it starts anew")
+                create_run(path, config, run.experiment)
+            else:
+                _restore(training, found, changed)
+            if run.finished:
+                notice(f"all {run.step} steps are done; a larger number, trainer.steps=N, extends the run")
+            else:
+                training.go_on()
+    run.experiment.generator.eval()
+    return run
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Each key whose value has changed, with both values.
+
+    Example:
+        >>> list(_changes({"trainer": {"steps": 5, "z": 4}}, {"trainer": {"steps": 9, "z": 4}}))
+        ['trainer.steps: 5 → 9']
+    """
+    for key in [*before, *(key for key in after if key not in before)]:
+        old, new, where = before.get(key), after.get(key), f"{path}{key}"
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _changes(old, new, f"{where}.")
+        elif old != new:
+            yield f"{where}: {old} → {new}"
+
+
+def _check_changes(config: Config, changed: Sequence[str], step: int) -> None:
+    for change in changed:
+        if _is_one(change, KEPT):
+            raise ConfigError(f"a run keeps its {change.partition(':')[0]} ({change}); train a new run for another one")
+    if config.trainer.steps < step:
+        raise ConfigError(f"trainer.steps: {config.trainer.steps} steps were asked for, but {step} are done already")
+
+
+def _is_one(change: str, keys: Sequence[str]) -> bool:
+    """Whether a change is of one of these keys, or of one below them."""
+    key = change.partition(":")[0]
+    return any(key == one or key.startswith(f"{one}.") for one in keys)
+
+
+def _threads(config: Config, found: Checkpoint | None) -> int | None:
+    """The number of threads the run has had, where its configuration leaves it open and there are so many cores."""
+    before = _recorded(found).get("threads")
+    if config.trainer.threads is None and isinstance(before, int) and 0 < before <= (os.cpu_count() or 1):
+        return before
+    return config.trainer.threads
+
+
+def _recorded(found: Checkpoint | None) -> Mapping[str, Any]:
+    recorded = found.state.get("environment") if found else None
+    return recorded if isinstance(recorded, Mapping) else {}
+
+
+def _restore(training: Training, found: Checkpoint, changed: Sequence[str]) -> None:
+    """Put the checkpoint's state into the training, say what has changed, and note it with the run."""
+    run, recorded = training.run, _recorded(found)
+    here = environment(run.experiment.device)
+    restore(run.folder, found, run.experiment)
+    same_device = recorded.get("device") == here["device"]
+    training.trainer.restore(found.step, found.trainer(), same_device=same_device)
+    if run.finished:
+        return
+    differences = [change for change in changed if not _is_one(change, HARMLESS)] + list(_changes(recorded, here))
+    if differences:
+        notice(
+            f"from step {found.step} on the run is not, bit for bit, what it would have been without the interruption: "
+            f"{'; '.join(differences)}"
+        )
+    set_damaged_aside(run.folder, found.step)
+    write_config(run.folder, run.config)
+    add_resumption(run.folder, found.step, changed, run.experiment.device)

@@ -1,0 +1,264 @@
+"""Training runs: started or resumed, paused, saved, and stopped with a message where they cannot go on."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from hyperframe.checkpoints import (
+    CHECKPOINTS,
+    best_step,
+    checkpoint_steps,
+    merits,
+    remove_checkpoints,
+    write_checkpoint,
+)
+from hyperframe.config import Config
+from hyperframe.errors import HyperframeError, RunError, TrainingError
+from hyperframe.evaluation import draw_networks, evaluate
+from hyperframe.experiment import build_experiment
+from hyperframe.folder import claimed, create_run, environment, free_folder
+from hyperframe.memory import is_out_of_memory
+from hyperframe.metrics import MetricsLog
+from hyperframe.plugins import Registry
+from hyperframe.preflight import load_data
+from hyperframe.run import Run
+from hyperframe.schedule import rate_at
+from hyperframe.seeds import seeded
+from hyperframe.signals import StopSignals
+from hyperframe.trainer import Trainer
+from hyperframe.types import Data
+
+
+class Reporter(Protocol):
+    """Is told how training goes on; the command line shows it, a library user may not care."""
+
+    def started(self, run: Run) -> None:
+        """The run folder is there and training begins, or goes on."""
+        ...
+
+    def logged(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Metrics of the steps since the last time, at the logging interval."""
+        ...
+
+    def validated(self, step: int, figures: Mapping[str, Any]) -> None:
+        """Figures on validation data."""
+        ...
+
+    def paused(self, run: Run, reason: str) -> None:
+        """Training has stopped before its last step, and all is saved."""
+        ...
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    def started(self, run: Run) -> None:
+        """Say nothing."""
+
+    def logged(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Say nothing."""
+
+    def validated(self, step: int, figures: Mapping[str, Any]) -> None:
+        """Say nothing."""
+
+    def paused(self, run: Run, reason: str) -> None:
+        """Say nothing."""
+
+
+def train_run(
+    config: Config, registry: Registry, out: str | Path | None = None, reporter: Reporter | None = None
+) -> Run:
+    """Train a generator from a configuration into a run folder.
+
+    Nothing is written before the configuration, the data, the device and the folder are known to be good.
+
+    Args:
+        config: what to train.
+        registry: for the hooks that observe training.
+        out: the run folder, absent or empty; by default a new one under `runs`.
+        reporter: is told how it goes.
+
+    Raises:
+        HyperframeError: anything a user can mend.
+        KeyboardInterrupt: Ctrl-C; what was trained is saved first.
+    """
+    folder = free_folder(out, config)
+    run = Run(folder, config, 0, build_experiment(config))
+    training = Training(run, registry, reporter or Silent())
+    with claimed(folder), training.settings(config.trainer.threads):
+        free_folder(folder, config)  # another run may have used it meanwhile
+        create_run(folder, config, run.experiment)
+        training.go_on()
+    return run
+
+
+class Training:
+    """A run, its trainer and its data.
+
+    Args:
+        run: what is trained; `run.step` follows.
+        registry: for the hooks that observe training.
+        reporter: is told how it goes.
+    """
+
+    def __init__(self, run: Run, registry: Registry, reporter: Reporter) -> None:
+        self.run = run
+        self.registry = registry
+        self.reporter = reporter
+        self.options = run.config.trainer
+        task, images = run.experiment.task, run.config.evaluation.images
+        train, validation = load_data(task, "train"), load_data(task, "validation")
+        self.validation: Data = validation[:images].to(run.experiment.device)
+        self.trainer = Trainer(run.experiment, train)
+        self._merits: dict[int, float] = {}
+
+    @contextmanager
+    def settings(self, threads: int | None) -> Iterator[None]:
+        """Global settings that a training needs, and puts back: random numbers, which a dropout draws, and threads."""
+        experiment = self.run.experiment
+        with seeded(self.options.seed, "global", experiment.device), cpu_threads(threads):
+            yield
+
+    def go_on(self) -> None:
+        """Train until the last step, or until a pause; `run.step` says how far it came.
+
+        Raises:
+            TrainingError: the loss is not finite, or memory ran out.
+            KeyboardInterrupt: Ctrl-C; SIGTERM likewise does what it did before. All is saved first.
+        """
+        self._merits = merits(self.run.folder)
+        self.run.experiment.generator.train()
+        self.reporter.started(self.run)
+        try:
+            with StopSignals() as signals, MetricsLog(self.run.folder, self.trainer.step_count) as log:
+                reason = self._loop(log, signals)
+        except RunError as error:
+            raise RunError(f"{error}. {self._way_back()}") from error
+        self.run.experiment.generator.eval()
+        if not self.run.finished:
+            self.reporter.paused(self.run, reason)
+        signals.pass_on()
+
+    def _loop(self, log: MetricsLog, signals: StopSignals) -> str:
+        """Train until the last step, or until there is a reason to pause, which is returned."""
+        run, options, trainer = self.run, self.options, self.trainer
+        began, first, reason = time.perf_counter(), trainer.step_count, ""
+        clock = _Clock(first)
+        while trainer.step_count < options.steps and not reason:
+            self._step(log)
+            run.step = step = trainer.step_count
+            last = step == options.steps
+            if signals.received is not None:
+                reason = f"{signals.received.name} was received"
+            elif step - first == options.stop_after:
+                reason = f"trainer.stop_after={options.stop_after} was reached"
+            elif options.max_seconds is not None and time.perf_counter() - began >= options.max_seconds:
+                reason = f"trainer.max_seconds={options.max_seconds:g} was reached"
+            if step % options.log_every == 0 or last:
+                self._log(log, clock)
+            with clock.stopped():
+                merit = self._validate(log) if step % run.config.evaluation.every == 0 or last else None
+                best = merit is not None and merit > max(self._merits.values(), default=-math.inf)
+                if best or step % options.checkpoint_every == 0 or last or reason:
+                    self._save(log, merit)
+        return reason
+
+    def _step(self, log: MetricsLog) -> None:
+        try:
+            self.trainer.step()
+        except TrainingError as error:
+            raise self._failed(log, self.trainer.step_count, error) from error
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            message = (
+                f"out of memory outside of the target's pass, which trainer.chunk bounds: try a smaller trainer.z than "
+                f"{self.options.z} or a smaller generator"
+            )
+            raise self._failed(log, self.trainer.step_count, TrainingError(message)) from error
+
+    def _log(self, log: MetricsLog, clock: "_Clock") -> None:
+        step = self.trainer.step_count
+        metrics = self.trainer.read_metrics()
+        self._check_finite(log)
+        metrics["steps_per_second"] = clock.steps_per_second(step)
+        metrics["rate"] = rate_at(step - 1, self.options)
+        log.metrics(step, metrics)
+        self.registry.manager.hook.hyperframe_step_end(run=self.run, step=step, metrics=metrics)
+        self.reporter.logged(step, metrics)
+
+    def _validate(self, log: MetricsLog) -> float | None:
+        """Draw networks and measure them; disturbs neither random numbers nor modes of the training."""
+        experiment, evaluation = self.run.experiment, self.run.config.evaluation
+        count = experiment.generator.at_most(evaluation.networks)
+        networks = draw_networks(experiment, count, evaluation.seed, self.trainer.train)
+        figures = evaluate(experiment, networks, self.validation)
+        log.validation(self.trainer.step_count, figures)
+        self.reporter.validated(self.trainer.step_count, figures)
+        return experiment.task.merit(figures)
+
+    def _save(self, log: MetricsLog, merit: float | None) -> None:
+        run, step = self.run, self.trainer.step_count
+        self._check_finite(log)
+        log.flush()
+        state = {"merit": merit, "environment": environment(run.experiment.device)}
+        write_checkpoint(run.folder, step, run.experiment.generator.state_dict(), self.trainer.tensors(), state)
+        if merit is not None:
+            self._merits[step] = merit
+        remove_checkpoints(run.folder, self.options.keep_checkpoints, best_step(self._merits))
+
+    def _check_finite(self, log: MetricsLog) -> None:
+        try:
+            self.trainer.check_finite()
+        except TrainingError as error:
+            raise self._failed(log, self.trainer.step_count, error) from error
+
+    def _failed(self, log: MetricsLog, step: int, error: HyperframeError) -> TrainingError:
+        """Note why training fails; return the error with the way back."""
+        log.failed(step, str(error))
+        return TrainingError(f"{error}. {self._way_back()}")
+
+    def _way_back(self) -> str:
+        """Where the last good state lies, and how to go on from it."""
+        folder = self.run.folder
+        steps = checkpoint_steps(folder)
+        where = f"The last good checkpoint is {folder / CHECKPOINTS / str(steps[-1])}" if steps else "No step is saved"
+        return f"{where}; 'hyperframe train --resume {folder} [KEY=VALUE]...' goes on from there"
+
+
+class _Clock:
+    """Measures steps a second; stands still while other things are done."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+        self._started = time.perf_counter()
+
+    def steps_per_second(self, step: int) -> float:
+        """Steps a second since the last call."""
+        now = time.perf_counter()
+        speed = (step - self._step) / (now - self._started)
+        self._step, self._started = step, now
+        return speed
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Let the time inside not count."""
+        began = time.perf_counter()
+        yield
+        self._started += time.perf_counter() - began
+
+
+@contextmanager
+def cpu_threads(count: int | None) -> Iterator[None]:
+    """Let torch use so many threads on the CPU; None changes nothing. The old number comes back afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
