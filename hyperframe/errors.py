@@ -37,6 +37,10 @@ class TrainingError(HyperframeError):
     """Training cannot go on, for instance because the loss is no longer finite."""
 
 
+class MemoryShortageError(HyperframeError):
+    """What was asked for does not fit into memory, in however small pieces."""
+
+
 class HyperframeWarning(UserWarning):
     """Something a user should know and that stops nothing; the command prints its message on standard error."""
 
@@ -44,6 +48,17 @@ class HyperframeWarning(UserWarning):
 def notice(message: str) -> None:
     """Tell the user something that stops nothing."""
     warnings.warn(message, HyperframeWarning, stacklevel=3)
+
+
+def brief(error: BaseException) -> str:
+    """What another library's error says, in one line that is not too long.
+
+    Example:
+        >>> brief(ValueError("a    b"))
+        'a b'
+    """
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else text[:200] + " …"
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], owners: dict[str, str] | None = None) -> str:

@@ -17,7 +17,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from hyperframe.errors import RunError
+from hyperframe.errors import RunError, brief
 
 LARGEST_TEXT = 1 << 20
 """Bytes of a JSON or YAML file at most; those of a run have a few thousand."""
@@ -29,7 +29,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, safetensors.SafetensorError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else brief(error)
         raise RunError(f"{path} cannot be written: {reason}") from error
 
 
@@ -98,7 +98,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         return from_json(read_text(path))
     except ValueError as error:
-        raise RunError(f"{path} is damaged: {error}") from error
+        raise RunError(f"{path} is damaged: {brief(error)}") from error
 
 
 def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
@@ -115,7 +115,7 @@ def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
             raise RunError(f"{path} has {size:,} bytes; at most {largest:,} are read")
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"{path} cannot be read: {error}") from error
+        raise RunError(f"{path} cannot be read: {brief(error)}") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -169,7 +169,7 @@ def opened_tensors(path: Path) -> Iterator[Any]:
             yield file
     # What the library, and torch beneath it, raise for what a file may claim is no closed list.
     except (safetensors.SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError, MemoryError) as error:
-        raise RunError(f"{path} cannot be read: {error}") from error
+        raise RunError(f"{path} cannot be read: {brief(error)}") from error
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -205,7 +205,7 @@ def digest(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise RunError(f"{path} cannot be read: {error}") from error
+        raise RunError(f"{path} cannot be read: {brief(error)}") from error
 
 
 def flush(path: Path) -> None:

@@ -9,7 +9,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe.errors import TrainingError, notice
+from hyperframe.errors import MemoryShortageError, notice
 from hyperframe.generator import Generator
 from hyperframe.memory import free_cached, is_out_of_memory
 from hyperframe.options import option
@@ -129,7 +129,7 @@ class Objective:
         return loss.detach(), self.task.score(outputs.detach(), batch.y).sum() / count, found
 
     def _shrink(self, weights: Weights, batch: Data, count: int) -> None:
-        """Halve the chunk; where one network alone does not fit, find out what would and raise `TrainingError`."""
+        """Halve the chunk; where one network alone does not fit, find out what would, and raise."""
         free_cached()
         chunk = min(self.chunk, len(batch))
         if chunk > 1:
@@ -141,7 +141,7 @@ class Objective:
         while fitting and not self._fits(one, Data(batch.x[:1, :fitting], batch.y[:1, :fitting]), count):
             fitting //= 2
         would = f"with trainer.images={fitting} it does" if fitting else "not even one image does"
-        raise TrainingError(
+        raise MemoryShortageError(
             f"out of memory: a pass of one network of target '{self.target.spec.name}' on trainer.images={images} does "
             f"not fit; {would}. A smaller target, or a device with more memory, helps as well"
         )

@@ -12,7 +12,7 @@ import omegaconf
 import yaml
 from omegaconf import OmegaConf
 
-from hyperframe.errors import ConfigError, RunError, unknown_name
+from hyperframe.errors import ConfigError, RunError, brief, unknown_name
 from hyperframe.files import read_text
 from hyperframe.options import shown
 
@@ -47,6 +47,9 @@ KEY_HELP = {
 LARGEST = 1 << 18
 """Bytes of a configuration file at most; a complete one has a few thousand."""
 
+DEEPEST = 10
+"""Levels of a configuration file at most; a complete one has four."""
+
 _YAML_ERRORS = (
     yaml.YAMLError,
     omegaconf.errors.OmegaConfBaseException,
@@ -77,19 +80,28 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         text = read_text(path, LARGEST)
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent):
-                raise ConfigError(f"configuration file {path}: aliases such as '*{event.anchor}' are not allowed")
+        _check_structure(text, path)
         loaded = OmegaConf.create(text)
     except RunError as error:
-        raise ConfigError(f"configuration file: {error}") from error
+        raise ConfigError(str(error)) from error
     except _YAML_ERRORS as error:
-        raise ConfigError(f"configuration file {path} cannot be read: {error}") from error
+        raise ConfigError(f"configuration file {path} cannot be read: {brief(error)}") from error
     content = OmegaConf.to_container(loaded, resolve=False)
     if not isinstance(content, dict):
         raise ConfigError(f"configuration file {path} must hold keys and values")
     _refuse_interpolations(content, str(path))
     return {str(key): value for key, value in content.items()}
+
+
+def _check_structure(text: str, path: Path) -> None:
+    """Refuse aliases and deep nesting, which make little text into much work; before anything is built of it."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ConfigError(f"configuration file {path}: aliases such as '*{event.anchor}' are not allowed")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ConfigError(f"configuration file {path} is nested more than {DEEPEST} levels deep")
 
 
 def _refuse_interpolations(value: Any, where: str) -> None:
@@ -117,7 +129,7 @@ def split_override(text: str) -> tuple[str, Any]:
     try:
         parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]))
     except _YAML_ERRORS as error:
-        raise ConfigError(f"{key}: '{value[:80]}' is no YAML value: {error}") from error
+        raise ConfigError(f"{key}: '{value[:80]}' is no YAML value: {brief(error)}") from error
     assert isinstance(parsed, dict)
     return key, parsed["value"]
 

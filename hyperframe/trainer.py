@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from hyperframe.errors import RunError, TrainingError
+from hyperframe.errors import RunError, TrainingError, brief
 from hyperframe.experiment import Experiment
 from hyperframe.schedule import rate_at
 from hyperframe.seeds import stream
@@ -127,16 +127,17 @@ class Trainer:
             else:
                 seed = self.options.seed
                 self.streams = {name: stream(seed, f"{name} from step {step}", self._device) for name in STREAMS}
-        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        except (LookupError, ValueError, TypeError, RuntimeError) as error:
             raise RunError(
-                f"the checkpoint of step {step} does not fit its configuration: {type(error).__name__}: {error}"
+                f"the checkpoint of step {step} does not fit its configuration: {type(error).__name__}: {brief(error)}"
             ) from error
 
     def _restore_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
         entries: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             number, _, key = name.partition(".")
-            shape = self.parameters[int(number)].shape if key != "step" else torch.Size()
+            parameter = self.parameters[int(number)]
+            shape = torch.Size() if key == "step" else parameter.shape
             if value.shape != shape:
                 raise ValueError(f"'optimizer.{name}' has shape {list(value.shape)}, should have {list(shape)}")
             entries.setdefault(int(number), {})[key] = value

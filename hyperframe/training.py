@@ -18,7 +18,7 @@ from hyperframe.checkpoints import (
     write_checkpoint,
 )
 from hyperframe.config import Config
-from hyperframe.errors import HyperframeError, RunError, TrainingError
+from hyperframe.errors import HyperframeError, MemoryShortageError, RunError, TrainingError
 from hyperframe.evaluation import draw_networks, evaluate
 from hyperframe.experiment import build_experiment
 from hyperframe.folder import claimed, create_run, environment, free_folder
@@ -171,16 +171,16 @@ class Training:
     def _step(self, log: MetricsLog) -> None:
         try:
             self.trainer.step()
-        except TrainingError as error:
-            raise self._failed(log, self.trainer.step_count, error) from error
+        except MemoryShortageError as error:
+            raise self._failed(log, error) from error
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            message = (
+            shortage = MemoryShortageError(
                 f"out of memory outside of the target's pass, which trainer.chunk bounds: try a smaller trainer.z than "
                 f"{self.options.z} or a smaller generator"
             )
-            raise self._failed(log, self.trainer.step_count, TrainingError(message)) from error
+            raise self._failed(log, shortage) from error
 
     def _log(self, log: MetricsLog, clock: "_Clock") -> None:
         step = self.trainer.step_count
@@ -216,11 +216,11 @@ class Training:
         try:
             self.trainer.check_finite()
         except TrainingError as error:
-            raise self._failed(log, self.trainer.step_count, error) from error
+            raise self._failed(log, error) from error
 
-    def _failed(self, log: MetricsLog, step: int, error: HyperframeError) -> TrainingError:
+    def _failed(self, log: MetricsLog, error: HyperframeError) -> TrainingError:
         """Note why training fails; return the error with the way back."""
-        log.failed(step, str(error))
+        log.failed(self.trainer.step_count, str(error))
         return TrainingError(f"{error}. {self._way_back()}")
 
     def _way_back(self) -> str:

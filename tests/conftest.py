@@ -1,6 +1,7 @@
 """What all tests share: one torch thread a worker, derandomised properties in CI, and markers that skip."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,11 @@ torch.set_num_threads(1)
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--kills", type=int, default=20, help="how often test_faults.py kills a training")
+    parser.addoption("--damaged-files", type=int, default=2000, help="how many files test_damage.py damages")
 
 
 def pytest_collection_modifyitems(items):
@@ -58,4 +64,25 @@ def small():
         "evaluation.images": 20,
         "evaluation.test_networks": 6,
     }
+    return run
+
+
+@pytest.fixture
+def hyperframe(monkeypatch, capsys, tmp_path):
+    """Run a command in an empty folder; return exit code, standard output and standard error."""
+    from hyperframe.cli import run_command_line
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["hyperframe", *map(str, arguments)])
+        code = 0
+        try:
+            run_command_line()
+        except SystemExit as stop:
+            code = stop.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
     return run

@@ -1,0 +1,181 @@
+"""Memory that runs out: chunks are halved, results stay, and where nothing fits the message says what would."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import hyperframe as hf
+from hyperframe.config import load_config
+from hyperframe.errors import MemoryShortageError, TrainingError
+from hyperframe.experiment import build_experiment
+from hyperframe.memory import available_memory, is_out_of_memory, missing_memory
+from hyperframe.target import Target
+from hyperframe.trainer import Trainer
+from hyperframe.weights import batch_size
+
+
+@pytest.fixture
+def limited(monkeypatch):
+    """Let the target's pass run out of memory where networks × inputs are more than a limit; list what was tried."""
+    forward, tried = Target.forward, []
+
+    def limit(most, error=torch.OutOfMemoryError):
+        def check(self, weights, x, *, shared=False, **options):
+            images = x.shape[0] if shared else x.shape[1]
+            tried.append((batch_size(weights), images))
+            if batch_size(weights) * images > most:
+                raise error("DefaultCPUAllocator: can't allocate memory")
+            return forward(self, weights, x, shared=shared, **options)
+
+        monkeypatch.setattr(Target, "forward", check)
+        return tried
+
+    return limit
+
+
+@pytest.fixture
+def trainer(registry, small):
+    def make(**changes):
+        settings = {
+            **small.settings,
+            "trainer.z": 8,
+            **{key.replace("__", "."): value for key, value in changes.items()},
+        }
+        built = build_experiment(load_config("digits", settings, registry))
+        return Trainer(built, built.task.data("train"))
+
+    return make
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError, MemoryError])
+def test_the_chunk_is_halved_until_it_fits_and_the_step_is_the_same(limited, trainer, error):
+    free = trainer(trainer__chunk=1)
+    free.step()
+    short = trainer(trainer__chunk=100)
+    tried = limited(3 * 8, error)
+    with pytest.warns(hf.HyperframeWarning) as caught:
+        short.step()
+    messages = [str(warning.message) for warning in caught]
+    assert [message.partition(";")[0] for message in messages] == [
+        "out of memory: trainer.chunk goes from 8 to 4",
+        "out of memory: trainer.chunk goes from 4 to 2",
+    ]
+    assert tried == [(8, 8), (4, 8), (2, 8), (2, 8), (2, 8), (2, 8)]
+    for one, two in zip(free.parameters, short.parameters, strict=True):
+        torch.testing.assert_close(one, two)
+    assert free.read_metrics() == pytest.approx(short.read_metrics(), rel=1e-4)
+    short.step()  # no further warning: the chunk stays small
+
+
+def test_where_one_network_does_not_fit_the_message_says_what_would(limited, trainer):
+    training = trainer(trainer__chunk=2, trainer__images=64)
+    tried = limited(20)
+    with pytest.warns(hf.HyperframeWarning), pytest.raises(MemoryShortageError) as caught:
+        training.step()
+    assert tried == [(2, 64), (1, 64), (1, 32), (1, 16)]
+    assert "one network of target 'digits_cnn' on trainer.images=64 does not fit" in str(caught.value)
+    assert "with trainer.images=16 it does" in str(caught.value)
+
+
+def test_where_nothing_fits(limited, trainer):
+    training = trainer(trainer__chunk=1)
+    limited(0)
+    with pytest.raises(
+        MemoryShortageError, match=r"not even one image does.*A smaller target, or a device with more memory"
+    ):
+        training.step()
+
+
+def test_other_errors_are_not_taken_for_it(monkeypatch, trainer):
+    def fail(*_, **__):
+        raise RuntimeError("shapes differ")
+
+    training = trainer()
+    monkeypatch.setattr(Target, "forward", fail)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        training.step()
+    assert not is_out_of_memory(RuntimeError("shapes differ"))
+
+
+def test_a_training_that_runs_out_of_memory_names_the_way_back(tmp_path, small, limited, monkeypatch):
+    small(tmp_path / "run", trainer__stop_after=3)
+    monkeypatch.setattr(Trainer, "step", lambda self: (_ for _ in ()).throw(torch.OutOfMemoryError()))
+    with pytest.raises(TrainingError, match=r"smaller trainer.z than 4.*checkpoints/3; .*--resume"):
+        hf.resume(tmp_path / "run")
+
+
+def test_an_evaluation_goes_on_in_halves(tmp_path, small, limited):
+    run = small(tmp_path / "run")
+    wanted, x = run.evaluate(5), run.experiment.task.data("test").x[:30]
+    nets = run.sample(5)
+    predicted = nets.predict(x)
+    tried = limited(7)
+    with pytest.warns(hf.HyperframeWarning, match="out of memory") as caught:
+        halved = nets.predict(x)
+    assert [str(warning.message) for warning in caught] == [
+        f"out of memory: 1 networks are run on {items} items at a time from here on" for items in (30, 15, 7)
+    ]
+    torch.testing.assert_close(halved, predicted)
+    assert max(networks * items for networks, items in tried if networks * items <= 7) == 7
+    with pytest.warns(hf.HyperframeWarning):
+        found = run.evaluate(5)
+    assert found["accuracy"] == pytest.approx(wanted["accuracy"])
+    assert found["ensemble"] == pytest.approx(wanted["ensemble"], rel=1e-5)
+
+
+def test_an_evaluation_of_which_nothing_fits_says_so(tmp_path, small, limited):
+    run = small(tmp_path / "run")
+    limited(0)
+    with (
+        pytest.warns(hf.HyperframeWarning),
+        pytest.raises(hf.HyperframeError, match="on one item does not fit"),
+    ):
+        run.evaluate(3)
+
+
+def test_what_there_is():
+    free = available_memory()
+    assert free is None or free > 2**20
+    if free is not None:
+        message = missing_memory(2**60)
+        assert "1,099,511,627,776 MiB of memory are needed" in message
+
+
+REAL = """
+import resource, sys, warnings
+import torch
+import hyperframe as hf
+from hyperframe.config import load_config
+from hyperframe.api import installed
+from hyperframe.experiment import build_experiment
+from hyperframe.trainer import Trainer
+
+torch.set_num_threads(1)
+settings = {"trainer.device": "cpu", "trainer.z": 16, "trainer.images": int(sys.argv[1]), "trainer.chunk": 16}
+built = build_experiment(load_config("digits", {**settings, "target.channels": [64, 64]}, installed()))
+trainer = Trainer(built, built.task.data("train"))
+used = int(next(line for line in open("/proc/self/status") if line.startswith("VmSize")).split()[1]) * 1024
+resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[2]) * 2**20,) * 2)
+warnings.simplefilter("always")
+try:
+    trainer.step()
+except hf.HyperframeError as error:
+    print(error)
+else:
+    trainer.check_finite()
+    print("chunk", built.objective.chunk)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux to limit the memory of a process")
+@pytest.mark.parametrize(
+    ("images", "mebibytes", "answer"), [(512, 350, "chunk "), (16_384, 300, "with trainer.images=")]
+)
+def test_a_process_with_little_memory(images, mebibytes, answer):
+    command = [sys.executable, "-c", REAL, str(images), str(mebibytes)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "out of memory: trainer.chunk goes from 16 to 8" in ran.stderr
+    assert answer in ran.stdout
