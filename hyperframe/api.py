@@ -1,13 +1,13 @@
 """The Python API: train, resume, load, and the components that are installed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from hyperframe.config import load_config
-from hyperframe.factories import Factories, is_factory
+from hyperframe.config import load_config, override_pairs
+from hyperframe.factories import Factories, checked_factory, typed_targets
 from hyperframe.owncode import OwnCode
 from hyperframe.plugins import Registry, make_plugin_manager
 from hyperframe.resume import resume_run
@@ -58,10 +58,10 @@ def train(
         >>> len(nets), type(nets[0]).__name__
         (3, 'Sequential')
     """
-    chosen = dict(overrides or {})
     own = OwnCode(module, spec, data)
-    registry = _with(registry, own, chosen.get("target"))
-    return train_run(load_config(config, {**chosen, **own.settings}, registry), registry, out, reporter)
+    chosen = own.chosen(overrides or {})
+    registry = _with(registry, own, typed_targets(override_pairs(chosen)))
+    return train_run(load_config(config, chosen, registry), registry, out, reporter)
 
 
 def resume(
@@ -91,7 +91,8 @@ def resume(
         HyperframeError: anything that you can mend; the message says how.
         KeyboardInterrupt: Ctrl-C; what was trained is saved first.
     """
-    registry = _with(registry, OwnCode(module, spec, data), target)
+    typed = typed_targets(override_pairs(overrides or {}))
+    registry = _with(registry, OwnCode(module, spec, data), [*_typed(target), *typed])
     return resume_run(folder, overrides or {}, registry, reporter)
 
 
@@ -121,14 +122,18 @@ def load(
     Raises:
         HyperframeError: anything that you can mend; the message says how.
     """
-    return load_run(folder, _with(registry, OwnCode(module, spec, data), target), device, checkpoint)
+    return load_run(folder, _with(registry, OwnCode(module, spec, data), _typed(target)), device, checkpoint)
 
 
-def _with(registry: Registry | None, own: OwnCode, target: Any) -> Registry:
-    """The components to choose from, with what the user handed over."""
+def _typed(target: str | None) -> list[str]:
+    return [] if target is None else [checked_factory(target)]
+
+
+def _with(registry: Registry | None, own: OwnCode, typed: Sequence[str]) -> Registry:
+    """The components to choose from, with what the user handed over or typed."""
     extra: list[Any] = [own] if own.settings else []
-    if is_factory(target):
-        extra.append(Factories([target]))
+    if typed:
+        extra.append(Factories(typed))
     if registry is None:
         return installed(extra)
     return registry.extended(extra) if extra else registry

@@ -1,6 +1,7 @@
 """Arrays and images from a user's files: read without running code, their sizes checked before memory is taken."""
 
 import math
+import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hyperframe.errors import DataError, RunError
+from hyperframe.errors import DataError, RunError, brief
 from hyperframe.files import exists, is_file, opened_tensors
 from hyperframe.memory import missing_memory
 
@@ -46,7 +47,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, Any]:
         raise DataError(str(error)) from error
     # What zip, its decompressors and numpy raise for a damaged file is no closed list.
     except Exception as error:
-        raise DataError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+        raise DataError(f"{path} cannot be read: {type(error).__name__}: {brief(error)}") from error
 
 
 def _safetensors(path: Path, names: Sequence[str]) -> dict[str, Tensor]:
@@ -107,13 +108,21 @@ def image_paths(path: Path) -> list[Path]:
         DataError: there are none.
     """
     if exists(path) and path.is_dir():
-        found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_FILES and file.is_file())
+        found = [file for file in entries(path) if file.suffix.lower() in IMAGE_FILES and file.is_file()]
         if not found:
             raise DataError(f"folder {path} holds no images ({', '.join(IMAGE_FILES)})")
         return found
     if not is_file(path):
         raise DataError(f"there is no file {path}")
     return [path]
+
+
+def entries(folder: Path) -> list[Path]:
+    """What lies in a folder, by name; raises `DataError` where it cannot be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"folder {folder} cannot be read: {error.strerror or error}") from error
 
 
 def read_images(paths: Sequence[Path], shape: Sequence[int]) -> Tensor:
@@ -140,7 +149,8 @@ def _image(path: Path, shape: Sequence[int]) -> Tensor:
 
     channels, height, width = shape
     try:
-        with Image.open(path, formats=IMAGE_FORMATS) as image:
+        # What PIL only warns of is refused below, or is of no matter here.
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=IMAGE_FORMATS) as image:
             if image.width * image.height > LARGEST_IMAGE:
                 raise DataError(f"{path} is too large: {image.width} × {image.height} pixels")
             if image.mode.startswith(("I", "F")):  # converting would clip it
@@ -151,5 +161,5 @@ def _image(path: Path, shape: Sequence[int]) -> Tensor:
         raise
     # As above: a decoder's errors are no closed list.
     except Exception as error:
-        raise DataError(f"{path} cannot be read as an image: {type(error).__name__}: {error}") from error
+        raise DataError(f"{path} cannot be read as an image: {type(error).__name__}: {brief(error)}") from error
     return torch.from_numpy(pixels.astype(np.float32) / 255).reshape(height, width, channels).permute(2, 0, 1)

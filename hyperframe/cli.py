@@ -3,7 +3,7 @@
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,10 +12,10 @@ import click
 
 from hyperframe import tables
 from hyperframe.api import installed
-from hyperframe.config import Config, load_config, shipped_configs
+from hyperframe.config import Config, load_config, override_pairs, shipped_configs
 from hyperframe.describe import describe
 from hyperframe.errors import HyperframeError, HyperframeWarning
-from hyperframe.factories import Factories, is_factory
+from hyperframe.factories import Factories, checked_factory, typed_targets
 from hyperframe.files import as_json, is_file
 from hyperframe.listing import list_runs
 from hyperframe.overrides import KEY_HELP
@@ -109,21 +109,14 @@ def draw_options(command: F) -> F:
 
 def loaded(run: str, checkpoint: str, device: str, target: str | None) -> Run:
     """The run that the options of `run_options` name."""
-    return load_run(run, registry_with([target] if target else []), device, checkpoint)
+    return load_run(run, registry_with([] if target is None else [checked_factory(target)]), device, checkpoint)
 
 
-def registry_with(targets: Iterable[str]) -> Registry:
+def registry_with(typed: Sequence[str]) -> Registry:
     """All components that are installed, and targets `package.module:factory` that the user has typed."""
-    typed = [name for name in targets if is_factory(name)]
     if typed and "" not in sys.path:
         sys.path.append("")  # modules in the current folder, as python -m has it
     return installed([Factories(typed)] if typed else [])
-
-
-def typed_targets(overrides: Iterable[str]) -> list[str]:
-    """The targets that overrides name."""
-    pairs = (text.partition("=") for text in overrides)
-    return [value for key, _, value in pairs if key in ("target", "target.name")]
 
 
 @main.command()
@@ -142,7 +135,7 @@ def train(arguments: tuple[str, ...], out: str | None, resume: str | None, json_
     """
     reporter: Reporter = Silent() if json_wanted else tables.ProgressReporter()
     source, overrides = split_arguments(arguments, "")
-    registry = registry_with(typed_targets(overrides))
+    registry = registry_with(typed_targets(override_pairs(overrides)))
     if resume is not None and (source or out is not None):
         raise click.UsageError("with --resume the run's own folder and configuration are used: no CONFIG, no --out")
     with reporter if isinstance(reporter, tables.ProgressReporter) else nullcontext():
@@ -226,8 +219,12 @@ def sample(
         raise click.UsageError("give --out FILE, or --split DIR")
     chosen = loaded(run, checkpoint, device, target)
     count = networks or chosen.experiment.generator.at_most(chosen.config.evaluation.test_networks)
-    write = chosen.write_samples if split is None else chosen.write_state_dicts
-    click.echo(f"{count} networks written to {write(str(out or split), count, seed, gauge=gauge)}")
+    written = (
+        chosen.write_samples(out, count, seed, gauge=gauge)
+        if out is not None
+        else chosen.write_state_dicts(str(split), count, seed, gauge=gauge)
+    )
+    click.echo(f"{count} networks written to {written}")
 
 
 @main.command()
@@ -301,7 +298,7 @@ def describe_command(arguments: tuple[str, ...], source: str, json_wanted: bool)
     """Show a target's layers, filters and symmetries, the generator's size, and the memory of a training step."""
     target, overrides = split_arguments(arguments, "")
     overrides = [*([f"target={target}"] if target else []), *overrides]
-    content = describe(load_config(source, overrides, registry_with(typed_targets(overrides))))
+    content = describe(load_config(source, overrides, registry_with(typed_targets(override_pairs(overrides)))))
     if json_wanted:
         click.echo(as_json(content))
     else:
@@ -317,7 +314,7 @@ def config_command(arguments: tuple[str, ...], listed: bool) -> None:
         click.echo("\n".join(shipped_configs()))
         return
     source, overrides = split_arguments(arguments, "digits")
-    config: Config = load_config(source, overrides, registry_with(typed_targets(overrides)))
+    config: Config = load_config(source, overrides, registry_with(typed_targets(override_pairs(overrides))))
     click.echo(commented_yaml(config), nl=False)
 
 

@@ -4,21 +4,28 @@ A name like this is code to be run, so it counts only where a user has typed it:
 function. A configuration file or a run folder may repeat it, and cannot bring it in.
 """
 
+import collections.abc
 import importlib
 import inspect
 import types
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import attrs
 
-from hyperframe.errors import PluginError
+from hyperframe.errors import ConfigError, PluginError, brief
 from hyperframe.hookspecs import hookimpl
-from hyperframe.options import option
+from hyperframe.options import option, plain_options, read_options, shown
 from hyperframe.types import Component
 
 TYPED = "package.module:factory"
 """What stands for the distribution of these components."""
+
+NAME = "name"
+"""The key of a component's section that is no option."""
+
+_PLAIN = (bool, int, float, str, type(None))
+_SEQUENCES = (tuple, list, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
 
 
 def is_factory(name: Any) -> bool:
@@ -32,16 +39,39 @@ def is_factory(name: Any) -> bool:
     return bool(colon) and all(part.isidentifier() for part in [*module.split("."), *function.split(".")])
 
 
+def checked_factory(name: Any) -> str:
+    """A name of this form that was typed for a run; raises `ConfigError` for any other."""
+    if is_factory(name):
+        return str(name)
+    raise ConfigError(
+        f"target: expected package.module:factory, for a run with such a target, but got {shown(name)}; other targets "
+        "are found without it"
+    )
+
+
+def typed_targets(pairs: Iterable[tuple[str, Any]]) -> list[str]:
+    """The targets of this form that overrides name.
+
+    Example:
+        >>> typed_targets([("target", {"name": "nets:small", "width": 3}), ("trainer.steps", 9)])
+        ['nets:small']
+    """
+    values = [value for key, value in pairs if key in ("target", "target.name")]
+    names = [value.get(NAME) if isinstance(value, Mapping) else value for value in values]
+    return [str(name) for name in names if is_factory(name)]
+
+
 class Factories:
     """A plugin that registers targets under the names `package.module:factory`.
 
-    The parameters of a factory become the target's options: each with its annotation, or the type of its default.
+    The parameters of a factory become the target's options: each with its annotation, or the type of its default. One
+    with a default that is none of the types of options keeps the default, and is no option.
 
     Args:
         names: what the user typed.
 
     Raises:
-        PluginError: a module cannot be imported, or has no such callable.
+        PluginError: a module cannot be imported, has no such callable, or the callable needs what no option can be.
     """
 
     __name__ = TYPED
@@ -60,9 +90,9 @@ def _component(name: str) -> Component:
     try:
         found: Any = importlib.import_module(module_name)
     # The user's own module: whatever it raises on import is told with its name.
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(
-            f"target '{name}': importing {module_name} failed: {type(error).__name__}: {error}"
+            f"target '{name}': importing {module_name} failed: {type(error).__name__}: {brief(error)}"
         ) from error
     for part in path.split("."):
         if not hasattr(found, part):
@@ -70,41 +100,92 @@ def _component(name: str) -> Component:
         found = getattr(found, part)
     if not callable(found):
         raise PluginError(f"target '{name}': '{path}' is no callable, but {type(found).__name__}")
-    options = _options(name, found)
+    kinds, defaults = _options(name, found)
+    fields = {key: option(defaults.get(key, attrs.NOTHING), "a parameter of the factory") for key in kinds}
+    options = attrs.make_class("Options", fields, frozen=True, kw_only=True)
+    options.__annotations__ = kinds
 
     def factory(chosen: Any) -> Any:
-        return found(**attrs.asdict(chosen, recurse=False))
+        given = attrs.asdict(chosen, recurse=False)
+        lists = {key: list(value) for key, value in given.items() if get_origin(kinds[key]) is list}
+        return found(**{**given, **lists})
 
     summary = (inspect.getdoc(found) or "").partition("\n")[0] or "a factory of one's own"
     return Component(name=name, factory=factory, options=options, summary=summary)
 
 
-def _options(name: str, factory: Callable[..., Any]) -> type[Any]:
-    """An attrs class with a field for each of the factory's parameters."""
-    fields, kinds = {}, {}
+def _options(name: str, factory: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The types of those of a factory's parameters that can be options, and the defaults of those that have one."""
+    kinds: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
     try:
         parameters = inspect.signature(factory, eval_str=True).parameters
-    except (TypeError, ValueError, NameError) as error:
-        raise PluginError(f"target '{name}': its parameters cannot be read: {error}") from error
+    # Annotations are evaluated, and may be anything.
+    except Exception as error:
+        raise PluginError(f"target '{name}': its parameters cannot be read: {brief(error)}") from error
     for key, parameter in parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        if parameter.kind is parameter.POSITIONAL_ONLY:
-            raise PluginError(f"target '{name}': parameter '{key}' cannot be given by its name")
         required = parameter.default is parameter.empty
-        fields[key] = option(attrs.NOTHING if required else parameter.default, "a parameter of the factory")
-        kinds[key] = _type(name, parameter)
-    made = attrs.make_class("Options", fields, frozen=True, kw_only=True)
-    made.__annotations__ = kinds
-    return made
+        kind, obstacle = _kind(parameter), "it needs a type such as int, str, bool or tuple[int, ...], or a default"
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            kind, obstacle = None, "it cannot be given by its name"
+        elif key.removesuffix("_") == NAME:
+            kind, obstacle = None, f"the key '{NAME}' is that of the target itself"
+        if kind is not None and (required or _reads_back(kind, parameter.default)):
+            kinds[key] = kind
+            defaults |= {} if required else {key: parameter.default}
+        elif required:
+            raise PluginError(f"target '{name}': parameter '{key}' cannot be an option: {obstacle}")
+    return kinds, defaults
 
 
-def _type(name: str, parameter: inspect.Parameter) -> Any:
-    kind = parameter.annotation
-    if kind is parameter.empty and parameter.default is not parameter.empty:
-        kind = type(parameter.default)
-        if kind in (tuple, list) and parameter.default:
-            kind = types.GenericAlias(tuple, (type(parameter.default[0]), ...))
-    if kind is parameter.empty or kind is type(None):
-        raise PluginError(f"target '{name}': parameter '{parameter.name}' needs a type such as int, or a default")
-    return kind
+def _kind(parameter: inspect.Parameter) -> Any:
+    """The type of an option for a parameter, or None where there is none."""
+    if parameter.annotation is parameter.empty:
+        return None if parameter.default is parameter.empty else _kind_of(parameter.default)
+    kind = _known(parameter.annotation)
+    if kind is None and parameter.annotation in (tuple, list):
+        kind = _kind_of(parameter.default)
+    return kind | None if kind is not None and parameter.default is None else kind
+
+
+def _kind_of(default: Any) -> Any:
+    """The type of a default; that of a sequence follows its items."""
+    if not isinstance(default, tuple | list):
+        return type(default) if type(default) in _PLAIN and default is not None else None
+    items = {_kind_of(item) for item in default}
+    return _sequence(type(default), float if items == {int, float} else items.pop() if len(items) == 1 else None)
+
+
+def _known(annotation: Any) -> Any:
+    """An annotation as options know it, or None where they do not."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _known(arguments[0])
+    if origin is Literal:
+        return annotation if all(isinstance(argument, str | int) for argument in arguments) else None
+    if origin in (Union, types.UnionType):
+        kinds = [_known(argument) for argument in arguments]
+        return None if None in kinds else Union[tuple(kinds)]  # noqa: UP007  (made at run time)
+    if origin in _SEQUENCES:
+        items = {_known(argument) for argument in arguments if argument is not ...}
+        return _sequence(origin, items.pop() if len(items) == 1 else None)
+    return annotation if annotation in _PLAIN else None
+
+
+def _sequence(origin: Any, item: Any) -> Any:
+    if item is None:
+        return None
+    return types.GenericAlias(list, (item,)) if origin is list else types.GenericAlias(tuple, (item, ...))
+
+
+def _reads_back(kind: Any, default: Any) -> bool:
+    """Whether a default comes back from a run folder as it is; otherwise the run could not be loaded."""
+    one = attrs.make_class("One", {"value": option()})
+    one.__annotations__ = {"value": kind}
+    plain = plain_options(one(default))
+    try:
+        return "${" not in repr(plain) and plain_options(read_options(one, plain, "")) == plain
+    except ConfigError:
+        return False

@@ -1,15 +1,19 @@
 """A user's own module and data, handed over in Python, as components: target `module` and task `data`."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import Dataset
+from torch.nn.parameter import is_lazy
+from torch.utils.data import Dataset, IterableDataset
 
-from hyperframe.errors import ConfigError, DataError
+from hyperframe.errors import ConfigError, DataError, brief, unknown_name
 from hyperframe.hookspecs import hookimpl
-from hyperframe.owndata import OwnOptions, as_tensor, own_task
+from hyperframe.memory import missing_memory
+from hyperframe.options import shown
+from hyperframe.owndata import ARRAYS, OwnOptions, as_tensor, own_task
 from hyperframe.spec import TargetSpec
 from hyperframe.types import Component, Task
 
@@ -44,17 +48,37 @@ class OwnCode:
             )
         if spec is not None and not isinstance(spec, TargetSpec):
             raise ConfigError(f"spec: expected a TargetSpec, but got {type(spec).__name__}")
-        if module is not None and spec is not None:
-            spec.bind(module)
-        self._module = module
+        self._module = None if module is None or spec is None else _copied(module, spec)
         self._spec = spec
-        self._data = data if data is None or isinstance(data, Task) else _arrays(data)
+        self._data = data if data is None or _is_task(data) else _arrays(data)
 
     @property
     def settings(self) -> dict[str, str]:
         """What a configuration has to choose so that it uses them."""
         chosen = {"target": MODULE if self._module is not None else "", "task": DATA if self._data is not None else ""}
         return {key: name for key, name in chosen.items() if name}
+
+    def chosen(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """Overrides that choose them as well.
+
+        Raises:
+            ConfigError: the overrides name another target or task.
+
+        Example:
+            >>> own = OwnCode(None, None, (torch.rand(9, 2), torch.rand(9)))
+            >>> own.chosen({"task": {"test": 0.5}, "trainer.steps": 9})
+            {'task': {'name': 'data', 'test': 0.5}, 'trainer.steps': 9}
+        """
+        result = dict(overrides)
+        for key, name in self.settings.items():
+            given = result.get(key, {})
+            section = dict(given) if isinstance(given, Mapping) else {"name": given}
+            for other in (section.get("name", name), result.get(f"{key}.name", name)):
+                if other != name:
+                    what = "a module" if key == "target" else "data"
+                    raise ConfigError(f"{key}: {shown(other)} was asked for, but {what} handed over; leave one out")
+            result[key] = {"name": name, **section}
+        return result
 
     @hookimpl
     def hyperframe_targets(self) -> list[Component]:
@@ -71,7 +95,7 @@ class OwnCode:
         if self._data is None:
             return []
         data, summary = self._data, "data handed over in Python"
-        if isinstance(data, Task):
+        if _is_task(data):
             return [Component(name=DATA, factory=lambda options: data, summary=summary)]
         return [
             Component(
@@ -80,9 +104,29 @@ class OwnCode:
         ]
 
 
+def _copied(module: nn.Module, spec: TargetSpec) -> nn.Module:
+    """A copy of the module, so that nothing that is done to it later changes a run."""
+    lazy = next((name for name, parameter in module.named_parameters() if is_lazy(parameter)), None)
+    if lazy is not None:
+        raise ConfigError(f"module: parameter '{lazy}' has no shape yet; run the module on an input first")
+    spec.bind(module)
+    try:
+        return copy.deepcopy(module)
+    # The module's own code, and that of all it holds, may raise anything here.
+    except Exception as error:
+        raise ConfigError(f"module: it cannot be copied: {type(error).__name__}: {brief(error)}") from error
+
+
+def _is_task(data: Any) -> bool:
+    return isinstance(data, Task) and not isinstance(data, type)
+
+
 def _arrays(data: Any) -> Mapping[str, Any]:
     """Arrays x and y, and those of other splits where they are given."""
     if isinstance(data, Mapping):
+        for name in data:
+            if name not in ARRAYS:
+                raise DataError("data: " + unknown_name("array", str(name), ARRAYS))
         return data
     if isinstance(data, tuple | list) and len(data) == 2:
         return {"x": data[0], "y": data[1]}
@@ -95,16 +139,23 @@ def _arrays(data: Any) -> Mapping[str, Any]:
 
 def _collected(dataset: "Dataset[Any]") -> dict[str, torch.Tensor]:
     """All items of a data set whose items are pairs."""
-    if not hasattr(dataset, "__len__"):
-        raise DataError("data: the Dataset has no length; one whose items are numbered is needed")
+    if not hasattr(dataset, "__len__") or isinstance(dataset, IterableDataset):
+        raise DataError("data: the Dataset has no length, or no numbered items; one with both is needed")
     xs, ys = [], []
     for number in range(len(dataset)):
-        item = dataset[number]
+        try:
+            item = dataset[number]
+        # The user's own code: whatever it raises is told with the item.
+        except Exception as error:
+            raise DataError(f"data: item {number} of the Dataset: {type(error).__name__}: {brief(error)}") from error
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise DataError(f"data: item {number} of the Dataset is {type(item).__name__}, expected a pair (x, y)")
         x, y = item
         xs.append(as_tensor(x, f"data: x of item {number}"))
-        ys.append(torch.as_tensor(y))
+        ys.append(_label(y, f"data: y of item {number}"))
+        missing = missing_memory(2 * len(dataset) * xs[0].nbytes) if number == 0 else None
+        if missing:
+            raise DataError(f"data: {len(dataset):,} items are too many: {missing}")
     if not xs:
         raise DataError("data: the Dataset is empty")
     for name, parts in (("x", xs), ("y", ys)):
@@ -115,3 +166,10 @@ def _collected(dataset: "Dataset[Any]") -> dict[str, torch.Tensor]:
                     f"{parts[0].dtype} {list(parts[0].shape)}"
                 )
     return {"x": torch.stack(xs), "y": torch.stack(ys)}
+
+
+def _label(y: Any, where: str) -> torch.Tensor:
+    try:
+        return torch.as_tensor(y)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{where} is {type(y).__name__}, expected a number or an array of numbers") from error

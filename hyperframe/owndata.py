@@ -9,12 +9,19 @@ import torch
 from torch import Tensor
 
 from hyperframe.errors import DataError, unknown_name
+from hyperframe.memory import missing_memory
 from hyperframe.options import option
 from hyperframe.regression import RegressionTask
 from hyperframe.task import ClassificationTask
 from hyperframe.types import Data
 
 SPLITS = ("train", "validation", "test")
+ARRAYS = ("x", "y", "x_validation", "y_validation", "x_test", "y_test")
+"""The names of arrays that make a task."""
+
+_WHOLE = "bool uint8 uint16 uint32 uint64 int8 int16 int32 int64"
+_BROKEN = "float16 bfloat16 float32 float64"
+_NUMBERS = frozenset(getattr(torch, name) for name in f"{_WHOLE} {_BROKEN}".split())
 
 
 @attrs.frozen(kw_only=True)
@@ -114,23 +121,39 @@ def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions) -> OwnCl
     for split, data in given.items():
         if data.x.shape[1:] != shape:
             raise DataError(f"{where}: x has items of shape {list(shape)}, x_{split} of {list(data.x.shape[1:])}")
-    whole = not any(data.y.is_floating_point() for data in given.values())
-    if options.kind == "classification" and not whole:
-        raise DataError(f"{where}: classes must be whole numbers, but y is {_type_of(given['train'].y)}")
-    if options.kind == "regression" or (options.kind == "auto" and not whole):
+    if _are_values(given, options, where):
         values = {split: Data(data.x, _values(data.y, where)) for split, data in given.items()}
         if len({data.y.shape[1] for data in values.values()}) > 1:
             raise DataError(f"{where}: the splits have labels of different sizes")
         return OwnRegression(name, divided(values, options, where))
     labelled = {split: Data(data.x, _labels(data.y, where)) for split, data in given.items()}
     classes = _classes(torch.cat([data.y for data in labelled.values()]), options, where)
-    return OwnClassification(name, divided(labelled, options, where), classes)
+    splits = divided(labelled, options, where)
+    _check_several(splits["train"].y, where)
+    return OwnClassification(name, splits, classes)
+
+
+def _are_values(given: Mapping[str, Data], options: OwnOptions, where: str) -> bool:
+    """Whether labels are values to be predicted, and not classes; raises `DataError` where that is not clear."""
+    types = {"y" if split == "train" else f"y_{split}": data.y.dtype for split, data in given.items()}
+    broken = {name: kind for name, kind in types.items() if kind.is_floating_point}
+    if options.kind == "classification" and broken:
+        name, kind = next(iter(broken.items()))
+        raise DataError(f"{where}: classes must be whole numbers, but {name} is {_word(kind)}")
+    if options.kind == "auto" and broken and len(broken) < len(types):
+        listed = ", ".join(f"{name} is {_word(kind)}" for name, kind in types.items())
+        raise DataError(f"{where}: {listed}; whole numbers are classes, others are values: set task.kind to say which")
+    values = options.kind == "regression" or (options.kind == "auto" and bool(broken))
+    if values and options.classes is not None:
+        raise DataError(f"{where}: task.classes is {options.classes}, but y, {_word(types['y'])}, holds values")
+    return values
 
 
 def _pair(arrays: Mapping[str, Any], x: str, y: str, where: str) -> Data:
     for name in (x, y):
         if name not in arrays:
-            raise DataError(f"{where}: there is no array '{name}'; found: {', '.join(sorted(arrays)) or 'none'}")
+            found = ", ".join(sorted(map(str, arrays)))
+            raise DataError(f"{where}: there is no array '{name}'; found: {found or 'none'}")
     data = Data(as_inputs(arrays[x], f"{where}: {x}"), as_tensor(arrays[y], f"{where}: {y}"))
     if len(data.x) != len(data.y):
         raise DataError(f"{where}: {x} holds {len(data.x)} items, {y} {len(data.y)}")
@@ -143,16 +166,22 @@ def as_tensor(array: Any, where: str) -> Tensor:
     Raises:
         DataError: it is none, or is empty.
     """
+    if isinstance(array, np.ma.MaskedArray):
+        raise DataError(f"{where} is a masked array, whose mask would be lost; fill it, or leave those items out")
     if isinstance(array, np.ndarray) and array.dtype.kind in "biuf" and array.dtype.itemsize <= 8:
         # Copied: an array may be read-only, have its bytes in another order, or change later.
         array = torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
     elif isinstance(array, np.ndarray):
-        raise DataError(f"{where} is {array.dtype}, expected numbers")
+        raise DataError(f"{where} is {array.dtype}, expected real numbers of at most 64 bits")
     if not isinstance(array, Tensor):
         raise DataError(f"{where} is {type(array).__name__}, expected a tensor or a numpy array")
-    if array.is_complex() or array.is_quantized or array.layout is not torch.strided:
-        raise DataError(f"{where} is {_type_of(array)}, expected real numbers")
-    if array.dim() == 0 or not array.numel():
+    if array.layout is not torch.strided or array.is_nested or array.is_meta:
+        raise DataError(f"{where} is a sparse or nested tensor, or has no numbers; expected a dense one")
+    if array.dtype not in _NUMBERS:
+        raise DataError(f"{where} is {_word(array.dtype)}, expected real numbers")
+    if array.dim() == 0:
+        raise DataError(f"{where} is a single number, expected an array")
+    if not array.numel():
         raise DataError(f"{where} has the shape {list(array.shape)}, expected one or more items")
     return array.detach().cpu()
 
@@ -172,7 +201,12 @@ def as_inputs(array: Any, where: str) -> Tensor:
         raise DataError(
             f"{where} has the shape {list(tensor.shape)}, expected [items, ...]; one number an item is [items, 1]"
         )
-    values = tensor.float() / 255 if tensor.dtype is torch.uint8 else tensor.float()
+    missing = missing_memory(8 * tensor.numel())  # as float32, and once more when they are divided into splits
+    if missing:
+        raise DataError(f"{where}, of shape {list(tensor.shape)}, is too large: {missing}")
+    values = tensor.float()
+    if tensor.dtype is torch.uint8:
+        values /= 255
     _check_finite(values, where)
     return values.contiguous()
 
@@ -209,24 +243,33 @@ def _classes(labels: Tensor, options: OwnOptions, where: str) -> int:
     low, high = int(labels.min()), int(labels.max())
     classes = high + 1 if options.classes is None else options.classes
     if low < 0 or high >= classes:
-        raise DataError(f"{where}: labels must lie between 0 and {classes - 1}, but go from {low} to {high}")
-    if low == high:
-        raise DataError(f"{where}: all labels are {low}; there is nothing to tell apart, two classes are needed")
+        wanted = "be 0 or more" if options.classes is None else f"lie between 0 and {classes - 1}"
+        raise DataError(f"{where}: labels must {wanted}, but go from {low} to {high}")
     return classes
 
 
-def _type_of(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
+def _check_several(labels: Tensor, where: str) -> None:
+    low, high = int(labels.min()), int(labels.max())
+    if low == high:
+        raise DataError(
+            f"{where}: all labels to train on are {low}; there is nothing to tell apart, two classes are needed"
+        )
+
+
+def _word(kind: torch.dtype) -> str:
+    return str(kind).removeprefix("torch.")
 
 
 def divided(given: Mapping[str, Data], options: SplitOptions, where: str) -> dict[str, Data]:
     """All three splits: those given, the others drawn from "train" without an item in two of them.
 
+    Which items test depends on the seed and on how many test, and not on how many validate.
+
     Raises:
         DataError: there are too few items, or a split would be empty.
     """
     items = len(given["train"])
-    parts = {split: getattr(options, split) for split in ("validation", "test") if split not in given}
+    parts = {split: getattr(options, split) for split in ("test", "validation") if split not in given}
     for split, part in parts.items():
         if part == 0:
             raise DataError(f"{where}: the split '{split}' would be empty; set task.{split} to a part such as 0.1")

@@ -34,8 +34,12 @@ def read_inputs(paths: Sequence[Path], shape: Sequence[int]) -> tuple[Tensor, li
             raise DataError(f"{paths[0]} holds no array 'x'")
         x = as_inputs(arrays["x"], f"{paths[0]}: x")
         if tuple(x.shape[1:]) != tuple(shape):
-            raise DataError(f"{paths[0]}: x has the shape {list(x.shape)}, the run's target takes {['items', *shape]}")
+            wanted = ", ".join(map(str, ["items", *shape]))
+            raise DataError(f"{paths[0]}: x has the shape {list(x.shape)}, the run's target takes [{wanted}]")
         return x, [str(number) for number in range(len(x))]
+    array = next((path for path in paths if path.suffix in ARRAY_FILES), None)
+    if array is not None:
+        raise DataError(f"{array}: a file of arrays is taken alone, but {len(paths)} files were named")
     files = [file for path in paths for file in image_paths(path)]
     return read_images(files, shape), [str(file) for file in files]
 

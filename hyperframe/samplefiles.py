@@ -7,24 +7,33 @@ likewise. safetensors and torch alone read it:
     networks = load_file("networks.safetensors")
     module.load_state_dict({name: value[3] for name, value in networks.items()})    # the fourth one
 
-Its header says where the networks come from: target, number, run, step, seed, gauges.
+Its header says, as JSON under the key `hyperframe`, where the networks come from: run, step, seed, gauges, number; and
+what of their target the tensors do not show: its name, the operations between its layers, a digest of its constants.
 """
 
+import hashlib
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from hyperframe.errors import RunError
-from hyperframe.files import exists, flush, opened_tensors, partial_of, write_tensors, writing
+from hyperframe.files import exists, flush, from_json, opened_tensors, partial_of, write_tensors, writing
 from hyperframe.memory import missing_memory
+from hyperframe.options import shown
 from hyperframe.samples import Networks
 from hyperframe.target import Target
 from hyperframe.types import Task
 from hyperframe.weights import pack, unpack
 
 FORMAT = "hyperframe networks 1"
+ONE = "hyperframe network 1"
+"""The format of the files that hold one network each."""
+HEADER = "hyperframe"
+"""All of the header is one entry: the library writes several in an order that changes."""
 STATE_DICT = "network_{:05d}.safetensors"
 
 
@@ -44,8 +53,23 @@ def write_samples(path: str | Path, draw: Callable[[], Networks], origin: Mappin
         raise RunError(f"{file} exists already; name another file, or remove it")
     networks = draw()
     tensors = {**unpack(networks.target.spec, networks.weights), **networks.statistics}
-    write_tensors(file, tensors, {"format": FORMAT, **origin})
+    header = {"format": FORMAT, **origin, **_identity(networks.target)}
+    write_tensors(file, tensors, {HEADER: json.dumps(header)})
     return file
+
+
+def _identity(target: Target) -> dict[str, str]:
+    """What targets can differ in whose parameters have the same names and shapes."""
+    digest = hashlib.sha256()
+    constants = target.constants()
+    for name, value in sorted(constants.items()):
+        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        digest.update(value.cpu().flatten().view(torch.uint8).numpy().tobytes())
+    return {
+        "target": target.spec.name,
+        "operations": " ".join("+".join(unit.ops) for unit in target.spec.units),
+        "constants": digest.hexdigest()[:16] if constants else "",
+    }
 
 
 def write_state_dicts(folder: str | Path, draw: Callable[[], Networks], origin: Mapping[str, str]) -> Path:
@@ -62,18 +86,21 @@ def write_state_dicts(folder: str | Path, draw: Callable[[], Networks], origin: 
         RunError: the folder holds something, is a file, or cannot be written.
     """
     final = _named(folder)
+    if final.name in ("", ".."):
+        raise RunError(f"the folder {final} must have a name of its own; name one that does not exist yet")
     if exists(final) and (not final.is_dir() or any(final.iterdir())):
         what = "is not empty" if final.is_dir() else "is a file"
         raise RunError(f"the folder {final} {what}; name one that is empty, or that does not exist yet")
     networks = draw()
+    header = {"format": ONE, **origin, **_identity(networks.target)}
     partial = partial_of(final)
     try:
         with writing(final):
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             for number in range(len(networks)):
-                header = {"format": FORMAT, **origin, "network": str(number)}
-                write_tensors(partial / STATE_DICT.format(number), networks.state_dict(number), header)
+                own = {HEADER: json.dumps({**header, "network": str(number)})}
+                write_tensors(partial / STATE_DICT.format(number), networks.state_dict(number), own)
             flush(partial)
             if final.exists():
                 final.rmdir()
@@ -92,7 +119,7 @@ def _named(path: str | Path) -> Path:
 def read_samples(path: str | Path, target: Target, task: Task, device: torch.device) -> Networks:
     """Read networks that `write_samples` wrote.
 
-    Names, shapes and types are compared with the target's before anything is read.
+    The header, names, shapes and types are compared with the target's before anything is read.
 
     Raises:
         RunError: the file is damaged, or holds networks of another target.
@@ -103,25 +130,22 @@ def read_samples(path: str | Path, target: Target, task: Task, device: torch.dev
     wanted = {name: (shape, "F32") for name, shape in parameters.items()}
     wanted |= {name: (tuple(value.shape), _TYPES[value.dtype]) for name, value in statistics.items()}
     with opened_tensors(file) as opened:
-        header = opened.metadata() or {}
         names = list(opened.keys())
-        if header.get("format") != FORMAT:
-            raise RunError(f"{file} is no file of networks: its format is {header.get('format')!r}, not {FORMAT!r}")
+        _check_header(file, opened.metadata() or {}, target)
         if set(names) != set(wanted):
             name = min(set(names) ^ set(wanted))
             what = "lacks" if name in wanted else "holds"
-            raise RunError(
-                f"{file} holds networks of target '{header.get('target')}': it {what} '{name}'; {_of(target)}"
-            )
+            raise RunError(f"{file} does not fit target '{target.spec.name}' of the run: it {what} '{name}'")
         count, needed = None, 0
         for name, (shape, kind) in wanted.items():
             part = opened.get_slice(name)
             found = tuple(part.get_shape())
             count = found[0] if count is None and found else count
             if found != (count, *shape) or not count or part.get_dtype() != kind:
+                should = ", ".join(map(str, [count or "networks", *shape]))
                 raise RunError(
-                    f"{file} holds networks of target '{header.get('target')}': '{name}' is {part.get_dtype()} "
-                    f"{list(found)}, should be {kind} {[count or 'networks', *shape]}; {_of(target)}"
+                    f"{file} does not fit target '{target.spec.name}' of the run: '{name}' is {part.get_dtype()} "
+                    f"{list(found)}, should be {kind} [{should}]"
                 )
             needed += torch.Size(found).numel() * (8 if kind == "I64" else 4)
         missing = missing_memory(2 * needed)
@@ -135,5 +159,16 @@ def read_samples(path: str | Path, target: Target, task: Task, device: torch.dev
 _TYPES = {torch.float32: "F32", torch.int64: "I64"}
 
 
-def _of(target: Target) -> str:
-    return f"the run's target is '{target.spec.name}'"
+def _check_header(file: Path, metadata: Mapping[str, str], target: Target) -> None:
+    try:
+        header: dict[str, Any] = from_json(metadata.get(HEADER, "{}"))
+    except ValueError as error:
+        raise RunError(f"{file} is damaged: its header is no JSON: {error}") from error
+    if header.get("format") == ONE:
+        raise RunError(f"{file} holds one network; networks are read from a file that 'sample --out' wrote")
+    if header.get("format") != FORMAT:
+        raise RunError(f"{file} is no file of networks that 'sample --out' wrote, or is of another version")
+    for key, value in _identity(target).items():
+        if header.get(key) != value:
+            found = shown(header.get(key))
+            raise RunError(f"{file} holds networks of another target than the run's: {key} {found} against '{value}'")

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from hyperframe.errors import notice
+from hyperframe.errors import MemoryShortageError, notice
 from hyperframe.generator import Generator
-from hyperframe.memory import free_cached, is_out_of_memory
+from hyperframe.memory import free_cached, is_out_of_memory, missing_memory
 from hyperframe.target import Target
 from hyperframe.types import Statistics, Task, Weights
 from hyperframe.weights import batch_size, concatenate, slice_weights
@@ -17,8 +17,8 @@ AT_ONCE = {"cpu": (2, 100), "cuda": (32, 1000)}
 
 DRAWN_AT_ONCE = 64
 
-SUMMARISED_AT_ONCE = 1000
-"""Items whose predictions of all networks are held at a time."""
+SUMMARISED_AT_ONCE = 1 << 24
+"""Numbers, of all networks' predictions, that are held at a time."""
 
 
 class Networks:
@@ -36,6 +36,7 @@ class Networks:
         self.task = task
         self.weights = weights
         self.statistics: Statistics = statistics or {}
+        self._at_once = AT_ONCE[next(iter(weights.values())).device.type]
 
     def __len__(self) -> int:
         return batch_size(self.weights)
@@ -67,12 +68,14 @@ class Networks:
         """
         first_layer = next(iter(self.weights.values()))
         device, dtype = first_layer.device, first_layer.dtype
-        networks, items = AT_ONCE[device.type]
-        for first_item in range(0, len(x), items):
+        first_item = 0
+        while first_item < len(x):
+            networks, items = self._at_once
             images = x[first_item : first_item + items].to(device, dtype)
             for first in range(0, len(self), networks):
                 rows = slice(first, min(first + networks, len(self)))
                 yield from self._outputs(rows, images, first_item)
+            first_item += items
 
     def _outputs(self, rows: slice, images: Tensor, first_item: int) -> Iterator[tuple[int, int, Tensor]]:
         """Run some networks on some items, in halves where memory does not suffice."""
@@ -81,21 +84,24 @@ class Networks:
         try:
             outputs = self.target.forward(weights, images, shared=True, statistics=statistics)
         except (RuntimeError, MemoryError) as error:
-            networks, items = rows.stop - rows.start, len(images)
-            if not is_out_of_memory(error) or networks == items == 1:
+            if not is_out_of_memory(error):
                 raise
         else:
             yield rows.start, first_item, outputs
             return
         free_cached()
-        notice(f"out of memory: {networks} networks on {items} items are run in halves")
-        if networks > 1:
-            middle = rows.start + networks // 2
-            yield from self._outputs(slice(rows.start, middle), images, first_item)
-            yield from self._outputs(slice(middle, rows.stop), images, first_item)
-        else:
-            for offset, half in ((0, images[: items // 2]), (items // 2, images[items // 2 :])):
-                yield from self._outputs(rows, half, first_item + offset)
+        networks, items = rows.stop - rows.start, len(images)
+        if networks == items == 1:
+            name = self.target.spec.name
+            raise MemoryShortageError(f"out of memory: one network of target '{name}' on one item does not fit")
+        halves = (networks // 2, items) if networks > 1 else (1, items // 2)
+        if halves < self._at_once:
+            notice(f"out of memory: {halves[0]} networks are run on {halves[1]} items at a time from here on")
+            self._at_once = halves
+        for first in range(rows.start, rows.stop, halves[0]):
+            own = slice(first, min(first + halves[0], rows.stop))
+            for offset in range(0, items, halves[1]):
+                yield from self._outputs(own, images[offset : offset + halves[1]], first_item + offset)
 
     def predict(self, x: Tensor) -> Tensor:
         """Every network's prediction, for classification its probabilities: [networks, items, num_outputs]."""
@@ -121,7 +127,8 @@ class Networks:
         regression: `mean` and `std` of the predictions.
         """
         self._check_inputs(x)
-        parts = [self.task.summarise(self.predict(part)) for part in x.split(SUMMARISED_AT_ONCE)]
+        items = max(1, SUMMARISED_AT_ONCE // (len(self) * self.target.spec.num_outputs))
+        parts = [self.task.summarise(self.predict(part)) for part in x.split(items)]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _sum(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
@@ -146,11 +153,24 @@ class Networks:
 
 @torch.no_grad()
 def draw_weights(generator: Generator, count: int, rng: torch.Generator) -> Weights:
-    """Draw weights with the generator in evaluation mode, some networks at a time; its mode is left as it was."""
+    """Draw weights with the generator in evaluation mode, some networks at a time; its mode is left as it was.
+
+    Raises:
+        MemoryShortageError: so many networks do not fit into memory.
+    """
+    # float32: z, the weights, and all of them once more when they are put together.
+    needed = 4 * count * (generator.dimension + 2 * generator.spec.num_weights)
+    missing = missing_memory(needed) if rng.device.type == "cpu" else None
+    if missing:
+        raise MemoryShortageError(f"{count:,} networks at once are too many: {missing}; draw fewer")
     training = generator.training
     generator.eval()
     try:
         z = generator.latent(count, rng)
         return concatenate([generator(part) for part in z.split(DRAWN_AT_ONCE)])
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryShortageError(f"{count:,} networks at once are too many: out of memory; draw fewer") from error
     finally:
         generator.train(training)

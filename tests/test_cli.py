@@ -7,7 +7,6 @@ import sys
 import pytest
 
 from hyperframe.checkpoints import read_checkpoint, write_checkpoint
-from hyperframe.cli import run_command_line
 
 FAST = [
     "trainer.device=cpu",
@@ -17,24 +16,6 @@ FAST = [
     "evaluation.every=2",
     "evaluation.test_networks=5",
 ]
-
-
-@pytest.fixture
-def hyperframe(monkeypatch, capsys, tmp_path):
-    """Run a command in an empty folder; return exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["hyperframe", *map(str, arguments)])
-        code = 0
-        try:
-            run_command_line()
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def test_train_ends_in_a_table_and_names_the_folder(hyperframe, tmp_path):

@@ -8,9 +8,7 @@ from hyperframe import Component, hookimpl
 from hyperframe.arrayfiles import read_arrays
 from hyperframe.errors import DataError
 from hyperframe.options import option
-from hyperframe.owndata import OwnClassification, OwnOptions, OwnRegression, own_task
-
-NAMES = ("x", "y", "x_validation", "y_validation", "x_test", "y_test")
+from hyperframe.owndata import ARRAYS, OwnClassification, OwnOptions, OwnRegression, own_task
 
 
 @attrs.frozen(kw_only=True)
@@ -24,7 +22,7 @@ def build(options: Options) -> OwnClassification | OwnRegression:
     """Read the file, and make a task of its arrays."""
     if options.file is None:
         raise DataError("task 'arrays' needs a file: set task.file to a .npz or .safetensors file with x and y")
-    return own_task("arrays", read_arrays(Path(options.file).expanduser(), NAMES), options)
+    return own_task("arrays", read_arrays(Path(options.file).expanduser(), ARRAYS), options)
 
 
 @hookimpl

@@ -6,7 +6,7 @@ import attrs
 import torch
 
 from hyperframe import ClassificationTask, Component, Data, hookimpl
-from hyperframe.arrayfiles import image_paths, read_images
+from hyperframe.arrayfiles import entries, image_paths, read_images
 from hyperframe.errors import DataError, unknown_name
 from hyperframe.files import exists
 from hyperframe.options import option
@@ -45,7 +45,7 @@ class ImageFolder(ClassificationTask):
         folder = Path(options.folder).expanduser()
         if not exists(folder) or not folder.is_dir():
             raise DataError(f"task 'image_folder': there is no folder {folder}")
-        found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        found = [path for path in entries(folder) if path.is_dir() and not path.name.startswith(".")]
         if len(found) < 2:
             raise DataError(
                 f"task 'image_folder': {folder} holds {len(found)} folders, one for each class; two classes are needed"

@@ -1,0 +1,444 @@
+"""Tasks of a user's own arrays: read, checked, divided, trained on; and what a bad file may not do."""
+
+import io
+import json
+import math
+import pickle
+import struct
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import hyperframe as hf
+from hyperframe.arrayfiles import read_arrays
+from hyperframe.errors import ConfigError, DataError
+from hyperframe.options import read_options
+from hyperframe.owndata import ARRAYS, OwnOptions, SplitOptions, as_inputs, divided, own_task
+from hyperframe.types import Data, Task
+
+FAST = {
+    "target": "mlp",
+    "target.hidden": [6],
+    "generator": "mlp",
+    "generator.hidden": [8],
+    "trainer.device": "cpu",
+    "trainer.steps": 3,
+    "trainer.z": 4,
+    "trainer.images": 8,
+    "evaluation.networks": 3,
+    "evaluation.test_networks": 4,
+}
+
+
+def arrays(items=40, shape=(3,), classes=4):
+    """Inputs, and classes that all occur."""
+    draw = np.random.default_rng(0)
+    return {"x": draw.normal(size=(items, *shape)).astype(np.float32), "y": np.arange(items) % classes}
+
+
+def make(given, **options):
+    return own_task("mine", given, OwnOptions(**options))
+
+
+def splits(task):
+    return {split: task.data(split) for split in ("train", "validation", "test")}
+
+
+# Division
+
+
+@given(
+    items=st.integers(3, 150),
+    validation=st.floats(0.001, 0.6),
+    test=st.floats(0.001, 0.39),
+    seed=st.integers(0, 2**40),
+)
+def test_splits_share_no_item_and_are_everything(items, validation, test, seed):
+    numbers = Data(torch.arange(items)[:, None].float(), torch.arange(items) * 7)
+    sizes = {"validation": max(1, round(validation * items)), "test": max(1, round(test * items))}
+    options = SplitOptions(validation=validation, test=test, split_seed=seed)
+    if sum(sizes.values()) >= items:
+        with pytest.raises(DataError, match=f"here: {items} items are too few"):
+            divided({"train": numbers}, options, "here")
+        return
+    found = divided({"train": numbers}, options, "here")
+    assert {split: len(found[split]) for split in sizes} == sizes
+    assert sorted(torch.cat([data.x for data in found.values()]).flatten().tolist()) == list(range(items))
+    assert all(torch.equal(data.x[:, 0].long() * 7, data.y) for data in found.values())
+    again = divided({"train": numbers}, options, "here")
+    assert all(torch.equal(found[split].x, again[split].x) for split in found)
+    fewer = divided({"train": numbers}, SplitOptions(validation=1e-6, test=test, split_seed=seed), "here")
+    assert torch.equal(fewer["test"].x, found["test"].x)  # more to validate takes nothing from what tests
+
+
+def test_the_seed_chooses_the_division():
+    first, again, other = (make(arrays(), split_seed=seed).data("test").x for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_splits_that_are_given_are_kept():
+    own, test, validation = arrays(), arrays(5, classes=3), arrays(4, classes=2)
+    task = make({**own, "x_test": test["x"], "y_test": test["y"]})
+    found = splits(task)
+    assert np.array_equal(found["test"].x, test["x"])
+    assert (len(found["train"]), len(found["validation"])) == (36, 4)
+    everything = {"x_validation": validation["x"], "y_validation": validation["y"]}
+    found = splits(make({**own, "x_test": test["x"], "y_test": test["y"], **everything}, test=0, validation=0))
+    for split, wanted in (("train", own), ("validation", validation), ("test", test)):
+        assert np.array_equal(found[split].x, wanted["x"])
+        assert np.array_equal(found[split].y, wanted["y"])
+    with pytest.raises(ValueError, match="unknown split 'tset'"):
+        task.data("tset")
+
+
+def test_parts_that_leave_nothing_to_train_on():
+    with pytest.raises(ConfigError, match=r"validation and test are 0\.5 and 0\.5; nothing is left to train on"):
+        read_options(OwnOptions, {"validation": 0.5, "test": 0.5}, "task")
+
+
+# What labels and inputs become
+
+
+@pytest.mark.parametrize("kind", ["bool", "uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
+@pytest.mark.parametrize("as_torch", [False, True])
+def test_whole_numbers_are_classes(kind, as_torch):
+    given = arrays(classes=2)
+    labels = given["y"].astype(kind)
+    task = make({"x": given["x"], "y": torch.from_numpy(labels) if as_torch else labels})
+    assert isinstance(task, Task)
+    assert (task.num_outputs, task.shift_invariant, task.input_shape) == (2, True, (3,))
+    for data in splits(task).values():
+        assert data.y.dtype == torch.int64
+        task.check_labels(data.y, "here")
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(40,), (40, 1), (40, 3)])
+def test_other_numbers_are_values(kind, shape):
+    y = np.linspace(-1, 1, math.prod(shape)).reshape(shape).astype(kind)
+    task = make({"x": arrays()["x"], "y": y})
+    assert isinstance(task, Task)
+    assert (task.num_outputs, task.shift_invariant) == (shape[1] if len(shape) > 1 else 1, False)
+    for data in splits(task).values():
+        assert data.y.dtype == torch.float32
+        task.check_labels(data.y, "here")
+
+
+def test_the_kind_can_be_said():
+    given = arrays()
+    assert make(given, kind="classification").num_outputs == 4
+    assert make(given, kind="regression").data("test").y.dtype == torch.float32
+    assert make({**given, "y": given["y"][:, None]}).num_outputs == 4
+    assert make(given, classes=9).num_outputs == 9
+    mixed = {**given, "x_test": given["x"], "y_test": given["y"].astype(float)}
+    assert make(mixed, kind="regression").num_outputs == 1
+
+
+@given(
+    kind=st.sampled_from(["bool", "int8", "int32", "int64", "uint16", "float16", "float32", ">f8", "<i2"]),
+    shape=st.lists(st.integers(1, 4), min_size=2, max_size=4),
+    order=st.sampled_from("CF"),
+    seed=st.integers(0, 2**31),
+)
+def test_inputs_are_the_same_numbers(kind, shape, order, seed):
+    values = np.random.default_rng(seed).integers(-100, 100, size=shape).astype(kind, order=order)
+    values.flags.writeable = False
+    found = as_inputs(values, "x")
+    assert (found.dtype, found.is_contiguous()) == (torch.float32, True)
+    assert np.array_equal(found.numpy(), values.astype(np.float32))
+    native = values.astype(values.dtype.newbyteorder("="))
+    assert torch.equal(as_inputs(torch.from_numpy(native), "x"), found)
+
+
+def test_bytes_are_pixels():
+    pixels = np.arange(256, dtype=np.uint8).reshape(16, 4, 4)
+    assert np.array_equal(as_inputs(pixels, "x").numpy(), pixels.astype(np.float32) / 255)
+    assert as_inputs(pixels.astype(np.int16), "x").max() == 255
+
+
+def test_arrays_that_change_later_change_nothing():
+    given = arrays()
+    task = make(given)
+    before = task.data("train").x.clone()
+    given["x"][:] = 0
+    assert torch.equal(task.data("train").x, before)
+
+
+X, Y = arrays()["x"], arrays()["y"]
+NAN = np.where(np.arange(40)[:, None] == 7, np.nan, X)
+BAD = [
+    ({}, {}, "there is no array 'x'; found: none"),
+    ({"x": X, 3: Y}, {}, "there is no array 'y'; found: 3, x"),
+    ({"x": X, "y": Y, "x_test": X}, {}, "there is no array 'y_test'; found: x, x_test, y"),
+    ({"x": X.tolist(), "y": Y}, {}, "x is list, expected a tensor or a numpy array"),
+    ({"x": X.astype(str), "y": Y}, {}, "x is <U"),
+    ({"x": X.astype(object), "y": Y}, {}, "x is object, expected real numbers"),
+    ({"x": X.astype(complex), "y": Y}, {}, "x is complex128, expected real numbers"),
+    ({"x": torch.zeros(40, 3, dtype=torch.complex64), "y": Y}, {}, "x is complex64, expected real numbers"),
+    ({"x": torch.zeros(40, 3, dtype=torch.float8_e4m3fn), "y": Y}, {}, "x is float8_e4m3fn, expected real numbers"),
+    ({"x": torch.eye(40).to_sparse(), "y": Y}, {}, "x is a sparse"),
+    ({"x": torch.zeros(40, 3, device="meta"), "y": Y}, {}, "or has no numbers"),
+    ({"x": np.ma.masked_array(X, X > 0), "y": Y}, {}, "x is a masked array"),
+    (
+        {"x": X[:, 0], "y": Y},
+        {},
+        r"x has the shape \[40\], .* one number an item is \[items, 1\]",
+    ),
+    ({"x": X[:0], "y": Y[:0]}, {}, r"x has the shape \[0, 3\], expected one or more items"),
+    ({"x": X[:, :0], "y": Y}, {}, r"x has the shape \[40, 0\]"),
+    ({"x": np.zeros(()), "y": Y}, {}, "x is a single number"),
+    ({"x": X, "y": Y[:-1]}, {}, "x holds 40 items, y 39"),
+    ({"x": NAN, "y": Y}, {}, "x holds NaN or infinite values .* in 1 of 40 items, the first is item 7"),
+    ({"x": np.full((40, 3), 1e300), "y": Y}, {}, "x holds NaN or infinite values .*too large for float32"),
+    ({"x": np.full((40, 3), -np.inf), "y": Y}, {}, "x holds NaN or infinite values"),
+    ({"x": X, "y": NAN}, {}, "y holds NaN or infinite values"),
+    ({"x": X, "y": np.ones((40, 2, 2))}, {}, r"y has the shape \[40, 2, 2\], expected \[items\] or \[items, values\]"),
+    ({"x": X, "y": np.eye(4, dtype=int)[Y]}, {}, r"y has the shape \[40, 4\], expected a class for each item"),
+    ({"x": X, "y": Y - 1}, {}, "labels must be 0 or more, but go from -1 to 2"),
+    ({"x": X, "y": Y}, {"classes": 3}, "labels must lie between 0 and 2, but go from 0 to 3"),
+    ({"x": X, "y": Y * 0 + 2}, {}, "all labels to train on are 2; .* two classes are needed"),
+    ({"x": X, "y": Y * 0, "x_test": X, "y_test": Y}, {}, "all labels to train on are 0"),
+    ({"x": X, "y": Y + 0.5}, {"kind": "classification"}, "classes must be whole numbers, but y is float64"),
+    ({"x": X, "y": Y, "x_test": X, "y_test": Y / 2}, {}, "y is int64, y_test is float64; .* set task.kind"),
+    ({"x": X, "y": Y / 2}, {"classes": 4}, "task.classes is 4, but y, float64, holds values"),
+    ({"x": X, "y": Y, "x_test": X[:, :2], "y_test": Y}, {}, r"x has items of shape \[3\], x_test of \[2\]"),
+    ({"x": X, "y": X, "x_test": X, "y_test": X[:, :2]}, {}, "the splits have labels of different sizes"),
+    ({"x": X[:2], "y": Y[:2]}, {}, "2 items are too few to be divided into train, test, validation"),
+    ({"x": X, "y": Y}, {"test": 0}, "the split 'test' would be empty; set task.test"),
+]
+
+
+@pytest.mark.parametrize(("given", "options", "message"), BAD)
+def test_arrays_that_make_no_task(given, options, message):
+    with pytest.raises(DataError, match=f"^task 'mine': ?.*{message}"):
+        make(given, **options)
+
+
+def test_inputs_that_do_not_fit_into_memory(monkeypatch):
+    monkeypatch.setattr("hyperframe.memory.available_memory", lambda: 2 << 20)
+    with pytest.raises(DataError, match=r"x, of shape \[1, 300000\], is too large: 2 MiB of memory are needed"):
+        as_inputs(np.zeros((1, 300_000), np.uint8), "x")
+
+
+# Files
+
+
+def write(path, given):
+    if path.suffix == ".safetensors":
+        safetensors.torch.save_file({name: torch.as_tensor(value) for name, value in given.items()}, str(path))
+    else:
+        np.savez(path, **given)
+    return path
+
+
+@pytest.mark.parametrize("name", ["own.npz", "own.safetensors"])
+def test_files_hold_what_was_written(tmp_path, name):
+    given = arrays() | {"other": np.zeros(3)}
+    found = read_arrays(write(tmp_path / name, given), ARRAYS)
+    assert set(found) == {"x", "y"}
+    assert all(np.array_equal(np.asarray(found[key]), given[key]) for key in found)
+    np.savez_compressed(tmp_path / "small.npz", **given)
+    assert np.array_equal(read_arrays(tmp_path / "small.npz", ARRAYS)["x"], given["x"])
+    np.save(tmp_path / "one.npy", given["x"])
+    assert np.array_equal(read_arrays(tmp_path / "one.npy", ["x"])["x"], given["x"])
+
+
+@given(data=st.data())
+@pytest.mark.parametrize("name", ["own.npz", "own.npy", "own.safetensors"])
+def test_damaged_files_are_said_to_be_or_read_right(tmp_path_factory, name, data):
+    folder = tmp_path_factory.mktemp("damaged")
+    given = arrays(4)
+    path = folder / name
+    np.save(path, given["x"]) if path.suffix == ".npy" else write(path, given)
+    whole = path.read_bytes()
+    if data.draw(st.booleans()):
+        path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
+    else:
+        changed = bytearray(whole)
+        for place in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=3)):
+            changed[place] = data.draw(st.integers(0, 255))
+        path.write_bytes(changed)
+    with suppress(DataError):
+        found = read_arrays(path, ["x", "y"])
+        task = own_task("mine", found, OwnOptions(kind="regression", test=0.25, validation=0.25))
+        assert [len(part) for part in splits(task).values()] == [2, 1, 1]
+
+
+def header(shape, kind="<f8"):
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+def zipped(path, member, content, claimed=None):
+    """A zip archive whose directory can claim a size that its member does not have."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(member, content)
+        if claimed is not None:
+            archive.getinfo(member).file_size = claimed
+    return path
+
+
+def test_headers_that_claim_more_than_there_is(tmp_path):
+    huge = header((10**14,))
+    (tmp_path / "a.npy").write_bytes(huge)
+    with pytest.raises(DataError, match=r"a\.npy is damaged: its header claims 800,000,000,000,000 bytes .* are 0"):
+        read_arrays(tmp_path / "a.npy", ["x"])
+    with pytest.raises(DataError, match=r"b\.npz, x\.npy is damaged: its header claims 800,000,000,000,000 bytes"):
+        read_arrays(zipped(tmp_path / "b.npz", "x.npy", huge), ["x"])
+    both = zipped(tmp_path / "c.npz", "x.npy", huge, claimed=len(huge) + 8 * 10**14)
+    with pytest.raises(DataError, match=r"c\.npz is too large: 1,525,878,906 MiB of memory are needed"):
+        read_arrays(both, ["x"])
+    (tmp_path / "d.npy").write_bytes(header((-2, -4)) + bytes(64))
+    with pytest.raises(DataError, match=r"d\.npy cannot be read"):
+        read_arrays(tmp_path / "d.npy", ["x"])
+    length = struct.pack("<Q", 2**60)
+    (tmp_path / "e.safetensors").write_bytes(length + b"{}")
+    with pytest.raises(DataError, match=r"e\.safetensors cannot be read"):
+        read_arrays(tmp_path / "e.safetensors", ["x"])
+
+
+@pytest.mark.parametrize("name", ["own.npz", "own.npy", "own.safetensors"])
+def test_files_for_which_there_is_no_room(tmp_path, monkeypatch, name):
+    given = {"x": np.zeros((200, 1000)), "y": np.zeros(200)}
+    path = tmp_path / name
+    np.save(path, given["x"]) if path.suffix == ".npy" else write(path, given)
+    monkeypatch.setattr("hyperframe.memory.available_memory", lambda: 1 << 20)
+    with pytest.raises(DataError, match=f"{name} is too large: 3 MiB of memory are needed, 1 MiB are free"):
+        read_arrays(path, ["x", "y"])
+
+
+class Trap:
+    """What runs code where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.npy"])
+def test_arrays_of_objects_run_no_code(tmp_path, name):
+    trap = np.array([Trap(tmp_path / "ran")], dtype=object)
+    if name == "a.npz":
+        np.savez(tmp_path / name, x=trap, y=np.arange(1))
+    else:
+        np.save(tmp_path / name, trap, allow_pickle=True)
+    with pytest.raises(DataError, match="holds Python objects, which could run code; expected numbers"):
+        read_arrays(tmp_path / name, ["x", "y"])
+    (tmp_path / name).write_bytes(pickle.dumps(Trap(tmp_path / "ran")))
+    with pytest.raises(DataError, match="cannot be read"):
+        read_arrays(tmp_path / name, ["x", "y"])
+    assert not (tmp_path / "ran").exists()
+
+
+def test_names_in_a_file_are_no_paths(tmp_path):
+    content = io.BytesIO()
+    np.save(content, X)
+    path = zipped(tmp_path / "own.npz", "../../evil.npy", content.getvalue())
+    assert read_arrays(path, ["x", "y"]) == {}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["own.npz"]
+
+
+@pytest.mark.parametrize("name", ["absent.npz", "own.csv", "a\0b.npz", "folder.npz", "x" * 300 + ".npz"])
+def test_files_that_are_none(tmp_path, name):
+    (tmp_path / "own.csv").write_text("1,2")
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(DataError, match=r"there is no file|expected a file that ends in \.npz, \.npy, \.safetensors"):
+        read_arrays(tmp_path / name, ["x"])
+
+
+def test_a_changed_byte_is_found(tmp_path):
+    path = write(tmp_path / "own.npz", arrays())
+    content = bytearray(path.read_bytes())
+    content[400] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="Bad CRC-32"):
+        read_arrays(path, ["x"])
+
+
+# Trained on
+
+
+@pytest.mark.parametrize("name", ["own.npz", "own.safetensors"])
+def test_training_on_a_file(tmp_path, hyperframe, name):
+    path = write(tmp_path / name, arrays())
+    settings = {**FAST, "target.input_shape": [3], "target.outputs": 4, "task": "arrays", "task.file": path}
+    run = hf.train("digits", settings, out=tmp_path / "python")
+    figures = run.evaluate()
+    assert (figures["items"], figures["networks"]) == (4, 4)
+    texts = [f"{key}={json.dumps(value)}" for key, value in settings.items() if key != "task.file"]
+    code, out, err = hyperframe("train", *texts, f"task.file={name}", "--out", "typed", "--json")
+    assert (code, err) == (0, "")
+    assert {**json.loads(out), "run": "python"} == figures
+    assert hf.load(tmp_path / "typed").evaluate() == json.loads(out)
+
+
+@pytest.mark.parametrize(
+    ("content", "settings", "message"),
+    [
+        (arrays(), {"task.file": None}, "task 'arrays' needs a file: set task.file"),
+        ({"x": X}, {}, "there is no array 'y'; found: x"),
+        ({"x": NAN, "y": Y}, {}, "x holds NaN or infinite values"),
+        ({"x": X.astype(object), "y": Y}, {}, "holds Python objects"),
+        ({"x": X, "y": Y - 1}, {}, "labels must be 0 or more"),
+        (arrays(classes=3), {}, "target 'mlp' does not fit task 'arrays': outputs, in number 4 against 3"),
+        (arrays(shape=(2,)), {}, r"inputs of shape (3,) against (2,)"),
+        (arrays(), {"task.test": 0}, "set task.test to a part such as 0.1"),
+        (arrays(), {"task.kind": "ranking"}, "task.kind: expected one of auto, classification, regression"),
+    ],
+)
+def test_a_bad_file_is_one_message(tmp_path, hyperframe, content, settings, message):
+    path = write(tmp_path / "own.npz", content)
+    chosen = {**FAST, "target.input_shape": [3], "target.outputs": 4, "task": "arrays", "task.file": str(path)}
+    texts = [f"{key}={json.dumps(value)}" for key, value in {**chosen, **settings}.items()]
+    code, out, err = hyperframe("train", *texts, "--out", "run")
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.startswith("hyperframe: ")
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_linear_function_is_learnt(tmp_path, hyperframe):
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 5, generator=draw)
+    y = x @ torch.randn(5, 2, generator=draw) + 0.5
+    write(tmp_path / "own.safetensors", {"x": x, "y": y})
+    settings = {
+        **FAST,
+        "task": "arrays",
+        "task.file": "own.safetensors",
+        "target.input_shape": [5],
+        "target.outputs": 2,
+        "target.hidden": [8],
+        "generator.hidden": [32],
+        "trainer.steps": 300,
+        "trainer.rate": 5e-3,
+        "trainer.images": 16,
+        "evaluation.every": 300,
+        "evaluation.test_networks": 10,
+    }
+    code, out, err = hyperframe("train", *(f"{key}={json.dumps(value)}" for key, value in settings.items()))
+    assert code == 0
+    assert "rmse of one network, mean" in out
+    assert "mean prediction: R²" in out
+    assert "step    300  3 networks on 40 validation items  rmse " in err
+    run = hf.load(out.splitlines()[-1].removeprefix("run folder: "))
+    figures, test = run.evaluate(), run.experiment.task.data("test")
+    deviation = float(test.y.std(0, correction=0).square().mean().sqrt())
+    assert figures["rmse"]["max"] < 0.8 * deviation
+    assert figures["ensemble"]["rmse"] < 0.3 * deviation
+    assert figures["ensemble"]["r2"] == pytest.approx(1 - (figures["ensemble"]["rmse"] / deviation) ** 2, abs=1e-5)
+    nets = run.sample(10)
+    assert torch.equal(nets.summary(test.x)["mean"], nets.predict(test.x).mean(0))
+    assert figures["ensemble"]["rmse"] == pytest.approx(float((nets.mean(test.x) - test.y).square().mean().sqrt()))
