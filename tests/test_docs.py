@@ -188,3 +188,24 @@ def test_the_readmes_figures_are_those_of_the_results_pages():
     figures = re.findall(r"\d+\.\d+", results.partition("![")[0] + results.partition(".png)")[2])
     assert len(figures) > 10
     assert [figure for figure in figures if figure not in measured] == []
+
+
+def test_the_readmes_own_module_works_as_printed(tmp_path, monkeypatch, capsys):
+    (block,) = [block for block in blocks(ROOT / "README.md") if "load_breast_cancer" in block]
+    monkeypatch.chdir(tmp_path)
+    module = module_of("own", block)
+    figures = ast.literal_eval(capsys.readouterr().out)
+    assert figures["ensemble"]["majority"] > 0.9
+    assert module.run.step == 500
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["networks.safetensors", "runs"]
+
+
+def test_the_samples_read_as_the_page_on_runs_says(tmp_path, monkeypatch, small):
+    run = small(tmp_path / "run")
+    run.write_samples(tmp_path / "networks.safetensors", 5)
+    monkeypatch.chdir(tmp_path)
+    (block,) = blocks(ROOT / "docs" / "runs.md")
+    net = run.sample(5)[3]
+    state = module_of("reading", block).state
+    assert state.keys() == net.state_dict().keys()
+    assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
