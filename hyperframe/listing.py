@@ -52,15 +52,19 @@ def _describe(folder: Path) -> dict[str, Any]:
         last = line
         figures = line.get("validation")
         if isinstance(figures, Mapping):
-            row["accuracy"], row["rmse"] = _at(figures, "accuracy", "mean"), _at(figures, "rmse", "mean")
-            row["majority"] = _at(figures, "ensemble", "majority")
+            row["accuracy"], row["rmse"] = (_number(_at(figures, name, "mean")) for name in ("accuracy", "rmse"))
+            row["majority"] = _number(_at(figures, "ensemble", "majority"))
     if is_claimed(folder):
-        row["state"], row["step"] = "running", last.get("step", row["step"])
+        row["state"], row["step"] = "running", max(row["step"], last.get("step", 0))
     elif "failed" in last:
         row["state"], row["reason"] = "failed", str(last["failed"])
     else:
         row["state"] = "finished" if row["step"] >= row["steps"] else "paused"
     return row
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _at(content: Mapping[str, Any], *keys: str) -> Any:

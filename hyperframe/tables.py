@@ -3,8 +3,10 @@
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
@@ -138,13 +140,21 @@ def _cell(value: Any) -> str:
 
 def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the runs of a folder."""
-    table = Table(Column("run", overflow="fold"), "state", "step", "target", "task", "one network", "ensemble")
+    table = Table(
+        Column("run", overflow="fold"), "state", "step", Column("target on task", overflow="fold"), "network", "vote"
+    )
+    table.box = box.SIMPLE_HEAD
     for row in rows:
-        steps = f"{row['step']} of {row['steps']}" if row["step"] is not None else ""
         accuracy, majority, rmse = row["accuracy"], row["majority"], row["rmse"]
-        one = f"accuracy {accuracy:.2%}" if accuracy is not None else f"rmse {rmse:.4g}" if rmse is not None else ""
-        many = f"vote {majority:.2%}" if majority is not None else ""
-        table.add_row(row["run"], row["state"], steps, row["target"] or "", row["task"] or "", one, many)
+        network = f"{accuracy:.2%}" if accuracy is not None else f"rmse {rmse:.4g}" if rmse is not None else ""
+        table.add_row(
+            Path(row["run"]).name,
+            row["state"],
+            f"{row['step']}/{row['steps']}" if row["step"] is not None else "",
+            f"{row['target']} on {row['task']}" if row["target"] else "",
+            network,
+            f"{majority:.2%}" if majority is not None else "",
+        )
     console = Console(highlight=False)
     console.print(table)
     for row in rows:
