@@ -95,9 +95,15 @@ def _component(name: str) -> Component:
             f"target '{name}': importing {module_name} failed: {type(error).__name__}: {brief(error)}"
         ) from error
     for part in path.split("."):
-        if not hasattr(found, part):
-            raise PluginError(f"target '{name}': {module_name} has no '{path}'")
-        found = getattr(found, part)
+        try:
+            found = getattr(found, part)
+        except AttributeError as error:
+            raise PluginError(f"target '{name}': {module_name} has no '{path}'") from error
+        # A module may load its parts when they are asked for, and fail then.
+        except Exception as error:
+            raise PluginError(
+                f"target '{name}': getting '{path}' of {module_name} failed: {type(error).__name__}: {brief(error)}"
+            ) from error
     if not callable(found):
         raise PluginError(f"target '{name}': '{path}' is no callable, but {type(found).__name__}")
     kinds, defaults = _options(name, found)
@@ -107,11 +113,25 @@ def _component(name: str) -> Component:
 
     def factory(chosen: Any) -> Any:
         given = attrs.asdict(chosen, recurse=False)
-        lists = {key: list(value) for key, value in given.items() if get_origin(kinds[key]) is list}
-        return found(**{**given, **lists})
+        return found(**{key: _as_annotated(value, kinds[key]) for key, value in given.items()})
 
     summary = (inspect.getdoc(found) or "").partition("\n")[0] or "a factory of one's own"
     return Component(name=name, factory=factory, options=options, summary=summary)
+
+
+def _as_annotated(value: Any, kind: Any) -> Any:
+    """An option's value with lists where the factory's annotation has them; options hold tuples.
+
+    Example:
+        >>> _as_annotated(((3,), (4, 5)), list[tuple[int, ...]] | None)
+        [(3,), (4, 5)]
+    """
+    if not isinstance(value, tuple | list):
+        return value
+    kinds = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    sequence = next(one for one in kinds if get_origin(one) in (tuple, list))
+    items = (_as_annotated(item, get_args(sequence)[0]) for item in value)
+    return list(items) if get_origin(sequence) is list else tuple(items)
 
 
 def _options(name: str, factory: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -132,6 +152,8 @@ def _options(name: str, factory: Callable[..., Any]) -> tuple[dict[str, Any], di
             kind, obstacle = None, "it cannot be given by its name"
         elif key.removesuffix("_") == NAME:
             kind, obstacle = None, f"the key '{NAME}' is that of the target itself"
+        elif key.startswith("_") or key == "self" or f"{key}_" in parameters:
+            kind, obstacle = None, "its name cannot be a key, or is that of another one"
         if kind is not None and (required or _reads_back(kind, parameter.default)):
             kinds[key] = kind
             defaults |= {} if required else {key: parameter.default}

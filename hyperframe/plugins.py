@@ -131,7 +131,7 @@ def make_plugin_manager(
 def _add_all(manager: PluginManager, extra: Iterable[Any]) -> None:
     """Register plugins that are handed over; raises `PluginError` where one has a wrong hook."""
     broken = len(manager.broken)
-    for number, plugin in enumerate(extra):
+    for number, plugin in enumerate(extra, len(manager.sources)):
         name = getattr(plugin, "__name__", type(plugin).__name__)
         manager.add(plugin, Source(plugin=f"{name}#{number}", distribution=name, version=""))
     if manager.broken[broken:]:

@@ -7,6 +7,8 @@ likewise. safetensors and torch alone read it:
     networks = load_file("networks.safetensors")
     module.load_state_dict({name: value[3] for name, value in networks.items()})    # the fourth one
 
+Constants of the target, and further names of parameters that modules share, are in the files for each network only.
+
 Its header says, as JSON under the key `hyperframe`, where the networks come from: run, step, seed, gauges, number; and
 what of their target the tensors do not show: its name, the operations between its layers, a digest of its constants.
 """

@@ -8,10 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import hyperframe as hf
 from hyperframe.errors import DataError
 from hyperframe.options import read_options
 from hyperframe.plugins import Registry, make_plugin_manager
-from hyperframe.task import ClassificationMeter
+from hyperframe.regression import RegressionMeter, RegressionTask
+from hyperframe.task import ClassificationMeter, ClassificationTask
 from hyperframe.types import Task
 
 SIZES = {"digits": (1197, 240, 360), "mnist": (55_000, 5_000, 10_000), "fashion_mnist": (55_000, 5_000, 10_000)}
@@ -172,3 +174,151 @@ def test_edge_values_of_the_meter():
     wrong.update(-sure[None].double(), labels, 0, 0)
     assert wrong.result()["accuracy"]["mean"] == 0
     assert wrong.result()["ensemble"]["nll"] < float("inf")
+
+
+def regression_reference(outputs, labels):
+    """The regression meter's figures, computed the plain way."""
+    outputs, labels = outputs.double().numpy(), labels.double().numpy()
+    squares = ((outputs - labels) ** 2).mean((1, 2))
+    mean = outputs.mean(0)
+    error = ((mean - labels) ** 2).mean()
+    variance = labels.var(0).mean()
+    rmse = np.sqrt(squares)
+    return {
+        "rmse": {"mean": rmse.mean(), "std": rmse.std(), "min": rmse.min(), "max": rmse.max()},
+        "loss": squares.mean(),
+        "ensemble": {
+            "rmse": np.sqrt(error),
+            "r2": 1 - error / variance if variance else None,
+            "spread": np.sqrt(outputs.var(0).mean()),
+        },
+    }
+
+
+@given(
+    networks=st.integers(1, 7),
+    items=st.integers(1, 9),
+    values=st.integers(1, 4),
+    networks_at_once=st.integers(1, 4),
+    items_at_once=st.integers(1, 4),
+    offset=st.sampled_from([0, 1000]),
+    seed=st.integers(0, 2**31),
+)
+def test_the_regression_meter_does_not_depend_on_chunks(
+    networks, items, values, networks_at_once, items_at_once, offset, seed
+):
+    draw = torch.Generator().manual_seed(seed)
+    outputs = torch.randn(networks, items, values, generator=draw, dtype=torch.float64) + offset
+    labels = torch.randn(items, values, generator=draw, dtype=torch.float64) + offset
+    meter = RegressionMeter(networks, items, values, torch.device("cpu"))
+    for item in range(0, items, items_at_once):
+        for first in range(0, networks, networks_at_once):
+            places = slice(item, item + items_at_once)
+            meter.update(outputs[first : first + networks_at_once, places], labels[places], first, item)
+    found, wanted = meter.result(), regression_reference(outputs, labels)
+    assert found.keys() == wanted.keys()
+    assert found["loss"] == pytest.approx(wanted["loss"])
+    assert found["rmse"] == pytest.approx(wanted["rmse"], abs=1e-9)
+    if wanted["ensemble"]["r2"] is None:  # one item: labels that do not vary
+        del found["ensemble"]["r2"], wanted["ensemble"]["r2"]
+    assert found["ensemble"] == pytest.approx(wanted["ensemble"], abs=1e-7)
+
+
+def measured(outputs, labels):
+    meter = RegressionMeter(*outputs.shape, torch.device("cpu"))
+    meter.update(outputs, labels, 0, 0)
+    return meter.result()
+
+
+def test_edge_values_of_the_regression_meter():
+    labels = torch.tensor([[1.0, -2.0], [3.0, 5.0], [0.0, 0.0]])
+    perfect = measured(labels.expand(4, 3, 2), labels)
+    assert perfect["rmse"] == {"mean": 0, "std": 0, "min": 0, "max": 0}
+    assert (perfect["loss"], perfect["ensemble"]) == (0, {"rmse": 0, "r2": 1, "spread": 0})
+    average = measured(labels.double().mean(0).expand(2, 3, 2), labels)
+    assert average["ensemble"]["r2"] == pytest.approx(0)
+    assert average["ensemble"]["spread"] == 0
+    # Errors far below the values: nothing is lost, though the labels take all digits of float32.
+    large = torch.tensor([[2.0**24], [2.0**24 + 2]])
+    near = measured(torch.stack([large.double() + 1e-3, large.double() - 1e-3]), large)
+    assert near["rmse"]["mean"] == pytest.approx(1e-3, rel=1e-4)
+    assert near["ensemble"]["spread"] == pytest.approx(1e-3, rel=1e-4)
+    assert near["ensemble"]["rmse"] == pytest.approx(0, abs=1e-8)
+    # Labels that do not vary have no R², and no figure raises.
+    constant = torch.ones(3, 2)
+    assert measured(constant.expand(2, 3, 2) + 1, constant)["ensemble"]["r2"] == float("-inf")
+    assert np.isnan(measured(constant.expand(2, 3, 2), constant)["ensemble"]["r2"])
+    lost = measured(torch.full((2, 3, 2), torch.nan), constant)
+    assert np.isnan([lost["loss"], lost["rmse"]["mean"], lost["ensemble"]["rmse"], lost["ensemble"]["spread"]]).all()
+
+
+class Classes(ClassificationTask):
+    """A task of classes as a user writes it."""
+
+    name, input_shape, num_outputs = "classes", (2,), 3
+
+    def data(self, split):
+        return hf.Data(torch.zeros(5, 2), torch.arange(5) % 3)
+
+
+class Values(RegressionTask):
+    """A task of values as a user writes it."""
+
+    name, input_shape, num_outputs = "values", (2,), 3
+
+    def data(self, split):
+        return hf.Data(torch.zeros(5, 2), torch.zeros(5, 3))
+
+
+@pytest.mark.parametrize("kind", [Classes, Values])
+def test_the_base_classes_keep_the_contract(kind):
+    task = kind()
+    assert isinstance(task, Task)
+    labels = task.data("train").y
+    task.check_labels(labels, "here")
+    outputs = torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(0))
+    repeated = labels.expand(4, *labels.shape)
+    assert task.loss(outputs, repeated).shape == task.score(outputs, repeated).shape == (4, 5)
+    assert task.canonical(outputs).shape == task.predictions(outputs).shape == (4, 5, 3)
+    meter = task.meter(4, 5, torch.device("cpu"))
+    meter.update(outputs, labels, 0, 0)
+    figures = meter.result()
+    assert figures["nll" if kind is Classes else "loss"] == pytest.approx(float(task.loss(outputs, repeated).mean()))
+    wanted = task.score(outputs, repeated).mean() * (1 if kind is Classes else -1)
+    assert task.merit(figures) == pytest.approx(float(wanted), abs=1e-6)  # more is better
+    found = {name: tuple(value.shape) for name, value in task.summarise(task.predictions(outputs)).items()}
+    assert found == (
+        {"probabilities": (5, 3), "vote": (5,), "entropy": (5,), "mutual_information": (5,)}
+        if kind is Classes
+        else {"mean": (5, 3), "std": (5, 3)}
+    )
+    assert (task.shift_invariant, task.score_name) == (
+        (True, "accuracy") if kind is Classes else (False, "squared error")
+    )
+
+
+@pytest.mark.parametrize("kind", [ClassificationTask, RegressionTask])
+def test_the_base_classes_have_no_data(kind):
+    with pytest.raises(NotImplementedError):
+        kind().data("train")
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "message"),
+    [
+        (Classes(), torch.zeros(5), r"labels must be int64 \[items\], but are torch.float32 \[5\]"),
+        (Classes(), torch.zeros(5, dtype=torch.int32), r"labels must be int64 \[items\], but are torch.int32"),
+        (Classes(), torch.zeros(5, 1, dtype=torch.int64), r"but are torch.int64 \[5, 1\]"),
+        (Classes(), torch.tensor([0, 3]), "labels must lie between 0 and 2, but go from 0 to 3"),
+        (Classes(), torch.tensor([-1, 2]), "labels must lie between 0 and 2, but go from -1 to 2"),
+        (Values(), torch.zeros(5), r"labels must be float32 \[items, 3\], but are torch.float32 \[5\]"),
+        (Values(), torch.zeros(5, 2), r"but are torch.float32 \[5, 2\]"),
+        (Values(), torch.zeros(5, 3, dtype=torch.float64), r"but are torch.float64 \[5, 3\]"),
+        (Values(), torch.zeros(5, 3, dtype=torch.int64), r"but are torch.int64 \[5, 3\]"),
+        (Values(), torch.tensor([[0, torch.nan, 0]]), "a label is not a finite number"),
+        (Values(), torch.tensor([[0, torch.inf, 0]]), "a label is not a finite number"),
+    ],
+)
+def test_labels_that_are_none(task, labels, message):
+    with pytest.raises(DataError, match=f"^here: .*{message}"):
+        task.check_labels(labels, "here")
