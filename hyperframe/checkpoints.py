@@ -11,8 +11,7 @@ changed is known to be damaged, and the one before it is taken.
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -101,21 +100,18 @@ def write_checkpoint(
             content = {**state, "format": FORMAT, "step": step, "files": files}
             write_json(partial / STATE, {**content, "sha256": _own_digest(content)})
             flush(partial)
-            with _aside(final):
-                partial.rename(final)
+            if final.exists():
+                final.rename(_old(final))
+            partial.rename(final)
+            shutil.rmtree(_old(final), ignore_errors=True)
             flush(final.parent)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-@contextmanager
-def _aside(path: Path) -> Iterator[None]:
-    """Put what has this name out of the way, and remove it when the name is taken anew."""
-    old = path.with_name(f".{path.name}.old")
-    if path.exists():
-        path.rename(old)
-    yield
-    shutil.rmtree(old, ignore_errors=True)
+def _old(path: Path) -> Path:
+    """Where what has this name is put until it is removed."""
+    return path.with_name(f".{path.name}.old")
 
 
 def _sweep(parent: Path) -> None:
@@ -141,13 +137,20 @@ def read_checkpoint(run: Path, step: int) -> Checkpoint:
         RunError: it is not there, or damaged.
     """
     folder = run / CHECKPOINTS / str(step)
+    if not is_file(folder / STATE):
+        kept = ", ".join(map(str, checkpoint_steps(run))) or "none"
+        raise RunError(
+            f"{run} has no whole checkpoint of step {step}: there is no {STATE}; steps that are kept: {kept}"
+        )
     state = _read_state(folder)
     for name, measured in state["files"].items():
         path = folder / name
-        if not is_file(path):
-            raise RunError(f"{path} is missing")
-        if path.stat().st_size != measured["bytes"]:
-            raise RunError(f"{path} has {path.stat().st_size:,} bytes, was written with {measured['bytes']:,}")
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise RunError(f"{path} is missing: {error.strerror}") from error
+        if size != measured["bytes"]:
+            raise RunError(f"{path} has {size:,} bytes, was written with {measured['bytes']:,}")
         if digest(path) != measured["sha256"]:
             raise RunError(f"{path} is damaged: its SHA-256 is not the one it was written with")
     return Checkpoint(folder=folder, step=step, state=state)
@@ -159,10 +162,17 @@ def _read_state(folder: Path) -> dict[str, Any]:
     if state.pop("sha256", None) != _own_digest(state):
         raise RunError(f"{path} is damaged: its SHA-256 is not the one it was written with")
     # From here on it is what some version has written.
-    if state.get("format") != FORMAT or set(state.get("files", ())) != {GENERATOR, TRAINER}:
+    if state.get("format") != FORMAT:
         raise RunError(f"{path} has format {state.get('format')}, this version reads {FORMAT}")
-    if str(state["step"]) != folder.name:
-        raise RunError(f"{path} is of step {state['step']}; the folder was renamed")
+    files = state.get("files")
+    if not isinstance(files, dict) or set(files) != {GENERATOR, TRAINER}:
+        raise RunError(f"{path} does not name the files of a checkpoint")
+    if not all(isinstance(measured, dict) and {"bytes", "sha256"} <= set(measured) for measured in files.values()):
+        raise RunError(f"{path} does not say what files of a checkpoint are")
+    if str(state.get("step")) != folder.name:
+        raise RunError(f"{path} is of step {state.get('step')}; the folder was renamed")
+    if not isinstance(state.get("merit"), float | int | None):
+        raise RunError(f"{path}: merit is {state['merit']!r}, expected a number")
     return state
 
 
@@ -230,14 +240,19 @@ def remove_checkpoints(run: Path, keep: int, best: int | None) -> None:
     """Remove all checkpoints but the last `keep` and the best one."""
     for step in checkpoint_steps(run)[:-keep]:
         if step != best:
-            with _aside(run / CHECKPOINTS / str(step)):
-                pass
+            path = run / CHECKPOINTS / str(step)
+            old = _old(path)
+            with writing(path):
+                path.rename(old)  # at once: nobody finds half of it under its name
+            shutil.rmtree(old, ignore_errors=True)
 
 
-def set_damaged_aside(run: Path, after: int) -> None:
-    """Rename checkpoints of later steps, which could not be used, so that none of them counts among the last ones."""
+def set_damaged_aside(run: Path) -> None:
+    """Rename checkpoints that are damaged, so that none of them counts among the last ones, or as the best."""
     for step in checkpoint_steps(run):
-        if step > after:
+        try:
+            read_checkpoint(run, step)
+        except RunError:
             path = run / CHECKPOINTS / str(step)
             aside = path.with_name(f"{step}.damaged")
             with writing(aside):

@@ -92,7 +92,9 @@ def build_experiment(config: Config) -> Experiment:
     cores = os.cpu_count() or 1
     if (config.trainer.threads or 1) > cores:
         raise ConfigError(f"trainer.threads: {config.trainer.threads} threads were asked for, there are {cores} cores")
-    task: Task = config.task.make()
+    task = config.task.make()
+    if not isinstance(task, Task):
+        raise PluginError(f"{config.task.described}: its factory must return a Task; {_lacks(task)}")
     target = build_target(config).to(device)
     _check_fit(target, task)
     symmetries = orbits(target.structure, task.shift_invariant).to(device)
@@ -120,6 +122,13 @@ def build_experiment(config: Config) -> Experiment:
         estimator=estimator,
         objective=objective,
     )
+
+
+def _lacks(task: object) -> str:
+    """What an object lacks to be a task."""
+    members = [name for name in (*Task.__annotations__, *vars(Task)) if not name.startswith("_")]
+    missing = [name for name in members if not hasattr(task, name)]
+    return f"{type(task).__name__} has no {', '.join(missing)}"
 
 
 def _different(choices: tuple[Choice, ...], key: str) -> tuple[Choice, ...]:

@@ -47,8 +47,8 @@ def is_file(path: Path) -> bool:
 
 
 def partial_of(path: Path) -> Path:
-    """Where a file or folder is built before it gets its name."""
-    return path.with_name(f".{path.name}.partial")
+    """Where this process builds a file or folder before it gets its name."""
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
 
 
 def as_json(content: Mapping[str, Any], indent: int | None = None) -> str:
@@ -120,7 +120,7 @@ def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file; folders are made as needed."""
-    with _whole(path) as partial:
+    with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
@@ -136,12 +136,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
             tensor = tensor.clone()
         taken.add(tensor.untyped_storage().data_ptr())
         plain[key] = tensor
-    with _whole(path) as partial:
+    with whole_file(path) as partial:
         safetensors.torch.save_file(plain, str(partial), dict(metadata) if metadata else None)
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
+def whole_file(path: Path) -> Iterator[Path]:
     """Give a name to write under; the file appears under its own when all of it is on the disk."""
     partial = partial_of(path)
     with writing(path):
@@ -150,6 +150,7 @@ def _whole(path: Path) -> Iterator[Path]:
             yield partial
             flush(partial)
             partial.replace(path)
+            flush(path.parent)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
@@ -179,7 +180,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         RunError: there is no such file, or it is damaged.
     """
     with opened_tensors(path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (the file is no mapping)
+        # Copied: what the library gives lies in the file, which may be cut or removed while the tensor is used.
+        return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  (no mapping)
 
 
 def different_tensors(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:

@@ -64,7 +64,9 @@ def free_folder(chosen: str | Path | None, config: Config) -> Path:
             f"the output folder {path} holds a run already; name another, or go on with "
             f"'hyperframe train --resume {path}'"
         )
-    if exists(path) and any(_counts(entry.name) for entry in path.iterdir()):
+    with writing(path):
+        entries = list(path.iterdir()) if exists(path) else []
+    if any(_counts(entry.name) for entry in entries):
         raise RunError(f"the output folder {path} is not empty; name one that is, or one that does not exist yet")
     return path
 
@@ -88,6 +90,8 @@ def claimed(folder: Path) -> Iterator[None]:
             lock.acquire(timeout=LOCK_SECONDS)
         except filelock.Timeout as error:
             raise RunError(f"another training is at work in {folder}; wait for it, or name another folder") from error
+        except NotImplementedError as error:
+            raise RunError(f"the file system of {folder} has no locks, which keep other trainings out of it") from error
     try:
         yield
     finally:
@@ -103,7 +107,7 @@ def is_claimed(folder: Path) -> bool:
             return False
     except filelock.Timeout:
         return True
-    except OSError:  # a folder that cannot be written to
+    except (OSError, NotImplementedError):  # a folder that cannot be written to, or has no locks
         return False
 
 
@@ -139,25 +143,32 @@ def provenance(config: Config, device: torch.device) -> dict[str, Any]:
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """All that the bits of a result depend on beside the configuration."""
+    """What of a machine, and of torch, the bits of a result depend on."""
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "device": device.type,
         "hardware": hardware,
+        "processor": _processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "denormals": "zero" if float(torch.full((), 1e-40) * 1) == 0 else "kept",
+        "precision": torch.get_float32_matmul_precision(),
         "torch": torch.__version__,
+        "numpy": _version("numpy"),
     }
 
 
-def add_resumption(folder: Path, step: int, changed: Sequence[str], device: torch.device) -> None:
+def _processor() -> str:
+    """The name of the processor's model, where the system tells it."""
+    table = Path("/proc/cpuinfo")
+    lines = table.read_text(encoding="utf-8", errors="replace").splitlines() if table.is_file() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
+
+
+def add_resumption(folder: Path, step: int, changed: Sequence[str], config: Config, device: torch.device) -> None:
     """Note in `provenance.json` at which step a run goes on, with which changes, and where."""
-    try:
-        content = read_json(folder / PROVENANCE)
-    except RunError as error:
-        notice(f"{error}; it is written anew")
-        content = {}
+    content = _provenance(folder) or provenance(config, device)
     entry = {"step": step, "changed": list(changed), "environment": environment(device), "revision": _revision()}
     before = content.get("resumed")
     content["resumed"] = [*(before if isinstance(before, list) else []), entry]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hyperframe.errors import notice
+from hyperframe.errors import brief, notice
 from hyperframe.files import as_json, from_json, is_file, write_text, writing
 
 METRICS = "metrics.jsonl"
@@ -29,7 +29,9 @@ class MetricsLog:
     def __init__(self, run: Path, after: int = 0) -> None:
         self._path = run / METRICS
         if is_file(self._path):
-            kept = [as_json(line) + "\n" for line in read_metrics(run) if line["step"] <= after]
+            kept = [
+                as_json(line) + "\n" for line in read_metrics(run) if line["step"] <= after and "failed" not in line
+            ]
             write_text(self._path, "".join(kept))
         with writing(self._path):
             # Without a buffer nothing is left to be written where the disk is full.
@@ -76,14 +78,20 @@ class MetricsLog:
         if self._board is None:
             return
         try:
-            for name, value in figures.items():
-                if isinstance(value, Mapping):
-                    self._show(step, f"{group}/{name}", value)
-                elif isinstance(value, int | float):
-                    self._board.add_scalar(f"{group}/{name}", value, step)
+            for name, value in _numbers(group, figures):
+                self._board.add_scalar(name, value, step)
         except OSError as error:
-            notice(f"TensorBoard's files are not written any more: {error}")
+            notice(f"TensorBoard's files are not written any more: {brief(error)}")
             self._board = None
+
+
+def _numbers(path: str, figures: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """All numbers of nested mappings, with their paths."""
+    for name, value in figures.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(f"{path}/{name}", value)
+        elif isinstance(value, int | float):
+            yield f"{path}/{name}", value
 
 
 def read_metrics(run: Path) -> Iterator[dict[str, Any]]:
@@ -109,7 +117,7 @@ def _tensorboard(folder: Path, after: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (an extra, and slow to import)
 
-        return SummaryWriter(str(folder), purge_step=after + 1 if after else None)
+        return SummaryWriter(str(folder), purge_step=after + 1)
     except (ImportError, OSError) as error:
         notice(f"TensorBoard's files are not written: {error}")
         return None

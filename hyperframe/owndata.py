@@ -169,21 +169,23 @@ def as_tensor(array: Any, where: str) -> Tensor:
     if isinstance(array, np.ma.MaskedArray):
         raise DataError(f"{where} is a masked array, whose mask would be lost; fill it, or leave those items out")
     if isinstance(array, np.ndarray) and array.dtype.kind in "biuf" and array.dtype.itemsize <= 8:
-        # Copied: an array may be read-only, have its bytes in another order, or change later.
-        array = torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+        # An array may be read-only, or have its bytes in another order.
+        tensor = torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
     elif isinstance(array, np.ndarray):
         raise DataError(f"{where} is {array.dtype}, expected real numbers of at most 64 bits")
-    if not isinstance(array, Tensor):
+    elif isinstance(array, Tensor):
+        tensor = array.detach().clone()  # the caller's may change later
+    else:
         raise DataError(f"{where} is {type(array).__name__}, expected a tensor or a numpy array")
-    if array.layout is not torch.strided or array.is_nested or array.is_meta:
+    if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_meta:
         raise DataError(f"{where} is a sparse or nested tensor, or has no numbers; expected a dense one")
-    if array.dtype not in _NUMBERS:
-        raise DataError(f"{where} is {_word(array.dtype)}, expected real numbers")
-    if array.dim() == 0:
+    if tensor.dtype not in _NUMBERS:
+        raise DataError(f"{where} is {_word(tensor.dtype)}, expected real numbers")
+    if tensor.dim() == 0:
         raise DataError(f"{where} is a single number, expected an array")
-    if not array.numel():
-        raise DataError(f"{where} has the shape {list(array.shape)}, expected one or more items")
-    return array.detach().cpu()
+    if not tensor.numel():
+        raise DataError(f"{where} has the shape {list(tensor.shape)}, expected one or more items")
+    return tensor.cpu()
 
 
 def as_inputs(array: Any, where: str) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hyperframe.arrayfiles import ARRAY_FILES, image_paths, read_arrays, read_images
 from hyperframe.errors import DataError, RunError
-from hyperframe.files import exists, partial_of, write_tensors, writing
+from hyperframe.files import exists, whole_file, write_tensors
 from hyperframe.owndata import as_inputs
 
 RESULT_FILES = (".npz", ".safetensors")
@@ -61,16 +61,9 @@ def write_result(path: Path, figures: Mapping[str, Tensor]) -> None:
     if path.suffix == ".safetensors":
         write_tensors(path, figures)
         return
-    partial = partial_of(path)
-    with writing(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                arrays: dict[str, Any] = {name: value.cpu().numpy() for name, value in figures.items()}
-                np.savez(file, **arrays)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+    arrays: dict[str, Any] = {name: value.cpu().numpy() for name, value in figures.items()}
+    with whole_file(path) as partial, partial.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def as_rows(figures: Mapping[str, Tensor], names: Sequence[str]) -> list[dict[str, object]]:

@@ -14,7 +14,6 @@ from hyperframe.folder import (
     check_is_run,
     claimed,
     create_run,
-    environment,
     read_run_config,
     write_config,
 )
@@ -22,10 +21,14 @@ from hyperframe.plugins import Registry
 from hyperframe.run import Run, restore
 from hyperframe.training import Reporter, Silent, Training
 
-KEPT = ("task.name", "target", "generator", "trainer.seed")
+KEPT = ("task", "target", "generator", "trainer.seed")
 """What a run cannot change: it would be another run."""
 
+MOVED = ("task.download", "task.file", "task.folder")
+"""Places of data, which can change; whether the data is the same is compared."""
+
 HARMLESS = (
+    *MOVED,
     "evaluation",
     "trainer.checkpoint_every",
     "trainer.device",  # what it comes to is compared instead, and so it is with threads
@@ -100,7 +103,7 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any], path: str = ""
 
 def _check_changes(config: Config, changed: Sequence[str], step: int) -> None:
     for change in changed:
-        if _is_one(change, KEPT):
+        if _is_one(change, KEPT) and not _is_one(change, MOVED):
             raise ConfigError(f"a run keeps its {change.partition(':')[0]} ({change}); train a new run for another one")
     if config.trainer.steps < step:
         raise ConfigError(f"trainer.steps: {config.trainer.steps} steps were asked for, but {step} are done already")
@@ -128,18 +131,21 @@ def _recorded(found: Checkpoint | None) -> Mapping[str, Any]:
 def _restore(training: Training, found: Checkpoint, changed: Sequence[str]) -> None:
     """Put the checkpoint's state into the training, say what has changed, and note it with the run."""
     run, recorded = training.run, _recorded(found)
-    here = environment(run.experiment.device)
+    here = training.environment()
     restore(run.folder, found, run.experiment)
     same_device = recorded.get("device") == here["device"]
     training.trainer.restore(found.step, found.trainer(), same_device=same_device)
-    if run.finished:
+    chunk = found.state.get("chunk")
+    if isinstance(chunk, int) and chunk > 0 and not any(_is_one(change, ("trainer.chunk",)) for change in changed):
+        run.experiment.objective.chunk = chunk  # smaller than the configuration's where memory ran out
+    if run.finished and not changed:
         return
     differences = [change for change in changed if not _is_one(change, HARMLESS)] + list(_changes(recorded, here))
-    if differences:
+    if differences and not run.finished:
         notice(
             f"from step {found.step} on the run is not, bit for bit, what it would have been without the interruption: "
             f"{'; '.join(differences)}"
         )
-    set_damaged_aside(run.folder, found.step)
+    set_damaged_aside(run.folder)
     write_config(run.folder, run.config)
-    add_resumption(run.folder, found.step, changed, run.experiment.device)
+    add_resumption(run.folder, found.step, changed, run.config, run.experiment.device)

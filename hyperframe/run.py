@@ -139,7 +139,8 @@ def load_run(folder: str | Path, registry: Registry, device: str | None = None, 
     """
     path = Path(folder)
     check_is_run(path)
-    _, config = read_run_config(path, registry, [("trainer.device", device or "auto")])
+    # The number of threads belongs to training; this machine may have fewer.
+    _, config = read_run_config(path, registry, [("trainer.device", device or "auto"), ("trainer.threads", None)])
     found = _checkpoint(path, checkpoint)
     experiment = build_experiment(config)
     restore(path, found, experiment)
@@ -151,6 +152,9 @@ def restore(folder: Path, found: Checkpoint, experiment: Experiment) -> None:
     """Put a checkpoint's parameters and the target's constants into an experiment."""
     if experiment.target.constants():
         experiment.target.load_constants(read_tensors(folder / TARGET))
+    trained, here = found.state.get("target"), experiment.target.identity()
+    if trained != here:
+        raise RunError(f"{folder} was trained with another target: {trained}, and not {here}")
     state = found.generator()
     different = different_tensors(experiment.generator.state_dict(), state)
     if different:

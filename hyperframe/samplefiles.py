@@ -61,17 +61,13 @@ def write_samples(path: str | Path, draw: Callable[[], Networks], origin: Mappin
 
 
 def _identity(target: Target) -> dict[str, str]:
-    """What targets can differ in whose parameters have the same names and shapes."""
+    """The target's identity, and a digest of its constants."""
     digest = hashlib.sha256()
     constants = target.constants()
     for name, value in sorted(constants.items()):
         digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
         digest.update(value.cpu().flatten().view(torch.uint8).numpy().tobytes())
-    return {
-        "target": target.spec.name,
-        "operations": " ".join("+".join(unit.ops) for unit in target.spec.units),
-        "constants": digest.hexdigest()[:16] if constants else "",
-    }
+    return {**target.identity(), "constants": digest.hexdigest()[:16] if constants else ""}
 
 
 def write_state_dicts(folder: str | Path, draw: Callable[[], Networks], origin: Mapping[str, str]) -> Path:
@@ -107,6 +103,7 @@ def write_state_dicts(folder: str | Path, draw: Callable[[], Networks], origin: 
             if final.exists():
                 final.rmdir()
             partial.rename(final)
+            flush(final.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return final
@@ -115,6 +112,8 @@ def write_state_dicts(folder: str | Path, draw: Callable[[], Networks], origin: 
 def _named(path: str | Path) -> Path:
     if not str(path):
         raise RunError("the output has no name")
+    if "\0" in str(path):
+        raise RunError(f"{str(path)!r} cannot be written: no file can have a name with a null character")
     return Path(path)
 
 

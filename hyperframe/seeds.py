@@ -28,9 +28,13 @@ def seeded(seed: int, name: str, device: torch.device | str = "cpu") -> Iterator
     """Seed the global random numbers of the CPU and of one device; they come back as they were."""
     place = torch.device(device)
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
-        # Not torch.manual_seed, which seeds every CUDA device there is.
-        torch.default_generator.manual_seed(stream_seed(seed, name))
-        if place.type == "cuda":
-            with torch.cuda.device(place):
-                torch.cuda.manual_seed(stream_seed(seed, name))
+        seed_global(seed, name, place)
         yield
+
+
+def seed_global(seed: int, name: str, device: torch.device) -> None:
+    """Seed the global random numbers of the CPU and of one device, and of no other one."""
+    torch.default_generator.manual_seed(stream_seed(seed, name))  # torch.manual_seed seeds every CUDA device there is
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(stream_seed(seed, name))

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
@@ -135,7 +136,7 @@ def print_prediction(rows: Sequence[Mapping[str, Any]]) -> None:
 def _cell(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(_cell(item) for item in value)
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"{value:.3f}" if isinstance(value, float) else escape(str(value))
 
 
 def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -148,10 +149,10 @@ def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
         accuracy, majority, rmse = row["accuracy"], row["majority"], row["rmse"]
         network = f"{accuracy:.2%}" if accuracy is not None else f"rmse {rmse:.4g}" if rmse is not None else ""
         table.add_row(
-            Path(row["run"]).name,
+            escape(Path(row["run"]).name),
             row["state"],
             f"{row['step']}/{row['steps']}" if row["step"] is not None else "",
-            f"{row['target']} on {row['task']}" if row["target"] else "",
+            escape(f"{row['target']} on {row['task']}") if row["target"] else "",
             network,
             f"{majority:.2%}" if majority is not None else "",
         )

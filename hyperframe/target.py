@@ -70,6 +70,11 @@ class Target:
             for own, value in norm.named_buffers(recurse=False)
         }
 
+    def identity(self) -> dict[str, str]:
+        """What targets can differ in whose parameters have the same names and shapes."""
+        operations = " ".join("+".join(unit.ops) for unit in self.spec.units)
+        return {"target": self.spec.name, "operations": operations}
+
     def constants(self) -> dict[str, Tensor]:
         """What the module's state holds besides generated weights and statistics."""
         others = set(self._aliases) | set(self._statistics())

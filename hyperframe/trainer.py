@@ -8,7 +8,7 @@ from torch import Tensor
 from hyperframe.errors import RunError, TrainingError, brief
 from hyperframe.experiment import Experiment
 from hyperframe.schedule import rate_at
-from hyperframe.seeds import stream
+from hyperframe.seeds import seed_global, stream
 from hyperframe.types import Data
 
 STREAMS = ("latent", "data", "terms")
@@ -117,6 +117,8 @@ class Trainer:
         try:
             self._restore_optimizer(_below(tensors, "optimizer"))
             self._sums = {name: value.to(self._device) for name, value in _below(tensors, "metrics").items()}
+            if any(value.dim() or not value.is_floating_point() for value in self._sums.values()):
+                raise ValueError("sums of metrics must be single numbers")
             self._summed = int(tensors["metrics"])
             if same_device:
                 for name, own in self.streams.items():
@@ -127,20 +129,26 @@ class Trainer:
             else:
                 seed = self.options.seed
                 self.streams = {name: stream(seed, f"{name} from step {step}", self._device) for name in STREAMS}
+                seed_global(seed, f"global from step {step}", self._device)
         except (LookupError, ValueError, TypeError, RuntimeError) as error:
             raise RunError(
                 f"the checkpoint of step {step} does not fit its configuration: {type(error).__name__}: {brief(error)}"
             ) from error
 
     def _restore_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
-        entries: dict[int, dict[str, Tensor]] = {}
+        entries: dict[int, dict[str, Tensor]] = {}  # of Adam
         for name, value in tensors.items():
             number, _, key = name.partition(".")
             parameter = self.parameters[int(number)]
             shape = torch.Size() if key == "step" else parameter.shape
             if value.shape != shape:
                 raise ValueError(f"'optimizer.{name}' has shape {list(value.shape)}, should have {list(shape)}")
+            if value.dtype != parameter.dtype:
+                raise ValueError(f"'optimizer.{name}' is {value.dtype}, should be {parameter.dtype}")
             entries.setdefault(int(number), {})[key] = value
+        for place, entry in entries.items():
+            if place < 0 or set(entry) != {"step", "exp_avg", "exp_avg_sq"}:
+                raise ValueError(f"the optimiser's state of parameter {place} holds {', '.join(sorted(entry))}")
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": entries})
 
     @property

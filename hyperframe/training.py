@@ -18,14 +18,14 @@ from hyperframe.checkpoints import (
     write_checkpoint,
 )
 from hyperframe.config import Config
-from hyperframe.errors import HyperframeError, MemoryShortageError, RunError, TrainingError
+from hyperframe.errors import HyperframeError, MemoryShortageError, RunError, TrainingError, notice
 from hyperframe.evaluation import draw_networks, evaluate
 from hyperframe.experiment import build_experiment
 from hyperframe.folder import claimed, create_run, environment, free_folder
 from hyperframe.memory import is_out_of_memory
 from hyperframe.metrics import MetricsLog
 from hyperframe.plugins import Registry
-from hyperframe.preflight import load_data
+from hyperframe.preflight import fingerprint, load_data
 from hyperframe.run import Run
 from hyperframe.schedule import rate_at
 from hyperframe.seeds import seeded
@@ -113,9 +113,18 @@ class Training:
         self.options = run.config.trainer
         task, images = run.experiment.task, run.config.evaluation.images
         train, validation = load_data(task, "train"), load_data(task, "validation")
+        self._data = fingerprint(train, validation)
         self.validation: Data = validation[:images].to(run.experiment.device)
         self.trainer = Trainer(run.experiment, train)
         self._merits: dict[int, float] = {}
+
+    def environment(self) -> dict[str, Any]:
+        """All that the bits of the result depend on beside the configuration, as far as it is known."""
+        versions = {
+            choice.registered.source.distribution: choice.registered.source.version
+            for choice in self.run.config.choices
+        }
+        return {**environment(self.run.experiment.device), "data": self._data, "versions": versions}
 
     @contextmanager
     def settings(self, threads: int | None) -> Iterator[None]:
@@ -136,7 +145,7 @@ class Training:
         self.reporter.started(self.run)
         try:
             with StopSignals() as signals, MetricsLog(self.run.folder, self.trainer.step_count) as log:
-                reason = self._loop(log, signals)
+                reason = self._guarded(log, signals)
         except RunError as error:
             raise RunError(f"{error}. {self._way_back()}") from error
         self.run.experiment.generator.eval()
@@ -144,13 +153,32 @@ class Training:
             self.reporter.paused(self.run, reason)
         signals.pass_on()
 
+    def _guarded(self, log: MetricsLog, signals: StopSignals) -> str:
+        """Run the loop; note with the run why it fails, and say how to go on."""
+        try:
+            return self._loop(log, signals)
+        except (TrainingError, MemoryShortageError) as error:
+            failure: HyperframeError = error
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            failure = MemoryShortageError(
+                "out of memory outside of the target's pass, which trainer.chunk bounds: try a smaller trainer.z than "
+                f"{self.options.z}, a smaller evaluation.networks, or a smaller generator"
+            )
+        try:
+            log.failed(self.trainer.step_count, str(failure))
+        except RunError as error:
+            notice(str(error))
+        raise TrainingError(f"{failure}. {self._way_back()}") from failure
+
     def _loop(self, log: MetricsLog, signals: StopSignals) -> str:
         """Train until the last step, or until there is a reason to pause, which is returned."""
         run, options, trainer = self.run, self.options, self.trainer
         began, first, reason = time.perf_counter(), trainer.step_count, ""
         clock = _Clock(first)
         while trainer.step_count < options.steps and not reason:
-            self._step(log)
+            trainer.step()
             run.step = step = trainer.step_count
             last = step == options.steps
             if signals.received is not None:
@@ -168,24 +196,10 @@ class Training:
                     self._save(log, merit)
         return reason
 
-    def _step(self, log: MetricsLog) -> None:
-        try:
-            self.trainer.step()
-        except MemoryShortageError as error:
-            raise self._failed(log, error) from error
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            shortage = MemoryShortageError(
-                f"out of memory outside of the target's pass, which trainer.chunk bounds: try a smaller trainer.z than "
-                f"{self.options.z} or a smaller generator"
-            )
-            raise self._failed(log, shortage) from error
-
     def _log(self, log: MetricsLog, clock: "_Clock") -> None:
         step = self.trainer.step_count
         metrics = self.trainer.read_metrics()
-        self._check_finite(log)
+        self.trainer.check_finite()
         metrics["steps_per_second"] = clock.steps_per_second(step)
         metrics["rate"] = rate_at(step - 1, self.options)
         log.metrics(step, metrics)
@@ -200,28 +214,23 @@ class Training:
         figures = evaluate(experiment, networks, self.validation)
         log.validation(self.trainer.step_count, figures)
         self.reporter.validated(self.trainer.step_count, figures)
-        return experiment.task.merit(figures)
+        merit = experiment.task.merit(figures)
+        return merit if math.isfinite(merit) else None
 
     def _save(self, log: MetricsLog, merit: float | None) -> None:
         run, step = self.run, self.trainer.step_count
-        self._check_finite(log)
+        self.trainer.check_finite()
         log.flush()
-        state = {"merit": merit, "environment": environment(run.experiment.device)}
+        state = {
+            "merit": merit,
+            "chunk": run.experiment.objective.chunk,
+            "target": run.experiment.target.identity(),
+            "environment": self.environment(),
+        }
         write_checkpoint(run.folder, step, run.experiment.generator.state_dict(), self.trainer.tensors(), state)
         if merit is not None:
             self._merits[step] = merit
         remove_checkpoints(run.folder, self.options.keep_checkpoints, best_step(self._merits))
-
-    def _check_finite(self, log: MetricsLog) -> None:
-        try:
-            self.trainer.check_finite()
-        except TrainingError as error:
-            raise self._failed(log, error) from error
-
-    def _failed(self, log: MetricsLog, error: HyperframeError) -> TrainingError:
-        """Note why training fails; return the error with the way back."""
-        log.failed(self.trainer.step_count, str(error))
-        return TrainingError(f"{error}. {self._way_back()}")
 
     def _way_back(self) -> str:
         """Where the last good state lies, and how to go on from it."""

@@ -190,7 +190,7 @@ def test_what_exists_is_kept_and_nothing_drawn(tmp_path, run, nothing_drawn):
     assert listed(tmp_path) == ["a", "b"]
 
 
-@pytest.mark.parametrize("name", ["file/a", "x" * 300])
+@pytest.mark.parametrize("name", ["file/a", "x" * 300, "a\0b"])
 def test_files_that_cannot_be_written(tmp_path, run, name):
     (tmp_path / "file").write_text("mine")
     for write in (run.write_samples, run.write_state_dicts):
