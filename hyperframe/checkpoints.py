@@ -118,7 +118,15 @@ def _sweep(parent: Path) -> None:
     """Remove what a process that was killed has left unfinished."""
     for pattern in (".*.partial", ".*.old"):
         for path in parent.glob(pattern):
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, or a file that stands where one should."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _measure(path: Path) -> dict[str, Any]:
@@ -182,6 +190,9 @@ def newest_checkpoint(run: Path) -> Checkpoint | None:
     Raises:
         RunError: there are some, and all are damaged.
     """
+    parent = run / CHECKPOINTS
+    if exists(parent) and not parent.is_dir():
+        raise RunError(f"{parent} is no folder; remove it, and the run starts anew")
     reasons = []
     for step in reversed(checkpoint_steps(run)):
         try:
@@ -256,5 +267,5 @@ def set_damaged_aside(run: Path) -> None:
             path = run / CHECKPOINTS / str(step)
             aside = path.with_name(f"{step}.damaged")
             with writing(aside):
-                shutil.rmtree(aside, ignore_errors=True)
+                _remove(aside)
                 path.rename(aside)

@@ -1,5 +1,6 @@
 """The command line."""
 
+import os
 import signal
 import sys
 import warnings
@@ -46,8 +47,14 @@ def run_command_line() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends it at once
         click.echo("hyperframe: interrupted", err=True)
         sys.exit(128 + signal.SIGINT)
+    except OSError as error:  # what the library writes itself has messages of its own
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (for what is still to be flushed)
+        if not isinstance(error, BrokenPipeError):  # whoever reads has seen enough
+            click.echo(f"hyperframe: the output cannot be written: {error.strerror}", err=True)
+        sys.exit(128 + signal.SIGPIPE if isinstance(error, BrokenPipeError) else USER_MISTAKE)
 
 
 def _show_warning(
@@ -61,7 +68,8 @@ def _show_warning(
 
 
 def _terminate(number: int, frame: object) -> None:
-    """End on SIGTERM as on an error, so that all that is open is closed."""
+    """End on SIGTERM as on an error, so that all that is open is closed; a second one ends it at once."""
+    signal.signal(number, signal.SIG_DFL)
     sys.exit(128 + number)
 
 
@@ -216,7 +224,7 @@ def sample(
     likewise; safetensors and torch alone read it. Default: evaluation.test_networks networks.
     """
     if (out is None) == (split is None):
-        raise click.UsageError("give --out FILE, or --split DIR")
+        raise click.UsageError("give either --out FILE or --split DIR")
     chosen = loaded(run, checkpoint, device, target)
     count = networks or chosen.experiment.generator.at_most(chosen.config.evaluation.test_networks)
     written = (

@@ -29,10 +29,14 @@ from hyperframe.plugins import Registered, Registry
 class TrainerOptions:
     """How training runs."""
 
-    steps: int = option(2000, "number of optimiser steps; the rate's schedule spans them", minimum=1)
-    z: int = option(32, "networks drawn in a step", minimum=1)
-    images: int = option(32, "images each of these networks sees in a step, different ones for each", minimum=1)
-    chunk: int = option(4, "networks the target runs at a time; bounds memory, changes no result", minimum=1)
+    steps: int = option(2000, "number of optimiser steps; the rate's schedule spans them", minimum=1, maximum=10**12)
+    z: int = option(32, "networks drawn in a step", minimum=1, maximum=10**6)
+    images: int = option(
+        32, "images each of these networks sees in a step, different ones for each", minimum=1, maximum=10**9
+    )
+    chunk: int = option(
+        4, "networks the target runs at a time; bounds memory, changes results by rounding only", minimum=1
+    )
     rate: float = option(3e-4, "Adam's learning rate", above=0)
     schedule: Literal["exponential", "one_cycle", "constant"] = option("exponential", "how the rate changes")
     decay: float = option(0.99998, "exponential: the factor a step", above=0, maximum=1)
@@ -58,9 +62,9 @@ class EvaluationOptions:
     """How networks are evaluated, while training on validation data and afterwards on the test set."""
 
     every: int = option(250, "steps between two validations", minimum=1)
-    networks: int = option(50, "networks drawn for a validation", minimum=1)
+    networks: int = option(50, "networks drawn for a validation", minimum=1, maximum=10**6)
     images: int = option(2000, "validation images it uses at most", minimum=1)
-    test_networks: int = option(200, "networks drawn for the evaluation on the test set", minimum=1)
+    test_networks: int = option(200, "networks drawn for the evaluation on the test set", minimum=1, maximum=10**6)
     seed: int = option(1, "seed of the networks that are drawn for evaluations", minimum=0)
 
 
@@ -95,7 +99,7 @@ class Choice:
         except HyperframeError:
             raise
         # Whatever a third party's factory raises is reported with the name of who can mend it.
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(f"{self.described}: its factory failed: {type(error).__name__}: {error}") from error
 
     @property

@@ -98,6 +98,15 @@ def claimed(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def folder_identity(folder: Path) -> tuple[int, int] | None:
+    """What the system knows a folder by, whatever its name is; None where there is none."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def is_claimed(folder: Path) -> bool:
     """Whether a training is at work in a folder."""
     if not is_file(folder / LOCK):
@@ -193,12 +202,15 @@ def _revision() -> str | None:
     return answer.stdout.strip() or None
 
 
-def check_is_run(folder: Path) -> None:
-    """Check that a folder is a run that this version can read.
+def check_is_run(folder: str | Path) -> Path:
+    """Check that a folder is a run that this version can read, and return its path.
 
     Raises:
         RunError: it is not.
     """
+    if not str(folder):
+        raise RunError("the run has no name; a run is a folder that 'hyperframe train' wrote")
+    folder = Path(folder)
     if not is_file(folder / CONFIG):
         what = f"is no run: it has no {CONFIG}" if exists(folder) else "does not exist"
         raise RunError(f"{folder} {what}; a run is a folder that 'hyperframe train' wrote")
@@ -211,6 +223,7 @@ def check_is_run(folder: Path) -> None:
             f"{folder} was written by {age} version of {OWN_DISTRIBUTION} ({theirs}, format {version}); this is "
             f"{_version(OWN_DISTRIBUTION)}, which reads format {FORMAT}: {fix}, or train anew"
         )
+    return folder
 
 
 def read_run_config(folder: Path, registry: Registry, pairs: Sequence[tuple[str, Any]] = ()) -> tuple[Config, Config]:

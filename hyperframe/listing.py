@@ -26,7 +26,10 @@ def list_runs(parent: Path) -> list[dict[str, Any]]:
     """
     if not exists(parent) or not parent.is_dir():
         raise RunError(f"there is no folder {parent}")
-    return [_describe(folder) for folder in _folders(parent)]
+    try:
+        return [_describe(folder) for folder in _folders(parent)]
+    except OSError as error:
+        raise RunError(f"{parent} cannot be read: {error.strerror}") from error
 
 
 def _folders(parent: Path) -> Iterator[Path]:
@@ -44,11 +47,12 @@ def _describe(folder: Path) -> dict[str, Any]:
         row["steps"] = int(_at(config, "trainer", "steps"))
         row["target"], row["task"] = (str(_at(config, key, "name")) for key in ("target", "task"))
         steps = checkpoint_steps(folder)
-    except (ConfigError, OSError, TypeError, ValueError) as error:
+        lines = list(read_metrics(folder))
+    except (ConfigError, OSError, TypeError, ValueError, OverflowError) as error:
         return row | {"reason": str(error)}
     row["step"] = steps[-1] if steps else 0
     last: dict[str, Any] = {}
-    for line in read_metrics(folder):
+    for line in lines:
         last = line
         figures = line.get("validation")
         if isinstance(figures, Mapping):

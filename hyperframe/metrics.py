@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hyperframe.errors import brief, notice
-from hyperframe.files import as_json, from_json, is_file, write_text, writing
+from hyperframe.errors import RunError, brief, notice
+from hyperframe.files import as_json, exists, from_json, is_file, write_text, writing
 
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
@@ -28,6 +28,8 @@ class MetricsLog:
 
     def __init__(self, run: Path, after: int = 0) -> None:
         self._path = run / METRICS
+        if exists(self._path) and not is_file(self._path):
+            raise RunError(f"{self._path} is no file; remove it")
         if is_file(self._path):
             kept = [
                 as_json(line) + "\n" for line in read_metrics(run) if line["step"] <= after and "failed" not in line

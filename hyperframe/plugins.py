@@ -128,10 +128,10 @@ def make_plugin_manager(
     return manager
 
 
-def _add_all(manager: PluginManager, extra: Iterable[Any]) -> None:
-    """Register plugins that are handed over; raises `PluginError` where one has a wrong hook."""
+def _add_all(manager: PluginManager, extra: Iterable[Any], first: int = 0) -> None:
+    """Register plugins that are handed over, numbered from `first`; raises `PluginError` where one has a wrong hook."""
     broken = len(manager.broken)
-    for number, plugin in enumerate(extra, len(manager.sources)):
+    for number, plugin in enumerate(extra, first):
         name = getattr(plugin, "__name__", type(plugin).__name__)
         manager.add(plugin, Source(plugin=f"{name}#{number}", distribution=name, version=""))
     if manager.broken[broken:]:
@@ -188,7 +188,7 @@ class Registry:
         manager.broken = list(self.manager.broken)
         for name, source in self.manager.sources.items():
             manager.add(self.manager.get_plugin(name), source)
-        _add_all(manager, extra)
+        _add_all(manager, extra, len(manager.sources))
         return Registry(manager)
 
     def get(self, kind: str, name: str) -> Registered:
@@ -198,8 +198,8 @@ class Registry:
             return table[name]
         if kind == "target" and ":" in name:
             raise PluginError(
-                f"target '{name}' is code of one's own, which counts only where you type it yourself: as "
-                f"target={name} on the command line, or as target='{name}' in Python"
+                f"target '{name}' is code of one's own, which counts only where you type it yourself: target={name} "
+                f"for 'hyperframe train', --target {name} for other commands, target='{name}' in Python"
             )
         owners = {known: entry.source.distribution for known, entry in table.items()}
         message = unknown_name(kind, name, table, owners)

@@ -62,8 +62,7 @@ def resume_run(
         HyperframeError: anything a user can mend.
         KeyboardInterrupt: Ctrl-C; what was trained is saved first.
     """
-    path = Path(folder)
-    check_is_run(path)
+    path = check_is_run(folder)
     with claimed(path):
         stored, config = read_run_config(path, registry, override_pairs(overrides))
         changed = list(_changes(stored.without_pauses().plain(), config.without_pauses().plain()))

@@ -1,5 +1,6 @@
 """Runs: a run folder with its trained generator, to draw networks from and to evaluate."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,8 @@ class Run:
         else:
             sample = self.read_samples(samples)
         figures = evaluate(self.experiment, sample, load_data(self.experiment.task, split))
-        result = {"run": self.folder.name, "step": self.step, "split": split, **figures}
+        origin = {"step": self.step} if samples is None else {"samples": str(samples)}
+        result = {"run": self.folder.name, **origin, "split": split, **figures}
         try:
             write_json(self.folder / "analyses" / "evaluation" / "results.json", result)
         except RunError as error:  # the figures are worth more than the file
@@ -137,8 +139,7 @@ def load_run(folder: str | Path, registry: Registry, device: str | None = None, 
     Raises:
         RunError: the folder is no run, or holds no such checkpoint that is whole.
     """
-    path = Path(folder)
-    check_is_run(path)
+    path = check_is_run(folder)
     # The number of threads belongs to training; this machine may have fewer.
     _, config = read_run_config(path, registry, [("trainer.device", device or "auto"), ("trainer.threads", None)])
     found = _checkpoint(path, checkpoint)
@@ -153,8 +154,9 @@ def restore(folder: Path, found: Checkpoint, experiment: Experiment) -> None:
     if experiment.target.constants():
         experiment.target.load_constants(read_tensors(folder / TARGET))
     trained, here = found.state.get("target"), experiment.target.identity()
-    if trained != here:
-        raise RunError(f"{folder} was trained with another target: {trained}, and not {here}")
+    if isinstance(trained, Mapping) and trained != here:
+        words = " and not ".join(", ".join(f"{k} '{v}'" for k, v in each.items()) for each in (trained, here))
+        raise RunError(f"{folder} was trained with another target: {words}")
     state = found.generator()
     different = different_tensors(experiment.generator.state_dict(), state)
     if different:

@@ -1,6 +1,7 @@
 """Training runs: started or resumed, paused, saved, and stopped with a message where they cannot go on."""
 
 import math
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from hyperframe.config import Config
 from hyperframe.errors import HyperframeError, MemoryShortageError, RunError, TrainingError, notice
 from hyperframe.evaluation import draw_networks, evaluate
 from hyperframe.experiment import build_experiment
-from hyperframe.folder import claimed, create_run, environment, free_folder
+from hyperframe.folder import claimed, create_run, environment, folder_identity, free_folder
 from hyperframe.memory import is_out_of_memory
 from hyperframe.metrics import MetricsLog
 from hyperframe.plugins import Registry
@@ -117,6 +118,7 @@ class Training:
         self.validation: Data = validation[:images].to(run.experiment.device)
         self.trainer = Trainer(run.experiment, train)
         self._merits: dict[int, float] = {}
+        self._place: tuple[int, int] | None = None
 
     def environment(self) -> dict[str, Any]:
         """All that the bits of the result depend on beside the configuration, as far as it is known."""
@@ -141,6 +143,7 @@ class Training:
             KeyboardInterrupt: Ctrl-C; SIGTERM likewise does what it did before. All is saved first.
         """
         self._merits = merits(self.run.folder)
+        self._place = folder_identity(self.run.folder)
         self.run.experiment.generator.train()
         self.reporter.started(self.run)
         try:
@@ -219,6 +222,8 @@ class Training:
 
     def _save(self, log: MetricsLog, merit: float | None) -> None:
         run, step = self.run, self.trainer.step_count
+        if folder_identity(run.folder) != self._place:
+            raise RunError(f"the run folder {run.folder} was moved or removed while the run was trained")
         self.trainer.check_finite()
         log.flush()
         state = {
@@ -236,8 +241,10 @@ class Training:
         """Where the last good state lies, and how to go on from it."""
         folder = self.run.folder
         steps = checkpoint_steps(folder)
-        where = f"The last good checkpoint is {folder / CHECKPOINTS / str(steps[-1])}" if steps else "No step is saved"
-        return f"{where}; 'hyperframe train --resume {folder} [KEY=VALUE]...' goes on from there"
+        command = f"'hyperframe train --resume {shlex.quote(str(folder))} [KEY=VALUE]...'"
+        if not steps:
+            return f"No step is saved; {command} starts the run anew"
+        return f"The last good checkpoint is {folder / CHECKPOINTS / str(steps[-1])}; {command} goes on from there"
 
 
 class _Clock:

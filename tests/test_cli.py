@@ -121,7 +121,7 @@ def test_plugins_that_fail_are_shown(hyperframe, tmp_path, monkeypatch):
         (["train", "--resume", "absent"], ["absent does not exist"]),
         (["train", "digits", "--resume", "full"], ["no CONFIG, no --out"]),
         (["sample", "full", "-n", "2", "--out", "x"], ["full is no run"]),
-        (["sample", "full", "-n", "2"], ["--out FILE, or --split DIR"]),
+        (["sample", "full", "-n", "2"], ["either --out FILE or --split DIR"]),
         (["predict", "full", "mine.png"], ["full is no run"]),
         (["predict", "full", "mine.png", "--out", "x.csv"], ["x.csv", ".npz or .safetensors"]),
         (["predict", "full", "mine.png", "--samples", "x", "-n", "3"], ["--samples takes networks from a file"]),

@@ -31,6 +31,14 @@ def main() -> None:
         sys.exit(2)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    try:
+        _run()
+    except KeyboardInterrupt:  # while the libraries are imported, which takes seconds
+        sys.stderr.write("hyperframe: interrupted\n")
+        sys.exit(130)
+
+
+def _run() -> None:
     import torch
 
     # Before the first parallel operation: threads that torch starts later inherit it. Numbers too small for the normal
