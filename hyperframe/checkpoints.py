@@ -23,11 +23,10 @@ from hyperframe.files import (
     as_json,
     digest,
     exists,
-    flush,
     is_file,
-    partial_of,
     read_json,
     read_tensors,
+    whole_folder,
     write_json,
     write_tensors,
     writing,
@@ -89,24 +88,16 @@ def write_checkpoint(
         RunError: it cannot be written; what was there before is as it was.
     """
     final = run / CHECKPOINTS / str(step)
-    partial = partial_of(final)
-    with writing(final):
-        _sweep(final.parent)
-        try:
-            partial.mkdir(parents=True)
-            write_tensors(partial / GENERATOR, generator)
-            write_tensors(partial / TRAINER, trainer)
-            files = {name: _measure(partial / name) for name in (GENERATOR, TRAINER)}
-            content = {**state, "format": FORMAT, "step": step, "files": files}
-            write_json(partial / STATE, {**content, "sha256": _own_digest(content)})
-            flush(partial)
-            if final.exists():
-                final.rename(_old(final))
-            partial.rename(final)
-            shutil.rmtree(_old(final), ignore_errors=True)
-            flush(final.parent)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+    _sweep(final.parent)
+    with whole_folder(final) as partial:
+        write_tensors(partial / GENERATOR, generator)
+        write_tensors(partial / TRAINER, trainer)
+        files = {name: _measure(partial / name) for name in (GENERATOR, TRAINER)}
+        content = {**state, "format": FORMAT, "step": step, "files": files}
+        write_json(partial / STATE, {**content, "sha256": _own_digest(content)})
+        if final.exists():
+            final.rename(_old(final))
+    shutil.rmtree(_old(final), ignore_errors=True)
 
 
 def _old(path: Path) -> Path:
@@ -116,9 +107,10 @@ def _old(path: Path) -> Path:
 
 def _sweep(parent: Path) -> None:
     """Remove what a process that was killed has left unfinished."""
-    for pattern in (".*.partial", ".*.old"):
-        for path in parent.glob(pattern):
-            _remove(path)
+    with writing(parent):
+        for pattern in (".*.partial", ".*.old"):
+            for path in parent.glob(pattern):
+                _remove(path)
 
 
 def _remove(path: Path) -> None:

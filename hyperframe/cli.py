@@ -127,6 +127,11 @@ def registry_with(typed: Sequence[str]) -> Registry:
     return installed([Factories(typed)] if typed else [])
 
 
+def registry_for(overrides: Sequence[str]) -> Registry:
+    """All components that are installed, and the target that overrides name where it is such a factory."""
+    return registry_with(typed_targets(override_pairs(overrides)))
+
+
 @main.command()
 @click.argument("arguments", nargs=-1, metavar="[CONFIG] [KEY=VALUE]...")
 @click.option("--out", type=click.Path(), help="The run folder, absent or empty. [default: a new one under runs/]")
@@ -143,7 +148,7 @@ def train(arguments: tuple[str, ...], out: str | None, resume: str | None, json_
     """
     reporter: Reporter = Silent() if json_wanted else tables.ProgressReporter()
     source, overrides = split_arguments(arguments, "")
-    registry = registry_with(typed_targets(override_pairs(overrides)))
+    registry = registry_for(overrides)
     if resume is not None and (source or out is not None):
         raise click.UsageError("with --resume the run's own folder and configuration are used: no CONFIG, no --out")
     with reporter if isinstance(reporter, tables.ProgressReporter) else nullcontext():
@@ -226,7 +231,7 @@ def sample(
     if (out is None) == (split is None):
         raise click.UsageError("give either --out FILE or --split DIR")
     chosen = loaded(run, checkpoint, device, target)
-    count = networks or chosen.experiment.generator.at_most(chosen.config.evaluation.test_networks)
+    count = networks or chosen.default_count
     written = (
         chosen.write_samples(out, count, seed, gauge=gauge)
         if out is not None
@@ -266,12 +271,7 @@ def predict(
         check_result_file(Path(out))
     chosen = loaded(run, checkpoint, device, target)
     x, names = read_inputs([Path(file) for file in files], chosen.experiment.target.spec.input_shape)
-    if samples is not None:
-        drawn = chosen.read_samples(samples)
-    else:
-        drawn = chosen.sample(
-            networks or chosen.experiment.generator.at_most(chosen.config.evaluation.test_networks), seed
-        )
+    drawn = chosen.networks(networks, seed, samples)
     figures = drawn.summary(x)
     if out is not None:
         write_result(Path(out), figures)
@@ -306,7 +306,7 @@ def describe_command(arguments: tuple[str, ...], source: str, json_wanted: bool)
     """Show a target's layers, filters and symmetries, the generator's size, and the memory of a training step."""
     target, overrides = split_arguments(arguments, "")
     overrides = [*([f"target={target}"] if target else []), *overrides]
-    content = describe(load_config(source, overrides, registry_with(typed_targets(override_pairs(overrides)))))
+    content = describe(load_config(source, overrides, registry_for(overrides)))
     if json_wanted:
         click.echo(as_json(content))
     else:
@@ -322,7 +322,7 @@ def config_command(arguments: tuple[str, ...], listed: bool) -> None:
         click.echo("\n".join(shipped_configs()))
         return
     source, overrides = split_arguments(arguments, "digits")
-    config: Config = load_config(source, overrides, registry_with(typed_targets(override_pairs(overrides))))
+    config: Config = load_config(source, overrides, registry_for(overrides))
     click.echo(commented_yaml(config), nl=False)
 
 

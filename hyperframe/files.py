@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from hyperframe.errors import RunError, brief
@@ -157,6 +159,22 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give a folder to write into; it appears under its own name, which must be free then, when it is on the disk."""
+    partial = partial_of(path)
+    with writing(path):
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            yield partial
+            flush(partial)
+            partial.rename(path)
+            flush(path.parent)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
 def opened_tensors(path: Path) -> Iterator[Any]:
     """Open a safetensors file: names, types and shapes are known, no tensor is read yet.
 
@@ -199,6 +217,21 @@ def different_tensors(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor])
 
 def _type(value: Tensor) -> str:
     return str(value.dtype).removeprefix("torch.")
+
+
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """A text that is another one for other tensors: the beginning of the SHA-256 of names, types, shapes and values.
+
+    Example:
+        >>> import torch
+        >>> fingerprint({"x": torch.zeros(2)}) == fingerprint({"x": torch.ones(2)})
+        False
+    """
+    whole = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        whole.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        whole.update(memoryview(value.cpu().contiguous().flatten().view(torch.uint8).numpy()))  # type: ignore[arg-type]
+    return whole.hexdigest()[:16]
 
 
 def digest(path: Path) -> str:

@@ -64,7 +64,7 @@ class OwnClassification(ClassificationTask):
 
     def data(self, split: str) -> Data:
         """The split."""
-        return _chosen(self._splits, split)
+        return chosen_split(self._splits, split)
 
 
 class OwnRegression(RegressionTask):
@@ -83,10 +83,11 @@ class OwnRegression(RegressionTask):
 
     def data(self, split: str) -> Data:
         """The split."""
-        return _chosen(self._splits, split)
+        return chosen_split(self._splits, split)
 
 
-def _chosen(splits: Mapping[str, Data], split: str) -> Data:
+def chosen_split(splits: Mapping[str, Data], split: str) -> Data:
+    """A split by its name; raises `ValueError` for one that there is not."""
     if split not in splits:
         raise ValueError(unknown_name("split", split, SPLITS))
     return splits[split]

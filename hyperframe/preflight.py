@@ -1,7 +1,5 @@
 """What is tried before a run writes anything: that the data fits the task, and one small pass through all parts."""
 
-import hashlib
-
 import torch
 from torch import Tensor
 
@@ -36,21 +34,6 @@ def load_data(task: Task, split: str) -> Data:
         raise DataError(f"{where}: an input is not a finite number")
     task.check_labels(data.y, where)
     return data
-
-
-def fingerprint(*parts: Data) -> str:
-    """A text that is another one for other data: the beginning of the SHA-256 of all inputs and labels.
-
-    Example:
-        >>> one, other = Data(torch.zeros(2, 1), torch.zeros(2)), Data(torch.zeros(2, 1), torch.ones(2))
-        >>> fingerprint(one) == fingerprint(one), fingerprint(one) == fingerprint(other)
-        (True, False)
-    """
-    digest = hashlib.sha256()
-    for tensor in (tensor for part in parts for tensor in (part.x, part.y)):
-        digest.update(f"{tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(memoryview(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy()))  # type: ignore[arg-type]
-    return digest.hexdigest()[:16]
 
 
 def dry_run(target: Target, generator: Generator, task: Task) -> None:

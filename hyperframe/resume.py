@@ -78,10 +78,10 @@ def resume_run(
             else:
                 _restore(training, found, changed)
             if run.finished:
+                run.experiment.generator.eval()
                 notice(f"all {run.step} steps are done; a larger number, trainer.steps=N, extends the run")
             else:
                 training.go_on()
-    run.experiment.generator.eval()
     return run
 
 

@@ -38,6 +38,17 @@ class Run:
         """Whether all steps of its configuration are done."""
         return self.step >= self.config.trainer.steps
 
+    @property
+    def default_count(self) -> int:
+        """How many networks are drawn by default: `evaluation.test_networks`, or all that the generator holds."""
+        return self.experiment.generator.at_most(self.config.evaluation.test_networks)
+
+    def networks(self, count: int | None, seed: int | None, samples: str | Path | None) -> Networks:
+        """Networks that are drawn, or those of a file where one is given."""
+        if samples is not None:
+            return self.read_samples(samples)
+        return self.sample(self.default_count if count is None else count, seed)
+
     def sample(self, count: int, seed: int | None = None, *, gauge: bool = False) -> Networks:
         """Draw networks; the same seed draws the same ones.
 
@@ -87,7 +98,6 @@ class Run:
     def _origin(self, count: int, seed: int | None, gauge: bool) -> dict[str, str]:
         """Where drawn networks come from, as a file of samples says it."""
         return {
-            "target": self.experiment.target.spec.name,
             "networks": str(count),
             "run": self.folder.name,
             "step": str(self.step),
@@ -111,11 +121,7 @@ class Run:
             seed: of the draws.
             samples: take the networks of this file, which `write_samples` wrote, instead of drawing any.
         """
-        if samples is None:
-            default = self.experiment.generator.at_most(self.config.evaluation.test_networks)
-            sample = self.sample(default if networks is None else networks, seed)
-        else:
-            sample = self.read_samples(samples)
+        sample = self.networks(networks, seed, samples)
         figures = evaluate(self.experiment, sample, load_data(self.experiment.task, split))
         origin = {"step": self.step} if samples is None else {"samples": str(samples)}
         result = {"run": self.folder.name, **origin, "split": split, **figures}

@@ -13,9 +13,7 @@ Its header says, as JSON under the key `hyperframe`, where the networks come fro
 what of their target the tensors do not show: its name, the operations between its layers, a digest of its constants.
 """
 
-import hashlib
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from typing import Any
 import torch
 
 from hyperframe.errors import RunError
-from hyperframe.files import exists, flush, from_json, opened_tensors, partial_of, write_tensors, writing
+from hyperframe.files import exists, fingerprint, from_json, opened_tensors, whole_folder, write_tensors
 from hyperframe.memory import missing_memory
 from hyperframe.options import shown
 from hyperframe.samples import Networks
@@ -62,12 +60,8 @@ def write_samples(path: str | Path, draw: Callable[[], Networks], origin: Mappin
 
 def _identity(target: Target) -> dict[str, str]:
     """The target's identity, and a digest of its constants."""
-    digest = hashlib.sha256()
     constants = target.constants()
-    for name, value in sorted(constants.items()):
-        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
-        digest.update(value.cpu().flatten().view(torch.uint8).numpy().tobytes())
-    return {**target.identity(), "constants": digest.hexdigest()[:16] if constants else ""}
+    return {**target.identity(), "constants": fingerprint(constants) if constants else ""}
 
 
 def write_state_dicts(folder: str | Path, draw: Callable[[], Networks], origin: Mapping[str, str]) -> Path:
@@ -91,21 +85,12 @@ def write_state_dicts(folder: str | Path, draw: Callable[[], Networks], origin: 
         raise RunError(f"the folder {final} {what}; name one that is empty, or that does not exist yet")
     networks = draw()
     header = {"format": ONE, **origin, **_identity(networks.target)}
-    partial = partial_of(final)
-    try:
-        with writing(final):
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            for number in range(len(networks)):
-                own = {HEADER: json.dumps({**header, "network": str(number)})}
-                write_tensors(partial / STATE_DICT.format(number), networks.state_dict(number), own)
-            flush(partial)
-            if final.exists():
-                final.rmdir()
-            partial.rename(final)
-            flush(final.parent)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with whole_folder(final) as partial:
+        for number in range(len(networks)):
+            own = {HEADER: json.dumps({**header, "network": str(number)})}
+            write_tensors(partial / STATE_DICT.format(number), networks.state_dict(number), own)
+        if final.exists():
+            final.rmdir()
     return final
 
 

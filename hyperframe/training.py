@@ -22,11 +22,12 @@ from hyperframe.config import Config
 from hyperframe.errors import HyperframeError, MemoryShortageError, RunError, TrainingError, notice
 from hyperframe.evaluation import draw_networks, evaluate
 from hyperframe.experiment import build_experiment
+from hyperframe.files import fingerprint
 from hyperframe.folder import claimed, create_run, environment, folder_identity, free_folder
 from hyperframe.memory import is_out_of_memory
 from hyperframe.metrics import MetricsLog
 from hyperframe.plugins import Registry
-from hyperframe.preflight import fingerprint, load_data
+from hyperframe.preflight import load_data
 from hyperframe.run import Run
 from hyperframe.schedule import rate_at
 from hyperframe.seeds import seeded
@@ -114,7 +115,9 @@ class Training:
         self.options = run.config.trainer
         task, images = run.experiment.task, run.config.evaluation.images
         train, validation = load_data(task, "train"), load_data(task, "validation")
-        self._data = fingerprint(train, validation)
+        self._data = fingerprint(
+            {"x": train.x, "y": train.y, "validation x": validation.x, "validation y": validation.y}
+        )
         self.validation: Data = validation[:images].to(run.experiment.device)
         self.trainer = Trainer(run.experiment, train)
         self._merits: dict[int, float] = {}

@@ -8,6 +8,7 @@ from typing import get_type_hints
 
 import attrs
 import pytest
+import tiny
 import yaml
 
 import hyperframe as hf
@@ -15,18 +16,7 @@ from hyperframe.errors import ConfigError, PluginError, RunError
 from hyperframe.factories import Factories, checked_factory, is_factory, typed_targets
 from hyperframe.options import key_of, plain_options, read_options
 
-FAST = {
-    "generator": "mlp",
-    "generator.hidden": [8],
-    "trainer.device": "cpu",
-    "trainer.steps": 4,
-    "trainer.z": 4,
-    "trainer.images": 8,
-    "trainer.checkpoint_every": 2,
-    "evaluation.every": 2,
-    "evaluation.networks": 3,
-    "evaluation.test_networks": 4,
-}
+FAST = tiny.CHECKED
 
 NETS = '''
 from torch import nn

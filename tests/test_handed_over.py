@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from torch import nn
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
@@ -9,18 +10,7 @@ from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 import hyperframe as hf
 from hyperframe.errors import ConfigError, DataError, RunError, SpecError
 
-FAST = {
-    "generator": "mlp",
-    "generator.hidden": [8],
-    "trainer.device": "cpu",
-    "trainer.steps": 4,
-    "trainer.z": 4,
-    "trainer.images": 8,
-    "trainer.checkpoint_every": 2,
-    "evaluation.every": 2,
-    "evaluation.networks": 3,
-    "evaluation.test_networks": 4,
-}
+FAST = tiny.CHECKED
 
 
 class Net(nn.Module):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.torch
+import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,18 +24,7 @@ from hyperframe.options import read_options
 from hyperframe.owndata import ARRAYS, OwnOptions, SplitOptions, as_inputs, divided, own_task
 from hyperframe.types import Data, Task
 
-FAST = {
-    "target": "mlp",
-    "target.hidden": [6],
-    "generator": "mlp",
-    "generator.hidden": [8],
-    "trainer.device": "cpu",
-    "trainer.steps": 3,
-    "trainer.z": 4,
-    "trainer.images": 8,
-    "evaluation.networks": 3,
-    "evaluation.test_networks": 4,
-}
+FAST = {**tiny.PERCEPTRON, "trainer.steps": 3}
 
 
 def arrays(items=40, shape=(3,), classes=4):

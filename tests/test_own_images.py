@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from PIL import Image
 
@@ -16,18 +17,7 @@ from hyperframe.errors import ConfigError, DataError
 from hyperframe.options import read_options
 from hyperframe.types import Task
 
-FAST = {
-    "target": "mlp",
-    "target.hidden": [6],
-    "generator": "mlp",
-    "generator.hidden": [8],
-    "trainer.device": "cpu",
-    "trainer.steps": 3,
-    "trainer.z": 4,
-    "trainer.images": 8,
-    "evaluation.networks": 3,
-    "evaluation.test_networks": 4,
-}
+FAST = {**tiny.PERCEPTRON, "trainer.steps": 3}
 
 
 def pixels(*shape, seed=0):

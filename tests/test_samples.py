@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import safetensors
 import safetensors.torch
+import tiny
 import torch
 from PIL import Image
 from torch import nn
@@ -21,18 +22,7 @@ from hyperframe.run import Run
 from hyperframe.samplefiles import write_samples
 from hyperframe.samples import Networks
 
-FAST = {
-    "target": "mlp",
-    "target.hidden": [6],
-    "generator": "mlp",
-    "generator.hidden": [8],
-    "trainer.device": "cpu",
-    "trainer.steps": 2,
-    "trainer.z": 4,
-    "trainer.images": 8,
-    "evaluation.networks": 3,
-    "evaluation.test_networks": 4,
-}
+FAST = {**tiny.PERCEPTRON, "trainer.steps": 2}
 
 
 class Norm(nn.Module):

@@ -7,10 +7,10 @@ import torch
 
 from hyperframe import ClassificationTask, Component, Data, hookimpl
 from hyperframe.arrayfiles import entries, image_paths, read_images
-from hyperframe.errors import DataError, unknown_name
+from hyperframe.errors import DataError
 from hyperframe.files import exists
 from hyperframe.options import option
-from hyperframe.owndata import SPLITS, SplitOptions, divided
+from hyperframe.owndata import SplitOptions, chosen_split, divided
 
 
 @attrs.frozen(kw_only=True)
@@ -61,9 +61,7 @@ class ImageFolder(ClassificationTask):
 
     def data(self, split: str) -> Data:
         """The split: its images are read now."""
-        if split not in self._splits:
-            raise ValueError(unknown_name("split", split, SPLITS))
-        chosen = self._splits[split]
+        chosen = chosen_split(self._splits, split)
         return Data(read_images([self._files[number] for number in chosen.x.tolist()], self.input_shape), chosen.y)
 
 

@@ -1,0 +1,18 @@
+"""Settings of trainings that take a moment, for tests that are not about training."""
+
+GENERATED = {
+    "generator": "mlp",
+    "generator.hidden": [8],
+    "trainer.device": "cpu",
+    "trainer.z": 4,
+    "trainer.images": 8,
+    "evaluation.networks": 3,
+    "evaluation.test_networks": 4,
+}
+"""A small generator and few networks."""
+
+PERCEPTRON = {"target": "mlp", "target.hidden": [6], **GENERATED}
+"""The same for a small target."""
+
+CHECKED = {**GENERATED, "trainer.steps": 4, "trainer.checkpoint_every": 2, "evaluation.every": 2}
+"""The same for four steps with two validations and two checkpoints."""
