@@ -40,7 +40,8 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return _safetensors(path, names)
-        return _npz(path, names) if path.suffix == ".npz" else _npy(path, names[0])
+        with warnings.catch_warnings(action="ignore"):  # of how old a file is
+            return _npz(path, names) if path.suffix == ".npz" else _npy(path, names[0])
     except DataError:
         raise
     except RunError as error:

@@ -78,4 +78,5 @@ def unknown_name(kind: str, name: str, known: Iterable[str], owners: dict[str, s
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     guess = f"; did you mean '{close[0]}'?" if close else "."
     listed = ", ".join(f"{n} ({owners[n]})" if owners and n in owners else n for n in names)
-    return f"unknown {kind} '{name}'{guess} Known: {listed or 'none'}"
+    short = name if len(name) <= 100 else name[:100] + " …"
+    return f"unknown {kind} '{short}'{guess} Known: {listed or 'none'}"

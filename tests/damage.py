@@ -199,7 +199,9 @@ class Campaign:
         path, read = self.kinds[kind]
         original = path.read_bytes()
         others = (path.parent / "state.json").read_bytes() if "signed" in kind else b""
-        damaged = bytes(self.damage(original))
+        damaged = original
+        while damaged == original:  # a swap of equal bytes, or zeros over zeros, is no damage
+            damaged = bytes(self.damage(original))
         path.write_bytes(damaged)
         try:
             with warnings.catch_warnings(record=True) as caught:
