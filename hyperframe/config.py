@@ -34,8 +34,10 @@ class TrainerOptions:
     images: int = option(
         32, "images each of these networks sees in a step, different ones for each", minimum=1, maximum=10**9
     )
-    chunk: int = option(
-        4, "networks the target runs at a time; bounds memory, changes results by rounding only", minimum=1
+    chunk: int | None = option(
+        None,
+        "networks the target runs at a time, by which results change by rounding only; null: what is fast on the device",
+        minimum=1,
     )
     rate: float = option(3e-4, "Adam's learning rate", above=0)
     schedule: Literal["exponential", "one_cycle", "constant"] = option("exponential", "how the rate changes")

@@ -2,9 +2,6 @@
 
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 from hyperframe.config import Config
 from hyperframe.experiment import build_generator, build_target
 from hyperframe.generator import Generator
@@ -65,25 +62,6 @@ def step_memory(target: Target, generator: Generator, config: Config) -> int:
     options = config.trainer
     parameters = sum(parameter.numel() for parameter in generator.parameters())
     weights = options.z * target.spec.num_weights
-    activations = min(options.chunk, options.z) * options.images * activation_entries(target)
+    chunk = options.chunk or target.networks_at_once(options.images)
+    activations = min(chunk, options.z) * options.images * target.activations
     return BYTES * (4 * parameters + 5 * weights + 2 * activations)
-
-
-def activation_entries(target: Target) -> int:
-    """The number of activations that the target's modules give for one input."""
-    total = 0
-
-    def count(module: nn.Module, inputs: Any, outputs: Any) -> None:
-        nonlocal total
-        if isinstance(outputs, Tensor) and not list(module.children()):
-            total += outputs[0].numel()
-
-    handles = [module.register_forward_hook(count) for module in target.module.modules()]
-    try:
-        target.module.eval()
-        with torch.no_grad():
-            target.module(torch.zeros(1, *target.spec.input_shape))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return total

@@ -108,9 +108,8 @@ def build_experiment(config: Config) -> Experiment:
     generator = build_generator(config, target.spec, task).to(device)
     _check_batch(config, generator, estimator, terms)
     dry_run(target, generator, task)
-    objective = Objective(
-        config.objective, target=target, task=task, gauge=gauge, terms=terms, chunk=config.trainer.chunk
-    )
+    chunk = config.trainer.chunk or target.networks_at_once(config.trainer.images)
+    objective = Objective(config.objective, target=target, task=task, gauge=gauge, terms=terms, chunk=chunk)
     return Experiment(
         config=config,
         device=device,

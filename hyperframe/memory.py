@@ -1,11 +1,15 @@
 """Memory that runs out: how it shows, and how much there is."""
 
+import ctypes
 import os
+import platform
 from pathlib import Path
 
 import torch
 
 MEBIBYTE = 2**20
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # numbers of mallopt's options, of malloc.h
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -25,6 +29,18 @@ def free_cached() -> None:
     """Give back what CUDA's allocator keeps for later, so that pieces of another size find room."""
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+
+
+def keep_freed() -> None:
+    """Let the process keep memory that it frees, up to 256 MiB, where its C library can be told so (glibc).
+
+    Else each large temporary is asked of the system anew, which hands it out, zeroed, page by page: a quarter of the
+    time of a training step on a CPU.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        library = ctypes.CDLL(None)
+        library.mallopt(_MMAP_THRESHOLD, 32 * MEBIBYTE)  # the largest that it takes
+        library.mallopt(_TRIM_THRESHOLD, 256 * MEBIBYTE)
 
 
 def available_memory() -> int | None:

@@ -15,7 +15,7 @@ from hyperframe.memory import free_cached, is_out_of_memory
 from hyperframe.options import option
 from hyperframe.target import Target
 from hyperframe.types import Data, DiversityInputs, DiversityTerm, Task, Weights
-from hyperframe.weights import flatten, slice_weights
+from hyperframe.weights import flatten, pack, slice_weights, unpack
 
 
 @attrs.frozen(kw_only=True)
@@ -82,8 +82,7 @@ class Objective:
             Scalars on the device, without a graph: `loss`, `accuracy_loss`, `score`, and each term's `diversity.NAME`.
         """
         weights = generator(z)
-        gradient = {layer: torch.zeros_like(value) for layer, value in weights.items()}
-        metrics = self._accuracy(weights, batch, gradient)
+        metrics, gradient = self._accuracy(weights, batch)
         total = self.options.lambda_ * metrics["accuracy_loss"]
         total = total + self._regularisers(generator, z, weights, gradient, rng, metrics)
         penalty = generator.penalty(z, weights)
@@ -97,38 +96,43 @@ class Objective:
         torch.autograd.backward(outputs, seeds)
         return {"loss": total, **metrics}
 
-    def _accuracy(self, weights: Weights, batch: Data, gradient: Weights) -> dict[str, Tensor]:
-        """Mean loss and score; the loss's gradient, times λ, is added to `gradient`."""
+    def _accuracy(self, weights: Weights, batch: Data) -> tuple[dict[str, Tensor], Weights]:
+        """Mean loss and score, and the gradient of λ times this loss at the weights."""
         count = batch.y.shape[0] * batch.y.shape[1]
+        unpacked = {name: value.detach() for name, value in unpack(self.target.spec, weights).items()}
+        gradient = {name: torch.zeros_like(value) for name, value in unpacked.items()}
         losses, scores, first = [], [], 0
         while first < len(batch):
             rows = slice(first, first + self.chunk)
             try:
-                loss, score, found = self._pass(slice_weights(weights, rows), batch[rows], count)
+                loss, score, found = self._pass(slice_weights(unpacked, rows), batch[rows], count)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 found = None
             if found is None:  # outside of the handler, which holds on to the memory of the failed pass
-                self._shrink(weights, batch, count)
+                self._shrink(unpacked, batch, count)
                 continue
-            for layer, part in zip(weights, found, strict=True):
-                if part is not None:  # the loss need not depend on every layer
-                    gradient[layer][rows] += part
+            for name, part in zip(unpacked, found, strict=True):
+                if part is not None:  # the loss need not depend on every parameter
+                    gradient[name][rows] = part
             losses.append(loss)
             scores.append(score)
             first += self.chunk
-        return {"accuracy_loss": torch.stack(losses).sum(), "score": torch.stack(scores).sum()}
+        metrics = {"accuracy_loss": torch.stack(losses).sum(), "score": torch.stack(scores).sum()}
+        return metrics, pack(self.target.spec, gradient)
 
-    def _pass(self, weights: Weights, batch: Data, count: int) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
-        """Some networks' part of the mean loss and score, and the gradient of λ times this loss at their weights."""
-        leaves = {layer: value.detach().requires_grad_() for layer, value in weights.items()}
-        outputs = self.target.forward(leaves, batch.x, training=True)
+    def _pass(
+        self, unpacked: Mapping[str, Tensor], batch: Data, count: int
+    ) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
+        """Some networks' part of the mean loss and score, and the gradient of λ times this loss at what they run on."""
+        leaves = {name: value.detach().requires_grad_() for name, value in unpacked.items()}
+        outputs = self.target.run(leaves, batch.x, training=True)
         loss = self.task.loss(outputs, batch.y).sum() / count
         found = torch.autograd.grad(self.options.lambda_ * loss, list(leaves.values()), allow_unused=True)
         return loss.detach(), self.task.score(outputs.detach(), batch.y).sum() / count, found
 
-    def _shrink(self, weights: Weights, batch: Data, count: int) -> None:
+    def _shrink(self, unpacked: Mapping[str, Tensor], batch: Data, count: int) -> None:
         """Halve the chunk; where one network alone does not fit, find out what would, and raise."""
         free_cached()
         chunk = min(self.chunk, len(batch))
@@ -136,7 +140,7 @@ class Objective:
             self.chunk = chunk // 2
             notice(f"out of memory: trainer.chunk goes from {chunk} to {self.chunk}; results change by rounding only")
             return
-        one, images = slice_weights(weights, slice(1)), batch.y.shape[1]
+        one, images = slice_weights(unpacked, slice(1)), batch.y.shape[1]
         fitting = images // 2
         while fitting and not self._fits(one, Data(batch.x[:1, :fitting], batch.y[:1, :fitting]), count):
             fitting //= 2
@@ -146,9 +150,9 @@ class Objective:
             f"not fit; {would}. A smaller target, or a device with more memory, helps as well"
         )
 
-    def _fits(self, weights: Weights, batch: Data, count: int) -> bool:
+    def _fits(self, unpacked: Mapping[str, Tensor], batch: Data, count: int) -> bool:
         try:
-            self._pass(weights, batch, count)
+            self._pass(unpacked, batch, count)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -12,8 +12,8 @@ from hyperframe.target import Target
 from hyperframe.types import Statistics, Task, Weights
 from hyperframe.weights import batch_size, concatenate, slice_weights
 
-AT_ONCE = {"cpu": (2, 100), "cuda": (32, 1000)}
-"""Networks and items that run at a time; on a CPU, few enough to stay in its cache."""
+ITEMS_AT_ONCE = {"cpu": 250, "cuda": 1000}
+"""Items that drawn networks run on at a time."""
 
 DRAWN_AT_ONCE = 64
 
@@ -36,7 +36,8 @@ class Networks:
         self.task = task
         self.weights = weights
         self.statistics: Statistics = statistics or {}
-        self._at_once = AT_ONCE[next(iter(weights.values())).device.type]
+        items = ITEMS_AT_ONCE[next(iter(weights.values())).device.type]
+        self._at_once = target.networks_at_once(items), items
 
     def __len__(self) -> int:
         return batch_size(self.weights)

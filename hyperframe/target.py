@@ -2,16 +2,22 @@
 
 import copy
 from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from hyperframe.convolution import GreyConvolutions, channels_last
 from hyperframe.errors import RunError, SpecError
 from hyperframe.spec import TargetSpec
 from hyperframe.structure import Structure, compile_structure
 from hyperframe.types import Statistics, Weights
 from hyperframe.weights import batch_size, slice_weights, to_state_dict, unpack
+
+ACTIVATIONS_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 28}
+"""Numbers that a batch of networks may hold as activations: 4 MiB on a CPU, 1 GiB on a CUDA device."""
 
 STATISTICS_AT_ONCE = 8
 """Networks whose statistics are estimated at a time: what bounds the memory for their activations."""
@@ -120,27 +126,98 @@ class Target:
         Returns:
             Outputs [batch, images, num_outputs].
         """
+        return self.run(unpack(self.spec, weights), x, shared=shared, statistics=statistics, training=training)
+
+    def run(
+        self,
+        unpacked: Mapping[str, Tensor],
+        x: Tensor,
+        *,
+        shared: bool = False,
+        statistics: Statistics | None = None,
+        training: bool = False,
+    ) -> Tensor:
+        """Run every network, as `forward` does, of weights that `hyperframe.weights.unpack` made the module's own."""
+        batch = batch_size(unpacked)
         buffers = dict(statistics or {})
         if not buffers and training and self.has_statistics:
-            buffers = self.new_statistics(batch_size(weights))
+            buffers = self.new_statistics(batch)
         self.module.train(training)
-        return self._run(weights, x, buffers, shared)
+        return self._run(dict(unpacked), x, buffers, shared)
 
-    def _run(self, weights: Weights, x: Tensor, buffers: Statistics, shared: bool) -> Tensor:
-        """Run every network in the mode that the module is in."""
-
-        def run(parameters: dict[str, Tensor], own: dict[str, Tensor], images: Tensor) -> Tensor:
-            shared_ones = {name: parameters[first] for name, first in self._tied.items()}
-            # torch's own way of tying leaves batched tensors behind where a whole module is shared.
-            outputs = functional_call(self.module, (parameters, shared_ones, own), (images,), tie_weights=False)
-            return outputs if isinstance(outputs, Tensor) else self._not_a_tensor(outputs)
-
+    def _run(self, unpacked: dict[str, Tensor], x: Tensor, buffers: Statistics, shared: bool) -> Tensor:
+        """Run every network in the mode that the module is in: one as it is, several as one batch of operations."""
         version = x._version
-        batched = vmap(run, in_dims=(0, 0, None if shared else 0), randomness="different")
-        outputs: Tensor = batched(unpack(self.spec, weights), buffers, x)
+        if batch_size(unpacked) == 1:
+            alone = {name: value.squeeze(0) for name, value in unpacked.items()}
+            own = {name: value[0] for name, value in buffers.items()}
+            outputs = self._run_one(alone, own, x if shared else x[0])[None]
+        else:
+            batched = vmap(self._call, in_dims=(0, 0, None if shared else 0), randomness="different")
+            outputs = batched(unpacked, buffers, x)
         if x._version != version:
             raise SpecError(f"target '{self.spec.name}': its forward changes its input in place; let it work on a copy")
         return outputs
+
+    def _call(self, unpacked: dict[str, Tensor], buffers: Statistics, images: Tensor) -> Tensor:
+        """Run one network."""
+        shared_ones = {name: unpacked[first] for name, first in self._tied.items()}
+        # torch's own way of tying leaves batched tensors behind where a whole module is shared.
+        outputs = functional_call(self.module, (unpacked, shared_ones, buffers), (images,), tie_weights=False)
+        return outputs if isinstance(outputs, Tensor) else self._not_a_tensor(outputs)
+
+    def _run_one(self, unpacked: dict[str, Tensor], buffers: Statistics, images: Tensor) -> Tensor:
+        """Run one network as it is, on a CPU with the layout and the products that are fast there."""
+        if images.device.type != "cpu":
+            return self._call(unpacked, buffers, images)
+        with GreyConvolutions():
+            return self._call(channels_last(unpacked) if self._any_layout else unpacked, buffers, images)
+
+    @cached_property
+    def _any_layout(self) -> bool:
+        """Whether the module runs on activations that lie channels last; one that calls `view` on them does not."""
+        images = torch.zeros(2, *self.spec.input_shape, dtype=next(self.module.parameters()).dtype)
+        training = self.module.training
+        self.module.eval()
+        try:
+            with torch.no_grad(), GreyConvolutions():
+                functional_call(self.module, channels_last(dict(self.module.named_parameters())), (images,))
+        except RuntimeError:
+            return False
+        finally:
+            self.module.train(training)
+        return True
+
+    @cached_property
+    def activations(self) -> int:
+        """The number of activations that the module's parts give for one input."""
+        total = 0
+
+        def count(module: nn.Module, inputs: Any, outputs: Any) -> None:
+            nonlocal total
+            if isinstance(outputs, Tensor) and not list(module.children()):
+                total += outputs[0].numel()
+
+        handles = [module.register_forward_hook(count) for module in self.module.modules()]
+        first = next(self.module.parameters())
+        training = self.module.training
+        self.module.eval()
+        try:
+            with torch.no_grad():
+                self.module(torch.zeros(1, *self.spec.input_shape, dtype=first.dtype, device=first.device))
+        finally:
+            self.module.train(training)
+            for handle in handles:
+                handle.remove()
+        return total
+
+    def networks_at_once(self, images: int) -> int:
+        """So many networks that their activations for so many images fill the memory that is fast to go through.
+
+        On a CPU this is its cache.
+        """
+        device = next(self.module.parameters()).device
+        return max(1, ACTIVATIONS_AT_ONCE[device.type] // max(1, images * self.activations))
 
     def _not_a_tensor(self, outputs: object) -> Tensor:
         kind = type(outputs).__name__
@@ -174,7 +251,7 @@ class Target:
                 for first in range(0, batch_size(weights), STATISTICS_AT_ONCE):
                     rows = slice(first, first + STATISTICS_AT_ONCE)
                     own = {name: value[rows] for name, value in statistics.items()}  # views, updated in place
-                    self._run(slice_weights(weights, rows), batch, own, shared=True)
+                    self._run(unpack(self.spec, slice_weights(weights, rows)), batch, own, shared=True)
         finally:
             for name, norm in self._norms.items():
                 norm.momentum = momenta[name]

@@ -44,7 +44,11 @@ class ScaleGauge:
 
 def _carrier_factors(theta: Tensor, layer: LayerScaling) -> Tensor:
     """Factors [batch, anchored labels] that give the carriers their norm; 1 where the norm is zero."""
-    carriers = theta[:, layer.anchors][:, :, layer.carrier]
+    carriers = theta
+    if len(layer.anchors) < theta.shape[1]:
+        carriers = carriers[:, layer.anchors]
+    if len(layer.carrier) < theta.shape[2]:  # else they are all columns, in order
+        carriers = carriers[:, :, layer.carrier]
     # The largest entry is taken out first: squares neither overflow nor vanish.
     largest = carriers.detach().abs().amax(2)
     alive = largest > 0

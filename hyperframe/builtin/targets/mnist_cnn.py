@@ -11,8 +11,8 @@ SPEC = TargetSpec(
     num_outputs=10,
     logits="layer4",
     units=[
-        UnitSpec(name="layer1", size=32, ops=("relu", "max_pool")),
-        UnitSpec(name="layer2", size=16, ops=("relu", "max_pool", "flatten")),
+        UnitSpec(name="layer1", size=32, ops=("max_pool", "relu")),
+        UnitSpec(name="layer2", size=16, ops=("max_pool", "relu", "flatten")),
         UnitSpec(name="layer3", size=8, ops=("relu",)),
     ],
     layers=[
@@ -40,11 +40,11 @@ def build(options: NoOptions) -> tuple[nn.Module, TargetSpec]:
     """Two convolutions (5 × 5, padded) with ReLU and 2 × 2 max-pooling, two dense layers: 20,018 weights."""
     module = nn.Sequential(
         nn.Conv2d(1, 32, 5, padding=2),
-        nn.ReLU(),
         nn.MaxPool2d(2),
+        nn.ReLU(),
         nn.Conv2d(32, 16, 5, padding=2),
-        nn.ReLU(),
         nn.MaxPool2d(2),
+        nn.ReLU(),
         nn.Flatten(),
         nn.Linear(16 * 7 * 7, 8),
         nn.ReLU(),
