@@ -4,31 +4,35 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from hyperframe import tables
 from hyperframe.api import installed
-from hyperframe.config import Config, load_config, override_pairs, shipped_configs
+from hyperframe.arguments import (
+    check_samples,
+    draw_options,
+    json_option,
+    loaded,
+    registry_for,
+    run_options,
+    split_arguments,
+)
+from hyperframe.benchmark import BENCHMARKS, benchmark
+from hyperframe.config import Config, load_config, shipped_configs
 from hyperframe.describe import describe
 from hyperframe.errors import HyperframeError, HyperframeWarning
-from hyperframe.factories import Factories, checked_factory, typed_targets
-from hyperframe.files import as_json, is_file
+from hyperframe.files import as_json
 from hyperframe.listing import list_runs
-from hyperframe.overrides import KEY_HELP
-from hyperframe.plugins import Registry
 from hyperframe.predictions import as_rows, check_result_file, read_inputs, write_result
 from hyperframe.reference import commented_yaml
 from hyperframe.resume import resume_run
-from hyperframe.run import Run, load_run
 from hyperframe.training import Reporter, Silent, train_run
 
 USER_MISTAKE = 2
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 def run_command_line() -> None:
@@ -77,59 +81,6 @@ def _terminate(number: int, frame: object) -> None:
 @click.version_option(package_name="hyperframe-nn", prog_name="hyperframe")
 def main() -> None:
     """Train a generator of neural networks, and work with what it generates."""
-
-
-def json_option(command: F) -> F:
-    """Add --json."""
-    return click.option("--json", "json_wanted", is_flag=True, help="Print JSON, for programs.")(command)
-
-
-def split_arguments(arguments: tuple[str, ...], default: str) -> tuple[str, list[str]]:
-    """Split `[CONFIG] [KEY=VALUE…]`: the first argument is the configuration unless it is an override."""
-    first = arguments[0] if arguments else ""
-    names_key = "=" in first and first.partition("=")[0].partition(".")[0] in KEY_HELP
-    if first and not names_key and ("=" not in first or is_file(Path(first))):
-        return arguments[0], list(arguments[1:])
-    return default, list(arguments)
-
-
-def run_options(command: F) -> F:
-    """Add what every command takes that loads a run."""
-    options = [
-        click.argument("run", type=click.Path()),
-        click.option("--checkpoint", default="last", show_default=True, help="last, best (by validation), or a step."),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:INDEX."),
-        click.option(
-            "--target", help="package.module:factory of a run with such a target; a folder cannot bring code."
-        ),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def draw_options(command: F) -> F:
-    """Add what every command takes that draws networks."""
-    networks = click.option("-n", "--networks", type=click.IntRange(min=1), help="How many networks to draw.")
-    seed = click.option("--seed", type=click.IntRange(min=0), help="Seed of the draws. [default: evaluation.seed]")
-    return networks(seed(command))
-
-
-def loaded(run: str, checkpoint: str, device: str, target: str | None) -> Run:
-    """The run that the options of `run_options` name."""
-    return load_run(run, registry_with([] if target is None else [checked_factory(target)]), device, checkpoint)
-
-
-def registry_with(typed: Sequence[str]) -> Registry:
-    """All components that are installed, and targets `package.module:factory` that the user has typed."""
-    if typed and "" not in sys.path:
-        sys.path.append("")  # modules in the current folder, as python -m has it
-    return installed([Factories(typed)] if typed else [])
-
-
-def registry_for(overrides: Sequence[str]) -> Registry:
-    """All components that are installed, and the target that overrides name where it is such a factory."""
-    return registry_with(typed_targets(override_pairs(overrides)))
 
 
 @main.command()
@@ -198,12 +149,6 @@ def evaluate(
         click.echo(as_json(figures))
     else:
         tables.print_evaluation(figures)
-
-
-def check_samples(samples: str | None, networks: int | None, seed: int | None) -> None:
-    """Refuse to draw networks where those of a file are to be taken."""
-    if samples is not None and (networks is not None or seed is not None):
-        raise click.UsageError("--samples takes networks from a file; -n and --seed are for drawing them")
 
 
 @main.command()
@@ -311,6 +256,41 @@ def describe_command(arguments: tuple[str, ...], source: str, json_wanted: bool)
         click.echo(as_json(content))
     else:
         tables.print_description(content)
+
+
+@main.command()
+@click.argument("what", type=click.Choice(list(BENCHMARKS)))
+@click.argument("arguments", nargs=-1, metavar="[CONFIG] [KEY=VALUE]...")
+@click.option(
+    "-n", "--networks", type=click.IntRange(min=1), help="sample, evaluate: how many networks. [default: 200]"
+)
+@click.option("--items", type=click.IntRange(min=1), help="evaluate: how many training items. [default: 1000]")
+@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Timed calls of each way.")
+@click.option("--alone", is_flag=True, help="Leave out the two other ways.")
+@json_option
+def bench(
+    what: str,
+    arguments: tuple[str, ...],
+    networks: int | None,
+    items: int | None,
+    repeats: int,
+    alone: bool,
+    json_wanted: bool,
+) -> None:
+    """Time a part of the work beside two plainer ways of doing it.
+
+    step: a training step; forward: its networks on its images; sample: networks drawn; evaluate: drawn networks on the
+    same items. Beside hyperframe's own way stand a loop over the networks, one ordinary module after the other, and
+    one vmap over all of them. Shown are medians of wall and CPU time, the peak of memory above the process after its
+    imports, and the time that the operations would take at the rate of a large matrix product, measured as well.
+    """
+    source, overrides = split_arguments(arguments, "digits")
+    config = load_config(source, overrides, registry_for(overrides))
+    content = benchmark(what, config, networks=networks or 200, items=items or 1000, repeats=repeats, alone=alone)
+    if json_wanted:
+        click.echo(as_json(content))
+    else:
+        tables.print_benchmark(content)
 
 
 @main.command(name="config")

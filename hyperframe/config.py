@@ -36,7 +36,7 @@ class TrainerOptions:
     )
     chunk: int | None = option(
         None,
-        "networks the target runs at a time, by which results change by rounding only; null: what is fast on the device",
+        "networks the target runs at a time; changes results by rounding only; null: as suits the device",
         minimum=1,
     )
     rate: float = option(3e-4, "Adam's learning rate", above=0)

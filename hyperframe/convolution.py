@@ -56,7 +56,7 @@ def _conv2d(
 ) -> Tensor:
     grey = input.dim() == 4 and input.shape[1] == 1 and not input.requires_grad
     if not grey or isinstance(padding, str) or _pair(dilation) != (1, 1):
-        return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)  # type: ignore[arg-type]
+        return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
     filters, _, *sizes = weight.shape
     vertical, horizontal = _pair(padding)
     padded = F.pad(input[:, 0], (horizontal, horizontal, vertical, vertical))

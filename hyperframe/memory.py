@@ -26,9 +26,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_cached() -> None:
-    """Give back what CUDA's allocator keeps for later, so that pieces of another size find room."""
+    """Give back what allocators keep for later, so that pieces of another size find room."""
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+    if _is_glibc():
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def keep_freed() -> None:
@@ -37,10 +39,50 @@ def keep_freed() -> None:
     Else each large temporary is asked of the system anew, which hands it out, zeroed, page by page: a quarter of the
     time of a training step on a CPU.
     """
-    if platform.libc_ver()[0] == "glibc":
+    if _is_glibc():
         library = ctypes.CDLL(None)
         library.mallopt(_MMAP_THRESHOLD, 32 * MEBIBYTE)  # the largest that it takes
         library.mallopt(_TRIM_THRESHOLD, 256 * MEBIBYTE)
+
+
+def _is_glibc() -> bool:
+    return platform.libc_ver()[0] == "glibc"
+
+
+class PeakMemory:
+    """The most memory that was in use from a moment on, above what the process held when this was made.
+
+    On a CUDA device it is what tensors hold there. On the CPU it is the resident memory, where the system tells it and
+    lets its peak be reset (Linux).
+    """
+
+    def __init__(self) -> None:
+        self._before = _status("VmRSS")
+
+    def start(self, device: torch.device) -> None:
+        """Measure from here on."""
+        free_cached()
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        elif _RESET_PEAK.is_file():
+            _RESET_PEAK.write_text("5", encoding="ascii")
+
+    def peak(self, device: torch.device) -> int | None:
+        """The peak since then, in bytes; None where the system does not tell."""
+        if device.type == "cuda":
+            return torch.cuda.max_memory_allocated(device)
+        peak = _status("VmHWM")
+        return None if peak is None or self._before is None else peak - self._before
+
+
+_RESET_PEAK = Path("/proc/self/clear_refs")
+
+
+def _status(key: str) -> int | None:
+    """Bytes of a line in the process's status; None where there is none."""
+    table = Path("/proc/self/status")
+    lines = table.read_text(encoding="utf-8").splitlines() if table.is_file() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(key + ":")), None)
 
 
 def available_memory() -> int | None:

@@ -195,6 +195,27 @@ def print_description(content: Mapping[str, Any]) -> None:
     console.print(f"memory of one training step: about {content['step_memory'] / 2**20:,.0f} MiB, data not included")
 
 
+WAYS = {"ours": "hyperframe", "loop": "loop over networks", "vmap": "one vmap over all"}
+
+
+def print_benchmark(content: Mapping[str, Any]) -> None:
+    """Print what a benchmark measured."""
+    sizes = ", ".join(f"{value:,} {name}" for name, value in content["sizes"].items())
+    threads = f", {content['threads']} threads" if content["threads"] else ""
+    table = Table("way", "wall, s", "against ours", "CPU, s", "peak of memory, MiB", title_justify="left")
+    table.title = f"{content['benchmark']} of {content['config']} ({sizes}) on {content['device']}{threads}"
+    ours = content["ways"]["ours"]["wall_s"]
+    for name, row in content["ways"].items():
+        peak = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 2**20:,.0f}"
+        table.add_row(WAYS[name], f"{row['wall_s']:.4f}", f"{row['wall_s'] / ours:.2f}", f"{row['cpu_s']:.4f}", peak)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(
+        f"medians of {content['repeats']}; {content['operations'] / 1e9:,.2f} · 10⁹ operations; a large matrix product "
+        f"does {content['matrix_product'] / 1e9:,.0f} · 10⁹ a second, at which they take {content['floor_s']:.4f} s"
+    )
+
+
 def print_plugins(components: list[Registered], broken: list[BrokenPlugin]) -> None:
     """Print all components, and the plugins that could not be loaded."""
     table = Table("kind", Column("name", no_wrap=True), Column("distribution", no_wrap=True), "version", "summary")

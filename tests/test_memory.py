@@ -19,17 +19,17 @@ from hyperframe.weights import batch_size
 @pytest.fixture
 def limited(monkeypatch):
     """Let the target's pass run out of memory where networks × inputs are more than a limit; list what was tried."""
-    forward, tried = Target.forward, []
+    run, tried = Target.run, []
 
     def limit(most, error=torch.OutOfMemoryError):
-        def check(self, weights, x, *, shared=False, **options):
+        def check(self, unpacked, x, *, shared=False, **options):
             images = x.shape[0] if shared else x.shape[1]
-            tried.append((batch_size(weights), images))
-            if batch_size(weights) * images > most:
+            tried.append((batch_size(unpacked), images))
+            if batch_size(unpacked) * images > most:
                 raise error("DefaultCPUAllocator: can't allocate memory")
-            return forward(self, weights, x, shared=shared, **options)
+            return run(self, unpacked, x, shared=shared, **options)
 
-        monkeypatch.setattr(Target, "forward", check)
+        monkeypatch.setattr(Target, "run", check)
         return tried
 
     return limit
@@ -93,7 +93,7 @@ def test_other_errors_are_not_taken_for_it(monkeypatch, trainer):
         raise RuntimeError("shapes differ")
 
     training = trainer()
-    monkeypatch.setattr(Target, "forward", fail)
+    monkeypatch.setattr(Target, "run", fail)
     with pytest.raises(RuntimeError, match="shapes differ"):
         training.step()
     assert not is_out_of_memory(RuntimeError("shapes differ"))
@@ -115,7 +115,7 @@ def test_an_evaluation_goes_on_in_halves(tmp_path, small, limited):
     with pytest.warns(hf.HyperframeWarning, match="out of memory") as caught:
         halved = nets.predict(x)
     assert [str(warning.message) for warning in caught] == [
-        f"out of memory: 1 networks are run on {items} items at a time from here on" for items in (30, 15, 7)
+        f"out of memory: 1 networks are run on {items} items at a time from here on" for items in (15, 7)
     ]
     torch.testing.assert_close(halved, predicted)
     assert max(networks * items for networks, items in tried if networks * items <= 7) == 7

@@ -126,13 +126,13 @@ def test_terms_get_what_they_need_and_only_that(experiment):
 
 def test_chunks_are_of_networks_never_of_images(experiment):
     sizes = []
-    forward = experiment.target.forward
+    run = experiment.target.run
 
-    def spy(weights, x, **options):
+    def spy(unpacked, x, **options):
         sizes.append(tuple(x.shape[:2]))
-        return forward(weights, x, **options)
+        return run(unpacked, x, **options)
 
-    experiment.target.forward = spy
+    experiment.target.run = spy
     z = experiment.generator.latent(5, torch.Generator().manual_seed(0))
     objective(experiment, 2).gradients(experiment.generator, z, batch(5, 7), torch.Generator())
     assert sizes == [(2, 7), (2, 7), (1, 7)]

@@ -1,0 +1,77 @@
+"""Arguments and options that several commands take, and what they stand for."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from hyperframe.api import installed
+from hyperframe.config import override_pairs
+from hyperframe.factories import Factories, checked_factory, typed_targets
+from hyperframe.files import is_file
+from hyperframe.overrides import KEY_HELP
+from hyperframe.plugins import Registry
+from hyperframe.run import Run, load_run
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def json_option(command: F) -> F:
+    """Add --json."""
+    return click.option("--json", "json_wanted", is_flag=True, help="Print JSON, for programs.")(command)
+
+
+def split_arguments(arguments: tuple[str, ...], default: str) -> tuple[str, list[str]]:
+    """Split `[CONFIG] [KEY=VALUE…]`: the first argument is the configuration unless it is an override."""
+    first = arguments[0] if arguments else ""
+    names_key = "=" in first and first.partition("=")[0].partition(".")[0] in KEY_HELP
+    if first and not names_key and ("=" not in first or is_file(Path(first))):
+        return arguments[0], list(arguments[1:])
+    return default, list(arguments)
+
+
+def run_options(command: F) -> F:
+    """Add what every command takes that loads a run."""
+    options = [
+        click.argument("run", type=click.Path()),
+        click.option("--checkpoint", default="last", show_default=True, help="last, best (by validation), or a step."),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:INDEX."),
+        click.option(
+            "--target", help="package.module:factory of a run with such a target; a folder cannot bring code."
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def draw_options(command: F) -> F:
+    """Add what every command takes that draws networks."""
+    networks = click.option("-n", "--networks", type=click.IntRange(min=1), help="How many networks to draw.")
+    seed = click.option("--seed", type=click.IntRange(min=0), help="Seed of the draws. [default: evaluation.seed]")
+    return networks(seed(command))
+
+
+def loaded(run: str, checkpoint: str, device: str, target: str | None) -> Run:
+    """The run that the options of `run_options` name."""
+    return load_run(run, registry_with([] if target is None else [checked_factory(target)]), device, checkpoint)
+
+
+def registry_with(typed: Sequence[str]) -> Registry:
+    """All components that are installed, and targets `package.module:factory` that the user has typed."""
+    if typed and "" not in sys.path:
+        sys.path.append("")  # modules in the current folder, as python -m has it
+    return installed([Factories(typed)] if typed else [])
+
+
+def registry_for(overrides: Sequence[str]) -> Registry:
+    """All components that are installed, and the target that overrides name where it is such a factory."""
+    return registry_with(typed_targets(override_pairs(overrides)))
+
+
+def check_samples(samples: str | None, networks: int | None, seed: int | None) -> None:
+    """Refuse to draw networks where those of a file are to be taken."""
+    if samples is not None and (networks is not None or seed is not None):
+        raise click.UsageError("--samples takes networks from a file; -n and --seed are for drawing them")

@@ -1,0 +1,67 @@
+"""The benchmarks: each measures all three ways, counts operations, and leaves nothing behind."""
+
+import json
+
+import pytest
+import torch
+from tiny import GENERATED
+
+from hyperframe.benchmark import BENCHMARKS, benchmark
+from hyperframe.config import load_config
+from hyperframe.memory import PeakMemory, keep_freed
+
+
+@pytest.mark.parametrize("what", BENCHMARKS)
+def test_three_ways_side_by_side(what, registry):
+    threads = torch.get_num_threads()
+    config = load_config("digits", {**GENERATED, "trainer.threads": 1}, registry)
+    content = benchmark(what, config, networks=3, items=20, repeats=1)
+    assert list(content["ways"]) == ["ours", "loop", "vmap"]
+    assert all(row["wall_s"] > 0 and row["cpu_s"] > 0 for row in content["ways"].values())
+    assert content["floor_s"] == content["operations"] / content["matrix_product"]
+    assert torch.get_num_threads() == threads
+    json.dumps(content)
+
+
+def test_operations_are_those_of_the_networks(registry):
+    """An mlp 64 → 6 → 10 takes 2 · (64 · 6 + 6 · 10) operations an item, forward."""
+    settings = {**GENERATED, "target": "mlp", "target.hidden": [6]}
+    config = load_config("digits", settings, registry)
+    one = 2 * (64 * 6 + 6 * 10)
+    assert benchmark("evaluate", config, networks=3, items=20, repeats=1, alone=True)["operations"] == one * 3 * 20
+    assert benchmark("forward", config, repeats=1, alone=True)["operations"] == one * 4 * 8
+
+
+def test_the_command(hyperframe):
+    settings = ["generator=mlp", "generator.hidden=[8]", "trainer.z=4", "trainer.images=8", "trainer.device=cpu"]
+    code, out, _ = hyperframe("bench", "step", *settings, "--repeats", "1")
+    assert code == 0
+    assert "step of digits (4 z, 8 images" in out
+    assert "one vmap over all" in out
+    code, out, _ = hyperframe("bench", "sample", *settings, "--repeats", "1", "-n", "5", "--alone", "--json")
+    assert code == 0
+    content = json.loads(out)
+    assert content["sizes"] == {"networks": 5}
+    assert list(content["ways"]) == ["ours"]
+    code, _, err = hyperframe("bench", "dance")
+    assert code == 2
+    assert "'dance' is not one of 'step', 'forward', 'sample', 'evaluate'" in err
+
+
+def test_the_peak_of_memory_is_seen_and_starts_anew():
+    device = torch.device("cpu")
+    memory = PeakMemory()
+    memory.start(device)
+    if memory.peak(device) is None:
+        pytest.skip("the system does not tell")
+    large = torch.ones(16 << 20)  # 64 MiB
+    del large
+    assert memory.peak(device) >= 60 << 20
+    memory.start(device)
+    assert memory.peak(device) < 40 << 20
+
+
+def test_freed_memory_can_be_kept_more_than_once():
+    keep_freed()
+    keep_freed()
+    assert float(torch.ones(1 << 20).sum()) == 1 << 20
