@@ -64,6 +64,6 @@ def _conv2d(
     images, height, width = windows.shape[:3]
     # One row for each place in the window: copied in long pieces, and the product needs no other layout.
     columns = windows.permute(3, 4, 0, 1, 2).reshape(weight[0].numel(), -1).t()
-    rows = weight.reshape(filters, -1).t()
+    rows = weight.reshape(filters, -1).t().contiguous()  # so that its gradient is the faster one of two products
     outputs = columns @ rows if bias is None else torch.addmm(bias, columns, rows)
     return outputs.view(images, height, width, filters).permute(0, 3, 1, 2)

@@ -1,6 +1,7 @@
 """A target network that runs with many weight sets at once."""
 
 import copy
+import math
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
@@ -16,8 +17,8 @@ from hyperframe.structure import Structure, compile_structure
 from hyperframe.types import Statistics, Weights
 from hyperframe.weights import batch_size, slice_weights, to_state_dict, unpack
 
-ACTIVATIONS_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 28}
-"""Numbers that a batch of networks may hold as activations: 4 MiB on a CPU, 1 GiB on a CUDA device."""
+NUMBERS_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 28}
+"""Activations and weights that a batch of networks may hold: 4 MiB on a CPU, 1 GiB on a CUDA device."""
 
 STATISTICS_AT_ONCE = 8
 """Networks whose statistics are estimated at a time: what bounds the memory for their activations."""
@@ -176,48 +177,43 @@ class Target:
     @cached_property
     def _any_layout(self) -> bool:
         """Whether the module runs on activations that lie channels last; one that calls `view` on them does not."""
-        images = torch.zeros(2, *self.spec.input_shape, dtype=next(self.module.parameters()).dtype)
-        training = self.module.training
-        self.module.eval()
+        module = copy.deepcopy(self.module).eval()
+        parameters = channels_last(dict(module.named_parameters()))
         try:
             with torch.no_grad(), GreyConvolutions():
-                functional_call(self.module, channels_last(dict(self.module.named_parameters())), (images,))
+                functional_call(module, parameters, (self._zeros(2),))
         except RuntimeError:
             return False
-        finally:
-            self.module.train(training)
         return True
 
     @cached_property
     def activations(self) -> int:
-        """The number of activations that the module's parts give for one input."""
-        total = 0
+        """The numbers in one input and in what the module's parts make of it, as far as they are modules themselves."""
+        total = math.prod(self.spec.input_shape)
 
-        def count(module: nn.Module, inputs: Any, outputs: Any) -> None:
+        def count(part: nn.Module, inputs: Any, outputs: Any) -> None:
             nonlocal total
-            if isinstance(outputs, Tensor) and not list(module.children()):
+            if isinstance(outputs, Tensor) and not list(part.children()):
                 total += outputs[0].numel()
 
-        handles = [module.register_forward_hook(count) for module in self.module.modules()]
-        first = next(self.module.parameters())
-        training = self.module.training
-        self.module.eval()
-        try:
-            with torch.no_grad():
-                self.module(torch.zeros(1, *self.spec.input_shape, dtype=first.dtype, device=first.device))
-        finally:
-            self.module.train(training)
-            for handle in handles:
-                handle.remove()
+        module = copy.deepcopy(self.module).eval()
+        for part in module.modules():
+            part.register_forward_hook(count)
+        with torch.no_grad():
+            module(self._zeros(1))
         return total
 
+    def _zeros(self, images: int) -> Tensor:
+        first = next(self.module.parameters())
+        return torch.zeros(images, *self.spec.input_shape, dtype=first.dtype, device=first.device)
+
     def networks_at_once(self, images: int) -> int:
-        """So many networks that their activations for so many images fill the memory that is fast to go through.
+        """So many networks that they, and their activations for so many images, fill the memory that is fast to use.
 
         On a CPU this is its cache.
         """
-        device = next(self.module.parameters()).device
-        return max(1, ACTIVATIONS_AT_ONCE[device.type] // max(1, images * self.activations))
+        numbers = NUMBERS_AT_ONCE[next(self.module.parameters()).device.type]
+        return max(1, numbers // (images * self.activations + self.spec.num_weights))
 
     def _not_a_tensor(self, outputs: object) -> Tensor:
         kind = type(outputs).__name__

@@ -112,6 +112,7 @@ def test_a_module_that_needs_the_ordinary_layout_gets_it(reshape):
 
 def test_networks_at_once_follow_from_the_activations():
     target = viewing(True)
-    assert target.activations == 4 * 36 + 5
+    assert target.activations == 3 * 36 + 4 * 36 + 5
     assert target.networks_at_once(10**9) == 1
-    assert target.networks_at_once(64) * 64 * target.activations <= 2**20 < (target.networks_at_once(64) + 1) * 64 * 149
+    of_one = 64 * target.activations + target.spec.num_weights
+    assert target.networks_at_once(64) * of_one <= 2**20 < (target.networks_at_once(64) + 1) * of_one
