@@ -12,10 +12,10 @@ def load(registry, source="digits", *overrides):
 
 
 def test_configs_that_ship():
-    assert set(shipped_configs()) == {"digits", "mnist", "mnist_authors"}
+    assert set(shipped_configs()) == {"digits", "mnist", "mnist_authors", "mnist_best"}
 
 
-@pytest.mark.parametrize("name", ["digits", "mnist", "mnist_authors"])
+@pytest.mark.parametrize("name", ["digits", "mnist", "mnist_authors", "mnist_best"])
 def test_a_complete_config_reads_back_equal(registry, name):
     config = load(registry, name)
     assert read_config(name, config.plain(), registry) == config

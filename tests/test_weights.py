@@ -159,6 +159,18 @@ def test_a_network_takes_its_statistics_along():
     assert equal(from_state_dicts(target.spec, [state]), slice_weights(weights, slice(1, 2)))
 
 
+def test_one_network_alone_has_the_statistics_it_has_among_others():
+    """The first pass of a network alone tries out the layout, which must not disturb the modes of its parts."""
+    batches = [random_inputs(Target(*EXAMPLES["residual"]()).spec, 8, seed) for seed in (2, 3)]
+    found = []
+    for count in (3, 1):
+        target = Target(*EXAMPLES["residual"]()).to("cpu", torch.float64)
+        weights = slice_weights(random_weights(target.spec, 3, 0), slice(count))
+        found.append(target.estimate_statistics(weights, batches))
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name][0], value[0])
+
+
 def test_a_network_does_not_share_memory_with_the_batch():
     target = Target(*EXAMPLES["dense"]()).to("cpu", torch.float64)
     weights = random_weights(target.spec, 2, 0)
