@@ -11,18 +11,22 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from hyperframe.config import Config
+from hyperframe.errors import MemoryShortageError
 from hyperframe.evaluation import evaluate
-from hyperframe.experiment import Experiment, build_experiment
-from hyperframe.memory import PeakMemory, keep_freed
+from hyperframe.experiment import Experiment, build_experiment, resolve_device
+from hyperframe.memory import PeakMemory, free_cached, is_out_of_memory
 from hyperframe.objective import Objective
 from hyperframe.preflight import load_data
 from hyperframe.samples import ITEMS_AT_ONCE, Networks, draw_weights
-from hyperframe.seeds import stream
+from hyperframe.seeds import seeded, stream
 from hyperframe.target import Target
 from hyperframe.trainer import Trainer
 from hyperframe.training import cpu_threads
 from hyperframe.types import Data, Statistics
 from hyperframe.weights import slice_weights, unpack
+
+NETWORKS, ITEMS = 200, 1000
+"""What `sample` and `evaluate` take by default."""
 
 MATRIX = 2048
 """Rows and columns of the matrices whose product says what the device can do."""
@@ -58,7 +62,7 @@ class _PlainTarget(Target):
 
 
 def benchmark(
-    what: str, config: Config, *, networks: int = 200, items: int = 1000, repeats: int = 5, alone: bool = False
+    what: str, config: Config, *, networks: int = NETWORKS, items: int = ITEMS, repeats: int = 5, alone: bool = False
 ) -> dict[str, Any]:
     """Time one piece of work on the configuration's device.
 
@@ -72,23 +76,23 @@ def benchmark(
 
     Returns:
         The device and the sizes; `ways` with `wall_s` and `cpu_s` (medians, seconds) and `peak_bytes` (above the
-        process after its imports, data included; on CUDA of the device) of each; `operations` of one call,
-        `matrix_product` (operations a second) and `floor_s`, the seconds they would take at that rate.
+        process after its imports, data included; on CUDA of the device) of each, None for a way that does
+        not fit; `operations` of one call, `matrix_product` (operations a second) and `floor_s`, the seconds they would
+        take at that rate.
 
     Raises:
         HyperframeError: the configuration cannot be built, or its data cannot be had.
     """
     memory = PeakMemory()
-    with cpu_threads(config.trainer.threads):
+    device = resolve_device(config.trainer.device)
+    with cpu_threads(config.trainer.threads), seeded(config.trainer.seed, "benchmark", device):
         experiment = build_experiment(config)
-        if experiment.device.type == "cpu":
-            keep_freed()
         count = experiment.generator.at_most(networks)
         train = load_data(experiment.task, "train").to(experiment.device)
         ways = BENCHMARKS[what](experiment, train, count, items)
         rate = matrix_product_rate(experiment.device)
         names = ("ours",) if alone else ("ours", "loop", "vmap")
-        timings = {name: _timed(getattr(ways, name), experiment.device, memory, repeats) for name in names}
+        timings = {name: _timed_if_it_fits(getattr(ways, name), experiment.device, memory, repeats) for name in names}
         with FlopCounterMode(display=False) as counter:
             ways.counted()
         threads = torch.get_num_threads()
@@ -116,6 +120,18 @@ def matrix_product_rate(device: torch.device) -> float:
     matrix = torch.rand(MATRIX, MATRIX, device=device)
     seconds = _timed(lambda: matrix @ matrix, device, None, 7)["wall_s"]
     return float(2 * MATRIX**3 / seconds)
+
+
+def _timed_if_it_fits(
+    call: Callable[[], object], device: torch.device, memory: PeakMemory, repeats: int
+) -> dict[str, Any] | None:
+    try:
+        return _timed(call, device, memory, repeats)
+    except (RuntimeError, MemoryError, MemoryShortageError) as error:
+        if not isinstance(error, MemoryShortageError) and not is_out_of_memory(error):
+            raise
+    free_cached()
+    return None
 
 
 def _timed(call: Callable[[], object], device: torch.device, memory: PeakMemory | None, repeats: int) -> dict[str, Any]:
@@ -151,7 +167,14 @@ def _step(experiment: Experiment, train: Data, networks: int, items: int) -> Way
     def step(target: Target, chunk: int) -> Callable[[], object]:
         old = experiment.objective
         objective = Objective(old.options, target=target, task=old.task, gauge=old.gauge, terms=old.terms, chunk=chunk)
-        return Trainer(attrs.evolve(experiment, objective=objective), train).step
+        trainer = Trainer(attrs.evolve(experiment, objective=objective), train)
+
+        def call() -> None:
+            trainer.step()
+            if objective.halved:
+                raise MemoryShortageError("not all networks fit at once")
+
+        return call
 
     plain = _plain(experiment)
     loop = step(plain, 1)

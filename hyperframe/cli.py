@@ -21,7 +21,7 @@ from hyperframe.arguments import (
     run_options,
     split_arguments,
 )
-from hyperframe.benchmark import BENCHMARKS, benchmark
+from hyperframe.benchmark import BENCHMARKS, ITEMS, NETWORKS, benchmark
 from hyperframe.config import Config, load_config, shipped_configs
 from hyperframe.describe import describe
 from hyperframe.errors import HyperframeError, HyperframeWarning
@@ -262,9 +262,9 @@ def describe_command(arguments: tuple[str, ...], source: str, json_wanted: bool)
 @click.argument("what", type=click.Choice(list(BENCHMARKS)))
 @click.argument("arguments", nargs=-1, metavar="[CONFIG] [KEY=VALUE]...")
 @click.option(
-    "-n", "--networks", type=click.IntRange(min=1), help="sample, evaluate: how many networks. [default: 200]"
+    "-n", "--networks", type=click.IntRange(min=1), help=f"sample, evaluate: how many networks. [default: {NETWORKS}]"
 )
-@click.option("--items", type=click.IntRange(min=1), help="evaluate: how many training items. [default: 1000]")
+@click.option("--items", type=click.IntRange(min=1), help=f"evaluate: how many training items. [default: {ITEMS}]")
 @click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Timed calls of each way.")
 @click.option("--alone", is_flag=True, help="Leave out the two other ways.")
 @json_option
@@ -284,9 +284,14 @@ def bench(
     one vmap over all of them. Shown are medians of wall and CPU time, the peak of memory above the process after its
     imports, and the time that the operations would take at the rate of a large matrix product, measured as well.
     """
+    if networks and what not in ("sample", "evaluate"):
+        raise click.UsageError(f"'{what}' takes trainer.z networks; -n is for sample and evaluate")
+    if items and what != "evaluate":
+        raise click.UsageError(f"'{what}' takes no --items; it is for evaluate")
     source, overrides = split_arguments(arguments, "digits")
     config = load_config(source, overrides, registry_for(overrides))
-    content = benchmark(what, config, networks=networks or 200, items=items or 1000, repeats=repeats, alone=alone)
+    sizes = {"networks": networks or NETWORKS, "items": items or ITEMS}
+    content = benchmark(what, config, **sizes, repeats=repeats, alone=alone)
     if json_wanted:
         click.echo(as_json(content))
     else:

@@ -1,12 +1,11 @@
 """Convolutions of one network on a CPU: the layout in memory, and the products, that are fast there."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.modules.utils import _pair
 from torch.overrides import TorchFunctionMode
 
 
@@ -22,18 +21,19 @@ def channels_last(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 class GreyConvolutions(TorchFunctionMode):
-    """Within it, 2-d convolutions of data with one channel are matrix products.
+    """Within it, 2-d convolutions of data with one channel are matrix products, their outputs channels last.
 
-    For these torch's convolution takes several times as long in the backward pass, and it does not give its outputs
-    channels last. Results differ by rounding only. All other convolutions are left alone, also where a gradient at
-    their inputs is wanted.
+    For these torch's convolution takes several times as long in the backward pass (32 filters of 5 × 5), and it gives
+    its outputs in the other layout. Results differ by rounding only. Left alone are convolutions with fewer filters
+    than a kernel has entries, for which the product would need more memory than the outputs and be slower, those where
+    a gradient at the inputs is wanted, and all of other data.
 
     Example:
-        >>> images, kernels = torch.ones(2, 1, 5, 5), torch.ones(3, 1, 3, 3)
+        >>> images, kernels = torch.ones(2, 1, 5, 5), torch.ones(9, 1, 3, 3)
         >>> with GreyConvolutions():
         ...     outputs = torch.conv2d(images, kernels, padding=1)
         >>> outputs.shape, float(outputs[0, 0, 0, 0])
-        (torch.Size([2, 3, 5, 5]), 4.0)
+        (torch.Size([2, 9, 5, 5]), 4.0)
     """
 
     def __torch_function__(
@@ -54,16 +54,24 @@ def _conv2d(
     dilation: int | tuple[int, ...] = 1,
     groups: int = 1,
 ) -> Tensor:
-    grey = input.dim() == 4 and input.shape[1] == 1 and not input.requires_grad
-    if not grey or isinstance(padding, str) or _pair(dilation) != (1, 1):
+    steps, (vertical, horizontal) = _two(stride), _two(padding)
+    grey = input.dim() == weight.dim() == 4 and input.shape[1] == weight.shape[1] == 1 and not input.requires_grad
+    usual = min(*steps, vertical + 1, horizontal + 1) > 0 and _two(dilation) == (1, 1)
+    if not (grey and usual and weight[0].numel() <= len(weight)) or (bias is not None and len(bias) != len(weight)):
         return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
     filters, _, *sizes = weight.shape
-    vertical, horizontal = _pair(padding)
     padded = F.pad(input[:, 0], (horizontal, horizontal, vertical, vertical))
-    windows = padded.unfold(1, sizes[0], _pair(stride)[0]).unfold(2, sizes[1], _pair(stride)[1])
+    windows = padded.unfold(1, sizes[0], steps[0]).unfold(2, sizes[1], steps[1])
     images, height, width = windows.shape[:3]
     # One row for each place in the window: copied in long pieces, and the product needs no other layout.
     columns = windows.permute(3, 4, 0, 1, 2).reshape(weight[0].numel(), -1).t()
     rows = weight.reshape(filters, -1).t().contiguous()  # so that its gradient is the faster one of two products
     outputs = columns @ rows if bias is None else torch.addmm(bias, columns, rows)
     return outputs.view(images, height, width, filters).permute(0, 3, 1, 2)
+
+
+def _two(value: int | Sequence[int] | str) -> tuple[int, int]:
+    """An option of a convolution for both axes; (-1, -1) for what only torch itself may read."""
+    if isinstance(value, int):
+        return value, value
+    return (value[0], value[1]) if not isinstance(value, str) and len(value) == 2 else (-1, -1)

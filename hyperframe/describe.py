@@ -56,12 +56,12 @@ def describe(config: Config) -> dict[str, Any]:
 def step_memory(target: Target, generator: Generator, config: Config) -> int:
     """Estimate the bytes that a training step holds: parameters, weights, and one chunk's activations.
 
-    Parameters count four times (value, gradient, two moments of Adam), weights five times (value, gradient, gauged,
-    flat and its gradient), activations twice (value and gradient).
+    Parameters count four times (value, gradient, two moments of Adam), weights seven times (value, gradient, both as
+    the module's own parameters, gauged, flat and its gradient), activations twice (value and gradient).
     """
     options = config.trainer
     parameters = sum(parameter.numel() for parameter in generator.parameters())
     weights = options.z * target.spec.num_weights
     chunk = options.chunk or target.networks_at_once(options.images)
     activations = min(chunk, options.z) * options.images * target.activations
-    return BYTES * (4 * parameters + 5 * weights + 2 * activations)
+    return BYTES * (4 * parameters + 7 * weights + 2 * activations)

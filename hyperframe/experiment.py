@@ -10,6 +10,7 @@ from hyperframe.config import Choice, Config
 from hyperframe.errors import ConfigError, DeviceError, PluginError, unknown_name
 from hyperframe.gauge import ComposedGauge
 from hyperframe.generator import Generator
+from hyperframe.memory import keep_freed
 from hyperframe.objective import Objective, WeightedTerm
 from hyperframe.preflight import dry_run
 from hyperframe.seeds import seeded
@@ -95,6 +96,8 @@ def build_experiment(config: Config) -> Experiment:
     task = config.task.make()
     if not isinstance(task, Task):
         raise PluginError(f"{config.task.described}: its factory must return a Task; {_lacks(task)}")
+    if device.type == "cpu":
+        keep_freed()
     target = build_target(config).to(device)
     _check_fit(target, task)
     symmetries = orbits(target.structure, task.shift_invariant).to(device)

@@ -10,6 +10,7 @@ import torch
 MEBIBYTE = 2**20
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # numbers of mallopt's options, of malloc.h
+_RESET_PEAK = Path("/proc/self/clear_refs")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -64,8 +65,11 @@ class PeakMemory:
         free_cached()
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        elif _RESET_PEAK.is_file():
-            _RESET_PEAK.write_text("5", encoding="ascii")
+        else:
+            try:
+                _RESET_PEAK.write_text("5", encoding="ascii")
+            except OSError:  # not Linux, or not allowed
+                self._before = None
 
     def peak(self, device: torch.device) -> int | None:
         """The peak since then, in bytes; None where the system does not tell."""
@@ -73,9 +77,6 @@ class PeakMemory:
             return torch.cuda.max_memory_allocated(device)
         peak = _status("VmHWM")
         return None if peak is None or self._before is None else peak - self._before
-
-
-_RESET_PEAK = Path("/proc/self/clear_refs")
 
 
 def _status(key: str) -> int | None:

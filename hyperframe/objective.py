@@ -50,6 +50,10 @@ class Objective:
         gauge: applied to the weights for the diversity terms.
         terms: the diversity terms.
         chunk: how many networks the target runs at a time.
+
+    Attributes:
+        chunk: the same, until memory runs out.
+        halved: what it became where memory ran out; else None.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class Objective:
         self.gauge = gauge
         self.terms = list(terms)
         self.chunk = chunk
+        self.halved: int | None = None
 
     def gradients(self, generator: Generator, z: Tensor, batch: Data, rng: torch.Generator) -> dict[str, Tensor]:
         """Add the loss's gradient to the generator's parameters.
@@ -137,7 +142,7 @@ class Objective:
         free_cached()
         chunk = min(self.chunk, len(batch))
         if chunk > 1:
-            self.chunk = chunk // 2
+            self.chunk = self.halved = chunk // 2
             notice(f"out of memory: trainer.chunk goes from {chunk} to {self.chunk}; results change by rounding only")
             return
         one, images = slice_weights(unpacked, slice(1)), batch.y.shape[1]

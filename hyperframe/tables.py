@@ -204,10 +204,14 @@ def print_benchmark(content: Mapping[str, Any]) -> None:
     threads = f", {content['threads']} threads" if content["threads"] else ""
     table = Table("way", "wall, s", "against ours", "CPU, s", "peak of memory, MiB", title_justify="left")
     table.title = f"{content['benchmark']} of {content['config']} ({sizes}) on {content['device']}{threads}"
-    ours = content["ways"]["ours"]["wall_s"]
+    ours = content["ways"]["ours"]
     for name, row in content["ways"].items():
+        if row is None:
+            table.add_row(WAYS[name], "does not fit", "", "", "")
+            continue
+        against = f"{row['wall_s'] / ours['wall_s']:.2f}" if ours else ""
         peak = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 2**20:,.0f}"
-        table.add_row(WAYS[name], f"{row['wall_s']:.4f}", f"{row['wall_s'] / ours:.2f}", f"{row['cpu_s']:.4f}", peak)
+        table.add_row(WAYS[name], f"{row['wall_s']:.4f}", against, f"{row['cpu_s']:.4f}", peak)
     console = Console(highlight=False)
     console.print(table)
     console.print(

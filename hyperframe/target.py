@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext, suppress
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.func import functional_call, vmap
 
 from hyperframe.convolution import GreyConvolutions, channels_last
 from hyperframe.errors import RunError, SpecError
+from hyperframe.seeds import seeded
 from hyperframe.spec import TargetSpec
 from hyperframe.structure import Structure, compile_structure
 from hyperframe.types import Statistics, Weights
@@ -20,8 +22,8 @@ from hyperframe.weights import batch_size, slice_weights, to_state_dict, unpack
 NUMBERS_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 28}
 """Activations and weights that a batch of networks may hold: 4 MiB on a CPU, 1 GiB on a CUDA device."""
 
-STATISTICS_AT_ONCE = 8
-"""Networks whose statistics are estimated at a time: what bounds the memory for their activations."""
+PROBED = 2
+"""Images that a module is tried out on; some refuse a single one."""
 
 
 class Target:
@@ -169,50 +171,58 @@ class Target:
 
     def _run_one(self, unpacked: dict[str, Tensor], buffers: Statistics, images: Tensor) -> Tensor:
         """Run one network as it is, on a CPU with the layout and the products that are fast there."""
-        if images.device.type != "cpu":
+        if images.device.type != "cpu" or not self._any_layout:
             return self._call(unpacked, buffers, images)
         with GreyConvolutions():
-            return self._call(channels_last(unpacked) if self._any_layout else unpacked, buffers, images)
+            return self._call(channels_last(unpacked), buffers, images)
 
     @cached_property
     def _any_layout(self) -> bool:
-        """Whether the module runs on activations that lie channels last; one that calls `view` on them does not."""
-        module = copy.deepcopy(self.module).eval()
-        parameters = channels_last(dict(module.named_parameters()))
-        try:
-            with torch.no_grad(), GreyConvolutions():
-                functional_call(module, parameters, (self._zeros(2),))
-        except RuntimeError:
-            return False
-        return True
+        """Whether the module gives the same for activations that lie channels last; one that calls `view` does not."""
+        module = copy.deepcopy(self.module)
+        parameters: dict[str, Tensor] = dict(module.named_parameters())
+        outputs, same = [], False
+        # Other people's code may raise anything here; what it raises in its usual layout shows where it runs in that.
+        with suppress(Exception), seeded(0, "layout", self._first.device), torch.no_grad():
+            images = torch.randn(PROBED, *self.spec.input_shape, dtype=self._first.dtype, device=self._first.device)
+            for laid_out, mode in ((parameters, nullcontext()), (channels_last(parameters), GreyConvolutions())):
+                with mode, seeded(0, "layout", self._first.device):
+                    outputs.append(functional_call(module.eval(), laid_out, (images,)))
+                    functional_call(module.train(), laid_out, (images,))
+            same = torch.allclose(outputs[0], outputs[1], rtol=1e-3, atol=1e-5, equal_nan=True)
+        return same
 
     @cached_property
     def activations(self) -> int:
         """The numbers in one input and in what the module's parts make of it, as far as they are modules themselves."""
-        total = math.prod(self.spec.input_shape)
+        total = 0
 
         def count(part: nn.Module, inputs: Any, outputs: Any) -> None:
             nonlocal total
-            if isinstance(outputs, Tensor) and not list(part.children()):
-                total += outputs[0].numel()
+            if not list(part.children()):
+                found = outputs if isinstance(outputs, tuple | list) else (outputs,)
+                total += sum(value.numel() for value in found if isinstance(value, Tensor))
 
         module = copy.deepcopy(self.module).eval()
         for part in module.modules():
             part.register_forward_hook(count)
-        with torch.no_grad():
-            module(self._zeros(1))
-        return total
+        # An estimate must not stop anything: a module that fails here fails with a message where it is run.
+        with suppress(Exception), seeded(0, "activations", self._first.device), torch.no_grad():
+            size = (PROBED, *self.spec.input_shape)
+            module(torch.zeros(size, dtype=self._first.dtype, device=self._first.device))
+        return math.prod(self.spec.input_shape) + math.ceil(total / PROBED)
 
-    def _zeros(self, images: int) -> Tensor:
-        first = next(self.module.parameters())
-        return torch.zeros(images, *self.spec.input_shape, dtype=first.dtype, device=first.device)
+    @property
+    def _first(self) -> Tensor:
+        """A parameter that shows on which device and in which precision the module works."""
+        return next(value for value in self.module.parameters() if value.is_floating_point())
 
     def networks_at_once(self, images: int) -> int:
         """So many networks that they, and their activations for so many images, fill the memory that is fast to use.
 
         On a CPU this is its cache.
         """
-        numbers = NUMBERS_AT_ONCE[next(self.module.parameters()).device.type]
+        numbers = NUMBERS_AT_ONCE[self._first.device.type]
         return max(1, numbers // (images * self.activations + self.spec.num_weights))
 
     def _not_a_tensor(self, outputs: object) -> Tensor:
@@ -244,8 +254,9 @@ class Target:
                 for norm in self._norms.values():
                     norm.train()
                     norm.momentum = 1 / (count + 1)  # the running average becomes the mean over all batches so far
-                for first in range(0, batch_size(weights), STATISTICS_AT_ONCE):
-                    rows = slice(first, first + STATISTICS_AT_ONCE)
+                at_once = self.networks_at_once(len(batch))
+                for first in range(0, batch_size(weights), at_once):
+                    rows = slice(first, first + at_once)
                     own = {name: value[rows] for name, value in statistics.items()}  # views, updated in place
                     self._run(unpack(self.spec, slice_weights(weights, rows)), batch, own, shared=True)
         finally:

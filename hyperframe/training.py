@@ -24,7 +24,7 @@ from hyperframe.evaluation import draw_networks, evaluate
 from hyperframe.experiment import build_experiment
 from hyperframe.files import fingerprint
 from hyperframe.folder import claimed, create_run, environment, folder_identity, free_folder
-from hyperframe.memory import is_out_of_memory, keep_freed
+from hyperframe.memory import is_out_of_memory
 from hyperframe.metrics import MetricsLog
 from hyperframe.plugins import Registry
 from hyperframe.preflight import load_data
@@ -135,8 +135,6 @@ class Training:
     def settings(self, threads: int | None) -> Iterator[None]:
         """Global settings that a training needs, and puts back: random numbers, which a dropout draws, and threads."""
         experiment = self.run.experiment
-        if experiment.device.type == "cpu":
-            keep_freed()
         with seeded(self.options.seed, "global", experiment.device), cpu_threads(threads):
             yield
 
@@ -233,7 +231,7 @@ class Training:
         log.flush()
         state = {
             "merit": merit,
-            "chunk": run.experiment.objective.chunk,
+            "halved_chunk": run.experiment.objective.halved,
             "target": run.experiment.target.identity(),
             "environment": self.environment(),
         }

@@ -1,14 +1,18 @@
 """The benchmarks: each measures all three ways, counts operations, and leaves nothing behind."""
 
 import json
+import warnings
 
 import pytest
 import torch
 from tiny import GENERATED
 
+import hyperframe as hf
 from hyperframe.benchmark import BENCHMARKS, benchmark
 from hyperframe.config import load_config
 from hyperframe.memory import PeakMemory, keep_freed
+from hyperframe.target import Target
+from hyperframe.weights import batch_size
 
 
 @pytest.mark.parametrize("what", BENCHMARKS)
@@ -43,9 +47,40 @@ def test_the_command(hyperframe):
     content = json.loads(out)
     assert content["sizes"] == {"networks": 5}
     assert list(content["ways"]) == ["ours"]
+    for wrong, message in (
+        (["step", "-n", "5"], "'step' takes trainer.z networks"),
+        (["sample", "--items", "5"], "'sample' takes no --items"),
+    ):
+        code, _, err = hyperframe("bench", *wrong)
+        assert code == 2
+        assert message in err
     code, _, err = hyperframe("bench", "dance")
     assert code == 2
     assert "'dance' is not one of 'step', 'forward', 'sample', 'evaluate'" in err
+
+
+def test_a_way_that_does_not_fit_is_told_so(registry, monkeypatch):
+    run = Target.run
+
+    def limited(self, unpacked, x, **options):
+        if batch_size(unpacked) > 2:
+            raise torch.OutOfMemoryError
+        return run(self, unpacked, x, **options)
+
+    monkeypatch.setattr(Target, "run", limited)
+    config = load_config("digits", {**GENERATED, "trainer.chunk": 2}, registry)
+    for what in ("step", "forward"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", hf.HyperframeWarning)
+            ways = benchmark(what, config, repeats=1)["ways"]
+        assert ways["vmap"] is None
+        assert ways["ours"]["wall_s"] > 0
+
+
+def test_nothing_random_is_left_changed(registry):
+    before = torch.get_rng_state()
+    benchmark("step", load_config("digits", GENERATED, registry), repeats=1, alone=True)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_the_peak_of_memory_is_seen_and_starts_anew():
