@@ -23,7 +23,7 @@ SCORES = {
     "spread": "standard deviation between the networks",
 }
 LONGEST_TABLE = 50
-PERCENT = ("accuracy", "majority", "mean_probability")
+PERCENT = ("accuracy", "majority", "mean_probability", "disagreement")
 
 
 class ProgressReporter:
@@ -112,6 +112,8 @@ def print_evaluation(figures: Mapping[str, Any]) -> None:
     for key, words in SCORES.items():
         if key in ensemble:
             table.add_row(f"ensemble by {words}", _shown(key, ensemble[key]))
+    if "disagreement" in ensemble:
+        table.add_row("disagreement of two networks", _shown("disagreement", ensemble["disagreement"]))
     if "nll" in figures and "nll" in ensemble:
         table.add_row(
             "negative log-likelihood, one network and ensemble", f"{figures['nll']:.4f}, {ensemble['nll']:.4f}"

@@ -93,6 +93,8 @@ def _entropy(probabilities: Tensor) -> Tensor:
 class ClassificationMeter:
     """Accuracies of networks, and of their ensemble by majority vote and by mean probability.
 
+    `disagreement` is the probability that two different networks of the ensemble give different answers to an item.
+
     Memory is (networks + items × classes), whatever the sizes of the chunks. Of equally many votes the lower class
     wins.
 
@@ -139,6 +141,8 @@ class ClassificationMeter:
         own = mean.gather(1, self._labels[:, None])
         majority = (self._votes.argmax(1) == self._labels).double().mean()
         mean_probability = (mean.argmax(1) == self._labels).double().mean()
+        votes = self._votes.double()
+        agreeing = (votes * (votes - 1)).sum(1).mean() / max(networks * (networks - 1), 1)  # ordered pairs of networks
         return {
             "accuracy": {
                 "mean": float(accuracy.mean()),
@@ -151,5 +155,6 @@ class ClassificationMeter:
                 "majority": float(majority),
                 "mean_probability": float(mean_probability),
                 "nll": float(-own.clamp(min=torch.finfo(own.dtype).tiny).log().mean()),
+                "disagreement": float(1 - agreeing) if networks > 1 else 0.0,
             },
         }

@@ -131,7 +131,9 @@ def reference(logits, labels):
     accuracy = (answers == labels).double().mean(1)
     votes = torch.stack([(answers == c).sum(0) for c in range(logits.shape[-1])], -1)
     mean = logits.softmax(-1).mean(0)
+    pairs = [(answers[i] != answers[j]).double().mean() for i in range(len(answers)) for j in range(i)]
     return {
+        "disagreement": torch.stack(pairs).mean() if pairs else torch.tensor(0.0),
         "accuracy": (accuracy.mean(), accuracy.min(), accuracy.max()),
         "majority": (votes.argmax(-1) == labels).double().mean(),
         "mean_probability": (mean.argmax(-1) == labels).double().mean(),
@@ -161,6 +163,7 @@ def test_the_meter_does_not_depend_on_chunks(networks, items, classes, at_once, 
     assert found["ensemble"]["majority"] == pytest.approx(float(wanted["majority"]))
     assert found["ensemble"]["mean_probability"] == pytest.approx(float(wanted["mean_probability"]))
     assert found["ensemble"]["nll"] == pytest.approx(float(wanted["nll"]))
+    assert found["ensemble"]["disagreement"] == pytest.approx(float(wanted["disagreement"]), abs=1e-12)
 
 
 def test_edge_values_of_the_meter():
@@ -169,7 +172,12 @@ def test_edge_values_of_the_meter():
     perfect = ClassificationMeter(1, 4, 2, torch.device("cpu"))
     perfect.update(sure[None].double(), labels, 0, 0)
     assert perfect.result()["accuracy"] == {"mean": 1, "std": 0, "min": 1, "max": 1}
-    assert perfect.result()["ensemble"] == {"majority": 1, "mean_probability": 1, "nll": 0}
+    assert perfect.result()["ensemble"] == {
+        "majority": 1,
+        "mean_probability": 1,
+        "nll": 0,
+        "disagreement": 0,
+    }
     wrong = ClassificationMeter(1, 4, 2, torch.device("cpu"))
     wrong.update(-sure[None].double(), labels, 0, 0)
     assert wrong.result()["accuracy"]["mean"] == 0
