@@ -12,12 +12,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hyperframe.config import Config
 from hyperframe.errors import MemoryShortageError
-from hyperframe.evaluation import evaluate
+from hyperframe.evaluation import draw_networks, evaluate
 from hyperframe.experiment import Experiment, build_experiment, resolve_device
-from hyperframe.memory import PeakMemory, free_cached, is_out_of_memory
+from hyperframe.memory import PeakMemory, is_out_of_memory
 from hyperframe.objective import Objective
 from hyperframe.preflight import load_data
-from hyperframe.samples import ITEMS_AT_ONCE, Networks, draw_weights
+from hyperframe.samples import ITEMS_AT_ONCE, draw_weights
 from hyperframe.seeds import seeded, stream
 from hyperframe.target import Target
 from hyperframe.trainer import Trainer
@@ -118,7 +118,7 @@ def benchmark(
 def matrix_product_rate(device: torch.device) -> float:
     """Operations a second, two for each multiplication, of a product of two large float32 matrices."""
     matrix = torch.rand(MATRIX, MATRIX, device=device)
-    seconds = _timed(lambda: matrix @ matrix, device, None, 7)["wall_s"]
+    seconds = _timed(lambda: matrix @ matrix, device, PeakMemory(), 7)["wall_s"]
     return float(2 * MATRIX**3 / seconds)
 
 
@@ -127,17 +127,17 @@ def _timed_if_it_fits(
 ) -> dict[str, Any] | None:
     try:
         return _timed(call, device, memory, repeats)
-    except (RuntimeError, MemoryError, MemoryShortageError) as error:
-        if not isinstance(error, MemoryShortageError) and not is_out_of_memory(error):
+    except MemoryShortageError:
+        return None
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
             raise
-    free_cached()
-    return None
+        return None
 
 
-def _timed(call: Callable[[], object], device: torch.device, memory: PeakMemory | None, repeats: int) -> dict[str, Any]:
+def _timed(call: Callable[[], object], device: torch.device, memory: PeakMemory, repeats: int) -> dict[str, Any]:
     """Medians of wall and CPU time, after two calls that do not count, and the peak of memory."""
-    if memory is not None:
-        memory.start(device)
+    memory.start(device)
     walls, cpus = [], []
     for number in range(repeats + 2):
         wall, cpu = time.perf_counter(), time.process_time()
@@ -147,8 +147,11 @@ def _timed(call: Callable[[], object], device: torch.device, memory: PeakMemory 
         if number >= 2:
             walls.append(time.perf_counter() - wall)
             cpus.append(time.process_time() - cpu)
-    figures: dict[str, Any] = {"wall_s": statistics.median(walls), "cpu_s": statistics.median(cpus)}
-    return figures if memory is None else {**figures, "peak_bytes": memory.peak(device)}
+    return {
+        "wall_s": statistics.median(walls),
+        "cpu_s": statistics.median(cpus),
+        "peak_bytes": memory.peak(device),
+    }
 
 
 def _device_name(device: torch.device) -> str:
@@ -232,8 +235,7 @@ def _sample(experiment: Experiment, train: Data, networks: int, items: int) -> W
 def _evaluate(experiment: Experiment, train: Data, networks: int, items: int) -> Ways:
     """Drawn networks on the same items; ours takes the ensemble's figures as well."""
     data = train[: min(items, len(train))]
-    rng = stream(experiment.config.trainer.seed, "latent", experiment.device)
-    drawn = Networks(experiment.target, experiment.task, draw_weights(experiment.generator, networks, rng))
+    drawn = draw_networks(experiment, networks, experiment.config.evaluation.seed, train)
     plain = _plain(experiment)
 
     @torch.no_grad()
@@ -246,7 +248,7 @@ def _evaluate(experiment: Experiment, train: Data, networks: int, items: int) ->
     @torch.no_grad()
     def vmap() -> None:
         for part in data.x.split(VMAP_ITEMS):
-            plain.forward(drawn.weights, part, shared=True)
+            plain.forward(drawn.weights, part, shared=True, statistics=drawn.statistics)
 
     return Ways(
         ours=lambda: evaluate(experiment, drawn, data),

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -46,6 +47,7 @@ def keep_freed() -> None:
         library.mallopt(_TRIM_THRESHOLD, 256 * MEBIBYTE)
 
 
+@cache
 def _is_glibc() -> bool:
     return platform.libc_ver()[0] == "glibc"
 

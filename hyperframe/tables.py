@@ -203,7 +203,8 @@ WAYS = {"ours": "hyperframe", "loop": "loop over networks", "vmap": "one vmap ov
 def print_benchmark(content: Mapping[str, Any]) -> None:
     """Print what a benchmark measured."""
     sizes = ", ".join(f"{value:,} {name}" for name, value in content["sizes"].items())
-    threads = f", {content['threads']} threads" if content["threads"] else ""
+    count = content["threads"]
+    threads = f", {count} thread{'' if count == 1 else 's'}" if count else ""
     table = Table("way", "wall, s", "against ours", "CPU, s", "peak of memory, MiB", title_justify="left")
     table.title = f"{content['benchmark']} of {content['config']} ({sizes}) on {content['device']}{threads}"
     ours = content["ways"]["ours"]
