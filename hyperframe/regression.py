@@ -26,6 +26,10 @@ class RegressionTask:
         """The split "train", "validation" or "test"."""
         raise NotImplementedError
 
+    def augment(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
+        """Training inputs [..., *input_shape] as they are."""
+        return inputs
+
     def check_labels(self, labels: Tensor, where: str) -> None:
         """Check that labels are finite float32 [items, values]; raises `DataError`."""
         if labels.dtype != torch.float32 or labels.dim() != 2 or labels.shape[1] != self.num_outputs:

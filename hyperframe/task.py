@@ -28,6 +28,10 @@ class ClassificationTask:
         """The split "train", "validation" or "test"."""
         raise NotImplementedError
 
+    def augment(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
+        """Training inputs [..., *input_shape] as they are."""
+        return inputs
+
     def check_labels(self, labels: Tensor, where: str) -> None:
         """Check that labels are int64 [items], each the number of a class; raises `DataError`."""
         if labels.dtype != torch.int64 or labels.dim() != 1:

@@ -54,7 +54,8 @@ class Trainer:
         chosen = torch.randint(
             len(self.train), (options.z, options.images), generator=self.streams["data"], device=self.train.x.device
         )
-        batch = self.train[chosen]
+        drawn = self.train[chosen]
+        batch = Data(self.experiment.task.augment(drawn.x, self.streams["data"]), drawn.y)
         metrics = self.experiment.objective.gradients(generator, z, batch, self.streams["terms"])
         gradients = [value.grad for value in self.parameters if value.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)

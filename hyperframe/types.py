@@ -76,6 +76,10 @@ class Task(Protocol):
         """The split "train", "validation" or "test", on the CPU; raises `DataError` where it cannot be had."""
         ...
 
+    def augment(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
+        """Vary training inputs [..., *input_shape] at random, by numbers from `rng`; or return them as they are."""
+        ...
+
     def check_labels(self, labels: Tensor, where: str) -> None:
         """Check that all labels are such as the loss takes; raises `DataError` that begins with `where`."""
         ...

@@ -3,8 +3,10 @@
 import attrs
 import numpy as np
 import torch
+from torch import Tensor
 
 from hyperframe import ClassificationTask, Component, Data, hookimpl
+from hyperframe.augmentation import AffineOptions, random_affine
 from hyperframe.errors import unknown_name
 from hyperframe.options import option
 
@@ -12,7 +14,7 @@ SIZES = {"train": 1197, "validation": 240, "test": 360}
 
 
 @attrs.frozen(kw_only=True)
-class Options:
+class Options(AffineOptions):
     """Options of the task."""
 
     split_seed: int = option(0, "seed of the random split into training, validation and test images", minimum=0)
@@ -40,6 +42,10 @@ class Digits(ClassificationTask):
         chosen = order[first : first + SIZES[split]]
         images = torch.from_numpy(bunch.images[chosen]).float()[:, None] / 16
         return Data(images, torch.from_numpy(bunch.target[chosen]).long())
+
+    def augment(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
+        """Each training image turned, leant, zoomed and moved at random, as far as the options say."""
+        return random_affine(inputs, self.options, rng)
 
 
 def _build(options: Options) -> Digits:

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import attrs
 import torch
+from torch import Tensor
 
 from hyperframe import ClassificationTask, Component, Data, hookimpl
 from hyperframe.arrayfiles import entries, image_paths, read_images
+from hyperframe.augmentation import AffineOptions, random_affine
 from hyperframe.errors import DataError
 from hyperframe.files import exists
 from hyperframe.options import option
@@ -14,7 +16,7 @@ from hyperframe.owndata import SplitOptions, chosen_split, divided
 
 
 @attrs.frozen(kw_only=True)
-class Options(SplitOptions):
+class Options(AffineOptions, SplitOptions):
     """Options of the task."""
 
     folder: str | None = option(None, "a folder that holds a folder of images for each class")
@@ -42,6 +44,7 @@ class ImageFolder(ClassificationTask):
     def __init__(self, options: Options) -> None:
         if options.folder is None:
             raise DataError("task 'image_folder' needs a folder: set task.folder to one with a folder for each class")
+        self.options = options
         folder = Path(options.folder).expanduser()
         if not exists(folder) or not folder.is_dir():
             raise DataError(f"task 'image_folder': there is no folder {folder}")
@@ -63,6 +66,10 @@ class ImageFolder(ClassificationTask):
         """The split: its images are read now."""
         chosen = chosen_split(self._splits, split)
         return Data(read_images([self._files[number] for number in chosen.x.tolist()], self.input_shape), chosen.y)
+
+    def augment(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
+        """Each training image turned, leant, zoomed and moved at random, as far as the options say."""
+        return random_affine(inputs, self.options, rng)
 
 
 @hookimpl

@@ -8,8 +8,10 @@ from urllib.error import URLError
 
 import attrs
 import torch
+from torch import Tensor
 
 from hyperframe import ClassificationTask, Component, Data, hookimpl
+from hyperframe.augmentation import AffineOptions, random_affine
 from hyperframe.errors import DataError, unknown_name
 from hyperframe.files import digest, is_file
 from hyperframe.options import option
@@ -19,7 +21,7 @@ VALIDATION = 5000
 
 
 @attrs.frozen(kw_only=True)
-class Options:
+class Options(AffineOptions):
     """Options of the task."""
 
     folder: str | None = option(None, "folder of the data; null: $HYPERFRAME_DATA, else ~/.cache/hyperframe/data")
@@ -106,6 +108,10 @@ class Mnist(ClassificationTask):
         if split == "test":
             return everything
         return everything[:VALIDATION] if split == "validation" else everything[VALIDATION:]
+
+    def augment(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
+        """Each training image turned, leant, zoomed and moved at random, as far as the options say."""
+        return random_affine(inputs, self.options, rng)
 
     def _original(self, name: str) -> Path:
         """The file with this name, once it is known to be the original."""

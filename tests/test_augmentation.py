@@ -1,0 +1,58 @@
+"""Training images moved at random."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hyperframe.augmentation import AffineOptions, random_affine
+
+
+def moved(images, seed=0, **limits):
+    return random_affine(images, AffineOptions(**limits), torch.Generator().manual_seed(seed))
+
+
+def test_nothing_is_drawn_where_nothing_may_move():
+    rng = torch.Generator().manual_seed(0)
+    before = rng.get_state()
+    images = torch.rand(2, 3, 1, 4, 4)
+    assert random_affine(images, AffineOptions(), rng) is images
+    assert torch.equal(rng.get_state(), before)
+
+
+@given(seed=st.integers(0, 99), height=st.integers(3, 9), width=st.integers(3, 9))
+def test_a_turn_keeps_the_centre_and_the_distance_from_it(seed, height, width):
+    """A picture of the squared distance from the centre, in pixels, does not change when it turns."""
+    y = torch.arange(height, dtype=torch.float64) - (height - 1) / 2
+    x = torch.arange(width, dtype=torch.float64) - (width - 1) / 2
+    # Linear in x and y, hence exact under bilinear interpolation: what a turn gives is linear again.
+    found = {}
+    for name, picture in {"x": x.expand(height, width), "y": y[:, None].expand(height, width)}.items():
+        found[name] = moved(picture[None, None], seed, rotation=20)[0, 0]
+    inside = (found["x"].abs() < x.max() - 1) & (found["y"].abs() < y.max() - 1)
+    near = (x.abs()[None] < x.max() / 2) & (y.abs()[:, None] < y.max() / 2) & inside
+    before = x.square()[None] + y.square()[:, None]
+    torch.testing.assert_close((found["x"].square() + found["y"].square())[near], before[near])
+
+
+@pytest.mark.parametrize("limits", [{"translation": 2}, {"shear": 20}, {"zoom": 0.3}, {"rotation": 40}])
+def test_each_image_moves_by_itself_and_within_the_limits(limits):
+    x = (torch.arange(33, dtype=torch.float64) - 16).expand(33, 33)
+    y = x.T
+    many = torch.stack([x, y])[None].repeat(50, 1, 1, 1)
+    found = moved(many, **limits)
+    centre, right, below = found[:, :, 16, 16], found[:, :, 16, 20], found[:, :, 20, 16]
+    columns = torch.stack([right - centre, below - centre], -1) / 4  # the linear part of each map
+    turn = torch.atan2(columns[:, 1, 0], columns[:, 0, 0]).rad2deg().abs()
+    lean = ((columns[:, :, 0] * columns[:, :, 1]).sum(1) / columns[:, :, 0].square().sum(1)).atan().rad2deg().abs()
+    zoom = (columns[:, :, 0].norm(dim=1).reciprocal() - 1).abs()
+    for name, value in {"translation": centre.abs().amax(1), "rotation": turn, "shear": lean, "zoom": zoom}.items():
+        limit = limits.get(name, 0)
+        assert value.max() <= limit + 1e-9
+        assert value.max() >= 0.8 * limit  # of fifty, one comes close
+        assert len(value.round(decimals=6).unique()) == (50 if limit else 1)
+
+
+def test_what_comes_in_from_beyond_the_edge_is_zero():
+    found = moved(torch.ones(20, 1, 8, 8), translation=4)
+    assert set(found.unique().tolist()) - {1.0} and float(found.min()) == 0
