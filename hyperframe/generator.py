@@ -84,7 +84,7 @@ def initial_std(spec: TargetSpec, layer: LayerSpec) -> Tensor:
     Kernels: √(gain / fan_in) with gain 2 before a ReLU and 1 elsewhere (He et al. 2015); biases: 1 / √(3·fan_in), the
     standard deviation of torch's own; scales and shifts: 0, see `initial_mean`.
     """
-    rectified = any(op in ("relu", "leaky_relu") for unit in _written(spec, layer) for op in unit.ops)
+    rectified = any(op in ("relu", "leaky_relu") for op in spec.ops_behind(layer))
     fan_in = max(layer.fan_in, 1)
     of_role = {
         "kernel": math.sqrt((2 if rectified else 1) / fan_in),
@@ -105,7 +105,3 @@ def _by_role(layer: LayerSpec, values: dict[str, float]) -> Tensor:
     for role, place in layer.columns.items():
         entries[place] = values[role]
     return entries
-
-
-def _written(spec: TargetSpec, layer: LayerSpec) -> list[Any]:
-    return [spec.unit(place if isinstance(place, str) else place.space) for place in layer.writes]

@@ -58,6 +58,11 @@ class UnitSpec:
         """True where every operation is positively homogeneous, so that positive factors pass."""
         return all(op in HOMOGENEOUS_OPS | LINEAR_OPS for op in self.ops)
 
+    @property
+    def odd(self) -> bool:
+        """True where every operation is odd, so that signs pass."""
+        return all(op in ODD_OPS | LINEAR_OPS for op in self.ops)
+
 
 def _params(values: Iterable[Param]) -> tuple[Param, ...]:
     return tuple(values)
@@ -98,6 +103,7 @@ class LayerSpec:
         writes: the unit spaces its outputs go to; several share its filters out in order. Empty for the output.
         groups: as in a grouped convolution.
         norm: the normalisation that `scale` and `shift` belong to: "batch", "layer", "group", or "none".
+        ops: operations that act on its outputs, in a spec that was traced and has no unit spaces.
     """
 
     name: str
@@ -107,6 +113,7 @@ class LayerSpec:
     writes: tuple[Place, ...] = attrs.field(default=(), converter=_places)
     groups: int = 1
     norm: Norm = "none"
+    ops: tuple[str, ...] = attrs.field(default=(), converter=_names)
 
     def __attrs_post_init__(self) -> None:
         where = f"layer '{self.name}'"
@@ -291,9 +298,19 @@ class TargetSpec:
         names = [unit.name for unit in self.units]
         raise SpecError(f"{where or self.name}: " + unknown_name("unit space", name, names))
 
+    def ops_behind(self, layer: LayerSpec) -> tuple[str, ...]:
+        """The operations that act on a layer's outputs."""
+        return (*layer.ops, *(op for place in layer.writes for op in self.unit(_space(place)).ops))
+
     def size_of(self, place: Place) -> int:
         """The number of units a place takes up."""
         return len(place.indices) if isinstance(place, Slice) else self.unit(place).size
+
+    def part(self, layers: Iterable[str]) -> "TargetSpec":
+        """The spec of some of the layers alone, for `pack` and `unpack`; it has no unit spaces."""
+        wanted = set(layers)
+        kept = [attrs.evolve(layer, reads=(), writes=()) for layer in self.layers if layer.name in wanted]
+        return attrs.evolve(self, layers=tuple(kept), units=(), logits=None)
 
     def bind(self, module: nn.Module) -> "TargetSpec":
         """Return the spec with the shapes of this module's parameters filled in.

@@ -1,20 +1,23 @@
 """Trivial symmetries as labels on the axes of parameters, and the compiler from written specs.
 
-For every axis of every parameter there are two arrays of labels and an exponent (`Axis`). Entries with one permutation
-label move together; entries with one scaling label share one positive factor, to the power of the exponent. These are
-two partitions: a depthwise convolution ties what moves, not what scales. An action is then the same few lines for every
-kind of layer: gather by labels, multiply by factors (`hyperframe.symmetry`).
+For every axis of every parameter there are three arrays of labels and an exponent (`Axis`). Entries with one permutation
+label move together; entries with one scaling label share one positive factor, to the power of the exponent; entries with
+one sign label change their sign together. These are three partitions: a depthwise convolution ties what moves, not what
+scales. An action is then the same few lines for every kind of layer: gather by labels, multiply by factors and signs
+(`hyperframe.symmetry`). A scaling label that nothing reads is one that a normalisation takes away again.
 """
 
 from collections.abc import Iterable
+from functools import cached_property
+from typing import Literal
 
 import attrs
 import torch
 from torch import Tensor
 
-from hyperframe.params import Param
+from hyperframe.params import Param, Role
 from hyperframe.spec import LayerSpec, Place, Slice, TargetSpec
-from hyperframe.weights import pack
+from hyperframe.weights import rearrange_claim
 
 FROZEN = -1
 """The label of entries that take no part."""
@@ -29,6 +32,7 @@ class Axis:
         dim: which axis.
         permutation: a label for each entry; entries of one label move together. `FROZEN` moves nowhere.
         scaling: a label for each entry; entries of one label share a positive factor. `FROZEN` has none.
+        sign: a label for each entry; entries of one label change their sign together. `FROZEN` keeps it.
         exponent: +1 where the axis writes (times the factor), −1 where it reads (divided by it), 0 where neither.
         groups: in a grouped kernel the labels on the shorter of the two axes "o" and "i" depend on the group; the
             arrays then hold one block of labels for each group.
@@ -38,15 +42,18 @@ class Axis:
     dim: int
     permutation: tuple[int, ...]
     scaling: tuple[int, ...]
+    sign: tuple[int, ...]
     exponent: int
     groups: int = 1
 
-    def spread(self, param: Param) -> Tensor:
-        """The scaling labels, int64, in a shape that broadcasts to the parameter's."""
-        shape, labels = param.known_shape, torch.tensor(self.scaling)
+    def spread(self, param: Param, labels: tuple[int, ...]) -> Tensor:
+        """Labels of this axis, such as its `scaling`, int64, in a shape that broadcasts to the parameter's."""
+        return self._spread(param.known_shape, param.letters, torch.tensor(labels))
+
+    def _spread(self, shape: tuple[int, ...], letters: list[str], labels: Tensor) -> Tensor:
         view = [1] * len(shape)
         if self.groups > 1:
-            partner = param.letters.index("i" if param.letters[self.dim] == "o" else "o")
+            partner = letters.index("i" if letters[self.dim] == "o" else "o")
             labels = labels.view(self.groups, -1).repeat_interleave(shape[partner] // self.groups, 0)
             labels = labels if partner < self.dim else labels.T
             view[partner] = shape[partner]
@@ -54,7 +61,7 @@ class Axis:
         return labels.reshape(view)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Structure:
     """The labels of a target, and which of them may be exchanged.
 
@@ -62,22 +69,91 @@ class Structure:
         spec: the bound spec whose parameters the labels sit on.
         axes: the labelled axes; an axis can appear twice, as when a depthwise kernel's filters write and read.
         classes: sets of permutation labels that may be exchanged among each other, each of two labels or more.
+        shifts: layers whose biases a normalisation over the batch takes away.
     """
 
     spec: TargetSpec
     axes: tuple[Axis, ...]
     classes: tuple[tuple[int, ...], ...]
+    shifts: tuple[str, ...] = ()
 
-    def scaling_grids(self, exponent: int) -> dict[str, Tensor]:
-        """The scaling labels of one exponent, laid out like the weights: for each layer [filters, filter_size]."""
-        params = {param.parameter: param for layer in self.spec.layers for param in layer.params}
-        grids = {name: torch.full(param.known_shape, FROZEN) for name, param in params.items()}
+    def grid(
+        self, layer: LayerSpec, roles: Iterable[Role], kind: Literal["permutation", "scaling", "sign"], exponent: int
+    ) -> Tensor:
+        """The labels of one exponent on some of a layer's columns, those of `roles` in the order of its parameters.
+
+        Returns:
+            int64, broadcastable to [filters, columns]: an axis along which all labels are equal may have size 1.
+        """
+        parts = []
+        for param in layer.params:
+            if param.role in roles:
+                axes = self._axes_of.get((param.parameter, exponent), [])
+                entries = param.entries(layer.groups)
+                part = torch.full((1, 1), FROZEN)
+                for axis in axes:
+                    part = torch.where(part == FROZEN, _as_rows(axis, layer, param, getattr(axis, kind)), part)
+                parts.append((part, entries))
+        first = parts[0][0]
+        if all(part.shape[1] == 1 and torch.equal(part, first) for part, _ in parts):
+            return first
+        rows = max(part.shape[0] for part, _ in parts)
+        return torch.cat([part.expand(rows, entries) for part, entries in parts], 1)
+
+    @cached_property
+    def _axes_of(self) -> dict[tuple[str, int], list[Axis]]:
+        found: dict[tuple[str, int], list[Axis]] = {}
         for axis in self.axes:
-            if axis.exponent == exponent:
-                grid = grids[axis.parameter]
-                grids[axis.parameter] = torch.where(grid == FROZEN, axis.spread(params[axis.parameter]), grid)
-        packed = pack(self.spec, {name: grid[None] for name, grid in grids.items()})
-        return {layer: grid[0] for layer, grid in packed.items()}
+            found.setdefault((axis.parameter, axis.exponent), []).append(axis)
+        return found
+
+    def highest(self, kind: Literal["permutation", "scaling", "sign"]) -> int:
+        """The highest label of a kind; 0 where there is none."""
+        return max([0, *(label for axis in self.axes for label in getattr(axis, kind))])
+
+    @cached_property
+    def absorbed(self) -> frozenset[int]:
+        """Scaling labels that something writes and nothing reads: a normalisation takes the factor away."""
+        written = {label for axis in self.axes if axis.exponent == 1 for label in axis.scaling}
+        read = {label for axis in self.axes if axis.exponent == -1 for label in axis.scaling}
+        return frozenset(written - read - {FROZEN})
+
+    @cached_property
+    def norm_signs(self) -> frozenset[int]:
+        """Sign labels that scales of normalisations, and nothing else, read."""
+        scales = {
+            param.parameter
+            for layer in self.spec.layers
+            for param in layer.params
+            if param.role == "scale" and layer.norm != "none"
+        }
+        readers: dict[int, set[bool]] = {}
+        for axis in self.axes:
+            if axis.exponent == -1:
+                for label in set(axis.sign) - {FROZEN}:
+                    readers.setdefault(label, set()).add(axis.parameter in scales)
+        return frozenset(label for label, found in readers.items() if found == {True})
+
+
+def _as_rows(axis: Axis, layer: LayerSpec, param: Param, labels: tuple[int, ...]) -> Tensor:
+    """An axis's labels as a claim's rows see them: broadcastable to [filters, entries]."""
+    at = param.letters.index("o")
+    values = torch.tensor(labels)
+    if axis.groups > 1:  # they depend on the group, hence on the filter as well as on what it reads
+        grid = axis.spread(param, labels).expand(param.known_shape)
+        return rearrange_claim(layer, param, grid)
+    if axis.dim == at:
+        if param.rows is not None:
+            values = values[param.rows[0] : param.rows[1]]
+        return values.view(-1, 1)
+    rest = [size for dim, size in enumerate(param.known_shape) if dim != at]
+    view = [1] * len(rest)
+    view[axis.dim - (axis.dim > at)] = -1
+    row = values.view(view).expand(rest).reshape(1, -1)
+    if param.inputs_first and layer.groups > 1:  # a group's filters read the group's inputs
+        blocks = row.view(layer.groups, -1)
+        return blocks.repeat_interleave(layer.filters // layer.groups, 0)
+    return row
 
 
 class _Labels:
@@ -92,6 +168,11 @@ class _Labels:
             count += unit.size
         self.parent = list(range(count))
         self.frozen: set[int] = set()
+
+    def own(self, layer: LayerSpec) -> list[int]:
+        """Labels, which no unit has, for what a layer's kernel writes before a normalisation or a learnt factor."""
+        first = len(self.parent) + sum(one.filters for one in self.spec.layers[: self.spec.layers.index(layer)])
+        return list(range(first, first + layer.filters))
 
     def of(self, places: Iterable[Place]) -> list[int]:
         """The labels of what several places hold, one after the other."""
@@ -116,21 +197,25 @@ class _Labels:
     def roots(self, labels: Iterable[int]) -> tuple[int, ...]:
         """Each label's representative, or `FROZEN`."""
         frozen = {self.root(label) for label in self.frozen}
-        return tuple(FROZEN if self.root(label) in frozen else self.root(label) for label in labels)
+        return tuple(
+            FROZEN if label == FROZEN or self.root(label) in frozen else self.root(label) for label in labels
+        )
 
 
 def compile_structure(spec: TargetSpec) -> Structure:
     """Compile a written spec to labels on axes.
 
     Every unit of a space has a permutation label; a depthwise or elementwise layer moves what it reads with what it
-    writes. Every unit of a space whose operations are all positively homogeneous has a scaling label; a normalisation
-    stops the factor of what it reads, and the scale and shift behind it write the new one.
+    writes. Every unit of a space whose operations are all positively homogeneous has a scaling label, every unit of one
+    whose operations are all odd a sign label. A normalisation stops the factor of what it reads, and the scale and
+    shift behind it write the new one; what its kernel writes has labels of its own.
 
     Args:
         spec: a spec that is bound to its module.
     """
     labels = _Labels(spec)
     scaled = {label for unit in spec.units if unit.homogeneous for label in labels.of([unit.name])}
+    signed = {label for unit in spec.units if unit.odd for label in labels.of([unit.name])}
     for layer in spec.layers:
         reads, writes = labels.of(layer.reads), labels.of(layer.writes)
         elementwise = layer.param("kernel") is None or _depthwise(layer, reads)
@@ -141,12 +226,15 @@ def compile_structure(spec: TargetSpec) -> Structure:
         if layer.norm == "group":  # the spec does not say which channels are normalised together
             labels.frozen.update(writes)
         scaled.difference_update(_without_factor(layer, reads, writes))
+        signed.difference_update(_without_sign(layer, reads, writes))
     for mixed in _mixed_reads(spec):
         labels.frozen.update(labels.of(mixed))
         scaled.difference_update(labels.of(mixed))
+        signed.difference_update(labels.of(mixed))
     # Layers that share a parameter's rows read with the same axis, which counts once.
-    axes = dict.fromkeys(axis for layer in spec.layers for axis in _layer_axes(spec, layer, labels, scaled))
-    return Structure(spec=spec, axes=tuple(axes), classes=_classes(spec, labels))
+    axes = dict.fromkeys(axis for layer in spec.layers for axis in _layer_axes(spec, layer, labels, scaled, signed))
+    shifts = [layer.name for layer in spec.layers if layer.norm == "batch" and {"kernel", "bias"} <= set(layer.columns)]
+    return Structure(spec=spec, axes=tuple(axes), classes=_classes(spec, labels), shifts=tuple(shifts))
 
 
 def _depthwise(layer: LayerSpec, reads: list[int]) -> bool:
@@ -166,6 +254,16 @@ def _without_factor(layer: LayerSpec, reads: list[int], writes: list[int]) -> li
     return units
 
 
+def _without_sign(layer: LayerSpec, reads: list[int], writes: list[int]) -> list[int]:
+    """The units that a layer reads or writes and that can have no sign of their own because of it."""
+    elementwise = layer.param("kernel") is None
+    together = layer.norm in ("layer", "group")
+    units = reads if elementwise and together else []
+    if layer.param("scale") is None and ((elementwise and layer.reads) or together):
+        units = reads + writes
+    return units
+
+
 def _mixed_reads(spec: TargetSpec) -> list[tuple[Place, ...]]:
     """What is read by kernels that are rows of one parameter and read different units: its axis has no one label."""
     first: dict[str, tuple[Place, ...]] = {}
@@ -177,51 +275,76 @@ def _mixed_reads(spec: TargetSpec) -> list[tuple[Place, ...]]:
     return mixed
 
 
-def _layer_axes(spec: TargetSpec, layer: LayerSpec, labels: _Labels, scaled: set[int]) -> list[Axis]:
+def _layer_axes(
+    spec: TargetSpec, layer: LayerSpec, labels: _Labels, scaled: set[int], signed: set[int]
+) -> list[Axis]:
     reads, writes = labels.of(layer.reads), labels.of(layer.writes)
-    # A normalisation, or a learnt factor behind the kernel, carries the factor in place of the kernel.
-    behind = layer.norm != "none" or (layer.param("kernel") is not None and layer.param("scale") is not None)
-    carriers = ("scale", "shift") if behind else ("kernel", "bias", "scale", "shift")
+    kernel, scale = layer.param("kernel"), layer.param("scale")
+    # What a kernel writes, where something stands between it and the units: labels of its own, unless they are common.
+    own = labels.own(layer) if layer.norm in ("none", "batch") else [FROZEN] * layer.filters
+    behind = kernel is not None and (layer.norm != "none" or scale is not None)
+    units = [unit if unit in scaled else FROZEN for unit in writes] or [FROZEN] * layer.filters
+    signs = [unit if unit in signed else FROZEN for unit in writes] or [FROZEN] * layer.filters
+    inner_signs = own if scale is not None else signs
     axes = []
     for param in layer.params:
         dim = param.letters.index("o")
-        if writes:
-            carries = param.role in carriers
+        if writes or behind:
+            carrier = param.role in ("scale", "shift") or not behind
             groups = layer.groups if param.inputs_first else 1
-            axes.append(_axis(param, dim, writes, labels, scaled, 1 if carries else 0, groups))
-        if not reads:
-            continue
-        if param.role == "kernel":
-            axes.append(_reading_axis(layer, param, reads, labels, scaled))
-        elif layer.param("kernel") is None and layer.norm == "none" and param.role == "scale":
-            axes.append(_axis(param, dim, reads, labels, scaled, -1))
+            written = (units, signs) if carrier else (own, inner_signs)
+            axes.append(_axis(param, dim, writes or [FROZEN] * layer.filters, labels, written, 1, groups))
+        if param.role == "kernel" and reads:
+            axes.append(_reading_axis(layer, param, reads, labels, scaled, signed))
+        if param.role == "scale" and behind:
+            factors = own if layer.norm == "none" else [FROZEN] * layer.filters
+            axes.append(_axis(param, dim, writes or [FROZEN] * layer.filters, labels, (factors, own), -1))
+        elif param.role == "scale" and reads:
+            factors = [unit if unit in scaled and layer.norm == "none" else FROZEN for unit in reads]
+            axes.append(_axis(param, dim, reads, labels, (factors, [u if u in signed else FROZEN for u in reads]), -1))
     return axes
 
 
 def _axis(
-    param: Param, dim: int, units: list[int], labels: _Labels, scaled: set[int], exponent: int, groups: int = 1
+    param: Param,
+    dim: int,
+    units: list[int],
+    labels: _Labels,
+    written: tuple[list[int], list[int]],
+    exponent: int,
+    groups: int = 1,
 ) -> Axis:
-    permutation = labels.roots(units)
+    """An axis of a parameter, with the factors and signs of its entries; `FROZEN` outside of its rows."""
+    fields = [labels.roots(units), *map(tuple, written)]
     if param.rows is not None and dim == param.letters.index("o"):
         before = (FROZEN,) * param.rows[0]
         after = (FROZEN,) * (param.known_shape[dim] - param.rows[1])
-        permutation = before + permutation + after
-        units = [FROZEN] * len(before) + units + [FROZEN] * len(after)
-    scaling = tuple(unit if unit in scaled and exponent else FROZEN for unit in units)
+        fields = [before + field + after for field in fields]
     return Axis(
-        parameter=param.parameter, dim=dim, permutation=permutation, scaling=scaling, exponent=exponent, groups=groups
+        parameter=param.parameter,
+        dim=dim,
+        permutation=fields[0],
+        scaling=fields[1],
+        sign=fields[2],
+        exponent=exponent,
+        groups=groups,
     )
 
 
-def _reading_axis(layer: LayerSpec, param: Param, reads: list[int], labels: _Labels, scaled: set[int]) -> Axis:
+def _reading_axis(
+    layer: LayerSpec, param: Param, reads: list[int], labels: _Labels, scaled: set[int], signed: set[int]
+) -> Axis:
     """The axis on which a kernel reads; behind a flatten each unit stands for a run of neighbouring inputs."""
-    if (_depthwise(layer, reads) or "i" not in param.letters) and not param.inputs_first:
-        return _axis(param, param.letters.index("o"), reads, labels, scaled, -1)
-    dim = param.letters.index("i")
-    groups = 1 if param.inputs_first else layer.groups
-    positions = param.known_shape[dim] * groups // len(reads)
-    spread = [unit for unit in reads for _ in range(positions)]
-    return _axis(param, dim, spread, labels, scaled, -1, groups)
+    depthwise = (_depthwise(layer, reads) or "i" not in param.letters) and not param.inputs_first
+    dim, groups, spread = param.letters.index("o"), 1, reads
+    if not depthwise:
+        dim = param.letters.index("i")
+        groups = 1 if param.inputs_first else layer.groups
+        positions = param.known_shape[dim] * groups // len(reads)
+        spread = [unit for unit in reads for _ in range(positions)]
+    factors = [unit if unit in scaled else FROZEN for unit in spread]
+    signs = [unit if unit in signed else FROZEN for unit in spread]
+    return _axis(param, dim, spread, labels, (factors, signs), -1, groups)
 
 
 def _classes(spec: TargetSpec, labels: _Labels) -> tuple[tuple[int, ...], ...]:

@@ -11,58 +11,20 @@ import attrs
 import torch
 from torch import Tensor
 
+from hyperframe.labelorbits import LabelOrbit, label_orbit
 from hyperframe.params import Param
 from hyperframe.structure import FROZEN, Axis, Structure
 from hyperframe.types import Weights
 from hyperframe.weights import batch_size, pack, unpack
 
-KINDS = ("logit_shift", "scaling", "permutation")
-"""Kinds of orbits, in the order in which gauges that fix them are applied."""
+KINDS = ("logit_shift", "scaling", "sign", "normalisation", "norm_sign", "permutation")
+"""Kinds of orbits, in the order in which gauges that fix them are applied.
 
-
-@attrs.frozen(kw_only=True, eq=False)
-class LayerScaling:
-    """A layer's part in scaling, laid out like its weights; label `count` of the orbit means the factor 1.
-
-    Attributes:
-        layer: its name.
-        reads: labels that divide, broadcastable to [filters, filter_size]; None where none do.
-        writes: labels that multiply, likewise.
-        anchors: filters that carry a label for the first time, in the order of `anchored`.
-        anchored: those labels.
-        carrier: the columns that carry the label, int64 (a mask would make a CUDA device wait).
-    """
-
-    layer: str
-    reads: Tensor | None
-    writes: Tensor | None
-    anchors: Tensor
-    anchored: Tensor
-    carrier: Tensor
-
-    def to(self, device: torch.device | str) -> "LayerScaling":
-        """The same with its tensors on a device."""
-        return LayerScaling(
-            layer=self.layer,
-            reads=None if self.reads is None else self.reads.to(device),
-            writes=None if self.writes is None else self.writes.to(device),
-            anchors=self.anchors.to(device),
-            anchored=self.anchored.to(device),
-            carrier=self.carrier.to(device),
-        )
-
-
-@attrs.frozen(kw_only=True, eq=False)
-class ScalingOrbit:
-    """Positive factors on units, which their writers multiply and their readers divide by.
-
-    Attributes:
-        count: the number of free factors; they are numbered in the order in which layers first write them.
-        layers: each layer's part, in execution order.
-    """
-
-    count: int
-    layers: tuple[LayerScaling, ...]
+`scaling`: positive factors that one layer writes and others read. `sign`: likewise, where every operation between is
+odd. `normalisation`: what a normalisation takes away, the factor of the kernel before it and, over the batch, its bias.
+`norm_sign`: the sign of that kernel, which the normalisation's scale makes up for. Factors come before the norms of
+kernels, which read with them; what permutes comes last, since it sorts by the values that are then there.
+"""
 
 
 @attrs.frozen(kw_only=True)
@@ -80,31 +42,56 @@ class LogitShift:
     bias: int | None
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False)
 class Orbits:
-    """What leaves a target's meaning unchanged: the structure, and the kinds of symmetry it has with its task."""
+    """What leaves a target's meaning unchanged: the structure, and the kinds of symmetry it has with its task.
+
+    Attributes:
+        structure: the labels.
+        scaling: positive factors that are read again.
+        sign: signs that are read again.
+        normalisation: positive factors that a normalisation takes away.
+        norm_sign: signs that only scales of normalisations read.
+        logit_shift: the common shift of the outputs, where the task does not see it.
+    """
 
     structure: Structure
-    scaling: ScalingOrbit
+    scaling: LabelOrbit
+    sign: LabelOrbit
+    normalisation: LabelOrbit
+    norm_sign: LabelOrbit
     logit_shift: LogitShift | None
 
     def to(self, device: torch.device | str) -> "Orbits":
         """The same with its tensors on a device: where gauges made from it will work."""
-        layers = tuple(layer.to(device) for layer in self.scaling.layers)
-        return attrs.evolve(self, scaling=attrs.evolve(self.scaling, layers=layers))
+        names = ("scaling", "sign", "normalisation", "norm_sign")
+        return attrs.evolve(self, **{name: getattr(self, name).to(device) for name in names})
 
     @property
     def permutations(self) -> tuple[tuple[int, ...], ...]:
         """Sets of permutation labels that may be exchanged among each other."""
         return self.structure.classes
 
+    @property
+    def shifts(self) -> dict[str, int]:
+        """For each layer whose bias a normalisation takes away the bias's column."""
+        spec = self.structure.spec
+        return {name: spec.layer(name).columns["bias"].start for name in self.structure.shifts}
+
     @cached_property
     def counts(self) -> dict[str, int]:
-        """How much of each kind there is: free factors, units that can be permuted, directions of the logit shift."""
+        """How much of each kind there is: directions of a continuous one, signs, units that are free to change places.
+
+        A unit counts even where no other one is like it.
+        """
+        biases = sum(self.structure.spec.layer(name).filters for name in self.structure.shifts)
         return {
-            "scaling": self.scaling.count,
-            "permutation": sum(len(members) for members in self.permutations),
             "logit_shift": self.logit_shift.directions if self.logit_shift else 0,
+            "scaling": self.scaling.count,
+            "sign": self.sign.count,
+            "normalisation": self.normalisation.count + biases,
+            "norm_sign": self.norm_sign.count,
+            "permutation": len({label for axis in self.structure.axes for label in axis.permutation} - {FROZEN}),
         }
 
 
@@ -125,48 +112,15 @@ def orbits(structure: Structure, shift_invariant: bool) -> Orbits:
         plain = last.groups == 1 and last.fan_in > 0 and last.filter_size == last.fan_in + (place is not None)
         if last.norm == "none" and plain:
             shift = LogitShift(layer=last.name, directions=last.fan_in + (column is not None), bias=column)
-    return Orbits(structure=structure, scaling=_scaling(structure), logit_shift=shift)
-
-
-def _scaling(structure: Structure) -> ScalingOrbit:
-    numbers: dict[int, int] = {}
-    grids = []
-    all_writes, all_reads = structure.scaling_grids(1), structure.scaling_grids(-1)
-    for layer in structure.spec.layers:
-        writes, reads = all_writes[layer.name], all_reads[layer.name]
-        carrier = (writes != FROZEN).any(0).nonzero()[:, 0]
-        rows = writes.amax(1).tolist()
-        fresh = []
-        for row, label in enumerate(rows):
-            if label != FROZEN and label not in numbers:
-                numbers[label] = len(numbers)
-                fresh.append(row)
-        grids.append((layer.name, reads, writes, fresh, [numbers[rows[row]] for row in fresh], carrier))
-    lookup = torch.full((max(numbers, default=-1) + 2,), len(numbers))
-    for label, number in numbers.items():
-        lookup[label] = number
-    layers = tuple(
-        LayerScaling(
-            layer=name,
-            reads=_squeeze(lookup[reads], len(numbers)),
-            writes=_squeeze(lookup[writes], len(numbers)),
-            anchors=torch.tensor(fresh, dtype=torch.int64),
-            anchored=torch.tensor(anchored, dtype=torch.int64),
-            carrier=carrier,
-        )
-        for name, reads, writes, fresh, anchored, carrier in grids
+    absorbed, norm_signs = structure.absorbed, structure.norm_signs
+    return Orbits(
+        structure=structure,
+        scaling=label_orbit(structure, "scaling", lambda label: label not in absorbed, ("kernel", "bias")),
+        normalisation=label_orbit(structure, "scaling", lambda label: label in absorbed, ("kernel",)),
+        sign=label_orbit(structure, "sign", lambda label: label not in norm_signs, ("kernel", "bias")),
+        norm_sign=label_orbit(structure, "sign", lambda label: label in norm_signs, ("kernel",)),
+        logit_shift=shift,
     )
-    return ScalingOrbit(count=len(numbers), layers=layers)
-
-
-def _squeeze(grid: Tensor, neutral: int) -> Tensor | None:
-    """Drop an axis along which all labels are equal, and the grid where it is neutral throughout."""
-    if bool((grid == neutral).all()):
-        return None
-    for dim in (0, 1):
-        if bool((grid == grid.narrow(dim, 0, 1)).all()):
-            grid = grid.narrow(dim, 0, 1)
-    return grid
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -175,12 +129,16 @@ class Action:
 
     Attributes:
         factors: positive factors of the scaling labels, shape [batch, highest scaling label + 1].
+        signs: 1 or −1 for the sign labels, shape [batch, highest sign label + 1].
         sources: for each permutation label the label whose place it takes, int64 [batch, highest label + 1].
+        offsets: what is added to biases that a normalisation takes away, by layer, shape [batch, filters].
         shift: what is added to every row of the logits' layer, shape [batch, fan_in + 1]; None where nothing is.
     """
 
     factors: Tensor
+    signs: Tensor
     sources: Tensor
+    offsets: dict[str, Tensor] = attrs.field(factory=dict)
     shift: Tensor | None = None
 
 
@@ -202,63 +160,111 @@ def random_action(
         kinds: which kinds of symmetry take part; the others are left at the identity.
         exponents: scaling factors are 2^k with |k| ≤ `exponents`, which a ReLU network's outputs survive bit for bit;
             None draws them between 1/8 and 8.
-        dtype: of the factors and the shift.
+        dtype: of the factors and the shifts.
     """
     wanted = set(kinds)
-    axes = of.structure.axes
-    size = 1 + max([0, *(label for axis in axes for label in (*axis.scaling, *axis.permutation))])
-    factors = torch.ones(batch, size, dtype=dtype)
-    if "scaling" in wanted and exponents is not None:
-        factors = 2.0 ** torch.randint(-exponents, exponents + 1, (batch, size), generator=rng).to(dtype)
-    elif "scaling" in wanted:
-        factors = 8 ** (2 * torch.rand(batch, size, generator=rng, dtype=dtype) - 1)
-    sources = torch.arange(size).repeat(batch, 1)
+    sizes = {name: 1 + of.structure.highest(name) for name in ("scaling", "sign", "permutation")}
+    shape = (batch, sizes["scaling"])
+    if exponents is not None:
+        factors = 2.0 ** torch.randint(-exponents, exponents + 1, shape, generator=rng).to(dtype)
+    else:
+        factors = 8 ** (2 * torch.rand(shape, generator=rng, dtype=dtype) - 1)
+    signs = 1 - 2 * torch.randint(2, (batch, sizes["sign"]), generator=rng).to(dtype)
+    taking_part = {"scaling": of.scaling, "normalisation": of.normalisation, "sign": of.sign, "norm_sign": of.norm_sign}
+    for values, names in ((factors, ("scaling", "normalisation")), (signs, ("sign", "norm_sign"))):
+        chosen = torch.zeros(values.shape[1], dtype=torch.bool)
+        for name in names:
+            if name in wanted:
+                chosen[taking_part[name].labels] = True
+        values[:, ~chosen] = 1
+    sources = torch.arange(sizes["permutation"]).repeat(batch, 1)
     for members in of.permutations if "permutation" in wanted else ():
         places = torch.tensor(members)
         for row in sources:
             row[places] = places[torch.randperm(len(places), generator=rng)]
+    offsets = {}
+    for layer in of.shifts if "normalisation" in wanted else ():
+        offsets[layer] = torch.randn(batch, of.structure.spec.layer(layer).filters, generator=rng, dtype=dtype)
     shift = None
     if "logit_shift" in wanted and of.logit_shift is not None:
         shift = torch.randn(batch, of.logit_shift.directions, generator=rng, dtype=dtype)
-    return Action(factors=factors, sources=sources, shift=shift)
+    return Action(factors=factors, signs=signs, sources=sources, offsets=offsets, shift=shift)
 
 
 def apply_action(of: Orbits, action: Action, weights: Weights) -> Weights:
-    """Apply an action to weights: multiply by factors, gather by permutation labels, add the logit shift."""
+    """Apply an action to weights: multiply by factors and signs, gather by permutation labels, add the shifts."""
     spec = of.structure.spec
     parameters = unpack(spec, weights)
-    batch = batch_size(weights)
     params = {param.parameter: param for layer in spec.layers for param in layer.params}
     for axis in of.structure.axes:
         if axis.exponent:
-            values = parameters[axis.parameter]
-            parameters[axis.parameter] = values * _factors(axis, params[axis.parameter], action.factors).to(values)
-    # What writes and reads on one axis, as a depthwise kernel's filters do, moves once.
-    moves = {(axis.parameter, axis.dim, axis.permutation): axis for axis in of.structure.axes if axis.groups == 1}
-    for axis in moves.values():
-        parameters[axis.parameter] = _gather(axis, parameters[axis.parameter], action.sources)
-    result = pack(spec, parameters)
+            values, param = parameters[axis.parameter], params[axis.parameter]
+            factors = _factors(axis, param, axis.scaling, action.factors) ** axis.exponent
+            signs = _factors(axis, param, axis.sign, action.signs)
+            parameters[axis.parameter] = values * (factors * signs).to(values)
+    result = permuted(of.structure, action.sources, pack(spec, parameters), spec.layer_names)
+    for layer, offset in action.offsets.items():
+        theta = result[layer].clone()
+        theta[:, :, of.shifts[layer]] += offset.to(theta)
+        result[layer] = theta
     if action.shift is not None and of.logit_shift is not None:
         last = result[of.logit_shift.layer]
-        result[of.logit_shift.layer] = last + action.shift.to(last).view(batch, 1, -1)
+        result[of.logit_shift.layer] = last + action.shift.to(last).view(batch_size(weights), 1, -1)
     return result
 
 
-def _factors(axis: Axis, param: Param, factors: Tensor) -> Tensor:
-    grid = axis.spread(param)
-    return torch.where(grid == FROZEN, 1.0, factors[:, grid.clamp(min=0)] ** axis.exponent)
+def permuted(structure: Structure, sources: Tensor, weights: Weights, layers: Iterable[str]) -> Weights:
+    """Some layers of weights with their units in other places.
+
+    Args:
+        structure: the labels.
+        sources: for each network and label the label whose place it takes, see `Action`.
+        weights: for each layer [batch, filters, filter_size].
+        layers: those that are wanted.
+    """
+    wanted = set(layers)
+    claims = [(layer.name, param) for layer in structure.spec.layers for param in layer.params]
+    chosen = {param.parameter: param for layer, param in claims if layer in wanted}
+    needed = {layer for layer, param in claims if param.parameter in chosen}
+    spec = structure.spec.part(needed)
+    parameters = unpack(spec, {layer: weights[layer] for layer in needed})
+    # What writes and reads on one axis, as a depthwise kernel's filters do, moves once.
+    moves = {(axis.parameter, axis.dim, axis.permutation): axis for axis in structure.axes if axis.parameter in chosen}
+    for axis in moves.values():
+        parameters[axis.parameter] = _gather(axis, chosen[axis.parameter], parameters[axis.parameter], sources)
+    return pack(spec, parameters)
 
 
-def _gather(axis: Axis, values: Tensor, sources: Tensor) -> Tensor:
-    """The k-th entry of a label takes the value of the k-th entry of the label it comes from."""
-    places: dict[int, list[int]] = {}
-    for place, label in enumerate(axis.permutation):
-        if label != FROZEN:
-            places.setdefault(label, []).append(place)
-    index = torch.arange(len(axis.permutation)).repeat(len(values), 1)
-    for row, source in zip(index, sources.tolist(), strict=True):
-        for label, targets in places.items():
-            row[targets] = torch.tensor(places[source[label]])
+def _factors(axis: Axis, param: Param, labels: tuple[int, ...], values: Tensor) -> Tensor:
+    grid = axis.spread(param, labels)
+    return torch.where(grid == FROZEN, 1.0, values[:, grid.clamp(min=0)])
+
+
+def _gather(axis: Axis, param: Param, values: Tensor, sources: Tensor) -> Tensor:
+    """The k-th entry of a label takes the value of the k-th entry of the label it comes from, in each block."""
+    blocks = torch.tensor(axis.permutation).view(axis.groups, -1)
+    index = torch.stack([_sources_in(labels, sources) for labels in blocks], 1)
+    if bool((index == torch.arange(index.shape[2])).all()):
+        return values
     view = [len(values)] + [1] * (values.dim() - 1)
-    view[axis.dim + 1] = -1
-    return torch.take_along_dim(values, index.view(view).to(values.device), axis.dim + 1)
+    view[axis.dim + 1] = index.shape[2]
+    if axis.groups > 1:
+        partner = param.letters.index("i" if param.letters[axis.dim] == "o" else "o")
+        view[partner + 1] = values.shape[partner + 1]
+        index = index.repeat_interleave(view[partner + 1] // axis.groups, 1)
+        if partner > axis.dim:
+            index = index.transpose(1, 2)
+    return torch.take_along_dim(values, index.reshape(view).to(values.device), axis.dim + 1)
+
+
+def _sources_in(labels: Tensor, sources: Tensor) -> Tensor:
+    """For each network and each entry of one block the entry that it takes the value of."""
+    order = torch.argsort(labels, stable=True)
+    ordered = labels[order]
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(order)) - torch.searchsorted(ordered, ordered)
+    inside = labels != FROZEN
+    index = torch.arange(len(labels)).repeat(len(sources), 1)
+    taken = torch.searchsorted(ordered, sources[:, labels[inside]].contiguous())
+    index[:, inside] = order[taken + rank[inside]]
+    return index

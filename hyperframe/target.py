@@ -32,7 +32,7 @@ class Target:
     Attributes:
         module: the template; its own parameters are not used, its constants and dtype are.
         spec: the spec, bound to the module.
-        structure: the labels of its symmetries.
+        structure: the labels of its symmetries; compiled from the spec unless tracing found them.
 
     Raises:
         SpecError: the spec does not describe the module.
@@ -50,12 +50,12 @@ class Target:
         torch.Size([5, 7, 2])
     """
 
-    def __init__(self, module: nn.Module, spec: TargetSpec) -> None:
+    def __init__(self, module: nn.Module, spec: TargetSpec, structure: Structure | None = None) -> None:
         self.spec = spec.bind(module)
         self._aliases = _aliases(module, {param.parameter for layer in self.spec.layers for param in layer.params})
         self._trainable = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
         self.module = copy.deepcopy(module).requires_grad_(False)
-        self.structure: Structure = compile_structure(self.spec)
+        self.structure = compile_structure(self.spec) if structure is None else structure
         self._tied = _tied(self.module, self._aliases)
         self._norms = {
             name: part
@@ -81,7 +81,8 @@ class Target:
 
     def identity(self) -> dict[str, str]:
         """What targets can differ in whose parameters have the same names and shapes."""
-        operations = " ".join("+".join(unit.ops) for unit in self.spec.units)
+        parts = [unit.ops for unit in self.spec.units] or [layer.ops for layer in self.spec.layers]
+        operations = " ".join("+".join(ops) for ops in parts)
         return {"target": self.spec.name, "operations": operations}
 
     def constants(self) -> dict[str, Tensor]:

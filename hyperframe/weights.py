@@ -51,6 +51,15 @@ def _claim(layer: LayerSpec, param: Param) -> _Claim:
     )
 
 
+def rearrange_claim(layer: LayerSpec, param: Param, values: Tensor) -> Tensor:
+    """One parameter's values, in its own shape, as the layer's filters see them: [filters, entries]."""
+    claim = _claim(layer, param)
+    if claim.rows is not None:
+        values = values.narrow(param.letters.index("o"), claim.rows[0], claim.rows[1] - claim.rows[0])
+    packed: Tensor = rearrange(values[None], claim.packing, **claim.sizes)[0]
+    return packed
+
+
 @lru_cache(maxsize=64)
 def _claims(spec: TargetSpec) -> dict[str, list[_Claim]]:
     claims: dict[str, list[_Claim]] = {}

@@ -1,10 +1,7 @@
 """The gauge `scale`: every filter has the norm of its size, and its readers make up for it (section 3.2.2)."""
 
-import torch
-from torch import Tensor
-
 from hyperframe import Component, Orbits, Weights, hookimpl
-from hyperframe.symmetry import LayerScaling
+from hyperframe.labelorbits import norm_factors, walked
 from hyperframe.types import NoOptions
 
 
@@ -26,35 +23,7 @@ class ScaleGauge:
 
     def __call__(self, weights: Weights) -> Weights:
         """Return the representative of each weight set."""
-        first = next(iter(weights.values()))
-        # One factor a label, and a last column of ones for entries without a label.
-        factors = first.new_ones(len(first), self._scaling.count + 1)
-        result = {}
-        for layer in self._scaling.layers:
-            theta = weights[layer.layer]
-            if layer.reads is not None:
-                theta = theta / factors[:, layer.reads]
-            if len(layer.anchors):
-                factors = factors.index_copy(1, layer.anchored, _carrier_factors(theta, layer))
-            if layer.writes is not None:
-                theta = theta * factors[:, layer.writes]
-            result[layer.layer] = theta
-        return result
-
-
-def _carrier_factors(theta: Tensor, layer: LayerScaling) -> Tensor:
-    """Factors [batch, anchored labels] that give the carriers their norm; 1 where the norm is zero."""
-    carriers = theta
-    if len(layer.anchors) < theta.shape[1]:
-        carriers = carriers[:, layer.anchors]
-    if len(layer.carrier) < theta.shape[2]:  # else they are all columns, in order
-        carriers = carriers[:, :, layer.carrier]
-    # The largest entry is taken out first: squares neither overflow nor vanish.
-    largest = carriers.detach().abs().amax(2)
-    alive = largest > 0
-    largest = torch.where(alive, largest, 1.0)
-    squares = (carriers / largest[:, :, None]).square().sum(2)
-    return torch.where(alive, (carriers.shape[2] / torch.where(alive, squares, 1.0)).sqrt() / largest, 1.0)
+        return walked(self._scaling, weights, norm_factors)
 
 
 def _build(options: NoOptions, orbits: Orbits) -> ScaleGauge:

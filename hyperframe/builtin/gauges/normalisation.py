@@ -1,0 +1,89 @@
+"""The gauge `normalisation`: kernels before a normalisation have one norm, no bias, and their scales one sign."""
+
+import torch
+from torch import Tensor
+
+from hyperframe import Component, Orbits, Weights, hookimpl
+from hyperframe.labelorbits import applied, carriers, norm_factors, walked
+from hyperframe.types import NoOptions
+
+
+class NormalisationGauge:
+    """Fixes what a normalisation takes away: Σ_k θ[k]² = n over the n entries of each kernel before it, bias 0, γ ≥ 0.
+
+    A kernel's sign is that of the scale γ behind it, since (−kernel, −bias, −γ) with the same shift is the same
+    function; where γ is 0 the sum of the kernel's entries is made positive. Where the norm is zero the kernel is left
+    as it is. LayerNorm and GroupNorm take away one factor of all their filters: the first of them gets its norm.
+
+    The function is kept with the statistics of the batch and no epsilon. With the module's own epsilon, outputs change
+    by as much as it counts beside the variance of what the kernel writes.
+
+    Shapes: each layer [batch, filters, filter_size], in and out.
+    """
+
+    fixes = frozenset({"normalisation", "norm_sign"})
+
+    def __init__(self, orbits: Orbits) -> None:
+        self._orbits = orbits
+        self._readers = _first_readers(orbits)
+
+    def __call__(self, weights: Weights) -> Weights:
+        """Return the representative of each weight set."""
+        result = dict(weights)
+        for layer, column in self._orbits.shifts.items():
+            theta = result[layer].clone()
+            theta[:, :, column] = 0
+            result[layer] = theta
+        result = walked(self._orbits.normalisation, result, norm_factors)
+        if not self._orbits.norm_sign.count:
+            return result
+        return applied(self._orbits.norm_sign, result, self._signs(result))
+
+    def _signs(self, weights: Weights) -> Tensor:
+        """1 or −1 for each label [batch, labels + 1]."""
+        orbit = self._orbits.norm_sign
+        first = next(iter(weights.values())).detach()
+        signs = first.new_zeros(len(first), orbit.count + 1)
+        for layer, rows, numbers, columns in self._readers:
+            scale = weights[layer].detach()[:, :, columns].sum(2)
+            signs[:, numbers] = scale[:, rows].sign()
+        for stage in orbit.stages:
+            if len(stage.anchors):
+                theta = weights[stage.layer].detach()
+                theta = theta if stage.columns is None else theta[:, :, stage.columns]
+                signs[:, stage.anchored] += (signs[:, stage.anchored] == 0) * carriers(stage, theta).sum(2).sign()
+        return torch.where(signs == 0, 1.0, signs)
+
+
+def _first_readers(orbits: Orbits) -> list[tuple[str, Tensor, Tensor, slice]]:
+    """For each label the scale that reads it first: layers, their rows, the labels' numbers, and the scale's columns."""
+    orbit, found = orbits.norm_sign, []
+    seen: set[int] = set()
+    for stage in orbit.stages:
+        if stage.reads is None:
+            continue
+        layer = orbits.structure.spec.layer(stage.layer)
+        numbers = stage.reads.amin(1).expand(layer.filters).tolist()
+        fresh = [row for row, number in enumerate(numbers) if number < orbit.count and number not in seen]
+        fresh = [row for place, row in enumerate(fresh) if numbers[row] not in [numbers[other] for other in fresh[:place]]]
+        seen.update(numbers)
+        device = stage.reads.device
+        chosen = torch.tensor([numbers[row] for row in fresh], dtype=torch.int64, device=device)
+        found.append((layer.name, torch.tensor(fresh, dtype=torch.int64, device=device), chosen, layer.columns["scale"]))
+    return found
+
+
+def _build(options: NoOptions, orbits: Orbits) -> NormalisationGauge:
+    return NormalisationGauge(orbits)
+
+
+@hookimpl
+def hyperframe_gauges() -> list[Component]:
+    """Register the gauge."""
+    return [
+        Component(
+            name="normalisation",
+            factory=_build,
+            summary="kernels before a normalisation have the norm √(their entries) and no bias, its scale is positive",
+        )
+    ]

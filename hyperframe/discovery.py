@@ -1,0 +1,300 @@
+"""What tracing has found so far: labels of units, factors and signs, the layers, and the labels on their parameters."""
+
+from collections.abc import Iterable
+from itertools import count
+
+import attrs
+import torch
+from torch import Tensor
+
+from hyperframe.labels import FIXED, ZERO, Activation, Partition, compact, spread, squeezed, varies
+from hyperframe.params import Param, Role
+from hyperframe.spec import Norm
+
+
+@attrs.frozen(eq=False)
+class View:
+    """A parameter as an operation sees it: axes in another order, axes of size 1, some rows of one axis.
+
+    Attributes:
+        name: the parameter.
+        shape: of the view.
+        dims: for each of the view's axes the parameter's; None for one of size 1 that the parameter does not have.
+        rows: first and one past the last row, where the view is a part of the parameter.
+        rows_dim: the parameter's axis that `rows` are of.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dims: tuple[int | None, ...]
+    rows: tuple[int, int] | None = None
+    rows_dim: int | None = None
+
+
+@attrs.frozen(eq=False)
+class AxisLabels:
+    """The labels on one axis of a parameter, or of some of its rows; see `hyperframe.structure.Axis`."""
+
+    unit: Tensor
+    scale: Tensor
+    sign: Tensor
+    groups: int
+
+
+@attrs.define(eq=False)
+class FoundLayer:
+    """A layer, as far as it has been found: later operations may add a normalisation's scale and shift.
+
+    Attributes:
+        name: of the module that holds its first parameter.
+        filters: how many.
+        groups: of its kernel.
+        params: as in a `LayerSpec`.
+        norm: the normalisation that its scale and shift belong to.
+        ops: what its outputs pass through before they are read by others.
+        writes: the units that it writes.
+        shift_absorbed: whether a normalisation swallows its bias.
+    """
+
+    name: str
+    filters: int
+    groups: int = 1
+    params: list[Param] = attrs.field(factory=list)
+    norm: Norm = "none"
+    ops: list[str] = attrs.field(factory=list)
+    writes: Tensor | None = None
+    shift_absorbed: bool = False
+
+    @property
+    def roles(self) -> set[Role]:
+        """The roles that are taken."""
+        return {param.role for param in self.params}
+
+
+@attrs.frozen
+class Frozen:
+    """Something that tracing left without symmetries: the operation or the check that caused it, and where it is."""
+
+    op: str
+    place: str
+    why: str
+
+
+class Discovery:
+    """The state of one tracing.
+
+    Attributes:
+        units: labels of what moves together.
+        scales: labels of positive factors.
+        signs: labels of signs.
+        layers: in execution order.
+        frozen: what was left without symmetries, and why.
+        trail: units and codes of every activation, and of every axis of a parameter, in execution order.
+        axes: labels by parameter, its rows, its axis and the exponent.
+        reused: parameters that several operations use.
+        unlabelled: parameters that only unknown operations use; each stands for a layer of its own in `layers`.
+        producers: for a node of the graph the layer whose outputs it is.
+    """
+
+    def __init__(self) -> None:
+        self.units, self.scales, self.signs = Partition(), Partition(), Partition()
+        self.layers: list[FoundLayer] = []
+        self.frozen: list[Frozen] = []
+        self.trail: list[tuple[Tensor, Tensor]] = []
+        self.axes: dict[tuple[str, tuple[int, int] | None, int, int], AxisLabels] = {}
+        self.reused: set[str] = set()
+        self.unlabelled: list[str] = []
+        self.producers: dict[str, FoundLayer] = {}
+        self._claimed: dict[str, list[tuple[tuple[int, int] | None, tuple[object, ...]]]] = {}
+        self._conflicts: set[str] = set()
+        self._numbers = count(1 << 40)
+        self._values: dict[float, int] = {}
+
+    def report(self, op: str, place: str, why: str) -> None:
+        """Note that something is left without symmetries."""
+        entry = Frozen(op, place, why)
+        if entry not in self.frozen:
+            self.frozen.append(entry)
+
+    def new_codes(self, shape: Iterable[int]) -> Tensor:
+        """Codes that nothing else has, one for each entry."""
+        size = torch.Size(shape)
+        first = next(self._numbers)
+        self._numbers = count(first + size.numel())
+        return torch.arange(first, first + size.numel()).view(size)
+
+    def constant(self, values: Tensor) -> Activation:
+        """The labels of known numbers: of no unit, and free of factors where they are zero."""
+        compacted = squeezed(values.double())
+        distinct, places = torch.unique(compacted, return_inverse=True)
+        codes = torch.tensor([self._code_of(value) for value in distinct.tolist()], dtype=torch.int64)
+        code = codes[places].view(compacted.shape).expand(values.shape)
+        free = torch.where(squeezed(values) == 0, ZERO, FIXED).expand(values.shape)
+        free = compact(free)
+        return Activation(torch.full((1,) * values.dim(), FIXED).expand(values.shape), free, free, compact(code))
+
+    def _code_of(self, value: float) -> int:
+        if value not in self._values:
+            self._values[value] = next(self._numbers)
+        return self._values[value]
+
+    def opaque(self, shape: Iterable[int]) -> Activation:
+        """Labels of entries of which nothing is known: of no unit, each different from all others."""
+        size = torch.Size(shape)
+        none = torch.full((1,) * len(size), FIXED).expand(size)
+        return Activation(none, none, none, self.new_codes(size))
+
+    def input(self, shape: Iterable[int]) -> Activation:
+        """Labels of the network's input."""
+        return self.opaque(shape)
+
+    def freeze(self, value: Activation) -> None:
+        """Nothing that this activation carries may move or be scaled."""
+        self.units.freeze(value.unit)
+        self.scales.freeze(value.scale)
+        self.signs.freeze(value.sign)
+
+    def along(self, value: Activation, dim: int) -> tuple[Tensor, Tensor, Tensor]:
+        """One unit, factor and sign for each place of an axis, for an operation that mixes whatever is there."""
+        unit = self._unit_along(value, dim)
+        return unit, self._factor_along(value.scale, dim, self.scales), self._factor_along(value.sign, dim, self.signs)
+
+    def _unit_along(self, value: Activation, dim: int) -> Tensor:
+        rows = _rows(value.unit, dim)
+        if rows.shape[1] == 1:
+            return rows[:, 0]
+        inside = rows != FIXED
+        if bool((inside.any(1) & ~inside.all(1)).any()):  # as zeros around an image
+            codes = _rows(value.code.expand(value.shape), dim, squeeze=False)
+            around = torch.where(_rows(value.unit, dim, squeeze=False) == FIXED, codes, FIXED)
+            if not bool((around == around[:1]).all()):
+                self.units.freeze(value.unit)
+        first = rows.gather(1, inside.int().argmax(1, keepdim=True))
+        self.units.unite(torch.where(inside, rows, first), first)
+        return first[:, 0]
+
+    def _factor_along(self, labels: Tensor, dim: int, partition: Partition) -> Tensor:
+        rows = _rows(labels, dim)
+        if rows.shape[1] == 1:
+            return rows[:, 0]
+        set_ones = rows != ZERO
+        first = rows.gather(1, set_ones.int().argmax(1, keepdim=True))
+        partition.unite(rows, first)
+        return first[:, 0]
+
+    def laid_out(
+        self, shape: Iterable[int], dim: int, unit: Tensor, scale: Tensor, sign: Tensor, group: Tensor | None = None
+    ) -> Activation:
+        """A new activation with one unit, factor and sign for each place of an axis; it goes into the trail.
+
+        Args:
+            shape: of the activation.
+            dim: the axis.
+            unit, scale, sign: labels for each of its places.
+            group: a number for each place; only units with the same numbers can change places.
+        """
+        size = torch.Size(shape)
+        rest = [1 if axis == dim else length for axis, length in enumerate(size)]
+        code = torch.arange(torch.Size(rest).numel()).view(rest).expand(size)
+        if bool((unit == FIXED).any()):
+            loose = spread(unit, size, dim) == FIXED
+            code = torch.where(loose, self.new_codes(size), code)
+        value = Activation(
+            spread(unit, size, dim), spread(compact(scale), size, dim), spread(compact(sign), size, dim), code
+        )
+        self.note(value)
+        if group is not None:
+            self.trail.append((unit, group))
+        return value
+
+    def note(self, value: Activation) -> None:
+        """Put an activation into the trail: units that are there in different ways cannot change places."""
+        self.trail.append((value.unit, value.code))
+
+    def note_with(self, unit: Tensor, partner: Tensor) -> None:
+        """Put units into the trail beside numbers that must be equal where units change places."""
+        self.trail.append((unit, compact(partner.expand(unit.shape))))
+
+    def claim(self, layer: FoundLayer, role: Role, view: View, axes: str) -> bool:
+        """Give a layer a parameter, or rows of one, unless an earlier operation has used it; whether it is new.
+
+        `axes` has a letter for each of the view's axes. A parameter that is used again in another way loses its labels.
+        """
+        letters = ["?"] * sum(dim is not None for dim in view.dims)
+        for letter, dim in zip(axes.split(), view.dims, strict=True):
+            if dim is not None:
+                letters[dim] = letter
+        use = (role, *letters, layer.groups)
+        earlier = self._claimed.setdefault(view.name, [])
+        if earlier and (view.rows is None or any(rows is None or _overlap(rows, view.rows) for rows, _ in earlier)):
+            self.reused.add(view.name)
+        if (view.rows, use) in earlier:
+            return False
+        if any(rows is None or view.rows is None or _overlap(rows, view.rows) for rows, _ in earlier):
+            self.conflict(view.name)
+            return False
+        if earlier and any(other != use for _, other in earlier):
+            self.conflict(view.name)
+        earlier.append((view.rows, use))
+        layer.params.append(Param(role=role, parameter=view.name, axes=" ".join(letters), rows=view.rows))
+        return True
+
+    def plain(self, view: View) -> None:
+        """Something unknown uses a parameter: all of it makes a layer without labels, unless it belongs to one."""
+        if view.name in self._claimed:
+            self.conflict(view.name)
+            return
+        self._conflicts.add(view.name)
+        self._claimed[view.name] = [(None, ())]
+        self.unlabelled.append(view.name)
+        self.layers.append(FoundLayer(name=view.name, filters=0))
+
+    def conflict(self, name: str) -> None:
+        """A parameter is used in ways that do not go together: all labels on it are frozen, now and later."""
+        if name not in self._conflicts:
+            self.report("shared parameter", name, "it is used in different ways")
+        self._conflicts.add(name)
+        for key, labels in self.axes.items():
+            if key[0] == name:
+                self._freeze_axis(labels)
+
+    def label(
+        self, view: View, dim: int, exponent: int, unit: Tensor, scale: Tensor, sign: Tensor, groups: int = 1
+    ) -> None:
+        """Put labels on one axis of a view of a parameter; a parameter that is used again unites both uses."""
+        axis = view.dims[dim]
+        labels = AxisLabels(unit, scale, sign, groups)
+        if axis is None or view.name in self._conflicts:
+            self._freeze_axis(labels)
+            return
+        key = (view.name, view.rows, axis, exponent)
+        if key in self.axes:
+            earlier = self.axes[key]
+            if len(earlier.unit) != len(unit) or earlier.groups != groups:
+                self.conflict(view.name)
+                self._freeze_axis(labels)
+                return
+            self.units.unite(earlier.unit, unit)
+            self.scales.unite(earlier.scale, scale)
+            self.signs.unite(earlier.sign, sign)
+            return
+        self.axes[key] = labels
+        blocks = torch.arange(groups).repeat_interleave(len(unit) // groups)
+        self.trail.append((unit, blocks if groups > 1 else torch.zeros(1, dtype=torch.int64).expand(len(unit))))
+
+    def _freeze_axis(self, labels: AxisLabels) -> None:
+        self.units.freeze(labels.unit)
+        self.scales.freeze(labels.scale)
+        self.signs.freeze(labels.sign)
+
+
+def _rows(labels: Tensor, dim: int, squeeze: bool = True) -> Tensor:
+    """Labels as a matrix: a row for each place of an axis, a column for all else."""
+    if squeeze and not any(varies(labels, axis) for axis in range(labels.dim()) if axis != dim):
+        index = [slice(None) if axis == dim else slice(0, 1) for axis in range(labels.dim())]
+        return labels[tuple(index)].reshape(-1, 1)
+    return labels.movedim(dim, 0).reshape(labels.shape[dim], -1)
+
+
+def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return one[0] < other[1] and other[0] < one[1]

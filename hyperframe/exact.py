@@ -1,0 +1,82 @@
+"""Networks as the symmetries have them: in float64, with the statistics of the batch, and no epsilon in any norm.
+
+An epsilon in a normalisation breaks its symmetries by a little, stored statistics break them altogether; whether a
+symmetry holds is therefore tried without either.
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.overrides import TorchFunctionMode
+
+from hyperframe.spec import TargetSpec
+from hyperframe.types import Weights
+from hyperframe.weights import unpack
+
+EPSILON = 1e-100
+"""What stands in for zero, which torch's normalisations refuse."""
+
+_EPSILON_AT = {F.batch_norm: 7, F.instance_norm: 7, F.layer_norm: 4, F.group_norm: 4}
+
+
+class ExactNorms(TorchFunctionMode):
+    """Within it every normalisation takes the statistics of what it sees, and has no epsilon."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run a function, normalisations with other arguments."""
+        kwargs = dict(kwargs or {})
+        if func in _EPSILON_AT:
+            args = list(args[: _EPSILON_AT[func]])
+            if func is F.batch_norm or func is F.instance_norm:
+                names = ["running_mean", "running_var", "weight", "bias"]
+                given = dict(zip(names, args[1:5], strict=False)) | {key: kwargs.get(key) for key in names if key in kwargs}
+                args = [args[0]]
+                kwargs = {"weight": given.get("weight"), "bias": given.get("bias")}
+                if func is F.batch_norm:
+                    kwargs |= {"running_mean": None, "running_var": None, "training": True}
+            kwargs["eps"] = EPSILON
+        return func(*args, **kwargs)
+
+
+def exact_copy(module: nn.Module) -> nn.Module:
+    """A copy in float64 and evaluation mode, so that nothing is dropped."""
+    return copy.deepcopy(module).to(torch.float64).eval()
+
+
+def run_exactly(module: nn.Module, spec: TargetSpec, weights: Weights, inputs: Tensor) -> Tensor:
+    """Outputs [batch, items, outputs] of each weight set on the same inputs, without epsilons.
+
+    Args:
+        module: an `exact_copy`.
+        spec: its spec.
+        weights: for each layer float64 [batch, filters, filter_size].
+        inputs: float64 [items, *input_shape].
+    """
+    unpacked = unpack(spec, weights)
+    first = next(iter(unpacked.values()))
+    outputs = []
+    with torch.no_grad(), ExactNorms():
+        for network in range(len(first)):
+            own: Mapping[str, Tensor] = {name: value[network] for name, value in unpacked.items()}
+            outputs.append(functional_call(module, dict(own), (inputs,)))
+    return torch.stack(outputs)
+
+
+def redrawn(spec: TargetSpec, batch: int, rng: torch.Generator) -> Weights:
+    """Draw float64 weights that keep signals at about one size: for each layer [batch, filters, filter_size].
+
+    Initial weights would make trials empty: many a network begins with a zero layer. All entries are normal with mean
+    0, a kernel's with variance 2 / fan_in, all others' with variance 1.
+    """
+    weights = {}
+    for layer in spec.layers:
+        theta = torch.randn(batch, layer.filters, layer.filter_size, generator=rng, dtype=torch.float64)
+        if layer.fan_in:
+            theta[:, :, layer.columns["kernel"]] *= (2 / layer.fan_in) ** 0.5
+        weights[layer.name] = theta
+    return weights

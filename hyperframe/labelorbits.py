@@ -1,0 +1,223 @@
+"""Factors or signs on labels, laid out for walks over the layers: what gauges work on."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import attrs
+import torch
+from torch import Tensor
+
+from hyperframe.params import Role
+from hyperframe.spec import LayerSpec
+from hyperframe.structure import FROZEN, Structure
+from hyperframe.types import Weights
+
+STAGES: tuple[tuple[Role, ...], ...] = (("kernel", "bias"), ("scale", "shift"))
+"""The parts of a layer in the order in which they act."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Stage:
+    """A layer's kernel and bias, or its scale and shift, laid out like its weights; number `count` means the factor 1.
+
+    Attributes:
+        layer: its name.
+        columns: those of the stage, int64; None where they are all that the layer has.
+        reads: numbers of labels that divide, broadcastable to [filters, columns]; None where none do.
+        writes: numbers of labels that multiply, likewise.
+        anchors: filters that carry a label for the first time, in the order of `anchored`.
+        anchored: those labels' numbers.
+        carrier: those of the stage's columns that carry the label, int64 (a mask would make a CUDA device wait).
+    """
+
+    layer: str
+    columns: Tensor | None
+    reads: Tensor | None
+    writes: Tensor | None
+    anchors: Tensor
+    anchored: Tensor
+    carrier: Tensor
+
+    def to(self, device: torch.device | str) -> "Stage":
+        """The same with its tensors on a device."""
+        moved = {
+            field.name: getattr(self, field.name).to(device)
+            for field in attrs.fields(Stage)
+            if isinstance(getattr(self, field.name), Tensor)
+        }
+        return attrs.evolve(self, **moved)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class LabelOrbit:
+    """Labels of one kind: positive factors, or signs, that writers multiply and readers divide by.
+
+    Attributes:
+        labels: the structure's labels, in the order in which layers first write them.
+        stages: each layer's parts, in execution order.
+    """
+
+    labels: Tensor
+    stages: tuple[Stage, ...]
+
+    @property
+    def count(self) -> int:
+        """The number of free factors or signs."""
+        return len(self.labels)
+
+    def to(self, device: torch.device | str) -> "LabelOrbit":
+        """The same with its tensors on a device."""
+        return LabelOrbit(labels=self.labels.to(device), stages=tuple(stage.to(device) for stage in self.stages))
+
+
+def label_orbit(
+    structure: Structure, kind: Literal["scaling", "sign"], select: Callable[[int], bool], carriers: tuple[Role, ...]
+) -> LabelOrbit:
+    """Lay out the labels of a kind that are selected.
+
+    Args:
+        structure: the target's labels.
+        kind: which labels.
+        select: whether a label takes part.
+        carriers: what of a layer's kernel and bias carries a label. A scale and shift do so together, and for signs the
+            shift alone: the scale's own sign may be that of `norm_sign`.
+    """
+    numbers: dict[int, int] = {}
+    found = []
+    for layer in structure.spec.layers:
+        for roles in STAGES:
+            columns = _columns(layer, roles)
+            if not len(columns):
+                continue
+            writes, reads = (_selected(structure.grid(layer, roles, kind, exponent), select) for exponent in (1, -1))
+            carrier = _carrier(layer, roles, kind, carriers)
+            carried = writes[:, carrier if writes.shape[1] > 1 else slice(0, 1 if len(carrier) else 0)]
+            fresh = []
+            highest = carried.amax(1).tolist() if carried.shape[1] else []
+            for row, label in enumerate(highest):
+                if label != FROZEN and label not in numbers:
+                    numbers[label] = len(numbers)
+                    fresh.append(row)
+            anchored = [numbers[highest[row]] for row in fresh]
+            found.append((layer, columns, reads, writes, fresh, anchored, carrier))
+    rest = sorted({int(label) for *_, writes, _, _, _ in found for label in torch.unique(writes)} - {FROZEN, *numbers})
+    for label in rest:  # known, but with nothing to be fixed by
+        numbers[label] = len(numbers)
+    lookup = torch.full((max(numbers, default=-1) + 2,), len(numbers))
+    for label, number in numbers.items():
+        lookup[label] = number
+    stages = tuple(
+        Stage(
+            layer=layer.name,
+            columns=None if len(columns) == layer.filter_size else columns,
+            reads=_squeezed(lookup[reads], len(numbers)),
+            writes=_squeezed(lookup[writes], len(numbers)),
+            anchors=torch.tensor(fresh, dtype=torch.int64),
+            anchored=torch.tensor(anchored, dtype=torch.int64),
+            carrier=carrier,
+        )
+        for layer, columns, reads, writes, fresh, anchored, carrier in found
+    )
+    used = tuple(stage for stage in stages if stage.reads is not None or stage.writes is not None)
+    return LabelOrbit(labels=torch.tensor(list(numbers), dtype=torch.int64), stages=used)
+
+
+def _columns(layer: LayerSpec, roles: tuple[Role, ...]) -> Tensor:
+    """The columns of these roles, in the order of the layer's parameters."""
+    places = [layer.columns[param.role] for param in layer.params if param.role in roles]
+    return torch.cat([torch.arange(place.start, place.stop) for place in places] or [torch.zeros(0)]).long()
+
+
+def _carrier(layer: LayerSpec, roles: tuple[Role, ...], kind: str, carriers: tuple[Role, ...]) -> Tensor:
+    """Which of a stage's columns carry a label."""
+    wanted = carriers if "kernel" in roles and "kernel" in layer.columns else roles
+    if "scale" in roles and kind == "sign" and layer.norm != "none":
+        wanted = ("shift",)
+    inside = [
+        torch.full((param.entries(layer.groups),), param.role in wanted) for param in layer.params if param.role in roles
+    ]
+    return torch.cat(inside).nonzero()[:, 0]
+
+
+def _selected(grid: Tensor, select: Callable[[int], bool]) -> Tensor:
+    labels, places = torch.unique(grid, return_inverse=True)
+    kept = torch.tensor([label if label != FROZEN and select(label) else FROZEN for label in labels.tolist()])
+    return kept[places]
+
+
+def _squeezed(grid: Tensor, neutral: int) -> Tensor | None:
+    """Drop an axis along which all numbers are equal, and the grid where it is neutral throughout."""
+    if bool((grid == neutral).all()):
+        return None
+    for dim in (0, 1):
+        if bool((grid == grid.narrow(dim, 0, 1)).all()):
+            grid = grid.narrow(dim, 0, 1)
+    return grid
+
+
+def walked(orbit: LabelOrbit, weights: Weights, factor: Callable[[Tensor], Tensor]) -> Weights:
+    """Give every label the factor that its first carrier asks for, in one walk over the layers.
+
+    Args:
+        orbit: the labels.
+        weights: for each layer [batch, filters, filter_size].
+        factor: of carriers [batch, labels, entries] the factors [batch, labels].
+    """
+    first = next(iter(weights.values()))
+    # One factor a label, and a last column of ones for entries without a label.
+    factors = first.new_ones(len(first), orbit.count + 1)
+    result = dict(weights)
+    for stage in orbit.stages:
+        theta = _columns_of(stage, result[stage.layer])
+        if stage.reads is not None:
+            theta = theta / factors[:, stage.reads]
+        if len(stage.anchors):
+            factors = factors.index_copy(1, stage.anchored, factor(carriers(stage, theta)))
+        if stage.writes is not None:
+            theta = theta * factors[:, stage.writes]
+        result[stage.layer] = _with_columns(stage, result[stage.layer], theta)
+    return result
+
+
+def applied(orbit: LabelOrbit, weights: Weights, factors: Tensor) -> Weights:
+    """Multiply by factors [batch, labels + 1] where labels are written, divide where they are read; the last is 1."""
+    result = dict(weights)
+    for stage in orbit.stages:
+        theta = _columns_of(stage, result[stage.layer])
+        if stage.reads is not None:
+            theta = theta / factors[:, stage.reads]
+        if stage.writes is not None:
+            theta = theta * factors[:, stage.writes]
+        result[stage.layer] = _with_columns(stage, result[stage.layer], theta)
+    return result
+
+
+def norm_factors(carried: Tensor) -> Tensor:
+    """Factors [batch, labels] that give carriers [batch, labels, n] the norm √n; 1 where the norm is zero.
+
+    Example:
+        >>> norm_factors(torch.tensor([[[3.0, 4.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]]))
+        tensor([[0.4000, 1.0000]])
+    """
+    # The largest entry is taken out first: squares neither overflow nor vanish.
+    largest = carried.detach().abs().amax(2)
+    alive = largest > 0
+    largest = torch.where(alive, largest, 1.0)
+    squares = (carried / largest[:, :, None]).square().sum(2)
+    return torch.where(alive, (carried.shape[2] / torch.where(alive, squares, 1.0)).sqrt() / largest, 1.0)
+
+
+def carriers(stage: Stage, theta: Tensor) -> Tensor:
+    """What carries the labels that a stage is the first to write: of its columns theta, [batch, labels, entries]."""
+    if len(stage.anchors) < theta.shape[1]:
+        theta = theta[:, stage.anchors]
+    # Else they are all columns, in order.
+    return theta[:, :, stage.carrier] if len(stage.carrier) < theta.shape[2] else theta
+
+
+def _columns_of(stage: Stage, theta: Tensor) -> Tensor:
+    return theta if stage.columns is None else theta.index_select(2, stage.columns)
+
+
+def _with_columns(stage: Stage, theta: Tensor, part: Tensor) -> Tensor:
+    return part if stage.columns is None else theta.index_copy(2, stage.columns, part)

@@ -1,0 +1,134 @@
+"""What tracing claims, tried out: symmetries that do not hold are frozen, so that a mistake costs some and never lies."""
+
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from hyperframe.discovery import Frozen
+from hyperframe.errors import brief
+from hyperframe.exact import exact_copy, redrawn, run_exactly
+from hyperframe.structure import FROZEN, Structure
+from hyperframe.symmetry import Orbits, apply_action, orbits, random_action
+
+IMAGES = 16
+TRIES = 3
+TOLERANCE = 1e-6
+"""Of the largest output; what does not hold is wrong by far more, and rounding is amplified by normalisations."""
+
+Field = Literal["scaling", "sign", "permutation"]
+FIELDS: dict[str, Field] = {
+    "scaling": "scaling",
+    "sign": "sign",
+    "normalisation": "scaling",
+    "norm_sign": "sign",
+    "permutation": "permutation",
+}
+
+
+def tried(module: nn.Module, structure: Structure) -> tuple[Structure, tuple[Frozen, ...]]:
+    """Try one action of powers of two and signs, and one permutation; return what holds, and what was frozen.
+
+    Args:
+        module: the traced module; it is not changed.
+        structure: what tracing claims of it.
+    """
+    trial = _Trial(module, structure)
+    failed: list[Frozen] = []
+    for kind, field in FIELDS.items():
+        structure, found = trial.mended(structure, kind, field)
+        failed += found
+    if structure.spec.logits is not None and trial.broken(structure, ["logit_shift"]):
+        failed.append(Frozen("self-check", structure.spec.logits, "a common shift of the logits changes the outputs"))
+        structure = attrs.evolve(structure, spec=attrs.evolve(structure.spec, logits=None))
+    return structure, tuple(failed)
+
+
+class _Trial:
+    """A module with weights and inputs on which its outputs are finite."""
+
+    def __init__(self, module: nn.Module, structure: Structure) -> None:
+        self.module = exact_copy(module)
+        self.outputs: Tensor | None = None
+        self.why = "its outputs are not finite on random weights"
+        shape = structure.spec.input_shape
+        for seed in range(TRIES):
+            self.rng = torch.Generator().manual_seed(seed)
+            self.weights = redrawn(structure.spec, 1, self.rng)
+            self.inputs = torch.randn(IMAGES, *shape, generator=self.rng, dtype=torch.float64)
+            try:
+                outputs = run_exactly(self.module, structure.spec, self.weights, self.inputs)
+            except Exception as error:  # the module's own code: it may work for two inputs, or in float32, only
+                self.why = f"{type(error).__name__}: {brief(error)}"
+                return
+            if bool(outputs.isfinite().all()):
+                self.outputs = outputs
+                return
+
+    def broken(self, structure: Structure, kinds: Iterable[str]) -> bool:
+        """Whether a random action of these kinds changes the outputs."""
+        if self.outputs is None:
+            return True
+        of = orbits(structure, shift_invariant=True)
+        action = random_action(of, 1, self.rng, kinds=kinds)
+        moved = run_exactly(self.module, structure.spec, apply_action(of, action, self.weights), self.inputs)
+        difference = moved - self.outputs
+        if "logit_shift" in kinds:
+            difference = difference - difference.mean(-1, keepdim=True)
+        return not bool(difference.abs().max() <= TOLERANCE * self.outputs.abs().max())
+
+    def mended(self, structure: Structure, kind: str, field: Field) -> tuple[Structure, list[Frozen]]:
+        """The structure without those labels of a kind that do not hold."""
+        of = orbits(structure, shift_invariant=True)
+        if not of.counts[kind] or not self.broken(structure, [kind]):
+            return structure, []
+        if self.outputs is None:
+            everything = {label for axis in structure.axes for label in getattr(axis, field)}
+            return without(structure, field, everything), [Frozen("self-check", kind, f"not tried: {self.why}")]
+        failed = []
+        for place, labels in _groups(of, kind).items():
+            alone = without(structure, field, _others(structure, field, labels))
+            if self.broken(alone, [kind]):
+                structure = without(structure, field, labels)
+                failed.append(Frozen("self-check", place, f"an action of the kind '{kind}' changes the outputs"))
+        if orbits(structure, shift_invariant=True).counts[kind] and self.broken(structure, [kind]):
+            everything = {label for axis in structure.axes for label in getattr(axis, field)}
+            structure = without(structure, field, everything)
+            failed.append(Frozen("self-check", kind, "together its actions change the outputs"))
+        return structure, failed
+
+
+def _groups(of: Orbits, kind: str) -> dict[str, set[int]]:
+    """Labels of a kind by the layer that writes them first."""
+    if kind == "permutation":
+        groups: dict[str, set[int]] = {}
+        for number, members in enumerate(of.permutations):
+            groups[f"units {number}: {_writer(of.structure, members[0])}"] = set(members)
+        return groups
+    orbit = getattr(of, kind)
+    found = {stage.layer: set[int]() for stage in orbit.stages}
+    for stage in orbit.stages:
+        found[stage.layer] |= {int(orbit.labels[number]) for number in stage.anchored}
+    rest = set(orbit.labels.tolist()) - set().union(*found.values())
+    return {place: labels for place, labels in {**found, "others": rest}.items() if labels}
+
+
+def _writer(structure: Structure, label: int) -> str:
+    return next((axis.parameter for axis in structure.axes if axis.exponent == 1 and label in axis.permutation), "")
+
+
+def _others(structure: Structure, field: Field, labels: set[int]) -> set[int]:
+    return {label for axis in structure.axes for label in getattr(axis, field)} - labels
+
+
+def without(structure: Structure, field: Field, labels: set[int]) -> Structure:
+    """A structure with some labels of one kind frozen."""
+    gone = labels | {FROZEN}
+    keep: Callable[[int], int] = lambda label: FROZEN if label in gone else label  # noqa: E731
+    axes = tuple(attrs.evolve(axis, **{field: tuple(map(keep, getattr(axis, field)))}) for axis in structure.axes)
+    classes = structure.classes
+    if field == "permutation":
+        classes = tuple(members for members in classes if not gone & set(members))
+    return attrs.evolve(structure, axes=axes, classes=classes)

@@ -1,0 +1,316 @@
+"""Any convolutional or dense module, traced: its layers, its filters and its symmetries.
+
+The module is exported to a graph of operations, and labels are carried through the graph (`hyperframe.rules`,
+`hyperframe.kernels`). An operation that has no rule freezes what it touches: fewer symmetries, never wrong ones.
+"""
+
+import copy
+import logging
+import operator
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from hyperframe.assembly import assembled
+from hyperframe.discovery import Discovery, FoundLayer, Frozen, View
+from hyperframe.errors import SpecError, brief
+import hyperframe.kernels  # registers rules
+from hyperframe.labels import Activation
+from hyperframe.rules import RULES, Operation, pointwise
+from hyperframe.seeds import seeded
+from hyperframe.selfcheck import tried
+from hyperframe.spec import TargetSpec
+from hyperframe.structure import Structure
+
+IMAGES = 2
+"""Inputs that a module is traced with."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Traced:
+    """What tracing found.
+
+    Attributes:
+        spec: layers and filters.
+        structure: labels on the axes of their parameters.
+        frozen: what has no symmetries although it might, and why.
+        unused: parameters on which no output depends; no layer has them.
+    """
+
+    spec: TargetSpec
+    structure: Structure
+    frozen: tuple[Frozen, ...]
+    unused: tuple[str, ...]
+
+
+def trace(module: nn.Module, input_shape: Sequence[int], name: str = "module") -> Traced:
+    """Find a module's layers, filters and symmetries.
+
+    Args:
+        module: an ordinary module, whose forward takes [items, *input_shape] and gives [items, outputs]. It is not
+            changed.
+        input_shape: shape of one input.
+        name: of the target.
+
+    Raises:
+        SpecError: the module does not run on such inputs, gives something else than one such tensor, decides by the
+            values that it computes, or has parameters that are not floating-point numbers.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+        >>> traced = trace(net, [4])
+        >>> [(layer.name, layer.filters, layer.filter_size) for layer in traced.spec.layers]
+        [('0', 3, 5), ('2', 2, 4)]
+        >>> traced.structure.classes                      # the three hidden units may change places
+        ((0, 1, 2),)
+    """
+    where = f"target '{name}'"
+    _check_parameters(module, where)
+    module = _prepared(module, where)
+    outputs = _outputs(module, tuple(input_shape), where)
+    program = _exported(module, tuple(input_shape), where)
+    found = Discovery()
+    walk = _Walk(found, module, program)
+    result = walk.go()
+    used = {view.name for view in walk.views.values()}
+    trainable = [key for key, value in module.named_parameters() if value.requires_grad]
+    unused = tuple(key for key in trainable if key not in used)
+    if not found.layers:
+        raise SpecError(f"{where}: its outputs depend on no trainable parameter")
+    logits = walk.logits(result)
+    found.freeze(result)
+    spec, structure = assembled(found, module, name=name, input_shape=input_shape, outputs=outputs, logits=logits)
+    structure, failed = tried(module, structure)
+    return Traced(spec=structure.spec, structure=structure, frozen=(*found.frozen, *failed), unused=unused)
+
+
+def _check_parameters(module: nn.Module, where: str) -> None:
+    for key, value in module.named_parameters():
+        if is_lazy(value):
+            raise SpecError(f"{where}: parameter '{key}' has no shape yet; run the module on an input first")
+        if not value.is_floating_point():
+            raise SpecError(f"{where}: parameter '{key}' is {value.dtype}; only real floating-point ones are generated")
+
+
+def _prepared(module: nn.Module, where: str) -> nn.Module:
+    """A copy in evaluation mode."""
+    try:
+        return copy.deepcopy(module).cpu().float().eval()
+    # The module's own code, and that of all it holds, may raise anything here.
+    except Exception as error:
+        raise SpecError(f"{where}: the module cannot be copied: {type(error).__name__}: {brief(error)}") from error
+
+
+def _outputs(module: nn.Module, shape: tuple[int, ...], where: str) -> int:
+    """The number of outputs, once the module has run on inputs of this shape, in evaluation and in training."""
+    found = 0
+    for mode in ("evaluation", "training"):
+        try:
+            with torch.no_grad(), seeded(0, "trying a module out"):
+                outputs = copy.deepcopy(module).train(mode == "training")(torch.randn(IMAGES, *shape))
+        # The module's own code may raise anything.
+        except Exception as error:
+            raise SpecError(
+                f"{where}: it does not run on inputs of shape {shape} ({mode} mode): {type(error).__name__}: "
+                f"{brief(error)}"
+            ) from error
+        if not isinstance(outputs, Tensor):
+            raise SpecError(
+                f"{where}: its forward must return one tensor, not {type(outputs).__name__} ({mode} mode); leave "
+                "auxiliary heads out"
+            )
+        if outputs.dim() != 2 or len(outputs) != IMAGES or not outputs.is_floating_point():
+            raise SpecError(
+                f"{where}: its outputs for {IMAGES} inputs are {outputs.dtype} {list(outputs.shape)}, must be real "
+                f"numbers [{IMAGES}, outputs]"
+            )
+        found = outputs.shape[1]
+    return found
+
+
+def _exported(module: nn.Module, shape: tuple[int, ...], where: str) -> Any:
+    inputs = torch.randn(IMAGES, *shape, generator=torch.Generator().manual_seed(0))
+    with _quiet():
+        try:
+            return torch.export.export(module, (inputs,), strict=False).run_decompositions({})
+        # Whatever torch raises about other people's code.
+        except Exception as error:
+            first = brief(str(error).strip().partition("\n")[0])
+            dependent = "data-dependent" in str(error).lower() or "GuardOnDataDependent" in type(error).__name__
+            why = "it decides by values that it computes" if dependent else first
+            hint = " (torch.where, or a spec of its own, does without)" if dependent else ""
+            raise SpecError(f"{where}: it cannot be traced: {why}{hint}; see docs/target.md for a written spec") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch prints about a graph that fails."""
+    loggers = [logging.getLogger(key) for key in list(logging.root.manager.loggerDict) if key.startswith("torch")]
+    before = [(logger, logger.disabled) for logger in loggers]
+    for logger in loggers:
+        logger.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, disabled in before:
+            logger.disabled = disabled
+
+
+class _Walk:
+    """Carries labels through a graph, from the inputs to the output."""
+
+    def __init__(self, found: Discovery, module: nn.Module, program: Any) -> None:
+        self.found = found
+        self.graph = program.graph
+        self.views: dict[str, View] = {}
+        self._values: dict[str, Any] = {}
+        self._tail: dict[str, FoundLayer] = {}
+        self._logits: dict[str, FoundLayer] = {}
+        names = {id(value): key for key, value in module.named_parameters()}
+        own = {key: names[id(value)] for key, value in module.named_parameters(remove_duplicate=False)}
+        frozen = {key for key, value in module.named_parameters() if not value.requires_grad}
+        self._inputs(program, own, frozen)
+        self._live = self._reachable(program)
+        self._single = frozenset(node.name for node in self.graph.nodes if len(node.users) == 1)
+
+    def _inputs(self, program: Any, own: dict[str, str], constant: set[str]) -> None:
+        for entry in program.graph_signature.input_specs:
+            name, target = entry.arg.name, entry.target
+            if entry.kind.name == "PARAMETER" and own[target] not in constant:
+                shape = tuple(program.state_dict[target].shape)
+                self.views[name] = View(name=own[target], shape=shape, dims=tuple(range(len(shape))))
+            elif entry.kind.name == "USER_INPUT":
+                self._user_input = name
+            else:
+                held = program.state_dict if target in program.state_dict else program.constants
+                self._values[name] = held[target].detach() if isinstance(held[target], Tensor) else held[target]
+
+    def _reachable(self, program: Any) -> set[str]:
+        outputs = [entry for entry in program.graph_signature.output_specs if entry.kind.name == "USER_OUTPUT"]
+        self._output = outputs[0].arg.name
+        nodes = {node.name: node for node in self.graph.nodes}
+        live, waiting = set(), [nodes[self._output]]
+        while waiting:
+            node = waiting.pop()
+            if node.name not in live:
+                live.add(node.name)
+                waiting += node.all_input_nodes
+        self.views = {name: view for name, view in self.views.items() if name in live}
+        return live
+
+    def go(self) -> Activation:
+        """Walk; the labels of the output."""
+        for node in self.graph.nodes:
+            if node.name not in self._live:
+                continue
+            if node.op == "placeholder":
+                if node.name in self.views:
+                    self._values[node.name] = self.views[node.name]
+                elif node.name == self._user_input:
+                    self._values[node.name] = self.found.opaque(node.meta["val"].shape)
+            elif node.op == "call_function":
+                self._values[node.name] = self._result(node)
+        result = self._values[self._output]
+        if isinstance(result, Activation):
+            return result
+        raise SpecError("the outputs do not depend on the inputs")
+
+    def _result(self, node: Any) -> Any:
+        args = torch.fx.node.map_arg(node.args, lambda source: self._values[source.name])
+        kwargs = dict(torch.fx.node.map_arg(node.kwargs, lambda source: self._values[source.name]))
+        if node.target is operator.getitem:
+            self._follow(node, node.args[0])
+            return args[0][args[1]]
+        values = list(_flat([*args, *kwargs.values()]))
+        if not any(isinstance(value, Activation | View) for value in values):
+            return node.target(*args, **kwargs)
+        operation = self._operation(node, args, kwargs)
+        result = self._apply(operation, node.target)
+        if result is None:
+            result = self._unknown(operation, values)
+        self._follow(node, node.all_input_nodes[0] if node.all_input_nodes else None, operation.name)
+        return result
+
+    def _operation(self, node: Any, args: Any, kwargs: dict[str, Any]) -> Operation:
+        value = node.meta["val"]
+        shape = [part.shape for part in value] if isinstance(value, tuple | list) else value.shape
+        name = getattr(getattr(node.target, "overloadpacket", None), "__name__", str(node.target))
+        stack = list((node.meta.get("nn_module_stack") or {}).values())
+        return Operation(
+            found=self.found,
+            name=name,
+            function=node.target,
+            args=tuple(args),
+            kwargs=kwargs,
+            shape=shape,
+            node=node.name,
+            place=stack[-1][0] if stack else "",
+            sources=tuple(source.name if isinstance(source, torch.fx.Node) else None for source in node.args),
+            single=self._single,
+        )
+
+    def _apply(self, operation: Operation, target: Any) -> Any:
+        result = RULES[operation.name](operation) if operation.name in RULES else None
+        if result is None and torch.Tag.pointwise in getattr(target, "tags", ()):
+            return pointwise(operation)
+        return result
+
+    def _unknown(self, operation: Operation, values: list[Any]) -> Any:
+        """An operation without a rule: all that goes into it is frozen, of what comes out nothing is known."""
+        found = self.found
+        found.report(operation.name, operation.place, "it has no rule")
+        for value in values:
+            if isinstance(value, Activation):
+                found.freeze(value)
+            elif isinstance(value, View):
+                found.plain(value)
+        if isinstance(operation.shape, list):
+            return tuple(found.opaque(shape) for shape in operation.shape)
+        return found.opaque(operation.shape)
+
+    def _follow(self, node: Any, source: Any, name: str = "") -> None:
+        """Note which layer a result comes from, and what has acted on it since."""
+        found = self.found
+        if node.name in found.producers:
+            self._tail[node.name] = found.producers[node.name]
+            self._logits[node.name] = found.producers[node.name]
+        elif source is not None and source.name in self._tail:
+            self._tail[node.name] = self._tail[source.name]
+            if name:
+                self._tail[source.name].ops.append(name)
+            elif source.name in found.producers:  # one of several results
+                found.producers[node.name] = found.producers[source.name]
+            if (not name or name in PASSING) and source.name in self._logits:
+                self._logits[node.name] = self._logits[source.name]
+
+    def logits(self, result: Activation) -> FoundLayer | None:
+        """The last layer, where its outputs are the network's own."""
+        layer = self._logits.get(self._output)
+        if layer is None or layer.writes is None or layer.roles - {"kernel", "bias"} or layer.norm != "none":
+            return None
+        if layer.groups > 1 or any(param.parameter in self.found.reused or param.rows for param in layer.params):
+            return None
+        return layer if torch.equal(result.unit[0], layer.writes) else None
+
+
+PASSING = frozenset(
+    "view _unsafe_view reshape squeeze flatten clone contiguous alias detach mean avg_pool1d avg_pool2d avg_pool3d "
+    "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d dropout".split()
+)
+"""Operations that let a common shift of the logits pass."""
+
+
+def _flat(values: Any) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from _flat(value)
+        else:
+            yield value
