@@ -23,6 +23,7 @@ from hyperframe.spec import LayerSpec, Slice, TargetSpec, UnitSpec
 from hyperframe.symmetry import Orbits
 from hyperframe.target import Target
 from hyperframe.task import ClassificationTask
+from hyperframe.tracing import Traced, trace
 from hyperframe.types import (
     Component,
     Data,
@@ -57,6 +58,7 @@ __all__ = [
     "Target",
     "TargetSpec",
     "Task",
+    "Traced",
     "UnitSpec",
     "Weights",
     "bias",
@@ -67,5 +69,6 @@ __all__ = [
     "resume",
     "scale",
     "shift",
+    "trace",
     "train",
 ]

@@ -33,7 +33,7 @@ def train(
         config: a configuration that ships, or a YAML file.
         overrides: dotted keys and their values.
         module: a network of your own, in place of the configuration's target; its own weights are not used.
-        spec: what the module looks like.
+        spec: what the module looks like; left out, it is traced (`hyperframe.trace`).
         data: data of your own, in place of the configuration's task: `(x, y)`, tensors or numpy arrays; a torch
             Dataset of such pairs; a mapping with x, y and, as they are, x_validation, y_validation, x_test, y_test; or
             a `Task`. Whole numbers y are classes, others values to be predicted; overrides such as

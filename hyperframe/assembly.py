@@ -1,6 +1,6 @@
 """What tracing found, as a spec and a structure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 import torch
@@ -16,7 +16,13 @@ LETTERS = "o a c d e f h j"
 
 
 def assembled(
-    found: Discovery, module: nn.Module, *, name: str, input_shape: Sequence[int], outputs: int, logits: FoundLayer | None
+    found: Discovery,
+    module: nn.Module,
+    *,
+    name: str,
+    input_shape: Sequence[int],
+    outputs: int,
+    logits: FoundLayer | None,
 ) -> tuple[TargetSpec, Structure]:
     """The bound spec and the structure.
 
@@ -30,7 +36,8 @@ def assembled(
     """
     shapes = {key: tuple(value.shape) for key, value in module.named_parameters()}
     _mend_rows(found, shapes)
-    layers, names = [], {}
+    layers: list[LayerSpec] = []
+    names: dict[int, str] = {}
     for layer in found.layers:
         names[id(layer)] = _unique(layer, names.values())
         layers.append(_layer_spec(layer, names[id(layer)], shapes))
@@ -64,13 +71,17 @@ def _layer_spec(layer: FoundLayer, name: str, shapes: dict[str, tuple[int, ...]]
     params = [attrs.evolve(param, shape=shapes[param.parameter]) for param in params]
     filters = params[0].count(layer.groups)
     return LayerSpec(
-        name=name, filters=filters, params=params, groups=layer.groups, norm=layer.norm, ops=tuple(dict.fromkeys(layer.ops))
+        name=name,
+        filters=filters,
+        params=params,
+        groups=layer.groups,
+        norm=layer.norm,
+        ops=tuple(dict.fromkeys(layer.ops)),
     )
 
 
-def _unique(layer: FoundLayer, taken: object) -> str:
-    names = set(taken)  # type: ignore[call-overload]
-    if layer.name not in names:
+def _unique(layer: FoundLayer, taken: Iterable[str]) -> str:
+    if layer.name not in set(taken):
         return layer.name
     wanted = layer.params[0].parameter if layer.params else layer.name
     if layer.params and layer.params[0].rows:

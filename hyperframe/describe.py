@@ -21,7 +21,7 @@ def describe(config: Config) -> dict[str, Any]:
         beyond the process itself and the data.
     """
     task: Task = config.task.make()
-    target = build_target(config)
+    target = build_target(config, task)
     spec = target.spec
     generator = build_generator(config, spec, task)
     layers = [

@@ -18,6 +18,7 @@ class View:
 
     Attributes:
         name: the parameter.
+        rank: the number of its axes.
         shape: of the view.
         dims: for each of the view's axes the parameter's; None for one of size 1 that the parameter does not have.
         rows: first and one past the last row, where the view is a part of the parameter.
@@ -25,10 +26,17 @@ class View:
     """
 
     name: str
+    rank: int
     shape: tuple[int, ...]
     dims: tuple[int | None, ...]
     rows: tuple[int, int] | None = None
     rows_dim: int | None = None
+
+    @property
+    def owner(self) -> str:
+        """The module that holds it, where this is one of a module's usual parameters; else its own name."""
+        module, _, own = self.name.rpartition(".")
+        return module if own in ("weight", "bias") and module else self.name
 
 
 @attrs.frozen(eq=False)
@@ -144,10 +152,6 @@ class Discovery:
         none = torch.full((1,) * len(size), FIXED).expand(size)
         return Activation(none, none, none, self.new_codes(size))
 
-    def input(self, shape: Iterable[int]) -> Activation:
-        """Labels of the network's input."""
-        return self.opaque(shape)
-
     def freeze(self, value: Activation) -> None:
         """Nothing that this activation carries may move or be scaled."""
         self.units.freeze(value.unit)
@@ -215,12 +219,13 @@ class Discovery:
         """Put units into the trail beside numbers that must be equal where units change places."""
         self.trail.append((unit, compact(partner.expand(unit.shape))))
 
-    def claim(self, layer: FoundLayer, role: Role, view: View, axes: str) -> bool:
-        """Give a layer a parameter, or rows of one, unless an earlier operation has used it; whether it is new.
+    def claim(self, layer: FoundLayer, role: Role, view: View, axes: str) -> None:
+        """Give a layer a parameter, or rows of one, unless an earlier operation has used it.
 
-        `axes` has a letter for each of the view's axes. A parameter that is used again in another way loses its labels.
+        A layer is noted with its first parameter. `axes` has a letter for each of the view's axes. A parameter that is
+        used again in another way loses its labels.
         """
-        letters = ["?"] * sum(dim is not None for dim in view.dims)
+        letters = list("jklmnpqr"[: view.rank])  # for axes of size 1 that the view leaves out
         for letter, dim in zip(axes.split(), view.dims, strict=True):
             if dim is not None:
                 letters[dim] = letter
@@ -229,15 +234,16 @@ class Discovery:
         if earlier and (view.rows is None or any(rows is None or _overlap(rows, view.rows) for rows, _ in earlier)):
             self.reused.add(view.name)
         if (view.rows, use) in earlier:
-            return False
+            return
         if any(rows is None or view.rows is None or _overlap(rows, view.rows) for rows, _ in earlier):
             self.conflict(view.name)
-            return False
+            return
         if earlier and any(other != use for _, other in earlier):
             self.conflict(view.name)
         earlier.append((view.rows, use))
         layer.params.append(Param(role=role, parameter=view.name, axes=" ".join(letters), rows=view.rows))
-        return True
+        if layer not in self.layers:
+            self.layers.append(layer)
 
     def plain(self, view: View) -> None:
         """Something unknown uses a parameter: all of it makes a layer without labels, unless it belongs to one."""

@@ -34,7 +34,9 @@ class ExactNorms(TorchFunctionMode):
             args = list(args[: _EPSILON_AT[func]])
             if func is F.batch_norm or func is F.instance_norm:
                 names = ["running_mean", "running_var", "weight", "bias"]
-                given = dict(zip(names, args[1:5], strict=False)) | {key: kwargs.get(key) for key in names if key in kwargs}
+                given = dict(zip(names, args[1:5], strict=False)) | {
+                    key: kwargs.get(key) for key in names if key in kwargs
+                }
                 args = [args[0]]
                 kwargs = {"weight": given.get("weight"), "bias": given.get("bias")}
                 if func is F.batch_norm:

@@ -1,5 +1,6 @@
 """What a configuration describes, built: target, task, generator, gauge, estimator, objective, on one device."""
 
+import copy
 import os
 
 import attrs
@@ -7,7 +8,7 @@ import torch
 from torch import nn
 
 from hyperframe.config import Choice, Config
-from hyperframe.errors import ConfigError, DeviceError, PluginError, unknown_name
+from hyperframe.errors import ConfigError, DeviceError, PluginError, notice, unknown_name
 from hyperframe.gauge import ComposedGauge
 from hyperframe.generator import Generator
 from hyperframe.memory import keep_freed
@@ -17,6 +18,7 @@ from hyperframe.seeds import seeded
 from hyperframe.spec import TargetSpec
 from hyperframe.symmetry import Orbits, orbits
 from hyperframe.target import Target
+from hyperframe.tracing import Traced, trace
 from hyperframe.types import DiversityInputs, EntropyEstimator, Task
 
 
@@ -59,15 +61,40 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(kind, int(index or 0))
 
 
-def build_target(config: Config) -> Target:
-    """Build the target that a configuration chose; what its module draws for itself follows `trainer.seed`."""
+def build_target(config: Config, task: Task) -> Target:
+    """Build the target that a configuration chose; what its module draws for itself follows `trainer.seed`.
+
+    A module without a spec is traced with inputs of the task's shape.
+    """
     with seeded(config.trainer.seed, "target"):
         made = config.target.make()
     module, spec = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
-    if not isinstance(module, nn.Module) or not isinstance(spec, TargetSpec):
+    if isinstance(module, nn.Module) and isinstance(spec, TargetSpec):
+        return Target(module, spec).to("cpu", torch.float32)
+    if isinstance(module, nn.Module) and spec is None:
+        made = trace(module, task.input_shape, config.target.name)
+    if not isinstance(made, Traced):
         kind = type(made).__name__
-        raise PluginError(f"{config.target.described}: its factory must return (module, TargetSpec), but gives {kind}")
-    return Target(module, spec).to("cpu", torch.float32)
+        raise PluginError(
+            f"{config.target.described}: its factory must return a module, (module, TargetSpec) or what "
+            f"hyperframe.trace gives, but gives {kind}"
+        )
+    return traced_target(made).to("cpu", torch.float32)
+
+
+def traced_target(traced: Traced) -> Target:
+    """The target of a traced module; what no output depends on stays as it is, with a notice."""
+    module = copy.deepcopy(traced.module)
+    if traced.unused:
+        names = ", ".join(traced.unused[:3]) + (", …" if len(traced.unused) > 3 else "")
+        notice(
+            f"target '{traced.spec.name}': no output depends on {len(traced.unused)} of its parameters, which keep the "
+            f"values they have: {names}"
+        )
+        for name, parameter in module.named_parameters():
+            if name in traced.unused:
+                parameter.requires_grad_(False)
+    return Target(module, traced.spec, traced.structure, traced.frozen)
 
 
 def build_generator(config: Config, spec: TargetSpec, task: Task) -> Generator:
@@ -98,7 +125,7 @@ def build_experiment(config: Config) -> Experiment:
         raise PluginError(f"{config.task.described}: its factory must return a Task; {_lacks(task)}")
     if device.type == "cpu":
         keep_freed()
-    target = build_target(config).to(device)
+    target = build_target(config, task).to(device)
     _check_fit(target, task)
     symmetries = orbits(target.structure, task.shift_invariant).to(device)
     gauges = {choice.name: choice.make(symmetries) for choice in _different(config.gauges, "gauges")}

@@ -24,6 +24,9 @@ TYPED = "package.module:factory"
 NAME = "name"
 """The key of a component's section that is no option."""
 
+FAMILIES = {"torchvision": "model"}
+"""Targets that stand for many, with the option that tells which: `torchvision:resnet18`."""
+
 _PLAIN = (bool, int, float, str, type(None))
 _SEQUENCES = (tuple, list, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
 
@@ -32,11 +35,15 @@ def is_factory(name: Any) -> bool:
     """Whether a target's name has the form `package.module:factory`.
 
     Example:
-        >>> is_factory("my.nets:small"), is_factory("mlp"), is_factory("a:b:c")
-        (True, False, False)
+        >>> is_factory("my.nets:small"), is_factory("mlp"), is_factory("a:b:c"), is_factory("torchvision:resnet18")
+        (True, False, False, False)
     """
     module, colon, function = name.partition(":") if isinstance(name, str) else ("", "", "")
-    return bool(colon) and all(part.isidentifier() for part in [*module.split("."), *function.split(".")])
+    return (
+        bool(colon)
+        and module not in FAMILIES
+        and all(part.isidentifier() for part in [*module.split("."), *function.split(".")])
+    )
 
 
 def checked_factory(name: Any) -> str:

@@ -257,7 +257,7 @@ def _owners(folder: Path, content: Mapping[str, Any]) -> str:
     if lost:
         names = ", ".join(f"{name} {version}".rstrip() for name, version in sorted(lost.items()))
         return f"\nThe run used components of {names[:200]}, which is not installed here."
-    handed = {"target": (MODULE, "module=..., spec=..."), "task": (DATA, "data=...")}
+    handed = {"target": (MODULE, "module=..."), "task": (DATA, "data=...")}
     again = [how for key, (name, how) in handed.items() if _mapping(content.get(key)).get("name") == name]
     if again:
         return (

@@ -13,7 +13,7 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 
 @hookspec
 def hyperframe_targets() -> list[Component]:  # type: ignore[empty-body]
-    """Register target networks: factory(options) → (module, spec)."""
+    """Register target networks: factory(options) → module, (module, spec) or what `hyperframe.trace` gives."""
 
 
 @hookspec

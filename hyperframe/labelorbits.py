@@ -134,7 +134,9 @@ def _carrier(layer: LayerSpec, roles: tuple[Role, ...], kind: str, carriers: tup
     if "scale" in roles and kind == "sign" and layer.norm != "none":
         wanted = ("shift",)
     inside = [
-        torch.full((param.entries(layer.groups),), param.role in wanted) for param in layer.params if param.role in roles
+        torch.full((param.entries(layer.groups),), param.role in wanted)
+        for param in layer.params
+        if param.role in roles
     ]
     return torch.cat(inside).nonzero()[:, 0]
 

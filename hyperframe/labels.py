@@ -57,7 +57,7 @@ class Partition:
         pairs = torch.stack([_core(one, other), _core(other, one)], -1).reshape(-1, 2)
         pairs = pairs[(pairs[:, 0] != pairs[:, 1]) & (pairs != ZERO).all(1)]
         for a, b in torch.unique(pairs, dim=0).tolist():
-            if a == FIXED or b == FIXED:
+            if FIXED in (a, b):
                 self._frozen.add(self.root(max(a, b)))
                 continue
             low, high = sorted((self.root(a), self.root(b)))

@@ -13,6 +13,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from hyperframe.errors import ConfigError, RunError, brief, unknown_name
+from hyperframe.factories import FAMILIES
 from hyperframe.files import read_text
 from hyperframe.options import shown
 
@@ -61,10 +62,18 @@ _YAML_ERRORS = (
 
 
 def as_section(section: Any, path: str) -> dict[str, Any]:
-    """Return a component's section as keys and values: a bare name stands for `{name: …}`."""
+    """Return a component's section as keys and values: a bare name stands for `{name: …}`.
+
+    Example:
+        >>> as_section("torchvision:resnet18", "target")
+        {'name': 'torchvision', 'model': 'resnet18'}
+    """
     if isinstance(section, str):
-        return {"name": section}
+        section = {"name": section}
     if isinstance(section, Mapping):
+        family, colon, member = str(section.get("name")).partition(":")
+        if colon and family in FAMILIES:
+            return {**section, "name": family, FAMILIES[family]: member}
         return dict(section)
     raise ConfigError(f"{path}: expected a name, or keys and values with a name, but got {shown(section)}")
 

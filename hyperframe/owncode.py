@@ -27,12 +27,12 @@ class OwnCode:
 
     Args:
         module: a network, whose own weights are not used; or None.
-        spec: its spec.
+        spec: its spec; without one the module is traced.
         data: `(x, y)`; a torch Dataset of such pairs, one an item; a mapping with x, y and, as they are, x_test, …;
             a `Task`; or None.
 
     Raises:
-        ConfigError: a module without a spec, or a spec without a module.
+        ConfigError: a spec without a module.
         DataError: data of another kind.
     """
 
@@ -41,14 +41,11 @@ class OwnCode:
     def __init__(self, module: nn.Module | None, spec: TargetSpec | None, data: Any) -> None:
         if module is not None and not isinstance(module, nn.Module):
             raise ConfigError(f"module: expected an nn.Module, but got {type(module).__name__}")
-        if (module is None) != (spec is None):
-            raise ConfigError(
-                "module and spec belong together: spec=TargetSpec(...) says which parameters of the module make up its "
-                "filters, see docs/target.md"
-            )
+        if module is None and spec is not None:
+            raise ConfigError("spec: it belongs to a module, and none was handed over")
         if spec is not None and not isinstance(spec, TargetSpec):
             raise ConfigError(f"spec: expected a TargetSpec, but got {type(spec).__name__}")
-        self._module = None if module is None or spec is None else _copied(module, spec)
+        self._module = None if module is None else _copied(module, spec)
         self._spec = spec
         self._data = data if data is None or _is_task(data) else _arrays(data)
 
@@ -104,12 +101,13 @@ class OwnCode:
         ]
 
 
-def _copied(module: nn.Module, spec: TargetSpec) -> nn.Module:
+def _copied(module: nn.Module, spec: TargetSpec | None) -> nn.Module:
     """A copy of the module, so that nothing that is done to it later changes a run."""
     lazy = next((name for name, parameter in module.named_parameters() if is_lazy(parameter)), None)
     if lazy is not None:
         raise ConfigError(f"module: parameter '{lazy}' has no shape yet; run the module on an input first")
-    spec.bind(module)
+    if spec is not None:
+        spec.bind(module)
     try:
         return copy.deepcopy(module)
     # The module's own code, and that of all it holds, may raise anything here.

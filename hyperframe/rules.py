@@ -11,8 +11,8 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe.discovery import Discovery, View
-from hyperframe.labels import FIXED, ZERO, Activation, compact, spread, varies
+from hyperframe.discovery import Discovery, FoundLayer, View
+from hyperframe.labels import FIXED, ZERO, Activation, compact, varies
 
 Rule = Callable[["Operation"], Any]
 RULES: dict[str, Rule] = {}
@@ -51,6 +51,11 @@ class Operation:
         """An argument by its position or its name."""
         return self.args[number] if len(self.args) > number else self.kwargs.get(name, default)
 
+    def layer_before(self, number: int) -> FoundLayer | None:
+        """The layer whose outputs are this argument, where nothing else sees them."""
+        name = self.sources[number]
+        return self.found.producers.get(name) if name is not None and name in self.single else None
+
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
     """Register a rule for operations of these names."""
@@ -62,12 +67,57 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
     return register
 
 
-LAYOUTS = (
-    "view _unsafe_view reshape permute transpose t unsqueeze squeeze expand clone contiguous alias detach select slice "
-    "index_select index roll flip flatten unflatten pixel_shuffle pixel_unshuffle channel_shuffle repeat narrow movedim "
-    "split split_with_sizes chunk unbind cat stack pad constant_pad_nd swapaxes numpy_T mT diagonal unfold "
-    "lift_fresh_copy expand_as view_as reshape_as tile repeat_interleave rot90 slice_scatter select_scatter"
-).split()
+LAYOUTS = (  # fmt: skip
+    "view",
+    "_unsafe_view",
+    "reshape",
+    "permute",
+    "transpose",
+    "t",
+    "unsqueeze",
+    "squeeze",
+    "expand",
+    "clone",
+    "contiguous",
+    "alias",
+    "detach",
+    "select",
+    "slice",
+    "index_select",
+    "index",
+    "roll",
+    "flip",
+    "flatten",
+    "unflatten",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "channel_shuffle",
+    "repeat",
+    "narrow",
+    "movedim",
+    "split",
+    "split_with_sizes",
+    "chunk",
+    "unbind",
+    "cat",
+    "stack",
+    "pad",
+    "constant_pad_nd",
+    "swapaxes",
+    "numpy_T",
+    "mT",
+    "diagonal",
+    "unfold",
+    "lift_fresh_copy",
+    "expand_as",
+    "view_as",
+    "reshape_as",
+    "tile",
+    "repeat_interleave",
+    "rot90",
+    "slice_scatter",
+    "select_scatter",
+)
 SEVERAL = {"slice_scatter": 2, "select_scatter": 2}  # how many arguments are laid out; one, or a list, for all others
 
 
@@ -213,9 +263,28 @@ def linear(operation: Operation) -> Activation | None:
     return _through(operation, scale=True, sign=True)
 
 
-@rule(
-    *"gelu silu sigmoid hardsigmoid hardswish elu celu selu softplus mish log_sigmoid logsigmoid relu6 exp log sqrt "
-    "rsqrt square pow reciprocal cos".split()
+@rule(  # fmt: skip
+    "gelu",
+    "silu",
+    "sigmoid",
+    "hardsigmoid",
+    "hardswish",
+    "elu",
+    "celu",
+    "selu",
+    "softplus",
+    "mish",
+    "log_sigmoid",
+    "logsigmoid",
+    "relu6",
+    "exp",
+    "log",
+    "sqrt",
+    "rsqrt",
+    "square",
+    "pow",
+    "reciprocal",
+    "cos",
 )
 def pointwise(operation: Operation) -> Activation | None:
     """Any other function of each entry alone: units pass, factors and signs do not."""
@@ -319,15 +388,11 @@ def _pair_codes(found: Discovery, one: Tensor, other: Tensor) -> Tensor:
     return found.new_codes([len(distinct)])[places].view(torch.broadcast_shapes(one.shape, other.shape))
 
 
-@rule("add", "sub", "rsub")
 def added(operation: Operation) -> Activation | None:
-    """A sum: units, factors and signs of both are the same."""
-    one, other = operation.args[:2]
-    if isinstance(one, int | float) or isinstance(other, int | float):
-        number, value = (one, other) if isinstance(one, int | float) else (other, one)
-        if operation.name == "rsub" or not isinstance(value, Activation):
-            return None
-        return _through(operation, scale=number == 0, sign=number == 0) if value is one else None
+    """A sum: units, factors and signs of both are the same; a number that is added lets neither pass."""
+    other = operation.args[1]
+    if isinstance(other, int | float):
+        return _through(operation, scale=other == 0, sign=other == 0)
     return together(operation, keep=True)
 
 
@@ -341,7 +406,7 @@ def extreme(operation: Operation) -> Activation | None:
     return attrs.evolve(result, sign=_without(result.sign, keep_zero=True))
 
 
-@rule("mul", "div")
+@rule("div")
 def multiplied(operation: Operation) -> Activation | None:
     """A product or quotient: a factor passes where the other side has none; where both have one, both are frozen."""
     one, other = operation.args[:2]
@@ -451,12 +516,17 @@ def reduced(operation: Operation) -> Any:
     keeps_shape = tuple(shape) == tuple(value.shape)
     if keeps_shape and len(dims) < rank and "softmax" in operation.name:
         result = attrs.evolve(
-            value, scale=fields["scale"].expand(shape), sign=fields["sign"].expand(shape), code=_new_fixed_codes(found, value)
+            value,
+            scale=fields["scale"].expand(shape),
+            sign=fields["sign"].expand(shape),
+            code=_new_fixed_codes(found, value),
         )
         found.note(result)
         return result
     kept = [size for axis, size in enumerate(value.shape) if axis not in dims]
-    unit, scale, sign = (field.expand(unit.shape).reshape(kept).reshape(shape) for field in (unit, fields["scale"], fields["sign"]))
+    unit, scale, sign = (
+        field.expand(unit.shape).reshape(kept).reshape(shape) for field in (unit, fields["scale"], fields["sign"])
+    )
     code = found.new_codes(shape)
     if bool((unit != FIXED).any()):
         code = torch.where(unit == FIXED, code, _reduced_codes(value.code, dims).reshape(shape))

@@ -1,6 +1,6 @@
-"""What tracing claims, tried out: symmetries that do not hold are frozen, so that a mistake costs some and never lies."""
+"""What tracing claims, tried out: symmetries that do not hold are frozen, so that a mistake never lies."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Literal
 
 import attrs
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hyperframe.discovery import Frozen
 from hyperframe.errors import brief
 from hyperframe.exact import exact_copy, redrawn, run_exactly
-from hyperframe.structure import FROZEN, Structure
+from hyperframe.structure import FROZEN, Axis, Structure
 from hyperframe.symmetry import Orbits, apply_action, orbits, random_action
 
 IMAGES = 16
@@ -60,7 +60,8 @@ class _Trial:
             self.inputs = torch.randn(IMAGES, *shape, generator=self.rng, dtype=torch.float64)
             try:
                 outputs = run_exactly(self.module, structure.spec, self.weights, self.inputs)
-            except Exception as error:  # the module's own code: it may work for two inputs, or in float32, only
+            # The module's own code: it may work for two inputs, or in float32, only.
+            except Exception as error:  # noqa: BLE001
                 self.why = f"{type(error).__name__}: {brief(error)}"
                 return
             if bool(outputs.isfinite().all()):
@@ -126,9 +127,15 @@ def _others(structure: Structure, field: Field, labels: set[int]) -> set[int]:
 def without(structure: Structure, field: Field, labels: set[int]) -> Structure:
     """A structure with some labels of one kind frozen."""
     gone = labels | {FROZEN}
-    keep: Callable[[int], int] = lambda label: FROZEN if label in gone else label  # noqa: E731
-    axes = tuple(attrs.evolve(axis, **{field: tuple(map(keep, getattr(axis, field)))}) for axis in structure.axes)
+    axes = tuple(_frozen(axis, field, gone) for axis in structure.axes)
     classes = structure.classes
     if field == "permutation":
         classes = tuple(members for members in classes if not gone & set(members))
     return attrs.evolve(structure, axes=axes, classes=classes)
+
+
+def _frozen(axis: Axis, field: Field, gone: set[int]) -> Axis:
+    kept = tuple(FROZEN if label in gone else label for label in getattr(axis, field))
+    if field == "scaling":
+        return attrs.evolve(axis, scaling=kept)
+    return attrs.evolve(axis, sign=kept) if field == "sign" else attrs.evolve(axis, permutation=kept)

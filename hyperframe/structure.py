@@ -1,9 +1,9 @@
 """Trivial symmetries as labels on the axes of parameters, and the compiler from written specs.
 
-For every axis of every parameter there are three arrays of labels and an exponent (`Axis`). Entries with one permutation
-label move together; entries with one scaling label share one positive factor, to the power of the exponent; entries with
-one sign label change their sign together. These are three partitions: a depthwise convolution ties what moves, not what
-scales. An action is then the same few lines for every kind of layer: gather by labels, multiply by factors and signs
+For every axis of every parameter there are three arrays of labels and an exponent (`Axis`). Entries with one
+permutation label move together; entries with one scaling label share one positive factor, to the power of the exponent;
+entries with one sign label change their sign together. These are three partitions: a depthwise convolution ties what
+moves, not what scales. An action is then the same few lines for every kind of layer: gather by labels, multiply by factors and signs
 (`hyperframe.symmetry`). A scaling label that nothing reads is one that a normalisation takes away again.
 """
 
@@ -109,7 +109,7 @@ class Structure:
 
     def highest(self, kind: Literal["permutation", "scaling", "sign"]) -> int:
         """The highest label of a kind; 0 where there is none."""
-        return max([0, *(label for axis in self.axes for label in getattr(axis, kind))])
+        return max([0, *(max(getattr(axis, kind), default=0) for axis in self.axes)])
 
     @cached_property
     def absorbed(self) -> frozenset[int]:
@@ -197,9 +197,7 @@ class _Labels:
     def roots(self, labels: Iterable[int]) -> tuple[int, ...]:
         """Each label's representative, or `FROZEN`."""
         frozen = {self.root(label) for label in self.frozen}
-        return tuple(
-            FROZEN if label == FROZEN or self.root(label) in frozen else self.root(label) for label in labels
-        )
+        return tuple(FROZEN if label == FROZEN or self.root(label) in frozen else self.root(label) for label in labels)
 
 
 def compile_structure(spec: TargetSpec) -> Structure:
@@ -275,9 +273,7 @@ def _mixed_reads(spec: TargetSpec) -> list[tuple[Place, ...]]:
     return mixed
 
 
-def _layer_axes(
-    spec: TargetSpec, layer: LayerSpec, labels: _Labels, scaled: set[int], signed: set[int]
-) -> list[Axis]:
+def _layer_axes(spec: TargetSpec, layer: LayerSpec, labels: _Labels, scaled: set[int], signed: set[int]) -> list[Axis]:
     reads, writes = labels.of(layer.reads), labels.of(layer.writes)
     kernel, scale = layer.param("kernel"), layer.param("scale")
     # What a kernel writes, where something stands between it and the units: labels of its own, unless they are common.

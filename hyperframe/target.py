@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from hyperframe.convolution import GreyConvolutions, channels_last
+from hyperframe.discovery import Frozen
 from hyperframe.errors import RunError, SpecError
 from hyperframe.seeds import seeded
 from hyperframe.spec import TargetSpec
@@ -33,6 +34,7 @@ class Target:
         module: the template; its own parameters are not used, its constants and dtype are.
         spec: the spec, bound to the module.
         structure: the labels of its symmetries; compiled from the spec unless tracing found them.
+        frozen: what tracing left without symmetries, and why.
 
     Raises:
         SpecError: the spec does not describe the module.
@@ -50,11 +52,18 @@ class Target:
         torch.Size([5, 7, 2])
     """
 
-    def __init__(self, module: nn.Module, spec: TargetSpec, structure: Structure | None = None) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        spec: TargetSpec,
+        structure: Structure | None = None,
+        frozen: tuple[Frozen, ...] = (),
+    ) -> None:
         self.spec = spec.bind(module)
         self._aliases = _aliases(module, {param.parameter for layer in self.spec.layers for param in layer.params})
         self._trainable = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
         self.module = copy.deepcopy(module).requires_grad_(False)
+        self.frozen = frozen
         self.structure = compile_structure(self.spec) if structure is None else structure
         self._tied = _tied(self.module, self._aliases)
         self._norms = {

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from hyperframe import affine, kernels, norms  # noqa: F401  (they register their rules)
 from hyperframe.assembly import assembled
 from hyperframe.discovery import Discovery, FoundLayer, Frozen, View
 from hyperframe.errors import SpecError, brief
-import hyperframe.kernels  # registers rules
 from hyperframe.labels import Activation
 from hyperframe.rules import RULES, Operation, pointwise
 from hyperframe.seeds import seeded
@@ -37,12 +37,14 @@ class Traced:
     """What tracing found.
 
     Attributes:
+        module: what was traced.
         spec: layers and filters.
         structure: labels on the axes of their parameters.
         frozen: what has no symmetries although it might, and why.
         unused: parameters on which no output depends; no layer has them.
     """
 
+    module: nn.Module
     spec: TargetSpec
     structure: Structure
     frozen: tuple[Frozen, ...]
@@ -72,7 +74,7 @@ def trace(module: nn.Module, input_shape: Sequence[int], name: str = "module") -
     """
     where = f"target '{name}'"
     _check_parameters(module, where)
-    module = _prepared(module, where)
+    original, module = module, _prepared(module, where)
     outputs = _outputs(module, tuple(input_shape), where)
     program = _exported(module, tuple(input_shape), where)
     found = Discovery()
@@ -87,7 +89,13 @@ def trace(module: nn.Module, input_shape: Sequence[int], name: str = "module") -
     found.freeze(result)
     spec, structure = assembled(found, module, name=name, input_shape=input_shape, outputs=outputs, logits=logits)
     structure, failed = tried(module, structure)
-    return Traced(spec=structure.spec, structure=structure, frozen=(*found.frozen, *failed), unused=unused)
+    return Traced(
+        module=original,
+        spec=structure.spec,
+        structure=structure,
+        frozen=(*found.frozen, *failed),
+        unused=unused,
+    )
 
 
 def _check_parameters(module: nn.Module, where: str) -> None:
@@ -140,12 +148,14 @@ def _exported(module: nn.Module, shape: tuple[int, ...], where: str) -> Any:
         try:
             return torch.export.export(module, (inputs,), strict=False).run_decompositions({})
         # Whatever torch raises about other people's code.
-        except Exception as error:
-            first = brief(str(error).strip().partition("\n")[0])
+        except Exception as error:  # noqa: BLE001
+            first = brief(error)
             dependent = "data-dependent" in str(error).lower() or "GuardOnDataDependent" in type(error).__name__
             why = "it decides by values that it computes" if dependent else first
             hint = " (torch.where, or a spec of its own, does without)" if dependent else ""
-            raise SpecError(f"{where}: it cannot be traced: {why}{hint}; see docs/target.md for a written spec") from None
+            raise SpecError(
+                f"{where}: it cannot be traced: {why}{hint}; see docs/target.md for a written spec"
+            ) from None
 
 
 @contextmanager
@@ -186,7 +196,7 @@ class _Walk:
             name, target = entry.arg.name, entry.target
             if entry.kind.name == "PARAMETER" and own[target] not in constant:
                 shape = tuple(program.state_dict[target].shape)
-                self.views[name] = View(name=own[target], shape=shape, dims=tuple(range(len(shape))))
+                self.views[name] = View(name=own[target], rank=len(shape), shape=shape, dims=tuple(range(len(shape))))
             elif entry.kind.name == "USER_INPUT":
                 self._user_input = name
             else:
@@ -302,8 +312,11 @@ class _Walk:
 
 
 PASSING = frozenset(
-    "view _unsafe_view reshape squeeze flatten clone contiguous alias detach mean avg_pool1d avg_pool2d avg_pool3d "
-    "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d dropout".split()
+    {
+        *("view", "_unsafe_view", "reshape", "squeeze", "flatten", "clone", "contiguous", "alias", "detach", "dropout"),
+        *("mean", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
+        *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"),
+    }
 )
 """Operations that let a common shift of the logits pass."""
 

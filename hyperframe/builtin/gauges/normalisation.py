@@ -64,12 +64,16 @@ def _first_readers(orbits: Orbits) -> list[tuple[str, Tensor, Tensor, slice]]:
             continue
         layer = orbits.structure.spec.layer(stage.layer)
         numbers = stage.reads.amin(1).expand(layer.filters).tolist()
-        fresh = [row for row, number in enumerate(numbers) if number < orbit.count and number not in seen]
-        fresh = [row for place, row in enumerate(fresh) if numbers[row] not in [numbers[other] for other in fresh[:place]]]
-        seen.update(numbers)
+        fresh: dict[int, int] = {}
+        for row, number in enumerate(numbers):
+            if number < orbit.count and number not in seen:
+                fresh.setdefault(number, row)
+        seen.update(fresh)
         device = stage.reads.device
         chosen = torch.tensor([numbers[row] for row in fresh], dtype=torch.int64, device=device)
-        found.append((layer.name, torch.tensor(fresh, dtype=torch.int64, device=device), chosen, layer.columns["scale"]))
+        found.append(
+            (layer.name, torch.tensor(fresh, dtype=torch.int64, device=device), chosen, layer.columns["scale"])
+        )
     return found
 
 

@@ -78,8 +78,8 @@ def _lexicographic(keys: Tensor) -> Tensor:
     order = torch.arange(keys.shape[1], device=keys.device).expand(keys.shape[:2])
     for column in range(keys.shape[2]):
         values = keys[:, :, column]
-        within = values.argsort(1, stable=True)
-        order = within.gather(1, group.gather(1, within).argsort(1, stable=True))
+        within = values.argsort(dim=1, stable=True)
+        order = within.gather(1, group.gather(1, within).argsort(dim=1, stable=True))
         sorted_values, sorted_groups = values.gather(1, order), group.gather(1, order)
         new = (sorted_values.diff(dim=1) != 0) | (sorted_groups.diff(dim=1) != 0)
         ranks = torch.cat([torch.zeros_like(group[:, :1]), new.cumsum(1)], 1)

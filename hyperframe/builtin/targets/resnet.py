@@ -1,0 +1,98 @@
+"""The targets `resnet20` and `resnet32`: residual networks for small images (Table 4)."""
+
+from functools import partial
+from typing import Literal
+
+import attrs
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hyperframe import Component, Traced, hookimpl, trace
+from hyperframe.options import option
+
+STAGES = (16, 32, 64)
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """Options of the network."""
+
+    input_shape: tuple[int, ...] = option((3, 32, 32), "channels, height and width of one image", minimum=1)
+    outputs: int = option(10, "number of outputs", minimum=1)
+    shortcut: Literal["projection", "zero_padded"] = option(
+        "projection",
+        "where the channels become more: projection, a convolution with BatchNorm; zero_padded, zeros for the new ones",
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if len(self.input_shape) != 3:
+            raise ValueError(f"input_shape: expected channels, height and width, but got {list(self.input_shape)}")
+
+
+class ZeroPadded(nn.Module):
+    """Every second pixel, and zeros for the channels that are new, half of them before and half behind.
+
+    References: K. He, X. Zhang, S. Ren, J. Sun (2016), Deep Residual Learning, option A.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images [items, channels, height, width] with as many channels as wanted."""
+        new = self.channels - x.shape[1]
+        return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, new // 2, new - new // 2))
+
+
+class Block(nn.Module):
+    """Two convolutions of 3 × 3 with BatchNorm, and what came in added to them."""
+
+    def __init__(self, inputs: int, channels: int, shortcut: str) -> None:
+        super().__init__()
+        wider = channels != inputs
+        self.conv1 = nn.Conv2d(inputs, channels, 3, 2 if wider else 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.shortcut: nn.Module = nn.Identity()
+        if wider and shortcut == "projection":
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, channels, 1, 2, bias=False), nn.BatchNorm2d(channels))
+        elif wider:
+            self.shortcut = ZeroPadded(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the block."""
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(y + self.shortcut(x))
+
+
+def build(blocks: int, options: Options) -> Traced:
+    """A convolution, three stages of so many blocks with 16, 32 and 64 channels, the mean over space, a dense layer."""
+    inputs = STAGES[0]
+    modules: list[nn.Module] = [
+        nn.Conv2d(options.input_shape[0], inputs, 3, 1, 1, bias=False),
+        nn.BatchNorm2d(inputs),
+        nn.ReLU(),
+    ]
+    for channels in STAGES:
+        for _ in range(blocks):
+            modules.append(Block(inputs, channels, options.shortcut))
+            inputs = channels
+    modules += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, options.outputs)]
+    return trace(nn.Sequential(*modules), options.input_shape, f"resnet{6 * blocks + 2}")
+
+
+@hookimpl
+def hyperframe_targets() -> list[Component]:
+    """Register the targets."""
+    return [
+        Component(
+            name=f"resnet{6 * blocks + 2}",
+            factory=partial(build, blocks),
+            options=Options,
+            summary=f"residual network of {6 * blocks + 2} layers for small images, {weights} weights",
+            reference="Table 4",
+        )
+        for blocks, weights in ((3, "272,474"), (5, "466,906"))
+    ]

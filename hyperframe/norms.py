@@ -1,0 +1,121 @@
+"""What normalisations do to labels: they take factors away, and their scale and shift write new ones."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hyperframe.discovery import FoundLayer, View
+from hyperframe.labels import FIXED, ZERO, Activation, compact, varies
+from hyperframe.rules import Operation, common, note_groups, rule
+from hyperframe.spec import Norm
+
+
+@rule("_native_batch_norm_legit_no_training", "native_batch_norm", "_native_batch_norm_legit", "batch_norm")
+def batch_norm(operation: Operation) -> Any:
+    """A BatchNorm takes each channel's factor and offset away; its scale and shift write anew."""
+    several = operation.name != "batch_norm"
+    result = _by_channel(operation, operation.shape[0] if several else operation.shape)
+    if result is None or not several:
+        return result
+    return (result, *(operation.found.opaque(shape) for shape in operation.shape[1:]))
+
+
+@rule("instance_norm")
+def instance_norm(operation: Operation) -> Activation | None:
+    """As a BatchNorm, of each image by itself."""
+    return _by_channel(operation, operation.shape)
+
+
+def _by_channel(operation: Operation, shape: Any) -> Activation | None:
+    x, scale, shift = operation.args[0], operation.get(1, "weight"), operation.get(2, "bias")
+    if not isinstance(x, Activation) or not _are_views(scale, shift):
+        return None
+    unit, _, sign = operation.found.along(x, 1)
+    return _affine(operation, scale, shift, "o", "batch", (unit, sign), shape, 1)
+
+
+@rule("layer_norm", "group_norm")
+def group_normalised(operation: Operation) -> Activation | None:
+    """LayerNorm and GroupNorm take away one factor that all entries of a group have in common."""
+    x, found = operation.args[0], operation.found
+    scale, shift = operation.get(2, "weight"), operation.get(3, "bias")
+    if not isinstance(x, Activation) or not _are_views(scale, shift):
+        return None
+    norm: Norm = "layer" if operation.name == "layer_norm" else "group"
+    grouped, dims = _groups(operation, x)
+    note_groups(found, grouped, dims)
+    # What is zero does not stay zero: the mean is taken away.
+    common(torch.where(grouped.scale == ZERO, FIXED, grouped.scale), dims, found.scales)
+    signs = common(torch.where(grouped.sign == ZERO, FIXED, grouped.sign), dims, found.signs)
+    none = torch.full((1,) * len(x.shape), FIXED).expand(x.shape)
+    passed = Activation(x.unit, none, compact(signs.expand(grouped.shape).reshape(x.shape)), x.code)
+    if scale is None and shift is None:
+        found.note(passed)
+        return passed
+    view = scale if scale is not None else shift
+    channel, axes = 1, "o"
+    if norm == "layer":
+        channel = next((dim for dim in dims if varies(x.unit, dim)), dims[-1])
+        axes = " ".join("o" if dim == channel else "hwdtuv"[place] for place, dim in enumerate(dims))
+    unit, _, sign = found.along(passed, channel)
+    if len(unit) != view.shape[axes.split().index("o")]:
+        return None
+    return _affine(operation, scale, shift, axes, norm, (unit, sign), x.shape, channel)
+
+
+def _groups(operation: Operation, x: Activation) -> tuple[Activation, list[int]]:
+    """The labels with the entries of a group along some axes, and these axes."""
+    rank = len(x.shape)
+    if operation.name == "layer_norm":
+        return x, list(range(rank - len(operation.args[1]), rank))
+    groups = int(operation.args[1])
+    split = (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
+    fields = (compact(field.reshape(split)) for field in (x.unit, x.scale, x.sign, x.code))
+    return Activation(*fields), list(range(2, rank + 1))
+
+
+def _are_views(*values: Any) -> bool:
+    return all(value is None or isinstance(value, View) for value in values)
+
+
+def _affine(
+    operation: Operation,
+    scale: View | None,
+    shift: View | None,
+    axes: str,
+    norm: Norm,
+    reads: tuple[Tensor, Tensor],
+    shape: Any,
+    channel: int,
+) -> Activation:
+    """What a normalisation's scale and shift make of normalised units and signs; a scale reads the sign and writes."""
+    found, (unit, sign) = operation.found, reads
+    size, dim = len(unit), axes.split().index("o")
+    none = torch.full((size,), FIXED)
+    sign = torch.where(sign == ZERO, FIXED, sign)
+    written_scale = found.scales.new(size) if scale is not None else none
+    written_sign = found.signs.new(size) if scale is not None else sign
+    layer = _layer(operation, scale if scale is not None else shift, size, norm)
+    if layer is not None:
+        for view, role in ((scale, "scale"), (shift, "shift")):
+            if view is not None:
+                found.claim(layer, "scale" if role == "scale" else "shift", view, axes)
+                found.label(view, dim, 1, unit, written_scale, written_sign)
+        if scale is not None:
+            found.label(scale, dim, -1, unit, none, sign)
+        layer.writes = unit
+        found.producers[operation.node] = layer
+    return found.laid_out(shape, channel, unit, written_scale, written_sign)
+
+
+def _layer(operation: Operation, view: View | None, size: int, norm: Norm) -> FoundLayer | None:
+    """The layer that a normalisation belongs to: the one directly before it, or one of its own."""
+    earlier = operation.layer_before(0)
+    if earlier is not None and norm == "batch" and "kernel" in earlier.roles:
+        earlier.shift_absorbed = "bias" in earlier.roles
+    free = earlier is not None and earlier.filters == size and earlier.norm == "none"
+    if earlier is not None and free and not {"scale", "shift"} & earlier.roles:
+        earlier.norm = norm
+        return earlier
+    return None if view is None else FoundLayer(name=view.owner, filters=size, norm=norm)
