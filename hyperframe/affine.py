@@ -6,7 +6,8 @@ from torch import Tensor
 from hyperframe.discovery import FoundLayer, View
 from hyperframe.labels import FIXED, ZERO, Activation, varies
 from hyperframe.params import Role
-from hyperframe.rules import Operation, added, multiplied, rule
+from hyperframe.pointwise import added, multiplied
+from hyperframe.rules import Operation, rule
 
 LETTERS = "xyzwvu"
 

@@ -23,8 +23,8 @@ def assembled(
     input_shape: Sequence[int],
     outputs: int,
     logits: FoundLayer | None,
-) -> tuple[TargetSpec, Structure]:
-    """The bound spec and the structure.
+) -> Structure:
+    """The structure, with the bound spec.
 
     Args:
         found: when all of the graph has been walked.
@@ -58,7 +58,7 @@ def assembled(
         for layer in found.layers
         if layer.shift_absorbed and not any(param.parameter in found.reused for param in layer.params)
     )
-    return spec, Structure(spec=spec, axes=tuple(axes), classes=classes, shifts=absorbed)
+    return Structure(spec=spec, axes=tuple(axes), classes=classes, shifts=absorbed)
 
 
 def _layer_spec(layer: FoundLayer, name: str, shapes: dict[str, tuple[int, ...]]) -> LayerSpec:

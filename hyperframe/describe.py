@@ -2,12 +2,17 @@
 
 from typing import Any
 
+import attrs
+import torch
+
 from hyperframe.config import Config
 from hyperframe.experiment import build_generator, build_target
 from hyperframe.generator import Generator
-from hyperframe.symmetry import orbits
+from hyperframe.spec import LayerSpec
+from hyperframe.structure import FROZEN, Structure
+from hyperframe.symmetry import KINDS, Orbits, orbits
 from hyperframe.target import Target
-from hyperframe.types import Task
+from hyperframe.types import Gauge, Task
 
 BYTES = 4  # everything is float32
 
@@ -16,22 +21,24 @@ def describe(config: Config) -> dict[str, Any]:
     """Describe a configuration's target, symmetries and generator; no data is needed.
 
     Returns:
-        `target` (name, weights, layers with filters, filter_size and weights), `symmetries` (free directions of each
-        kind), the generator's own description under its name, and `step_memory`, estimated bytes of a training step
+        `target` (name, weights, layers with filters, filter_size and weights, unit spaces, and what was left without
+        symmetries), `symmetries` (of each kind how many directions are known and how many the gauges fix), the
+        generator's own description under its name, and `step_memory`, estimated bytes of a training step
         beyond the process itself and the data.
     """
     task: Task = config.task.make()
     target = build_target(config, task)
     spec = target.spec
     generator = build_generator(config, spec, task)
+    spaces = unit_spaces(target.structure)
     layers = [
         {
             "name": layer.name,
             "filters": layer.filters,
             "filter_size": layer.filter_size,
             "weights": layer.num_weights,
-            "reads": [str(place) for place in layer.reads],
-            "writes": [str(place) for place in layer.writes],
+            "reads": [space["name"] for space in spaces if layer.name in space["readers"]],
+            "writes": [space["name"] for space in spaces if layer.name in space["writers"]],
         }
         for layer in spec.layers
     ]
@@ -43,14 +50,68 @@ def describe(config: Config) -> dict[str, Any]:
             "input_shape": list(spec.input_shape),
             "outputs": spec.num_outputs,
             "layers": layers,
-            "units": [{"name": unit.name, "size": unit.size, "ops": list(unit.ops)} for unit in spec.units],
+            "units": spaces,
+            "frozen": [attrs.asdict(entry) for entry in target.frozen],
         },
-        "symmetries": orbits(target.structure, task.shift_invariant).counts,
+        "symmetries": _symmetries(config, orbits(target.structure, task.shift_invariant)),
         "gauges": [choice.name for choice in config.gauges],
         "generator": config.generator.name,
         config.generator.name: generator.describe(),
         "step_memory": step_memory(target, generator, config),
     }
+
+
+def unit_spaces(structure: Structure) -> list[dict[str, Any]]:
+    """The unit spaces of a target: units that one layer is the first to write, with all that writes and reads them.
+
+    Several writers are tied: their filters change places together. `size` counts units that are free to change places,
+    `scaling` and `sign` those whose factors and signs are free as well.
+    """
+    written, read = (
+        {layer.name: _labels(structure, layer, exponent) for layer in structure.spec.layers} for exponent in (1, -1)
+    )
+    seen: set[int] = set()
+    spaces = []
+    for layer in structure.spec.layers:
+        fresh = written[layer.name][0] - seen
+        seen |= fresh
+        if fresh:
+            writers = [name for name, (units, *_) in written.items() if units & fresh]
+            carried = [set().union(*(written[name][field] for name in writers)) for field in (1, 2)]
+            readers = [name for name, (units, *_) in read.items() if units & fresh]
+            used = [set().union(*(read[name][field] for name in readers)) for field in (1, 2)]
+            spaces.append(
+                {
+                    "name": layer.name,
+                    "size": len(fresh),
+                    "ops": list(structure.spec.ops_behind(layer)),
+                    "writers": writers,
+                    "readers": readers,
+                    "scaling": len(carried[0] & used[0]),
+                    "sign": len(carried[1] & used[1] - structure.norm_signs),
+                }
+            )
+    return spaces
+
+
+def _labels(structure: Structure, layer: LayerSpec, exponent: int) -> tuple[set[int], set[int], set[int]]:
+    """The labels of units, factors and signs that a layer writes or reads."""
+    roles = [param.role for param in layer.params]
+    if exponent == -1 and "kernel" in roles:
+        roles = ["kernel"]  # what stands behind it reads the layer's own outputs
+    grids = (structure.grid(layer, roles, kind, exponent) for kind in ("permutation", "scaling", "sign"))
+    units, factors, signs = (set(torch.unique(grid).tolist()) - {FROZEN} for grid in grids)
+    return units, factors, signs
+
+
+def _symmetries(config: Config, of: Orbits) -> dict[str, dict[str, int]]:
+    """For each kind how many directions are known, and how many of them the configuration's gauges fix."""
+    fixed = dict.fromkeys(KINDS, 0)
+    for choice in config.gauges:
+        gauge: Gauge = choice.make(of)
+        for kind in gauge.fixes:
+            fixed[kind] = getattr(gauge, "directions", of.counts[kind])
+    return {kind: {"known": of.counts[kind], "fixed": fixed[kind]} for kind in KINDS}
 
 
 def step_memory(target: Target, generator: Generator, config: Config) -> int:

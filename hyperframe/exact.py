@@ -21,7 +21,7 @@ from hyperframe.weights import unpack
 EPSILON = 1e-100
 """What stands in for zero, which torch's normalisations refuse."""
 
-_EPSILON_AT = {F.batch_norm: 7, F.instance_norm: 7, F.layer_norm: 4, F.group_norm: 4}
+_EPSILON_AT = {F.batch_norm: 7, F.instance_norm: 7, F.layer_norm: 4, F.group_norm: 4, F.rms_norm: 3}
 
 
 class ExactNorms(TorchFunctionMode):

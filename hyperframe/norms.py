@@ -7,7 +7,8 @@ from torch import Tensor
 
 from hyperframe.discovery import FoundLayer, View
 from hyperframe.labels import FIXED, ZERO, Activation, compact, varies
-from hyperframe.rules import Operation, common, note_groups, rule
+from hyperframe.reductions import common, note_groups
+from hyperframe.rules import Operation, rule
 from hyperframe.spec import Norm
 
 
@@ -35,14 +36,14 @@ def _by_channel(operation: Operation, shape: Any) -> Activation | None:
     return _affine(operation, scale, shift, "o", "batch", (unit, sign), shape, 1)
 
 
-@rule("layer_norm", "group_norm")
+@rule("layer_norm", "group_norm", "rms_norm")
 def group_normalised(operation: Operation) -> Activation | None:
-    """LayerNorm and GroupNorm take away one factor that all entries of a group have in common."""
+    """LayerNorm, RMSNorm and GroupNorm take away one factor that all entries of a group have in common."""
     x, found = operation.args[0], operation.found
-    scale, shift = operation.get(2, "weight"), operation.get(3, "bias")
+    scale, shift = operation.get(2, "weight"), operation.get(3, "bias") if operation.name != "rms_norm" else None
     if not isinstance(x, Activation) or not _are_views(scale, shift):
         return None
-    norm: Norm = "layer" if operation.name == "layer_norm" else "group"
+    norm: Norm = "group" if operation.name == "group_norm" else "layer"
     grouped, dims = _groups(operation, x)
     note_groups(found, grouped, dims)
     # What is zero does not stay zero: the mean is taken away.
@@ -59,7 +60,7 @@ def group_normalised(operation: Operation) -> Activation | None:
         channel = next((dim for dim in dims if varies(x.unit, dim)), dims[-1])
         axes = " ".join("o" if dim == channel else "hwdtuv"[place] for place, dim in enumerate(dims))
     unit, _, sign = found.along(passed, channel)
-    if len(unit) != view.shape[axes.split().index("o")]:
+    if view is None or len(unit) != view.shape[axes.split().index("o")]:
         return None
     return _affine(operation, scale, shift, axes, norm, (unit, sign), x.shape, channel)
 
@@ -67,7 +68,7 @@ def group_normalised(operation: Operation) -> Activation | None:
 def _groups(operation: Operation, x: Activation) -> tuple[Activation, list[int]]:
     """The labels with the entries of a group along some axes, and these axes."""
     rank = len(x.shape)
-    if operation.name == "layer_norm":
+    if operation.name != "group_norm":
         return x, list(range(rank - len(operation.args[1]), rank))
     groups = int(operation.args[1])
     split = (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])

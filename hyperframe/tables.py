@@ -173,15 +173,9 @@ def print_description(content: Mapping[str, Any]) -> None:
     table.title = f"target {target['name']}: {target['weights']:,} weights"
     for layer in target["layers"]:
         numbers = [f"{layer[key]:,}" for key in ("filters", "filter_size", "weights")]
-        table.add_row(
-            layer["name"], *numbers, ", ".join(layer["reads"]) or "input", ", ".join(layer["writes"]) or "output"
-        )
+        table.add_row(escape(layer["name"]), *numbers, _few(layer["reads"]) or "–", _few(layer["writes"]) or "–")
     console.print(table)
-    counts = content["symmetries"]
-    console.print(
-        f"symmetries: {counts['scaling']} scaling factors, {counts['permutation']} units that can be permuted, "
-        f"{counts['logit_shift']} directions of the logit shift; gauges: {', '.join(content['gauges']) or 'none'}"
-    )
+    _print_symmetries(console, content)
     generator = content[content["generator"]]
     rows = [("extractor", "", generator["extractor"])] if "extractor" in generator else []
     rows += [(f"weights of {row['layer']}", str(row["codes"]), row) for row in generator.get("weight_generators", [])]
@@ -195,6 +189,35 @@ def print_description(content: Mapping[str, Any]) -> None:
     else:
         console.print(f"generator {content['generator']}: {generator['parameters']:,} parameters")
     console.print(f"memory of one training step: about {content['step_memory'] / 2**20:,.0f} MiB, data not included")
+
+
+def _print_symmetries(console: Console, content: Mapping[str, Any]) -> None:
+    """Unit spaces, directions known and fixed of each kind, and what was left without symmetries."""
+    target = content["target"]
+    table = Table(
+        "unit space", "units", "written by", "read by", "operations", "factors", "signs", title_justify="left"
+    )
+    table.title = "units that change places together, with factors and signs of their own"
+    for space in target["units"]:
+        numbers = str(space["scaling"]), str(space["sign"])
+        places = _few(space["writers"]), _few(space["readers"])
+        table.add_row(escape(space["name"]), str(space["size"]), *places, _few(space["ops"]), *numbers)
+    if target["units"]:
+        console.print(table)
+    table = Table("symmetry", "known", "fixed by the gauges", "known but not fixed", title_justify="left")
+    table.title = f"directions of the trivial symmetries; gauges: {', '.join(content['gauges']) or 'none'}"
+    for kind, counts in content["symmetries"].items():
+        known, fixed = counts["known"], counts["fixed"]
+        table.add_row(kind, f"{known:,}", f"{fixed:,}", f"{known - fixed:,}")
+    console.print(table)
+    for entry in target["frozen"]:
+        console.print(f"frozen: {entry['op']} in {entry['place'] or 'the network'}: {entry['why']}", markup=False)
+
+
+def _few(names: Sequence[str], most: int = 3) -> str:
+    """Some names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return escape(", ".join(names[:most]) + more)
 
 
 WAYS = {"ours": "hyperframe", "loop": "loop over networks", "vmap": "one vmap over all"}

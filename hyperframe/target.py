@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from hyperframe.compiling import compile_structure
 from hyperframe.convolution import GreyConvolutions, channels_last
 from hyperframe.discovery import Frozen
 from hyperframe.errors import RunError, SpecError
 from hyperframe.seeds import seeded
 from hyperframe.spec import TargetSpec
-from hyperframe.structure import Structure, compile_structure
+from hyperframe.structure import Structure
 from hyperframe.types import Statistics, Weights
 from hyperframe.weights import batch_size, slice_weights, to_state_dict, unpack
 

@@ -5,11 +5,12 @@ The module is exported to a graph of operations, and labels are carried through 
 """
 
 import copy
+import io
 import logging
 import operator
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 import attrs
@@ -17,12 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from hyperframe import affine, kernels, norms  # noqa: F401  (they register their rules)
+from hyperframe import affine, kernels, layouts, norms, reductions  # noqa: F401  (they register their rules)
 from hyperframe.assembly import assembled
 from hyperframe.discovery import Discovery, FoundLayer, Frozen, View
 from hyperframe.errors import SpecError, brief
 from hyperframe.labels import Activation
-from hyperframe.rules import RULES, Operation, pointwise
+from hyperframe.pointwise import pointwise
+from hyperframe.rules import RULES, Operation
 from hyperframe.seeds import seeded
 from hyperframe.selfcheck import tried
 from hyperframe.spec import TargetSpec
@@ -87,7 +89,7 @@ def trace(module: nn.Module, input_shape: Sequence[int], name: str = "module") -
         raise SpecError(f"{where}: its outputs depend on no trainable parameter")
     logits = walk.logits(result)
     found.freeze(result)
-    spec, structure = assembled(found, module, name=name, input_shape=input_shape, outputs=outputs, logits=logits)
+    structure = assembled(found, module, name=name, input_shape=input_shape, outputs=outputs, logits=logits)
     structure, failed = tried(module, structure)
     return Traced(
         module=original,
@@ -102,6 +104,8 @@ def _check_parameters(module: nn.Module, where: str) -> None:
     for key, value in module.named_parameters():
         if is_lazy(value):
             raise SpecError(f"{where}: parameter '{key}' has no shape yet; run the module on an input first")
+        if value.dim() == 0:
+            raise SpecError(f"{where}: parameter '{key}' is a number without an axis; give it the shape (1,)")
         if not value.is_floating_point():
             raise SpecError(f"{where}: parameter '{key}' is {value.dtype}; only real floating-point ones are generated")
 
@@ -166,7 +170,7 @@ def _quiet() -> Iterator[None]:
     for logger in loggers:
         logger.disabled = True
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -304,7 +308,13 @@ class _Walk:
     def logits(self, result: Activation) -> FoundLayer | None:
         """The last layer, where its outputs are the network's own."""
         layer = self._logits.get(self._output)
-        if layer is None or layer.writes is None or layer.roles - {"kernel", "bias"} or layer.norm != "none":
+        if (
+            layer is None
+            or layer not in self.found.layers
+            or layer.writes is None
+            or layer.roles - {"kernel", "bias"}
+            or layer.norm != "none"
+        ):
             return None
         if layer.groups > 1 or any(param.parameter in self.found.reused or param.rows for param in layer.params):
             return None

@@ -123,7 +123,8 @@ class Gauge(Protocol):
     differentiable. Statistics that were estimated for the weights before are not those of the weights after it.
 
     Attributes:
-        fixes: the kinds of orbits that it fixes, of `hyperframe.symmetry.KINDS`.
+        fixes: the kinds of orbits that it fixes, of `hyperframe.symmetry.KINDS`. A gauge that fixes only some
+            directions of its kind says how many in an attribute `directions`.
     """
 
     fixes: frozenset[str]

@@ -95,7 +95,8 @@ def test_table_7_matrix_entries(sizes, entries):
 
 
 def test_symmetries_of_the_mnist_target(mnist):
-    assert mnist["symmetries"] == {"scaling": 56, "permutation": 56, "logit_shift": 9}
+    known = {kind: entry["known"] for kind, entry in mnist["symmetries"].items() if entry["known"]}
+    assert known == {"scaling": 56, "permutation": 56, "logit_shift": 9}
 
 
 def test_the_authors_initialisation(registry):

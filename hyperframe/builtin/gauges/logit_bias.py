@@ -12,6 +12,9 @@ class LogitBiasGauge:
     It fixes one of the fan_in + 1 directions of the logit shift, the one that the paper names. Where the target has no
     logits or the task sees shifts, nothing changes.
 
+    Attributes:
+        directions: how many it fixes, 1 or 0.
+
     Shapes: each layer [batch, filters, filter_size], in and out.
     """
 
@@ -19,6 +22,7 @@ class LogitBiasGauge:
 
     def __init__(self, orbits: Orbits) -> None:
         self._shift = orbits.logit_shift
+        self.directions = int(self._shift is not None and self._shift.bias is not None)
 
     def __call__(self, weights: Weights) -> Weights:
         """Return the representative of each weight set."""

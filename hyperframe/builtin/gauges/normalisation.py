@@ -56,7 +56,7 @@ class NormalisationGauge:
 
 
 def _first_readers(orbits: Orbits) -> list[tuple[str, Tensor, Tensor, slice]]:
-    """For each label the scale that reads it first: layers, their rows, the labels' numbers, and the scale's columns."""
+    """For each label the scale that reads it first: layers, rows, numbers of the labels, columns of the scale."""
     orbit, found = orbits.norm_sign, []
     seen: set[int] = set()
     for stage in orbit.stages:

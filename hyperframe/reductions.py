@@ -1,0 +1,140 @@
+"""What pooling, means, maxima and other functions of many entries do to labels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+
+from hyperframe.discovery import Discovery
+from hyperframe.labels import FIXED, ZERO, Activation, Partition, compact, varies
+from hyperframe.pointwise import new_fixed_codes
+from hyperframe.rules import Operation, rule
+
+POOLS = {
+    "max": "max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d "
+    "max_pool2d_with_indices max_pool3d_with_indices",
+    "mean": "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d "
+    "_adaptive_avg_pool2d upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_bilinear2d "
+    "upsample_linear1d upsample_trilinear3d upsample_bicubic2d _upsample_nearest_exact2d _upsample_bilinear2d_aa",
+}
+
+
+@rule(*POOLS["max"].split(), *POOLS["mean"].split())
+def pooled(operation: Operation) -> Any:
+    """Each channel by itself, over space: means let signs pass, maxima do not."""
+    value, found = operation.args[0], operation.found
+    if not isinstance(value, Activation):
+        return None
+    several = isinstance(operation.shape, tuple | list) and not isinstance(operation.shape, torch.Size)
+    shape = operation.shape[0] if several else operation.shape
+    spatial = int(next(letter for letter in operation.name if letter.isdigit()))
+    if len(value.shape) < spatial + 2:
+        return None
+    unit, scale, sign = found.along(value, 1)
+    if operation.name in POOLS["max"].split():
+        found.signs.freeze(sign)
+        sign = torch.where(sign == ZERO, ZERO, FIXED)
+    result = found.laid_out(shape, 1, unit, scale, sign)
+    return (result, found.opaque(shape)) if several else result
+
+
+REDUCTIONS = {
+    "mean": (True, True),
+    "sum": (True, True),
+    "amax": (True, False),
+    "amin": (True, False),
+    "max": (True, False),
+    "min": (True, False),
+    "softmax": (False, False),
+    "_softmax": (False, False),
+    "log_softmax": (False, False),
+    "_log_softmax": (False, False),
+    "var": (False, False),
+    "std": (False, False),
+    "logsumexp": (False, False),
+    "prod": (False, False),
+    "linalg_vector_norm": (True, False),
+}
+
+
+@rule(*REDUCTIONS)
+def reduced(operation: Operation) -> Any:
+    """A symmetric function of the entries along some axes: units that vary along them may change places in it."""
+    value, found = operation.args[0], operation.found
+    if not isinstance(value, Activation):
+        return None
+    rank = len(value.shape)
+    where = 2 if operation.name == "linalg_vector_norm" else 1
+    dims = operation.get(where, "dim")
+    dims = list(range(rank)) if dims is None or dims == [] else [dims] if isinstance(dims, int) else list(dims)
+    dims = sorted(dim % rank for dim in dims)
+    several = isinstance(operation.shape, tuple | list) and not isinstance(operation.shape, torch.Size)
+    shape = operation.shape[0] if several else operation.shape
+    scale_passes, sign_passes = REDUCTIONS[operation.name]
+    note_groups(found, value, dims)
+    fields: dict[str, Tensor] = {}
+    for name, partition, passes in (("scale", found.scales, scale_passes), ("sign", found.signs, sign_passes)):
+        labels = getattr(value, name)
+        first = common(labels, dims, partition)
+        if not passes:
+            partition.freeze(labels)
+            first = torch.where(first == ZERO, FIXED, first).clamp(max=FIXED)
+        fields[name] = first
+    unit = value.unit
+    mixed = any(varies(unit, dim) for dim in dims)
+    for dim in dims:
+        unit = unit.narrow(dim, 0, 1)
+    if mixed:  # what remains belongs to no unit
+        unit = torch.full_like(unit, FIXED)
+    keeps_shape = tuple(shape) == tuple(value.shape)
+    if keeps_shape and len(dims) < rank and "softmax" in operation.name:
+        result = attrs.evolve(
+            value,
+            scale=fields["scale"].expand(shape),
+            sign=fields["sign"].expand(shape),
+            code=new_fixed_codes(found, value),
+        )
+        found.note(result)
+        return result
+    kept = [size for axis, size in enumerate(value.shape) if axis not in dims]
+    unit, scale, sign = (
+        field.expand(unit.shape).reshape(kept).reshape(shape) for field in (unit, fields["scale"], fields["sign"])
+    )
+    code = found.new_codes(shape)
+    if bool((unit != FIXED).any()):
+        code = torch.where(unit == FIXED, code, _reduced_codes(value.code, dims).reshape(shape))
+    result = Activation(compact(unit), compact(scale), compact(sign), compact(code))
+    found.note(result)
+    return (result, found.opaque(shape)) if several else result
+
+
+def _reduced_codes(code: Tensor, dims: Sequence[int]) -> Tensor:
+    for dim in dims:
+        code = code.narrow(dim, 0, 1)
+    return code
+
+
+def common(labels: Tensor, dims: Sequence[int], partition: Partition) -> Tensor:
+    """One factor or sign for all entries along some axes, united; keeps the axes with size 1."""
+    columns = labels
+    for dim in dims:
+        columns = columns if varies(columns, dim) else columns.narrow(dim, 0, 1)
+    moved = columns.movedim(list(dims), list(range(len(dims)))).flatten(0, len(dims) - 1)
+    chosen = moved.gather(0, (moved != ZERO).int().argmax(0, keepdim=True))
+    partition.unite(moved, chosen)
+    first = chosen[0]
+    for dim in sorted(dims):
+        first = first.unsqueeze(dim)
+    return first
+
+
+def note_groups(found: Discovery, value: Activation, dims: Sequence[int]) -> None:
+    """Units that stand in different groups of a reduction cannot change places."""
+    if not any(varies(value.unit, dim) for dim in dims):
+        return  # each unit by itself
+    groups = [1 if axis in dims else size for axis, size in enumerate(value.shape)]
+    number = torch.arange(torch.Size(groups).numel()).view(groups).expand(value.shape)
+    if any(varies(value.unit, axis) for axis, size in enumerate(groups) if size > 1):
+        found.note_with(value.unit, number)
