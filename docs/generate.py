@@ -96,10 +96,16 @@ def _sentence(words: str) -> str:
 def _options(cls: type) -> str:
     if not attrs.fields(cls):
         return "No options.\n"
-    hints, defaults = typing.get_type_hints(cls), plain_options(cls())
+    hints = typing.get_type_hints(cls)
+    required = {field.name: "…" for field in attrs.fields(cls) if field.default is attrs.NOTHING}
+    defaults = plain_options(cls(**required))
     rows = []
     for field in attrs.fields(cls):
-        default = yaml.safe_dump(defaults[key_of(field)], default_flow_style=True, width=1000)
+        default = (
+            "needed"
+            if field.name in required
+            else yaml.safe_dump(defaults[key_of(field)], default_flow_style=True, width=1000)
+        )
         words = expected(hints[field.name], field.metadata.get("bounds"))
         cells = key_of(field), words, default.removesuffix("\n").removesuffix("\n...")
         rows.append([f"`{cells[0]}`", cells[1], f"`{cells[2]}`", field.metadata.get("help", "")])

@@ -48,17 +48,27 @@ def assembled(
         layers=layers,
         logits=None if logits is None else names[id(logits)],
     )
+    _drop_needless_reads(found)
     classes = exchange_classes(found.units, found.trail)
     lookups = found.units.lookup(), found.scales.lookup(), found.signs.lookup()
     axes = []
     for (parameter, rows, dim, exponent), labels in found.axes.items():
         axes.append(_axis(parameter, rows, dim, exponent, labels, lookups, shapes[parameter][dim]))
-    absorbed = tuple(
+    shifts = tuple(
         names[id(layer)]
         for layer in found.layers
-        if layer.shift_absorbed and not any(param.parameter in found.reused for param in layer.params)
+        if layer.shift_absorbed
+        and not any(param.role == "bias" and param.parameter in found.reused for param in layer.params)
     )
-    return Structure(spec=spec, axes=tuple(axes), classes=classes, shifts=absorbed)
+    # All that goes into an output is frozen; a factor that nothing reads ends in a normalisation.
+    written, read = ({label for axis in axes if axis.exponent == sign for label in axis.scaling} for sign in (1, -1))
+    return Structure(
+        spec=spec,
+        axes=tuple(axes),
+        classes=classes,
+        absorbed=frozenset(written - read - {FROZEN}),
+        shifts=shifts,
+    )
 
 
 def _layer_spec(layer: FoundLayer, name: str, shapes: dict[str, tuple[int, ...]]) -> LayerSpec:
@@ -107,6 +117,17 @@ def _mend_rows(found: Discovery, shapes: dict[str, tuple[int, ...]]) -> None:
             found.layers[:] = [layer for layer in found.layers if layer.params or layer.name in found.unlabelled]
             found.unlabelled.append(parameter)
             found.layers.append(FoundLayer(name=parameter, filters=0))
+
+
+def _drop_needless_reads(found: Discovery) -> None:
+    """A depthwise kernel before a BatchNorm need not make up for factors: each filter's is taken away behind it."""
+    for layer in found.layers:
+        for param in layer.params:
+            key = (param.parameter, param.rows, param.letters.index("o"), -1)
+            before_norm = param.role == "kernel" and layer.norm == "batch" and param.parameter not in found.reused
+            if before_norm and key in found.axes:
+                none = torch.full_like(found.axes[key].scale, FROZEN)
+                found.axes[key] = attrs.evolve(found.axes[key], scale=none)
 
 
 def _axis(

@@ -10,7 +10,7 @@ from torch import Tensor
 from hyperframe.options import option
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)  # with slots no class could have these and other options as bases
 class AffineOptions:
     """How far training images are moved at random; all zero leaves them as they are."""
 

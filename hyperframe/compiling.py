@@ -83,7 +83,25 @@ def compile_structure(spec: TargetSpec) -> Structure:
     # Layers that share a parameter's rows read with the same axis, which counts once.
     axes = dict.fromkeys(axis for layer in spec.layers for axis in _layer_axes(spec, layer, labels, scaled, signed))
     shifts = [layer.name for layer in spec.layers if layer.norm == "batch" and {"kernel", "bias"} <= set(layer.columns)]
-    return Structure(spec=spec, axes=tuple(axes), classes=_classes(spec, labels), shifts=tuple(shifts))
+    return Structure(
+        spec=spec,
+        axes=tuple(axes),
+        classes=_classes(spec, labels),
+        absorbed=_absorbed(spec, labels, tuple(axes)),
+        shifts=tuple(shifts),
+    )
+
+
+def _absorbed(spec: TargetSpec, labels: _Labels, axes: tuple[Axis, ...]) -> frozenset[int]:
+    """Labels of what is read by a normalisation over the batch, and by nothing that makes up for factors."""
+    normalised: set[int] = set()
+    for layer in spec.layers:
+        if layer.norm == "batch":
+            reads = labels.of(layer.reads)
+            normalised.update(labels.own(layer) if layer.param("kernel") is not None else reads)
+            normalised.update(reads if _depthwise(layer, reads) else ())
+    read = {label for axis in axes if axis.exponent == -1 for label in axis.scaling}
+    return frozenset(normalised - read)
 
 
 def _depthwise(layer: LayerSpec, reads: list[int]) -> bool:
@@ -189,7 +207,9 @@ def _reading_axis(
         groups = 1 if param.inputs_first else layer.groups
         positions = param.known_shape[dim] * groups // len(reads)
         spread = [unit for unit in reads for _ in range(positions)]
-    factors = [unit if unit in scaled else FROZEN for unit in spread]
+    # A BatchNorm behind a depthwise kernel takes each filter's factor away.
+    needless = depthwise and layer.norm == "batch"
+    factors = [unit if unit in scaled and not needless else FROZEN for unit in spread]
     signs = [unit if unit in signed else FROZEN for unit in spread]
     return _axis(param, dim, spread, labels, (factors, signs), -1, groups)
 

@@ -30,7 +30,8 @@ def describe(config: Config) -> dict[str, Any]:
     target = build_target(config, task)
     spec = target.spec
     generator = build_generator(config, spec, task)
-    spaces = unit_spaces(target.structure)
+    of = orbits(target.structure, task.shift_invariant)
+    spaces = unit_spaces(of)
     layers = [
         {
             "name": layer.name,
@@ -53,7 +54,7 @@ def describe(config: Config) -> dict[str, Any]:
             "units": spaces,
             "frozen": [attrs.asdict(entry) for entry in target.frozen],
         },
-        "symmetries": _symmetries(config, orbits(target.structure, task.shift_invariant)),
+        "symmetries": _symmetries(config, of),
         "gauges": [choice.name for choice in config.gauges],
         "generator": config.generator.name,
         config.generator.name: generator.describe(),
@@ -61,12 +62,14 @@ def describe(config: Config) -> dict[str, Any]:
     }
 
 
-def unit_spaces(structure: Structure) -> list[dict[str, Any]]:
+def unit_spaces(of: Orbits) -> list[dict[str, Any]]:
     """The unit spaces of a target: units that one layer is the first to write, with all that writes and reads them.
 
     Several writers are tied: their filters change places together. `size` counts units that are free to change places,
     `scaling` and `sign` those whose factors and signs are free as well.
     """
+    structure = of.structure
+    free = set(of.scaling.labels.tolist()), set(of.sign.labels.tolist())
     written, read = (
         {layer.name: _labels(structure, layer, exponent) for layer in structure.spec.layers} for exponent in (1, -1)
     )
@@ -79,7 +82,6 @@ def unit_spaces(structure: Structure) -> list[dict[str, Any]]:
             writers = [name for name, (units, *_) in written.items() if units & fresh]
             carried = [set().union(*(written[name][field] for name in writers)) for field in (1, 2)]
             readers = [name for name, (units, *_) in read.items() if units & fresh]
-            used = [set().union(*(read[name][field] for name in readers)) for field in (1, 2)]
             spaces.append(
                 {
                     "name": layer.name,
@@ -87,8 +89,8 @@ def unit_spaces(structure: Structure) -> list[dict[str, Any]]:
                     "ops": list(structure.spec.ops_behind(layer)),
                     "writers": writers,
                     "readers": readers,
-                    "scaling": len(carried[0] & used[0]),
-                    "sign": len(carried[1] & used[1] - structure.norm_signs),
+                    "scaling": len(carried[0] & free[0]),
+                    "sign": len(carried[1] & free[1]),
                 }
             )
     return spaces

@@ -160,6 +160,7 @@ class Discovery:
 
     def along(self, value: Activation, dim: int) -> tuple[Tensor, Tensor, Tensor]:
         """One unit, factor and sign for each place of an axis, for an operation that mixes whatever is there."""
+        self.note(value)
         unit = self._unit_along(value, dim)
         return unit, self._factor_along(value.scale, dim, self.scales), self._factor_along(value.sign, dim, self.signs)
 
@@ -265,9 +266,21 @@ class Discovery:
                 self._freeze_axis(labels)
 
     def label(
-        self, view: View, dim: int, exponent: int, unit: Tensor, scale: Tensor, sign: Tensor, groups: int = 1
+        self,
+        view: View,
+        dim: int,
+        exponent: int,
+        unit: Tensor,
+        scale: Tensor,
+        sign: Tensor,
+        groups: int = 1,
+        *,
+        whole: bool = False,
     ) -> None:
-        """Put labels on one axis of a view of a parameter; a parameter that is used again unites both uses."""
+        """Put labels on one axis of a view of a parameter; a parameter that is used again unites both uses.
+
+        With groups, units change places within them only, unless groups move as a `whole`.
+        """
         axis = view.dims[dim]
         labels = AxisLabels(unit, scale, sign, groups)
         if axis is None or view.name in self._conflicts:
@@ -285,8 +298,10 @@ class Discovery:
             self.signs.unite(earlier.sign, sign)
             return
         self.axes[key] = labels
-        blocks = torch.arange(groups).repeat_interleave(len(unit) // groups)
-        self.trail.append((unit, blocks if groups > 1 else torch.zeros(1, dtype=torch.int64).expand(len(unit))))
+        blocks = torch.zeros(1, dtype=torch.int64).expand(len(unit))
+        if groups > 1 and not whole:
+            blocks = torch.arange(groups).repeat_interleave(len(unit) // groups)
+        self.trail.append((unit, blocks))
 
     def _freeze_axis(self, labels: AxisLabels) -> None:
         self.units.freeze(labels.unit)

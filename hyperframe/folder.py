@@ -262,7 +262,8 @@ def _owners(folder: Path, content: Mapping[str, Any]) -> str:
     if again:
         return (
             f"\nThe run's {' and '.join(key for key in handed if handed[key][1] in again)} was handed over in Python; "
-            f"hand it over again: hyperframe.load('{folder}', {', '.join(again)}), or hyperframe.resume likewise."
+            f"hand it over again: hyperframe.load('{folder}', {', '.join(again)}), or hyperframe.resume likewise; a "
+            "module with the spec that it had, if any."
         )
     return ""
 

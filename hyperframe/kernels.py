@@ -75,7 +75,7 @@ def _kernel(
         found.note_with(unit, torch.arange(groups).repeat_interleave(len(unit) // groups))
     o, i = letters.index("o"), letters.index("i")
     # In a grouped kernel the shorter of the two axes holds a block of labels for each group.
-    found.label(kernel, o, 1, written, written_scale, written_sign, groups if inputs_first else 1)
+    found.label(kernel, o, 1, written, written_scale, written_sign, groups if inputs_first else 1, whole=depthwise)
     if depthwise and not inputs_first:
         wide, wide_scale, wide_sign = (labels.repeat_interleave(filters // groups) for labels in (unit, scale, sign))
         found.label(kernel, o, -1, wide, wide_scale, wide_sign)

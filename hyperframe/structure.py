@@ -4,7 +4,7 @@ For every axis of every parameter there are three arrays of labels and an expone
 permutation label move together; entries with one scaling label share one positive factor, to the power of the exponent;
 entries with one sign label change their sign together. These are three partitions: a depthwise convolution ties what
 moves, not what scales. An action is then the same few lines for every layer: gather by labels, multiply by factors and
-signs (`hyperframe.symmetry`). A scaling label that nothing reads is one that a normalisation takes away again.
+signs (`hyperframe.symmetry`). A normalisation takes factors away, which nothing then needs to read.
 """
 
 from collections.abc import Iterable
@@ -69,12 +69,14 @@ class Structure:
         spec: the bound spec whose parameters the labels sit on.
         axes: the labelled axes; an axis can appear twice, as when a depthwise kernel's filters write and read.
         classes: sets of permutation labels that may be exchanged among each other, each of two labels or more.
+        absorbed: scaling labels whose factors a normalisation takes away, so that nothing needs to read them.
         shifts: layers whose biases a normalisation over the batch takes away.
     """
 
     spec: TargetSpec
     axes: tuple[Axis, ...]
     classes: tuple[tuple[int, ...], ...]
+    absorbed: frozenset[int] = frozenset()
     shifts: tuple[str, ...] = ()
 
     def grid(
@@ -112,11 +114,11 @@ class Structure:
         return max([0, *(max(getattr(axis, kind), default=0) for axis in self.axes)])
 
     @cached_property
-    def absorbed(self) -> frozenset[int]:
-        """Scaling labels that something writes and nothing reads: a normalisation takes the factor away."""
-        written = {label for axis in self.axes if axis.exponent == 1 for label in axis.scaling}
-        read = {label for axis in self.axes if axis.exponent == -1 for label in axis.scaling}
-        return frozenset(written - read - {FROZEN})
+    def kernel_labels(self) -> frozenset[int]:
+        """Scaling labels that kernels write."""
+        kernels = {param.parameter for layer in self.spec.layers for param in layer.params if param.role == "kernel"}
+        axes = [axis for axis in self.axes if axis.exponent == 1 and axis.parameter in kernels]
+        return frozenset(label for axis in axes for label in axis.scaling) - {FROZEN}
 
     @cached_property
     def norm_signs(self) -> frozenset[int]:

@@ -21,7 +21,7 @@ KINDS = ("logit_shift", "scaling", "sign", "normalisation", "norm_sign", "permut
 """Kinds of orbits, in the order in which gauges that fix them are applied.
 
 `scaling`: positive factors that one layer writes and others read. `sign`: likewise, where every operation between is
-odd. `normalisation`: what a normalisation takes away, the factor of the kernel before it and, over the batch, its bias.
+odd. `normalisation`: what a normalisation takes away of a kernel, its factor and, over the batch, its bias.
 `norm_sign`: the sign of that kernel, which the normalisation's scale makes up for. Factors come before the norms of
 kernels, which read with them; what permutes comes last, since it sorts by the values that are then there.
 """
@@ -112,7 +112,8 @@ def orbits(structure: Structure, shift_invariant: bool) -> Orbits:
         plain = last.groups == 1 and last.fan_in > 0 and last.filter_size == last.fan_in + (place is not None)
         if last.norm == "none" and plain:
             shift = LogitShift(layer=last.name, directions=last.fan_in + (column is not None), bias=column)
-    absorbed, norm_signs = structure.absorbed, structure.norm_signs
+    # Where a scale and shift write what is taken away, they have a norm of their own and are scaled as others are.
+    absorbed, norm_signs = structure.absorbed & structure.kernel_labels, structure.norm_signs
     return Orbits(
         structure=structure,
         scaling=label_orbit(structure, "scaling", lambda label: label not in absorbed, ("kernel", "bias")),
@@ -265,6 +266,8 @@ def _sources_in(labels: Tensor, sources: Tensor) -> Tensor:
     rank[order] = torch.arange(len(order)) - torch.searchsorted(ordered, ordered)
     inside = labels != FROZEN
     index = torch.arange(len(labels)).repeat(len(sources), 1)
-    taken = torch.searchsorted(ordered, sources[:, labels[inside]].contiguous())
-    index[:, inside] = order[taken + rank[inside]]
+    wanted = sources[:, labels[inside]].contiguous()
+    taken = (torch.searchsorted(ordered, wanted) + rank[inside]).clamp(max=len(order) - 1)
+    # What goes to another block moves with the kernel's other axis.
+    index[:, inside] = torch.where(ordered[taken] == wanted, order[taken], index[:, inside])
     return index

@@ -81,6 +81,8 @@ def trace(module: nn.Module, input_shape: Sequence[int], name: str = "module") -
     program = _exported(module, tuple(input_shape), where)
     found = Discovery()
     walk = _Walk(found, module, program)
+    if not walk.depends_on_input:
+        raise SpecError(f"{where}: its outputs do not depend on its inputs")
     result = walk.go()
     used = {view.name for view in walk.views.values()}
     trainable = [key for key, value in module.named_parameters() if value.requires_grad]
@@ -220,6 +222,11 @@ class _Walk:
         self.views = {name: view for name, view in self.views.items() if name in live}
         return live
 
+    @property
+    def depends_on_input(self) -> bool:
+        """Whether the input is needed for the output."""
+        return self._user_input in self._live
+
     def go(self) -> Activation:
         """Walk; the labels of the output."""
         for node in self.graph.nodes:
@@ -232,10 +239,8 @@ class _Walk:
                     self._values[node.name] = self.found.opaque(node.meta["val"].shape)
             elif node.op == "call_function":
                 self._values[node.name] = self._result(node)
-        result = self._values[self._output]
-        if isinstance(result, Activation):
-            return result
-        raise SpecError("the outputs do not depend on the inputs")
+        result: Activation = self._values[self._output]
+        return result
 
     def _result(self, node: Any) -> Any:
         args = torch.fx.node.map_arg(node.args, lambda source: self._values[source.name])

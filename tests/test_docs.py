@@ -62,7 +62,7 @@ def test_the_tutorial_shows_the_plugin_verbatim():
 
 def test_the_specs_of_the_tutorial_prove_themselves(capsys):
     module = module_of("tutorial", "\n".join(blocks(ROOT / "docs" / "target.md")))
-    assert capsys.readouterr().out == "{'scaling': 6, 'permutation': 6, 'logit_shift': 7}\n"
+    assert capsys.readouterr().out == "{'logit_shift': 7, 'scaling': 6, 'permutation': 6}\n"
     forgotten = hf.UnitSpec(name="own", size=6, ops=["relu"])
     wrong = hf.TargetSpec(
         name="wrong",

@@ -120,8 +120,8 @@ class Linear(nn.Module):
     ("build", "message"),
     [
         (
-            lambda spec: Linear(),
-            r"target 'own' of Plugin: its factory must return .*, but gives Linear",
+            lambda spec: (Linear(), 3),
+            r"target 'own' of Plugin: its factory must return .*, but gives tuple",
         ),
         (lambda spec: 1 / 0, "target 'own' of Plugin: its factory failed: ZeroDivisionError"),
         (lambda spec: (Linear(after=lambda y: (y, y)), spec), "must return one tensor, not tuple"),

@@ -99,7 +99,9 @@ def moving_action(of, batch, kind, seed=0):
     """An action in which no factor is one and no unit that can move stays where it is."""
     action = random_action(of, batch, torch.Generator().manual_seed(seed), kinds=[kind])
     if kind == "scaling":
-        return attrs.evolve(action, factors=action.factors.where(action.factors != 1, 2.0))
+        chosen = action.factors[:, of.scaling.labels]
+        action.factors[:, of.scaling.labels] = chosen.where(chosen != 1, 2.0)
+        return action
     for members in of.permutations:
         action.sources[:, members] = torch.tensor(members).roll(1)
     return action
@@ -598,14 +600,14 @@ def written_in_parts():
 
 CORNERS = {
     norm_without_scale: (0, 4, 5),
-    norm_alone: (4 + 4, 4, 5),
+    norm_alone: (4, 4, 5),
     only_an_offset: (0, 4, 5),
     offset_at_the_end: (0, 0, 0),
     grouped_logits: (6, 0, 0),
     scaled_logits: (4 + 3, 4, 0),
     rows_that_read_different_units: (4, 4, 5),
     one_unit: (3, 3, 5),
-    rows_of_one_filter: (1 + 2, 1 + 2, 4),
+    rows_of_one_filter: (1 + 2, 1 + 1 + 2, 4),
     multiplied_channels: (2 + 4, 0, 9),
     pairs_in_one_order: (8, 2, 9),
     pairs_in_different_orders: (8, 2, 9),

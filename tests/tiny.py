@@ -1,5 +1,9 @@
 """Settings of trainings that take a moment, for tests that are not about training."""
 
+from hyperframe.experiment import traced_target
+from hyperframe.target import Target
+from hyperframe.tracing import Traced
+
 GENERATED = {
     "generator": "mlp",
     "generator.hidden": [8],
@@ -16,3 +20,8 @@ PERCEPTRON = {"target": "mlp", "target.hidden": [6], **GENERATED}
 
 CHECKED = {**GENERATED, "trainer.steps": 4, "trainer.checkpoint_every": 2, "evaluation.every": 2}
 """The same for four steps with two validations and two checkpoints."""
+
+
+def target_of(made):
+    """The target of what a factory gives: a module with its spec, or what tracing found."""
+    return traced_target(made) if isinstance(made, Traced) else Target(*made)

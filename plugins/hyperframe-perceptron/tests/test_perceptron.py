@@ -52,7 +52,8 @@ def test_weights_come_back_from_state_dicts_bit_for_bit(target):
 def test_scaling_by_powers_of_two_keeps_the_outputs_bit_for_bit(target):
     weights, x = draw(target)
     of = orbits(target.structure, shift_invariant=True)
-    assert of.counts == {"scaling": 6, "permutation": 6, "logit_shift": 7}
+    counts = {kind: count for kind, count in of.counts.items() if count}
+    assert counts == {"scaling": 6, "permutation": 6, "logit_shift": 7}
     action = random_action(of, 3, torch.Generator().manual_seed(1), kinds=["scaling"])
     moved = apply_action(of, action, weights)
     assert not torch.equal(moved["hidden"], weights["hidden"])

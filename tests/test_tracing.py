@@ -1,0 +1,426 @@
+"""Tracing: it finds the symmetries that are there and no others, in any convolutional or dense module."""
+
+import attrs
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from modules import KNOWN, Net, Residual, chain, conv, dense, learnt
+from tiny import CHECKED
+from torch import nn
+
+import hyperframe as hf
+from hyperframe.compiling import compile_structure
+from hyperframe.errors import SpecError
+from hyperframe.exact import exact_copy, redrawn, run_exactly
+from hyperframe.pointwise import homogeneous
+from hyperframe.rules import RULES
+from hyperframe.structure import FROZEN
+from hyperframe.symmetry import KINDS, apply_action, orbits, random_action
+from hyperframe.testing.examples import EXAMPLES
+from hyperframe.tracing import trace
+
+EXACT_KINDS = ("scaling", "sign", "norm_sign")
+"""Kinds whose actions are powers of two or signs, which outputs survive bit for bit."""
+
+
+def case(module, shape, seed=0, networks=1):
+    """What was traced, its symmetries, a copy to run, weights and inputs."""
+    traced = trace(module, shape, "net")
+    rng = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(12, *shape, generator=rng, dtype=torch.float64)
+    weights = redrawn(traced.spec, networks, rng)
+    return traced, orbits(traced.structure, shift_invariant=True), exact_copy(module), weights, inputs
+
+
+def change_of(of, copy, spec, weights, inputs, action):
+    """How far an action moves centred outputs, relative to the largest; and whether they stay bit for bit."""
+    before = run_exactly(copy, spec, weights, inputs)
+    after = run_exactly(copy, spec, apply_action(of, action, weights), inputs)
+    change = before - after
+    if action.shift is not None:
+        change = change - change.mean(-1, keepdim=True)
+    assert before.isfinite().all()
+    return float(change.abs().max() / before.abs().max()), torch.equal(before, after)
+
+
+def moving_action(of, kind, seed):
+    """A random action in which nothing that can move stays."""
+    rng = torch.Generator().manual_seed(seed)
+    action = random_action(of, 1, rng, kinds=[kind])
+    for values, names in ((action.factors, ("scaling", "normalisation")), (action.signs, ("sign", "norm_sign"))):
+        if kind in names:
+            labels = getattr(of, kind).labels
+            values[:, labels] = values[:, labels].where(values[:, labels] != 1, -1.0 if names[0] == "sign" else 4.0)
+    for members in of.permutations if kind == "permutation" else ():
+        order = torch.randperm(len(members), generator=rng)
+        places = torch.tensor(members)[order]
+        action.sources[:, places] = places.roll(1)
+    return action
+
+
+def check_symmetries(traced, of, copy, weights, inputs, seed):
+    for kind in KINDS:
+        action = moving_action(of, kind, seed)
+        change, same = change_of(of, copy, traced.spec, weights, inputs, action)
+        assert change < 1e-9, kind
+        assert same or kind not in EXACT_KINDS, kind
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_what_is_known_is_found(name):
+    make, shape, expected = KNOWN[name]
+    torch.manual_seed(0)
+    module = make()
+    traced, of, copy, weights, inputs = case(module, shape)
+    assert of.counts == expected
+    assert traced.frozen == ()
+    assert traced.unused == ()
+    assert traced.spec.num_weights == sum(parameter.numel() for parameter in module.parameters())
+    for seed in range(3):
+        check_symmetries(traced, of, copy, weights, inputs, seed)
+
+
+# Where tracing finds more than a spec says: units within groups may change places, norms take common factors away.
+MORE = {"grouped", "transposed", "layer_norm", "group_norm"}
+
+
+def canonical(structure, kind):
+    """Labels numbered as they turn up, on each axis of each parameter; labels on rows of one axis put together."""
+    merged = {}
+    for axis in structure.axes:
+        labels = torch.tensor(getattr(axis, kind))
+        key = (axis.parameter, axis.dim, axis.exponent, axis.groups)
+        earlier = merged.get(key, torch.full_like(labels, FROZEN))
+        merged[key] = torch.where(labels == FROZEN, earlier, labels)
+    numbers = {FROZEN: FROZEN}
+    result = {}
+    for key in sorted(merged):
+        found = tuple(numbers.setdefault(label, len(numbers)) for label in merged[key].tolist())
+        if set(found) != {FROZEN}:
+            result[key] = found
+    classes = {frozenset(numbers.get(label) for label in members) for members in structure.classes}
+    return result, classes if kind == "permutation" else None
+
+
+def check_written(module, spec):
+    written = compile_structure(spec.bind(module))
+    traced = trace(module, spec.input_shape, spec.name)
+    for kind in ("scaling", "sign", "permutation"):
+        assert canonical(traced.structure, kind) == canonical(written, kind)
+    assert orbits(traced.structure, True).counts == orbits(written, True).counts
+    return written.spec, traced.spec
+
+
+@pytest.mark.parametrize("name", sorted(set(EXAMPLES) - MORE))
+def test_written_specs_and_tracing_agree(name):
+    check_written(*EXAMPLES[name]())
+
+
+@pytest.mark.parametrize("name", sorted(MORE))
+def test_tracing_finds_all_that_is_written(name):
+    module, spec = EXAMPLES[name]()
+    written = orbits(compile_structure(spec.bind(module)), True).counts
+    traced = orbits(trace(module, spec.input_shape).structure, True).counts
+    assert all(traced[kind] >= count for kind, count in written.items())
+    assert traced != written
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("digits_cnn", {}),
+        ("mnist_cnn", {}),
+        ("lenet", {}),
+        ("mlp", {}),
+        ("mlp", {"activation": "tanh"}),
+        ("mlp", {"activation": "gelu", "hidden": (5, 4)}),
+        ("mlp", {"hidden": ()}),
+    ],
+)
+def test_targets_that_ship_are_traced_as_they_are_written(registry, name, options):
+    component = registry.get("target", name).component
+    written, traced = check_written(*component.factory(component.options(**options)))
+    sizes = [[(layer.filters, layer.filter_size, layer.params) for layer in spec.layers] for spec in (written, traced)]
+    assert sizes[0] == sizes[1]
+    assert [layer.name for layer in written.layers].index(written.logits) == len(written.layers) - 1
+    assert traced.logits == traced.layers[-1].name
+
+
+# Networks of other people.
+
+
+@pytest.mark.parametrize("shortcut", ["projection", "zero_padded"])
+@pytest.mark.parametrize(("name", "blocks", "weights"), [("resnet20", 3, 272_474), ("resnet32", 5, 466_906)])
+def test_residual_networks(registry, name, blocks, weights, shortcut):
+    component = registry.get("target", name).component
+    traced = component.factory(component.options(shortcut=shortcut))
+    projections = 16 * 32 + 2 * 32 + 32 * 64 + 2 * 64
+    assert traced.spec.num_weights == weights - (projections if shortcut == "zero_padded" else 0)
+    kernels = [layer for layer in traced.spec.layers if layer.fan_in]
+    assert all(layer.norm == "batch" and len(layer.params) == 3 for layer in kernels[:-1])
+    of = orbits(traced.structure, True)
+    inner = blocks * (16 + 32 + 64)
+    # Zeros take any factor, so that a zero-padded shortcut ties only what it passes on.
+    trunks = 16 + 32 + 64 if shortcut == "projection" else 64
+    assert of.counts["scaling"] == of.counts["permutation"] == inner + trunks
+    copy, rng = exact_copy(traced.module), torch.Generator().manual_seed(0)
+    drawn, inputs = redrawn(traced.spec, 1, rng), torch.randn(8, 3, 32, 32, generator=rng, dtype=torch.float64)
+    check_symmetries(traced, of, copy, drawn, inputs, 0)
+
+
+ZOO = {
+    "squeezenet1_1": {"scaling": 2944, "permutation": 2944},
+    "shufflenet_v2_x0_5": {"scaling": 3976, "permutation": 2944},
+    "mobilenet_v3_small": {"scaling": 1152, "permutation": 4872},
+}
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_networks_of_torchvision(registry, name):
+    component = registry.get("target", "torchvision").component
+    traced = component.factory(component.options(model=name))
+    of = orbits(traced.structure, True)
+    assert {kind: of.counts[kind] for kind in ZOO[name]} == ZOO[name]
+    assert traced.frozen == ()
+    copy, rng = exact_copy(traced.module), torch.Generator().manual_seed(0)
+    drawn, inputs = redrawn(traced.spec, 1, rng), torch.randn(12, 3, 32, 32, generator=rng, dtype=torch.float64)
+    check_symmetries(traced, of, copy, drawn, inputs, 0)
+
+
+# Not vacuous: an action that forgets one reader or writer is caught.
+
+
+@pytest.mark.parametrize(
+    "name", ["residual", "dense connections", "depthwise block", "layer scale", "tanh before a mean"]
+)
+@pytest.mark.parametrize("kind", ["scaling", "sign", "permutation"])
+def test_every_reader_and_writer_counts(name, kind):
+    make, shape, expected = KNOWN[name]
+    if not expected[kind]:
+        pytest.skip("there is none of this kind")
+    torch.manual_seed(0)
+    traced, of, copy, weights, inputs = case(make(), shape)
+    chosen = (
+        set(getattr(of, kind).labels.tolist()) if kind != "permutation" else {x for c in of.permutations for x in c}
+    )
+    carrying = [axis for axis in traced.structure.axes if axis.exponent and chosen & set(getattr(axis, kind))]
+    caught = tried = 0
+    for left_out in carrying:
+        moving = {(axis.parameter, axis.dim) for axis in (left_out,)}
+        keep = [
+            axis
+            for axis in traced.structure.axes
+            if (axis is not left_out if kind != "permutation" else (axis.parameter, axis.dim) not in moving)
+        ]
+        broken = attrs.evolve(of, structure=attrs.evolve(of.structure, axes=tuple(keep)))
+        for seed in range(5):
+            action = moving_action(of, kind, seed)
+            change, _ = change_of(broken, copy, traced.spec, weights, inputs, action)
+            caught += change > 1e-6
+            tried += 1
+    assert len(carrying) >= 2
+    assert caught >= 0.99 * tried
+
+
+def test_a_wrong_rule_is_frozen_by_the_check(monkeypatch):
+    """GELU taken for a ReLU claims factors that are not there."""
+    module = chain(dense(4, 6), nn.GELU(), dense(6, 5), nn.ReLU(), dense(5, 2))
+    honest = orbits(trace(module, (4,)).structure, True).counts
+    monkeypatch.setitem(RULES, "gelu", homogeneous)
+    traced = trace(module, (4,))
+    assert [(entry.op, entry.place) for entry in traced.frozen] == [("self-check", "0")]
+    assert orbits(traced.structure, True).counts == honest
+
+
+def test_a_wrong_permutation_is_frozen_by_the_check(monkeypatch):
+    """A function that treats its entries differently, taken for one that does not."""
+    module = chain(dense(4, 6), nn.ReLU(), Net(lambda m, x: x.cumsum(1)), dense(6, 5), nn.ReLU(), dense(5, 2))
+    assert [entry.op for entry in trace(module, (4,)).frozen] == ["cumsum"]
+    monkeypatch.setitem(RULES, "cumsum", lambda operation: operation.args[0])
+    traced = trace(module, (4,))
+    assert {entry.op for entry in traced.frozen} == {"self-check"}
+    assert orbits(traced.structure, True).counts == {
+        **dict.fromkeys(KINDS, 0),
+        "scaling": 5,
+        "permutation": 5,
+        "logit_shift": 6,
+    }
+
+
+# What cannot be traced, or only in part.
+
+
+def counting(m, x):
+    m.count.add_(1)
+    return m.out(m.first(x).relu())
+
+
+def averaging(m, x):
+    y = m.out(m.first(x).relu())
+    m.mean.mul_(0.9).add_(0.1 * y.detach().mean(0))
+    return y - m.mean
+
+
+FROZEN_PARTS = {
+    "lstm": (
+        lambda: Net(lambda m, x: m.out(m.lstm(x)[0][:, -1]), lstm=nn.LSTM(2, 5, batch_first=True), out=dense(5, 3)),
+        (3, 2),
+        [("lstm", "lstm")],
+    ),
+    "attention": (
+        lambda: Net(
+            lambda m, x: m.out(m.attention(x, x, x, need_weights=False)[0].mean(1)),
+            attention=nn.MultiheadAttention(8, 2, batch_first=True),
+            out=dense(8, 2),
+        ),
+        (5, 8),
+        [("scaled_dot_product_attention", "attention")],
+    ),
+    "weights tied to their transpose": (
+        lambda: Net(lambda m, x: F.linear(F.linear(x, m.w).relu(), m.w.t()), w=learnt(6, 4)),
+        (4,),
+        [("shared parameter", "w")],
+    ),
+    "a convolution with computed kernels": (
+        lambda: Net(
+            lambda m, x: m.out(F.conv2d(x, m.kernels(x.mean((2, 3))).mean(0).view(4, 1, 3, 3)).flatten(1)),
+            kernels=dense(1, 36),
+            out=dense(36, 2),
+        ),
+        (1, 5, 5),
+        [("conv2d", "")],
+    ),
+    "some rows that nothing uses": (
+        lambda: Net(lambda m, x: m.out(F.linear(x, m.w[:4]).relu()), w=learnt(6, 4), out=dense(4, 2)),
+        (4,),
+        [("shared parameter", "w")],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FROZEN_PARTS)
+def test_what_is_not_known_is_frozen_and_named(name):
+    make, shape, expected = FROZEN_PARTS[name]
+    traced, of, copy, weights, inputs = case(make(), shape)
+    assert [(entry.op, entry.place) for entry in traced.frozen] == expected
+    assert sum(len(layer.params) > 0 for layer in traced.spec.layers) == len(traced.spec.layers)
+    check_symmetries(traced, of, copy, weights, inputs, 0)
+
+
+def test_a_counter_is_no_obstacle():
+    module = Net(counting, first=dense(4, 6), out=dense(6, 2), count=torch.zeros(()))
+    assert orbits(trace(module, (4,)).structure, True).counts["scaling"] == 6
+    assert float(module.count) == 0
+
+
+def test_state_that_changes_the_outputs_is_frozen():
+    module = Net(averaging, first=dense(4, 6), out=dense(6, 2), mean=torch.zeros(2))
+    traced = trace(module, (4,))
+    assert {entry.op for entry in traced.frozen} == {"self-check"}
+    assert sum(orbits(traced.structure, False).counts.values()) == 0
+
+
+def test_unused_parameters_are_left_out():
+    module = Net(lambda m, x: m.out(x), out=dense(4, 2), idle=dense(4, 2))
+    traced = trace(module, (4,))
+    assert traced.unused == ("idle.weight", "idle.bias")
+    assert traced.spec.layer_names == ["out"]
+
+
+def deciding(m, x):
+    return m.out(x) if x.sum() > 0 else m.other(x)
+
+
+CANNOT = {
+    "data-dependent control flow": (
+        lambda: Net(deciding, out=dense(4, 2), other=dense(4, 2)),
+        (4,),
+        "decides by values",
+    ),
+    "a shape that does not fit": (lambda: dense(4, 2), (5,), r"does not run on inputs of shape \(5,\)"),
+    "complex parameters": (
+        lambda: Net(
+            lambda m, x: m.out(x) + m.p.real, out=dense(4, 2), p=nn.Parameter(torch.zeros(2, dtype=torch.cfloat))
+        ),
+        (4,),
+        "parameter 'p' is torch.complex64",
+    ),
+    "whole-number parameters": (
+        lambda: Net(
+            lambda m, x: m.out(x) + m.p,
+            out=dense(4, 2),
+            p=nn.Parameter(torch.zeros(2, dtype=torch.int64), requires_grad=False),
+        ),
+        (4,),
+        "parameter 'p' is torch.int64",
+    ),
+    "a number without an axis": (
+        lambda: Net(lambda m, x: m.out(x) * m.p, out=dense(4, 2), p=learnt()),
+        (4,),
+        "parameter 'p' is a number",
+    ),
+    "images as outputs": (lambda: conv(1, 4), (1, 5, 5), r"outputs for 2 inputs are torch.float32 \[2, 4, 3, 3\]"),
+    "two outputs": (lambda: Net(lambda m, x: (m.out(x), x), out=dense(4, 2)), (4,), "one tensor, not tuple"),
+    "two outputs while training": (
+        lambda: Net(lambda m, x: (m.out(x), x) if m.training else m.out(x), out=dense(4, 2)),
+        (4,),
+        r"not tuple \(training mode\)",
+    ),
+    "no parameters": (lambda: Net(lambda m, x: x.relu()), (4,), "depend on no trainable parameter"),
+    "outputs of its own": (
+        lambda: Net(lambda m, x: torch.ones(len(x), 2) * m.out.bias, out=dense(4, 2)),
+        (4,),
+        "do not depend on its inputs",
+    ),
+    "lazy parameters": (lambda: nn.LazyLinear(2), (4,), "has no shape yet"),
+}
+
+
+@pytest.mark.parametrize("name", CANNOT)
+def test_what_cannot_be_traced_is_one_message(name, capfd):
+    make, shape, message = CANNOT[name]
+    with pytest.raises(SpecError, match=message) as caught:
+        trace(make(), shape, "mine")
+    assert str(caught.value).startswith("target 'mine'")
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+@settings(max_examples=15)
+@given(
+    widths=st.lists(st.integers(1, 6), min_size=1, max_size=4),
+    activations=st.lists(st.sampled_from(["ReLU", "Tanh", "GELU", "LeakyReLU", "Identity"]), min_size=4, max_size=4),
+    normalised=st.lists(st.booleans(), min_size=4, max_size=4),
+    seed=st.integers(0, 99),
+)
+def test_chains_of_any_kind(widths, activations, normalised, seed):
+    """The counts follow from the activations alone."""
+    torch.manual_seed(seed)
+    modules, scaling, sign, last = [], 0, 0, 3
+    for width, activation, norm in zip(widths, activations, normalised, strict=False):
+        modules += [nn.Linear(last, width)] + [nn.BatchNorm1d(width)] * norm + [getattr(nn, activation)()]
+        scaling += width * (activation in ("ReLU", "LeakyReLU", "Identity"))
+        sign += width * (activation in ("Tanh", "Identity"))
+        last = width
+    traced, of, copy, weights, inputs = case(chain(*modules, nn.Linear(last, 2)), (3,), seed)
+    assert (of.counts["scaling"], of.counts["sign"]) == (scaling, sign)
+    assert of.counts["permutation"] == sum(widths)
+    assert of.counts["logit_shift"] == last + 1
+    if all(width > 1 for width in widths):  # a single unit may be dead, and a norm of nothing amplifies rounding
+        check_symmetries(traced, of, copy, weights, inputs, seed)
+
+
+# Trained from a plain module.
+
+
+def test_a_module_is_trained_without_a_spec(tmp_path):
+    settings = {**CHECKED, "task": "digits"}
+    run = hf.train(overrides=settings, module=Residual(width=4), out=tmp_path / "run")
+    nets = run.sample(2)
+    assert type(nets[0]) is Residual
+    again = hf.load(tmp_path / "run", module=Residual(width=4))
+    assert again.experiment.target.identity() == run.experiment.target.identity()
+    x = torch.rand(5, 1, 8, 8)
+    assert torch.equal(again.sample(2).predict(x), nets.predict(x))
