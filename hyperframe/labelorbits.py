@@ -25,7 +25,9 @@ class Stage:
         columns: those of the stage, int64; None where they are all that the layer has.
         reads: numbers of labels that divide, broadcastable to [filters, columns]; None where none do.
         writes: numbers of labels that multiply, likewise.
-        anchors: filters that carry a label for the first time, in the order of `anchored`.
+        anchors: filters that carry labels for the first time; several may carry one, such as those of a group that is
+            normalised together.
+        segments: for each of them the place of its label in `anchored`; None where each has a label of its own.
         anchored: those labels' numbers.
         carrier: those of the stage's columns that carry the label, int64 (a mask would make a CUDA device wait).
     """
@@ -35,6 +37,7 @@ class Stage:
     reads: Tensor | None
     writes: Tensor | None
     anchors: Tensor
+    segments: Tensor | None
     anchored: Tensor
     carrier: Tensor
 
@@ -90,17 +93,18 @@ def label_orbit(
             if not len(columns):
                 continue
             writes, reads = (_selected(structure.grid(layer, roles, kind, exponent), select) for exponent in (1, -1))
-            carrier = _carrier(layer, roles, kind, carriers)
+            bias = layer.name not in structure.shifts  # else it says nothing
+            carrier = _carrier(layer, roles, kind, carriers if bias else ("kernel",))
             carried = writes[:, carrier if writes.shape[1] > 1 else slice(0, 1 if len(carrier) else 0)]
-            fresh = []
-            highest = carried.amax(1).tolist() if carried.shape[1] else []
-            for row, label in enumerate(highest):
-                if label != FROZEN and label not in numbers:
-                    numbers[label] = len(numbers)
-                    fresh.append(row)
-            anchored = [numbers[highest[row]] for row in fresh]
-            found.append((layer, columns, reads, writes, fresh, anchored, carrier))
-    rest = sorted({int(label) for *_, writes, _, _, _ in found for label in torch.unique(writes)} - {FROZEN, *numbers})
+            highest = carried.amax(1).expand(layer.filters).tolist() if carried.shape[1] else []
+            known = set(numbers)
+            fresh = [row for row, label in enumerate(highest) if label != FROZEN and label not in known]
+            anchored = list(dict.fromkeys(highest[row] for row in fresh))
+            numbers.update({label: len(numbers) + place for place, label in enumerate(anchored)})
+            segments = [anchored.index(highest[row]) for row in fresh] if len(fresh) > len(anchored) else None
+            places = [numbers[label] for label in anchored]
+            found.append((layer, columns, reads, writes, (fresh, segments, places), carrier))
+    rest = sorted({int(label) for *_, writes, _, _ in found for label in torch.unique(writes)} - {FROZEN, *numbers})
     for label in rest:  # known, but with nothing to be fixed by
         numbers[label] = len(numbers)
     lookup = torch.full((max(numbers, default=-1) + 2,), len(numbers))
@@ -113,10 +117,11 @@ def label_orbit(
             reads=_squeezed(lookup[reads], len(numbers)),
             writes=_squeezed(lookup[writes], len(numbers)),
             anchors=torch.tensor(fresh, dtype=torch.int64),
-            anchored=torch.tensor(anchored, dtype=torch.int64),
+            segments=None if segments is None else torch.tensor(segments),
+            anchored=torch.tensor(places, dtype=torch.int64),
             carrier=carrier,
         )
-        for layer, columns, reads, writes, fresh, anchored, carrier in found
+        for layer, columns, reads, writes, (fresh, segments, places), carrier in found
     )
     used = tuple(stage for stage in stages if stage.reads is not None or stage.writes is not None)
     return LabelOrbit(labels=torch.tensor(list(numbers), dtype=torch.int64), stages=used)
@@ -157,13 +162,17 @@ def _squeezed(grid: Tensor, neutral: int) -> Tensor | None:
     return grid
 
 
-def walked(orbit: LabelOrbit, weights: Weights, factor: Callable[[Tensor], Tensor]) -> Weights:
+Factor = Callable[[Tensor, Tensor | None, int], Tensor]
+"""Of carriers [batch, filters, entries], their segments and the number of labels the factors [batch, labels]."""
+
+
+def walked(orbit: LabelOrbit, weights: Weights, factor: Factor) -> Weights:
     """Give every label the factor that its first carrier asks for, in one walk over the layers.
 
     Args:
         orbit: the labels.
         weights: for each layer [batch, filters, filter_size].
-        factor: of carriers [batch, labels, entries] the factors [batch, labels].
+        factor: what it asks for.
     """
     first = next(iter(weights.values()))
     # One factor a label, and a last column of ones for entries without a label.
@@ -174,7 +183,8 @@ def walked(orbit: LabelOrbit, weights: Weights, factor: Callable[[Tensor], Tenso
         if stage.reads is not None:
             theta = theta / factors[:, stage.reads]
         if len(stage.anchors):
-            factors = factors.index_copy(1, stage.anchored, factor(carriers(stage, theta)))
+            found = factor(carriers(stage, theta), stage.segments, len(stage.anchored))
+            factors = factors.index_copy(1, stage.anchored, found)
         if stage.writes is not None:
             theta = theta * factors[:, stage.writes]
         result[stage.layer] = _with_columns(stage, result[stage.layer], theta)
@@ -194,8 +204,8 @@ def applied(orbit: LabelOrbit, weights: Weights, factors: Tensor) -> Weights:
     return result
 
 
-def norm_factors(carried: Tensor) -> Tensor:
-    """Factors [batch, labels] that give carriers [batch, labels, n] the norm √n; 1 where the norm is zero.
+def norm_factors(carried: Tensor, segments: Tensor | None = None, labels: int = 0) -> Tensor:
+    """Factors [batch, labels] that give what carries a label the norm √n, n its number of entries; 1 where it is zero.
 
     Example:
         >>> norm_factors(torch.tensor([[[3.0, 4.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]]))
@@ -203,14 +213,25 @@ def norm_factors(carried: Tensor) -> Tensor:
     """
     # The largest entry is taken out first: squares neither overflow nor vanish.
     largest = carried.detach().abs().amax(2)
+    entries = torch.full_like(largest[:1], carried.shape[2])
+    if segments is not None:
+        index = segments.expand_as(largest)
+        largest = largest.new_zeros(len(largest), labels).scatter_reduce(1, index, largest, "amax")
+        entries = summed(entries, segments, labels)
     alive = largest > 0
     largest = torch.where(alive, largest, 1.0)
-    squares = (carried / largest[:, :, None]).square().sum(2)
-    return torch.where(alive, (carried.shape[2] / torch.where(alive, squares, 1.0)).sqrt() / largest, 1.0)
+    each = largest if segments is None else largest[:, segments]
+    squares = summed((carried / each[:, :, None]).square().sum(2), segments, labels)
+    return torch.where(alive, (entries / torch.where(alive, squares, 1.0)).sqrt() / largest, 1.0)
+
+
+def summed(values: Tensor, segments: Tensor | None, labels: int) -> Tensor:
+    """Sums over the filters of each label: [batch, filters] give [batch, labels]."""
+    return values if segments is None else values.new_zeros(len(values), labels).index_add(1, segments, values)
 
 
 def carriers(stage: Stage, theta: Tensor) -> Tensor:
-    """What carries the labels that a stage is the first to write: of its columns theta, [batch, labels, entries]."""
+    """What carries the labels that a stage is the first to write: of its columns theta, [batch, filters, entries]."""
     if len(stage.anchors) < theta.shape[1]:
         theta = theta[:, stage.anchors]
     # Else they are all columns, in order.

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from hyperframe import Component, Orbits, Weights, hookimpl
-from hyperframe.labelorbits import applied, carriers, norm_factors, walked
+from hyperframe.labelorbits import applied, carriers, norm_factors, summed, walked
 from hyperframe.types import NoOptions
 
 
@@ -13,7 +13,7 @@ class NormalisationGauge:
 
     A kernel's sign is that of the scale γ behind it, since (−kernel, −bias, −γ) with the same shift is the same
     function; where γ is 0 the sum of the kernel's entries is made positive. Where the norm is zero the kernel is left
-    as it is. LayerNorm and GroupNorm take away one factor of all their filters: the first of them gets its norm.
+    as it is. LayerNorm and GroupNorm take away one factor of all their filters: these have the norm together.
 
     The function is kept with the statistics of the batch and no epsilon. With the module's own epsilon, outputs change
     by as much as it counts beside the variance of what the kernel writes.
@@ -46,12 +46,14 @@ class NormalisationGauge:
         signs = first.new_zeros(len(first), orbit.count + 1)
         for layer, rows, numbers, columns in self._readers:
             scale = weights[layer].detach()[:, :, columns].sum(2)
-            signs[:, numbers] = scale[:, rows].sign()
+            signs.index_add_(1, numbers, scale[:, rows])
+        signs = signs.sign()
         for stage in orbit.stages:
             if len(stage.anchors):
                 theta = weights[stage.layer].detach()
                 theta = theta if stage.columns is None else theta[:, :, stage.columns]
-                signs[:, stage.anchored] += (signs[:, stage.anchored] == 0) * carriers(stage, theta).sum(2).sign()
+                sums = summed(carriers(stage, theta).sum(2), stage.segments, len(stage.anchored))
+                signs[:, stage.anchored] += (signs[:, stage.anchored] == 0) * sums.sign()
         return torch.where(signs == 0, 1.0, signs)
 
 
@@ -63,17 +65,11 @@ def _first_readers(orbits: Orbits) -> list[tuple[str, Tensor, Tensor, slice]]:
         if stage.reads is None:
             continue
         layer = orbits.structure.spec.layer(stage.layer)
-        numbers = stage.reads.amin(1).expand(layer.filters).tolist()
-        fresh: dict[int, int] = {}
-        for row, number in enumerate(numbers):
-            if number < orbit.count and number not in seen:
-                fresh.setdefault(number, row)
-        seen.update(fresh)
-        device = stage.reads.device
-        chosen = torch.tensor([numbers[row] for row in fresh], dtype=torch.int64, device=device)
-        found.append(
-            (layer.name, torch.tensor(fresh, dtype=torch.int64, device=device), chosen, layer.columns["scale"])
-        )
+        numbers = stage.reads.amin(1).expand(layer.filters)
+        fresh = [row for row, number in enumerate(numbers.tolist()) if number < orbit.count and number not in seen]
+        seen.update(numbers.tolist())
+        rows = torch.tensor(fresh, dtype=torch.int64, device=numbers.device)
+        found.append((layer.name, rows, numbers[rows], layer.columns["scale"]))
     return found
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from hyperframe import Component, Orbits, Weights, hookimpl
-from hyperframe.labelorbits import walked
+from hyperframe.labelorbits import summed, walked
 from hyperframe.types import NoOptions
 
 
@@ -27,8 +27,9 @@ class SignGauge:
         return walked(self._sign, weights, _signs)
 
 
-def _signs(carriers: Tensor) -> Tensor:
-    return torch.where(carriers.detach().sum(2) < 0, -1.0, 1.0).to(carriers)
+def _signs(carriers: Tensor, segments: Tensor | None, labels: int) -> Tensor:
+    sums = summed(carriers.detach().sum(2), segments, labels)
+    return torch.where(sums < 0, -1.0, 1.0).to(carriers)
 
 
 def _build(options: NoOptions, orbits: Orbits) -> SignGauge:
