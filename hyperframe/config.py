@@ -67,6 +67,9 @@ class EvaluationOptions:
     networks: int = option(50, "networks drawn for a validation", minimum=1, maximum=10**6)
     images: int = option(2000, "validation images it uses at most", minimum=1)
     test_networks: int = option(200, "networks drawn for the evaluation on the test set", minimum=1, maximum=10**6)
+    statistics: int = option(
+        1000, "training items from which the moments of each drawn network's BatchNorm are estimated", minimum=1
+    )
     seed: int = option(1, "seed of the networks that are drawn for evaluations", minimum=0)
 
 

@@ -10,7 +10,6 @@ from hyperframe.seeds import stream
 from hyperframe.types import Data
 from hyperframe.weights import flatten
 
-STATISTICS_ITEMS = 1000
 STATISTICS_BATCH = 250
 
 
@@ -32,7 +31,9 @@ def draw_networks(
             weights = experiment.gauge(weights)
     statistics = {}
     if experiment.target.has_statistics and train is not None:
-        chosen = torch.randperm(len(train), generator=stream(seed, "statistics"))[:STATISTICS_ITEMS]
+        chosen = torch.randperm(len(train), generator=stream(seed, "statistics"))[
+            : experiment.config.evaluation.statistics
+        ]
         inputs = train.x[chosen.to(train.x.device)].to(experiment.device).split(STATISTICS_BATCH)
         statistics = experiment.target.estimate_statistics(weights, inputs)
     return Networks(experiment.target, experiment.task, weights, statistics)

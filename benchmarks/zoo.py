@@ -1,0 +1,77 @@
+"""Trace networks of torchvision, and try what tracing claims: `python benchmarks/zoo.py [NAME…]` prints a table.
+
+For each network: seconds of tracing, directions of each kind, whether powers of two keep outputs bit for bit, how far a
+permutation moves them, and in how many draws an action that forgets one reader or writer is caught.
+"""
+
+import random
+import sys
+import time
+
+import attrs
+import torch
+
+from hyperframe.api import installed
+from hyperframe.exact import exact_copy, redrawn, run_exactly
+from hyperframe.symmetry import Orbits, apply_action, orbits, random_action
+from hyperframe.tracing import Traced
+
+NETWORKS = [
+    "resnet18",
+    "vgg11_bn",
+    "densenet121",
+    "shufflenet_v2_x0_5",
+    "mobilenet_v3_small",
+    "efficientnet_b0",
+    "squeezenet1_1",
+    "convnext_tiny",
+    "regnet_y_400mf",
+    "mnasnet0_5",
+    "googlenet",
+    "resnext50_32x4d",
+]
+IMAGES, LEFT_OUT = 12, 24
+
+
+def main() -> None:
+    """Print a row for each network."""
+    component = installed().get("target", "torchvision").component
+    print("| network | tracing, s | free factors | signs | units | taken away | signs before norms | frozen |", end="")
+    print(" equal bit for bit | permutation moves | forgotten, caught |")
+    print("|" + " --- |" * 11)
+    for name in sys.argv[1:] or NETWORKS:
+        torch.manual_seed(0)
+        started = time.perf_counter()
+        traced = component.factory(component.options(model=name))
+        seconds = time.perf_counter() - started
+        of = orbits(traced.structure, shift_invariant=True)
+        kinds = ("scaling", "sign", "permutation", "normalisation", "norm_sign")
+        figures = " | ".join(f"{of.counts[kind]:,}" for kind in kinds)
+        print(f"| {name} | {seconds:.1f} | {figures} | {len(traced.frozen)} | {_tried(traced, of)} |", flush=True)
+
+
+def _tried(traced: Traced, of: Orbits) -> str:
+    rng = torch.Generator().manual_seed(0)
+    copy, weights = exact_copy(traced.module), redrawn(traced.spec, 1, rng)
+    inputs = torch.randn(IMAGES, *traced.spec.input_shape, generator=rng, dtype=torch.float64)
+    before = run_exactly(copy, traced.spec, weights, inputs)
+
+    def moved(by: Orbits, kinds: list[str]) -> torch.Tensor:
+        action = random_action(by, 1, rng, kinds=kinds)
+        return run_exactly(copy, traced.spec, apply_action(by, action, weights), inputs)
+
+    equal = torch.equal(before, moved(of, ["scaling", "sign", "norm_sign"]))
+    permuted = float((moved(of, ["permutation"]) - before).abs().max() / before.abs().max())
+    free = set(of.scaling.labels.tolist())
+    axes = [axis for axis in of.structure.axes if axis.exponent and free & set(axis.scaling)]
+    caught = chosen = 0
+    for left_out in random.Random(0).sample(axes, min(LEFT_OUT, len(axes))):
+        kept = tuple(axis for axis in of.structure.axes if axis is not left_out)
+        broken = attrs.evolve(of, structure=attrs.evolve(of.structure, axes=kept))
+        caught += float((moved(broken, ["scaling"]) - before).abs().max() / before.abs().max()) > 1e-6
+        chosen += 1
+    return f"{'yes' if equal else 'no'} | {permuted:.0e} | {caught} of {chosen}"
+
+
+if __name__ == "__main__":
+    main()
