@@ -11,7 +11,7 @@ from hyperframe.discovery import Frozen
 from hyperframe.errors import brief
 from hyperframe.exact import exact_copy, redrawn, run_exactly
 from hyperframe.structure import FROZEN, Axis, Structure
-from hyperframe.symmetry import Orbits, apply_action, orbits, random_action
+from hyperframe.symmetry import KINDS, Orbits, apply_action, orbits, random_action
 
 IMAGES = 16
 TRIES = 3
@@ -29,7 +29,7 @@ FIELDS: dict[str, Field] = {
 
 
 def tried(module: nn.Module, structure: Structure) -> tuple[Structure, tuple[Frozen, ...]]:
-    """Try one action of powers of two and signs, and one permutation; return what holds, and what was frozen.
+    """Try one action of all kinds at once, and where it fails each kind; return what holds, and what was frozen.
 
     Args:
         module: the traced module; it is not changed.
@@ -37,6 +37,8 @@ def tried(module: nn.Module, structure: Structure) -> tuple[Structure, tuple[Fro
     """
     trial = _Trial(module, structure)
     failed: list[Frozen] = []
+    if not trial.broken(structure, KINDS):
+        return structure, ()
     for kind, field in FIELDS.items():
         structure, found = trial.mended(structure, kind, field)
         failed += found
