@@ -51,11 +51,17 @@ def _tried(traced: Traced, of: Orbits) -> str:
 
     equal = torch.equal(before, moved(of, ["scaling", "sign", "norm_sign"]))
     permuted = float((moved(of, ["permutation"]) - before).abs().max() / before.abs().max())
-    free = set(of.scaling.labels.tolist())
-    axes = [axis for axis in of.structure.axes if axis.exponent and free & set(axis.scaling)]
+    # What a scale and shift write and a depthwise kernel's normalisation takes away has no reader to be forgotten.
+    free = set(of.scaling.labels.tolist()) - of.structure.absorbed
+    owner = {param.parameter: layer.name for layer in traced.spec.layers for param in layer.params}
+    parts: dict[tuple[str, int], set[int]] = {}  # what a layer writes with, and what it reads with
+    for number, axis in enumerate(of.structure.axes):
+        if axis.exponent and free & set(axis.scaling):
+            parts.setdefault((owner[axis.parameter], axis.exponent), set()).add(number)
     caught = chosen = 0
-    for number in torch.randperm(len(axes), generator=rng)[:LEFT_OUT].tolist():
-        kept = tuple(axis for axis in of.structure.axes if axis is not axes[number])
+    for place in torch.randperm(len(parts), generator=rng)[:LEFT_OUT].tolist():
+        left_out = list(parts.values())[place]
+        kept = tuple(axis for number, axis in enumerate(of.structure.axes) if number not in left_out)
         broken = attrs.evolve(of, structure=attrs.evolve(of.structure, axes=kept))
         caught += float((moved(broken, ["scaling"]) - before).abs().max() / before.abs().max()) > 1e-6
         chosen += 1
