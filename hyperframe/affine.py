@@ -1,12 +1,13 @@
 """What learnt factors and offsets do to labels: of channels, of tables, or one for all."""
 
+import attrs
 import torch
 from torch import Tensor
 
 from hyperframe.discovery import FoundLayer, View
 from hyperframe.labels import FIXED, ZERO, Activation, varies
 from hyperframe.params import Role
-from hyperframe.pointwise import added, multiplied
+from hyperframe.pointwise import added, homogeneous, multiplied
 from hyperframe.rules import Operation, rule
 
 LETTERS = "xyzwvu"
@@ -56,9 +57,11 @@ def _of_channels(operation: Operation, x: Activation, view: View, source: int) -
     if len(varying) > 1 or (not varying and any(varies(x.unit, axis) for axis in range(rank))):
         return None
     at = varying[0] if varying else wide[0]
+    if view.rows is not None and view.dims[at] != view.rows_dim:
+        return None
     unit, scale, sign = found.along(x, at + offset)
     earlier = operation.layer_before(source)
-    if earlier is not None and earlier.filters != len(unit):
+    if earlier is not None and (earlier.filters != len(unit) or earlier.channel != at + offset):
         earlier = None
     if operation.name == "mul":
         reads = [torch.where(labels == ZERO, FIXED, labels) for labels in (scale, sign)]
@@ -71,11 +74,12 @@ def _of_channels(operation: Operation, x: Activation, view: View, source: int) -
         # Where there is nothing to add to, the offset alone says which factor it has.
         scale = torch.where(scale == ZERO, found.scales.new(len(unit)), scale)
         sign = torch.where(sign == ZERO, found.signs.new(len(unit)), sign)
-        role = "bias" if earlier is not None and earlier.roles == {"kernel"} and earlier.norm == "none" else "shift"
+        plain = earlier is not None and earlier.roles == {"kernel"} and earlier.norm == "none"
+        role = "bias" if plain and len(wide) == 1 else "shift"
         if earlier is not None and role in earlier.roles:
             earlier = None
     layer = earlier if earlier is not None else FoundLayer(name=view.owner, filters=len(unit))
-    _claimed(operation, layer, role, view, at, unit, reads, (scale, sign))
+    _claimed(operation, layer, role, view, at, unit, reads, (scale, sign), at + offset)
     return found.laid_out(operation.shape, at + offset, unit, scale, sign)
 
 
@@ -88,13 +92,14 @@ def _claimed(
     unit: Tensor,
     reads: list[Tensor],
     writes: tuple[Tensor, Tensor],
+    channel: int,
 ) -> None:
     found = operation.found
     found.claim(layer, role, view, _axes(view, at))
     found.label(view, at, 1, unit, *writes)
     if reads:
         found.label(view, at, -1, unit, reads[0], reads[1])
-    layer.writes = unit
+    layer.writes, layer.channel = unit, channel
     found.producers[operation.node] = layer
 
 
@@ -108,12 +113,15 @@ def prelu(operation: Operation) -> Activation | None:
     at = wide[0] if wide else next((axis for axis, dim in enumerate(slope.dims) if dim is not None), None)
     if len(wide) > 1 or at is None:
         return None
+    size = slope.shape[at]
+    found.claim(FoundLayer(name=slope.owner, filters=size), "scale", slope, _axes(slope, at))
+    if size == 1:
+        same: Activation | None = homogeneous(attrs.evolve(operation, args=(x,)))
+        return same
     unit, scale, sign = found.along(x, 1)
     found.signs.freeze(sign)
-    size = slope.shape[at]
     none = torch.full((size,), FIXED)
-    found.claim(FoundLayer(name=slope.owner, filters=size), "scale", slope, _axes(slope, at))
-    found.label(slope, at, 0, unit if size == len(unit) else none, none, none)
+    found.label(slope, at, 0, unit, none, none)
     return found.laid_out(operation.shape, 1, unit, scale, torch.where(sign == ZERO, ZERO, FIXED))
 
 

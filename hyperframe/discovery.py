@@ -61,6 +61,7 @@ class FoundLayer:
         norm: the normalisation that its scale and shift belong to.
         ops: what its outputs pass through before they are read by others.
         writes: the units that it writes.
+        channel: the axis of its outputs that its filters are along.
         shift_absorbed: whether a normalisation swallows its bias.
     """
 
@@ -71,6 +72,7 @@ class FoundLayer:
     norm: Norm = "none"
     ops: list[str] = attrs.field(factory=list)
     writes: Tensor | None = None
+    channel: int = 1
     shift_absorbed: bool = False
 
     @property
@@ -133,6 +135,8 @@ class Discovery:
 
     def constant(self, values: Tensor) -> Activation:
         """The labels of known numbers: of no unit, and free of factors where they are zero."""
+        if values.is_complex():
+            return self.opaque(values.shape)
         compacted = squeezed(values.double())
         distinct, places = torch.unique(compacted, return_inverse=True)
         codes = torch.tensor([self._code_of(value) for value in distinct.tolist()], dtype=torch.int64)
@@ -261,6 +265,7 @@ class Discovery:
         if name not in self._conflicts:
             self.report("shared parameter", name, "it is used in different ways")
         self._conflicts.add(name)
+        self.reused.add(name)
         for key, labels in self.axes.items():
             if key[0] == name:
                 self._freeze_axis(labels)

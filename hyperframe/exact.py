@@ -47,7 +47,7 @@ class ExactNorms(TorchFunctionMode):
 
 def exact_copy(module: nn.Module) -> nn.Module:
     """A copy in float64 and evaluation mode, so that nothing is dropped."""
-    return copy.deepcopy(module).to(torch.float64).eval()
+    return copy.deepcopy(module).double().eval()
 
 
 def run_exactly(module: nn.Module, spec: TargetSpec, weights: Weights, inputs: Tensor) -> Tensor:

@@ -22,9 +22,9 @@ def convolution(operation: Operation) -> Activation | None:
     x, kernel, bias = operation.args[0], operation.args[1], operation.get(2, "bias")
     transposed = CONVOLUTIONS[operation.name]
     groups = int(operation.get(6, "groups", 1))
-    if not isinstance(x, Activation) or not isinstance(kernel, View) or kernel.rows is not None:
+    if not isinstance(x, Activation) or not isinstance(kernel, View) or (kernel.rows is not None and groups > 1):
         return None
-    if None in kernel.dims or (bias is not None and not isinstance(bias, View)) or len(x.shape) != len(kernel.shape):
+    if (bias is not None and not isinstance(bias, View)) or len(x.shape) != len(kernel.shape):
         return None
     taps = "h w d"[: 2 * (len(kernel.shape) - 2)].strip()
     axes = f"i o {taps}" if transposed else f"o i {taps}"
@@ -62,6 +62,8 @@ def _kernel(
     letters = axes.split()
     if None in kernel.dims or (kernel.rows is not None and kernel.rows_dim != kernel.dims[letters.index("o")]):
         return None  # where a part of what it reads with is used, filters are not whole
+    if bias is not None and tuple(bias.shape) != (filters,):
+        return None
     found = operation.found
     unit, scale, sign = found.along(x, dim)
     layer = FoundLayer(name=kernel.owner, filters=filters, groups=groups)
@@ -84,7 +86,7 @@ def _kernel(
     if bias is not None:
         found.claim(layer, "bias", bias, "o")
         found.label(bias, 0, 1, written, written_scale, written_sign)
-    layer.writes = written
+    layer.writes, layer.channel = written, dim
     result = found.laid_out(operation.shape, dim, written, written_scale, written_sign, group)
     found.producers[operation.node] = layer
     return result

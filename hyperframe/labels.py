@@ -97,6 +97,11 @@ class Activation:
     code: Tensor
 
     @property
+    def labelled(self) -> bool:
+        """Whether any entry belongs to a unit, or carries a factor or a sign."""
+        return any(bool((squeezed(labels) >= 0).any()) for labels in (self.unit, self.scale, self.sign))
+
+    @property
     def shape(self) -> torch.Size:
         """The activation's shape."""
         return self.unit.shape

@@ -1,6 +1,6 @@
 """What operations that only move entries do to labels: the same."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -62,6 +62,7 @@ LAYOUTS = (
     "slice_scatter",
     "select_scatter",
 )
+SHAPES = ("zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full")
 SEVERAL = {"slice_scatter": 2, "select_scatter": 2}  # how many arguments are laid out; one, or a list, for all others
 
 
@@ -72,6 +73,10 @@ def layout(operation: Operation) -> Any:
     if isinstance(first, View):
         return _view_of(operation, first)
     taken = SEVERAL.get(operation.name, 1)
+    if any(
+        isinstance(value, Activation | View) for value in _flat([operation.args[taken:], operation.kwargs.values()])
+    ):
+        return None  # where entries go is computed
     data = [lifted(operation.found, value) for value in operation.args[:taken]]
     if operation.name == "cat" and all(isinstance(value, Activation) for value in data[0]):
         return _cat(operation, data[0])
@@ -82,6 +87,31 @@ def layout(operation: Operation) -> Any:
     if isinstance(fields[0], Tensor):
         return Activation(*(compact(field) for field in fields))
     return tuple(Activation(*(compact(field) for field in part)) for part in zip(*fields, strict=True))
+
+
+@rule("copy", "fill", "zero", *SHAPES)
+def filled(operation: Operation) -> Any:
+    """Entries that are given, or known numbers, in the shape of another activation."""
+    if operation.name == "copy":
+        source = operation.args[1]
+        if not isinstance(source, Activation | Tensor):
+            return None
+        source = lifted(operation.found, source)
+        return Activation(
+            *(getattr(source, name).expand(operation.shape) for name in ("unit", "scale", "sign", "code"))
+        )
+    if any(isinstance(value, Activation | View) for value in _flat(operation.args[1:])):
+        return None
+    shape = operation.args[0].shape
+    return operation.function(torch.zeros(shape), *operation.args[1:], **operation.kwargs)
+
+
+def _flat(values: Iterable[Any]) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, Iterable) and not isinstance(value, str | Tensor):
+            yield from _flat(value)
+        else:
+            yield value
 
 
 def _pick(value: Any, name: str) -> Any:

@@ -30,10 +30,28 @@ def instance_norm(operation: Operation) -> Activation | None:
 
 def _by_channel(operation: Operation, shape: Any) -> Activation | None:
     x, scale, shift = operation.args[0], operation.get(1, "weight"), operation.get(2, "bias")
-    if not isinstance(x, Activation) or not _are_views(scale, shift):
+    if not isinstance(x, Activation):
+        return None
+    if any(isinstance(value, Tensor) for value in (scale, shift)):
+        return _constant(operation, x, [scale, shift], shape)
+    if not _are_views(scale, shift):
         return None
     unit, _, sign = operation.found.along(x, 1)
     return _affine(operation, scale, shift, "o", "batch", (unit, sign), shape, 1)
+
+
+def _constant(operation: Operation, x: Activation, affine: list[Any], shape: Any) -> Activation | None:
+    """Scale and shift are not learnt: units with equal ones may change places, and have no factor or sign."""
+    found = operation.found
+    if any(isinstance(value, View | Activation) for value in affine):
+        return None
+    unit, _, sign = found.along(x, 1)
+    found.signs.freeze(sign)
+    for value in affine:
+        if isinstance(value, Tensor):
+            found.note_with(unit, found.constant(value).code)
+    none = torch.full((len(unit),), FIXED)
+    return found.laid_out(shape, 1, unit, none, none)
 
 
 @rule("layer_norm", "group_norm", "rms_norm")
@@ -97,7 +115,7 @@ def _affine(
     sign = torch.where(sign == ZERO, FIXED, sign)
     written_scale = found.scales.new(size) if scale is not None else none
     written_sign = found.signs.new(size) if scale is not None else sign
-    layer = _layer(operation, scale if scale is not None else shift, size, norm)
+    layer = _layer(operation, scale if scale is not None else shift, size, norm, channel)
     if layer is not None:
         for view, role in ((scale, "scale"), (shift, "shift")):
             if view is not None:
@@ -105,14 +123,16 @@ def _affine(
                 found.label(view, dim, 1, unit, written_scale, written_sign)
         if scale is not None:
             found.label(scale, dim, -1, unit, none, sign)
-        layer.writes = unit
+        layer.writes, layer.channel = unit, channel
         found.producers[operation.node] = layer
     return found.laid_out(shape, channel, unit, written_scale, written_sign)
 
 
-def _layer(operation: Operation, view: View | None, size: int, norm: Norm) -> FoundLayer | None:
+def _layer(operation: Operation, view: View | None, size: int, norm: Norm, channel: int) -> FoundLayer | None:
     """The layer that a normalisation belongs to: the one directly before it, or one of its own."""
     earlier = operation.layer_before(0)
+    if earlier is not None and earlier.channel != channel:
+        earlier = None
     if earlier is not None and norm == "batch" and "kernel" in earlier.roles:
         earlier.shift_absorbed = "bias" in earlier.roles
     free = earlier is not None and earlier.filters == size and earlier.norm == "none"

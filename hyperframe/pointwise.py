@@ -31,7 +31,7 @@ def clipped(operation: Operation) -> Activation | None:
         return _through(operation, scale=low == 0 and high == 0, sign=False)
     if (low, high) in ((0, None), (None, 0)):
         return _through(operation, scale=True, sign=False)
-    return _through(operation, scale=False, sign=low is not None and high is not None and low == -high)
+    return _through(operation, scale=False, sign=low is not None and high is not None and low == -high and low < high)
 
 
 @rule("tanh", "sin", "asin", "atan", "sinh", "asinh", "atanh", "erf", "softsign", "hardshrink", "softshrink", "tan")
@@ -42,8 +42,24 @@ def odd(operation: Operation) -> Activation | None:
 
 @rule("neg", "dropout", "feature_dropout", "alpha_dropout", "identity", "_to_copy", "to", "positive", "type_as")
 def linear(operation: Operation) -> Activation | None:
-    """A factor that is the same for all: everything passes."""
-    return _through(operation, scale=True, sign=True)
+    """A factor that is the same for all: everything passes, unless numbers become whole."""
+    return _through(operation, scale=operation.floating, sign=operation.floating)
+
+
+@rule("glu")
+def gated_half(operation: Operation) -> Activation | None:
+    """One half times the sigmoid of the other: units unite, the first half's factor and sign pass."""
+    value, dim, found = operation.args[0], operation.get(1, "dim", -1), operation.found
+    if not isinstance(value, Activation):
+        return None
+    fields = (value.unit, value.scale, value.sign, value.code)
+    first, gate = (Activation(*parts) for parts in zip(*(field.chunk(2, dim) for field in fields), strict=True))
+    found.scales.freeze(gate.scale)
+    found.signs.freeze(gate.sign)
+    united = _united(found, first, gate, keep=False)
+    result = Activation(united.unit, compact(first.scale), compact(first.sign), united.code)
+    found.note(result)
+    return result
 
 
 @rule(

@@ -65,6 +65,8 @@ def reduced(operation: Operation) -> Any:
     value, found = operation.args[0], operation.found
     if not isinstance(value, Activation):
         return None
+    if operation.name == "linalg_vector_norm" and operation.get(1, "ord", 2) == 0:
+        return None
     rank = len(value.shape)
     where = 2 if operation.name == "linalg_vector_norm" else 1
     dims = operation.get(where, "dim")

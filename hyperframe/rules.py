@@ -29,6 +29,7 @@ class Operation:
         args: its positional arguments.
         kwargs: its other arguments.
         shape: of its result, or of each of its results.
+        floating: whether the result is floating-point numbers.
         node: the operation's own name in the graph.
         place: the module it is in.
         sources: for each positional argument the node it comes from, where it is an activation.
@@ -41,6 +42,7 @@ class Operation:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     shape: Any
+    floating: bool
     node: str
     place: str
     sources: tuple[str | None, ...]
@@ -73,5 +75,7 @@ def lifted(found: Discovery, value: Any) -> Any:
     if isinstance(value, Tensor):
         return found.constant(value)
     if isinstance(value, View):
+        found.report("layout", value.name, "a parameter is put among activations")
+        found.plain(value)
         return found.opaque(value.shape)
     return value

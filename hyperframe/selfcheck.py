@@ -66,6 +66,9 @@ class _Trial:
             except Exception as error:  # noqa: BLE001
                 self.why = f"{type(error).__name__}: {brief(error)}"
                 return
+            if not torch.equal(outputs, run_exactly(self.module, structure.spec, self.weights, self.inputs)):
+                self.why = "its outputs are not the same twice"
+                return
             if bool(outputs.isfinite().all()):
                 self.outputs = outputs
                 return
@@ -88,19 +91,30 @@ class _Trial:
         if not of.counts[kind] or not self.broken(structure, [kind]):
             return structure, []
         if self.outputs is None:
-            everything = {label for axis in structure.axes for label in getattr(axis, field)}
-            return without(structure, field, everything), [Frozen("self-check", kind, f"not tried: {self.why}")]
+            return _nothing(structure, kind, field), [Frozen("self-check", kind, f"not tried: {self.why}")]
         failed = []
+        for layer in structure.shifts if kind == "normalisation" else ():
+            alone = attrs.evolve(_nothing(structure, kind, field), shifts=(layer,))
+            if self.broken(alone, [kind]):
+                kept = tuple(name for name in structure.shifts if name != layer)
+                structure = attrs.evolve(structure, shifts=kept)
+                failed.append(Frozen("self-check", layer, "a shift of its biases changes the outputs"))
         for place, labels in _groups(of, kind).items():
-            alone = without(structure, field, _others(structure, field, labels))
+            alone = without(attrs.evolve(structure, shifts=()), field, _others(structure, field, labels))
             if self.broken(alone, [kind]):
                 structure = without(structure, field, labels)
                 failed.append(Frozen("self-check", place, f"an action of the kind '{kind}' changes the outputs"))
         if orbits(structure, shift_invariant=True).counts[kind] and self.broken(structure, [kind]):
-            everything = {label for axis in structure.axes for label in getattr(axis, field)}
-            structure = without(structure, field, everything)
+            structure = _nothing(structure, kind, field)
             failed.append(Frozen("self-check", kind, "together its actions change the outputs"))
         return structure, failed
+
+
+def _nothing(structure: Structure, kind: str, field: Field) -> Structure:
+    """A structure without any symmetry of a kind."""
+    everything = {label for axis in structure.axes for label in getattr(axis, field)}
+    without_labels = without(structure, field, everything)
+    return attrs.evolve(without_labels, shifts=()) if kind == "normalisation" else without_labels
 
 
 def _groups(of: Orbits, kind: str) -> dict[str, set[int]]:

@@ -270,6 +270,7 @@ class _Walk:
             args=tuple(args),
             kwargs=kwargs,
             shape=shape,
+            floating=not isinstance(value, torch.Tensor) or value.is_floating_point(),
             node=node.name,
             place=stack[-1][0] if stack else "",
             sources=tuple(source.name if isinstance(source, torch.fx.Node) else None for source in node.args),
@@ -285,7 +286,8 @@ class _Walk:
     def _unknown(self, operation: Operation, values: list[Any]) -> Any:
         """An operation without a rule: all that goes into it is frozen, of what comes out nothing is known."""
         found = self.found
-        found.report(operation.name, operation.place, "it has no rule")
+        if any(isinstance(value, View) or (isinstance(value, Activation) and value.labelled) for value in values):
+            found.report(operation.name, operation.place, "it has no rule")
         for value in values:
             if isinstance(value, Activation):
                 found.freeze(value)
@@ -307,7 +309,8 @@ class _Walk:
                 self._tail[source.name].ops.append(name)
             elif source.name in found.producers:  # one of several results
                 found.producers[node.name] = found.producers[source.name]
-            if (not name or name in PASSING) and source.name in self._logits:
+            by_number = name in ("mul", "div", "add", "sub") and isinstance(node.args[1], int | float)
+            if (not name or name in PASSING or by_number) and source.name in self._logits:
                 self._logits[node.name] = self._logits[source.name]
 
     def logits(self, result: Activation) -> FoundLayer | None:

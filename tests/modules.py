@@ -77,6 +77,13 @@ def squeeze_and_excite(gate):
     )
 
 
+def written_in_place(m, x):
+    h = m.a(x).relu()
+    h[:, 0] = 0
+    h[:, 3:] = m.b(x).relu()
+    return m.out(h)
+
+
 class Residual(nn.Module):
     """A residual network of the size of digits, with BatchNorm: projection and identity shortcuts."""
 
@@ -420,5 +427,69 @@ KNOWN = {
         Depthwise,
         (1, 4, 4),
         counts(scaling=20, permutation=12, normalisation=24, norm_sign=24, logit_shift=5),
+    ),
+    "BatchNorm over another axis": (
+        lambda: chain(dense(3, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Flatten(), dense(25, 2)),
+        (5, 3),
+        None,
+    ),
+    "an offset for each pixel before BatchNorm": (
+        lambda: Net(
+            lambda m, x: m.out(m.norm(m.a(x) + m.table).relu().flatten(1)),
+            a=conv(1, 4, bias=False),
+            table=learnt(4, 3, 3),
+            norm=nn.BatchNorm2d(4),
+            out=dense(36, 2),
+        ),
+        (1, 5, 5),
+        counts(scaling=4, permutation=4, normalisation=4, norm_sign=4, logit_shift=37),
+    ),
+    "zeros of its own shape": (
+        lambda: Net(
+            lambda m, x: given(m.a(x).relu(), lambda h: m.out(torch.cat([h, torch.zeros_like(h)], 1))),
+            a=dense(4, 3),
+            out=dense(6, 2),
+        ),
+        (4,),
+        counts(scaling=3, permutation=3, logit_shift=7),
+    ),
+    "written in place": (
+        lambda: Net(written_in_place, a=dense(4, 6), b=dense(4, 3), out=dense(6, 2)),
+        (4,),
+        None,
+    ),
+    "gated linear unit": (
+        lambda: chain(dense(4, 6), nn.GLU(), dense(3, 2)),
+        (4,),
+        counts(scaling=3, sign=3, permutation=3, logit_shift=4),
+    ),
+    "one slope for all": (
+        lambda: chain(dense(4, 6), nn.PReLU(), nn.Flatten(), dense(18, 2)),
+        (3, 4),
+        counts(scaling=6, permutation=6, logit_shift=19),
+    ),
+    "constant scale and shift": (
+        lambda: chain(conv(1, 4), nn.BatchNorm2d(4).requires_grad_(False), nn.ReLU(), nn.Flatten(), dense(36, 2)),
+        (1, 5, 5),
+        counts(permutation=4, normalisation=4, logit_shift=37),
+    ),
+    "logits divided by a number": (
+        lambda: Net(lambda m, x: m.out(m.a(x).relu()) / 3.0, a=dense(4, 6), out=dense(6, 2)),
+        (4,),
+        counts(scaling=6, permutation=6, logit_shift=7),
+    ),
+    "clipped to whole numbers": (
+        lambda: Net(lambda m, x: m.out((3 * m.a(x)).to(torch.int32).to(x.dtype)), a=dense(4, 6), out=dense(6, 2)),
+        (4,),
+        counts(permutation=6, logit_shift=7),
+    ),
+    "rows of a convolution": (
+        lambda: Net(
+            lambda m, x: m.out(torch.cat([F.conv2d(x, m.w[:2]).relu(), F.conv2d(x, m.w[2:]).tanh()], 1).mean((2, 3))),
+            w=learnt(5, 1, 3, 3),
+            out=dense(5, 2),
+        ),
+        (1, 5, 5),
+        counts(scaling=2, sign=3, permutation=5, logit_shift=6),
     ),
 }
