@@ -47,6 +47,9 @@ def _tried(traced: Traced, of: Orbits) -> str:
 
     def moved(by: Orbits, kinds: list[str]) -> torch.Tensor:
         action = random_action(by, 1, rng, kinds=kinds)
+        factors = action.factors[:, of.scaling.labels]
+        if "scaling" in kinds:  # no factor that changes nothing
+            action.factors[:, of.scaling.labels] = factors.where(factors != 1, 4.0)
         return run_exactly(copy, traced.spec, apply_action(by, action, weights), inputs)
 
     equal = torch.equal(before, moved(of, ["scaling", "sign", "norm_sign"]))
