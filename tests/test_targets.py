@@ -28,7 +28,7 @@ PERCEPTRONS = [
     {"hidden": (5, 4), "activation": "tanh"},
     {"hidden": (5, 4), "activation": "gelu"},
 ]
-REQUIRED = {"torchvision": {"model": "squeezenet1_1"}}
+REQUIRED = {"torchvision": {"model": "resnet18"}}
 CASES = [(name, REQUIRED.get(name, {})) for name in SHIPPED]
 CASES += [("digits_cnn", {"channels": (3, 5)}), ("lenet", {"classes": 3})]
 CASES += [("mlp", options) for options in PERCEPTRONS if options]
