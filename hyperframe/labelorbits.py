@@ -213,11 +213,11 @@ def norm_factors(carried: Tensor, segments: Tensor | None = None, labels: int = 
     """
     # The largest entry is taken out first: squares neither overflow nor vanish.
     largest = carried.detach().abs().amax(2)
-    entries = torch.full_like(largest[:1], carried.shape[2])
+    entries: Tensor | int = carried.shape[2]
     if segments is not None:
         index = segments.expand_as(largest)
+        entries = summed(torch.full_like(largest[:1], carried.shape[2]), segments, labels)
         largest = largest.new_zeros(len(largest), labels).scatter_reduce(1, index, largest, "amax")
-        entries = summed(entries, segments, labels)
     alive = largest > 0
     largest = torch.where(alive, largest, 1.0)
     each = largest if segments is None else largest[:, segments]
