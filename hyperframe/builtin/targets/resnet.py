@@ -1,5 +1,6 @@
 """The targets `resnet20` and `resnet32`: residual networks for small images (Table 4)."""
 
+from collections import OrderedDict
 from functools import partial
 from typing import Literal
 
@@ -70,17 +71,17 @@ class Block(nn.Module):
 def build(blocks: int, options: Options) -> Traced:
     """A convolution, three stages of so many blocks with 16, 32 and 64 channels, the mean over space, a dense layer."""
     inputs = STAGES[0]
-    modules: list[nn.Module] = [
-        nn.Conv2d(options.input_shape[0], inputs, 3, 1, 1, bias=False),
-        nn.BatchNorm2d(inputs),
-        nn.ReLU(),
-    ]
-    for channels in STAGES:
-        for _ in range(blocks):
-            modules.append(Block(inputs, channels, options.shortcut))
-            inputs = channels
-    modules += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, options.outputs)]
-    return trace(nn.Sequential(*modules), options.input_shape, f"resnet{6 * blocks + 2}")
+    parts: dict[str, nn.Module] = {
+        "conv": nn.Conv2d(options.input_shape[0], inputs, 3, 1, 1, bias=False),
+        "bn": nn.BatchNorm2d(inputs),
+        "relu": nn.ReLU(),
+    }
+    for number, channels in enumerate(STAGES, 1):
+        stage = [Block(inputs if block == 0 else channels, channels, options.shortcut) for block in range(blocks)]
+        parts[f"stage{number}"] = nn.Sequential(*stage)
+        inputs = channels
+    parts |= {"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "out": nn.Linear(inputs, options.outputs)}
+    return trace(nn.Sequential(OrderedDict(parts)), options.input_shape, f"resnet{6 * blocks + 2}")
 
 
 @hookimpl
