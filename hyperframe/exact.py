@@ -69,15 +69,15 @@ def run_exactly(module: nn.Module, spec: TargetSpec, weights: Weights, inputs: T
     return torch.stack(outputs)
 
 
-def redrawn(spec: TargetSpec, batch: int, rng: torch.Generator) -> Weights:
-    """Draw float64 weights that keep signals at about one size: for each layer [batch, filters, filter_size].
+def redrawn(spec: TargetSpec, batch: int, rng: torch.Generator, dtype: torch.dtype = torch.float64) -> Weights:
+    """Draw weights that keep signals at about one size: for each layer [batch, filters, filter_size].
 
     Initial weights would make trials empty: many a network begins with a zero layer. All entries are normal with mean
     0, a kernel's with variance 2 / fan_in, all others' with variance 1.
     """
     weights = {}
     for layer in spec.layers:
-        theta = torch.randn(batch, layer.filters, layer.filter_size, generator=rng, dtype=torch.float64)
+        theta = torch.randn(batch, layer.filters, layer.filter_size, generator=rng, dtype=dtype)
         if layer.fan_in:
             theta[:, :, layer.columns["kernel"]] *= (2 / layer.fan_in) ** 0.5
         weights[layer.name] = theta

@@ -1,6 +1,6 @@
 """What operations that only move entries do to labels: the same."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hyperframe.discovery import View
 from hyperframe.labels import FIXED, ZERO, Activation, compact, varies
-from hyperframe.rules import Operation, lifted, rule
+from hyperframe.rules import Operation, flat, lifted, rule
 
 LAYOUTS = (
     "view",
@@ -73,9 +73,7 @@ def layout(operation: Operation) -> Any:
     if isinstance(first, View):
         return _view_of(operation, first)
     taken = SEVERAL.get(operation.name, 1)
-    if any(
-        isinstance(value, Activation | View) for value in _flat([operation.args[taken:], operation.kwargs.values()])
-    ):
+    if any(isinstance(value, Activation | View) for value in flat([operation.args[taken:], operation.kwargs.values()])):
         return None  # where entries go is computed
     data = [lifted(operation.found, value) for value in operation.args[:taken]]
     if operation.name == "cat" and all(isinstance(value, Activation) for value in data[0]):
@@ -96,22 +94,12 @@ def filled(operation: Operation) -> Any:
         source = operation.args[1]
         if not isinstance(source, Activation | Tensor):
             return None
-        source = lifted(operation.found, source)
-        return Activation(
-            *(getattr(source, name).expand(operation.shape) for name in ("unit", "scale", "sign", "code"))
-        )
-    if any(isinstance(value, Activation | View) for value in _flat(operation.args[1:])):
+        laid: Activation = lifted(operation.found, source)
+        return laid.mapped(lambda labels: labels.expand(operation.shape))
+    if any(isinstance(value, Activation | View) for value in flat(operation.args[1:])):
         return None
     shape = operation.args[0].shape
     return operation.function(torch.zeros(shape), *operation.args[1:], **operation.kwargs)
-
-
-def _flat(values: Iterable[Any]) -> Iterator[Any]:
-    for value in values:
-        if isinstance(value, Iterable) and not isinstance(value, str | Tensor):
-            yield from _flat(value)
-        else:
-            yield value
 
 
 def _pick(value: Any, name: str) -> Any:
@@ -120,9 +108,7 @@ def _pick(value: Any, name: str) -> Any:
 
 def _moved(operation: Operation, data: list[Any], rest: Sequence[Any], padding: int | None) -> Any:
     name, kwargs = operation.name, operation.kwargs
-    if name in ("view", "_unsafe_view", "reshape"):
-        return data[0].reshape(operation.shape)
-    if name in ("view_as", "reshape_as"):
+    if name in ("view", "_unsafe_view", "reshape", "view_as", "reshape_as"):
         return data[0].reshape(operation.shape)
     if name == "expand_as":
         return data[0].expand(operation.shape)

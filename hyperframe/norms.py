@@ -90,8 +90,7 @@ def _groups(operation: Operation, x: Activation) -> tuple[Activation, list[int]]
         return x, list(range(rank - len(operation.args[1]), rank))
     groups = int(operation.args[1])
     split = (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
-    fields = (compact(field.reshape(split)) for field in (x.unit, x.scale, x.sign, x.code))
-    return Activation(*fields), list(range(2, rank + 1))
+    return x.mapped(lambda labels: compact(labels.reshape(split))), list(range(2, rank + 1))
 
 
 def _are_views(*values: Any) -> bool:

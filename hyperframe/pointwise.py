@@ -150,7 +150,7 @@ def together(operation: Operation, *, keep: bool) -> Activation | None:
 
 
 def _broadcast(value: Activation, shape: Any) -> Activation:
-    return Activation(*(field.expand(shape) for field in (value.unit, value.scale, value.sign, value.code)))
+    return value.mapped(lambda labels: labels.expand(shape))
 
 
 def _united(found: Discovery, one: Activation, other: Activation, *, keep: bool) -> Activation:

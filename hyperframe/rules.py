@@ -5,7 +5,7 @@ tensors. It returns the labels of the result, or None where it does not know thi
 register them here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import attrs
@@ -79,3 +79,17 @@ def lifted(found: Discovery, value: Any) -> Any:
         found.plain(value)
         return found.opaque(value.shape)
     return value
+
+
+def flat(values: Iterable[Any]) -> Iterator[Any]:
+    """All arguments, those within lists as well.
+
+    Example:
+        >>> list(flat([1, [2, (3, "four")]]))
+        [1, 2, 3, 'four']
+    """
+    for value in values:
+        if isinstance(value, Iterable) and not isinstance(value, str | Tensor):
+            yield from flat(value)
+        else:
+            yield value

@@ -24,7 +24,7 @@ from hyperframe.discovery import Discovery, FoundLayer, Frozen, View
 from hyperframe.errors import SpecError, brief
 from hyperframe.labels import Activation
 from hyperframe.pointwise import pointwise
-from hyperframe.rules import RULES, Operation
+from hyperframe.rules import RULES, Operation, flat
 from hyperframe.seeds import seeded
 from hyperframe.selfcheck import tried
 from hyperframe.spec import TargetSpec
@@ -248,7 +248,7 @@ class _Walk:
         if node.target is operator.getitem:
             self._follow(node, node.args[0])
             return args[0][args[1]]
-        values = list(_flat([*args, *kwargs.values()]))
+        values = list(flat([*args, *kwargs.values()]))
         if not any(isinstance(value, Activation | View) for value in values):
             return node.target(*args, **kwargs)
         operation = self._operation(node, args, kwargs)
@@ -337,11 +337,3 @@ PASSING = frozenset(
     }
 )
 """Operations that let a common shift of the logits pass."""
-
-
-def _flat(values: Any) -> Iterator[Any]:
-    for value in values:
-        if isinstance(value, list | tuple):
-            yield from _flat(value)
-        else:
-            yield value

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from hyperframe.exact import redrawn
 from hyperframe.params import Param, bias, kernel, scale, shift
 from hyperframe.spec import LayerSpec, Norm, Place, Slice, TargetSpec, UnitSpec
 from hyperframe.types import Weights
@@ -21,13 +22,7 @@ def random_weights(spec: TargetSpec, batch: int, seed: int, dtype: torch.dtype =
 
     All entries are normal with mean 0, a kernel's with variance 2 / fan_in, all others' with variance 1.
     """
-    rng = torch.Generator().manual_seed(seed)
-    weights = {}
-    for layer in spec.layers:
-        weights[layer.name] = torch.randn(batch, layer.filters, layer.filter_size, generator=rng, dtype=dtype)
-        if layer.fan_in:
-            weights[layer.name][:, :, layer.columns["kernel"]] *= (2 / layer.fan_in) ** 0.5
-    return weights
+    return redrawn(spec, batch, torch.Generator().manual_seed(seed), dtype)
 
 
 def random_inputs(spec: TargetSpec, images: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
