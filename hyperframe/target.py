@@ -184,7 +184,8 @@ class Target:
         """Run one network as it is, on a CPU with the layout and the products that are fast there."""
         if images.device.type != "cpu" or not self._any_layout:
             return self._call(unpacked, buffers, images)
-        with GreyConvolutions():
+        # Forward alone, torch's own convolution is the faster one.
+        with GreyConvolutions() if torch.is_grad_enabled() else nullcontext():
             return self._call(channels_last(unpacked), buffers, images)
 
     @cached_property
