@@ -14,6 +14,7 @@ from hyperframe.api import load, resume, train
 from hyperframe.errors import HyperframeError, HyperframeWarning
 from hyperframe.generator import Generator
 from hyperframe.hookspecs import hookimpl
+from hyperframe.labelorbits import walked
 from hyperframe.options import option
 from hyperframe.params import Param, bias, kernel, scale, shift
 from hyperframe.regression import RegressionTask
@@ -35,6 +36,7 @@ from hyperframe.types import (
     Task,
     Weights,
 )
+from hyperframe.weights import flatten, unflatten
 
 __all__ = [
     "ClassificationTask",
@@ -62,6 +64,7 @@ __all__ = [
     "UnitSpec",
     "Weights",
     "bias",
+    "flatten",
     "hookimpl",
     "kernel",
     "load",
@@ -71,4 +74,6 @@ __all__ = [
     "shift",
     "trace",
     "train",
+    "unflatten",
+    "walked",
 ]

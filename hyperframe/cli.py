@@ -24,6 +24,7 @@ from hyperframe.arguments import (
 from hyperframe.benchmark import BENCHMARKS, ITEMS, NETWORKS, benchmark
 from hyperframe.config import Config, load_config, shipped_configs
 from hyperframe.describe import describe
+from hyperframe.development import check, new_plugin_command
 from hyperframe.errors import HyperframeError, HyperframeWarning
 from hyperframe.files import as_json
 from hyperframe.listing import list_runs
@@ -309,6 +310,10 @@ def config_command(arguments: tuple[str, ...], listed: bool) -> None:
     source, overrides = split_arguments(arguments, "digits")
     config: Config = load_config(source, overrides, registry_for(overrides))
     click.echo(commented_yaml(config), nl=False)
+
+
+main.add_command(check)
+main.add_command(new_plugin_command)
 
 
 @main.command()

@@ -196,12 +196,12 @@ def read_config(name: str, content: Mapping[str, Any], registry: Registry) -> Co
     for key, kind in SINGLE.items():
         if key not in content:
             raise ConfigError(f"{key}: a value is needed, the name of a {kind}")
-        found[key] = _choose(registry, kind, content[key], key)
+        found[key] = choose(registry, kind, content[key], key)
     for key, kind in LISTS.items():
         if not isinstance(content[key], list):
             raise ConfigError(f"{key}: expected a list, such as {DEFAULTS[key]} or [], but got {shown(content[key])}")
         items = enumerate(content[key])
-        found[key] = tuple(_choose(registry, kind, item, f"{key}.{number}") for number, item in items)
+        found[key] = tuple(choose(registry, kind, item, f"{key}.{number}") for number, item in items)
     for key, cls in SECTIONS.items():
         section = {} if content.get(key) is None else content[key]
         if not isinstance(section, Mapping):
@@ -210,7 +210,19 @@ def read_config(name: str, content: Mapping[str, Any], registry: Registry) -> Co
     return Config(name=name, **found)
 
 
-def _choose(registry: Registry, kind: str, section: Any, path: str) -> Choice:
+def choose(registry: Registry, kind: str, section: Any, path: str) -> Choice:
+    """Find a component and read its options.
+
+    Args:
+        registry: where it is looked up.
+        kind: of `hyperframe.plugins.KINDS`.
+        section: its name, or a mapping with `name` and options.
+        path: where the section stands, for messages.
+
+    Raises:
+        ConfigError: an option that is unknown, mistyped, out of range or missing.
+        PluginError: there is no such component.
+    """
     section = as_section(section, path)
     if not isinstance(section.get("name"), str):
         raise ConfigError(f"{path}.name: expected a text, the name of a {kind}, but got {shown(section.get('name'))}")

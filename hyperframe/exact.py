@@ -21,28 +21,52 @@ from hyperframe.weights import unpack
 EPSILON = 1e-100
 """What stands in for zero, which torch's normalisations refuse."""
 
+CONSTANT = 1e-20
+"""A channel with a smaller variance, relative to its squared mean, is constant but for rounding."""
+
 _EPSILON_AT = {F.batch_norm: 7, F.instance_norm: 7, F.layer_norm: 4, F.group_norm: 4, F.rms_norm: 3}
 
 
 class ExactNorms(TorchFunctionMode):
-    """Within it every normalisation takes the statistics of what it sees, and has no epsilon."""
+    """Within it every normalisation takes the statistics of what it sees, and has no epsilon.
+
+    Args:
+        own_epsilon: leave each normalisation its epsilon.
+
+    Attributes:
+        constant: whether a normalisation over the batch has seen a channel without variance, whose rounding it blows up
+            to the size of a signal.
+    """
+
+    def __init__(self, own_epsilon: bool = False) -> None:
+        super().__init__()
+        self.own_epsilon = own_epsilon
+        self.constant = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a function, normalisations with other arguments."""
         kwargs = dict(kwargs or {})
         if func in _EPSILON_AT:
-            args = list(args[: _EPSILON_AT[func]])
+            place = _EPSILON_AT[func]
+            own = args[place] if len(args) > place else kwargs.get("eps")
+            args = list(args[:place])
             if func is F.batch_norm or func is F.instance_norm:
                 names = ["running_mean", "running_var", "weight", "bias"]
                 given = dict(zip(names, args[1:5], strict=False)) | {
                     key: kwargs.get(key) for key in names if key in kwargs
                 }
                 args = [args[0]]
+                self.constant |= _has_constant_channel(args[0])
                 kwargs = {"weight": given.get("weight"), "bias": given.get("bias")}
                 if func is F.batch_norm:
                     kwargs |= {"running_mean": None, "running_var": None, "training": True}
-            kwargs["eps"] = EPSILON
+            kwargs |= {"eps": EPSILON} if not self.own_epsilon else {} if own is None else {"eps": own}
         return func(*args, **kwargs)
+
+
+def _has_constant_channel(values: Tensor) -> bool:
+    variance, mean = torch.var_mean(values, [dim for dim in range(values.dim()) if dim != 1], correction=0)
+    return bool((variance <= CONSTANT * mean.square()).any())
 
 
 def exact_copy(module: nn.Module) -> nn.Module:
@@ -50,7 +74,9 @@ def exact_copy(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module).double().eval()
 
 
-def run_exactly(module: nn.Module, spec: TargetSpec, weights: Weights, inputs: Tensor) -> Tensor:
+def run_exactly(
+    module: nn.Module, spec: TargetSpec, weights: Weights, inputs: Tensor, *, own_epsilon: bool = False
+) -> Tensor:
     """Outputs [batch, items, outputs] of each weight set on the same inputs, without epsilons.
 
     Args:
@@ -58,11 +84,12 @@ def run_exactly(module: nn.Module, spec: TargetSpec, weights: Weights, inputs: T
         spec: its spec.
         weights: for each layer float64 [batch, filters, filter_size].
         inputs: float64 [items, *input_shape].
+        own_epsilon: leave the norms their epsilons.
     """
     unpacked = unpack(spec, weights)
     first = next(iter(unpacked.values()))
     outputs = []
-    with torch.no_grad(), ExactNorms():
+    with torch.no_grad(), ExactNorms(own_epsilon):
         for network in range(len(first)):
             own: Mapping[str, Tensor] = {name: value[network] for name, value in unpacked.items()}
             outputs.append(functional_call(module, dict(own), (inputs,)))

@@ -62,21 +62,28 @@ def resolve_device(name: str) -> torch.device:
 
 
 def build_target(config: Config, task: Task) -> Target:
-    """Build the target that a configuration chose; what its module draws for itself follows `trainer.seed`.
+    """Build the target that a configuration chose; what its module draws for itself follows `trainer.seed`."""
+    return make_target(config.target, task.input_shape, config.trainer.seed)
 
-    A module without a spec is traced with inputs of the task's shape.
+
+def make_target(choice: Choice, input_shape: tuple[int, ...], seed: int) -> Target:
+    """Build a target in single precision; a module without a spec is traced with inputs of a shape.
+
+    Raises:
+        PluginError: its factory fails, or makes something else.
+        SpecError: a spec that is not its module's.
     """
-    with seeded(config.trainer.seed, "target"):
-        made = config.target.make()
+    with seeded(seed, "target"):
+        made = choice.make()
     module, spec = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if isinstance(module, nn.Module) and isinstance(spec, TargetSpec):
         return Target(module, spec).to("cpu", torch.float32)
     if isinstance(module, nn.Module) and spec is None:
-        made = trace(module, task.input_shape, config.target.name)
+        made = trace(module, input_shape, choice.name)
     if not isinstance(made, Traced):
         kind = type(made).__name__
         raise PluginError(
-            f"{config.target.described}: its factory must return a module, (module, TargetSpec) or what "
+            f"{choice.described}: its factory must return a module, (module, TargetSpec) or what "
             f"hyperframe.trace gives, but gives {kind}"
         )
     return traced_target(made).to("cpu", torch.float32)
@@ -122,7 +129,7 @@ def build_experiment(config: Config) -> Experiment:
         raise ConfigError(f"trainer.threads: {config.trainer.threads} threads were asked for, there are {cores} cores")
     task = config.task.make()
     if not isinstance(task, Task):
-        raise PluginError(f"{config.task.described}: its factory must return a Task; {_lacks(task)}")
+        raise PluginError(f"{config.task.described}: its factory must return a Task; {missing_of(task)}")
     if device.type == "cpu":
         keep_freed()
     target = build_target(config, task).to(device)
@@ -153,8 +160,8 @@ def build_experiment(config: Config) -> Experiment:
     )
 
 
-def _lacks(task: object) -> str:
-    """What an object lacks to be a task."""
+def missing_of(task: object) -> str:
+    """What an object lacks to be a task, in words."""
     members = [name for name in (*Task.__annotations__, *vars(Task)) if not name.startswith("_")]
     missing = [name for name in members if not hasattr(task, name)]
     return f"{type(task).__name__} has no {', '.join(missing)}"

@@ -99,8 +99,8 @@ class _Trial:
                 kept = tuple(name for name in structure.shifts if name != layer)
                 structure = attrs.evolve(structure, shifts=kept)
                 failed.append(Frozen("self-check", layer, "a shift of its biases changes the outputs"))
-        for place, labels in _groups(of, kind).items():
-            alone = without(attrs.evolve(structure, shifts=()), field, _others(structure, field, labels))
+        for place, labels in unit_groups(of, kind).items():
+            alone = without(attrs.evolve(structure, shifts=()), field, labels_besides(structure, field, labels))
             if self.broken(alone, [kind]):
                 structure = without(structure, field, labels)
                 failed.append(Frozen("self-check", place, f"an action of the kind '{kind}' changes the outputs"))
@@ -117,8 +117,8 @@ def _nothing(structure: Structure, kind: str, field: Field) -> Structure:
     return attrs.evolve(without_labels, shifts=()) if kind == "normalisation" else without_labels
 
 
-def _groups(of: Orbits, kind: str) -> dict[str, set[int]]:
-    """Labels of a kind by the layer that writes them first."""
+def unit_groups(of: Orbits, kind: str) -> dict[str, set[int]]:
+    """Labels of a kind, other than `logit_shift`, by the layer that writes them first."""
     if kind == "permutation":
         groups: dict[str, set[int]] = {}
         for number, members in enumerate(of.permutations):
@@ -136,7 +136,8 @@ def _writer(structure: Structure, label: int) -> str:
     return next((axis.parameter for axis in structure.axes if axis.exponent == 1 and label in axis.permutation), "")
 
 
-def _others(structure: Structure, field: Field, labels: set[int]) -> set[int]:
+def labels_besides(structure: Structure, field: Field, labels: set[int]) -> set[int]:
+    """All labels of a field but these."""
     return {label for axis in structure.axes for label in getattr(axis, field)} - labels
 
 

@@ -255,3 +255,15 @@ def print_plugins(components: list[Registered], broken: list[BrokenPlugin]) -> N
     Console(highlight=False).print(table)
     for plugin in broken:
         Console(stderr=True, highlight=False).print(f"not loaded: {plugin}", markup=False, soft_wrap=True)
+
+
+def print_verdict(kind: str, state: str, name: str, message: str, explanation: str) -> None:
+    """Print what came of one check; of a failure all that is known."""
+    style = {"passed": "green", "failed": "bold red", "vacuous": "yellow"}[state]
+    console = Console(highlight=False)
+    line = f"[{style}]{state:8}[/] {escape(kind)} {escape(name)}"
+    if state == "failed":
+        console.print(line, soft_wrap=True)
+        console.print(escape("\n".join(f"  {text}" for text in explanation.splitlines())), soft_wrap=True)
+    else:
+        console.print(line + (f"[dim]: {escape(message)}[/]" if message else ""), soft_wrap=True)

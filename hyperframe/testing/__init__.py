@@ -1,4 +1,15 @@
-"""What tests of targets, gauges and estimators share: example networks and strategies for hypothesis.
+"""The conformance kit: laws that every component of a kind must keep, tried on drawn examples.
 
-`examples` needs no more than the library; `strategies` needs hypothesis, and is the only module that imports it.
+`checks` lists the laws of a component, `conformance` makes tests of them, `hyperframe check NAME` and
+`pytest --hyperframe-target NAME` run the same list. `hyperframe.testing.strategies` has the strategies for hypothesis
+that it draws from, `hyperframe.testing.examples` the example networks.
+
+Example:
+    >>> [check.verdict().state for check in checks("logit_shift")][:3]
+    ['passed', 'passed', 'passed']
 """
+
+from hyperframe.testing.kit import Check, checks, conformance
+from hyperframe.testing.laws import ConformanceError, Verdict
+
+__all__ = ["Check", "ConformanceError", "Verdict", "checks", "conformance"]

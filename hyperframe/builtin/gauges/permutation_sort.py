@@ -9,13 +9,18 @@ from hyperframe.symmetry import permuted
 from hyperframe.types import NoOptions
 from hyperframe.weights import batch_size
 
+ROUNDING = 64
+"""Values that differ by fewer rounding errors of the largest one are equal."""
+
 
 class PermutationSortGauge:
     """Fixes permutations: units of one class stand in lexicographic order of the filters that first write them.
 
     The layers are walked in execution order; what a filter reads of units that stand in their order already counts,
-    what it reads of others does not. Units with equal filters stand in the order of the sums of what first reads them.
-    It asks the device how the values compare, so it is for analyses rather than for training.
+    what it reads of others does not. Units with equal filters stand in the order of the summed squares of what first
+    reads them. Values that differ by rounding only are equal: another gauge may have made them so (one input and no
+    bias leave the gauge `scale` nothing but signs). It asks the device how the values compare, so it is for analyses
+    rather than for training.
 
     Shapes: each layer [batch, filters, filter_size], in and out.
     """
@@ -42,20 +47,20 @@ class PermutationSortGauge:
                 labels = torch.tensor(members)
                 rows = torch.stack([(writes == label).nonzero()[:, 0] for label in members])
                 keys = current[:, rows].flatten(2)
-                order = _lexicographic(torch.cat([keys, self._read_sums(seen, members)[:, :, None]], 2)).cpu()
+                order = _lexicographic(torch.cat([keys, self._read_squares(seen, members)[:, :, None]], 2)).cpu()
                 sources[:, labels] = labels[order]
                 sorted_labels[labels] = True
         return permuted(structure, sources, dict(weights), structure.spec.layer_names)
 
-    def _read_sums(self, weights: Weights, members: tuple[int, ...]) -> Tensor:
-        """For each label the sum of what the first layer that reads it reads it with [batch, labels]."""
+    def _read_squares(self, weights: Weights, members: tuple[int, ...]) -> Tensor:
+        """For each label the summed squares of what the first layer that reads it reads it with [batch, labels]."""
         structure = self._orbits.structure
         first = next(iter(weights.values()))
         for layer in structure.spec.layers:
             reads = structure.grid(layer, [param.role for param in layer.params], "permutation", -1)
             if bool((reads == members[0]).any()):
                 theta, reads = weights[layer.name], reads.to(first.device)
-                return torch.stack([(theta * (reads == label)).sum((1, 2)) for label in members], 1)
+                return torch.stack([(theta * (reads == label)).square().sum((1, 2)) for label in members], 1)
         return first.new_zeros(len(first), len(members))
 
 
@@ -74,6 +79,7 @@ def _plan(orbits: Orbits) -> list[tuple[LayerSpec, list[tuple[int, ...]]]]:
 
 def _lexicographic(keys: Tensor) -> Tensor:
     """The order of rows [batch, rows, columns] by their first column, ties by the next, and so on: [batch, rows]."""
+    rounding = ROUNDING * torch.finfo(keys.dtype).eps * keys.abs().amax((1, 2))[:, None]
     group = torch.zeros(keys.shape[:2], dtype=torch.int64, device=keys.device)
     order = torch.arange(keys.shape[1], device=keys.device).expand(keys.shape[:2])
     for column in range(keys.shape[2]):
@@ -81,7 +87,7 @@ def _lexicographic(keys: Tensor) -> Tensor:
         within = values.argsort(dim=1, stable=True)
         order = within.gather(1, group.gather(1, within).argsort(dim=1, stable=True))
         sorted_values, sorted_groups = values.gather(1, order), group.gather(1, order)
-        new = (sorted_values.diff(dim=1) != 0) | (sorted_groups.diff(dim=1) != 0)
+        new = (sorted_values.diff(dim=1) > rounding) | (sorted_groups.diff(dim=1) != 0)
         ranks = torch.cat([torch.zeros_like(group[:, :1]), new.cumsum(1)], 1)
         group = torch.empty_like(group).scatter(1, order, ranks)
         if bool(new.all()):

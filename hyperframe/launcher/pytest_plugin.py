@@ -1,0 +1,62 @@
+"""`pytest --hyperframe-target NAME`: the conformance kit's checks of a component, as tests.
+
+Every pytest run loads this, so nothing is imported before the option asks for it.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option."""
+    parser.getgroup("hyperframe").addoption(
+        "--hyperframe-target",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="check a target, or a component of another kind, by hyperframe's conformance kit; can be repeated",
+    )
+
+
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Add a test for each check of the named components."""
+    for name in config.getoption("--hyperframe-target"):
+        items.extend(_items(session, name))
+
+
+def _items(session: pytest.Session, name: str) -> Iterator[pytest.Item]:
+    from hyperframe.errors import HyperframeError
+    from hyperframe.testing.kit import checks
+
+    try:
+        found = checks(name)
+    except HyperframeError as error:
+        raise pytest.UsageError(f"--hyperframe-target: {error}") from error
+    for check in found:
+        yield CheckItem.from_parent(session, name=check.id, nodeid=f"hyperframe::{check.id}", check=check)
+
+
+class CheckItem(pytest.Item):
+    """A check as a test."""
+
+    def __init__(self, *, check: Any, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.check = check
+
+    def runtest(self) -> None:
+        """Try the law."""
+        self.check()
+
+    def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
+        """What was seen, without a traceback through the kit."""
+        from hyperframe.testing.laws import ConformanceError
+
+        if isinstance(excinfo.value, ConformanceError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Any, int | None, str]:
+        """How the test is called in reports."""
+        return self.path, None, self.name

@@ -1,0 +1,255 @@
+"""The conformance kit: all laws of a component, found by its name, as a list of checks."""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, TypeVar
+from unittest import SkipTest
+
+import attrs
+
+from hyperframe.api import installed
+from hyperframe.config import Choice, choose
+from hyperframe.errors import ConfigError, PluginError, brief, unknown_name
+from hyperframe.experiment import make_target, missing_of
+from hyperframe.factories import FAMILIES, Factories, is_factory
+from hyperframe.plugins import KINDS, OWN_DISTRIBUTION, Registry
+from hyperframe.symmetry import Orbits
+from hyperframe.testing import of_diversities, of_estimators, of_gauges, of_generators, of_targets, of_tasks
+from hyperframe.testing.laws import Case, ConformanceError, Draw, Law, Verdict, tried
+from hyperframe.testing.networks import network
+from hyperframe.types import Gauge, Task
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+TASK = "digits"
+"""Gives inputs their shape for targets that are traced, and is what generators are told."""
+
+ESTIMATOR = "kozachenko_leonenko"
+"""What diversity terms are given."""
+
+LAWS: dict[str, tuple[Law, ...]] = {
+    "target": of_targets.LAWS,
+    "gauge": of_gauges.LAWS,
+    "entropy": of_estimators.LAWS,
+    "diversity": of_diversities.LAWS,
+    "generator": of_generators.LAWS,
+    "task": of_tasks.LAWS,
+}
+"""The laws of each kind of component."""
+
+BUILT = Law(
+    name="can_be_built",
+    text="its factory makes one, with these options",
+    cause="a factory with other arguments than its kind is called with, or options that do not fit together",
+    holds=lambda case, draw: None,
+)
+"""The law that stands before those of a kind."""
+
+
+class _Subject:
+    """A component with its options, or a list of gauges; what it is tried on is made once, when it is first asked for.
+
+    Args:
+        kind: of component.
+        choices: one, or several gauges.
+        registry: for what it needs beside it.
+        task: the name of a task.
+    """
+
+    def __init__(self, kind: str, choices: list[Choice], registry: Registry, task: str) -> None:
+        self.kind, self.choices, self.registry, self.task = kind, choices, registry, task
+
+    @cached_property
+    def cases(self) -> list[Case] | Exception:
+        """What the laws are tried on, or why it could not be made."""
+        try:
+            return list(getattr(self, f"_{self.kind}_cases")())
+        # Third parties' factories may raise anything.
+        except Exception as error:  # noqa: BLE001
+            return error
+
+    def _other(self, kind: str, name: str) -> Any:
+        return choose(self.registry, kind, name, kind)
+
+    def _target_cases(self) -> list[Case]:
+        shape = tuple(self._other("task", self.task).make().input_shape)
+        return [of_targets.TargetCase(make_target(self.choices[0], shape, 0))]
+
+    def _gauge_cases(self) -> list[of_gauges.GaugeCase]:
+        def make(of: Orbits) -> dict[str, Gauge]:
+            return {choice.name: choice.make(of) for choice in self.choices}
+
+        make(network("dense", Draw()).orbits)
+        return of_gauges.gauge_cases(make, lambda of: self._complete(of, make(of)))
+
+    def _complete(self, of: Orbits, given: Mapping[str, Gauge]) -> dict[str, Gauge]:
+        """The library's own gauges that fix all kinds which given gauges leave open."""
+        taken = set().union(*(gauge.fixes for gauge in given.values()))
+        found: dict[str, Gauge] = {}
+        for entry in self.registry.all():
+            if entry.kind != "gauge" or entry.source.distribution != OWN_DISTRIBUTION or entry.component.name in given:
+                continue
+            gauge: Gauge = self._other("gauge", entry.component.name).make(of)
+            if not taken & gauge.fixes and not hasattr(gauge, "directions"):
+                found[entry.component.name] = gauge
+                taken |= gauge.fixes
+        return found
+
+    def _entropy_cases(self) -> list[Case]:
+        return [of_estimators.EstimatorCase(self.choices[0].make())]
+
+    def _diversity_cases(self) -> list[Case]:
+        estimator = self._other("entropy", ESTIMATOR).make()
+        term = self.choices[0].make(estimator)
+        gauges = lambda of: self._complete(of, {})  # noqa: E731
+        return [
+            of_diversities.DiversityCase(name, term, gauges, estimator.minimum_samples)
+            for name in of_diversities.NETWORKS
+        ]
+
+    def _generator_cases(self) -> list[Case]:
+        task = self._other("task", self.task).make()
+        make = lambda spec: self.choices[0].make(spec, task)  # noqa: E731
+        make(network(of_generators.NETWORKS[0], Draw()).spec)
+        return [of_generators.GeneratorCase(name, make) for name in of_generators.NETWORKS]
+
+    def _task_cases(self) -> list[Case]:
+        task = self.choices[0].make()
+        if not isinstance(task, Task):
+            raise PluginError(f"its factory must return a Task; {missing_of(task)}")
+        return [of_tasks.TaskCase(task)]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Check:
+    """One law of one component.
+
+    Attributes:
+        component: the component's name; of a list of gauges all names.
+        kind: of component.
+        law: what must hold.
+    """
+
+    component: str
+    kind: str
+    law: Law
+    _subject: _Subject = attrs.field(alias="subject")
+
+    @property
+    def id(self) -> str:
+        """Kind, component and law, as tests are called."""
+        return f"{self.kind}-{self.component}-{self.law.name}"
+
+    def verdict(self) -> Verdict:
+        """Try the law."""
+        cases = self._subject.cases
+        if not isinstance(cases, Exception):
+            return tried(self.law, cases if self.law is not BUILT else [Case()])
+        if self.law is not BUILT:
+            return Verdict(check=self.law.name, state="vacuous", law=self.law.text, message="it could not be built")
+        what = f"{type(cases).__name__}: {brief(cases)}"
+        return Verdict(check=self.law.name, state="failed", law=self.law.text, message=what, cause=self.law.cause)
+
+    def __call__(self) -> None:
+        """Try the law, as a test.
+
+        Raises:
+            ConformanceError: it does not hold.
+            SkipTest: there is nothing to be tried; pytest and unittest show the reason.
+        """
+        verdict = self.verdict()
+        if verdict.state == "failed":
+            raise ConformanceError(f"{self.kind} '{self.component}'\n{verdict.explained()}")
+        if verdict.state == "vacuous":
+            raise SkipTest(f"{self.component}: {verdict.check}: {verdict.message}")
+
+
+def checks(
+    name: str,
+    options: Mapping[str, Any] | None = None,
+    *,
+    kind: str | None = None,
+    task: str = TASK,
+    registry: Registry | None = None,
+) -> list[Check]:
+    """All checks of a component.
+
+    Args:
+        name: of a component that is installed; `torchvision:NAME` or `package.module:factory` for a target; several
+            gauges with commas between them for a list of these.
+        options: the component's options.
+        kind: which kind, where a name stands for several; otherwise all of them are checked.
+        task: a task whose inputs a target without a spec is traced with.
+        registry: the components to choose from; by default all that are installed.
+
+    Raises:
+        PluginError: there is no such component.
+        ConfigError: wrong options.
+
+    Example:
+        >>> [check.law.name for check in checks("digits_cnn")][:2]
+        ['can_be_built', 'spec_describes_module']
+        >>> checks("digits_cnn")[0].verdict().state
+        'passed'
+    """
+    if is_factory(name):
+        registry = registry.extended([Factories([name])]) if registry else installed([Factories([name])])
+    registry = registry or installed()
+    names = [part.strip() for part in name.split(",")]
+    kinds = _kinds_of(names, kind, registry)
+    found = []
+    for one in kinds:
+        section = {**(options or {})}
+        if len(names) > 1 and section:
+            raise ConfigError(f"options go with one component, not with the {len(names)} of {name}")
+        choices = [choose(registry, one, {"name": part, **section}, one) for part in names]
+        subject = _Subject(one, choices, registry, task)
+        found += [Check(component=name, kind=one, law=law, subject=subject) for law in (BUILT, *LAWS[one])]
+    return found
+
+
+def _kinds_of(names: list[str], kind: str | None, registry: Registry) -> list[str]:
+    """The kinds of component that go by a name; for several names only gauges."""
+    if kind is not None and kind not in LAWS:
+        raise PluginError(unknown_name("kind of component", kind, LAWS))
+    if len(names) > 1:
+        if kind not in (None, "gauge"):
+            raise PluginError(f"only gauges are checked as a list, not '{','.join(names)}' of kind '{kind}'")
+        return ["gauge"]
+    (name,) = names
+    if is_factory(name) or name.partition(":")[0] in FAMILIES:
+        return ["target"]
+    owners: dict[str, str] = {}
+    found = []
+    for entry in registry.all():
+        owners[entry.component.name] = f"{entry.kind} of {entry.source.distribution}"
+        if entry.component.name == name and kind in (None, entry.kind):
+            found.append(entry.kind)
+    if not found and kind is not None:
+        registry.get(kind, name)
+    if not found:
+        raise PluginError(unknown_name("component", name, owners, owners))
+    return [one for one in KINDS if one in found]
+
+
+def conformance(name: str, options: Mapping[str, Any] | None = None, **chosen: Any) -> Callable[[F], F]:
+    """Decorate a test function with the argument `check`: it runs once for each check of a component.
+
+    Args:
+        name: as in `checks`.
+        options: likewise.
+        chosen: `kind`, `task` and `registry`, likewise.
+
+    Example:
+        >>> @conformance("scale")
+        ... def test_scale(check):
+        ...     check()
+    """
+    import pytest  # noqa: PLC0415  (only tests need it)
+
+    def decorate(test: F) -> F:
+        found = checks(name, options, **chosen)
+        decorated: F = pytest.mark.parametrize("check", found, ids=[check.id for check in found])(test)
+        return decorated
+
+    return decorate

@@ -1,0 +1,202 @@
+"""Laws of diversity terms: symmetric copies are no diversity, networks are a set, gradients are finite."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+
+from hyperframe.gauge import ComposedGauge
+from hyperframe.generator import Generator
+from hyperframe.objective import WeightedTerm, diversity_inputs
+from hyperframe.spec import TargetSpec
+from hyperframe.symmetry import KINDS, Orbits, apply_action, random_action
+from hyperframe.testing.laws import Broken, Case, Draw, Law
+from hyperframe.testing.networks import network
+from hyperframe.testing.of_targets import TargetCase
+from hyperframe.types import DiversityInputs, DiversityTerm, Gauge, Weights
+from hyperframe.weights import batch_size, unflatten
+
+NETWORKS = ("dense", "dense_tanh", "residual")
+"""Examples that together have every kind of orbit."""
+
+TOLERANCE = 1e-6
+"""Of a value, relative to its size or 1."""
+
+STEP, DERIVATIVE = 1e-6, 1e-3
+
+
+class _Linear(Generator):
+    """Weights that are a smooth, injective function of a latent vector with as many entries: small, and in float64."""
+
+    def __init__(self, spec: TargetSpec, rng: torch.Generator) -> None:
+        super().__init__(spec, dimension=spec.num_weights)
+        size = spec.num_weights
+        start = torch.eye(size, dtype=torch.float64) + 0.1 * torch.randn(size, size, generator=rng, dtype=torch.float64)
+        self.matrix = torch.nn.Parameter(start)
+
+    def latent(self, count: int, rng: torch.Generator) -> Tensor:
+        return torch.randn(count, len(self.matrix), generator=rng, device=rng.device, dtype=torch.float64)
+
+    def forward(self, z: Tensor) -> Weights:
+        return unflatten(self.spec, z @ self.matrix)
+
+
+class DiversityCase(Case):
+    """A diversity term on one example network, with gauges that fix every kind of orbit.
+
+    Args:
+        name: of the example.
+        term: the term.
+        gauges: makes gauges that together fix all.
+        fewest: how many networks the term needs at least.
+    """
+
+    def __init__(
+        self, name: str, term: DiversityTerm, gauges: Callable[[Orbits], Mapping[str, Gauge]], fewest: int
+    ) -> None:
+        self.name, self.term, self._gauges, self._fewest = name, term, gauges, fewest
+
+    def drawn(self, draw: Draw) -> tuple[TargetCase, Generator, Tensor]:
+        """A network, a generator for it, and latent vectors of several networks."""
+        net = network(self.name, draw)
+        generator = _Linear(net.spec, draw.rng())
+        return net, generator, generator.latent(self._fewest + draw.networks + 1, draw.rng())
+
+    def value(self, net: TargetCase, generator: Generator, z: Tensor, weights: Weights) -> Tensor:
+        """The term's value; raises `Broken` where it is no finite scalar."""
+        needs = getattr(self.term, "needs", None)
+        fields = {field.name for field in attrs.fields(DiversityInputs)}
+        if not isinstance(needs, frozenset) or not needs <= fields:
+            raise Broken(f"needs must be a frozenset of {', '.join(sorted(fields))}, but is {needs!r}")
+        inputs = diversity_inputs(
+            [WeightedTerm(name=self.name, term=self.term, weight=1.0)],
+            generator=generator,
+            target=net.target,
+            gauge=ComposedGauge(self._gauges(net.orbits)),
+            z=z,
+            weights=weights,
+            rng=torch.Generator().manual_seed(0),
+        )
+        value: Any = self.term(inputs)
+        if not isinstance(value, Tensor) or value.dim():
+            raise Broken(f"it gives {type(value).__name__}, not a tensor without axes")
+        if not math.isfinite(float(value.detach())):
+            raise Broken(f"its value is {float(value.detach())}")
+        return value
+
+
+def _agree(found: Tensor, expected: Tensor, what: str) -> None:
+    error = abs(float(found.detach()) - float(expected.detach()))
+    if not error <= TOLERANCE * max(1.0, abs(float(expected.detach()))):
+        raise Broken(f"{what}: {float(found.detach()):.9g} in place of {float(expected.detach()):.9g}")
+
+
+def _repeats(case: DiversityCase, draw: Draw) -> None:
+    net, generator, z = case.drawn(draw)
+    weights = generator(z)
+    _agree(case.value(net, generator, z, weights), case.value(net, generator, z, weights), "the second time")
+
+
+def _a_set(case: DiversityCase, draw: Draw) -> None:
+    net, generator, z = case.drawn(draw)
+    order = torch.randperm(len(z), generator=draw.rng())
+    before = case.value(net, generator, z, generator(z))
+    _agree(case.value(net, generator, z[order], generator(z[order])), before, "with the networks in another order")
+
+
+def _copies(case: DiversityCase, draw: Draw) -> None:
+    """Symmetric copies, of different networks and of one, are worth what the networks are worth."""
+    net, generator, z = case.drawn(draw)
+    for what, latent in (("networks θ_i", z), ("copies of one network", z[:1].expand_as(z))):
+        weights = {layer: theta.detach() for layer, theta in generator(latent).items()}
+        before = case.value(net, generator, latent, weights)
+        action = random_action(
+            net.orbits, batch_size(weights), draw.rng(), kinds=KINDS, exponents=min(draw.exponents, 6)
+        )
+        moved = apply_action(net.orbits, action, weights)
+        after = case.value(net, generator, latent, moved)
+        if what.startswith("networks"):
+            _agree(after, before, "with S_i θ_i in place of θ_i")
+        else:
+            spread = case.value(net, generator, z, generator(z))
+            _not_below(after, spread, "copies of one network under different symmetries")
+            _not_below(before, spread, "copies of one network")
+
+
+def _not_below(copies: Tensor, spread: Tensor, what: str) -> None:
+    """A term is small where networks are diverse: copies must not be smaller."""
+    found, other = float(copies.detach()), float(spread.detach())
+    if found < other - TOLERANCE * max(1.0, abs(other)):
+        raise Broken(f"{what} count as more diverse ({found:.6g}) than different networks ({other:.6g})")
+
+
+def _gradients(case: DiversityCase, draw: Draw) -> None:
+    net, generator, z = case.drawn(draw)
+    for what, latent in (("different networks", z), ("equal networks", z[:1].expand_as(z))):
+        leaves = {layer: theta.detach().requires_grad_() for layer, theta in generator(latent).items()}
+        value = case.value(net, generator, latent, leaves)
+        if not value.requires_grad:
+            return
+        wanted = [*leaves.values(), *generator.parameters()]
+        found = torch.autograd.grad(value, wanted, allow_unused=True)
+        if not all(bool(part.isfinite().all()) for part in found if part is not None):
+            raise Broken(f"its gradient is not finite for {what}")
+        if what == "different networks":
+            _slope(case, net, generator, z, leaves, found[: len(leaves)])
+
+
+def _slope(
+    case: DiversityCase,
+    net: TargetCase,
+    generator: Generator,
+    z: Tensor,
+    leaves: Weights,
+    found: tuple[Tensor | None, ...],
+) -> None:
+    rng = torch.Generator().manual_seed(1)
+    way = {layer: torch.randn(theta.shape, generator=rng, dtype=torch.float64) for layer, theta in leaves.items()}
+    ends = [
+        float(
+            case.value(
+                net, generator, z, {layer: theta.detach() + step * way[layer] for layer, theta in leaves.items()}
+            )
+        )
+        for step in (STEP, -STEP)
+    ]
+    slope = (ends[0] - ends[1]) / (2 * STEP)
+    parts = [(part, way[layer]) for layer, part in zip(leaves, found, strict=True) if part is not None]
+    expected = sum(float((part * direction).sum()) for part, direction in parts)
+    size = max(abs(slope), sum(float(part.norm()) for part, _ in parts), 1e-9)
+    if not abs(expected - slope) <= DERIVATIVE * size:
+        raise Broken(f"its derivative {expected:.6g} and a difference quotient {slope:.6g} differ")
+
+
+LAWS = (
+    Law(
+        name="gives_a_number",
+        text="'needs' names inputs, and the value is a finite scalar, the same for the same random numbers",
+        cause="an input that is not in 'needs', or random numbers that do not come from inputs.rng",
+        holds=_repeats,
+    ),
+    Law(
+        name="networks_are_a_set",
+        text="the order of the networks in a batch does not matter",
+        cause="neighbours in the batch that are compared, where all pairs are meant",
+        holds=_a_set,
+    ),
+    Law(
+        name="copies_are_no_diversity",
+        text="symmetric copies S_i θ_i are worth what the θ_i are worth, and copies of one network least of all",
+        cause="a term that looks at the raw weights, not at 'flat', or that has its sign the wrong way round",
+        holds=_copies,
+    ),
+    Law(
+        name="gradients_are_finite",
+        text="its gradient is finite, also where networks are equal, and agrees with difference quotients",
+        cause="the logarithm, or the root, of a distance of zero",
+        holds=_gradients,
+    ),
+)

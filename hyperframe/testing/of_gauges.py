@@ -1,0 +1,306 @@
+"""Laws of gauges: one representative of each class, of the same function; alone and in a list with others."""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+
+import attrs
+import torch
+from torch import Tensor
+
+from hyperframe.gauge import ComposedGauge
+from hyperframe.symmetry import KINDS, Action, Orbits, apply_action, random_action
+from hyperframe.testing.examples import EXAMPLES
+from hyperframe.testing.laws import Broken, Case, Draw, Law, Vacuous, farthest, relative
+from hyperframe.testing.networks import network
+from hyperframe.testing.of_targets import TargetCase
+from hyperframe.types import Gauge, Weights
+from hyperframe.weights import batch_size, flatten, slice_weights, unflatten
+
+Maker = Callable[[Orbits], Mapping[str, Gauge]]
+"""Makes gauges, by name, for a target's symmetries."""
+
+TOLERANCE = 1e-9
+"""Of weights, relative to the largest of their layer."""
+
+FUNCTION = 1e-7
+"""Of outputs, relative to the largest."""
+
+SLOPE, STEP, DERIVATIVE = 1e-5, 1e-6, 1e-4
+"""Of directions that a gauge leaves out; of the step of differences; of derivatives, relative."""
+
+
+class GaugeCase(Case):
+    """A gauge, or a list of them, on one example network.
+
+    Args:
+        name: of the example.
+        make: makes the gauges.
+        others: makes all gauges that fix other kinds than these.
+    """
+
+    def __init__(self, name: str, make: Maker, others: Maker) -> None:
+        self.name, self._make, self._others = name, make, others
+
+    def gauge(self, net: TargetCase) -> ComposedGauge:
+        """The gauges as one."""
+        return ComposedGauge(self._make(net.orbits))
+
+    def in_list(self, net: TargetCase) -> tuple[ComposedGauge, dict[str, Gauge]]:
+        """The gauges together with all others that fix other kinds."""
+        gauges = {**self._others(net.orbits), **self._make(net.orbits)}
+        return ComposedGauge(gauges), gauges
+
+    def gauges(self, net: TargetCase) -> dict[str, Gauge]:
+        """The gauges one by one."""
+        return dict(self._make(net.orbits))
+
+    @cached_property
+    def fixes(self) -> frozenset[str]:
+        """The kinds that they fix together."""
+        return frozenset().union(*(gauge.fixes for gauge in self.gauges(network(self.name, Draw())).values()))
+
+    def speaks_of(self, draw: Draw) -> TargetCase:
+        """The network of a draw; raises `Vacuous` where it has nothing that the gauges fix."""
+        net = network(self.name, draw)
+        if not any(net.orbits.counts[kind] for kind in self.fixes):
+            raise Vacuous("the network has nothing to be fixed")
+        return net
+
+
+def gauge_cases(make: Maker, others: Maker) -> list[GaugeCase]:
+    """A case for each example network."""
+    return [GaugeCase(name, make, others) for name in EXAMPLES]
+
+
+def _declares(case: GaugeCase, draw: Draw) -> None:
+    """`fixes` names kinds, one or more, and no two gauges fix the same."""
+    case.gauge(network(case.name, draw))
+
+
+def _keeps(gauge: ComposedGauge, net: TargetCase, draw: Draw) -> None:
+    weights, inputs, before = net.drawn(draw)
+    after = net.outputs(gauge(weights), inputs)
+    difference = relative(_centred(before), _centred(after))
+    if not difference <= FUNCTION:
+        raise Broken(f"outputs change by {difference:.1e} of the largest")
+
+
+def _centred(outputs: Tensor) -> Tensor:
+    return outputs - outputs.mean(-1, keepdim=True) if outputs.shape[-1] > 1 else outputs * 0
+
+
+def _same(gauges: Mapping[str, Gauge], gauge: ComposedGauge, net: TargetCase, draw: Draw) -> None:
+    weights, *_ = net.drawn(draw)
+    once = gauge(weights)
+    for kind in KINDS:
+        owner = next((part for part in gauges.values() if kind in part.fixes), None)
+        if owner is None or not net.orbits.counts[kind]:
+            continue
+        action = random_action(net.orbits, batch_size(weights), draw.rng(), kinds=[kind], exponents=draw.exponents)
+        action = _covered(owner, action, net, weights, draw)
+        difference, layer = farthest(once, gauge(apply_action(net.orbits, action, weights)))
+        if not difference <= TOLERANCE:
+            where = f"layer '{layer}', orbit '{kind}'"
+            raise Broken(f"the representatives of θ and Sθ differ by {difference:.1e} of the largest weight", where)
+
+
+def _covered(owner: Gauge, action: Action, net: TargetCase, weights: Weights, draw: Draw) -> Action:
+    """The part of an action in the directions that a gauge fixes; all of it where it fixes all.
+
+    Of a gauge that fixes fewer directions of the logit shift, those are found as the ones that its derivative is zero
+    along; there must be as many as it says.
+    """
+    wanted = getattr(owner, "directions", None)
+    if action.shift is None or wanted is None or wanted >= net.orbits.counts["logit_shift"]:
+        return action
+    size = action.shift.shape[1]
+    one = {layer: theta[:1].expand(2 * size, -1, -1) for layer, theta in weights.items()}
+    plain = random_action(net.orbits, 2 * size, torch.Generator().manual_seed(0), kinds=[])
+    steps = STEP * torch.eye(size, dtype=torch.float64)
+    moved = apply_action(net.orbits, attrs.evolve(plain, shift=torch.cat([steps, -steps])), one)
+    there, back = flatten(net.spec, owner(moved)).split(size)
+    _, values, directions = torch.linalg.svd((there - back).T / (2 * STEP), full_matrices=True)
+    kept = torch.zeros(size, dtype=torch.float64)
+    kept[: len(values)] = values
+    fixed = directions[kept <= SLOPE]
+    if len(fixed) < wanted:
+        raise Broken(
+            f"it says that it fixes {wanted} directions of the logit shift, and is the same along {len(fixed)}",
+            f"layer '{net.spec.logits}'",
+        )
+    return attrs.evolve(action, shift=action.shift @ fixed.T @ fixed)
+
+
+def _twice(gauge: ComposedGauge, net: TargetCase, draw: Draw) -> None:
+    weights, *_ = net.drawn(draw)
+    once = gauge(weights)
+    difference, layer = farthest(once, gauge(once))
+    if not difference <= TOLERANCE:
+        raise Broken(f"applied twice it changes weights by {difference:.1e} of the largest", f"layer '{layer}'")
+
+
+def _alone(law: Callable[[ComposedGauge, TargetCase, Draw], None]) -> Callable[[GaugeCase, Draw], None]:
+    def holds(case: GaugeCase, draw: Draw) -> None:
+        net = case.speaks_of(draw)
+        law(case.gauge(net), net, draw)
+
+    return holds
+
+
+def _same_alone(case: GaugeCase, draw: Draw) -> None:
+    net = case.speaks_of(draw)
+    _same(case.gauges(net), case.gauge(net), net, draw)
+
+
+def _in_lists(case: GaugeCase, draw: Draw) -> str:
+    """With all others that can stand beside it, the list as a whole keeps the laws."""
+    net = case.speaks_of(draw)
+    gauge, gauges = case.in_list(net)
+    try:
+        _keeps(gauge, net, draw)
+        _same(gauges, gauge, net, draw)
+        _twice(gauge, net, draw)
+    except Broken as error:
+        raise Broken(error.what, f"gauges [{', '.join(gauge.names)}]: {error.where}") from error
+    return ""
+
+
+def _leaves(case: GaugeCase, draw: Draw) -> None:
+    """Weights that differ by what a gauge does not declare have different representatives."""
+    net = case.speaks_of(draw)
+    gauge = case.gauge(net)
+    weights, *_ = net.drawn(draw)
+    for kind in KINDS:
+        if kind in case.fixes or not net.orbits.counts[kind]:
+            continue
+        action = random_action(net.orbits, batch_size(weights), draw.rng(), kinds=[kind], exponents=draw.exponents)
+        moved = apply_action(net.orbits, action, weights)
+        differs = farthest(weights, moved)[0] > TOLERANCE
+        if differs and farthest(gauge(weights), gauge(moved))[0] <= TOLERANCE:
+            raise Broken(f"it fixes '{kind}' as well, which 'fixes' does not name")
+
+
+def _moves(case: GaugeCase, draw: Draw) -> None:
+    """Random weights are not their own representatives."""
+    net = case.speaks_of(Draw(seed=draw.seed, networks=2))
+    weights, *_ = net.drawn(draw)
+    reach = sum(net.orbits.counts[kind] for kind in case.fixes)
+    partial = [getattr(part, "directions", reach) for part in case.gauges(net).values()]
+    if not any(partial):
+        raise Vacuous("it says that it fixes no direction of this network")
+    ordered = case.fixes <= {"permutation", "sign", "norm_sign"}  # few units may stand in their order by chance
+    if farthest(weights, case.gauge(net)(weights))[0] <= TOLERANCE and not (ordered and reach < 8):
+        raise Broken("it changes nothing, though the network has what it fixes")
+
+
+def _differentiable(case: GaugeCase, draw: Draw) -> None:
+    """Gradients are finite, also where filters are zero, and agree with differences."""
+    net = case.speaks_of(draw)
+    gauge = case.gauge(net)
+    weights, *_ = net.drawn(draw)
+    probe = torch.randn(batch_size(weights), net.spec.num_weights, generator=draw.rng(), dtype=torch.float64)
+    way = torch.randn(probe.shape, generator=draw.rng(), dtype=torch.float64)
+
+    def value(flat: Tensor) -> Tensor:
+        return (flatten(net.spec, gauge(unflatten(net.spec, flat))) * probe).sum()
+
+    flat = flatten(net.spec, weights)
+    leaf = flat.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(value(leaf), [leaf])
+    slope = float((value(flat + STEP * way) - value(flat - STEP * way)) / (2 * STEP))
+    error = abs(float((gradient * way).sum()) - slope) / max(abs(slope), float(gradient.norm()), 1e-12)
+    if not error <= DERIVATIVE:
+        raise Broken(f"its derivative and a difference quotient differ by {error:.1e}, relative")
+    for layer in net.spec.layers:
+        leaves = {name: theta.clone() for name, theta in weights.items()}
+        leaves[layer.name][:, 0] = 0
+        leaves = {name: theta.requires_grad_() for name, theta in leaves.items()}
+        gauged = gauge(leaves)
+        total = torch.stack([theta.square().sum() for theta in gauged.values()]).sum()
+        found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+        values = [*gauged.values(), *(part for part in found if part is not None)]
+        if not all(bool(part.isfinite().all()) for part in values):
+            raise Broken("weights or gradient are not finite where a filter is zero", f"layer '{layer.name}'")
+
+
+def _tidy(case: GaugeCase, draw: Draw) -> None:
+    """Shapes and types stay, the given weights too, and networks do not see each other."""
+    net = case.speaks_of(draw)
+    gauge = case.gauge(net)
+    weights, *_ = net.drawn(draw)
+    kept = {layer: theta.clone() for layer, theta in weights.items()}
+    gauged = gauge(weights)
+    for layer, theta in kept.items():
+        if not torch.equal(theta, weights[layer]):
+            raise Broken("it changes the weights that it was given", f"layer '{layer}'")
+        if layer not in gauged or gauged[layer].shape != theta.shape or gauged[layer].dtype != theta.dtype:
+            raise Broken("it changes the shape or the type", f"layer '{layer}'")
+    for number in range(batch_size(weights)):
+        row = slice(number, number + 1)
+        difference, layer = farthest(slice_weights(gauged, row), gauge(slice_weights(weights, row)))
+        if not difference <= TOLERANCE:
+            raise Broken(f"network {number} depends on the others of its batch, by {difference:.1e}", layer)
+    single = gauge({layer: theta.float() for layer, theta in weights.items()})
+    if not all(theta.dtype == torch.float32 and bool(theta.isfinite().all()) for theta in single.values()):
+        raise Broken("weights in single precision come back in another, or not finite")
+
+
+LAWS = (
+    Law(
+        name="fixes_is_declared",
+        text="'fixes' is a frozenset of kinds of orbits, and no two gauges of a list fix the same",
+        cause="a kind's name that does not exist, or two gauges for one orbit",
+        holds=_declares,
+        examples=1,
+    ),
+    Law(
+        name="function_is_kept",
+        text="the representative computes the same function, up to what the task does not see",
+        cause="a factor that a tied writer or a reader does not get",
+        holds=_alone(_keeps),
+    ),
+    Law(
+        name="same_on_the_orbit",
+        text="θ and Sθ have the same representative, for every S that the gauge fixes",
+        cause="an epsilon in a norm or a root, a sum where a mean is meant, or a norm that depends on other factors",
+        holds=_same_alone,
+    ),
+    Law(
+        name="twice_is_once",
+        text="applied twice it changes nothing",
+        cause="a sum where a mean is meant, or layers that are walked in another order than that of execution",
+        holds=_alone(_twice),
+    ),
+    Law(
+        name="in_lists",
+        text="a list with gauges for all other kinds keeps the function, is the same on the orbits, and twice once",
+        cause="a gauge that moves along orbits which another one fixes",
+        holds=_in_lists,
+        examples=2,
+    ),
+    Law(
+        name="nothing_else_is_fixed",
+        text="what 'fixes' does not name is left as it is",
+        cause="a kind that is missing in 'fixes', so that two gauges for one orbit would go unnoticed",
+        holds=_leaves,
+    ),
+    Law(
+        name="is_not_the_identity",
+        text="random weights are not their own representatives",
+        cause="an orbit that is never looked at",
+        holds=_moves,
+        examples=1,
+    ),
+    Law(
+        name="is_differentiable",
+        text="its gradient is finite, also where filters are zero, and agrees with difference quotients",
+        cause="a norm's root at zero, or a factor that was detached",
+        holds=_differentiable,
+    ),
+    Law(
+        name="networks_are_apart",
+        text="shapes, types and the given weights stay as they are, and no network depends on another one",
+        cause="an operation in place, or a mean over the wrong axis",
+        holds=_tidy,
+    ),
+)

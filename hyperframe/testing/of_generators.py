@@ -1,0 +1,199 @@
+"""Laws of generators: weights of the target's shapes, which follow z and the state, and can be trained."""
+
+import copy
+import json
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from hyperframe.errors import HyperframeError
+from hyperframe.generator import Generator
+from hyperframe.spec import TargetSpec
+from hyperframe.testing.laws import Broken, Case, Draw, Law, farthest
+from hyperframe.testing.networks import network
+from hyperframe.types import Weights
+from hyperframe.weights import slice_weights
+
+NETWORKS = ("dense", "residual", "table")
+"""Examples with a plain layer, a normalisation and a layer without a kernel."""
+
+TOLERANCE = 1e-3
+"""Of weights in single precision, relative to the largest of their layer; normalisations amplify rounding."""
+
+
+class GeneratorCase(Case):
+    """A generator for one example network.
+
+    Args:
+        name: of the example.
+        make: makes the generator for a spec.
+    """
+
+    def __init__(self, name: str, make: Callable[[TargetSpec], object]) -> None:
+        self.name, self._make = name, make
+
+    def made(self, draw: Draw) -> Generator:
+        """A generator whose parameters follow the draw's seed; raises `Broken` where it is none."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(draw.seed)
+            generator = self._make(network(self.name, draw).spec)
+        if not isinstance(generator, Generator):
+            raise Broken(f"its factory gives {type(generator).__name__}, not a hyperframe.Generator")
+        return generator
+
+    def several(self, generator: Generator, draw: Draw) -> int:
+        """A number of networks that it makes at once, two or more where it holds so many."""
+        if generator.networks is not None:
+            return generator.networks
+        return max(generator.minimum_batch, 2) + draw.networks
+
+
+def _shapes(case: GeneratorCase, draw: Draw) -> None:
+    generator = case.made(draw)
+    count = case.several(generator, draw)
+    if not isinstance(generator.dimension, int) or generator.dimension < 1:
+        raise Broken(f"dimension must be a whole number, at least 1, but is {generator.dimension!r}")
+    z = generator.latent(count, draw.rng())
+    if len(z) != count:
+        raise Broken(f"latent({count}, rng) has {len(z)} rows")
+    for mode in (True, False):
+        weights = generator.train(mode)(z)
+        expected = {layer.name: (count, layer.filters, layer.filter_size) for layer in generator.spec.layers}
+        found = {layer: tuple(theta.shape) for layer, theta in weights.items()}
+        if found != expected:
+            raise Broken(f"weights have the shapes {found}, not {expected}")
+        for layer, theta in weights.items():
+            if not bool(theta.isfinite().all()):
+                raise Broken("weights are not finite", f"layer '{layer}'")
+
+
+def _evaluated(case: GeneratorCase, draw: Draw) -> tuple[Generator, Tensor, Weights]:
+    generator = case.made(draw)
+    count = case.several(generator, draw)
+    z = generator.latent(count, draw.rng())
+    generator.train()(z)  # so that running moments, if any, are those of something
+    with torch.no_grad():
+        return generator.eval(), z, generator(z)
+
+
+def _repeats(case: GeneratorCase, draw: Draw) -> None:
+    generator, z, weights = _evaluated(case, draw)
+    if not torch.equal(z, generator.latent(len(z), draw.rng())):
+        raise Broken("latent draws something else with the same random numbers")
+    with torch.no_grad():
+        difference, layer = farthest(weights, generator(z))
+        if difference:
+            raise Broken("the same z gives other weights the second time", f"layer '{layer}'")
+        for number in range(len(z)):
+            row = slice(number, number + 1)
+            difference, layer = farthest(slice_weights(weights, row), generator(z[row]))
+            if not difference <= TOLERANCE:
+                raise Broken(f"in evaluation a network depends on the others drawn with it, by {difference:.1e}", layer)
+
+
+def _follows_z(case: GeneratorCase, draw: Draw) -> None:
+    _, z, weights = _evaluated(case, draw)
+    for number in range(1, len(z)):
+        pair = [slice_weights(weights, slice(place, place + 1)) for place in (0, number)]
+        if farthest(*pair)[0] == 0:
+            raise Broken("two different z give the same weights")
+
+
+def _state(case: GeneratorCase, draw: Draw) -> None:
+    generator, z, weights = _evaluated(case, draw)
+    other = case.made(Draw(seed=draw.seed + 1, widths=draw.widths))
+    other.load_state_dict(copy.deepcopy(generator.state_dict()))
+    with torch.no_grad():
+        difference, layer = farthest(weights, other.eval()(z))
+    if difference:
+        raise Broken("another one with the same state_dict gives other weights", f"layer '{layer}'")
+
+
+def _trains(case: GeneratorCase, draw: Draw) -> None:
+    generator = case.made(draw).train()
+    z = generator.latent(case.several(generator, draw), draw.rng())
+    weights = generator(z)
+    penalty = generator.penalty(z, weights)
+    if penalty is not None and (penalty.dim() or not bool(penalty.isfinite())):
+        raise Broken(f"penalty must be a finite scalar or None, but is {penalty}")
+    rng = draw.rng()
+    total = torch.stack([(theta * torch.randn(theta.shape, generator=rng)).sum() for theta in weights.values()]).sum()
+    (total if penalty is None else total + penalty).backward()
+    for name, parameter in generator.named_parameters():
+        if parameter.requires_grad and (parameter.grad is None or not bool(parameter.grad.isfinite().all())):
+            raise Broken("the gradient is missing or not finite", f"parameter '{name}'")
+    if not any(parameter.requires_grad for parameter in generator.parameters()):
+        raise Broken("it has no parameter to be trained")
+    before = {name: value.clone() for name, value in generator.state_dict().items()}
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            if parameter.grad is not None:
+                parameter.sub_(1e-2 * parameter.grad.sign())
+    generator.after_step(0)
+    if all(torch.equal(before[name], value) for name, value in generator.state_dict().items()):
+        raise Broken("a step of its parameters changes nothing")
+
+
+def _describes(case: GeneratorCase, draw: Draw) -> None:
+    generator = case.made(draw)
+    description = generator.describe()
+    try:
+        json.dumps(description, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise Broken(f"describe() is not plain data: {error}") from error
+    trained = sum(parameter.numel() for parameter in generator.parameters())
+    if description.get("parameters") != trained:
+        raise Broken(f"describe()['parameters'] is {description.get('parameters')!r}, there are {trained}")
+    constants = {name for name, _ in generator.named_buffers()} | {name for name, _ in generator.named_parameters()}
+    for path, module in generator.named_modules():
+        for name, value in vars(module).items():
+            plain = isinstance(value, Tensor) and not isinstance(value, nn.Parameter)
+            if plain and f"{path}.{name}".lstrip(".") not in constants:
+                raise Broken("a tensor that is neither a parameter nor a buffer stays behind", f"attribute '{name}'")
+    if generator.networks is not None:
+        try:
+            generator.latent(generator.networks + 1, draw.rng())
+        except HyperframeError:
+            return
+        raise Broken(f"it holds {generator.networks} networks, and draws one more without a message")
+
+
+LAWS = (
+    Law(
+        name="weights_have_shapes",
+        text="for each layer it gives finite weights [batch, filters, filter_size], in training and in evaluation",
+        cause="a layer's filters and filter_size the other way round, or a layer left out",
+        holds=_shapes,
+    ),
+    Law(
+        name="draws_repeat",
+        text="the same random numbers give the same z, the same z the same weights, alone or with others",
+        cause="numbers from torch's global generator, or batch statistics in evaluation mode",
+        holds=_repeats,
+    ),
+    Law(
+        name="weights_follow_z",
+        text="different z give different weights",
+        cause="a z that is not used, or that rounding or a saturated unit takes away",
+        holds=_follows_z,
+    ),
+    Law(
+        name="state_is_complete",
+        text="another one with the same state_dict gives the same weights",
+        cause="a tensor that is drawn when it is built and is not registered as a buffer",
+        holds=_state,
+    ),
+    Law(
+        name="can_be_trained",
+        text="every trained parameter gets a finite gradient, and a step changes something",
+        cause="a parameter that no weight depends on, or a detached part",
+        holds=_trains,
+    ),
+    Law(
+        name="describes_itself",
+        text="describe() is plain data with the number of parameters, and all tensors move with the module",
+        cause="a tensor as a plain attribute: it would stay on the CPU",
+        holds=_describes,
+    ),
+)

@@ -1,0 +1,177 @@
+"""Laws of tasks: data of the shapes they say, a loss that knows its symmetry, figures that do not depend on chunks."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from hyperframe.errors import DataError
+from hyperframe.testing.laws import Broken, Case, Draw, Law, Vacuous, relative
+from hyperframe.types import Data, Task
+
+SPLITS = ("train", "validation", "test")
+TOLERANCE = 1e-9
+
+
+class TaskCase(Case):
+    """A task with its data."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+    def data(self, split: str) -> Data:
+        """A split; raises `Vacuous` where the data is not here."""
+        try:
+            return self.task.data(split)
+        except DataError as error:
+            raise Vacuous(f"its data cannot be had: {error}") from error
+
+    def drawn(self, draw: Draw) -> tuple[Tensor, Tensor]:
+        """Outputs [networks, items, num_outputs] in float64, and labels of the data."""
+        labels = self.data("train").y[: draw.images]
+        shape = (draw.networks, len(labels), self.task.num_outputs)
+        return torch.randn(shape, generator=draw.rng(), dtype=torch.float64), labels
+
+
+def _splits(case: TaskCase, draw: Draw) -> str:
+    """Three splits of the shape that is said, with finite inputs and labels that the loss takes."""
+    sizes = []
+    seen: dict[bytes, str] = {}
+    for split in SPLITS:
+        data = case.data(split)
+        sizes.append(f"{len(data):,} {split}")
+        if not len(data) or len(data.y) != len(data):
+            raise Broken(f"{len(data.x)} inputs and {len(data.y)} labels", f"split '{split}'")
+        if tuple(data.x.shape[1:]) != tuple(case.task.input_shape):
+            raise Broken(f"inputs of {list(data.x.shape[1:])}, not {list(case.task.input_shape)}", f"split '{split}'")
+        if not data.x.is_floating_point() or not bool(data.x.isfinite().all()):
+            raise Broken("inputs are not finite floating-point numbers", f"split '{split}'")
+        case.task.check_labels(data.y, f"split '{split}'")
+        if not torch.equal(data.x, case.data(split).x) or not torch.equal(data.y, case.data(split).y):
+            raise Broken("it is not the same when it is asked for again", f"split '{split}'")
+        if split == "train":
+            seen = {row.numpy().tobytes(): split for row in data.x.flatten(1)}
+            continue
+        shared = sum(row.numpy().tobytes() in seen for row in data.x.flatten(1))
+        if 2 * shared > len(data):
+            raise Broken(f"{shared} of {len(data)} inputs are training inputs too", f"split '{split}'")
+    return "items: " + ", ".join(sizes)
+
+
+def _losses(case: TaskCase, draw: Draw) -> None:
+    """One loss and one score for each item, with a finite gradient that points downhill."""
+    outputs, labels = case.drawn(draw)
+    labels = labels.expand(draw.networks, *labels.shape)
+    leaf = outputs.clone().requires_grad_()
+    loss = case.task.loss(leaf, labels)
+    for name, value in (("loss", loss), ("score", case.task.score(outputs, labels))):
+        if tuple(value.shape) != tuple(outputs.shape[:2]) or not bool(value.isfinite().all()):
+            raise Broken(f"{name} of {list(outputs.shape)} outputs has the shape {list(value.shape)}, or is not finite")
+    (gradient,) = torch.autograd.grad(loss.sum(), [leaf])
+    if not bool(gradient.isfinite().all()) or not bool(gradient.any()):
+        raise Broken("the loss's gradient at the outputs is zero or not finite")
+    downhill = case.task.loss(outputs - 1e-4 * gradient, labels).sum()
+    if not float(downhill) < float(loss.detach().sum()):
+        raise Broken("a small step against the gradient does not lower the loss")
+
+
+def _symmetry(case: TaskCase, draw: Draw) -> None:
+    """What is said of a common shift of the outputs is so, and canonical outputs are representatives."""
+    outputs, labels = case.drawn(draw)
+    labels = labels.expand(draw.networks, *labels.shape)
+    moved = outputs + 3.0
+    same = relative(case.task.loss(outputs, labels), case.task.loss(moved, labels)) <= TOLERANCE
+    if same != case.task.shift_invariant:
+        seen = "does not change" if same else "changes"
+        raise Broken(f"shift_invariant is {case.task.shift_invariant}, but the loss {seen} with a common shift")
+    canonical = case.task.canonical(outputs)
+    if canonical.shape != outputs.shape or relative(canonical, case.task.canonical(canonical)) > TOLERANCE:
+        raise Broken("canonical outputs of canonical outputs are others, or of another shape")
+    if case.task.shift_invariant and relative(canonical, case.task.canonical(moved)) > TOLERANCE:
+        raise Broken("outputs that differ by a common shift have different canonical outputs")
+    if relative(case.task.loss(outputs, labels), case.task.loss(canonical, labels)) > TOLERANCE:
+        raise Broken("canonical outputs have another loss")
+
+
+def _meters(case: TaskCase, draw: Draw) -> None:
+    """A meter's figures do not depend on the chunks, and give a merit."""
+    outputs, labels = case.drawn(draw)
+    results = []
+    for networks, items in ((len(outputs), len(labels)), (1, 3)):
+        meter = case.task.meter(len(outputs), len(labels), torch.device("cpu"))
+        for first in range(0, len(outputs), networks):
+            for item in range(0, len(labels), items):
+                part = outputs[first : first + networks, item : item + items]
+                meter.update(part, labels[item : item + items], first, item)
+        results.append(meter.result())
+    _same(results[0], results[1], "")
+    merit = case.task.merit(results[0])
+    if not isinstance(merit, float) or not math.isfinite(merit):
+        raise Broken(f"merit is {merit!r}, not a finite number")
+
+
+def _same(one: object, other: object, path: str) -> None:
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        for key in one:
+            _same(one[key], other[key], f"{path}.{key}".lstrip("."))
+    elif not (
+        isinstance(one, int | float)
+        and isinstance(other, int | float)
+        and math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+    ):
+        raise Broken(f"'{path}' is {one!r} of all at once and {other!r} in chunks")
+
+
+def _answers(case: TaskCase, draw: Draw) -> None:
+    """Predictions keep the shape, a summary has a row for each item, augmented inputs are inputs."""
+    outputs, labels = case.drawn(draw)
+    predictions = case.task.predictions(outputs)
+    if predictions.shape != outputs.shape or not bool(predictions.isfinite().all()):
+        raise Broken(f"predictions of {list(outputs.shape)} outputs have the shape {list(predictions.shape)}")
+    for name, value in case.task.summarise(predictions).items():
+        if len(value) != len(labels):
+            raise Broken(f"summarise gives {len(value)} rows '{name}' for {len(labels)} items")
+    inputs = case.data("train").x[: draw.images]
+    kept = inputs.clone()
+    found = [case.task.augment(inputs, torch.Generator().manual_seed(draw.seed)) for _ in range(2)]
+    if found[0].shape != inputs.shape or found[0].dtype != inputs.dtype or not bool(found[0].isfinite().all()):
+        raise Broken("augment changes the shape or the type of the inputs, or makes them infinite")
+    if not torch.equal(inputs, kept):
+        raise Broken("augment changes the inputs that it was given")
+    if not torch.equal(*found):
+        raise Broken("augment gives something else with the same random numbers")
+
+
+LAWS = (
+    Law(
+        name="splits_are_data",
+        text="three splits of finite inputs of the declared shape, with labels that the loss takes, always the same",
+        cause="a split that is drawn without a seed, or a shape that is not that of the inputs",
+        holds=_splits,
+        examples=1,
+    ),
+    Law(
+        name="loss_is_of_each_item",
+        text="every item has a finite loss and score, and the loss a gradient that points downhill",
+        cause="a mean over the items inside the loss",
+        holds=_losses,
+    ),
+    Law(
+        name="symmetry_is_as_declared",
+        text="'shift_invariant' says whether a common shift of outputs changes the loss, and 'canonical' follows it",
+        cause="a loss on logits that is declared as one on values, or the other way round",
+        holds=_symmetry,
+    ),
+    Law(
+        name="meter_sees_no_chunks",
+        text="figures do not depend on how networks and items are divided, and give a finite merit",
+        cause="a mean of means of chunks of different sizes",
+        holds=_meters,
+    ),
+    Law(
+        name="answers_have_shapes",
+        text="predictions, summaries and augmented inputs have a row for each item, and augment draws from its rng",
+        cause="numbers from torch's global generator, or a change in place",
+        holds=_answers,
+    ),
+)

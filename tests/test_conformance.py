@@ -1,0 +1,70 @@
+"""Every component that is registered keeps the laws of its kind."""
+
+import pytest
+from PIL import Image
+
+from hyperframe.api import installed
+from hyperframe.testing import checks
+
+ELSEWHERE = {"resnet32"}  # like resnet20, and checked with the larger networks
+OPTIONS = {
+    "torchvision": {"model": "shufflenet_v2_x0_5"},
+    "arrays": {"file": "arrays.npz"},
+    "image_folder": {"folder": "photos", "size": [8, 8]},
+}
+DATA = ("mnist", "fashion_mnist")
+REGISTERED = [entry for entry in installed().all() if entry.component.name not in ELSEWHERE]
+ALL = [
+    pytest.param(
+        check,
+        id=check.id,
+        marks=[pytest.mark.data] if entry.component.name in DATA and entry.kind == "task" else [],
+    )
+    for entry in REGISTERED
+    for check in checks(entry.component.name, OPTIONS.get(entry.component.name), kind=entry.kind)
+]
+LISTS = ["logit_shift,scale,sign,normalisation,permutation_sort", "scale,logit_bias", "normalisation,permutation_sort"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_files(tmp_path_factory):
+    """An arrays file and a folder of images, in the current folder."""
+    import numpy as np
+
+    folder = tmp_path_factory.mktemp("own")
+    rng = np.random.default_rng(0)
+    np.savez(folder / "arrays.npz", x=rng.normal(size=(60, 4)).astype("float32"), y=rng.integers(3, size=60))
+    for kind in ("cats", "dogs"):
+        (folder / "photos" / kind).mkdir(parents=True)
+        for number in range(20):
+            pixels = rng.integers(256, size=(8, 8, 3)).astype("uint8")
+            Image.fromarray(pixels).save(folder / "photos" / kind / f"{number}.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield
+
+
+def test_all_kinds_are_there():
+    assert {entry.kind for entry in REGISTERED} == {"target", "task", "generator", "gauge", "entropy", "diversity"}
+
+
+@pytest.mark.parametrize("check", ALL)
+def test_registered(check):
+    verdict = check.verdict()
+    assert verdict.state != "failed", verdict.explained()
+    if verdict.state == "vacuous":
+        assert "no such symmetry" in verdict.message or "nothing to be fixed" in verdict.message
+
+
+@pytest.mark.parametrize("check", [check for names in LISTS for check in checks(names)], ids=lambda check: check.id)
+def test_lists_of_gauges(check):
+    assert check.verdict().state == "passed", check.verdict().explained()
+
+
+def test_regression_is_checked_too():
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    np.savez("values.npz", x=rng.normal(size=(60, 4)).astype("float32"), y=rng.normal(size=(60, 2)))
+    for check in checks("arrays", {"file": "values.npz"}):
+        assert check.verdict().state == "passed", check.verdict().explained()

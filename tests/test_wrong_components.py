@@ -1,0 +1,79 @@
+"""The conformance kit fails components that are wrong, by the law that they break, and says where and why."""
+
+import pytest
+from wrong import GAUGES, KINDS, plugin
+
+from hyperframe.api import installed
+from hyperframe.errors import ConfigError, PluginError
+from hyperframe.testing import ConformanceError, checks
+
+WRONG = [(kind, name) for kind, (table, _) in KINDS.items() for name in table]
+
+
+def verdicts(kind, name):
+    registry = installed([plugin(kind, name)])
+    return {check.law.name: check.verdict() for check in checks("wrong", kind=kind, registry=registry)}
+
+
+@pytest.mark.parametrize(("kind", "name"), WRONG)
+def test_wrong_components_fail(kind, name):
+    expected = KINDS[kind][0][name][1]
+    found = verdicts(kind, name)
+    failed = {law for law, verdict in found.items() if verdict.state == "failed"}
+    assert expected <= failed, {law: verdict.message for law, verdict in found.items()}
+    for law in expected:
+        assert found[law].message
+        assert found[law].cause
+
+
+def test_a_failure_names_the_layer_the_axes_and_a_small_example():
+    found = verdicts("target", "forgotten tie")["scaling"]
+    assert "stem" in found.where
+    assert "stem.weight axis 0" in found.where
+    assert "read by" in found.where
+    assert "networks=1, images=8" in found.example
+    assert "forgotten reader or tied writer" in found.cause
+
+
+def test_a_gauge_that_scales_in_secret_is_caught_beside_scale():
+    from hyperframe.hookspecs import hookimpl
+    from hyperframe.types import Component
+
+    class Own:
+        @hookimpl
+        def hyperframe_gauges(self):
+            make = GAUGES["secretly scaling"][0]
+            return [Component(name="wrong", factory=lambda options, orbits: make(orbits))]
+
+    found = checks("scale,wrong", registry=installed([Own()]))
+    assert any(check.verdict().state == "failed" for check in found)
+
+
+def test_two_gauges_for_one_orbit_fail_as_a_list():
+    found = {check.law.name: check.verdict() for check in checks("logit_shift,logit_bias")}
+    assert found["fixes_is_declared"].state == "failed"
+    assert "'logit_shift' and 'logit_bias' both fix" in found["fixes_is_declared"].message
+
+
+def test_a_check_raises_as_a_test_does():
+    registry = installed([plugin("gauge", "not idempotent")])
+    (check,) = [check for check in checks("wrong", registry=registry) if check.law.name == "twice_is_once"]
+    with pytest.raises(ConformanceError, match=r"(?s)gauge 'wrong'\ntwice_is_once: .*seen: .*usual cause: "):
+        check()
+
+
+def test_what_cannot_be_built_is_not_tried():
+    found = verdicts("target", "a shared weight claimed twice")
+    assert {verdict.state for law, verdict in found.items() if law != "can_be_built"} == {"vacuous"}
+
+
+def test_wrong_names():
+    with pytest.raises(PluginError, match="unknown component 'scael'; did you mean 'scale'"):
+        checks("scael")
+    with pytest.raises(PluginError, match="unknown gauge 'mlp'"):
+        checks("mlp", kind="gauge")
+    with pytest.raises(ConfigError, match="hiden"):
+        checks("lenet", {"hiden": 3})
+    with pytest.raises(ConfigError, match="model"):
+        checks("torchvision")
+    assert {check.kind for check in checks("mlp")} == {"target", "generator"}

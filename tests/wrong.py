@@ -1,0 +1,529 @@
+"""Components that are wrong, each in one way, and the law that catches it."""
+
+import attrs
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import hyperframe as hf
+from hyperframe.structure import FROZEN
+from hyperframe.testing.examples import EXAMPLES
+from hyperframe.tracing import trace
+from hyperframe.types import NoOptions
+
+
+def changed(spec, name, **changes):
+    """A spec with one layer changed."""
+    layers = [attrs.evolve(layer, **changes) if layer.name == name else layer for layer in spec.layers]
+    return attrs.evolve(spec, layers=layers)
+
+
+class Residual(nn.Module):
+    """x + b(relu(a(x))), twice, without normalisation."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.a, self.b, self.out = nn.Linear(3, 5), nn.Linear(5, 4), nn.Linear(5 - 1, 5), nn.Linear(5, 3)
+
+    def forward(self, x):
+        x = self.stem(x)
+        return self.out((x + self.b(self.a(x).relu())).relu())
+
+
+def plain(name, module, **places):
+    return hf.LayerSpec(
+        name=name,
+        filters=places.pop("filters"),
+        params=[hf.kernel(f"{module}.weight", "o i"), hf.bias(f"{module}.bias")],
+        **places,
+    )
+
+
+def forgotten_tie():
+    """The block's last layer writes a space of its own, not the trunk's."""
+    units = [
+        hf.UnitSpec(name="trunk", size=5, ops=("add", "relu")),
+        hf.UnitSpec(name="inner", size=4, ops=("relu",)),
+        hf.UnitSpec(name="loose", size=5, ops=("add", "relu")),
+    ]
+    layers = [
+        plain("stem", "stem", filters=5, writes=["trunk"]),
+        plain("a", "a", filters=4, reads=["trunk"], writes=["inner"]),
+        plain("b", "b", filters=5, reads=["inner"], writes=["loose"]),
+        plain("out", "out", filters=3, reads=["trunk"]),
+    ]
+    spec = hf.TargetSpec(name="net", input_shape=(3,), num_outputs=3, layers=layers, units=units, logits="out")
+    return Residual(), spec
+
+
+def forgotten_reader():
+    """The last layer is not said to read the trunk."""
+    module, spec = EXAMPLES["residual"]()
+    return module, attrs.evolve(changed(spec, "out", reads=()), logits=None)
+
+
+def gelu_as_relu():
+    """A GELU that is declared as a ReLU."""
+    module, spec = EXAMPLES["dense_gelu"]()
+    units = [attrs.evolve(unit, ops=("relu",)) for unit in spec.units]
+    return module, attrs.evolve(spec, units=units)
+
+
+def tanh_before_max_pool():
+    """A max-pooling behind a tanh that the spec does not name, so that all seems odd."""
+    module = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Tanh(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 3))
+    layers = [
+        hf.LayerSpec(
+            name="conv", filters=4, params=[hf.kernel("0.weight", "o i h w"), hf.bias("0.bias")], writes=["maps"]
+        ),
+        plain("out", "4", filters=3, reads=["maps"]),
+    ]
+    units = [hf.UnitSpec(name="maps", size=4, ops=("tanh", "flatten"))]
+    spec = hf.TargetSpec(name="net", input_shape=(1, 4, 4), num_outputs=3, layers=layers, units=units, logits="out")
+    return module, spec
+
+
+class Gated(nn.Module):
+    """relu(a(x)) · sigmoid(gate(relu(a(x))))."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.gate, self.out = nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        x = self.a(x).relu()
+        return self.out(x * self.gate(x).sigmoid())
+
+
+def scaling_across_a_gate():
+    """The gate's units are said to have factors that the last layer reads."""
+    units = [
+        hf.UnitSpec(name="features", size=4, ops=("relu",)),
+        hf.UnitSpec(name="gates", size=4, ops=("relu",)),
+    ]
+    layers = [
+        plain("a", "a", filters=4, writes=["features"]),
+        plain("gate", "gate", filters=4, reads=["features"], writes=["gates"]),
+        plain("out", "out", filters=3, reads=["gates"]),
+    ]
+    spec = hf.TargetSpec(name="net", input_shape=(3,), num_outputs=3, layers=layers, units=units, logits="out")
+    return Gated(), spec
+
+
+def claimed_twice():
+    """One weight under two names of one module, which two layers claim."""
+    shared = nn.Linear(3, 3)
+    module = nn.Sequential(shared, nn.ReLU(), shared, nn.ReLU(), nn.Linear(3, 2))
+    layers = [
+        plain("first", "0", filters=3, writes=["hidden"]),
+        plain("second", "2", filters=3, reads=["hidden"], writes=["hidden"]),
+        plain("out", "4", filters=2, reads=["hidden"]),
+    ]
+    units = [hf.UnitSpec(name="hidden", size=3, ops=("relu",))]
+    return module, hf.TargetSpec(name="net", input_shape=(3,), num_outputs=2, layers=layers, units=units, logits="out")
+
+
+def logits_before_a_relu():
+    """The logits are said to be those of a layer that a ReLU follows."""
+    module = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 3), nn.ReLU())
+    layers = [plain("first", "0", filters=4, writes=["hidden"]), plain("out", "2", filters=3, reads=["hidden"])]
+    units = [hf.UnitSpec(name="hidden", size=4, ops=("relu",))]
+    return module, hf.TargetSpec(name="net", input_shape=(3,), num_outputs=3, layers=layers, units=units, logits="out")
+
+
+def traced_without_a_reader():
+    """A traced structure from which one reading axis is lost."""
+    found = trace(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 3)), (3,), "net")
+    axes = [
+        attrs.evolve(axis, scaling=(FROZEN,) * len(axis.scaling)) if axis.exponent == -1 else axis
+        for axis in found.structure.axes
+    ]
+    return attrs.evolve(found, structure=attrs.evolve(found.structure, axes=tuple(axes)))
+
+
+class Stateful(nn.Module):
+    """Counts its calls, and adds the count."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.calls = nn.Linear(3, 2), 0
+
+    def forward(self, x):
+        self.calls += 1
+        return self.layer(x) + self.calls
+
+
+def stateful():
+    """A forward that is not a function."""
+    return Stateful(), hf.TargetSpec(
+        name="net", input_shape=(3,), num_outputs=2, layers=[plain("out", "layer", filters=2)], logits="out"
+    )
+
+
+TARGETS = {
+    "forgotten tie": (forgotten_tie, {"scaling", "permutation"}),
+    "forgotten reader": (forgotten_reader, {"scaling", "permutation"}),
+    "GELU declared as ReLU": (gelu_as_relu, {"scaling"}),
+    "tanh before max-pool declared odd": (tanh_before_max_pool, {"sign"}),
+    "scaling across a gate": (scaling_across_a_gate, {"scaling"}),
+    "a shared weight claimed twice": (claimed_twice, {"can_be_built"}),
+    "logits before a ReLU": (logits_before_a_relu, {"logit_shift"}),
+    "traced, and a reader lost": (traced_without_a_reader, {"scaling"}),
+    "a forward that keeps state": (stateful, {"batch_equals_modules"}),
+}
+
+
+class SumOfBiases:
+    """The authors' program subtracts the sum of the biases in place of their mean."""
+
+    fixes = frozenset({"logit_shift"})
+    directions = 1
+
+    def __init__(self, orbits):
+        self.shift = orbits.logit_shift
+
+    def __call__(self, weights):
+        if self.shift is None or self.shift.bias is None:
+            return weights
+        theta = weights[self.shift.layer].clone()
+        theta[:, :, self.shift.bias] -= theta[:, :, self.shift.bias].sum(1, keepdim=True)
+        return weights | {self.shift.layer: theta}
+
+
+def scaled(factor, fixes=("scaling",)):
+    """A gauge that gives every first carrier the factor that it asks for."""
+
+    class Scaled:
+        def __init__(self, orbits):
+            self.fixes = frozenset(fixes)
+            self.orbits = orbits
+
+        def __call__(self, weights):
+            return hf.walked(self.orbits.scaling, weights, lambda carried, segments, labels: factor(carried))
+
+    return Scaled
+
+
+def norms(carried, epsilon=0.0):
+    return carried.square().sum(2).add(epsilon).sqrt()
+
+
+class Idle:
+    """A gauge that does nothing."""
+
+    fixes = frozenset({"scaling"})
+
+    def __init__(self, orbits):
+        pass
+
+    def __call__(self, weights):
+        return weights
+
+
+class OnlyWriters(Idle):
+    """A gauge that forgets the readers."""
+
+    def __call__(self, weights):
+        return {layer: theta / theta.norm(dim=2, keepdim=True).clamp(min=1e-30) for layer, theta in weights.items()}
+
+
+class InPlace(Idle):
+    """A gauge that changes what it is given."""
+
+    fixes = frozenset({"logit_shift"})
+
+    def __init__(self, orbits):
+        self.shift = orbits.logit_shift
+
+    def __call__(self, weights):
+        if self.shift is not None:
+            with torch.no_grad():
+                weights[self.shift.layer].sub_(weights[self.shift.layer].mean(1, keepdim=True))
+        return weights
+
+
+GAUGES = {
+    "sum of biases": (SumOfBiases, {"same_on_the_orbit", "twice_is_once"}),
+    "not idempotent": (scaled(lambda carried: norms(carried) ** -0.5), {"twice_is_once", "same_on_the_orbit"}),
+    "an epsilon": (scaled(lambda carried: 1 / norms(carried, 1e-6)), {"same_on_the_orbit"}),
+    "no fix at zero": (scaled(lambda carried: 1 / norms(carried)), {"is_differentiable"}),
+    "secretly scaling": (scaled(lambda carried: 1 / norms(carried), ("sign",)), {"nothing_else_is_fixed"}),
+    "the identity": (Idle, {"is_not_the_identity", "same_on_the_orbit"}),
+    "forgotten readers": (OnlyWriters, {"function_is_kept"}),
+    "in place": (InPlace, {"networks_are_apart"}),
+    "an unknown kind": (scaled(lambda carried: 1 / norms(carried), ("scale",)), {"fixes_is_declared"}),
+}
+
+
+class Pairs:
+    """From the distances of all pairs; what of a distance counts is given."""
+
+    minimum_samples = 2
+
+    def __init__(self, log, factor=1.0):
+        self.log, self.factor = log, factor
+
+    def __call__(self, samples, dimension):
+        floor = torch.finfo(samples.dtype).eps * samples.detach().abs().amax().clamp(min=1e-30)
+        return self.factor * dimension * self.log(F.pdist(samples).clamp(min=floor)).mean()
+
+
+def from_the_origin(samples, dimension):
+    return dimension * samples.norm(dim=1).clamp(min=1e-30).log().mean()
+
+
+def first_pair(samples, dimension):
+    return dimension * (samples[0] - samples[1:]).norm(dim=1).clamp(min=1e-30).log()[0]
+
+
+def bare_log(samples, dimension):
+    distances = torch.cdist(samples, samples) + torch.diag(torch.full((len(samples),), torch.inf, dtype=samples.dtype))
+    return dimension * distances.amin(1).log().mean()
+
+
+class Function:
+    minimum_samples = 2
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, samples, dimension):
+        return self.function(samples, dimension)
+
+
+ESTIMATORS = {
+    "an epsilon in the logarithm": (Pairs(lambda distances: (distances + 1e-2).log()), {"scale_law"}),
+    "twice the dimension": (Pairs(torch.log, 2.0), {"scale_law"}),
+    "distances, not their logarithm": (Pairs(lambda distances: distances), {"scale_law"}),
+    "from the origin": (Function(from_the_origin), {"shift_law", "coincident_samples"}),
+    "the first pair only": (Function(first_pair), {"order_law"}),
+    "a logarithm of zero": (Function(bare_log), {"coincident_samples"}),
+    "detached": (Function(lambda samples, d: Pairs(torch.log)(samples.detach(), d)), {"is_differentiable"}),
+}
+
+
+class Term:
+    def __init__(self, needs, value):
+        self.needs, self.value = frozenset(needs), value
+
+    def __call__(self, inputs):
+        return self.value(inputs)
+
+
+def raw_rows(inputs):
+    return torch.cat([theta.flatten(1) for theta in inputs.weights.values()], 1)
+
+
+def spread_of(rows):
+    """Minus the mean logarithm of the distances between rows."""
+    rows_, columns = torch.triu_indices(len(rows), len(rows), 1)
+    return -(rows[rows_] - rows[columns]).square().sum(1).add(1e-12).log().mean()
+
+
+DIVERSITIES = {
+    "rewards symmetric copies": (Term({"weights"}, lambda i: spread_of(raw_rows(i))), {"copies_are_no_diversity"}),
+    "the wrong sign": (Term({"flat"}, lambda i: -spread_of(i.flat)), {"copies_are_no_diversity"}),
+    "neighbours in the batch": (Term({"flat"}, lambda i: -(i.flat[:-1] - i.flat[1:]).norm()), {"networks_are_a_set"}),
+    "torch's own random numbers": (
+        Term({"flat"}, lambda i: -(torch.rand(()) + 1) * i.flat.std()),
+        {"gives_a_number"},
+    ),
+    "not in needs": (Term({"z"}, lambda i: -i.flat.std()), {"gives_a_number"}),
+    "an unknown need": (Term({"gauged"}, lambda i: -i.flat.std()), {"gives_a_number"}),
+    "a root of zero": (
+        Term({"flat"}, lambda i: -(i.flat[1:] - i.flat[:1]).square().sum(1).sqrt().prod()),
+        {"gradients_are_finite"},
+    ),
+    "a vector": (Term({"flat"}, lambda i: -i.flat.std(1)), {"gives_a_number"}),
+}
+
+
+class Weights(hf.Generator):
+    """Normal weights with a mean to be trained."""
+
+    def __init__(self, spec):
+        super().__init__(spec, dimension=spec.num_weights)
+        self.mean = nn.Parameter(torch.randn(spec.num_weights))
+
+    def latent(self, count, rng):
+        return torch.randn(count, self.spec.num_weights, generator=rng)
+
+    def forward(self, z):
+        return hf.unflatten(self.spec, self.mean + z)
+
+
+class IgnoresZ(Weights):
+    def forward(self, z):
+        return hf.unflatten(self.spec, self.mean.expand(len(z), -1))
+
+
+class OwnNumbers(Weights):
+    def forward(self, z):
+        return hf.unflatten(self.spec, self.mean + torch.randn(z.shape))
+
+
+class GlobalLatent(Weights):
+    def latent(self, count, rng):
+        return torch.randn(count, self.spec.num_weights)
+
+
+class BatchMoments(Weights):
+    def forward(self, z):
+        return hf.unflatten(self.spec, self.mean + z - z.mean(0))
+
+
+class Unregistered(Weights):
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.offset = torch.randn(spec.num_weights)
+
+    def forward(self, z):
+        return hf.unflatten(self.spec, self.mean + self.offset + z)
+
+
+class Unused(Weights):
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.unused = nn.Parameter(torch.zeros(3))
+
+
+class ALayerShort(Weights):
+    def forward(self, z):
+        weights = super().forward(z)
+        weights.popitem()
+        return weights
+
+
+GENERATORS = {
+    "weights that ignore z": (IgnoresZ, {"weights_follow_z"}),
+    "random numbers of its own": (OwnNumbers, {"draws_repeat"}),
+    "a latent without its rng": (GlobalLatent, {"draws_repeat"}),
+    "moments of the batch in evaluation": (BatchMoments, {"draws_repeat"}),
+    "a tensor that is no buffer": (Unregistered, {"state_is_complete", "describes_itself"}),
+    "a parameter without use": (Unused, {"can_be_trained"}),
+    "a layer short": (ALayerShort, {"weights_have_shapes"}),
+    "no generator": (lambda spec: nn.Linear(2, 2), {"weights_have_shapes"}),
+}
+
+
+class Pictures(hf.ClassificationTask):
+    """Ten random pictures with noise."""
+
+    name = "pictures"
+    input_shape = (3,)
+    num_outputs = 4
+
+    def data(self, split):
+        rng = torch.Generator().manual_seed({"train": 1, "validation": 2, "test": 3}[split])
+        return hf.Data(torch.randn(40, 3, generator=rng), torch.randint(4, (40,), generator=rng))
+
+
+class AnotherEveryTime(Pictures):
+    def data(self, split):
+        return hf.Data(torch.randn(40, 3), torch.randint(4, (40,)))
+
+
+class TestsOnTraining(Pictures):
+    def data(self, split):
+        return super().data("train")
+
+
+class AnotherShape(Pictures):
+    input_shape = (5,)
+
+
+class LabelsOutside(Pictures):
+    def data(self, split):
+        data = super().data(split)
+        return hf.Data(data.x, data.y + 1)
+
+
+class SeesShifts(Pictures):
+    shift_invariant = False
+
+
+class MeanInside(Pictures):
+    def loss(self, outputs, labels):
+        return super().loss(outputs, labels).mean()
+
+
+class Uphill(Pictures):
+    def loss(self, outputs, labels):
+        return super().loss(outputs, labels).detach() + 0 * outputs.sum(-1)
+
+
+class NoRepresentative(Pictures):
+    def canonical(self, outputs):
+        return outputs
+
+
+class GlobalAugment(Pictures):
+    def augment(self, inputs, rng):
+        return inputs + torch.randn(inputs.shape)
+
+
+class ChunkyMeter:
+    """A mean of the chunks' means."""
+
+    def __init__(self):
+        self.found = []
+
+    def update(self, outputs, labels, first_network, first_item):
+        self.found.append(float((outputs.argmax(-1) == labels).double().mean()))
+
+    def result(self):
+        mean = sum(self.found) / len(self.found)
+        return {"accuracy": {"mean": mean, "std": 0.0, "min": mean, "max": mean}, "ensemble": {}}
+
+
+class MeanOfMeans(Pictures):
+    def meter(self, networks, items, device):
+        return ChunkyMeter()
+
+
+TASKS = {
+    "other data every time": (AnotherEveryTime, {"splits_are_data"}),
+    "tests on training data": (TestsOnTraining, {"splits_are_data"}),
+    "another shape": (AnotherShape, {"splits_are_data"}),
+    "labels outside of the classes": (LabelsOutside, {"splits_are_data"}),
+    "softmax declared to see shifts": (SeesShifts, {"symmetry_is_as_declared"}),
+    "a mean inside the loss": (MeanInside, {"loss_is_of_each_item"}),
+    "a loss without gradient": (Uphill, {"loss_is_of_each_item"}),
+    "canonical outputs that are none": (NoRepresentative, {"symmetry_is_as_declared"}),
+    "augmented by global numbers": (GlobalAugment, {"answers_have_shapes"}),
+    "a mean of means": (MeanOfMeans, {"meter_sees_no_chunks"}),
+    "no task": (nn.Identity, {"can_be_built"}),
+}
+
+KINDS = {
+    "target": (TARGETS, lambda make: lambda options: make()),
+    "gauge": (GAUGES, lambda make: lambda options, orbits: make(orbits)),
+    "entropy": (ESTIMATORS, lambda made: lambda options: made),
+    "diversity": (DIVERSITIES, lambda made: lambda options, estimator: made),
+    "generator": (GENERATORS, lambda make: lambda options, spec, task: make(spec)),
+    "task": (TASKS, lambda make: lambda options: make()),
+}
+
+HOOKS = {
+    "target": "hyperframe_targets",
+    "gauge": "hyperframe_gauges",
+    "entropy": "hyperframe_entropy_estimators",
+    "diversity": "hyperframe_diversity_terms",
+    "generator": "hyperframe_generators",
+    "task": "hyperframe_tasks",
+}
+
+
+def plugin(kind, name):
+    """A plugin that registers one wrong component as `wrong`."""
+    table, factory_of = KINDS[kind]
+    component = hf.Component(name="wrong", factory=factory_of(table[name][0]), options=NoOptions)
+    hook = HOOKS[kind]
+
+    def implementation():
+        return [component]
+
+    implementation.__name__ = hook
+    holder = type("Wrong", (), {})()
+    setattr(holder, hook, hf.hookimpl(implementation))
+    return holder
