@@ -1,5 +1,6 @@
 """The command line."""
 
+import copy
 import os
 import signal
 import sys
@@ -25,9 +26,10 @@ from hyperframe.benchmark import BENCHMARKS, ITEMS, NETWORKS, benchmark
 from hyperframe.config import Config, load_config, shipped_configs
 from hyperframe.describe import describe
 from hyperframe.development import check, new_plugin_command
-from hyperframe.errors import HyperframeError, HyperframeWarning
+from hyperframe.errors import HyperframeError, HyperframeWarning, brief, notice
 from hyperframe.files import as_json
 from hyperframe.listing import list_runs
+from hyperframe.plugins import PluginManager
 from hyperframe.predictions import as_rows, check_result_file, read_inputs, write_result
 from hyperframe.reference import commented_yaml
 from hyperframe.resume import resume_run
@@ -42,7 +44,7 @@ def run_command_line() -> None:
     warnings.simplefilter("always", HyperframeWarning)
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        main(standalone_mode=False)
+        with_plugins(main, installed().manager)(standalone_mode=False)
     except HyperframeError as error:
         click.echo(f"hyperframe: {error}", err=True)
         sys.exit(USER_MISTAKE)
@@ -60,6 +62,25 @@ def run_command_line() -> None:
         if not isinstance(error, BrokenPipeError):  # whoever reads has seen enough
             click.echo(f"hyperframe: the output cannot be written: {error.strerror}", err=True)
         sys.exit(128 + signal.SIGPIPE if isinstance(error, BrokenPipeError) else USER_MISTAKE)
+
+
+def with_plugins(group: click.Group, manager: PluginManager) -> click.Group:
+    """The commands of a group and those that plugins add; what goes wrong with a plugin's is a notice."""
+    result = copy.copy(group)
+    result.commands = dict(group.commands)
+    for implementation in manager.hook.hyperframe_commands.get_hookimpls():
+        own, source = click.Group(), manager.sources[implementation.plugin_name]
+        try:
+            implementation.function(**({"cli": own} if "cli" in implementation.argnames else {}))
+        # A third party's mistake: the other commands go on working.
+        except Exception as error:  # noqa: BLE001
+            notice(f"{source.distribution} could not add its commands: {type(error).__name__}: {brief(error)}")
+        for name, command in own.commands.items():
+            if name in result.commands:
+                notice(f"{source.distribution} adds a command '{name}', which there is already; it is left out")
+            else:
+                result.add_command(command, name)
+    return result
 
 
 def _show_warning(

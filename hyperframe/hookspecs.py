@@ -42,5 +42,10 @@ def hyperframe_diversity_terms() -> list[Component]:  # type: ignore[empty-body]
 
 
 @hookspec
+def hyperframe_commands(cli: Any) -> None:
+    """Add commands to `hyperframe`: `cli` is a click group."""
+
+
+@hookspec
 def hyperframe_step_end(run: Any, step: int, metrics: dict[str, float]) -> None:
     """Observe training: called after a step, at the logging interval only."""

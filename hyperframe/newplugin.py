@@ -64,11 +64,10 @@ def new_plugin(name: str, kind: str, registry: Registry, parent: Path) -> Path:
             "my-gauge"
         )
     package, folder = name.replace("-", "_"), parent / name
-    taken = next((entry for entry in registry.all() if (entry.kind, entry.component.name) == (kind, package)), None)
-    if taken is not None:
-        raise ConfigError(
-            f"{kind} '{package}' is registered already, by {taken.source.distribution}; take another name"
-        )
+    same = [entry for entry in registry.all() if (entry.kind, entry.component.name) == (kind, package)]
+    if same:
+        owner = same[0].source.distribution
+        raise ConfigError(f"{kind} '{package}' is registered already, by {owner}; take another name")
     if exists(folder):
         raise ConfigError(f"{folder} exists already; take another name, or remove it")
     if importlib.util.find_spec(package) is not None:

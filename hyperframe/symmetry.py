@@ -195,15 +195,7 @@ def random_action(
 def apply_action(of: Orbits, action: Action, weights: Weights) -> Weights:
     """Apply an action to weights: multiply by factors and signs, gather by permutation labels, add the shifts."""
     spec = of.structure.spec
-    parameters = unpack(spec, weights)
-    params = {param.parameter: param for layer in spec.layers for param in layer.params}
-    for axis in of.structure.axes:
-        if axis.exponent:
-            values, param = parameters[axis.parameter], params[axis.parameter]
-            factors = _factors(axis, param, axis.scaling, action.factors) ** axis.exponent
-            signs = _factors(axis, param, axis.sign, action.signs)
-            parameters[axis.parameter] = values * (factors * signs).to(values)
-    result = permuted(of.structure, action.sources, pack(spec, parameters), spec.layer_names)
+    result = permuted(of.structure, action.sources, _multiplied(of.structure, action, weights), spec.layer_names)
     for layer, offset in action.offsets.items():
         theta = result[layer].clone()
         theta[:, :, of.shifts[layer]] += offset.to(theta)
@@ -212,6 +204,20 @@ def apply_action(of: Orbits, action: Action, weights: Weights) -> Weights:
         last = result[of.logit_shift.layer]
         result[of.logit_shift.layer] = last + action.shift.to(last).view(batch_size(weights), 1, -1)
     return result
+
+
+def _multiplied(structure: Structure, action: Action, weights: Weights) -> Weights:
+    """Weights with the factors and signs of an action."""
+    spec = structure.spec
+    parameters = unpack(spec, weights)
+    params = {param.parameter: param for layer in spec.layers for param in layer.params}
+    for axis in structure.axes:
+        if axis.exponent:
+            values, param = parameters[axis.parameter], params[axis.parameter]
+            factors = _factors(axis, param, axis.scaling, action.factors) ** axis.exponent
+            signs = _factors(axis, param, axis.sign, action.signs)
+            parameters[axis.parameter] = values * (factors * signs).to(values)
+    return pack(spec, parameters)
 
 
 def permuted(structure: Structure, sources: Tensor, weights: Weights, layers: Iterable[str]) -> Weights:

@@ -192,9 +192,10 @@ def checks(
         >>> checks("digits_cnn")[0].verdict().state
         'passed'
     """
-    if is_factory(name):
-        registry = registry.extended([Factories([name])]) if registry else installed([Factories([name])])
     registry = registry or installed()
+    if is_factory(name) and all(entry.component.name != name for entry in registry.all()):
+        registry = registry.extended([Factories([name])])
+    registry.get("task", task)
     names = [part.strip() for part in name.split(",")]
     kinds = _kinds_of(names, kind, registry)
     found = []
