@@ -1,10 +1,11 @@
-"""Write the pages that follow from the code: docs/configuration.md and docs/cli.md.
+"""Write the pages that follow from the code: configuration.md, cli.md, laws.md and api.md.
 
 `python docs/generate.py` writes them; `python docs/generate.py --check` writes nothing, names each page that differs
 from what the code says, and exits with 1. Plugins of third parties take no part.
 """
 
 import argparse
+import inspect
 import os
 import sys
 import typing
@@ -15,12 +16,17 @@ import attrs
 import click
 import yaml
 
+import hyperframe
+import hyperframe.testing.examples
+import hyperframe.testing.strategies
 from hyperframe.cli import main as command_line
 from hyperframe.config import SECTIONS, load_config, shipped_configs
 from hyperframe.options import expected, key_of, plain_options
 from hyperframe.overrides import KEY_HELP, LISTS, SINGLE
 from hyperframe.plugins import LIMIT_VARIABLE, OWN_DISTRIBUTION, Registered, Registry, make_plugin_manager
 from hyperframe.reference import commented_yaml
+from hyperframe.testing.kit import BUILT, LAWS
+from hyperframe.testing.laws import Law
 
 FOLDER = Path(__file__).resolve().parent
 NOTE = "<!-- Written by docs/generate.py; change the code, then run it. -->"
@@ -55,6 +61,22 @@ COMMANDS = f"""\
 {NOTE}
 
 `hyperframe COMMAND --help` prints these texts. A mistake that you can mend gives one message and exit code 2.
+"""
+
+LAWS_PAGE = f"""\
+# Laws
+
+{NOTE}
+
+What a component of each kind must keep; `hyperframe check NAME` tries it ([Prove it](prove.md)).
+"""
+
+API_PAGE = f"""\
+# Python API
+
+{NOTE}
+
+What `import hyperframe` and the conformance kit make public. The examples run as tests.
 """
 
 
@@ -127,7 +149,60 @@ def _help(command: click.Command, name: str, parent: click.Context | None) -> It
             yield from _help(command.commands[own], own, context)
 
 
-PAGES = {"configuration.md": configuration, "cli.md": commands}
+def laws() -> str:
+    """The page of laws: those of each kind of component."""
+    parts = [LAWS_PAGE]
+    for kind, own in LAWS.items():
+        parts.append(f"## {kind}\n")
+        parts.append(_table(["check", "what must hold", "usual cause where it does not"], _law_rows((BUILT, *own))))
+    return "\n".join(parts)
+
+
+def _law_rows(own: typing.Iterable[Law]) -> Iterator[list[str]]:
+    for law in own:
+        yield [f"`{law.name}`", law.text, law.cause]
+
+
+def api() -> str:
+    """The page of the Python API: every public name with its docstring."""
+    parts = [API_PAGE]
+    for module in (hyperframe, hyperframe.testing, hyperframe.testing.strategies, hyperframe.testing.examples):
+        parts.append(f"## {module.__name__}\n")
+        names = getattr(module, "__all__", None) or [
+            name
+            for name, value in vars(module).items()
+            if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+        ]
+        for name in sorted(names):
+            parts += _described(name, getattr(module, name))
+    return "\n".join(parts)
+
+
+def _described(name: str, value: object) -> Iterator[str]:
+    """A name, its signature and its docstring; of a class also its public methods."""
+    yield f"### {name}\n"
+    if not callable(value) or not inspect.getdoc(value):
+        return
+    yield f"```text\n{name}{_signature(value)}\n\n{inspect.getdoc(value)}\n```\n"
+    if isinstance(value, type):
+        for own, method in vars(value).items():
+            described = inspect.getdoc(method) or ""
+            if not own.startswith("_") and inspect.isfunction(method) and described:
+                yield f"- `{own}{_signature(method)}`: {described.partition(chr(10))[0]}"
+        yield ""
+
+
+def _signature(value: typing.Callable[..., object]) -> str:
+    try:
+        signature = inspect.signature(value)
+    except ValueError:
+        return "(...)"
+    # Names and defaults only: how annotations are written differs from version to version.
+    bare = [one.replace(annotation=inspect.Parameter.empty) for one in signature.parameters.values()]
+    return str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty))
+
+
+PAGES = {"configuration.md": configuration, "cli.md": commands, "laws.md": laws, "api.md": api}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -60,8 +60,8 @@ def new_plugin(name: str, kind: str, registry: Registry, parent: Path) -> Path:
         raise ConfigError(unknown_name("kind of component", kind, TEMPLATES))
     if not _NAME.fullmatch(name):
         raise ConfigError(
-            f"'{name[:100]}' cannot be the name of a plugin: expected small letters, digits and single hyphens, such as "
-            "my-gauge"
+            f"'{name[:100]}' cannot be the name of a plugin: expected small letters, digits and single hyphens, "
+            "such as my-gauge"
         )
     package, folder = name.replace("-", "_"), parent / name
     same = [entry for entry in registry.all() if (entry.kind, entry.component.name) == (kind, package)]

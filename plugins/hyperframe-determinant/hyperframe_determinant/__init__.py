@@ -1,0 +1,88 @@
+"""The diversity term `log_determinant`: the networks of a batch as one draw of a determinantal point process."""
+
+import attrs
+import torch
+from torch import Tensor
+
+import hyperframe as hf
+
+TINY = 1e-100
+"""What squares are at least divided by, where all weights are zero."""
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """Options of the term."""
+
+    bandwidth: float = hf.option(1.0, "the kernel's width relative to the spread of the batch", above=0)
+    jitter: float = hf.option(1e-4, "what is added to the diagonal of the kernel matrix", minimum=1e-9)
+
+
+class LogDeterminant:
+    """L_diversity = −log det(K + jitter · I), K_ij = exp(−|θ_i − θ_j|² / (2 h² m)) of the gauged weights θ.
+
+    h is the bandwidth, m the mean of |θ_i − mean θ|², so that a common factor of all θ changes nothing. m is
+    differentiated like everything else. The rounding ε of the weights' type times the mean of |θ_i|² is added to it:
+    copies that differ by rounding stay copies.
+
+    K has ones on its diagonal, so that of all batches copies of one network have the largest value,
+    −(N − 1) log jitter − log(N + jitter) for N networks; it is finite, and its gradient there is zero. The value is
+    least, −N log(1 + jitter), where K is the identity.
+
+    Distances and the matrix are in float64 whatever the weights' type, since the jitter is small beside the matrix.
+
+    Shapes: `inputs.flat` [batch, weights]; K [batch, batch]; the value is a scalar.
+
+    References: A. Kulesza, B. Taskar (2012), Determinantal point processes for machine learning, Foundations and Trends
+    in Machine Learning 5(2–3): a set of items has a probability proportional to the determinant of their kernel matrix.
+
+    Example:
+        >>> term = LogDeterminant(Options(bandwidth=0.1))
+        >>> round(float(term(hf.DiversityInputs(flat=torch.eye(3)))), 4)    # −3 log 1.0001
+        -0.0003
+        >>> round(float(term(hf.DiversityInputs(flat=torch.ones(3, 3)))), 2)    # −2 log 1e-4 − log 3.0001
+        17.32
+    """
+
+    needs = frozenset({"flat"})
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def __call__(self, inputs: hf.DiversityInputs) -> Tensor:
+        """Less the log-determinant of the batch's kernel matrix."""
+        assert inputs.flat is not None
+        matrix = self.kernel(inputs.flat)
+        jitter = self.options.jitter * torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+        _, value = torch.linalg.slogdet(matrix + jitter)
+        return -value.to(inputs.flat.dtype)
+
+    def kernel(self, flat: Tensor) -> Tensor:
+        """K of rows [batch, weights]: float64 [batch, batch]."""
+        rows = flat.double()
+        centred = rows - rows.mean(0)
+        products = centred @ centred.T
+        squares = products.diagonal()
+        distances = squares[:, None] + squares - 2 * products
+        spread = squares.mean() + torch.finfo(flat.dtype).eps * rows.square().sum(1).mean()
+        # Divided by h twice: its square might vanish.
+        return (-0.5 * distances / spread.clamp(min=TINY) / self.options.bandwidth / self.options.bandwidth).exp()
+
+
+def build(options: Options, estimator: hf.EntropyEstimator) -> LogDeterminant:
+    """Make the term; it has no use for the estimator."""
+    return LogDeterminant(options)
+
+
+@hf.hookimpl
+def hyperframe_diversity_terms() -> list[hf.Component]:
+    """Register the term."""
+    return [
+        hf.Component(
+            name="log_determinant",
+            factory=build,
+            options=Options,
+            summary="minus the log-determinant of a Gaussian kernel matrix of the weights after the gauge",
+            reference="Kulesza and Taskar (2012), Determinantal point processes for machine learning",
+        )
+    ]
