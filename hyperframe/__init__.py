@@ -26,6 +26,7 @@ from hyperframe.target import Target
 from hyperframe.task import ClassificationTask
 from hyperframe.tracing import Traced, trace
 from hyperframe.types import (
+    Analysis,
     Component,
     Data,
     DiversityInputs,
@@ -39,6 +40,7 @@ from hyperframe.types import (
 from hyperframe.weights import flatten, unflatten
 
 __all__ = [
+    "Analysis",
     "ClassificationTask",
     "Component",
     "Data",

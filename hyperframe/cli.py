@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from hyperframe import tables
+from hyperframe.analyses import analyse
 from hyperframe.api import installed
 from hyperframe.arguments import (
     check_samples,
@@ -25,7 +26,7 @@ from hyperframe.arguments import (
 from hyperframe.benchmark import BENCHMARKS, ITEMS, NETWORKS, benchmark
 from hyperframe.config import Config, load_config, shipped_configs
 from hyperframe.describe import describe
-from hyperframe.development import check, new_plugin_command
+from hyperframe.development import check, new_plugin_command, plugins
 from hyperframe.errors import HyperframeError, HyperframeWarning, brief, notice
 from hyperframe.files import as_json
 from hyperframe.listing import list_runs
@@ -149,6 +150,7 @@ def train(arguments: tuple[str, ...], out: str | None, resume: str | None, json_
     "--split", type=click.Choice(["test", "validation"]), default="test", show_default=True, help="Which data."
 )
 @click.option("--samples", type=click.Path(), help="Take the networks of this file, which 'sample' wrote.")
+@click.option("--analysis", metavar="NAME[,NAME...]", help="Run these analyses instead, which plugins add.")
 @json_option
 def evaluate(
     run: str,
@@ -159,12 +161,23 @@ def evaluate(
     seed: int | None,
     split: str,
     samples: str | None,
+    analysis: str | None,
     json_wanted: bool,
 ) -> None:
     """Draw networks from a trained generator and measure them, alone and as an ensemble.
 
-    RUN is a run folder. The figures are kept in RUN/analyses/evaluation/results.json too.
+    RUN is a run folder. The figures are kept in RUN/analyses/evaluation/results.json too, those of an analysis in
+    RUN/analyses/NAME/results.json, with its pictures beside them.
     """
+    if analysis is not None:
+        if networks or seed is not None or samples is not None:
+            raise click.UsageError(
+                "-n, --seed and --samples are for the evaluation; an analysis has options of its own"
+            )
+        chosen = loaded(run, checkpoint, device, target)
+        found = {name: analyse(chosen, name.strip(), installed()) for name in analysis.split(",")}
+        click.echo(as_json(found) if json_wanted else as_json(found, indent=2))
+        return
     check_samples(samples, networks, seed)
     figures = loaded(run, checkpoint, device, target).evaluate(networks, split, seed, samples=samples)
     if json_wanted:
@@ -333,22 +346,5 @@ def config_command(arguments: tuple[str, ...], listed: bool) -> None:
     click.echo(commented_yaml(config), nl=False)
 
 
-main.add_command(check)
-main.add_command(new_plugin_command)
-
-
-@main.command()
-@json_option
-def plugins(json_wanted: bool) -> None:
-    """List all components that are installed, and the plugins that could not be loaded."""
-    registry = installed()
-    components, broken = registry.all(), registry.manager.broken
-    if not json_wanted:
-        tables.print_plugins(components, broken)
-        return
-    rows = [{**entry.plain(), "summary": entry.component.summary} for entry in components]
-    failures = [
-        {"plugin": item.source.plugin, "distribution": item.source.distribution, "reason": item.reason}
-        for item in broken
-    ]
-    click.echo(as_json({"components": rows, "not_loaded": failures}))
+for _command in (check, new_plugin_command, plugins):
+    main.add_command(_command)

@@ -1,4 +1,4 @@
-"""Commands for those who write components: checked by the conformance kit, and begun from a template."""
+"""Commands about components: all that are installed, their laws, and packages begun from a template."""
 
 import shlex
 import sys
@@ -17,6 +17,9 @@ from hyperframe.newplugin import TEMPLATES, new_plugin
 from hyperframe.overrides import split_override
 from hyperframe.plugins import KINDS
 
+LAWFUL = [kind for kind in KINDS if kind != "analysis"]
+"""The kinds that there are laws of."""
+
 CHECK_FAILED = 1
 """Exit code where a check fails: the command has done what it should, the component has not."""
 
@@ -24,7 +27,7 @@ CHECK_FAILED = 1
 @click.command()
 @click.argument("name")
 @click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
-@click.option("--kind", type=click.Choice(list(KINDS)), help="Which kind, where a name stands for several.")
+@click.option("--kind", type=click.Choice(LAWFUL), help="Which kind, where a name stands for several.")
 @click.option("--task", default="digits", show_default=True, help="Gives a target without a spec its inputs' shape.")
 @json_option
 def check(name: str, options: tuple[str, ...], kind: str | None, task: str, json_wanted: bool) -> None:
@@ -75,11 +78,27 @@ def _kit() -> Any:
 def new_plugin_command(name: str, kind: str) -> None:
     """Begin a package of one's own in ./NAME: a component, its registration, and a test that passes at once."""
     folder = new_plugin(name, kind, installed(), Path())
-    template, package = TEMPLATES[kind], name.replace("-", "_")
-    choice = f"{template.key}={template.choice.replace('PACKAGE', package)}"
+    package = name.replace("-", "_")
     click.echo(
         f"{kind} '{package}' written to {folder}. Next:\n"
         f"  pip install -e {shlex.quote(f'./{folder}')}\n"
         f"  pytest {folder}\n"
-        f"  hyperframe train {shlex.quote(choice)}"
+        f"  {TEMPLATES[kind].use(package)}"
     )
+
+
+@click.command()
+@json_option
+def plugins(json_wanted: bool) -> None:
+    """List all components that are installed, and the plugins that could not be loaded."""
+    registry = installed()
+    components, broken = registry.all(), registry.manager.broken
+    if not json_wanted:
+        tables.print_plugins(components, broken)
+        return
+    rows = [{**entry.plain(), "summary": entry.component.summary} for entry in components]
+    failures = [
+        {"plugin": item.source.plugin, "distribution": item.source.distribution, "reason": item.reason}
+        for item in broken
+    ]
+    click.echo(as_json({"components": rows, "not_loaded": failures}))

@@ -38,6 +38,7 @@ from hyperframe.owncode import DATA, HANDED_OVER, MODULE
 from hyperframe.plugins import OWN_DISTRIBUTION, Registry
 
 CONFIG, PROVENANCE, TARGET = "config.yaml", "provenance.json", "target.safetensors"
+ANALYSES, RESULTS = "analyses", "results.json"
 LOCK = ".lock"
 LOCK_SECONDS = 1.0
 """How long to wait for a folder: `is_claimed` takes it for a moment."""

@@ -42,6 +42,11 @@ def hyperframe_diversity_terms() -> list[Component]:  # type: ignore[empty-body]
 
 
 @hookspec
+def hyperframe_analyses() -> list[Component]:  # type: ignore[empty-body]
+    """Register analyses of trained runs: factory(options) → Analysis."""
+
+
+@hookspec
 def hyperframe_commands(cli: Any) -> None:
     """Add commands to `hyperframe`: `cli` is a click group."""
 

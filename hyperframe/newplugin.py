@@ -1,7 +1,9 @@
 """A package for a component of one's own, begun from a template that passes its tests."""
 
 import importlib.util
+import json
 import re
+import shlex
 from importlib import resources
 from pathlib import Path
 
@@ -11,20 +13,35 @@ from hyperframe.errors import ConfigError, unknown_name
 from hyperframe.files import exists, whole_folder
 from hyperframe.plugins import Registry
 
+WORD = "PACKAGE"
+"""What stands for the name of package and component in the templates."""
+
 
 @attrs.frozen
 class Template:
-    """What tells the templates of the kinds apart.
+    """What tells the templates of the kinds apart; PACKAGE stands for the component's name.
 
     Attributes:
         summary: what the component is, of which a user makes something else.
-        key: the key of a configuration that chooses such a component.
+        key: the key of a configuration that chooses such a component; empty for what no configuration chooses.
         choice: what it is set to.
     """
 
     summary: str
-    key: str
+    key: str = ""
     choice: str = "PACKAGE"
+
+    def use(self, package: str) -> str:
+        """The command that uses the component."""
+        if not self.key:
+            return f"hyperframe evaluate RUN --analysis {package}"
+        return f"hyperframe train {shlex.quote(f'{self.key}={self.choice.replace(WORD, package)}')}"
+
+    def settings(self, package: str) -> str:
+        """The entry of a mapping of overrides that chooses the component, as Python."""
+        chosen = self.choice.replace(WORD, package)
+        value = json.dumps(chosen.strip("[]").split(",") if chosen.startswith("[") else chosen)
+        return f'"{self.key}": {value}'
 
 
 TEMPLATES = {
@@ -34,6 +51,7 @@ TEMPLATES = {
     "diversity": Template("the mean squared cosine between two networks' weights", "diversity", "[PACKAGE]"),
     "task": Template("ten random pictures with noise", "task"),
     "generator": Template("independent normal weights", "generator"),
+    "analysis": Template("the mean norm of the weights of networks"),
 }
 """The kinds that there is a template of."""
 
@@ -73,25 +91,23 @@ def new_plugin(name: str, kind: str, registry: Registry, parent: Path) -> Path:
     if importlib.util.find_spec(package) is not None:
         raise ConfigError(f"there is a module '{package}' already, which the plugin would hide; take another name")
     template = TEMPLATES[kind]
-    choice = template.choice.replace("PACKAGE", package)
-    names = choice.strip("[]").split(",")
-    value = repr(names) if choice.startswith("[") else repr(choice)
     words = {
         "NAME": name,
-        "PACKAGE": package,
+        WORD: package,
         "SUMMARY": template.summary,
         "KIND": kind,
-        "KEY": template.key,
-        "CHOICE": choice,
-        "SETTINGS": f'"{template.key}": {value.replace(chr(39), chr(34))}',
+        "USE": template.use(package),
+        "SETTINGS": template.settings(package),
+    }
+    chosen = bool(template.key)
+    files = {
+        "pyproject.toml": "pyproject",
+        "README.md": "readme" if chosen else "analysis_readme",
+        f"{package}/__init__.py": kind,
+        f"tests/test_{package}.py": "tests" if chosen else "analysis_tests",
     }
     with whole_folder(folder) as partial:
-        for path, text in {
-            "pyproject.toml": "pyproject",
-            "README.md": "readme",
-            f"{package}/__init__.py": kind,
-            f"tests/test_{package}.py": "tests",
-        }.items():
+        for path, text in files.items():
             (partial / path).parent.mkdir(parents=True, exist_ok=True)
             (partial / path).write_text(_filled(text, words), encoding="utf-8")
     return folder

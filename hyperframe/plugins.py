@@ -25,6 +25,7 @@ KINDS = {
     "gauge": "hyperframe_gauges",
     "entropy": "hyperframe_entropy_estimators",
     "diversity": "hyperframe_diversity_terms",
+    "analysis": "hyperframe_analyses",
 }
 """The kinds of components, as a configuration calls them, and the hook that registers each."""
 

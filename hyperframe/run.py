@@ -10,11 +10,14 @@ from hyperframe.errors import RunError, notice
 from hyperframe.evaluation import draw_networks, evaluate
 from hyperframe.experiment import Experiment, build_experiment
 from hyperframe.files import different_tensors, read_tensors, write_json
-from hyperframe.folder import TARGET, check_is_run, read_run_config
+from hyperframe.folder import ANALYSES, RESULTS, TARGET, check_is_run, read_run_config
 from hyperframe.plugins import Registry
 from hyperframe.preflight import load_data
 from hyperframe.samplefiles import read_samples, write_samples, write_state_dicts
 from hyperframe.samples import Networks
+
+EVALUATION = "evaluation"
+"""Where a run keeps its own evaluation, among its analyses."""
 
 
 class Run:
@@ -126,7 +129,7 @@ class Run:
         origin = {"step": self.step} if samples is None else {"samples": str(samples)}
         result = {"run": self.folder.name, **origin, "split": split, **figures}
         try:
-            write_json(self.folder / "analyses" / "evaluation" / "results.json", result)
+            write_json(self.folder / ANALYSES / EVALUATION / RESULTS, result)
         except RunError as error:  # the figures are worth more than the file
             notice(f"the figures are not kept: {error}")
         return result

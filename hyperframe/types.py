@@ -1,6 +1,7 @@
 """The contracts between the engine and its components, as types."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import attrs
@@ -181,6 +182,14 @@ class DiversityTerm(Protocol):
 
     def __call__(self, inputs: DiversityInputs) -> Tensor:
         """The term's value, a scalar."""
+        ...
+
+
+class Analysis(Protocol):
+    """Finds something out about a trained run."""
+
+    def __call__(self, run: Any, folder: Path) -> dict[str, Any]:
+        """Figures of a `hyperframe.Run` as plain data; pictures are written into the folder, which is there."""
         ...
 
 

@@ -1,6 +1,7 @@
 """The documentation says what is so: links resolve, code runs, and pages fit the code they are about."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 
 import hyperframe as hf
 from hyperframe import testing
+from hyperframe.analyses import analyse
 from hyperframe.cli import main, with_plugins
 from hyperframe.config import load_config
 from hyperframe.experiment import build_experiment
@@ -109,7 +111,7 @@ def hooks_page():
     return Registry(make_plugin_manager(extra=[module_of("my_plugin", "\n".join(examples))]))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "analysis"])
 def test_the_hooks_examples_keep_their_laws(hooks_page, kind):
     (name,) = [
         entry.component.name
@@ -118,6 +120,13 @@ def test_the_hooks_examples_keep_their_laws(hooks_page, kind):
     ]
     for check in checks(name, kind=kind, registry=hooks_page):
         assert check.verdict().state != "failed", check.verdict().explained()
+
+
+def test_the_hooks_analysis_runs(hooks_page, small, tmp_path):
+    run = small(tmp_path / "run")
+    found = analyse(run, "norms", hooks_page)
+    assert found["raw"] > 0
+    assert json.loads((run.folder / "analyses" / "norms" / "results.json").read_text()) == found
 
 
 def test_the_hooks_command_runs(hooks_page, small, tmp_path):

@@ -13,7 +13,7 @@ ORDER = (
     "compiling labelorbits symmetry exact labels discovery rules layouts pointwise reductions kernels norms affine "
     "exchange assembly selfcheck tracing convolution target gauge augmentation task regression arrayfiles owndata "
     "owncode dense generator preflight objective overrides config schedule experiment samples samplefiles "
-    "evaluation checkpoints metrics folder run trainer training resume predictions listing describe benchmark "
+    "evaluation checkpoints metrics folder run analyses trainer training resume predictions listing describe benchmark "
     "reference api arguments tables newplugin development cli"
 ).split()
 

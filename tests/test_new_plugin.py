@@ -1,6 +1,8 @@
 """Plugins begun from each template: installed into an environment of their own, tested, listed, trained."""
 
 import json
+import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -9,27 +11,25 @@ from pathlib import Path
 
 import pytest
 
-from hyperframe.newplugin import TEMPLATES
+from hyperframe.newplugin import TEMPLATES, new_plugin
 
 SHORT = ["trainer.steps=2", "trainer.z=16", "trainer.device=cpu", "evaluation.networks=2", "evaluation.test_networks=2"]
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory):
+@pytest.fixture
+def environment(tmp_path):
     """A fresh environment that sees what is installed here; returns a function that runs Python in it."""
-    folder = tmp_path_factory.mktemp("environment")
-    venv.create(folder / "venv", with_pip=False)
-    paths = {"base": str(folder / "venv"), "platbase": str(folder / "venv")}
+    venv.create(tmp_path / "venv", with_pip=False)
+    paths = {"base": str(tmp_path / "venv"), "platbase": str(tmp_path / "venv")}
     packages = Path(sysconfig.get_path("purelib", "venv", vars=paths))
     packages.joinpath("here.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
-    python = folder / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    python = tmp_path / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
 
-    def run(*arguments, expected=0):
-        done = subprocess.run([python, *arguments], cwd=folder, capture_output=True, text=True, check=False)
-        assert done.returncode == expected, done.stdout + done.stderr
+    def run(*arguments):
+        done = subprocess.run([python, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    run.folder = folder
     return run
 
 
@@ -37,27 +37,34 @@ def command(*arguments):
     return ("-c", "from hyperframe_launcher import main; main()", *arguments)
 
 
-@pytest.mark.parametrize("kind", TEMPLATES)
-def test_a_new_plugin_installs_passes_its_tests_and_trains(environment, kind):
-    name = f"fresh-{kind}"
-    environment(*command("new-plugin", name, "--kind", kind))
-    assert sorted(path.name for path in (environment.folder / name).iterdir()) == [
-        "README.md",
-        f"fresh_{kind}",
-        "pyproject.toml",
-        "tests",
-    ]
-    environment("-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "-e", f"./{name}")
-    report = environment("-m", "pytest", "-q", name)
-    assert "passed" in report
+def test_new_plugins_of_every_kind_install_pass_their_tests_are_listed_and_train(environment, tmp_path, registry):
+    environment(*command("new-plugin", "fresh-target"))
+    for kind in TEMPLATES:
+        if kind != "target":
+            new_plugin(f"fresh-{kind}", kind, registry, tmp_path)
+    names = [f"fresh-{kind}" for kind in TEMPLATES]
+    for name in names:
+        expected = [name.replace("-", "_"), "README.md", "pyproject.toml", "tests"]
+        assert sorted(path.name for path in (tmp_path / name).iterdir()) == sorted(expected)
+    editable = [argument for name in names for argument in ("-e", f"./{name}")]
+    environment("-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", *editable)
+    environment("-m", "pytest", "-q", "--import-mode=importlib", "--junit-xml=report.xml", *names)
+    report = (tmp_path / "report.xml").read_text()
     listed = json.loads(environment(*command("plugins", "--json")))
-    assert {"kind": kind, "name": f"fresh_{kind}", "distribution": name, "version": "0.1.0"}.items() <= next(
-        row for row in listed["components"] if row["name"] == f"fresh_{kind}"
-    ).items()
-    template = TEMPLATES[kind]
-    choice = f"{template.key}={template.choice.replace('PACKAGE', f'fresh_{kind}')}"
-    figures = json.loads(environment(*command("train", choice, *SHORT, "--out", f"run-{kind}", "--json")))
-    assert figures["networks"] == 2
+    assert listed["not_loaded"] == []
+    found = {row["name"]: (row["kind"], row["distribution"]) for row in listed["components"]}
+    for kind, name in zip(TEMPLATES, names, strict=True):
+        component = name.replace("-", "_")
+        assert f"test_{component}" in report
+        assert found[component] == (kind, name)
+        use = shlex.split(TEMPLATES[kind].use(component))[1:]
+        if kind != "analysis":
+            shutil.rmtree(tmp_path / "RUN", ignore_errors=True)
+            assert json.loads(environment(*command(*use, *SHORT, "--out", "RUN", "--json")))["networks"] == 2
+        else:
+            figures = json.loads(environment(*command(*use, "--json")))[component]
+            kept = tmp_path / "RUN" / "analyses" / component / "results.json"
+            assert json.loads(kept.read_text()) == figures
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,9 @@ State = Literal["passed", "failed", "vacuous"]
 EXAMPLES = 6
 """How many examples of a law are drawn on each case, where it does not say otherwise."""
 
+STEP, DERIVATIVE, ROUNDING = 1e-6, 1e-3, 1000
+"""Of difference quotients: the step, what is allowed relative to the derivative, and in rounding errors of values."""
+
 
 class Broken(AssertionError):  # noqa: N818  (it reads as what it says of the law)
     """A law does not hold.
@@ -225,6 +228,23 @@ def _drawn(attempt: Callable[[Draw], None], examples: int) -> None:
         attempt(draw)
 
     trial()
+
+
+def check_slope(derivative: float, ends: tuple[float, float], size: float) -> None:
+    """Compare a derivative along a direction with the difference of the values `STEP` there and back.
+
+    Args:
+        derivative: what the gradient says.
+        ends: the values at both ends.
+        size: of the gradient.
+
+    Raises:
+        Broken: they differ by more than the step's own error and the rounding of the values.
+    """
+    slope = (ends[0] - ends[1]) / (2 * STEP)
+    rounding = ROUNDING * torch.finfo(torch.float64).eps * max(1.0, *map(abs, ends)) / STEP
+    if not abs(derivative - slope) <= DERIVATIVE * max(abs(slope), size) + rounding:
+        raise Broken(f"its derivative is {derivative:.6g} where a difference quotient is {slope:.6g}")
 
 
 def relative(one: Tensor, other: Tensor) -> float:

@@ -15,7 +15,7 @@ from hyperframe.testing.laws import Broken, Case, Draw, Law, Vacuous, farthest, 
 from hyperframe.types import Weights
 from hyperframe.weights import from_state_dicts, pack, slice_weights, unpack
 
-LARGE = 300_000
+LARGE = 100_000
 """A target with more weights is tried on one example."""
 
 HUGE = 30_000_000

@@ -54,7 +54,7 @@ class LogDeterminant:
         assert inputs.flat is not None
         matrix = self.kernel(inputs.flat)
         jitter = self.options.jitter * torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
-        _, value = torch.linalg.slogdet(matrix + jitter)
+        value: Tensor = torch.linalg.slogdet(matrix + jitter).logabsdet
         return -value.to(inputs.flat.dtype)
 
     def kernel(self, flat: Tensor) -> Tensor:

@@ -1,0 +1,76 @@
+"""Analyses of third parties: found, run, kept, and named where they fail."""
+
+import json
+
+import pytest
+
+from hyperframe.analyses import analyse
+from hyperframe.api import installed
+from hyperframe.errors import PluginError
+from hyperframe.hookspecs import hookimpl
+from hyperframe.types import Component
+
+
+class Shop:
+    """A plugin with one analysis, which is given."""
+
+    __name__ = "shop"
+
+    def __init__(self, analysis, name="own"):
+        self.component = Component(name=name, factory=lambda options: analysis)
+
+    @hookimpl
+    def hyperframe_analyses(self):
+        return [self.component]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    import hyperframe as hf
+
+    settings = {"trainer.steps": 2, "trainer.z": 4, "trainer.device": "cpu", "evaluation.networks": 2}
+    return hf.train("digits", settings, out=tmp_path_factory.mktemp("runs") / "run")
+
+
+def test_figures_and_pictures_are_kept(run):
+    def counts(run, folder):
+        (folder / "picture.txt").write_text("a picture")
+        return {"networks": len(run.sample(3)), "odd": float("nan")}
+
+    found = analyse(run, "own", installed([Shop(counts)]))
+    assert (found["run"], found["step"], found["networks"]) == (run.folder.name, 2, 3)
+    folder = run.folder / "analyses" / "own"
+    assert json.loads((folder / "results.json").read_text()) == {"run": "run", "step": 2, "networks": 3, "odd": None}
+    assert (folder / "picture.txt").read_text() == "a picture"
+
+
+@pytest.mark.parametrize(
+    ("analysis", "message"),
+    [
+        (lambda run, folder: 1 / 0, "analysis 'own' of shop failed: ZeroDivisionError"),
+        (lambda run, folder: {"object": object()}, "analysis 'own' of shop failed: TypeError"),
+        (lambda run, folder: None, "analysis 'own' of shop failed: "),
+    ],
+)
+def test_what_fails_is_named(run, analysis, message):
+    with pytest.raises(PluginError, match=message):
+        analyse(run, "own", installed([Shop(analysis)]))
+
+
+def test_the_runs_own_evaluation_is_not_overwritten(run):
+    with pytest.raises(PluginError, match="that of the run's own evaluation"):
+        analyse(run, "evaluation", installed([Shop(lambda run, folder: {}, "evaluation")]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--analysis", "novelty"], "unknown analysis 'novelty'"),
+        (["--analysis", "novelty", "-n", "3"], "-n, --seed and --samples are for the evaluation"),
+    ],
+)
+def test_wrong_arguments(run, hyperframe, arguments, message):
+    code, out, err = hyperframe("evaluate", run.folder, *arguments)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in out + err
