@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from hyperframe.config import load_config
@@ -10,6 +12,7 @@ from hyperframe.experiment import build_experiment
 from hyperframe.generator import initial_std
 from hyperframe.options import read_options
 from hyperframe.plugins import Registry, make_plugin_manager
+from hyperframe.testing import strategies
 
 GENERATORS = [entry for entry in Registry(make_plugin_manager()).all() if entry.kind == "generator"]
 
@@ -30,6 +33,18 @@ def digits(registry):
 def build(name, digits, **options):
     component = entry(name)
     return component.factory(read_options(component.options, options, "generator"), digits.target.spec, digits.task)
+
+
+@pytest.mark.parametrize("name", ["hypernetwork", "mlp", "direct"])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_latents_can_be_drawn_by_hypothesis(digits, name, data):
+    generator = build(name, digits)
+    z = data.draw(strategies.latents(generator))
+    weights = generator(z)
+    assert generator.minimum_batch <= len(z)
+    assert generator.networks in (None, len(z))
+    assert all(theta.isfinite().all() for theta in weights.values())
 
 
 @pytest.mark.parametrize("name", ["hypernetwork", "mlp"])

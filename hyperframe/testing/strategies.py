@@ -1,4 +1,4 @@
-"""Strategies for hypothesis: targets of drawn sizes, weights, inputs and symmetry actions.
+"""Strategies for hypothesis: targets of drawn sizes, weights, inputs, latent vectors and symmetry actions.
 
 Sizes and the exponents of factors are drawn directly, so that they shrink. Tensors are drawn from a drawn seed, not
 element by element: that is fast, and a failing example is named by one small number.
@@ -19,6 +19,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from hyperframe.generator import Generator
 from hyperframe.spec import TargetSpec
 from hyperframe.symmetry import KINDS, Action, Orbits, random_action
 from hyperframe.target import Target
@@ -81,6 +82,20 @@ def inputs(
     """
     counts = sizes() if images is None else st.just(images)
     return st.builds(random_inputs, st.just(spec), counts, seeds(), st.just(dtype))
+
+
+@st.composite
+def latents(draw: st.DrawFn, generator: Generator, batch: int | None = None) -> Tensor:
+    """Latent vectors of a generator.
+
+    Args:
+        draw: given by hypothesis.
+        generator: whose; on the CPU.
+        batch: the number of networks; drawn where it is left out, and all that it holds where they are so many.
+    """
+    held = generator.networks
+    count = batch or held or draw(sizes(minimum=generator.minimum_batch, maximum=generator.minimum_batch + 3))
+    return generator.latent(count, torch.Generator().manual_seed(draw(seeds())))
 
 
 @st.composite
