@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import keyword
 import re
 import shlex
 from importlib import resources
@@ -76,12 +77,12 @@ def new_plugin(name: str, kind: str, registry: Registry, parent: Path) -> Path:
     """
     if kind not in TEMPLATES:
         raise ConfigError(unknown_name("kind of component", kind, TEMPLATES))
-    if not _NAME.fullmatch(name):
+    package, folder = name.replace("-", "_"), parent / name
+    if not _NAME.fullmatch(name) or keyword.iskeyword(package):
         raise ConfigError(
             f"'{name[:100]}' cannot be the name of a plugin: expected small letters, digits and single hyphens, "
             "such as my-gauge"
         )
-    package, folder = name.replace("-", "_"), parent / name
     same = [entry for entry in registry.all() if (entry.kind, entry.component.name) == (kind, package)]
     if same:
         owner = same[0].source.distribution

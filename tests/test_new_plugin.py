@@ -71,6 +71,7 @@ def test_new_plugins_of_every_kind_install_pass_their_tests_are_listed_and_train
     ("arguments", "message"),
     [
         (["My_Plugin!"], "'My_Plugin!' cannot be the name of a plugin"),
+        (["class"], "'class' cannot be the name of a plugin"),
         (["torch"], "there is a module 'torch' already"),
         (["scale", "--kind", "gauge"], "gauge 'scale' is registered already, by hyperframe-nn"),
         (["taken"], "taken exists already"),

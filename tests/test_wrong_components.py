@@ -1,11 +1,15 @@
 """The conformance kit fails components that are wrong, by the law that they break, and says where and why."""
 
 import pytest
-from wrong import GAUGES, KINDS, plugin
+import torch
+from torch import nn
+from wrong import GAUGES, KINDS, Pictures, plugin, registering
 
+import hyperframe as hf
 from hyperframe.api import installed
 from hyperframe.errors import ConfigError, PluginError
 from hyperframe.testing import ConformanceError, checks
+from hyperframe.types import NoOptions
 
 WRONG = [(kind, name) for kind, (table, _) in KINDS.items() for name in table]
 
@@ -77,3 +81,62 @@ def test_wrong_names():
     with pytest.raises(ConfigError, match="model"):
         checks("torchvision")
     assert {check.kind for check in checks("mlp")} == {"target", "generator"}
+
+
+class Yes(Pictures):
+    """Inputs of zeros and ones, which coincide by chance."""
+
+    def data(self, split):
+        data = super().data(split)
+        return hf.Data((data.x > 0).float(), data.y)
+
+
+class OneClass(Pictures):
+    num_outputs = 1
+
+    def data(self, split):
+        data = super().data(split)
+        return hf.Data(data.x, torch.zeros_like(data.y))
+
+
+class SubsetTerm:
+    """A term that looks at two networks that are drawn."""
+
+    needs = frozenset({"flat", "rng"})
+
+    def __call__(self, inputs):
+        rows = torch.randperm(len(inputs.flat), generator=inputs.rng)[:2]
+        return -(inputs.flat[rows[0]] - inputs.flat[rows[1]]).square().sum().add(1e-6).log()
+
+
+def thin():
+    """One unit a layer, which is dead on half of all weights."""
+    layers = [nn.Linear(3, 1), nn.ReLU(), nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 4)]
+    return hf.trace(nn.Sequential(*layers), (3,), "thin")
+
+
+RIGHT = {
+    "inputs of few values": ("task", lambda options: Yes()),
+    "one class": ("task", lambda options: OneClass()),
+    "two networks at random": ("diversity", lambda options, estimator: SubsetTerm()),
+    "thin": ("target", lambda options: thin()),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_components_that_are_easily_mistaken_pass(name):
+    kind, factory = RIGHT[name]
+    registry = installed([registering(kind, hf.Component(name="right", factory=factory, options=NoOptions))])
+    for check in checks("right", registry=registry):
+        assert check.verdict().state != "failed", check.verdict().explained()
+
+
+@pytest.mark.parametrize(("name", "message"), [("scale,scale", "no list of different"), ("scale,", "no list of")])
+def test_lists_with_a_name_twice_or_none(name, message):
+    with pytest.raises(ConfigError, match=message):
+        checks(name)
+
+
+def test_options_that_a_factory_refuses_are_the_users_mistake():
+    with pytest.raises(ConfigError, match="unknown model of torchvision"):
+        checks("torchvision:resnet8")[0].verdict()

@@ -242,7 +242,48 @@ class InPlace(Idle):
         return weights
 
 
+class OnlyDouble(Idle):
+    """A gauge that does nothing in single precision."""
+
+    fixes = frozenset({"logit_shift"})
+
+    def __init__(self, orbits):
+        self.shift = orbits.logit_shift
+
+    def __call__(self, weights):
+        if self.shift is None or weights[self.shift.layer].dtype == torch.float32:
+            return weights
+        last = weights[self.shift.layer]
+        return weights | {self.shift.layer: last - last.mean(1, keepdim=True)}
+
+
+class MoreThanItSays(OnlyDouble):
+    """A gauge that fixes all directions and says that it is none."""
+
+    directions = 0
+
+    def __call__(self, weights):
+        if self.shift is None:
+            return weights
+        last = weights[self.shift.layer]
+        return weights | {self.shift.layer: last - last.mean(1, keepdim=True)}
+
+
+class ExtraLayer(OnlyDouble):
+    """A gauge that gives a layer that there is not."""
+
+    def __call__(self, weights):
+        return {**super().__call__(weights), "more": torch.zeros(len(next(iter(weights.values()))), 1, 1)}
+
+
 GAUGES = {
+    "nothing in single precision": (OnlyDouble, {"networks_are_apart"}),
+    "more directions than it says": (MoreThanItSays, {"same_on_the_orbit"}),
+    "a layer more": (ExtraLayer, {"networks_are_apart"}),
+    "own factors for filters that share one": (
+        scaled(lambda carried: 1 / norms(carried).clamp(min=1e-30)),
+        {"function_is_kept"},
+    ),
     "sum of biases": (SumOfBiases, {"same_on_the_orbit", "twice_is_once"}),
     "not idempotent": (scaled(lambda carried: norms(carried) ** -0.5), {"twice_is_once", "same_on_the_orbit"}),
     "an epsilon": (scaled(lambda carried: 1 / norms(carried, 1e-6)), {"same_on_the_orbit"}),
@@ -291,7 +332,13 @@ class Function:
         return self.function(samples, dimension)
 
 
+def closest_to_the_largest(samples, dimension):
+    distances = F.pdist(samples).clamp(min=1e-30)
+    return dimension * (3 * distances.amax().log() - 2 * distances.log().mean())
+
+
 ESTIMATORS = {
+    "rewards small distances": (Function(closest_to_the_largest), {"coincident_samples"}),
     "an epsilon in the logarithm": (Pairs(lambda distances: (distances + 1e-2).log()), {"scale_law"}),
     "twice the dimension": (Pairs(torch.log, 2.0), {"scale_law"}),
     "distances, not their logarithm": (Pairs(lambda distances: distances), {"scale_law"}),
@@ -334,6 +381,7 @@ DIVERSITIES = {
         Term({"flat"}, lambda i: -(i.flat[1:] - i.flat[:1]).square().sum(1).sqrt().prod()),
         {"gradients_are_finite"},
     ),
+    "detached": (Term({"flat"}, lambda i: spread_of(i.flat.detach())), {"gradients_are_finite"}),
     "a vector": (Term({"flat"}, lambda i: -i.flat.std(1)), {"gives_a_number"}),
 }
 
@@ -394,7 +442,44 @@ class ALayerShort(Weights):
         return weights
 
 
+class NeedsTwo(Weights):
+    def forward(self, z):
+        if self.training and len(z) < 2:
+            raise ValueError("expected more than one")
+        return super().forward(z)
+
+
+class CountsSteps(Weights):
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.steps = 0
+
+    def after_step(self, step):
+        self.steps += 1
+
+    def forward(self, z):
+        return hf.unflatten(self.spec, self.mean + z + 0.1 * self.steps)
+
+
+class TensorsInAList(Weights):
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.parts = [torch.ones(spec.num_weights)]
+
+    def forward(self, z):
+        return hf.unflatten(self.spec, self.mean + self.parts[0] + z)
+
+
+class Double(Weights):
+    def forward(self, z):
+        return {layer: theta.double() for layer, theta in super().forward(z).items()}
+
+
 GENERATORS = {
+    "needs two and says one": (NeedsTwo, {"weights_have_shapes"}),
+    "state beside the state_dict": (CountsSteps, {"state_is_complete"}),
+    "tensors in a list": (TensorsInAList, {"describes_itself"}),
+    "double precision": (Double, {"weights_have_shapes"}),
     "weights that ignore z": (IgnoresZ, {"weights_follow_z"}),
     "random numbers of its own": (OwnNumbers, {"draws_repeat"}),
     "a latent without its rng": (GlobalLatent, {"draws_repeat"}),
@@ -481,7 +566,37 @@ class MeanOfMeans(Pictures):
         return ChunkyMeter()
 
 
+class Coupled(Pictures):
+    def loss(self, outputs, labels):
+        loss = super().loss(outputs, labels)
+        return loss + 0.1 * loss.mean()
+
+
+class ValidatesOnTests(Pictures):
+    def data(self, split):
+        return super().data("test" if split == "validation" else split)
+
+
+class LessIsMore(Pictures):
+    def merit(self, figures):
+        return -super().merit(figures)
+
+
+class AlwaysHalf(ChunkyMeter):
+    def result(self):
+        return {"accuracy": dict.fromkeys(("mean", "std", "min", "max"), 0.5), "ensemble": {}}
+
+
+class ConstantMeter(Pictures):
+    def meter(self, networks, items, device):
+        return AlwaysHalf()
+
+
 TASKS = {
+    "a loss that couples items": (Coupled, {"loss_is_of_each_item"}),
+    "validates on tests": (ValidatesOnTests, {"splits_are_data"}),
+    "less merit for better outputs": (LessIsMore, {"meter_sees_no_chunks"}),
+    "a meter that always says half": (ConstantMeter, {"meter_sees_no_chunks"}),
     "other data every time": (AnotherEveryTime, {"splits_are_data"}),
     "tests on training data": (TestsOnTraining, {"splits_are_data"}),
     "another shape": (AnotherShape, {"splits_are_data"}),
@@ -517,7 +632,11 @@ HOOKS = {
 def plugin(kind, name):
     """A plugin that registers one wrong component as `wrong`."""
     table, factory_of = KINDS[kind]
-    component = hf.Component(name="wrong", factory=factory_of(table[name][0]), options=NoOptions)
+    return registering(kind, hf.Component(name="wrong", factory=factory_of(table[name][0]), options=NoOptions))
+
+
+def registering(kind, component):
+    """A plugin that registers one component."""
     hook = HOOKS[kind]
 
     def implementation():

@@ -64,6 +64,8 @@ class _Subject:
         """What the laws are tried on, or why it could not be made."""
         try:
             return list(getattr(self, f"_{self.kind}_cases")())
+        except ConfigError:  # the user's options, not the component
+            raise
         # Third parties' factories may raise anything.
         except Exception as error:  # noqa: BLE001
             return error
@@ -197,6 +199,8 @@ def checks(
         registry = registry.extended([Factories([name])])
     registry.get("task", task)
     names = [part.strip() for part in name.split(",")]
+    if len(set(names)) < len(names) or not all(names):
+        raise ConfigError(f"'{name}' is no list of different names")
     kinds = _kinds_of(names, kind, registry)
     found = []
     for one in kinds:

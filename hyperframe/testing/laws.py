@@ -255,5 +255,12 @@ def relative(one: Tensor, other: Tensor) -> float:
 
 
 def farthest(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> tuple[float, str]:
-    """The largest `relative` difference of two weight sets, and the layer that has it."""
+    """The largest `relative` difference of two weight sets, and the layer that has it.
+
+    Raises:
+        Broken: they have other layers, or layers of other shapes.
+    """
+    shapes = [{layer: tuple(theta.shape) for layer, theta in weights.items()} for weights in (one, other)]
+    if shapes[0] != shapes[1]:
+        raise Broken(f"layers have the shapes {shapes[1]}, not {shapes[0]}")
     return max((relative(one[layer], other[layer]), layer) for layer in one)

@@ -4,26 +4,47 @@ import inspect
 from functools import lru_cache
 
 import torch
+from torch import Tensor, nn
 
+from hyperframe.experiment import traced_target
 from hyperframe.target import Target
 from hyperframe.testing.examples import EXAMPLES
 from hyperframe.testing.laws import Draw
 from hyperframe.testing.of_targets import TargetCase
+from hyperframe.tracing import trace
+
+
+class _Maxout(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.out = nn.Linear(3, 6), nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.out(self.first(x).unflatten(1, (3, 2)).amax(2))
+        return outputs
+
+
+TRACED = {"maxout": _Maxout}
+"""Examples that no spec can describe: in `maxout` two filters share one factor. Their sizes are fixed."""
 
 
 def network(name: str, draw: Draw) -> TargetCase:
-    """An example network, its sizes those of the draw, with its symmetries.
+    """An example network, where it has a spec in the draw's sizes, with its symmetries.
 
     Example:
         >>> network("dense", Draw(widths=(3, 4, 2, 1, 1))).orbits.counts["scaling"]
         4
     """
+    if name in TRACED:
+        return _network(name, ())
     sizes = inspect.signature(EXAMPLES[name]).parameters
     return _network(name, draw.widths[: len(sizes)])
 
 
 @lru_cache(maxsize=256)
 def _network(name: str, widths: tuple[int, ...]) -> TargetCase:
+    if name in TRACED:
+        return TargetCase(traced_target(trace(TRACED[name](), (3,), name)))
     sizes = inspect.signature(EXAMPLES[name]).parameters
     module, spec = EXAMPLES[name](**dict(zip(sizes, widths, strict=True)))
     return TargetCase(Target(module, spec).to("cpu", torch.float64))

@@ -13,7 +13,7 @@ from hyperframe.generator import Generator
 from hyperframe.objective import WeightedTerm, diversity_inputs
 from hyperframe.spec import TargetSpec
 from hyperframe.symmetry import KINDS, Orbits, apply_action, random_action
-from hyperframe.testing.laws import STEP, Broken, Case, Draw, Law, check_slope
+from hyperframe.testing.laws import STEP, Broken, Case, Draw, Law, Vacuous, check_slope
 from hyperframe.testing.networks import network
 from hyperframe.testing.of_targets import TargetCase
 from hyperframe.types import DiversityInputs, DiversityTerm, Gauge, Weights
@@ -24,6 +24,9 @@ NETWORKS = ("dense", "dense_tanh", "residual")
 
 TOLERANCE = 1e-6
 """Of a value, relative to its size or 1."""
+
+SEEDS = 8
+"""So many seeds tell whether a value depends on random numbers."""
 
 
 class _Linear(Generator):
@@ -63,8 +66,8 @@ class DiversityCase(Case):
         generator = _Linear(net.spec, draw.rng())
         return net, generator, generator.latent(self._fewest + draw.networks + 1, draw.rng())
 
-    def value(self, net: TargetCase, generator: Generator, z: Tensor, weights: Weights) -> Tensor:
-        """The term's value; raises `Broken` where it is no finite scalar."""
+    def value(self, net: TargetCase, generator: Generator, z: Tensor, weights: Weights, seed: int = 0) -> Tensor:
+        """The term's value with random numbers of a seed; raises `Broken` where it is no finite scalar."""
         needs = getattr(self.term, "needs", None)
         fields = {field.name for field in attrs.fields(DiversityInputs)}
         if not isinstance(needs, frozenset) or not needs <= fields:
@@ -76,7 +79,7 @@ class DiversityCase(Case):
             gauge=ComposedGauge(self._gauges(net.orbits)),
             z=z,
             weights=weights,
-            rng=torch.Generator().manual_seed(0),
+            rng=torch.Generator().manual_seed(seed),
         )
         value: Any = self.term(inputs)
         if not isinstance(value, Tensor) or value.dim():
@@ -101,6 +104,9 @@ def _repeats(case: DiversityCase, draw: Draw) -> None:
 def _a_set(case: DiversityCase, draw: Draw) -> None:
     net, generator, z = case.drawn(draw)
     order = torch.randperm(len(z), generator=draw.rng())
+    values = [float(case.value(net, generator, z, generator(z), seed).detach()) for seed in range(SEEDS)]
+    if len(set(values)) > 1:
+        raise Vacuous("its value depends on random numbers")
     before = case.value(net, generator, z, generator(z))
     _agree(case.value(net, generator, z[order], generator(z[order])), before, "with the networks in another order")
 
@@ -137,6 +143,9 @@ def _gradients(case: DiversityCase, draw: Draw) -> None:
         leaves = {layer: theta.detach().requires_grad_() for layer, theta in generator(latent).items()}
         value = case.value(net, generator, latent, leaves)
         if not value.requires_grad:
+            spread = case.value(net, generator, z, generator(z))
+            if float(spread) != float(case.value(net, generator, z[:1].expand_as(z), generator(z[:1].expand_as(z)))):
+                raise Broken("its value changes with the weights, and has no gradient at them")
             return
         wanted = [*leaves.values(), *generator.parameters()]
         found = torch.autograd.grad(value, wanted, allow_unused=True)

@@ -84,8 +84,8 @@ def _coincident(case: EstimatorCase, draw: Draw) -> None:
             value.backward()
             if leaf.grad is None or not bool(value.isfinite()) or not bool(leaf.grad.isfinite().all()):
                 raise Broken(f"value or gradient is not finite for {dtype} samples that are {name}")
-            if name == "all equal" and float(value.detach()) >= spread:
-                raise Broken(f"coincident samples have {float(value.detach()):.3g} nats, others {spread:.3g}")
+            if name != "all zero" and float(value.detach()) >= spread:
+                raise Broken(f"samples that are {name} have {float(value.detach()):.3g} nats, others {spread:.3g}")
 
 
 def _gradient(case: EstimatorCase, draw: Draw) -> None:

@@ -21,6 +21,9 @@ NETWORKS = ("dense", "residual", "table")
 TOLERANCE = 1e-3
 """Of weights in single precision, relative to the largest of their layer; normalisations amplify rounding."""
 
+STEPS = 3
+"""Optimiser steps that a generator is told of before its state is taken."""
+
 
 class GeneratorCase(Case):
     """A generator for one example network.
@@ -54,6 +57,7 @@ def _shapes(case: GeneratorCase, draw: Draw) -> None:
     count = case.several(generator, draw)
     if not isinstance(generator.dimension, int) or generator.dimension < 1:
         raise Broken(f"dimension must be a whole number, at least 1, but is {generator.dimension!r}")
+    generator.train()(generator.latent(generator.networks or generator.minimum_batch, draw.rng()))  # is enough
     z = generator.latent(count, draw.rng())
     if len(z) != count:
         raise Broken(f"latent({count}, rng) has {len(z)} rows")
@@ -64,8 +68,8 @@ def _shapes(case: GeneratorCase, draw: Draw) -> None:
         if found != expected:
             raise Broken(f"weights have the shapes {found}, not {expected}")
         for layer, theta in weights.items():
-            if not bool(theta.isfinite().all()):
-                raise Broken("weights are not finite", f"layer '{layer}'")
+            if not bool(theta.isfinite().all()) or theta.dtype != torch.float32:
+                raise Broken("weights are not finite, or not in single precision", f"layer '{layer}'")
 
 
 def _evaluated(case: GeneratorCase, draw: Draw) -> tuple[Generator, Tensor, Weights]:
@@ -102,6 +106,10 @@ def _follows_z(case: GeneratorCase, draw: Draw) -> None:
 
 def _state(case: GeneratorCase, draw: Draw) -> None:
     generator, z, weights = _evaluated(case, draw)
+    for step in range(STEPS):
+        generator.after_step(step)
+    with torch.no_grad():
+        weights = generator(z)
     other = case.made(Draw(seed=draw.seed + 1, widths=draw.widths))
     other.load_state_dict(copy.deepcopy(generator.state_dict()))
     with torch.no_grad():
@@ -148,7 +156,9 @@ def _describes(case: GeneratorCase, draw: Draw) -> None:
     constants = {name for name, _ in generator.named_buffers()} | {name for name, _ in generator.named_parameters()}
     for path, module in generator.named_modules():
         for name, value in vars(module).items():
-            plain = isinstance(value, Tensor) and not isinstance(value, nn.Parameter)
+            inside = value.values() if isinstance(value, dict) and not name.startswith("_") else value
+            several = list(inside) if isinstance(inside, list | tuple | type({}.values())) else [value]
+            plain = any(isinstance(one, Tensor) and not isinstance(one, nn.Parameter) for one in several)
             if plain and f"{path}.{name}".lstrip(".") not in constants:
                 raise Broken("a tensor that is neither a parameter nor a buffer stays behind", f"attribute '{name}'")
     if generator.networks is not None:

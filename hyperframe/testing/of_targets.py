@@ -128,15 +128,21 @@ def _trains(case: TargetCase, draw: Draw) -> None:
 
 def _matters(case: TargetCase, draw: Draw) -> None:
     """Every generated parameter has a part in the outputs."""
-    weights = redrawn(case.spec, 1, draw.rng())
-    unpacked = {name: value.requires_grad_() for name, value in unpack(case.spec, weights).items()}
-    inputs = torch.randn(draw.images, *case.spec.input_shape, generator=draw.rng(), dtype=torch.float64)
-    outputs = case.target.run(unpacked, inputs, shared=True)
-    probe = torch.randn(outputs.shape, generator=draw.rng(), dtype=torch.float64)
-    found = torch.autograd.grad((outputs * probe).sum(), list(unpacked.values()), allow_unused=True)
-    for (name, _), gradient in zip(unpacked.items(), found, strict=True):
-        if gradient is None or not bool(gradient.any()):
-            raise Broken("no output changes with it", f"parameter '{name}'")
+    rng = draw.rng()
+    silent = {param.parameter for layer in case.spec.layers for param in layer.params}
+    for _ in range(REDRAWN):  # a dead unit can hide what is behind it
+        weights = redrawn(case.spec, 1, rng)
+        unpacked = {name: value.requires_grad_() for name, value in unpack(case.spec, weights).items()}
+        inputs = torch.randn(draw.images, *case.spec.input_shape, generator=rng, dtype=torch.float64)
+        outputs = case.target.run(unpacked, inputs, shared=True)
+        probe = torch.randn(outputs.shape, generator=rng, dtype=torch.float64)
+        found = torch.autograd.grad((outputs * probe).sum(), list(unpacked.values()), allow_unused=True)
+        for name, gradient in zip(unpacked, found, strict=True):
+            if gradient is not None and bool(gradient.any()):
+                silent.discard(name)
+        if not silent:
+            return
+    raise Broken("no output changes with it", f"parameter '{min(silent)}'")
 
 
 def _holds(kinds: Sequence[str], case: TargetCase, draw: Draw) -> str:
