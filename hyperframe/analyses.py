@@ -5,7 +5,7 @@ from typing import Any
 
 from hyperframe.config import choose
 from hyperframe.errors import HyperframeError, PluginError
-from hyperframe.files import as_json, write_json, writing
+from hyperframe.files import write_json, writing
 from hyperframe.folder import ANALYSES, RESULTS
 from hyperframe.plugins import Registry
 from hyperframe.run import EVALUATION, Run
@@ -38,11 +38,10 @@ def analyse(run: Run, name: str, registry: Registry, options: Mapping[str, Any] 
     try:
         figures = analysis(run, folder)
         result = {"run": run.folder.name, "step": run.step, **figures}
-        as_json(result)
+        write_json(folder / RESULTS, result)
     except HyperframeError:
         raise
     # Whatever a third party's analysis raises is reported with the name of who can mend it.
     except Exception as error:
         raise PluginError(f"{choice.described} failed: {type(error).__name__}: {error}") from error
-    write_json(folder / RESULTS, result)
     return result

@@ -30,7 +30,7 @@ from hyperframe.development import check, new_plugin_command, plugins
 from hyperframe.errors import HyperframeError, HyperframeWarning, brief, notice
 from hyperframe.files import as_json
 from hyperframe.listing import list_runs
-from hyperframe.plugins import PluginManager
+from hyperframe.plugins import PluginManager, make_plugin_manager
 from hyperframe.predictions import as_rows, check_result_file, read_inputs, write_result
 from hyperframe.reference import commented_yaml
 from hyperframe.resume import resume_run
@@ -45,7 +45,7 @@ def run_command_line() -> None:
     warnings.simplefilter("always", HyperframeWarning)
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        with_plugins(main, installed().manager)(standalone_mode=False)
+        with_plugins(main, make_plugin_manager())(standalone_mode=False)
     except HyperframeError as error:
         click.echo(f"hyperframe: {error}", err=True)
         sys.exit(USER_MISTAKE)

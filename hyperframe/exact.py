@@ -21,9 +21,6 @@ from hyperframe.weights import unpack
 EPSILON = 1e-100
 """What stands in for zero, which torch's normalisations refuse."""
 
-CONSTANT = 1e-20
-"""A channel with a smaller variance, relative to its squared mean, is constant but for rounding."""
-
 _EPSILON_AT = {F.batch_norm: 7, F.instance_norm: 7, F.layer_norm: 4, F.group_norm: 4, F.rms_norm: 3}
 
 
@@ -32,16 +29,11 @@ class ExactNorms(TorchFunctionMode):
 
     Args:
         own_epsilon: leave each normalisation its epsilon.
-
-    Attributes:
-        constant: whether a normalisation over the batch has seen a channel without variance, whose rounding it blows up
-            to the size of a signal.
     """
 
     def __init__(self, own_epsilon: bool = False) -> None:
         super().__init__()
         self.own_epsilon = own_epsilon
-        self.constant = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a function, normalisations with other arguments."""
@@ -56,17 +48,11 @@ class ExactNorms(TorchFunctionMode):
                     key: kwargs.get(key) for key in names if key in kwargs
                 }
                 args = [args[0]]
-                self.constant |= _has_constant_channel(args[0])
                 kwargs = {"weight": given.get("weight"), "bias": given.get("bias")}
                 if func is F.batch_norm:
                     kwargs |= {"running_mean": None, "running_var": None, "training": True}
             kwargs |= {"eps": EPSILON} if not self.own_epsilon else {} if own is None else {"eps": own}
         return func(*args, **kwargs)
-
-
-def _has_constant_channel(values: Tensor) -> bool:
-    variance, mean = torch.var_mean(values, [dim for dim in range(values.dim()) if dim != 1], correction=0)
-    return bool((variance <= CONSTANT * mean.square()).any())
 
 
 def exact_copy(module: nn.Module) -> nn.Module:

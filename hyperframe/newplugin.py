@@ -30,7 +30,7 @@ class Template:
 
     summary: str
     key: str = ""
-    choice: str = "PACKAGE"
+    choice: str = WORD
 
     def use(self, package: str) -> str:
         """The command that uses the component."""

@@ -100,8 +100,7 @@ class _Trial:
                 structure = attrs.evolve(structure, shifts=kept)
                 failed.append(Frozen("self-check", layer, "a shift of its biases changes the outputs"))
         for place, labels in unit_groups(of, kind).items():
-            alone = without(attrs.evolve(structure, shifts=()), field, labels_besides(structure, field, labels))
-            if self.broken(alone, [kind]):
+            if self.broken(only(structure, field, labels), [kind]):
                 structure = without(structure, field, labels)
                 failed.append(Frozen("self-check", place, f"an action of the kind '{kind}' changes the outputs"))
         if orbits(structure, shift_invariant=True).counts[kind] and self.broken(structure, [kind]):
@@ -136,9 +135,10 @@ def _writer(structure: Structure, label: int) -> str:
     return next((axis.parameter for axis in structure.axes if axis.exponent == 1 and label in axis.permutation), "")
 
 
-def labels_besides(structure: Structure, field: Field, labels: set[int]) -> set[int]:
-    """All labels of a field but these."""
-    return {label for axis in structure.axes for label in getattr(axis, field)} - labels
+def only(structure: Structure, field: Field, labels: set[int]) -> Structure:
+    """A structure with some labels of one kind alone, and no shifts."""
+    others = {label for axis in structure.axes for label in getattr(axis, field)} - labels
+    return without(attrs.evolve(structure, shifts=()), field, others)
 
 
 def without(structure: Structure, field: Field, labels: set[int]) -> Structure:

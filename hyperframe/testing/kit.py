@@ -11,8 +11,10 @@ from hyperframe.api import installed
 from hyperframe.config import Choice, choose
 from hyperframe.errors import ConfigError, PluginError, brief, unknown_name
 from hyperframe.experiment import make_target, missing_of
-from hyperframe.factories import FAMILIES, Factories, is_factory
+from hyperframe.factories import Factories, is_factory
+from hyperframe.overrides import as_section
 from hyperframe.plugins import KINDS, OWN_DISTRIBUTION, Registry
+from hyperframe.spec import TargetSpec
 from hyperframe.symmetry import Orbits
 from hyperframe.testing import of_diversities, of_estimators, of_gauges, of_generators, of_targets, of_tasks
 from hyperframe.testing.laws import Case, ConformanceError, Draw, Law, Verdict, tried
@@ -84,8 +86,9 @@ class _Subject:
         make(network("dense", Draw()).orbits)
         return of_gauges.gauge_cases(make, lambda of: self._complete(of, make(of)))
 
-    def _complete(self, of: Orbits, given: Mapping[str, Gauge]) -> dict[str, Gauge]:
+    def _complete(self, of: Orbits, given: Mapping[str, Gauge] | None = None) -> dict[str, Gauge]:
         """The library's own gauges that fix all kinds which given gauges leave open."""
+        given = given or {}
         taken = set().union(*(gauge.fixes for gauge in given.values()))
         found: dict[str, Gauge] = {}
         for entry in self.registry.all():
@@ -103,15 +106,17 @@ class _Subject:
     def _diversity_cases(self) -> list[Case]:
         estimator = self._other("entropy", ESTIMATOR).make()
         term = self.choices[0].make(estimator)
-        gauges = lambda of: self._complete(of, {})  # noqa: E731
         return [
-            of_diversities.DiversityCase(name, term, gauges, estimator.minimum_samples)
+            of_diversities.DiversityCase(name, term, self._complete, estimator.minimum_samples)
             for name in of_diversities.NETWORKS
         ]
 
     def _generator_cases(self) -> list[Case]:
         task = self._other("task", self.task).make()
-        make = lambda spec: self.choices[0].make(spec, task)  # noqa: E731
+
+        def make(spec: TargetSpec) -> object:
+            return self.choices[0].make(spec, task)
+
         make(network(of_generators.NETWORKS[0], Draw()).spec)
         return [of_generators.GeneratorCase(name, make) for name in of_generators.NETWORKS]
 
@@ -222,8 +227,7 @@ def _kinds_of(names: list[str], kind: str | None, registry: Registry) -> list[st
             raise PluginError(f"only gauges are checked as a list, not '{','.join(names)}' of kind '{kind}'")
         return ["gauge"]
     (name,) = names
-    if is_factory(name) or name.partition(":")[0] in FAMILIES:
-        return ["target"]
+    name = as_section(name, "name")["name"]  # torchvision:NAME is of torchvision
     owners: dict[str, str] = {}
     found = []
     for entry in registry.all():

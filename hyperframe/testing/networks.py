@@ -3,7 +3,6 @@
 import inspect
 from functools import lru_cache
 
-import torch
 from torch import Tensor, nn
 
 from hyperframe.experiment import traced_target
@@ -47,4 +46,4 @@ def _network(name: str, widths: tuple[int, ...]) -> TargetCase:
         return TargetCase(traced_target(trace(TRACED[name](), (3,), name)))
     sizes = inspect.signature(EXAMPLES[name]).parameters
     module, spec = EXAMPLES[name](**dict(zip(sizes, widths, strict=True)))
-    return TargetCase(Target(module, spec).to("cpu", torch.float64))
+    return TargetCase(Target(module, spec))

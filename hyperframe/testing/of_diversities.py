@@ -17,7 +17,7 @@ from hyperframe.testing.laws import STEP, Broken, Case, Draw, Law, Vacuous, chec
 from hyperframe.testing.networks import network
 from hyperframe.testing.of_targets import TargetCase
 from hyperframe.types import DiversityInputs, DiversityTerm, Gauge, Weights
-from hyperframe.weights import batch_size, unflatten
+from hyperframe.weights import unflatten
 
 NETWORKS = ("dense", "dense_tanh", "residual")
 """Examples that together have every kind of orbit."""
@@ -104,30 +104,30 @@ def _repeats(case: DiversityCase, draw: Draw) -> None:
 def _a_set(case: DiversityCase, draw: Draw) -> None:
     net, generator, z = case.drawn(draw)
     order = torch.randperm(len(z), generator=draw.rng())
-    values = [float(case.value(net, generator, z, generator(z), seed).detach()) for seed in range(SEEDS)]
-    if len(set(values)) > 1:
+    values = [case.value(net, generator, z, generator(z), seed).detach() for seed in range(SEEDS)]
+    if len(set(map(float, values))) > 1:
         raise Vacuous("its value depends on random numbers")
-    before = case.value(net, generator, z, generator(z))
-    _agree(case.value(net, generator, z[order], generator(z[order])), before, "with the networks in another order")
+    _agree(case.value(net, generator, z[order], generator(z[order])), values[0], "with the networks in another order")
 
 
 def _copies(case: DiversityCase, draw: Draw) -> None:
     """Symmetric copies, of different networks and of one, are worth what the networks are worth."""
     net, generator, z = case.drawn(draw)
-    for what, latent in (("networks θ_i", z), ("copies of one network", z[:1].expand_as(z))):
-        weights = {layer: theta.detach() for layer, theta in generator(latent).items()}
-        before = case.value(net, generator, latent, weights)
-        action = random_action(
-            net.orbits, batch_size(weights), draw.rng(), kinds=KINDS, exponents=min(draw.exponents, 6)
-        )
-        moved = apply_action(net.orbits, action, weights)
-        after = case.value(net, generator, latent, moved)
-        if what.startswith("networks"):
-            _agree(after, before, "with S_i θ_i in place of θ_i")
-        else:
-            spread = case.value(net, generator, z, generator(z))
-            _not_below(after, spread, "copies of one network under different symmetries")
-            _not_below(before, spread, "copies of one network")
+    spread, moved = _before_and_after(case, net, generator, z, draw)
+    _agree(moved, spread, "with S_i θ_i in place of θ_i")
+    copies, moved = _before_and_after(case, net, generator, z[:1].expand_as(z), draw)
+    _not_below(moved, spread, "copies of one network under different symmetries")
+    _not_below(copies, spread, "copies of one network")
+
+
+def _before_and_after(
+    case: DiversityCase, net: TargetCase, generator: Generator, z: Tensor, draw: Draw
+) -> tuple[Tensor, Tensor]:
+    """The values of networks, and of these under a random symmetry each."""
+    weights = {layer: theta.detach() for layer, theta in generator(z).items()}
+    action = random_action(net.orbits, len(z), draw.rng(), kinds=KINDS, exponents=min(draw.exponents, 6))
+    moved = apply_action(net.orbits, action, weights)
+    return case.value(net, generator, z, weights), case.value(net, generator, z, moved)
 
 
 def _not_below(copies: Tensor, spread: Tensor, what: str) -> None:
@@ -139,12 +139,12 @@ def _not_below(copies: Tensor, spread: Tensor, what: str) -> None:
 
 def _gradients(case: DiversityCase, draw: Draw) -> None:
     net, generator, z = case.drawn(draw)
-    for what, latent in (("different networks", z), ("equal networks", z[:1].expand_as(z))):
+    copies = z[:1].expand_as(z)
+    for what, latent in (("different networks", z), ("equal networks", copies)):
         leaves = {layer: theta.detach().requires_grad_() for layer, theta in generator(latent).items()}
         value = case.value(net, generator, latent, leaves)
         if not value.requires_grad:
-            spread = case.value(net, generator, z, generator(z))
-            if float(spread) != float(case.value(net, generator, z[:1].expand_as(z), generator(z[:1].expand_as(z)))):
+            if float(value) != float(case.value(net, generator, copies, generator(copies))):
                 raise Broken("its value changes with the weights, and has no gradient at them")
             return
         wanted = [*leaves.values(), *generator.parameters()]

@@ -105,7 +105,7 @@ def _follows_z(case: GeneratorCase, draw: Draw) -> None:
 
 
 def _state(case: GeneratorCase, draw: Draw) -> None:
-    generator, z, weights = _evaluated(case, draw)
+    generator, z, _ = _evaluated(case, draw)
     for step in range(STEPS):
         generator.after_step(step)
     with torch.no_grad():
