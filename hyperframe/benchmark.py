@@ -15,7 +15,6 @@ from hyperframe.errors import MemoryShortageError
 from hyperframe.evaluation import draw_networks, evaluate
 from hyperframe.experiment import Experiment, build_experiment, resolve_device
 from hyperframe.memory import PeakMemory, is_out_of_memory
-from hyperframe.objective import Objective
 from hyperframe.preflight import load_data
 from hyperframe.samples import ITEMS_AT_ONCE, draw_weights
 from hyperframe.seeds import seeded, stream
@@ -104,7 +103,7 @@ def benchmark(
         "device": _device_name(experiment.device),
         "threads": threads if experiment.device.type == "cpu" else None,
         "torch": torch.__version__,
-        "sizes": {"z": options.z, "images": options.images, "chunk": experiment.objective.chunk}
+        "sizes": {"z": options.z, "images": options.images, "chunk": experiment.objective.chunks.size}
         if what in ("step", "forward")
         else {"networks": count, **({"items": min(items, len(train))} if what == "evaluate" else {})},
         "repeats": repeats,
@@ -168,13 +167,12 @@ def _step(experiment: Experiment, train: Data, networks: int, items: int) -> Way
     experiment.generator.train()
 
     def step(target: Target, chunk: int) -> Callable[[], object]:
-        old = experiment.objective
-        objective = Objective(old.options, target=target, task=old.task, gauge=old.gauge, terms=old.terms, chunk=chunk)
+        objective = experiment.objective.evolved(target, chunk)
         trainer = Trainer(attrs.evolve(experiment, objective=objective), train)
 
         def call() -> None:
             trainer.step()
-            if objective.halved:
+            if objective.chunks.halved:
                 raise MemoryShortageError("not all networks fit at once")
 
         return call
@@ -182,7 +180,7 @@ def _step(experiment: Experiment, train: Data, networks: int, items: int) -> Way
     plain = _plain(experiment)
     loop = step(plain, 1)
     return Ways(
-        ours=step(experiment.target, experiment.objective.chunk),
+        ours=step(experiment.target, experiment.objective.chunks.size),
         loop=loop,
         vmap=step(plain, experiment.config.trainer.z),
         counted=loop,
@@ -210,7 +208,10 @@ def _forward(experiment: Experiment, train: Data, networks: int, items: int) -> 
 
     loop = run(plain, 1)
     return Ways(
-        ours=run(experiment.target, experiment.objective.chunk), loop=loop, vmap=run(plain, options.z), counted=loop
+        ours=run(experiment.target, experiment.objective.chunks.size),
+        loop=loop,
+        vmap=run(plain, options.z),
+        counted=loop,
     )
 
 

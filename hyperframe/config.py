@@ -9,7 +9,7 @@ import attrs
 
 from hyperframe.errors import ConfigError, HyperframeError, PluginError, unknown_name
 from hyperframe.files import is_file
-from hyperframe.objective import ObjectiveOptions
+from hyperframe.formulas import FORMULAS, Formula, name_of
 from hyperframe.options import option, plain_options, read_options, shown
 from hyperframe.overrides import (
     DEFAULTS,
@@ -33,6 +33,9 @@ class TrainerOptions:
     z: int = option(32, "networks drawn in a step", minimum=1, maximum=10**6)
     images: int = option(
         32, "images each of these networks sees in a step, different ones for each", minimum=1, maximum=10**9
+    )
+    shared_images: int = option(
+        32, "images that all networks see in a step, for terms that compare outputs", minimum=1, maximum=10**9
     )
     chunk: int | None = option(
         None,
@@ -74,7 +77,6 @@ class EvaluationOptions:
 
 
 SECTIONS: dict[str, type[Any]] = {
-    "objective": ObjectiveOptions,
     "trainer": TrainerOptions,
     "evaluation": EvaluationOptions,
 }
@@ -125,7 +127,7 @@ class Config:
     gauges: tuple[Choice, ...]
     entropy: Choice
     diversity: tuple[Choice, ...]
-    objective: ObjectiveOptions
+    objective: Formula
     trainer: TrainerOptions
     evaluation: EvaluationOptions
 
@@ -134,6 +136,7 @@ class Config:
         plain: dict[str, Any] = {key: _plain_choice(getattr(self, key)) for key in SINGLE}
         plain["gauges"] = [_plain_choice(choice) for choice in self.gauges]
         plain["diversity"] = [{**_plain_choice(choice), "weight": choice.weight} for choice in self.diversity]
+        plain["objective"] = {"name": name_of(self.objective), **plain_options(self.objective)}
         plain |= {key: plain_options(getattr(self, key)) for key in SECTIONS}
         return {key: plain[key] for key in KEY_HELP}
 
@@ -202,12 +205,22 @@ def read_config(name: str, content: Mapping[str, Any], registry: Registry) -> Co
             raise ConfigError(f"{key}: expected a list, such as {DEFAULTS[key]} or [], but got {shown(content[key])}")
         items = enumerate(content[key])
         found[key] = tuple(choose(registry, kind, item, f"{key}.{number}") for number, item in items)
+    found["objective"] = _read_formula(content["objective"])
     for key, cls in SECTIONS.items():
         section = {} if content.get(key) is None else content[key]
         if not isinstance(section, Mapping):
             raise ConfigError(f"{key}: expected keys and values, but got {shown(section)}")
         found[key] = read_options(cls, section, key)
     return Config(name=name, **found)
+
+
+def _read_formula(section: Any) -> Formula:
+    """Read the section `objective`: a formula's name, which can be left out, and its options."""
+    section = {"name": DEFAULTS["objective"], **as_section({} if section is None else section, "objective")}
+    name = section.pop("name")
+    if name not in FORMULAS:
+        raise ConfigError("objective: " + unknown_name("formula", str(name), FORMULAS))
+    return read_options(FORMULAS[name], section, "objective")
 
 
 def choose(registry: Registry, kind: str, section: Any, path: str) -> Choice:

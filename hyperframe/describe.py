@@ -7,12 +7,13 @@ import torch
 
 from hyperframe.config import Config
 from hyperframe.experiment import build_generator, build_target
+from hyperframe.gauge import ComposedGauge
 from hyperframe.generator import Generator
 from hyperframe.spec import LayerSpec
 from hyperframe.structure import FROZEN, Structure
 from hyperframe.symmetry import KINDS, Orbits, orbits
 from hyperframe.target import Target
-from hyperframe.types import Gauge, Task
+from hyperframe.types import Task
 
 BYTES = 4  # everything is float32
 
@@ -108,11 +109,7 @@ def _labels(structure: Structure, layer: LayerSpec, exponent: int) -> tuple[set[
 
 def _symmetries(config: Config, of: Orbits) -> dict[str, dict[str, int]]:
     """For each kind how many directions are known, and how many of them the configuration's gauges fix."""
-    fixed = dict.fromkeys(KINDS, 0)
-    for choice in config.gauges:
-        gauge: Gauge = choice.make(of)
-        for kind in gauge.fixes:
-            fixed[kind] = getattr(gauge, "directions", of.counts[kind])
+    fixed = ComposedGauge({choice.name: choice.make(of) for choice in config.gauges}).fixed(of.counts)
     return {kind: {"known": of.counts[kind], "fixed": fixed[kind]} for kind in KINDS}
 
 

@@ -63,7 +63,7 @@ def exact_copy(module: nn.Module) -> nn.Module:
 def run_exactly(
     module: nn.Module, spec: TargetSpec, weights: Weights, inputs: Tensor, *, own_epsilon: bool = False
 ) -> Tensor:
-    """Outputs [batch, items, outputs] of each weight set on the same inputs, without epsilons.
+    """Outputs [batch, items, outputs] of each weight set on the same inputs, without epsilons; a graph leads to them.
 
     Args:
         module: an `exact_copy`.
@@ -75,7 +75,8 @@ def run_exactly(
     unpacked = unpack(spec, weights)
     first = next(iter(unpacked.values()))
     outputs = []
-    with torch.no_grad(), ExactNorms(own_epsilon):
+    differentiable = any(theta.requires_grad for theta in weights.values())
+    with torch.set_grad_enabled(differentiable), ExactNorms(own_epsilon):
         for network in range(len(first)):
             own: Mapping[str, Tensor] = {name: value[network] for name, value in unpacked.items()}
             outputs.append(functional_call(module, dict(own), (inputs,)))

@@ -143,10 +143,18 @@ def build_experiment(config: Config) -> Experiment:
         for choice in _different(config.diversity, "diversity")
     ]
     generator = build_generator(config, target.spec, task).to(device)
-    _check_batch(config, generator, estimator, terms)
+    _check_batch(config, generator, terms)
     dry_run(target, generator, task)
     chunk = config.trainer.chunk or target.networks_at_once(config.trainer.images)
-    objective = Objective(config.objective, target=target, task=task, gauge=gauge, terms=terms, chunk=chunk)
+    objective = Objective(
+        config.objective,
+        target=target,
+        task=task,
+        gauge=gauge,
+        directions=gauge.directions(target.spec.num_weights, symmetries.counts),
+        terms=terms,
+        chunk=chunk,
+    )
     return Experiment(
         config=config,
         device=device,
@@ -187,7 +195,7 @@ def _check_fit(target: Target, task: Task) -> None:
             )
 
 
-def _check_batch(config: Config, generator: Generator, estimator: EntropyEstimator, terms: list[WeightedTerm]) -> None:
+def _check_batch(config: Config, generator: Generator, terms: list[WeightedTerm]) -> None:
     drawn, held, name = config.trainer.z, generator.networks, config.generator.name
     if held is not None and drawn != held:
         raise ConfigError(
@@ -205,8 +213,9 @@ def _check_batch(config: Config, generator: Generator, estimator: EntropyEstimat
             raise ConfigError(f"diversity '{item.name}': needs must be a frozenset of {', '.join(sorted(fields))}")
         for need in sorted(item.term.needs - fields):
             raise ConfigError(f"diversity '{item.name}' needs an " + unknown_name("input", need, fields))
-        if "flat" in item.term.needs and drawn < estimator.minimum_samples:
+        fewest = getattr(item.term, "minimum_networks", 1)
+        if drawn < fewest:
             raise ConfigError(
-                f"trainer.z: estimator '{config.entropy.name}' needs at least {estimator.minimum_samples} networks, "
-                f"but trainer.z is {drawn}"
+                f"trainer.z: diversity '{item.name}' needs at least {fewest} networks, with estimator "
+                f"'{config.entropy.name}', but trainer.z is {drawn}"
             )

@@ -27,6 +27,7 @@ import filelock
 import torch
 from omegaconf import OmegaConf
 
+from hyperframe.bound import departures
 from hyperframe.checkpoints import FORMAT
 from hyperframe.config import Config, read_config
 from hyperframe.errors import HyperframeError, PluginError, RunError, notice
@@ -131,7 +132,11 @@ def create_run(folder: Path, config: Config, experiment: Experiment) -> None:
     constants = experiment.target.constants()
     if constants:
         write_tensors(folder / TARGET, constants)
-    write_json(folder / PROVENANCE, provenance(config, experiment.device))
+    content = provenance(config, experiment.device)
+    reasons = departures(experiment)
+    if reasons is not None:
+        content["bound"] = {"holds": not reasons, "departures": reasons}
+    write_json(folder / PROVENANCE, content)
 
 
 def write_config(folder: Path, config: Config) -> None:

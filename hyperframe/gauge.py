@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from hyperframe.errors import ConfigError
-from hyperframe.symmetry import KINDS
+from hyperframe.symmetry import CONTINUOUS, KINDS
 from hyperframe.types import Gauge, Weights
 
 
@@ -31,6 +31,17 @@ class ComposedGauge:
                 by_kind[kind] = name
         self.names = list(dict.fromkeys(by_kind[kind] for kind in KINDS if kind in by_kind))
         self._gauges = [gauges[name] for name in self.names]
+
+    def fixed(self, counts: Mapping[str, int]) -> dict[str, int]:
+        """For each kind of orbit how much of it is fixed, of what `hyperframe.symmetry.Orbits.counts` counts."""
+        fixed = dict.fromkeys(KINDS, 0)
+        for gauge in self._gauges:
+            fixed |= {kind: getattr(gauge, "directions", counts[kind]) for kind in gauge.fixes}
+        return fixed
+
+    def directions(self, num_weights: int, counts: Mapping[str, int]) -> int:
+        """The number of directions in which the weights still differ: less those of the continuous orbits it fixes."""
+        return num_weights - sum(self.fixed(counts)[kind] for kind in CONTINUOUS)
 
     def __call__(self, weights: Weights) -> Weights:
         """Return the representative of each weight set under all the gauges."""

@@ -49,6 +49,10 @@ class Generator(nn.Module):
         """A term of the loss of the generator's own, such as a divergence from a prior, differentiable; or None."""
         return None
 
+    def latent_entropy(self) -> float | None:
+        """Differential entropy of one z in nats; None where z has no density, such as the number of a network."""
+        return None
+
     def after_step(self, step: int) -> None:
         """Called after every optimiser step, counted from 0: for state that moves on outside the optimiser."""
 
@@ -71,6 +75,18 @@ class LatentOptions:
         if self.latent_distribution == "normal":
             return self.latent_scale * z.normal_(generator=rng)
         return self.latent_scale * (2 * z.uniform_(generator=rng) - 1)
+
+    @property
+    def entropy(self) -> float:
+        """Differential entropy of z in nats: n log(2s) for n uniform entries, n/2 log(2πe s²) for normal ones.
+
+        Example:
+            >>> LatentOptions(latent=3, latent_scale=0.5).entropy
+            0.0
+        """
+        if self.latent_distribution == "normal":
+            return self.latent * (math.log(self.latent_scale) + math.log(2 * math.pi * math.e) / 2)
+        return self.latent * math.log(2 * self.latent_scale)
 
     @property
     def latent_variance(self) -> float:

@@ -1,29 +1,28 @@
-"""The loss of the generator (Eq. 1) and its gradient, computed in memory that one chunk of networks bounds.
+"""The loss of the generator and its gradient, computed in memory that one chunk of networks bounds.
 
-L(φ) = λ · E_z E_data loss(T(x; G(z))) + weight_l2 · E_z ‖G(z)‖² + Σ_j w_j L_diversity,j + penalty of G
+L(φ) = a · E_z E_data loss(T(x; G(z))) + cost of the weights + Σ_j w_j L_diversity,j + penalty of G
+
+What accuracy counts (a) and what the weights cost is said by a formula, see `hyperframe.formulas`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import attrs
 import torch
 from torch import Tensor
 
-from hyperframe.errors import MemoryShortageError, notice
+from hyperframe.chunks import Chunks
+from hyperframe.errors import ConfigError, HyperframeError, MemoryShortageError, brief
+from hyperframe.formulas import Formula
 from hyperframe.generator import Generator
 from hyperframe.memory import free_cached, is_out_of_memory
-from hyperframe.options import option
+from hyperframe.options import shown
+from hyperframe.outputs import SharedOutputs
 from hyperframe.target import Target
 from hyperframe.types import Data, DiversityInputs, DiversityTerm, Task, Weights
 from hyperframe.weights import flatten, pack, slice_weights, unpack
-
-
-@attrs.frozen(kw_only=True)
-class ObjectiveOptions:
-    """The weights of the loss's parts."""
-
-    lambda_: float = option(1000.0, "λ of Eq. 1: what accuracy counts against diversity", minimum=0)
-    weight_l2: float = option(0.0, "factor of the mean squared norm of the weights", minimum=0)
 
 
 @attrs.frozen(kw_only=True)
@@ -44,37 +43,64 @@ class Objective:
     sees all of them. Nothing waits for the device.
 
     Args:
-        options: λ and the other factors.
+        formula: what the parts count.
         target: the target.
         task: its loss and score.
         gauge: applied to the weights for the diversity terms.
+        directions: in how many directions gauged weights differ.
         terms: the diversity terms.
-        chunk: how many networks the target runs at a time.
+        chunk: how many networks the target runs at a time, until memory runs out.
 
     Attributes:
-        chunk: the same, until memory runs out.
-        halved: what it became where memory ran out; else None.
+        chunks: divides the networks.
     """
 
     def __init__(
         self,
-        options: ObjectiveOptions,
+        formula: Formula,
         *,
         target: Target,
         task: Task,
         gauge: Callable[[Weights], Weights],
+        directions: int,
         terms: Sequence[WeightedTerm],
         chunk: int,
     ) -> None:
-        self.options = options
+        self.formula = formula
         self.target = target
         self.task = task
         self.gauge = gauge
+        self.directions = directions
         self.terms = list(terms)
-        self.chunk = chunk
-        self.halved: int | None = None
+        self.chunks = Chunks(chunk)
 
-    def gradients(self, generator: Generator, z: Tensor, batch: Data, rng: torch.Generator) -> dict[str, Tensor]:
+    def evolved(self, target: Target, chunk: int) -> "Objective":
+        """The same objective for another way of running the target."""
+        return Objective(
+            self.formula,
+            target=target,
+            task=self.task,
+            gauge=self.gauge,
+            directions=self.directions,
+            terms=self.terms,
+            chunk=chunk,
+        )
+
+    @property
+    def compares_outputs(self) -> bool:
+        """Whether a term looks at outputs, and hence needs images that all networks see."""
+        return any(item.term.needs & {"outputs", "labels"} for item in self.terms)
+
+    def gradients(
+        self,
+        generator: Generator,
+        z: Tensor,
+        batch: Data,
+        rng: torch.Generator,
+        *,
+        accuracy_weight: float,
+        shared: Data | None = None,
+    ) -> dict[str, Tensor]:
         """Add the loss's gradient to the generator's parameters.
 
         Args:
@@ -82,14 +108,18 @@ class Objective:
             z: latent vectors [networks, …].
             batch: inputs [networks, images, *input_shape] and labels [networks, images].
             rng: for terms that draw numbers.
+            accuracy_weight: what the mean loss counts, such as λ.
+            shared: inputs [images, *input_shape] and labels [images] for terms that compare outputs.
 
         Returns:
             Scalars on the device, without a graph: `loss`, `accuracy_loss`, `score`, and each term's `diversity.NAME`.
         """
         weights = generator(z)
-        metrics, gradient = self._accuracy(weights, batch)
-        total = self.options.lambda_ * metrics["accuracy_loss"]
-        total = total + self._regularisers(generator, z, weights, gradient, rng, metrics)
+        unpacked = {name: value.detach() for name, value in unpack(self.target.spec, weights).items()}
+        metrics, gradient = self._accuracy(unpacked, batch, accuracy_weight)
+        total = accuracy_weight * metrics["accuracy_loss"]
+        regularisers, values = self._regularisers(generator, z, weights, shared, rng, gradient)
+        total, metrics = total + regularisers, metrics | values
         penalty = generator.penalty(z, weights)
         trained = [layer for layer, value in weights.items() if value.requires_grad]
         outputs, seeds = [weights[layer] for layer in trained], [gradient[layer] for layer in trained]
@@ -101,63 +131,53 @@ class Objective:
         torch.autograd.backward(outputs, seeds)
         return {"loss": total, **metrics}
 
-    def _accuracy(self, weights: Weights, batch: Data) -> tuple[dict[str, Tensor], Weights]:
-        """Mean loss and score, and the gradient of λ times this loss at the weights."""
+    def _accuracy(
+        self, unpacked: Mapping[str, Tensor], batch: Data, accuracy_weight: float
+    ) -> tuple[dict[str, Tensor], Weights]:
+        """Mean loss and score, and the gradient of the weighted loss at the weights."""
         count = batch.y.shape[0] * batch.y.shape[1]
-        unpacked = {name: value.detach() for name, value in unpack(self.target.spec, weights).items()}
         gradient = {name: torch.zeros_like(value) for name, value in unpacked.items()}
-        losses, scores, first = [], [], 0
-        while first < len(batch):
-            rows = slice(first, first + self.chunk)
-            try:
-                loss, score, found = self._pass(slice_weights(unpacked, rows), batch[rows], count)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                found = None
-            if found is None:  # outside of the handler, which holds on to the memory of the failed pass
-                self._shrink(unpacked, batch, count)
-                continue
+        losses, scores = [], []
+
+        def work(rows: slice) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
+            return self._pass(slice_weights(unpacked, rows), batch[rows], count, accuracy_weight)
+
+        for rows, (loss, score, found) in self.chunks.over(
+            len(batch), work, partial(self._too_large, unpacked, batch, "images")
+        ):
             for name, part in zip(unpacked, found, strict=True):
                 if part is not None:  # the loss need not depend on every parameter
                     gradient[name][rows] = part
             losses.append(loss)
             scores.append(score)
-            first += self.chunk
         metrics = {"accuracy_loss": torch.stack(losses).sum(), "score": torch.stack(scores).sum()}
         return metrics, pack(self.target.spec, gradient)
 
     def _pass(
-        self, unpacked: Mapping[str, Tensor], batch: Data, count: int
+        self, unpacked: Mapping[str, Tensor], batch: Data, count: int, accuracy_weight: float
     ) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
-        """Some networks' part of the mean loss and score, and the gradient of λ times this loss at what they run on."""
+        """Some networks' part of the mean loss and score, and the gradient of the weighted loss at what they run on."""
         leaves = {name: value.detach().requires_grad_() for name, value in unpacked.items()}
         outputs = self.target.run(leaves, batch.x, training=True)
         loss = self.task.loss(outputs, batch.y).sum() / count
-        found = torch.autograd.grad(self.options.lambda_ * loss, list(leaves.values()), allow_unused=True)
+        found = torch.autograd.grad(accuracy_weight * loss, list(leaves.values()), allow_unused=True)
         return loss.detach(), self.task.score(outputs.detach(), batch.y).sum() / count, found
 
-    def _shrink(self, unpacked: Mapping[str, Tensor], batch: Data, count: int) -> None:
-        """Halve the chunk; where one network alone does not fit, find out what would, and raise."""
-        free_cached()
-        chunk = min(self.chunk, len(batch))
-        if chunk > 1:
-            self.chunk = self.halved = chunk // 2
-            notice(f"out of memory: trainer.chunk goes from {chunk} to {self.chunk}; results change by rounding only")
-            return
+    def _too_large(self, unpacked: Mapping[str, Tensor], batch: Data, key: str) -> MemoryShortageError:
+        """One network alone does not fit on its images: find out what would."""
         one, images = slice_weights(unpacked, slice(1)), batch.y.shape[1]
         fitting = images // 2
-        while fitting and not self._fits(one, Data(batch.x[:1, :fitting], batch.y[:1, :fitting]), count):
+        while fitting and not self._fits(one, Data(batch.x[:1, :fitting], batch.y[:1, :fitting])):
             fitting //= 2
-        would = f"with trainer.images={fitting} it does" if fitting else "not even one image does"
-        raise MemoryShortageError(
-            f"out of memory: a pass of one network of target '{self.target.spec.name}' on trainer.images={images} does "
+        would = f"with trainer.{key}={fitting} it does" if fitting else "not even one image does"
+        return MemoryShortageError(
+            f"out of memory: a pass of one network of target '{self.target.spec.name}' on trainer.{key}={images} does "
             f"not fit; {would}. A smaller target, or a device with more memory, helps as well"
         )
 
-    def _fits(self, unpacked: Mapping[str, Tensor], batch: Data, count: int) -> bool:
+    def _fits(self, unpacked: Mapping[str, Tensor], batch: Data) -> bool:
         try:
-            self._pass(unpacked, batch, count)
+            self._pass(unpacked, batch, 1, 1.0)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -171,49 +191,101 @@ class Objective:
         generator: Generator,
         z: Tensor,
         weights: Weights,
-        gradient: Weights,
+        shared: Data | None,
         rng: torch.Generator,
-        metrics: dict[str, Tensor],
-    ) -> Tensor:
-        """The l2 term and the diversity terms; their gradient at the weights is added to `gradient`."""
+        gradient: Weights,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weights' cost and the diversity terms, in all and each; their gradient is added to `gradient`."""
         leaves = {layer: value.detach().requires_grad_() for layer, value in weights.items()}
-        total = z.new_zeros((), dtype=next(iter(leaves.values())).dtype)
-        if self.options.weight_l2:
-            squares = torch.stack([value.square().sum() for value in leaves.values()])
-            total = total + self.options.weight_l2 * squares.sum() / len(z)
-        inputs = diversity_inputs(
-            self.terms, generator=generator, target=self.target, gauge=self.gauge, z=z, weights=leaves, rng=rng
-        )
+        total, metrics = z.new_zeros((), dtype=next(iter(leaves.values())).dtype), {}
+        cost = self.formula.cost(leaves)
+        if cost is not None:
+            metrics["weight_cost"] = cost.detach()
+            total = total + cost
+        outputs = self._shared_outputs(weights, shared) if shared is not None else None
+        inputs = self.inputs(generator, z, leaves, rng, outputs.values if outputs else None, shared)
         for item in self.terms:
             value = item.term(inputs)
             metrics[f"diversity.{item.name}"] = value.detach()
             total = total + item.weight * value
         if total.requires_grad:
             total.backward()  # a term that looks at the generator itself reaches its parameters here, directly
-            for layer, leaf in leaves.items():
-                if leaf.grad is not None:
-                    gradient[layer] += leaf.grad
-        return total.detach()
+        found = {layer: leaf.grad for layer, leaf in leaves.items() if leaf.grad is not None}
+        for layer, part in found.items():
+            gradient[layer] += part
+        if outputs is not None:
+            for layer, part in pack(self.target.spec, outputs.gradient()).items():
+                gradient[layer] += part
+        return total.detach(), metrics
 
+    def _shared_outputs(self, weights: Weights, shared: Data) -> SharedOutputs:
+        unpacked = {name: value.detach() for name, value in unpack(self.target.spec, weights).items()}
+        too_large = partial(self._too_large, unpacked, Data(shared.x[None], shared.y[None]), "shared_images")
+        return SharedOutputs(self.target, unpacked, shared.x, self.chunks, too_large)
 
-def diversity_inputs(
-    terms: Sequence[WeightedTerm],
-    *,
-    generator: Generator,
-    target: Target,
-    gauge: Callable[[Weights], Weights],
-    z: Tensor,
-    weights: Mapping[str, Tensor],
-    rng: torch.Generator,
-) -> DiversityInputs:
-    """Gather what the terms need, and only that."""
-    needs = frozenset().union(*(item.term.needs for item in terms))
-    flat = flatten(target.spec, gauge(dict(weights))) if "flat" in needs else None
-    return DiversityInputs(
-        z=z if "z" in needs else None,
-        generator=generator if "generator" in needs else None,
-        weights=dict(weights) if "weights" in needs else None,
-        flat=flat,
-        dimension=generator.dimension,
-        rng=rng if "rng" in needs else None,
-    )
+    def rehearse(self, generator: Generator, z: Tensor, shared: Data | None, rng: torch.Generator) -> None:
+        """Try the terms out on a batch, as a step would call them; nothing changes.
+
+        Args:
+            generator: in evaluation mode.
+            z: latent vectors [networks, …].
+            shared: inputs and labels for terms that compare outputs.
+            rng: for terms that draw numbers.
+
+        Raises:
+            ConfigError: a term does not work with this generator, target or task.
+        """
+        weights = {layer: value.detach() for layer, value in generator(z).items()}
+        outputs = self._shared_outputs(weights, shared).values if shared is not None else None
+        inputs = self.inputs(generator, z, weights, rng, outputs, shared)
+        for item in self.terms:
+            try:
+                value = item.term(inputs)
+            except HyperframeError:
+                raise
+            # Terms are other people's code: whatever they raise here, they would raise in the first step.
+            except Exception as error:
+                raise ConfigError(
+                    f"diversity '{item.name}' does not work with this generator, target and task: "
+                    f"{type(error).__name__}: {brief(error)}"
+                ) from error
+            if not isinstance(value, Tensor) or value.dim():
+                raise ConfigError(f"diversity '{item.name}' must give a tensor without axes, but gives {shown(value)}")
+
+    def inputs(
+        self,
+        generator: Generator,
+        z: Tensor,
+        weights: Weights,
+        rng: torch.Generator,
+        outputs: Tensor | None = None,
+        shared: Data | None = None,
+    ) -> DiversityInputs:
+        """Gather what the terms need, and only that.
+
+        Args:
+            generator: the generator.
+            z: latent vectors [networks, …].
+            weights: what it made of them.
+            rng: for terms that draw numbers.
+            outputs: of all networks on shared images [networks, images, num_outputs].
+            shared: these images and their labels [images, …].
+        """
+
+        def gauged(theta: Weights) -> Tensor:
+            return flatten(self.target.spec, self.gauge(dict(theta)))
+
+        makers: dict[str, Callable[[], Any]] = {
+            "z": lambda: z,
+            "generator": lambda: generator,
+            "weights": lambda: dict(weights),
+            "flat": lambda: gauged(weights),
+            "gauged": lambda: gauged,
+            "outputs": lambda: outputs,
+            "labels": lambda: shared.y if shared is not None else None,
+            "task": lambda: self.task,
+            "rng": lambda: rng,
+        }
+        needs = frozenset().union(*(item.term.needs for item in self.terms))
+        given = {name: make() for name, make in makers.items() if name in needs}
+        return DiversityInputs(**given, dimension=generator.dimension, directions=self.directions)

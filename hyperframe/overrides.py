@@ -23,11 +23,15 @@ SINGLE = {"task": "task", "target": "target", "generator": "generator", "entropy
 LISTS = {"gauges": "gauge", "diversity": "diversity"}
 """Keys that hold a list of components, and their kind."""
 
+NAMED = (*SINGLE, "objective")
+"""Keys that hold one name and its options."""
+
 DEFAULTS: dict[str, Any] = {
     "generator": "hypernetwork",
     "gauges": ["scale", "logit_bias"],
     "entropy": "kozachenko_leonenko",
     "diversity": ["weight_entropy"],
+    "objective": "compromise",
 }
 """What stands for a component that a configuration does not name."""
 
@@ -154,9 +158,11 @@ def apply_overrides(content: Mapping[str, Any], pairs: Sequence[tuple[str, Any]]
         {'task': {'name': 'mnist', 'download': True}}
     """
     result = dict(content)
-    for key in SINGLE:
-        if key in result:
+    for key in NAMED:
+        if result.get(key) is not None:
             result[key] = as_section(result[key], key)
+    if isinstance(result.get("objective"), dict):
+        result["objective"] = {"name": DEFAULTS["objective"], **result["objective"]}
     for key in LISTS:
         if isinstance(result.get(key), list):
             result[key] = [as_section(item, f"{key}.{number}") for number, item in enumerate(result[key])]
@@ -167,7 +173,7 @@ def apply_overrides(content: Mapping[str, Any], pairs: Sequence[tuple[str, Any]]
 
 def _names_component(key: str) -> bool:
     head, *rest = key.split(".")
-    if head in SINGLE:
+    if head in NAMED:
         return rest in ([], ["name"])
     return head in LISTS and (len(rest) <= 1 or (len(rest) == 2 and rest[1] == "name"))
 
@@ -188,8 +194,8 @@ def _set(result: dict[str, Any], key: str, value: Any) -> None:
             numbers = f"0 to {len(items) - 1}" if items else "none, it is empty"
             raise ConfigError(f"{key}: '{rest[0]}' is no item of '{head}'; its items are {numbers}")
         items[int(rest[0])] = _changed(items[int(rest[0])], rest[1:], value, key)
-    elif head in SINGLE:
-        result[head] = _changed(result.get(head, {}), rest, value, key)
+    elif head in NAMED:
+        result[head] = _changed(result.get(head) or {}, rest, value, key)
     else:
         section = {} if result.get(head) is None else result[head]
         changes = {".".join(rest): value} if rest else value

@@ -20,6 +20,7 @@ class RegressionTask:
     input_shape: tuple[int, ...] = ()
     num_outputs: int = 0
     shift_invariant = False
+    likelihood = False
     score_name = "squared error"
 
     def data(self, split: str) -> Data:
@@ -55,6 +56,10 @@ class RegressionTask:
     def predictions(self, outputs: Tensor) -> Tensor:
         """The outputs."""
         return outputs
+
+    def averaged(self, outputs: Tensor) -> Tensor:
+        """The mean of the outputs: [networks, ..., values] give [...]."""
+        return outputs.mean(0)
 
     def summarise(self, predictions: Tensor) -> dict[str, Tensor]:
         """Mean and standard deviation over the networks: [networks, items, values] give [items, values] each."""

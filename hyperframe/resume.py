@@ -136,7 +136,8 @@ def _restore(training: Training, found: Checkpoint, changed: Sequence[str]) -> N
     training.trainer.restore(found.step, found.trainer(), same_device=same_device)
     chunk = found.state.get("halved_chunk")
     if isinstance(chunk, int) and chunk > 0 and not any(_is_one(change, ("trainer.chunk",)) for change in changed):
-        run.experiment.objective.chunk = run.experiment.objective.halved = chunk
+        chunks = run.experiment.objective.chunks
+        chunks.size = chunks.halved = chunk
     if run.finished and not changed:
         return
     differences = [change for change in changed if not _is_one(change, HARMLESS)] + list(_changes(recorded, here))

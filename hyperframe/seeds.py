@@ -38,3 +38,29 @@ def seed_global(seed: int, name: str, device: torch.device) -> None:
     if device.type == "cuda":
         with torch.cuda.device(device):
             torch.cuda.manual_seed(stream_seed(seed, name))
+
+
+class RandomState:
+    """The global random numbers of the CPU and of one device as they stand now, to be drawn once more.
+
+    Example:
+        >>> state = RandomState("cpu")
+        >>> first = torch.rand(3)
+        >>> with state.again():
+        ...     torch.equal(torch.rand(3), first)
+        True
+    """
+
+    def __init__(self, device: torch.device | str) -> None:
+        self._device = torch.device(device)
+        self._cpu = torch.get_rng_state()
+        self._cuda = torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """Draw the same numbers inside; afterwards they go on as if nothing had been drawn."""
+        with torch.random.fork_rng(devices=[self._device] if self._cuda is not None else []):
+            torch.set_rng_state(self._cpu)
+            if self._cuda is not None:
+                torch.cuda.set_rng_state(self._cuda, self._device)
+            yield

@@ -26,6 +26,9 @@ odd. `normalisation`: what a normalisation takes away of a kernel, its factor an
 kernels, which read with them; what permutes comes last, since it sorts by the values that are then there.
 """
 
+CONTINUOUS = ("logit_shift", "scaling", "normalisation")
+"""The kinds that take directions away from the weights; the others are discrete."""
+
 
 @attrs.frozen(kw_only=True)
 class LogitShift:

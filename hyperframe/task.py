@@ -1,5 +1,6 @@
 """What classification tasks share: cross-entropy, accuracy, centred logits, and the meter of networks and ensembles."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ class ClassificationTask:
     input_shape: tuple[int, ...] = ()
     num_outputs: int = 0
     shift_invariant = True
+    likelihood = True
     score_name = "accuracy"
 
     def data(self, split: str) -> Data:
@@ -58,6 +60,10 @@ class ClassificationTask:
     def predictions(self, outputs: Tensor) -> Tensor:
         """Probabilities."""
         return outputs.softmax(-1)
+
+    def averaged(self, outputs: Tensor) -> Tensor:
+        """Logarithms of the mean probabilities p̄, which are logits of p̄: [networks, ..., classes] give [...]."""
+        return outputs.log_softmax(-1).logsumexp(0) - math.log(len(outputs))
 
     def summarise(self, predictions: Tensor) -> dict[str, Tensor]:
         """Mean probabilities, majority vote, and two uncertainties of each item, in nats.

@@ -8,11 +8,11 @@ from torch import Tensor
 from hyperframe.errors import RunError, TrainingError, brief
 from hyperframe.experiment import Experiment
 from hyperframe.schedule import rate_at
-from hyperframe.seeds import seed_global, stream
+from hyperframe.seeds import seed_global, seeded, stream
 from hyperframe.types import Data
 
-STREAMS = ("latent", "data", "terms")
-"""Random numbers of their own for z, for the choice of images, and for terms of the loss."""
+STREAMS = ("latent", "data", "shared", "terms")
+"""Random numbers of their own for z, for the choice of images, of images that all see, and for terms of the loss."""
 
 
 class Trainer:
@@ -51,12 +51,11 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(self.step_count, options)
         z = generator.latent(options.z, self.streams["latent"])
-        chosen = torch.randint(
-            len(self.train), (options.z, options.images), generator=self.streams["data"], device=self.train.x.device
-        )
-        drawn = self.train[chosen]
-        batch = Data(self.experiment.task.augment(drawn.x, self.streams["data"]), drawn.y)
-        metrics = self.experiment.objective.gradients(generator, z, batch, self.streams["terms"])
+        objective = self.experiment.objective
+        batch = self._drawn("data", options.z, options.images)
+        shared = self._drawn("shared", options.shared_images) if objective.compares_outputs else None
+        weight = objective.formula.accuracy_weight(self.step_count, options.steps, len(self.train))
+        metrics = objective.gradients(generator, z, batch, self.streams["terms"], accuracy_weight=weight, shared=shared)
         gradients = [value.grad for value in self.parameters if value.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         if options.gradient_clip is not None:
@@ -72,6 +71,31 @@ class Trainer:
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._summed += 1
         self.step_count += 1
+
+    def rehearse(self) -> None:
+        """Try the diversity terms out on what a step would give them; no state of the training changes.
+
+        Raises:
+            ConfigError: a term does not work with this generator, target or task.
+        """
+        objective, generator, options = self.experiment.objective, self.experiment.generator, self.options
+        rng = stream(options.seed, "rehearsal", self._device)
+        images = slice(min(options.shared_images, len(self.train)))
+        training = generator.training
+        generator.eval()  # running moments stay as they are
+        try:
+            with seeded(options.seed, "rehearsal", self._device):
+                z = generator.latent(options.z, rng)
+                objective.rehearse(generator, z, self.train[images] if objective.compares_outputs else None, rng)
+        finally:
+            generator.train(training)
+
+    def _drawn(self, name: str, *sizes: int) -> Data:
+        """Training items [*sizes], drawn by the numbers of a stream."""
+        rng = self.streams[name]
+        chosen = torch.randint(len(self.train), sizes, generator=rng, device=self.train.x.device)
+        drawn = self.train[chosen]
+        return Data(self.experiment.task.augment(drawn.x, rng), drawn.y)
 
     def read_metrics(self) -> dict[str, float]:
         """Mean metrics of the steps since the last call; waits for the device."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
+from hyperframe.bound import departures
 from hyperframe.checkpoints import (
     CHECKPOINTS,
     best_step,
@@ -95,6 +96,8 @@ def train_run(
     with claimed(folder), training.settings(config.trainer.threads):
         free_folder(folder, config)  # another run may have used it meanwhile
         create_run(folder, config, run.experiment)
+        for reason in departures(run.experiment) or ():
+            notice(f"objective vi: the loss is no bound of the evidence, since {reason}")
         training.go_on()
     return run
 
@@ -120,6 +123,7 @@ class Training:
         )
         self.validation: Data = validation[:images].to(run.experiment.device)
         self.trainer = Trainer(run.experiment, train)
+        self.trainer.rehearse()
         self._merits: dict[int, float] = {}
         self._place: tuple[int, int] | None = None
 
@@ -231,7 +235,7 @@ class Training:
         log.flush()
         state = {
             "merit": merit,
-            "halved_chunk": run.experiment.objective.halved,
+            "halved_chunk": run.experiment.objective.chunks.halved,
             "target": run.experiment.target.identity(),
             "environment": self.environment(),
         }

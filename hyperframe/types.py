@@ -64,6 +64,7 @@ class Task(Protocol):
         input_shape: shape of one input.
         num_outputs: the number of outputs that the loss takes.
         shift_invariant: True where adding one number to all outputs changes nothing (softmax).
+        likelihood: True where the loss of an item is −log p(label | input) in nats, all constants included.
         score_name: what `score` measures, such as "accuracy".
     """
 
@@ -71,6 +72,7 @@ class Task(Protocol):
     input_shape: tuple[int, ...]
     num_outputs: int
     shift_invariant: bool
+    likelihood: bool
     score_name: str
 
     def data(self, split: str) -> Data:
@@ -99,6 +101,10 @@ class Task(Protocol):
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """What a user wants of the outputs, such as probabilities, in the same shape."""
+        ...
+
+    def averaged(self, outputs: Tensor) -> Tensor:
+        """The outputs that stand for the networks' mean prediction: [networks, ..., num_outputs] give [...]."""
         ...
 
     def summarise(self, predictions: Tensor) -> dict[str, Tensor]:
@@ -159,7 +165,13 @@ class DiversityInputs:
             directly.
         weights: raw weights, differentiable.
         flat: the weights after the gauge, one row a network, shape [batch, num_weights], differentiable.
-        dimension: the dimension of the manifold the generator draws from.
+        gauged: makes such rows of any weights, for terms that look at how the generator moves them.
+        outputs: of all networks on the same images, shape [batch, images, num_outputs], differentiable; the target runs
+            in training mode.
+        labels: of these images, shape [images, ...].
+        task: what outputs mean.
+        dimension: the dimension of the manifold the generator draws from; always there.
+        directions: in how many directions gauged weights can differ; always there.
         rng: a random generator on the weights' device.
     """
 
@@ -167,12 +179,20 @@ class DiversityInputs:
     generator: nn.Module | None = None
     weights: Weights | None = None
     flat: Tensor | None = None
+    gauged: Callable[[Weights], Tensor] | None = None
+    outputs: Tensor | None = None
+    labels: Tensor | None = None
+    task: Task | None = None
     dimension: int = 0
+    directions: int = 0
     rng: torch.Generator | None = None
 
 
 class DiversityTerm(Protocol):
     """A term of the loss that is small where the networks of a batch are diverse.
+
+    Two attributes may be left out. `minimum_networks`: the fewest networks in a batch it works on, by default 1.
+    `own_gradient`: True where its gradient is meant not to be that of its value, as with a bandwidth that is held.
 
     Attributes:
         needs: names of `DiversityInputs`' fields that must be filled.

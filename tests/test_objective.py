@@ -6,8 +6,9 @@ import torch
 
 from hyperframe.config import load_config
 from hyperframe.experiment import build_experiment
+from hyperframe.formulas import Compromise
 from hyperframe.generator import Generator
-from hyperframe.objective import Objective, ObjectiveOptions, WeightedTerm
+from hyperframe.objective import Objective, WeightedTerm
 from hyperframe.types import Data
 from hyperframe.weights import flatten
 
@@ -30,13 +31,19 @@ def batch(networks, images):
 def objective(experiment, chunk, **options):
     source = experiment.objective
     return Objective(
-        ObjectiveOptions(**options),
+        Compromise(**options),
         target=experiment.target,
         task=experiment.task,
         gauge=experiment.gauge,
+        directions=source.directions,
         terms=[WeightedTerm(name="weight_entropy", term=source.terms[0].term, weight=0.7)],
         chunk=chunk,
     )
+
+
+def one_step(of, generator, z, data, shared=None):
+    weight = of.formula.accuracy_weight(0, 1, 1)
+    return of.gradients(generator, z, data, torch.Generator(), accuracy_weight=weight, shared=shared)
 
 
 def whole_loss(experiment, z, data, weight, **options):
@@ -72,7 +79,7 @@ def test_gradient_of_the_whole_loss(experiment, chunk):
     data = batch(5, 4)
     loss = whole_loss(experiment, z, data, 0.7, **options)
     wanted = torch.autograd.grad(loss, list(experiment.generator.parameters()))
-    metrics = objective(experiment, chunk, **options).gradients(experiment.generator, z, data, torch.Generator())
+    metrics = one_step(objective(experiment, chunk, **options), experiment.generator, z, data)
     assert float(metrics["loss"]) == pytest.approx(float(loss.detach()), rel=1e-12)
     for parameter, expected in zip(experiment.generator.parameters(), wanted, strict=True):
         torch.testing.assert_close(parameter.grad, expected, rtol=1e-9, atol=1e-10)
@@ -98,7 +105,7 @@ def test_a_generators_own_penalty_counts(experiment):
     penalised = Penalised(experiment.generator)
     silent = objective(experiment, 2, lambda_=0.0, weight_l2=0.0)
     silent.terms = []
-    metrics = silent.gradients(penalised, z, batch(5, 4), torch.Generator())
+    metrics = one_step(silent, penalised, z, batch(5, 4))
     assert float(penalised.own.grad) == 4.0
     assert float(metrics["penalty"]) == pytest.approx(float(4 + total.detach()), rel=1e-12)
     for parameter, expected in zip(experiment.generator.parameters(), wanted, strict=True):
@@ -120,8 +127,8 @@ def test_terms_get_what_they_need_and_only_that(experiment):
         curious = objective(experiment, 2)
         curious.terms = [WeightedTerm(name="curious", term=Curious(needs), weight=1.0)]
         z = experiment.generator.latent(5, torch.Generator().manual_seed(0))
-        curious.gradients(experiment.generator, z, batch(5, 2), torch.Generator())
-        assert {name for name, value in seen.items() if value is not None} == needs | {"dimension"}
+        one_step(curious, experiment.generator, z, batch(5, 2))
+        assert {name for name, value in seen.items() if value is not None} == needs | {"dimension", "directions"}
 
 
 def test_chunks_are_of_networks_never_of_images(experiment):
@@ -134,7 +141,7 @@ def test_chunks_are_of_networks_never_of_images(experiment):
 
     experiment.target.run = spy
     z = experiment.generator.latent(5, torch.Generator().manual_seed(0))
-    objective(experiment, 2).gradients(experiment.generator, z, batch(5, 7), torch.Generator())
+    one_step(objective(experiment, 2), experiment.generator, z, batch(5, 7))
     assert sizes == [(2, 7), (2, 7), (1, 7)]
 
 
@@ -154,7 +161,7 @@ def test_a_term_reaches_the_generator_directly(experiment):
     wanted = torch.autograd.grad(3 * total, parameters)
     direct = objective(experiment, 2, lambda_=0.0)
     direct.terms = [WeightedTerm(name="direct", term=Direct(), weight=3.0)]
-    direct.gradients(experiment.generator, z, batch(5, 4), torch.Generator())
+    one_step(direct, experiment.generator, z, batch(5, 4))
     for parameter, expected in zip(parameters, wanted, strict=True):
         torch.testing.assert_close(parameter.grad, expected, rtol=1e-9, atol=1e-10)
 
@@ -170,6 +177,6 @@ def test_a_layer_that_is_not_trained_is_left_alone(experiment):
             return weights | {"conv1": weights["conv1"].detach()}
 
     z = experiment.generator.latent(5, torch.Generator().manual_seed(0))
-    objective(experiment, 2).gradients(Partly(experiment.generator), z, batch(5, 4), torch.Generator())
+    one_step(objective(experiment, 2), Partly(experiment.generator), z, batch(5, 4))
     assert experiment.generator.weight_generators[0].linears[-1].weight.grad is None
     assert experiment.generator.weight_generators[1].linears[-1].weight.grad is not None

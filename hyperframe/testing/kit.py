@@ -104,12 +104,8 @@ class _Subject:
         return [of_estimators.EstimatorCase(self.choices[0].make())]
 
     def _diversity_cases(self) -> list[Case]:
-        estimator = self._other("entropy", ESTIMATOR).make()
-        term = self.choices[0].make(estimator)
-        return [
-            of_diversities.DiversityCase(name, term, self._complete, estimator.minimum_samples)
-            for name in of_diversities.NETWORKS
-        ]
+        term = self.choices[0].make(self._other("entropy", ESTIMATOR).make())
+        return [of_diversities.DiversityCase(name, term, self._complete) for name in of_diversities.NETWORKS]
 
     def _generator_cases(self) -> list[Case]:
         task = self._other("task", self.task).make()

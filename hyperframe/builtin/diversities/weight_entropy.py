@@ -12,6 +12,7 @@ class WeightEntropy:
     needs = frozenset({"flat"})
 
     def __init__(self, estimator: EntropyEstimator) -> None:
+        self.minimum_networks = estimator.minimum_samples
         self._estimator = estimator
 
     def __call__(self, inputs: DiversityInputs) -> Tensor:

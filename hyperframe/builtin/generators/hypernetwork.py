@@ -78,6 +78,10 @@ class Hypernetwork(Generator):
         """Draw z, shape [count, latent]."""
         return self.options.draw_latent(count, rng, self.extractor.linears[0].weight.dtype)
 
+    def latent_entropy(self) -> float:
+        """Entropy of z in nats."""
+        return self.options.entropy
+
     def codes(self, z: Tensor) -> dict[str, Tensor]:
         """Each layer's codes: [batch, filters, code], or [batch, 1, code] for a layer with one code."""
         codes = rearrange(self.extractor(z), "batch (codes code) -> batch codes code", code=self.options.code)

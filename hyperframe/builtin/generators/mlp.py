@@ -43,6 +43,10 @@ class FullyConnected(Generator):
         """Draw z, shape [count, latent]."""
         return self.options.draw_latent(count, rng, self.dense.linears[0].weight.dtype)
 
+    def latent_entropy(self) -> float:
+        """Entropy of z in nats."""
+        return self.options.entropy
+
     def forward(self, z: Tensor) -> Weights:
         """Turn z [batch, latent] into weights."""
         return unflatten(self.spec, self.dense(z) + self.get_buffer("mean"))

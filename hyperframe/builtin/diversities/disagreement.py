@@ -1,0 +1,50 @@
+"""The diversity term `disagreement`: how often two networks agree (soft)."""
+
+from torch import Tensor
+
+from hyperframe import ClassificationTask, Component, DiversityInputs, EntropyEstimator, hookimpl
+from hyperframe.errors import ConfigError
+from hyperframe.types import NoOptions
+
+
+class Disagreement:
+    """L_diversity = −E_x mean over pairs i ≠ j of (1 − p_i(x)·p_j(x)), on the images that all networks see.
+
+    1 − p_i·p_j is the probability that two answers, drawn from the networks' probabilities, differ.
+    """
+
+    needs = frozenset({"outputs", "task"})
+    minimum_networks = 2
+
+    def __call__(self, inputs: DiversityInputs) -> Tensor:
+        """The negative probability that two networks disagree.
+
+        Raises:
+            ConfigError: the task is no classification.
+        """
+        assert inputs.outputs is not None
+        assert inputs.task is not None
+        if not isinstance(inputs.task, ClassificationTask):
+            name = inputs.task.name
+            raise ConfigError(f"diversity 'disagreement' needs probabilities of classes, which task '{name}' has not")
+        probabilities = inputs.task.predictions(inputs.outputs)
+        count = len(probabilities)
+        together = probabilities.sum(0).square().sum(-1) - probabilities.square().sum(-1).sum(0)
+        return (together / (count * (count - 1))).mean() - 1
+
+
+def _build(options: NoOptions, estimator: EntropyEstimator) -> Disagreement:
+    return Disagreement()
+
+
+@hookimpl
+def hyperframe_diversity_terms() -> list[Component]:
+    """Register the term."""
+    return [
+        Component(
+            name="disagreement",
+            factory=_build,
+            summary="how often two networks disagree, by their probabilities on shared images",
+            reference="section 3.2.3",
+        )
+    ]

@@ -1,0 +1,147 @@
+"""The diversity term `manifold_entropy`: entropy from the metric that the generator induces."""
+
+import warnings
+from collections.abc import Callable
+from functools import cache
+
+import attrs
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from hyperframe import Component, DiversityInputs, EntropyEstimator, Generator, hookimpl
+from hyperframe.errors import ConfigError
+from hyperframe.logdet import exact_logdet, probed_logdet
+from hyperframe.moments import HeldMoments
+from hyperframe.options import option
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """Options of the term."""
+
+    exact_up_to: int = option(64, "with at most so many entries of z the Jacobian is computed; else probed", minimum=0)
+    networks: int | None = option(8, "networks of a step at which it is taken; null: all", minimum=1)
+    probes: int = option(1, "random probes for each network, where it is probed", minimum=1)
+    lanczos: int = option(16, "products with JᵀJ for each probe", minimum=1)
+
+
+class ManifoldEntropy:
+    """L_diversity = −H with H = H(z) + ½ E_z log det(JᵀJ), J = ∂ gauge(G(z)) / ∂z.
+
+    This is the differential entropy on the manifold that G draws from, with respect to the metric that it has as a part
+    of the space of gauged weights: no samples are compared, there is no neighbour and no bandwidth. The statistics that
+    batch normalisations of G take over a batch count as constants of z.
+
+    It holds where z ↦ gauge(G(z)) is injective, smooth almost everywhere, and J has full rank. Where the map folds, so
+    that several z give the same weights, the value is an upper bound. Where z has more entries than there are
+    directions left after the gauge, J cannot have full rank, the entropy is −∞, and a `ConfigError` says so. Along a
+    direction that G has lost, the value is a finite floor.
+
+    With few entries of z J is computed, one forward-mode product for each entry; with more, log det is estimated by
+    Lanczos' method from random probes, and its gradient tr(M⁻¹ dM) by the same probes, with M⁻¹v from the same Lanczos
+    basis. Either reaches the generator's parameters directly. The mean is over the first `networks` of the batch. Scale
+    law: H(aθ) = H(θ) + dim z · log a.
+
+    References: the paper's appendix E, which wishes for the induced metric; A. Ben-Israel (1999), The change-of-
+    variables formula using matrix volume.
+    """
+
+    needs = frozenset({"z", "generator", "gauged", "rng"})
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def __call__(self, inputs: DiversityInputs) -> Tensor:
+        """The negative entropy, in nats.
+
+        Raises:
+            ConfigError: z has no density, or more entries than there are directions left.
+        """
+        assert inputs.z is not None
+        assert isinstance(inputs.generator, Generator)
+        z, entropy = inputs.z, inputs.generator.latent_entropy()
+        if entropy is None:
+            kind = type(inputs.generator).__name__
+            raise ConfigError(
+                f"diversity 'manifold_entropy' needs a z with a density; {kind} declares no latent_entropy"
+            )
+        if z[0].numel() > inputs.directions:
+            raise ConfigError(
+                f"diversity 'manifold_entropy' is minus infinity: z has {z[0].numel()} entries, but weights after the "
+                f"gauge have only {inputs.directions} directions; use a smaller latent, or fewer gauges"
+            )
+        held = HeldMoments(inputs.generator, z)
+        gauged = inputs.gauged
+        assert gauged is not None
+
+        def mapped(rows: Tensor) -> Tensor:
+            return gauged(held(rows.view(-1, *z.shape[1:])))
+
+        rows = z.detach()[: self.options.networks].flatten(1).contiguous()
+        if rows.shape[1] <= self.options.exact_up_to:
+            return -(entropy + exact_logdet(_jacobian(mapped, rows)).mean() / 2)
+        assert inputs.rng is not None
+        return -(entropy + self._probed(mapped, rows, inputs.rng) / 2)
+
+    def _probed(self, mapped: Callable[[Tensor], Tensor], rows: Tensor, rng: torch.Generator) -> Tensor:
+        """The mean of log det JᵀJ, with an estimate of its gradient for its gradient."""
+        at = rows.clone().requires_grad_()
+        values = mapped(at)
+
+        def product(v: Tensor) -> Tensor:
+            with torch.enable_grad():
+                pushed = _pushed(mapped, rows, v).detach()
+                (pulled,) = torch.autograd.grad(values, at, pushed, retain_graph=True)
+            return pulled
+
+        parts = []
+        for _ in range(self.options.probes):
+            signs = torch.randint(2, rows.shape, generator=rng, device=rows.device)
+            found = probed_logdet(product, (2 * signs - 1).to(rows), self.options.lanczos)
+            both = _pushed(mapped, rows.repeat(2, 1), torch.cat([found.solution, found.probe]))
+            slope = (both[: len(rows)] * both[len(rows) :]).sum(1)  # its gradient is that of log det
+            parts.append(found.logdet + slope - slope.detach())
+        return torch.stack(parts).mean()
+
+
+@cache
+def _prepare_forward_mode() -> None:
+    """Have torch load what forward mode needs; in doing so it warns of a part of its own that is deprecated."""
+    with warnings.catch_warnings(), forward_ad.dual_level():
+        warnings.simplefilter("ignore", FutureWarning)
+        forward_ad.make_dual(torch.zeros(1), torch.zeros(1))
+
+
+def _pushed(mapped: Callable[[Tensor], Tensor], rows: Tensor, tangents: Tensor) -> Tensor:
+    """J v at each row: [rows, weights]."""
+    _prepare_forward_mode()
+    with forward_ad.dual_level():
+        moved = forward_ad.unpack_dual(mapped(forward_ad.make_dual(rows, tangents))).tangent
+    return moved if moved is not None else torch.zeros_like(mapped(rows))
+
+
+def _jacobian(mapped: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """J at each row: [networks, weights, entries]; all its columns are the tangents of one batch."""
+    count, entries = rows.shape
+    tangents = torch.eye(entries, device=rows.device, dtype=rows.dtype).repeat(count, 1)
+    columns = _pushed(mapped, rows.repeat_interleave(entries, 0), tangents)
+    return columns.view(count, entries, -1).mT
+
+
+def _build(options: Options, estimator: EntropyEstimator) -> ManifoldEntropy:
+    return ManifoldEntropy(options)
+
+
+@hookimpl
+def hyperframe_diversity_terms() -> list[Component]:
+    """Register the term."""
+    return [
+        Component(
+            name="manifold_entropy",
+            factory=_build,
+            options=Options,
+            summary="the negative entropy of the gauged weights from the generator's Jacobian",
+            reference="appendix E (the induced metric)",
+        )
+    ]

@@ -1,0 +1,60 @@
+"""The diversity term `output_entropy`: the negative entropy of the networks' outputs (Eq. 3)."""
+
+from typing import Literal
+
+import attrs
+from torch import Tensor
+
+from hyperframe import Component, DiversityInputs, EntropyEstimator, hookimpl
+from hyperframe.options import option
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """Options of the term."""
+
+    of: Literal["predictions", "canonical"] = option(
+        "predictions",
+        "what is concatenated: the task's predictions (probabilities), or its canonical outputs (centred logits)",
+    )
+
+
+class OutputEntropy:
+    """L_diversity = −H[concat_x T(x; G(z))], estimated from the batch of networks (Eq. 3).
+
+    Each network is one sample: its outputs on the images that all networks see, one after the other. Symmetries do not
+    change outputs, so no gauge is needed. The dimension is that of z, or the number of outputs where that is less.
+    """
+
+    needs = frozenset({"outputs", "task", "rng"})
+
+    def __init__(self, options: Options, estimator: EntropyEstimator) -> None:
+        self.options = options
+        self.minimum_networks = estimator.minimum_samples
+        self._estimator = estimator
+
+    def __call__(self, inputs: DiversityInputs) -> Tensor:
+        """The negative entropy, in nats."""
+        assert inputs.outputs is not None
+        assert inputs.task is not None
+        meaning = inputs.task.predictions if self.options.of == "predictions" else inputs.task.canonical
+        rows = meaning(inputs.outputs).flatten(1)
+        return -self._estimator(rows, min(inputs.dimension, rows.shape[1]))
+
+
+def _build(options: Options, estimator: EntropyEstimator) -> OutputEntropy:
+    return OutputEntropy(options, estimator)
+
+
+@hookimpl
+def hyperframe_diversity_terms() -> list[Component]:
+    """Register the term."""
+    return [
+        Component(
+            name="output_entropy",
+            factory=_build,
+            options=Options,
+            summary="the negative entropy of the outputs on shared images",
+            reference="Eq. 3",
+        )
+    ]

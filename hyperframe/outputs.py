@@ -1,0 +1,68 @@
+"""Outputs of all networks on the same inputs, and the way back of a gradient at them, in memory that a chunk bounds."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from hyperframe.chunks import Chunks
+from hyperframe.errors import MemoryShortageError
+from hyperframe.seeds import RandomState
+from hyperframe.target import Target
+from hyperframe.weights import batch_size, slice_weights
+
+
+class SharedOutputs:
+    """What all networks make of the same inputs, for terms that compare them.
+
+    The outputs are small, their graph is not: they are computed chunk by chunk without one. When the gradient at them
+    is known, each chunk runs once more, with a graph, and passes its part on. Random numbers that the target draws, as
+    for dropout, are the same both times.
+
+    Args:
+        target: runs in training mode.
+        unpacked: the module's parameters [networks, *shape], without a graph.
+        inputs: [items, *input_shape].
+        chunks: divides the networks.
+        too_large: makes what is raised where one network does not fit.
+
+    Attributes:
+        values: outputs [networks, items, num_outputs], a leaf whose gradient `gradient` passes on.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        unpacked: Mapping[str, Tensor],
+        inputs: Tensor,
+        chunks: Chunks,
+        too_large: Callable[[], MemoryShortageError],
+    ) -> None:
+        self._target, self._unpacked, self._inputs = target, unpacked, inputs
+        self._chunks, self._too_large = chunks, too_large
+        self._random = RandomState(inputs.device)
+        with torch.no_grad():
+            passes = chunks.over(batch_size(unpacked), lambda rows: self._run(slice_weights(unpacked, rows)), too_large)
+            parts = [outputs for _, outputs in passes]
+        self.values = torch.cat(parts).requires_grad_()
+
+    def gradient(self) -> dict[str, Tensor]:
+        """What the gradient at the outputs makes at the module's parameters: {name: [networks, *shape]}."""
+        result = {name: torch.zeros_like(value) for name, value in self._unpacked.items()}
+        if self.values.grad is None:
+            return result
+        with self._random.again():
+            for rows, found in self._chunks.over(batch_size(self._unpacked), self._passed_on, self._too_large):
+                for name, part in zip(result, found, strict=True):
+                    if part is not None:  # the outputs need not depend on every parameter
+                        result[name][rows] = part
+        return result
+
+    def _passed_on(self, rows: slice) -> tuple[Tensor | None, ...]:
+        assert self.values.grad is not None
+        leaves = {name: value[rows].detach().requires_grad_() for name, value in self._unpacked.items()}
+        outputs = self._run(leaves)
+        return torch.autograd.grad(outputs, list(leaves.values()), self.values.grad[rows], allow_unused=True)
+
+    def _run(self, unpacked: Mapping[str, Tensor]) -> Tensor:
+        return self._target.run(unpacked, self._inputs, shared=True, training=True)
