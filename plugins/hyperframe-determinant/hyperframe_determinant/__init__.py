@@ -45,6 +45,7 @@ class LogDeterminant:
     """
 
     needs = frozenset({"flat"})
+    minimum_networks = 2
 
     def __init__(self, options: Options) -> None:
         self.options = options

@@ -1,0 +1,319 @@
+"""Diversity terms: known answers, outputs that chunks make, and symmetries that are no diversity."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import hyperframe as hf
+from hyperframe.api import installed
+from hyperframe.config import choose, load_config
+from hyperframe.errors import ConfigError
+from hyperframe.experiment import build_experiment
+from hyperframe.formulas import Compromise
+from hyperframe.objective import Objective, WeightedTerm
+from hyperframe.symmetry import CONTINUOUS, apply_action, random_action
+from hyperframe.types import Data, DiversityInputs
+from hyperframe.weights import unpack
+
+REGISTRY = installed()
+ESTIMATOR = choose(REGISTRY, "entropy", {"name": "kozachenko_leonenko", "constants": True}, "entropy").make()
+SHIPPED = [
+    entry for entry in REGISTRY.all() if entry.kind == "diversity" and entry.source.distribution == "hyperframe-nn"
+]
+OF_WEIGHTS = [
+    entry.component.name
+    for entry in SHIPPED
+    if "flat" in choose(REGISTRY, "diversity", entry.component.name, "d").make(ESTIMATOR).needs
+]
+OF_OUTPUTS = ["output_entropy", "ensemble_loss", "disagreement"]
+
+
+def made(name, **options):
+    return choose(REGISTRY, "diversity", {"name": name, **options}, "diversity").make(ESTIMATOR)
+
+
+def value(name, rng=None, **inputs):
+    options = inputs.pop("options", {})
+    given_ = {"dimension": 2, "directions": 100, "rng": rng or torch.Generator().manual_seed(0)} | inputs
+    return made(name, **options)(DiversityInputs(**given_))
+
+
+def rows(networks=6, weights=20, seed=0):
+    return torch.randn(networks, weights, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def pairs(values):
+    return [(a, b) for i, a in enumerate(values) for j, b in enumerate(values) if i != j]
+
+
+def mean(numbers):
+    numbers = list(numbers)
+    return sum(map(float, numbers)) / len(numbers)
+
+
+@given(networks=st.integers(2, 7), weights=st.integers(1, 9), seed=st.integers(0, 99))
+def test_terms_of_weights_are_their_formulas(networks, weights, seed):
+    flat = rows(networks, weights, seed)
+    cosines = (torch.dot(a, b) / a.norm() / b.norm() for a, b in pairs(flat))
+    assert float(value("cosine", flat=flat)) == pytest.approx(mean(cosines), rel=1e-9, abs=1e-12)
+    l1 = mean((a - b).abs().mean() for a, b in pairs(flat))
+    l2 = mean((a - b).square().mean().sqrt() for a, b in pairs(flat))
+    for distance, expected in (("l1", l1), ("l2", l2)):
+        found = value("pairwise_distance", flat=flat, options={"distance": distance})
+        assert float(found) == pytest.approx(-expected, rel=1e-9)
+    variance = mean((a - b).square().mean() for a, b in pairs(flat)) / 2
+    assert float(value("variance", flat=flat)) == pytest.approx(-variance, rel=1e-9)
+
+
+def test_kernel_repulsion_moves_particles_as_stein_variational_gradient_descent_does():
+    flat = rows(5, 3).requires_grad_()
+    (gradient,) = torch.autograd.grad(value("kernel_repulsion", flat=flat), [flat])
+    squares = (flat[:, None] - flat[None]).square().sum(2).detach()
+    wide = squares[~torch.eye(5, dtype=torch.bool)].median() / math.log(6)
+    particles = flat.detach().clone().requires_grad_()
+    fixed = flat.detach()
+    expected = []
+    for i in range(5):  # (1/N) Σ_j ∇_{θ_j} k(θ_j, θ_i)
+        kernel = (-(particles - fixed[i]).square().sum(1) / wide).exp().sum()
+        expected.append(torch.autograd.grad(kernel, [particles])[0].sum(0) / 5)
+    torch.testing.assert_close(-gradient, torch.stack(expected), rtol=1e-10, atol=1e-12)
+
+
+def test_kernel_repulsion_with_a_bandwidth_is_its_formula():
+    flat = rows(4, 3)
+    kernel = sum(math.exp(-float((a - b).square().sum()) / 9) for a in flat for b in flat)
+    assert float(value("kernel_repulsion", flat=flat, options={"bandwidth": 3})) == pytest.approx(kernel / 8, rel=1e-12)
+
+
+@pytest.fixture(scope="module")
+def outputs():
+    task = choose(REGISTRY, "task", "digits", "task").make()
+    logits = torch.randn(5, 7, 10, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    labels = torch.randint(10, (7,), generator=torch.Generator().manual_seed(3))
+    return {"outputs": logits, "labels": labels, "task": task}
+
+
+def test_terms_of_outputs_are_their_formulas(outputs):
+    probabilities = outputs["outputs"].softmax(-1)
+    agreement = mean(torch.stack([(a * b).sum(-1) for a, b in pairs(probabilities)]).mean(1))
+    assert float(value("disagreement", **outputs)) == pytest.approx(agreement - 1, rel=1e-12)
+    nll = mean(-probabilities.mean(0)[item, label].log() for item, label in enumerate(outputs["labels"]))
+    assert float(value("ensemble_loss", **outputs)) == pytest.approx(nll, rel=1e-12)
+    entropy = ESTIMATOR(probabilities.flatten(1), 2)
+    assert float(value("output_entropy", **outputs)) == pytest.approx(-float(entropy), rel=1e-12)
+    centred = (outputs["outputs"] - outputs["outputs"].mean(-1, keepdim=True)).flatten(1)
+    found = value("output_entropy", **outputs, options={"of": "canonical"})
+    assert float(found) == pytest.approx(-float(ESTIMATOR(centred, 2)), rel=1e-12)
+
+
+def test_a_common_shift_of_the_logits_changes_no_term_of_outputs(outputs):
+    moved = outputs | {"outputs": outputs["outputs"] + 3 * torch.arange(5.0, dtype=torch.float64)[:, None, None]}
+    for name in OF_OUTPUTS:
+        assert float(value(name, **moved)) == pytest.approx(float(value(name, **outputs)), rel=1e-9)
+
+
+def test_disagreement_needs_classes():
+    task = hf.RegressionTask()
+    task.name = "prices"
+    with pytest.raises(ConfigError, match="needs probabilities of classes, which task 'prices' has not"):
+        value("disagreement", outputs=torch.zeros(2, 3, 1), task=task)
+
+
+def experiment(*overrides):
+    settings = ["trainer.device=cpu", "target.channels=[2,3]", "generator.batch_norm=false", *overrides]
+    built = build_experiment(load_config("digits", settings, REGISTRY))
+    built.generator.double()
+    built.target.to("cpu", torch.float64)
+    return built
+
+
+def shared_images(count=6):
+    draw = torch.Generator().manual_seed(4)
+    x = torch.rand(count, 1, 8, 8, generator=draw, dtype=torch.float64)
+    return Data(x, torch.randint(10, (count,), generator=draw))
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 5])
+def test_the_gradient_through_shared_outputs_is_that_of_one_graph(chunk):
+    built, shared = experiment(), shared_images()
+    terms = [WeightedTerm(name=name, term=made(name), weight=0.3 + number) for number, name in enumerate(OF_OUTPUTS)]
+    terms.append(WeightedTerm(name="cosine", term=made("cosine"), weight=2.0))
+    z = built.generator.latent(5, torch.Generator().manual_seed(0))
+    weights = built.generator(z)
+    each = [{name: part[i] for name, part in unpack(built.target.spec, weights).items()} for i in range(5)]
+    found = torch.stack([torch.func.functional_call(built.target.module, one, (shared.x,)) for one in each])
+    source = built.objective
+    inputs = source.inputs(built.generator, z, weights, torch.Generator(), found, shared)
+    flat = source.gauge(weights)
+    assert inputs.outputs is None  # the configuration's own term does not look at them
+    inputs = DiversityInputs(
+        outputs=found,
+        labels=shared.y,
+        task=built.task,
+        flat=hf.flatten(built.target.spec, flat),
+        dimension=built.generator.dimension,
+    )
+    whole = sum(item.weight * item.term(inputs) for item in terms)
+    wanted = torch.autograd.grad(whole, list(built.generator.parameters()))
+    objective = Objective(
+        Compromise(lambda_=0.0),
+        target=built.target,
+        task=built.task,
+        gauge=source.gauge,
+        directions=source.directions,
+        terms=terms,
+        chunk=chunk,
+    )
+    data = Data(shared.x.expand(5, *shared.x.shape), shared.y.expand(5, -1))
+    metrics = objective.gradients(built.generator, z, data, torch.Generator(), accuracy_weight=0.0, shared=shared)
+    assert float(metrics["loss"]) == pytest.approx(float(whole.detach()), rel=1e-10)
+    for parameter, expected in zip(built.generator.parameters(), wanted, strict=True):
+        torch.testing.assert_close(parameter.grad, expected, rtol=1e-8, atol=1e-10)
+
+
+class Dropping(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = torch.nn.Linear(64, 5), torch.nn.Linear(5, 10)
+
+    def forward(self, x):
+        return self.last(torch.nn.functional.dropout(self.first(x.flatten(1)), 0.5, self.training))
+
+
+def test_dropout_drops_the_same_units_in_both_passes():
+    """The gradient of a sum of outputs at the last kernel is the sum of the hidden units that are left."""
+    from hyperframe.chunks import Chunks
+    from hyperframe.experiment import traced_target
+    from hyperframe.outputs import SharedOutputs
+    from hyperframe.tracing import trace
+
+    target = traced_target(trace(Dropping(), (1, 8, 8), "dropping")).to("cpu", torch.float64)
+    draw = torch.Generator().manual_seed(0)
+    weights = {
+        layer.name: torch.randn(4, layer.filters, layer.filter_size, generator=draw, dtype=torch.float64)
+        for layer in target.spec.layers
+    }
+    unpacked = unpack(target.spec, weights)
+    before = torch.get_rng_state()
+    found = SharedOutputs(target, unpacked, shared_images(8).x, Chunks(2), MemoryError)
+    after = torch.get_rng_state()
+    assert not torch.equal(before, after)
+    found.values.grad = torch.zeros_like(found.values)
+    found.values.grad[:, :, 0] = 1
+    gradient = found.gradient()
+    assert torch.equal(torch.get_rng_state(), after)
+    # outputs[0] of an image is w·h + b, summed over images: the gradient at w is Σ h.
+    expected = found.values.detach()[:, :, 0].sum(1) - 8 * unpacked["last.bias"][:, 0]
+    again = (gradient["last.weight"][:, 0] * unpacked["last.weight"][:, 0]).sum(1)
+    torch.testing.assert_close(again, expected, rtol=1e-10, atol=1e-10)
+
+
+def symmetric_copies(built, count, seed=0):
+    """Copies of one network under different symmetries that the configured gauges fix."""
+    weights = built.generator(built.generator.latent(1, torch.Generator().manual_seed(seed)))
+    copies = {layer: theta.detach().expand(count, -1, -1) for layer, theta in weights.items()}
+    action = random_action(
+        built.orbits, count, torch.Generator().manual_seed(seed), kinds=["scaling", "logit_shift"], exponents=None
+    )
+    return apply_action(built.orbits, action, copies)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_copies_under_symmetries_are_one_network_after_the_gauge(seed):
+    built = experiment("gauges=[scale,logit_shift]")
+    moved = {layer: theta.requires_grad_() for layer, theta in symmetric_copies(built, 6, seed).items()}
+    flat = hf.flatten(built.target.spec, built.gauge(moved))
+    raw = hf.flatten(built.target.spec, moved).detach()
+    assert float(torch.pdist(raw).min()) > 0.1 * float(raw.norm(dim=1).mean())
+    assert float(torch.pdist(flat.detach()).max()) <= 1e-10 * float(flat.detach().norm(dim=1).max())
+    entropy = ESTIMATOR(flat, built.generator.dimension)
+    floor = ESTIMATOR(flat.detach()[:1].expand_as(flat), built.generator.dimension)
+    spread = ESTIMATOR(rows(6, flat.shape[1]), built.generator.dimension)
+    assert float(floor) <= float(entropy.detach()) < float(spread) - 10 * built.generator.dimension
+    for name in OF_WEIGHTS:
+        term = value(name, flat=hf.flatten(built.target.spec, built.gauge(moved)), dimension=8)
+        assert term.isfinite()
+        if term.requires_grad:
+            gradients = torch.autograd.grad(term, list(moved.values()))
+            assert all(part.isfinite().all() for part in gradients)
+
+
+@pytest.mark.parametrize("name", OF_WEIGHTS)
+def test_symmetries_leave_every_term_of_weights_as_it_is(name):
+    built = experiment("gauges=[scale,logit_shift]")
+    weights = built.generator(built.generator.latent(6, torch.Generator().manual_seed(1)))
+    action = random_action(
+        built.orbits, 6, torch.Generator().manual_seed(2), kinds=["scaling", "logit_shift"], exponents=None
+    )
+    found = [
+        float(value(name, flat=hf.flatten(built.target.spec, built.gauge(theta)).detach(), dimension=64))
+        for theta in (weights, apply_action(built.orbits, action, weights))
+    ]
+    assert found[1] == pytest.approx(found[0], rel=1e-9)
+    assert set(CONTINUOUS) >= {"scaling", "logit_shift"}
+
+
+RAISED = {
+    "weight_entropy": 1.0,
+    "manifold_entropy": 10.0,
+    "variance": 100.0,
+    "pairwise_distance": 100.0,
+    "cosine": 100.0,
+    "kernel_repulsion": 100.0,
+    "output_entropy": 1.0,
+    "disagreement": 300.0,
+    "ensemble_loss": 300.0,
+}
+"""Weights with which a short training shows a term, all else equal."""
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """For each term its value on networks of a run that was trained with it, and of one without."""
+    settings = {
+        "trainer.device": "cpu",
+        "trainer.steps": 40,
+        "trainer.z": 8,
+        "trainer.images": 8,
+        "target.channels": [2, 3],
+        "generator.latent": 6,
+        "generator.extractor": [32],
+        "generator.weight_generators": [16],
+        "generator.initialisation": "hyperfan",
+        "objective.lambda": 100.0,
+        "evaluation.every": 1000,
+        "evaluation.networks": 2,
+        "evaluation.images": 10,
+    }
+
+    def run(name, weight):
+        folder = tmp_path_factory.mktemp("run")
+        return hf.train("digits", settings | {"diversity": [{"name": name, "weight": weight}]}, out=folder / "run")
+
+    none = run("none", 1.0)
+
+    def measure(trained, name):
+        built = trained.experiment
+        objective = built.objective.evolved(built.target, 8)
+        objective.terms = [WeightedTerm(name=name, term=made(name), weight=1.0)]
+        z = built.generator.latent(64, torch.Generator().manual_seed(9))
+        train = built.task.data("train")[:64]
+        weights = {layer: theta.detach() for layer, theta in built.generator(z).items()}
+        found = built.target.forward(weights, train.x, shared=True)
+        inputs = objective.inputs(built.generator, z, weights, torch.Generator().manual_seed(0), found, train)
+        return float(objective.terms[0].term(inputs).detach())
+
+    return lambda name: (measure(run(name, RAISED[name]), name), measure(none, name))
+
+
+@pytest.mark.parametrize("name", [name for name in RAISED if name != "ensemble_loss"])
+def test_each_term_raises_its_own_measure(measured, name):
+    with_term, without = measured(name)
+    assert with_term < without
+
+
+def test_every_term_that_ships_is_tried():
+    assert {entry.component.name for entry in SHIPPED} == {*RAISED, "none"}
