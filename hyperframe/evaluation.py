@@ -61,8 +61,8 @@ def evaluate(experiment: Experiment, networks: Networks, data: Data) -> dict[str
 
 
 def weight_entropy(experiment: Experiment, networks: Networks) -> float | None:
-    """Entropy of the networks' weights after the gauge, by the configured estimator."""
+    """Entropy of the networks' weights after the gauge, by the configured estimator with fixed random numbers."""
     if len(networks) < experiment.estimator.minimum_samples:
         return None
     flat = flatten(experiment.target.spec, experiment.gauge(networks.weights))
-    return float(experiment.estimator(flat, experiment.generator.dimension))
+    return float(experiment.estimator(flat, experiment.generator.dimension, stream(0, "entropy", flat.device)))

@@ -144,14 +144,24 @@ class Gauge(Protocol):
 class EntropyEstimator(Protocol):
     """Estimates the differential entropy of the distribution that samples were drawn from.
 
+    Where several processes train together, it gathers the samples of all (`hyperframe.distributed.gather`).
+
     Attributes:
         minimum_samples: the fewest samples it works on.
     """
 
     minimum_samples: int
 
-    def __call__(self, samples: Tensor, dimension: int) -> Tensor:
-        """Entropy in nats, a scalar: samples [n, d] on a manifold of the given dimension."""
+    def __call__(self, samples: Tensor, dimension: int, rng: torch.Generator | None = None) -> Tensor:
+        """Entropy in nats, a scalar: samples [n, entries] on a manifold of the given dimension.
+
+        Estimators that draw random numbers take them from `rng`, which lies on the samples' device; where it is None,
+        from a generator of their own with a fixed seed, so that the result repeats.
+        """
+        ...
+
+    def scale_degree(self, count: int, entries: int, dimension: int) -> int:
+        """The g of the estimator's scale law H(aX) = H(X) + g · log a, for samples X [count, entries]."""
         ...
 
 

@@ -9,9 +9,9 @@ import hyperframe
 
 PACKAGE = Path(hyperframe.__file__).parent
 ORDER = (
-    "errors memory chunks files options seeds signals params spec types hookspecs plugins factories weights "
-    "structure compiling labelorbits symmetry exact labels discovery rules layouts pointwise reductions kernels "
-    "norms affine exchange assembly selfcheck tracing convolution target gauge augmentation task regression "
+    "errors memory chunks files options seeds signals distributed params spec types hookspecs plugins factories "
+    "weights structure compiling labelorbits symmetry exact labels discovery rules layouts pointwise reductions "
+    "kernels norms affine exchange assembly selfcheck tracing convolution target gauge augmentation task regression "
     "arrayfiles owndata owncode dense generator moments logdet preflight priors formulas outputs objective overrides "
     "config schedule experiment bound samples samplefiles evaluation checkpoints metrics folder run analyses trainer "
     "training resume predictions listing describe benchmark reference api arguments tables newplugin development cli"

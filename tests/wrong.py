@@ -296,15 +296,20 @@ GAUGES = {
 }
 
 
-class Pairs:
-    """From the distances of all pairs; what of a distance counts is given."""
-
+class Estimator:
     minimum_samples = 2
+
+    def scale_degree(self, count, entries, dimension):
+        return dimension
+
+
+class Pairs(Estimator):
+    """From the distances of all pairs; what of a distance counts is given."""
 
     def __init__(self, log, factor=1.0):
         self.log, self.factor = log, factor
 
-    def __call__(self, samples, dimension):
+    def __call__(self, samples, dimension, rng=None):
         floor = torch.finfo(samples.dtype).eps * samples.detach().abs().amax().clamp(min=1e-30)
         return self.factor * dimension * self.log(F.pdist(samples).clamp(min=floor)).mean()
 
@@ -322,14 +327,31 @@ def bare_log(samples, dimension):
     return dimension * distances.amin(1).log().mean()
 
 
-class Function:
-    minimum_samples = 2
-
+class Function(Estimator):
     def __init__(self, function):
         self.function = function
 
-    def __call__(self, samples, dimension):
+    def __call__(self, samples, dimension, rng=None):
         return self.function(samples, dimension)
+
+
+class OtherDegree(Pairs):
+    """It says that the number of entries counts, where the dimension does."""
+
+    def scale_degree(self, count, entries, dimension):
+        return entries
+
+
+class Unseeded(Pairs):
+    """Some samples, chosen by torch's own random numbers: where it is given none (`own`), or where it is."""
+
+    def __init__(self, own):
+        super().__init__(torch.log)
+        self.own = own
+
+    def __call__(self, samples, dimension, rng=None):
+        rng = None if self.own == (rng is None) else torch.Generator().manual_seed(0)
+        return super().__call__(samples[torch.randperm(len(samples), generator=rng)[:5]], dimension)
 
 
 def closest_to_the_largest(samples, dimension):
@@ -346,6 +368,9 @@ ESTIMATORS = {
     "the first pair only": (Function(first_pair), {"order_law"}),
     "a logarithm of zero": (Function(bare_log), {"coincident_samples"}),
     "detached": (Function(lambda samples, d: Pairs(torch.log)(samples.detach(), d)), {"is_differentiable"}),
+    "another degree": (OtherDegree(torch.log), {"scale_law"}),
+    "torch's own random numbers": (Unseeded(own=False), {"repeats"}),
+    "no seed where there is no rng": (Unseeded(own=True), {"repeats"}),
 }
 
 

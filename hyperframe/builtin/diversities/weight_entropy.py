@@ -9,7 +9,7 @@ from hyperframe.types import NoOptions
 class WeightEntropy:
     """L_diversity = −H[gauge(G(z))], estimated from the batch of networks."""
 
-    needs = frozenset({"flat"})
+    needs = frozenset({"flat", "rng"})
 
     def __init__(self, estimator: EntropyEstimator) -> None:
         self.minimum_networks = estimator.minimum_samples
@@ -18,7 +18,7 @@ class WeightEntropy:
     def __call__(self, inputs: DiversityInputs) -> Tensor:
         """The negative entropy, in nats."""
         assert inputs.flat is not None
-        return -self._estimator(inputs.flat, inputs.dimension)
+        return -self._estimator(inputs.flat, inputs.dimension, inputs.rng)
 
 
 def _build(options: NoOptions, estimator: EntropyEstimator) -> WeightEntropy:

@@ -9,10 +9,14 @@ import torch
 from torch import Tensor
 
 from hyperframe import Component, hookimpl
+from hyperframe.distributed import gather
 from hyperframe.options import option
 
 FLOOR = 64.0
 """Distances below this many rounding errors of the samples' own size count as zero."""
+
+BLOCK = 2**24
+"""So many entries of the distance matrix are there at a time, or one row."""
 
 
 @attrs.frozen(kw_only=True)
@@ -23,22 +27,44 @@ class Options:
     neighbour: int = option(1, "which neighbour's distance counts, k", minimum=1)
     dimension: int | None = option(None, "d in Eq. 13; null: the dimension of z", minimum=1)
     constants: bool = option(False, "add −ψ(k) + log of the unit ball's volume, which Eq. 13 leaves out")
+    subset: int | None = option(None, "neighbours are searched among so many samples, drawn anew; null: all", minimum=2)
+    coordinates: int | None = option(None, "distances are taken on so many entries, drawn anew; null: all", minimum=1)
+
+    def __attrs_post_init__(self) -> None:
+        if self.subset is not None and self.subset <= self.neighbour:
+            raise ValueError(
+                f"subset must be more than neighbour, since no sample is a neighbour of itself, but subset is "
+                f"{self.subset} and neighbour is {self.neighbour}"
+            )
 
 
 class KozachenkoLeonenko:
     """H = ψ(N) + (d / N) Σ_i log ε_i, with ε_i the distance from sample i to its k-th neighbour.
 
     With `constants`, −ψ(k) + log V_d is added, V_d the volume of the unit ball of the metric in d dimensions; only then
-    do the values agree with known entropies. Neighbours are found by a matrix product; the distances that count are
-    computed again from differences. Where samples coincide, ε_i is a floor, relative to the samples' size, with
-    gradient zero. Scale law: H(aX) = H(X) + d log a.
+    do the values agree with known entropies. Neighbours are found by a matrix product, some rows at a time; the
+    distances that count are computed again from differences. Where samples coincide, ε_i is a floor, relative to the
+    samples' size, with gradient zero. Scale law: H(aX) = H(X) + d log a, whatever the options.
 
-    References: L. Kozachenko, N. Leonenko (1987), Problemy Peredachi Informatsii 23(2); the paper's appendix E.
+    **N.** The mass of the ball around a sample up to its k-th neighbour among M others has the distribution
+    Beta(k, M + 1 − k), so the mean of its logarithm is ψ(k) − ψ(M + 1). With all samples M = N − 1, which gives ψ(N).
+    With a `subset` of m < N samples, M is m − 1 for the m samples that are in it and m for the others, and ψ(N) becomes
+    the mean over all samples, (m / N) ψ(m) + (1 − m / N) ψ(m + 1). All N samples keep their term of the sum.
+
+    With `coordinates` = c of D entries, distances are those of the c entries times √(D / c), in L1 times D / c: their
+    mean square, in L1 their mean, is as with all entries. c must be at least d for distances to tell points of a
+    d-dimensional set apart.
+
+    References: L. Kozachenko, N. Leonenko (1987), Problemy Peredachi Informatsii 23(2); the paper's appendix E, which
+    has the subset of samples; A. Kraskov, H. Stögbauer, P. Grassberger (2004), Estimating mutual information, Physical
+    Review E 69, for the ball's mass.
 
     Example:
         >>> estimate = KozachenkoLeonenko(Options(constants=True))
         >>> samples = torch.rand(4000, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         >>> abs(float(estimate(samples, dimension=2))) < 0.1     # the uniform distribution on a unit square
+        True
+        >>> abs(float(KozachenkoLeonenko(Options(constants=True, subset=500))(samples, dimension=2))) < 0.15
         True
     """
 
@@ -46,27 +72,47 @@ class KozachenkoLeonenko:
         self.options = options
         self.minimum_samples = options.neighbour + 1
 
-    def __call__(self, samples: Tensor, dimension: int) -> Tensor:
+    def scale_degree(self, count: int, entries: int, dimension: int) -> int:
+        """The g of H(aX) = H(X) + g log a: d."""
+        return self.options.dimension or dimension
+
+    def __call__(self, samples: Tensor, dimension: int, rng: torch.Generator | None = None) -> Tensor:
         """Estimate the entropy in nats.
 
         Args:
-            samples: [n, entries], n ≥ k + 1.
+            samples: [n, entries], in all processes together n ≥ k + 1.
             dimension: d where the options leave it open.
+            rng: draws subset and coordinates; None: one with a fixed seed.
 
         Raises:
             ValueError: too few samples.
         """
-        count, options = len(samples), self.options
-        if count < self.minimum_samples:
-            raise ValueError(f"kozachenko_leonenko needs at least {self.minimum_samples} samples, got {count}")
+        samples, options = gather(samples), self.options
+        if len(samples) < self.minimum_samples:
+            raise ValueError(f"kozachenko_leonenko needs at least {self.minimum_samples} samples, got {len(samples)}")
         d = options.dimension or dimension
+        rng = rng if rng is not None else torch.Generator(samples.device).manual_seed(0)
+        subset = _drawn(len(samples), options.subset, rng, samples.device)
+        entries = _drawn(samples.shape[1], options.coordinates, rng, samples.device)
+        constant = _mean_digamma(len(samples), len(samples) if subset is None else len(subset))
+        if entries is not None:
+            stretch = math.log(samples.shape[1] / len(entries))
+            constant += d * (stretch if options.distance == "l1" else stretch / 2)
+            samples = samples[:, entries]
+        entropy = d * self._log_distances(samples, subset).mean() + constant
+        if options.constants:
+            entropy = entropy - _digamma(options.neighbour) + _log_unit_ball(d, options.distance)
+        return entropy
+
+    def _log_distances(self, samples: Tensor, subset: Tensor | None) -> Tensor:
+        """The logarithm of each sample's distance to its neighbour, [n]."""
         with torch.no_grad():
-            neighbours = self._neighbours(samples)
+            neighbours = self._neighbours(samples, subset)
         differences = samples - samples[neighbours]
         absolute = differences.abs()
         floor = FLOOR * torch.finfo(samples.dtype).eps * self._size(samples.detach()).amax()
         floor = floor.clamp(min=torch.finfo(samples.dtype).tiny)
-        if options.distance == "l1":
+        if self.options.distance == "l1":
             distances = absolute.sum(1)
         else:
             # The largest entry is taken out first: squares neither overflow nor vanish.
@@ -74,28 +120,40 @@ class KozachenkoLeonenko:
             squares = (differences / largest).square().sum(1)
             distances = largest[:, 0] * torch.where(squares > 0, squares, 1.0).sqrt()
             distances = torch.where(squares > 0, distances, 0.0)
-        logs = torch.where(distances > floor, distances, floor).log()
-        entropy = d * logs.mean() + _digamma(count)
-        if options.constants:
-            entropy = entropy - _digamma(options.neighbour) + _log_unit_ball(d, options.distance)
-        return entropy
+        return torch.where(distances > floor, distances, floor).log()
 
     def _size(self, samples: Tensor) -> Tensor:
         largest, order = _largest(samples), 1 if self.options.distance == "l1" else 2
         norms: Tensor = torch.linalg.vector_norm(samples / largest, ord=order, dim=1)
         return largest * norms
 
-    def _neighbours(self, samples: Tensor) -> Tensor:
-        """The index of each sample's k-th nearest neighbour, int64 [n]."""
+    def _neighbours(self, samples: Tensor, subset: Tensor | None) -> Tensor:
+        """The index of each sample's k-th nearest neighbour in the subset, int64 [n]."""
         centred = samples - samples.mean(0)
-        if self.options.distance == "l1":
-            distances = torch.cdist(centred, centred, p=1.0)
-        else:
+        if self.options.distance == "l2":
             centred = centred / _largest(centred)
-            squares = centred.square().sum(1)
-            distances = squares[:, None] + squares[None] - 2 * centred @ centred.T
-        distances.fill_diagonal_(math.inf)
-        return distances.kthvalue(self.options.neighbour, 1).indices
+        numbers = torch.arange(len(samples), device=samples.device)
+        members, others = (numbers, centred) if subset is None else (subset, centred[subset])
+        found, block = [], max(1, BLOCK // len(members))
+        for own, rows in zip(numbers.split(block), centred.split(block), strict=True):
+            distances = self._distances(rows, others)
+            distances.masked_fill_(own[:, None] == members, math.inf)
+            found.append(members[distances.kthvalue(self.options.neighbour, 1).indices])
+        return torch.cat(found)
+
+    def _distances(self, rows: Tensor, others: Tensor) -> Tensor:
+        """Distances of rows [n, entries] and others [m, entries], in L2 their squares: [n, m]."""
+        if self.options.distance == "l1":
+            return torch.cdist(rows, others, p=1.0)
+        squares = rows.square().sum(1)[:, None] + others.square().sum(1)[None]
+        return squares - 2 * rows @ others.T
+
+
+def _drawn(total: int, wanted: int | None, rng: torch.Generator, device: torch.device) -> Tensor | None:
+    """Different numbers below a total, int64 [wanted]; None where all are wanted, and nothing is drawn."""
+    if wanted is None or wanted >= total:
+        return None
+    return torch.randperm(total, generator=rng, device=rng.device)[:wanted].to(device)
 
 
 def _largest(values: Tensor) -> Tensor:
@@ -106,6 +164,14 @@ def _largest(values: Tensor) -> Tensor:
 def _digamma(value: int) -> float:
     """ψ of a whole number: the harmonic sum below it, less Euler's constant."""
     return sum(1 / k for k in range(1, value)) - float(np.euler_gamma)
+
+
+def _mean_digamma(count: int, members: int) -> float:
+    """The mean over all samples of ψ(M + 1), M the candidates that a sample has: all members but itself."""
+    if members == count:
+        return _digamma(count)
+    inside = members / count
+    return inside * _digamma(members) + (1 - inside) * _digamma(members + 1)
 
 
 def _log_unit_ball(d: int, distance: str) -> float:
