@@ -23,7 +23,7 @@ SCORES = {
     "spread": "standard deviation between the networks",
 }
 LONGEST_TABLE = 50
-PERCENT = ("accuracy", "majority", "mean_probability", "disagreement")
+PERCENT = ("accuracy", "majority", "mean_probability", "disagreement", "ece")
 
 
 class ProgressReporter:
@@ -118,6 +118,8 @@ def print_evaluation(figures: Mapping[str, Any]) -> None:
         table.add_row(
             "negative log-likelihood, one network and ensemble", f"{figures['nll']:.4f}, {ensemble['nll']:.4f}"
         )
+    if "ece" in ensemble:
+        table.add_row("expected calibration error of the ensemble", _shown("ece", ensemble["ece"]))
     if figures.get("entropy") is not None:
         table.add_row("entropy of the weights, in gauge (nats)", f"{figures['entropy']:.1f}")
     Console().print(table)
