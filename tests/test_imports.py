@@ -11,10 +11,10 @@ PACKAGE = Path(hyperframe.__file__).parent
 ORDER = (
     "errors memory files options seeds signals params spec types hookspecs plugins factories weights structure "
     "compiling labelorbits symmetry exact labels discovery rules layouts pointwise reductions kernels norms affine "
-    "exchange assembly selfcheck tracing convolution target gauge augmentation task regression arrayfiles owndata "
-    "owncode dense generator preflight objective overrides config schedule experiment samples samplefiles "
-    "evaluation checkpoints metrics folder run analyses trainer training resume predictions listing describe benchmark "
-    "reference api arguments tables newplugin development cli"
+    "exchange assembly selfcheck tracing convolution target gauge augmentation task regression gaussian_regression "
+    "arrayfiles owndata owncode dense generator preflight objective overrides config schedule experiment samples "
+    "samplefiles evaluation checkpoints metrics folder run analyses trainer training resume predictions listing "
+    "describe benchmark reference api arguments tables newplugin development cli"
 ).split()
 
 
