@@ -14,7 +14,7 @@ ORDER = (
     "exchange assembly selfcheck tracing convolution target gauge augmentation task regression gaussian_regression "
     "arrayfiles owndata owncode dense generator preflight objective overrides config schedule experiment samples "
     "samplefiles evaluation checkpoints metrics folder run analyses trainer training resume predictions listing "
-    "describe benchmark reference api arguments tables newplugin development cli"
+    "comparison describe benchmark reference api arguments tables comparecommand newplugin development cli"
 ).split()
 
 
