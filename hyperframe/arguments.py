@@ -32,19 +32,22 @@ def split_arguments(arguments: tuple[str, ...], default: str) -> tuple[str, list
     return default, list(arguments)
 
 
+def load_options(command: F) -> F:
+    """Add what every command takes that loads one run or several."""
+    checkpoint = click.option(
+        "--checkpoint", default="last", show_default=True, help="last, best (by validation), or a step."
+    )
+    device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:INDEX.")
+    return checkpoint(device(command))
+
+
 def run_options(command: F) -> F:
     """Add what every command takes that loads a run."""
-    options = [
-        click.argument("run", type=click.Path()),
-        click.option("--checkpoint", default="last", show_default=True, help="last, best (by validation), or a step."),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:INDEX."),
-        click.option(
-            "--target", help="package.module:factory of a run with such a target; a folder cannot bring code."
-        ),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+    run = click.argument("run", type=click.Path())
+    target = click.option(
+        "--target", help="package.module:factory of a run with such a target; a folder cannot bring code."
+    )
+    return run(load_options(target(command)))
 
 
 def draw_options(command: F) -> F:

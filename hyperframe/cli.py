@@ -24,6 +24,7 @@ from hyperframe.arguments import (
     split_arguments,
 )
 from hyperframe.benchmark import BENCHMARKS, ITEMS, NETWORKS, benchmark
+from hyperframe.comparecommand import compare_command
 from hyperframe.config import Config, load_config, shipped_configs
 from hyperframe.describe import describe
 from hyperframe.development import check, new_plugin_command, plugins
@@ -346,5 +347,5 @@ def config_command(arguments: tuple[str, ...], listed: bool) -> None:
     click.echo(commented_yaml(config), nl=False)
 
 
-for _command in (check, new_plugin_command, plugins):
+for _command in (compare_command, check, new_plugin_command, plugins):
     main.add_command(_command)

@@ -45,8 +45,8 @@ def evaluate(experiment: Experiment, networks: Networks, data: Data) -> dict[str
 
     Returns:
         `networks` and `items`, the number of each; the figures of the task's meter, such as `accuracy` (mean, std, min,
-        max over networks) and `ensemble` (majority, mean_probability, disagreement); `entropy`, the estimate of the
-        weights' differential entropy in nats after the gauge, None for fewer networks than the estimator needs.
+        max over networks) and `ensemble` (majority, mean_probability, nll, ece, disagreement); `entropy`, the estimate
+        of the weights' differential entropy in nats after the gauge, None for fewer networks than the estimator needs.
     """
     meter = experiment.task.meter(len(networks), len(data), experiment.device)
     for first, first_item, outputs in networks.chunks(data.x):

@@ -1,8 +1,9 @@
 """What the command line shows: tables, and the progress of a training."""
 
+import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,15 @@ SCORES = {
     "r2": "mean prediction: R²",
     "spread": "standard deviation between the networks",
 }
+COMPARED = {
+    "nll": "negative log-likelihood, ensemble",
+    "ece": "expected calibration error, ensemble",
+    "disagreement": "disagreement of two networks",
+}
+"""Figures of the ensemble that `compare` shows beside its scores."""
+
 LONGEST_TABLE = 50
-PERCENT = ("accuracy", "majority", "mean_probability", "disagreement")
+PERCENT = ("accuracy", "majority", "mean_probability", "disagreement", "ece")
 
 
 class ProgressReporter:
@@ -118,9 +126,71 @@ def print_evaluation(figures: Mapping[str, Any]) -> None:
         table.add_row(
             "negative log-likelihood, one network and ensemble", f"{figures['nll']:.4f}, {ensemble['nll']:.4f}"
         )
+    if "ece" in ensemble:
+        table.add_row("expected calibration error of the ensemble", _shown("ece", ensemble["ece"]))
     if figures.get("entropy") is not None:
         table.add_row("entropy of the weights, in gauge (nats)", f"{figures['entropy']:.1f}")
     Console().print(table)
+
+
+MISSING = "—"
+"""What stands where a run has no such figure, or no such key."""
+
+
+def print_comparison(content: Mapping[str, Any]) -> None:
+    """Print runs side by side: keys in which they differ, then their figures."""
+    rows, console = content["runs"], Console(highlight=False)
+    if content["different"]:
+        table = Table(*_folded("key", rows), title="differences", title_justify="left")
+        for key, values in content["different"].items():
+            written = {run: escape(_written(value)) for run, value in values.items()}
+            table.add_row(key, *(written.get(row["run"], MISSING) for row in rows))
+        console.print(table)
+    else:
+        console.print("the configurations are the same")
+    title = f"{content['networks']} networks of each on the test set"
+    table = Table(*_folded("", rows), title=title, title_justify="left")
+    for words, cells in _compared(rows):
+        table.add_row(words, *cells)
+    console.print(table)
+    if len({row["task"] for row in rows}) > 1:
+        told = ", ".join(f"{row['run']} {row['task']}" for row in rows)
+        console.print(f"these are different tasks ({told}): figures are not of the same data", markup=False)
+
+
+def _folded(first: str, rows: Sequence[Mapping[str, Any]]) -> list[Column]:
+    """The columns of a table with one for each run."""
+    return [Column(escape(name), overflow="fold") for name in (first, *(row["run"] for row in rows))]
+
+
+def _written(value: Any) -> str:
+    """A value of a configuration as it is written there."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _compared(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[str]]]:
+    """The lines of a comparison: words, and a cell for each run."""
+    yield "step", [str(row["step"]) for row in rows]
+    singles = [_of_networks(row["figures"]) for row in rows]
+    for name in dict.fromkeys(name for single in singles for name in single):
+        pairs = [(single[name]["mean"], single[name]["std"]) if name in single else None for single in singles]
+        cells = [MISSING if pair is None else " ± ".join(_shown(name, value) for value in pair) for pair in pairs]
+        yield f"{name} of one network", cells
+    ensembles = [row["figures"].get("ensemble", {}) for row in rows]
+    for key, words in SCORES.items():
+        if any(key in ensemble for ensemble in ensembles):
+            yield f"ensemble by {words}", [_figure(key, ensemble.get(key)) for ensemble in ensembles]
+    yield "negative log-likelihood, one network", [_figure("nll", row["figures"].get("nll")) for row in rows]
+    for key, words in COMPARED.items():
+        yield words, [_figure(key, ensemble.get(key)) for ensemble in ensembles]
+    for name in rows[0]["entropies"]:
+        values = [row["entropies"][name] for row in rows]
+        yield f"entropy in gauge (nats): {name}", [MISSING if one is None else f"{one:.1f}" for one in values]
+    yield "training time, s", [_figure("seconds", row["training_seconds"]) for row in rows]
+
+
+def _figure(name: str, value: float | None) -> str:
+    return MISSING if value is None else _shown(name, value)
 
 
 def print_prediction(rows: Sequence[Mapping[str, Any]]) -> None:

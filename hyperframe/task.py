@@ -100,13 +100,21 @@ def _entropy(probabilities: Tensor) -> Tensor:
     return entropy
 
 
+CALIBRATION_BINS = 15
+
+
 class ClassificationMeter:
     """Accuracies of networks, and of their ensemble by majority vote and by mean probability.
 
     `disagreement` is the probability that two different networks of the ensemble give different answers to an item.
+    `ece` is the expected calibration error of the mean probabilities: items are put into 15 equal bins (a, b] by the
+    probability of their most probable class; the error is the mean over the items of |accuracy − confidence| of their
+    bin, with confidence the mean of these probabilities.
 
     Memory is (networks + items × classes), whatever the sizes of the chunks. Of equally many votes the lower class
     wins.
+
+    References: C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger (2017), On Calibration of Modern Neural Networks (`ece`).
 
     Args:
         networks: the number of networks N.
@@ -150,7 +158,8 @@ class ClassificationMeter:
         mean = self._probability / networks
         own = mean.gather(1, self._labels[:, None])
         majority = (self._votes.argmax(1) == self._labels).double().mean()
-        mean_probability = (mean.argmax(1) == self._labels).double().mean()
+        confidence, answers = mean.max(1)
+        right = (answers == self._labels).double()
         votes = self._votes.double()
         agreeing = (votes * (votes - 1)).sum(1).mean() / max(networks * (networks - 1), 1)  # ordered pairs of networks
         return {
@@ -163,8 +172,18 @@ class ClassificationMeter:
             "nll": float(self._nll.mean() / items),
             "ensemble": {
                 "majority": float(majority),
-                "mean_probability": float(mean_probability),
+                "mean_probability": float(right.mean()),
                 "nll": float(-own.clamp(min=torch.finfo(own.dtype).tiny).log().mean()),
+                "ece": float(_calibration_error(confidence, right)),
                 "disagreement": float(1 - agreeing) if networks > 1 else 0.0,
             },
         }
+
+
+def _calibration_error(confidence: Tensor, right: Tensor) -> Tensor:
+    """Expected calibration error of confidences [items] in answers that are right (1) or wrong (0), a scalar."""
+    # Rounded, so that a confidence on an edge, such as 1/3, does not change its bin with the order of a sum.
+    bins = (CALIBRATION_BINS * confidence).round(decimals=9).ceil().long() - 1
+    gaps = confidence.new_zeros(CALIBRATION_BINS)
+    gaps.index_add_(0, bins.clamp(0, CALIBRATION_BINS - 1), right - confidence)
+    return gaps.abs().sum() / len(confidence)

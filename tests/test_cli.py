@@ -161,7 +161,7 @@ def test_mistakes(hyperframe, tmp_path, arguments, parts):
 def test_help_names_every_command(hyperframe):
     code, out, _ = hyperframe("--help")
     assert code == 0
-    for command in ("train", "evaluate", "sample", "predict", "runs", "describe", "config", "plugins"):
+    for command in ("train", "evaluate", "sample", "predict", "compare", "runs", "describe", "config", "plugins"):
         assert command in out
         assert hyperframe(command, "--help")[0] == 0
     assert hyperframe("--version")[1].startswith("hyperframe, version ")

@@ -12,9 +12,10 @@ ORDER = (
     "errors memory chunks files options seeds signals distributed params spec types hookspecs plugins factories "
     "weights structure compiling labelorbits symmetry exact labels discovery rules layouts pointwise reductions "
     "kernels norms affine exchange assembly selfcheck tracing convolution target gauge augmentation task regression "
-    "arrayfiles owndata owncode dense generator moments logdet preflight priors formulas outputs objective overrides "
-    "config schedule experiment bound samples samplefiles evaluation checkpoints metrics folder run analyses trainer "
-    "training resume predictions listing describe benchmark reference api arguments tables newplugin development cli"
+    "gaussian_regression arrayfiles owndata owncode dense generator moments logdet preflight priors formulas outputs "
+    "objective overrides config schedule experiment bound samples samplefiles evaluation checkpoints metrics folder "
+    "run analyses trainer training resume predictions listing comparison describe benchmark reference api arguments "
+    "tables comparecommand newplugin development cli"
 ).split()
 
 

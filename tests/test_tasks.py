@@ -16,10 +16,10 @@ from hyperframe.regression import RegressionMeter, RegressionTask
 from hyperframe.task import ClassificationMeter, ClassificationTask
 from hyperframe.types import Task
 
+# Images; of a user's own files see test_own_data.py, of values test_diabetes.py.
 SIZES = {"digits": (1197, 240, 360), "mnist": (55_000, 5_000, 10_000), "fashion_mnist": (55_000, 5_000, 10_000)}
-OWN = {"arrays", "image_folder"}  # tasks of a user's own files, see test_own_data.py
 TASKS = [
-    entry for entry in Registry(make_plugin_manager()).all() if entry.kind == "task" and entry.component.name not in OWN
+    entry for entry in Registry(make_plugin_manager()).all() if entry.kind == "task" and entry.component.name in SIZES
 ]
 
 
@@ -149,12 +149,48 @@ def test_edge_values_of_the_meter():
         "majority": 1,
         "mean_probability": 1,
         "nll": 0,
+        "ece": 0,
         "disagreement": 0,
     }
     wrong = ClassificationMeter(1, 4, 2, torch.device("cpu"))
     wrong.update(-sure[None].double(), labels, 0, 0)
     assert wrong.result()["accuracy"]["mean"] == 0
     assert wrong.result()["ensemble"]["nll"] < float("inf")
+    assert wrong.result()["ensemble"]["ece"] == 1
+
+
+def calibration_error(probabilities, labels):
+    """The meter's figure of one network with these probabilities [items, classes]."""
+    meter = ClassificationMeter(1, *probabilities.shape, torch.device("cpu"))
+    meter.update(probabilities.double().log()[None], labels, 0, 0)
+    return meter.result()["ensemble"]["ece"]
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+@pytest.mark.parametrize("networks", [1, 4])
+def test_the_calibration_error_is_that_of_torchmetrics(classes, networks):
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
+    draw = torch.Generator().manual_seed(classes)
+    logits = 2 * torch.randn(networks, 500, classes, generator=draw, dtype=torch.float64)
+    labels = torch.randint(classes, (500,), generator=draw)
+    meter = ClassificationMeter(networks, 500, classes, torch.device("cpu"))
+    meter.update(logits, labels, 0, 0)
+    wanted = multiclass_calibration_error(logits.softmax(-1).mean(0), labels, classes, n_bins=15, norm="l1")
+    assert float(wanted) > 0.05
+    assert meter.result()["ensemble"]["ece"] == pytest.approx(float(wanted), abs=1e-6)  # it works in float32
+
+
+def test_edge_values_of_the_calibration_error():
+    one = torch.zeros(4, dtype=torch.int64)
+    assert calibration_error(torch.ones(4, 1), one) == 0  # a single class: always sure, always right
+    # A wrong 1.0 shares the last bin with a right 0.95: their gaps, −1 and 0.05, cancel in part.
+    last = calibration_error(torch.tensor([[1.0, 0.0], [0.05, 0.95]]), torch.tensor([1, 1]))
+    assert last == pytest.approx(0.95 / 2)
+    # 1/3 is the upper edge of a bin, whatever its last digits are; a right 1/3 and a wrong 0.34 are in different bins.
+    for shift in (-1e-12, 0, 1e-12):
+        rows = torch.tensor([[1 / 3 + shift, 0.3, 0.2, 1 / 6 - shift], [0.34, 0.3, 0.2, 0.16]], dtype=torch.float64)
+        assert calibration_error(rows, torch.tensor([0, 1])) == pytest.approx((2 / 3 + 0.34) / 2)
 
 
 def regression_reference(outputs, labels):

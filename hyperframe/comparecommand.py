@@ -1,0 +1,46 @@
+"""The command `compare`."""
+
+from pathlib import Path
+
+import click
+
+from hyperframe import tables
+from hyperframe.arguments import draw_options, json_option, load_options, registry_with
+from hyperframe.comparison import check_picture_file, compare, write_picture
+from hyperframe.factories import checked_factory
+from hyperframe.files import as_json
+
+
+@click.command(name="compare")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(), metavar="RUN RUN...")
+@load_options
+@click.option("--target", "targets", multiple=True, help="package.module:factory of runs with such a target.")
+@draw_options
+@click.option("--out", type=click.Path(), metavar="FILE.png", help="Draw accuracy against diversity into this file.")
+@json_option
+def compare_command(
+    runs: tuple[str, ...],
+    checkpoint: str,
+    device: str,
+    targets: tuple[str, ...],
+    networks: int | None,
+    seed: int | None,
+    out: str | None,
+    json_wanted: bool,
+) -> None:
+    """Show two or more runs side by side: what differs in their configurations, and figures on the test set.
+
+    As many networks are drawn from each run, by default as many as the least of evaluation.test_networks. Entropies
+    are those of the weights in the run's gauges, by every entropy estimator that is installed, with its default
+    options. Training time is that of the steps alone. Nothing is written but the picture.
+    """
+    if out is not None:
+        check_picture_file(Path(out))
+    registry = registry_with([checked_factory(target) for target in targets])
+    content = compare(runs, registry, networks, seed, device=device, checkpoint=checkpoint)
+    if json_wanted:
+        click.echo(as_json(content))
+    else:
+        tables.print_comparison(content)
+    if out is not None:
+        write_picture(Path(out), content)

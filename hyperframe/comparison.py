@@ -1,0 +1,207 @@
+"""Runs side by side: what differs in their configurations, figures of as many networks of each, and a picture."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hyperframe.config import choose
+from hyperframe.errors import RunError, brief, notice
+from hyperframe.evaluation import evaluate
+from hyperframe.files import exists, whole_file
+from hyperframe.folder import check_is_run, folder_identity, read_run_config
+from hyperframe.metrics import read_metrics
+from hyperframe.plugins import Registry
+from hyperframe.preflight import load_data
+from hyperframe.run import Run, load_run
+from hyperframe.types import EntropyEstimator
+from hyperframe.weights import flatten
+
+PICTURE = ".png"
+
+
+def compare(
+    folders: Sequence[str | Path],
+    registry: Registry,
+    networks: int | None = None,
+    seed: int | None = None,
+    *,
+    device: str | None = None,
+    checkpoint: str | int = "last",
+) -> dict[str, Any]:
+    """Measure the networks of several runs, as many of each, on the test set of its task. Nothing is written.
+
+    Args:
+        folders: two or more run folders, each another run.
+        registry: the components to choose from; each of its entropy estimators is used, with its default options.
+        networks: how many of each run; by default the smallest of the runs' own defaults.
+        seed: of the draws; by default each run's `evaluation.seed`.
+        device: auto, cpu, cuda or cuda:INDEX; by default auto.
+        checkpoint: of each run "last", "best" or a step.
+
+    Returns:
+        `networks`; `different`, see `differences`; `runs`, for each `run` (a short name), `folder`, `task`, `step`,
+        `figures` (those of the task's meter, as `hyperframe evaluate` has them), `entropies` (of the weights in the
+        run's own gauges, in nats, by each estimator; None for fewer networks than it needs) and `training_seconds`.
+        Entropies say something about runs of one target with the same gauges and dimension of z only.
+
+    Raises:
+        RunError: fewer than two runs, a run twice, a folder that is no run, a component that is not installed, or more
+            networks than a run holds.
+    """
+    paths = [check_is_run(folder) for folder in folders]
+    names = _names(paths)
+    configs = {name: read_run_config(path, registry)[0].plain() for name, path in zip(names, paths, strict=True)}
+    runs = [load_run(path, registry, device, checkpoint) for path in paths]
+    count = min(run.default_count for run in runs) if networks is None else networks
+    for run in runs:
+        held = run.experiment.generator.at_most(count)
+        if held < count:
+            raise RunError(f"{run.folder} holds {held} networks, {count} were asked for; compare at most {held}")
+    rows = [{"run": name, **_measured(run, count, seed, registry)} for name, run in zip(names, runs, strict=True)]
+    return {"networks": count, "different": differences(configs), "runs": rows}
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Short names of runs: their folders' own, or the paths as they were given where two of these are the same."""
+    if len(paths) < 2:
+        raise RunError(f"only one run was named, {paths[0]}; name two or more" if paths else "name two runs or more")
+    known: dict[tuple[int, int] | None, Path] = {}
+    for path in paths:
+        other = known.setdefault(folder_identity(path), path)
+        if other is not path:
+            raise RunError(f"{path} and {other} are the same run; name each one once")
+    names = [path.resolve().name for path in paths]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]
+
+
+def differences(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The keys of configurations that are not the same in all, dotted, with the value in each that has the key.
+
+    Example:
+        >>> differences({"a": {"task": {"name": "digits", "zoom": 0}}, "b": {"task": {"name": "mnist", "zoom": 0}}})
+        {'task.name': {'a': 'digits', 'b': 'mnist'}}
+    """
+    flat = {run: dict(_dotted(content)) for run, content in configs.items()}
+    sections = [section for content in configs.values() for section in content]
+    known = dict.fromkeys(key for content in flat.values() for key in content)
+    keys = sorted(known, key=lambda key: sections.index(key.partition(".")[0]))
+    found = {key: {run: content[key] for run, content in flat.items() if key in content} for key in keys}
+    return {
+        key: values
+        for key, values in found.items()
+        if len(values) < len(flat) or any(value != next(iter(values.values())) for value in values.values())
+    }
+
+
+def _dotted(content: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """All values with their dotted keys; items of a list of components are numbered, other lists are values."""
+    if isinstance(content, list) and content and all(isinstance(item, Mapping) for item in content):
+        content = {str(number): item for number, item in enumerate(content)}
+    if isinstance(content, Mapping):
+        for key, value in content.items():
+            yield from _dotted(value, f"{path}.{key}".lstrip("."))
+    else:
+        yield path, content
+
+
+def _measured(run: Run, count: int, seed: int | None, registry: Registry) -> dict[str, Any]:
+    """The row of a run."""
+    nets = run.sample(count, seed)
+    figures = evaluate(run.experiment, nets, load_data(run.experiment.task, "test"))
+    del figures["entropy"]  # by the run's own estimator, which may be another one in another run
+    with torch.no_grad():
+        flat = flatten(run.experiment.target.spec, run.experiment.gauge(nets.weights))
+        entropies = {
+            entry.component.name: _entropy(entry.component.name, registry, flat, run.experiment.generator.dimension)
+            for entry in registry.all()
+            if entry.kind == "entropy"
+        }
+    return {
+        "folder": str(run.folder),
+        "task": run.experiment.task.name,
+        "step": run.step,
+        "figures": figures,
+        "entropies": entropies,
+        "training_seconds": training_seconds(run.folder, run.step),
+    }
+
+
+def _entropy(name: str, registry: Registry, flat: Tensor, dimension: int) -> float | None:
+    """The entropy of rows [networks, num_weights] by an estimator with its default options."""
+    try:
+        estimator: EntropyEstimator = choose(registry, "entropy", name, "entropy").make()
+        return float(estimator(flat, dimension)) if len(flat) >= estimator.minimum_samples else None
+    # An estimator that needs options, or a third party's mistake: all other figures are still worth having.
+    except Exception as error:  # noqa: BLE001
+        notice(f"entropy '{name}' is left out: {type(error).__name__}: {brief(error)}")
+        return None
+
+
+def training_seconds(folder: Path, step: int) -> float | None:
+    """Seconds that the training took up to a step, from `metrics.jsonl`; None where that has no speeds.
+
+    It is the time of the steps alone, Σ (steps since the last line) / (steps a second), without validations,
+    checkpoints and the start; of a step that was done again after a pause, the time of the last one.
+    """
+    seconds, before = 0.0, 0
+    for line in read_metrics(folder):
+        speed, here = line.get("steps_per_second"), min(line["step"], step)
+        if isinstance(speed, int | float) and speed > 0 and here > before:
+            seconds += (here - before) / speed
+            before = here
+    return seconds if before else None
+
+
+def check_picture_file(path: Path) -> None:
+    """Check that a picture can get this name; raises `RunError`."""
+    if path.suffix != PICTURE:
+        raise RunError(f"{path}: the picture is written to a file that ends in {PICTURE}")
+    if exists(path):
+        raise RunError(f"{path} exists already; name another file, or remove it")
+
+
+def write_picture(path: Path, content: Mapping[str, Any]) -> None:
+    """Draw the accuracy of the runs that `compare` measured against their diversity, into a PNG file.
+
+    On the x axis stands the disagreement, the probability that two networks of a run give different answers to an
+    item; on the y axis the accuracy of single networks (mean ± standard deviation) and of their majority vote.
+
+    Raises:
+        RunError: no run is of a task with these figures, or the file cannot be written.
+    """
+    rows = [row for row in content["runs"] if "accuracy" in row["figures"]]
+    if not rows:
+        raise RunError(f"{path} is not drawn: none of the runs is of a task with accuracies")
+    for row in content["runs"]:
+        if row not in rows:
+            notice(f"{row['run']} is not in the picture: its task '{row['task']}' has no accuracies")
+    with whole_file(path) as partial:
+        _drawn(rows, content["networks"]).savefig(partial, format="png", dpi=150)
+
+
+def _drawn(rows: Sequence[Mapping[str, Any]], networks: int) -> Any:
+    """The picture, a matplotlib figure: a colour and a number for each run, whose name stands below."""
+    from matplotlib.figure import Figure  # noqa: PLC0415  (takes a second, and only this needs it)
+
+    figure = Figure(figsize=(7, 4.5 + 0.22 * len(rows)), layout="constrained")
+    axes = figure.add_subplot()
+    for number, row in enumerate(rows, 1):
+        single, ensemble = row["figures"]["accuracy"], row["figures"]["ensemble"]
+        shown = ensemble["disagreement"], single["mean"], single["std"], ensemble["majority"]
+        x, mean, std, vote = (100 * value for value in shown)
+        color, above = f"C{(number - 1) % 10}", number + 2  # a later run covers an earlier one as a whole
+        axes.plot([x, x], [mean, vote], ":", linewidth=1, color=color)
+        axes.errorbar(x, mean, std, fmt="o", capsize=3, color=color, zorder=above)
+        axes.plot(x, vote, "s", markersize=13, color=color, zorder=above, label=f"{number}  {row['run']}")
+        axes.text(x, vote, str(number), size=9, color="white", zorder=above, ha="center", va="center_baseline")
+    axes.set(xlabel="disagreement of two networks, %", ylabel="test accuracy, %")
+    axes.set_title(f"■ majority vote of {networks}    ● one network, mean ± standard deviation", size=10, loc="left")
+    axes.margins(0.1)
+    axes.spines[["top", "right"]].set_visible(False)
+    legend = figure.legend(loc="outside lower left", frameon=False, markerscale=0.5, handlelength=1)
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a run's name may have dollars
+    return figure
