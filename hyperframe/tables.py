@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
+from hyperframe.folder import ANALYSES
 from hyperframe.plugins import BrokenPlugin, Registered
 from hyperframe.run import Run
 
@@ -24,6 +25,7 @@ SCORES = {
 }
 LONGEST_TABLE = 50
 PERCENT = ("accuracy", "majority", "mean_probability", "disagreement")
+MORE_IS_BETTER = (*PERCENT, "value")
 
 
 class ProgressReporter:
@@ -105,7 +107,7 @@ def print_evaluation(figures: Mapping[str, Any]) -> None:
     table = Table("", "", title=title, show_header=False, title_justify="left")
     for name, one in _of_networks(figures).items():
         mean, std, low, high = (_shown(name, one[key]) for key in ("mean", "std", "min", "max"))
-        worst, best = (low, high) if name in PERCENT else (high, low)
+        worst, best = (low, high) if name in MORE_IS_BETTER else (high, low)
         table.add_row(f"{name} of one network, mean", f"{mean} ± {std}")
         table.add_row("worst and best network", f"{worst}, {best}")
     ensemble = figures.get("ensemble", {})
@@ -121,6 +123,15 @@ def print_evaluation(figures: Mapping[str, Any]) -> None:
     if figures.get("entropy") is not None:
         table.add_row("entropy of the weights, in gauge (nats)", f"{figures['entropy']:.1f}")
     Console().print(table)
+
+
+def print_analyses(found: Mapping[str, Mapping[str, Any]], run: Path) -> None:
+    """Print where the figures and pictures of each analysis lie, and its single figures."""
+    console = Console(highlight=False)
+    for name, figures in found.items():
+        numbers = [f"{key} {_cell(value)}" for key, value in figures.items() if isinstance(value, int | float)]
+        where = f"analysis {name}: {run / ANALYSES / name}"
+        console.print(f"{where}: {', '.join(numbers)}", markup=False, soft_wrap=True)
 
 
 def print_prediction(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -16,6 +16,7 @@ from hyperframe.types import NoOptions
 TASK = "gaussian_mixture"
 POINTS = 400
 PICTURE = "toy_curve.png"
+COLOURS = "turbo"
 EDGE = 8.0
 """Half the side of the square that is drawn at least; means lie within 5."""
 
@@ -41,9 +42,8 @@ def toy_curve(run: Any, folder: Path) -> dict[str, Any]:
     """Draw the points of 400 uniformly spaced z, and measure how they follow the mixture.
 
     z goes through all of its range, [−1, 1] by default. The distance to the nearest neighbour is that to the nearest of
-    the other 399 points, as the paper says; its authors' program takes the nearer of the two whose z are adjacent, which
-    differs where the path comes near itself. What is rare has far neighbours: the density of points is the inverse of
-    the distance.
+    the other 399 points, as the paper says; its authors' program takes the nearer of the two whose z are adjacent. The
+    two differ where the path comes near itself. The density of points is taken to be the inverse of the distance.
 
     Returns:
         `components`, the number of Gaussians; `peaks`, how many of their means have a point within one standard
@@ -56,13 +56,13 @@ def toy_curve(run: Any, folder: Path) -> dict[str, Any]:
     References: section 4.1, Fig. 1.
     """
     task = run.experiment.task
-    curve = _curve(run)
+    curve = curve_of(run)
     with whole_file(folder / PICTURE) as partial:
         _figure(task, curve).savefig(partial, format="png", dpi=150)
-    return _figures(task, curve)
+    return figures_of(task, curve)
 
 
-def _curve(run: Any) -> Curve:
+def curve_of(run: Any) -> Curve:
     """The points of a run's generator; raises `RunError` where they are no path in the plane."""
     experiment, chosen = run.experiment, run.config.generator
     where = f"analysis 'toy_curve': run {run.folder.name}"
@@ -83,7 +83,7 @@ def _curve(run: Any) -> Curve:
     return Curve(z=z.double().cpu(), points=points, values=experiment.task.mixture(points), distances=apart.amin(1))
 
 
-def _figures(task: Any, curve: Curve) -> dict[str, Any]:
+def figures_of(task: Any, curve: Curve) -> dict[str, Any]:
     """The numbers; see `toy_curve`."""
     from scipy.stats import spearmanr  # noqa: PLC0415  (slow to import)
 
@@ -113,28 +113,28 @@ def _draw_plane(axes: Any, task: Any, curve: Curve) -> None:
     """(a): the points, in the colours of their z, over the mixture in grey."""
     edge = max(EDGE, 1.05 * float(curve.points.abs().max()))
     side = torch.linspace(-edge, edge, 241, dtype=torch.float64)
-    shades = task.mixture(torch.stack(torch.meshgrid(side, side, indexing="xy"), -1))
+    shades = task.mixture(torch.stack(torch.meshgrid(side, side, indexing="xy"), -1)).numpy()
     axes.imshow(shades, extent=(-edge, edge, -edge, edge), origin="lower", cmap="Greys", interpolation="bilinear")
-    axes.plot(*task.means.T, "+", color="black", markersize=9, markeredgewidth=1.4, label="means of the Gaussians")
-    axes.scatter(*curve.points.T, c=curve.z, cmap="turbo", s=9, zorder=3)
+    axes.scatter(*curve.points.T.numpy(), c=curve.z.numpy(), cmap=COLOURS, s=9)
+    means = task.means.T.numpy()
+    axes.scatter(*means, marker="X", s=60, color="black", edgecolor="white", label="means of the Gaussians")
     axes.set(title="(a) generated points, over the mixture", xlabel="first weight", ylabel="second weight")
     axes.legend(loc="upper right", fontsize="small")
 
 
 def _draw_along(axes: Any, curve: Curve) -> None:
     """(b): the mixture and the distance to the nearest neighbour along the path."""
-    (value,) = axes.plot(curve.z, curve.values, color="black", label="mixture (left axis)")
-    top = 1.25 * float(curve.values.max())  # room for the legend
-    axes.scatter(curve.z, torch.full_like(curve.z, -0.04 * top), c=curve.z, cmap="turbo", marker="|", s=40)
+    z, values, distances = curve.z.numpy(), curve.values.numpy(), curve.distances.numpy()
+    (left,) = axes.plot(z, values, color="black", label="mixture (left axis)")
+    top = 1.25 * values.max()  # room for the legend
+    axes.scatter(z, 0 * z - 0.04 * top, c=z, cmap=COLOURS, marker="|", s=40)
     axes.set(title="(b) along the path", xlabel="z", ylabel="value of the mixture", ylim=(-0.08 * top, top))
     axes.margins(x=0.01)
-    right = axes.twinx()
-    (distance,) = right.plot(
-        curve.z, curve.distances, "--", color="#cc3311", linewidth=1, label="distance to nearest neighbour (right axis)"
-    )
-    high = 1.25 * float(curve.distances.max())
-    right.set(ylabel="distance to nearest neighbour", ylim=(-0.08 * high, high))
-    axes.legend(handles=[value, distance], loc="upper right", fontsize="small")
+    other, label = axes.twinx(), "distance to nearest neighbour"
+    (right,) = other.plot(z, distances, "--", color="#cc3311", linewidth=1, label=f"{label} (right axis)")
+    high = 1.25 * distances.max()
+    other.set(ylabel=label, ylim=(-0.08 * high, high))
+    axes.legend(handles=[left, right], loc="upper right", fontsize="small")
 
 
 def _build(options: NoOptions) -> Any:

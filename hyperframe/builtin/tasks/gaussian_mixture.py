@@ -86,7 +86,7 @@ class GaussianMixture:
             raise DataError(f"{where}: labels must be int64 [items], but are {labels.dtype} {list(labels.shape)}")
 
     def log_mixture(self, points: Tensor) -> Tensor:
-        """log f of points [..., 2], shape [...]: finite where f itself would be zero by rounding."""
+        """Logarithm of f at points [..., 2], shape [...]: finite where f itself would be zero by rounding."""
         means, deviations = self.means.to(points), self.deviations.to(points)
         squares = (points[..., None, :] - means).square().sum(-1)
         sign = 1 if self.options.form == "authors" else -1
@@ -94,7 +94,7 @@ class GaussianMixture:
         return torch.logsumexp(factors.log() - squares / (2 * deviations.square()), -1)
 
     def mixture(self, points: Tensor) -> Tensor:
-        """f of points [..., 2], shape [...]."""
+        """The mixture f at points [..., 2], shape [...]."""
         return self.log_mixture(points).exp()
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ class GaussianMixture:
         return -logarithms.exp() if self.options.form == "authors" else -logarithms
 
     def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """f."""
+        """The mixture f."""
         return self.mixture(outputs)
 
     def canonical(self, outputs: Tensor) -> Tensor:
