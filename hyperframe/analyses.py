@@ -12,6 +12,11 @@ from hyperframe.run import EVALUATION, Run
 from hyperframe.types import Analysis
 
 
+def analyse_all(run: Run, registry: Registry) -> dict[str, dict[str, Any]]:
+    """Run all analyses of `evaluation.analyses`, and return what each found, by its name; raises as `analyse`."""
+    return {name: analyse(run, name, registry) for name in run.config.evaluation.analyses}
+
+
 def analyse(run: Run, name: str, registry: Registry, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Run one analysis; its figures are kept in `analyses/NAME/results.json`, its pictures beside it.
 

@@ -43,7 +43,8 @@ def train(
         reporter: is told how it goes.
 
     Returns:
-        The run. Where a pause was asked for, `run.finished` is false; `resume` goes on.
+        The run. Where a pause was asked for, `run.finished` is false; `resume` goes on. Neither `run.evaluate` nor
+        `evaluation.analyses` has been run: that the command does.
 
     Raises:
         HyperframeError: anything that you can mend; the message says how.

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from hyperframe import tables
-from hyperframe.analyses import analyse
+from hyperframe.analyses import analyse, analyse_all
 from hyperframe.api import installed
 from hyperframe.arguments import (
     check_samples,
@@ -113,7 +113,7 @@ def main() -> None:
 @click.option("--resume", type=click.Path(), metavar="RUN", help="Go on with this run from its last checkpoint.")
 @json_option
 def train(arguments: tuple[str, ...], out: str | None, resume: str | None, json_wanted: bool) -> None:
-    """Train a generator, evaluate it on the test set, and name the run folder.
+    """Train a generator, evaluate it on the test set, run evaluation.analyses, and name the run folder.
 
     CONFIG is a name that ships or a YAML file; the default is digits. KEY=VALUE changes a key of it, such as
     trainer.steps=500 or gauges=[scale]. 'hyperframe config' shows all keys. A target can be package.module:factory.
@@ -137,10 +137,13 @@ def train(arguments: tuple[str, ...], out: str | None, resume: str | None, json_
             click.echo(as_json({"state": "paused", "run": str(run.folder), "step": run.step, "steps": steps}))
         return
     figures = run.evaluate()
+    if not json_wanted:
+        tables.print_evaluation(figures)
+    found = analyse_all(run, registry)
     if json_wanted:
-        click.echo(as_json(figures))
+        click.echo(as_json({**figures, "analyses": found} if found else figures))
         return
-    tables.print_evaluation(figures)
+    tables.print_analyses(found, run.folder)
     click.echo(f"run folder: {run.folder}")
 
 

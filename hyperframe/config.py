@@ -74,6 +74,7 @@ class EvaluationOptions:
         1000, "training items from which the moments of each drawn network's BatchNorm are estimated", minimum=1
     )
     seed: int = option(1, "seed of the networks that are drawn for evaluations", minimum=0)
+    analyses: tuple[str, ...] = option((), "names: what 'hyperframe train' runs in the end, with their default options")
 
 
 SECTIONS: dict[str, type[Any]] = {
@@ -211,6 +212,8 @@ def read_config(name: str, content: Mapping[str, Any], registry: Registry) -> Co
         if not isinstance(section, Mapping):
             raise ConfigError(f"{key}: expected keys and values, but got {shown(section)}")
         found[key] = read_options(cls, section, key)
+    for number, analysis in enumerate(found["evaluation"].analyses):
+        choose(registry, "analysis", {"name": analysis}, f"evaluation.analyses.{number}")
     return Config(name=name, **found)
 
 

@@ -27,6 +27,8 @@ class DenseOptions:
     batch_norm_momentum: float = option(0.02, "weight of the newest batch in its running moments", above=0, maximum=1)
     batch_norm_eps: float = option(1e-7, "what batch normalisation adds to the variance", above=0)
     bias: bool = option(False, "biases in the linear layers")
+    authors_variance: float = option(0.01, "authors: variance of a matrix's entries, times fan-in", above=0)
+    authors_bias_variance: float = option(0.0, "authors: variance of a layer's biases, times their number", minimum=0)
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -105,14 +107,18 @@ class Dense(nn.Module):
         }
 
     @torch.no_grad()
-    def initialise_authors(self, variance: float = 0.01) -> None:
-        """Every matrix from a truncated normal distribution with variance `variance` / fan_in; biases zero.
+    def initialise_authors(self) -> None:
+        """Matrices and biases from truncated normal distributions, as the authors' program does it.
 
-        This is what the authors' program does.
+        A matrix has the variance `authors_variance` / fan_in, a layer's n biases `authors_bias_variance` / n; 0 makes
+        them zero.
         """
+        matrix, biases = self.options.authors_variance, self.options.authors_bias_variance
         for linear in self.linears:
-            _truncated_normal(linear.weight, math.sqrt(variance / linear.in_features))
-            if linear.bias is not None:
+            _truncated_normal(linear.weight, math.sqrt(matrix / linear.in_features))
+            if linear.bias is not None and biases:
+                _truncated_normal(linear.bias, math.sqrt(biases / linear.out_features))
+            elif linear.bias is not None:
                 linear.bias.zero_()
 
     @torch.no_grad()

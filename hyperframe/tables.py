@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
+from hyperframe.folder import ANALYSES
 from hyperframe.plugins import BrokenPlugin, Registered
 from hyperframe.run import Run
 
@@ -32,6 +33,7 @@ COMPARED = {
 
 LONGEST_TABLE = 50
 PERCENT = ("accuracy", "majority", "mean_probability", "disagreement", "ece")
+MORE_IS_BETTER = (*PERCENT, "value")
 
 
 class ProgressReporter:
@@ -113,7 +115,7 @@ def print_evaluation(figures: Mapping[str, Any]) -> None:
     table = Table("", "", title=title, show_header=False, title_justify="left")
     for name, one in _of_networks(figures).items():
         mean, std, low, high = (_shown(name, one[key]) for key in ("mean", "std", "min", "max"))
-        worst, best = (low, high) if name in PERCENT else (high, low)
+        worst, best = (low, high) if name in MORE_IS_BETTER else (high, low)
         table.add_row(f"{name} of one network, mean", f"{mean} ± {std}")
         table.add_row("worst and best network", f"{worst}, {best}")
     ensemble = figures.get("ensemble", {})
@@ -191,6 +193,15 @@ def _compared(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[str
 
 def _figure(name: str, value: float | None) -> str:
     return MISSING if value is None else _shown(name, value)
+
+
+def print_analyses(found: Mapping[str, Mapping[str, Any]], run: Path) -> None:
+    """Print where the figures and pictures of each analysis lie, and its single figures."""
+    console = Console(highlight=False)
+    for name, figures in found.items():
+        numbers = [f"{key} {_cell(value)}" for key, value in figures.items() if isinstance(value, int | float)]
+        where = f"analysis {name}: {run / ANALYSES / name}"
+        console.print(f"{where}: {', '.join(numbers)}", markup=False, soft_wrap=True)
 
 
 def print_prediction(rows: Sequence[Mapping[str, Any]]) -> None:

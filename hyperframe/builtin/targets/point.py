@@ -1,0 +1,58 @@
+"""The target `point`: its weights are its outputs, so that a generator draws points of a plane (section 4.1)."""
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from hyperframe import Component, LayerSpec, TargetSpec, bias, hookimpl
+from hyperframe.options import option
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """Options of the point."""
+
+    entries: int = option(2, "number of weights, which are the outputs", minimum=1)
+
+
+class Point(nn.Module):
+    """T(x; θ) = θ, whatever x is: inputs [items, 1] give outputs [items, entries].
+
+    Example:
+        >>> Point(2)(torch.ones(3, 1)).shape
+        torch.Size([3, 2])
+    """
+
+    def __init__(self, entries: int) -> None:
+        super().__init__()
+        self.point = nn.Parameter(torch.zeros(entries))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The weights, once for each input."""
+        return self.point.expand(len(x), -1)
+
+
+def build(options: Options) -> tuple[nn.Module, TargetSpec]:
+    """A layer of nothing but biases: no two weight sets are the same function."""
+    spec = TargetSpec(
+        name="point",
+        input_shape=(1,),
+        num_outputs=options.entries,
+        logits="point",
+        layers=[LayerSpec(name="point", filters=options.entries, params=[bias("point")])],
+    )
+    return Point(options.entries), spec
+
+
+@hookimpl
+def hyperframe_targets() -> list[Component]:
+    """Register the target."""
+    return [
+        Component(
+            name="point",
+            factory=build,
+            options=Options,
+            summary="its weights are its outputs, whatever the input: a point, two entries by default",
+            reference="section 4.1",
+        )
+    ]

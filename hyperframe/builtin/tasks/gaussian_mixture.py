@@ -1,0 +1,198 @@
+"""The task `gaussian_mixture`: points of the plane where a mixture of ten Gaussians is high (section 4.1)."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+import numpy as np
+import torch
+from torch import Tensor
+
+from hyperframe import Component, Data, hookimpl
+from hyperframe.errors import DataError, unknown_name
+from hyperframe.options import option
+
+COMPONENTS = 10
+SPLITS = ("train", "validation", "test")
+ITEMS = 8
+"""Items of a split: all are the same input, which the target has no use for."""
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """Options of the task."""
+
+    mixture_seed: int = option(0, "seed of the means, deviations and proportions of the mixture", minimum=0)
+    form: Literal["authors", "density"] = option(
+        "authors", "authors: every peak times 2πσ², loss −f; density: a probability density, loss −log f"
+    )
+
+
+class GaussianMixture:
+    """The two outputs are a point r of the plane; the loss is low where the mixture is high.
+
+    Ten components k with means μ uniform in [−5, 5]², deviations σ uniform in [1, 1.1], and proportions p uniform in
+    [1, 3] and then divided by their sum. With q = exp(−|r − μ_k|² / 2σ_k²):
+
+    - `authors`: f(r) = Σ p_k · 2πσ_k² · q, and the loss is −f. The authors' program multiplies by 2πσ² where a density
+      is divided by it; no logarithm is taken.
+    - `density`: f(r) = Σ p_k / (2πσ_k²) · q, and the loss is −log f.
+
+    There is no data: inputs are zeros [items, 1], labels zeros int64 [items].
+
+    Attributes:
+        means: μ, float64 [components, 2].
+        deviations: σ, float64 [components].
+        proportions: p, float64 [components], with sum 1.
+
+    References: section 4.1, Fig. 1.
+
+    Example:
+        >>> task = GaussianMixture(Options(form="density"))
+        >>> axis = torch.linspace(-15, 15, 301, dtype=torch.float64)
+        >>> plane = torch.cartesian_prod(axis, axis)
+        >>> round(float(task.mixture(plane).sum()) * 0.1**2, 6)     # squares of side 0.1
+        1.0
+    """
+
+    name = "gaussian_mixture"
+    input_shape = (1,)
+    num_outputs = 2
+    shift_invariant = False
+    score_name = "value"
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        rng = np.random.default_rng(options.mixture_seed)
+        self.means = torch.from_numpy(rng.uniform(-5, 5, (COMPONENTS, 2)))
+        self.deviations = torch.from_numpy(rng.uniform(1, 1.1, COMPONENTS))
+        proportions = torch.from_numpy(rng.uniform(1, 3, COMPONENTS))
+        self.proportions = proportions / proportions.sum()
+
+    def data(self, split: str) -> Data:
+        """The split, which holds nothing but zeros."""
+        if split not in SPLITS:
+            raise ValueError(unknown_name("split", split, SPLITS))
+        return Data(torch.zeros(ITEMS, 1), torch.zeros(ITEMS, dtype=torch.int64))
+
+    def augment(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
+        """Inputs as they are."""
+        return inputs
+
+    def check_labels(self, labels: Tensor, where: str) -> None:
+        """Check that labels are int64 [items]; raises `DataError`."""
+        if labels.dtype != torch.int64 or labels.dim() != 1:
+            raise DataError(f"{where}: labels must be int64 [items], but are {labels.dtype} {list(labels.shape)}")
+
+    def log_mixture(self, points: Tensor) -> Tensor:
+        """Logarithm of f at points [..., 2], shape [...]: finite where f itself would be zero by rounding."""
+        means, deviations = self.means.to(points), self.deviations.to(points)
+        squares = (points[..., None, :] - means).square().sum(-1)
+        sign = 1 if self.options.form == "authors" else -1
+        factors = self.proportions.to(points) * (2 * math.pi * deviations.square()) ** sign
+        return torch.logsumexp(factors.log() - squares / (2 * deviations.square()), -1)
+
+    def mixture(self, points: Tensor) -> Tensor:
+        """The mixture f at points [..., 2], shape [...]."""
+        return self.log_mixture(points).exp()
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """−f or −log f of every item, see above: [..., 2] and [...] give [...]."""
+        logarithms = self.log_mixture(outputs)
+        return -logarithms.exp() if self.options.form == "authors" else -logarithms
+
+    def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The mixture f."""
+        return self.mixture(outputs)
+
+    def canonical(self, outputs: Tensor) -> Tensor:
+        """The outputs: different points are different."""
+        return outputs
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """The outputs."""
+        return outputs
+
+    def averaged(self, outputs: Tensor) -> Tensor:
+        """The mean point of the networks: [networks, items, 2] give [items, 2]."""
+        return outputs.mean(0)
+
+    def summarise(self, predictions: Tensor) -> dict[str, Tensor]:
+        """Mean and deviation of the points, [items, 2] each, and the mean of f, [items]."""
+        return {
+            "mean": predictions.mean(0),
+            "std": predictions.std(0, correction=0),
+            "value": self.mixture(predictions).mean(0),
+        }
+
+    def meter(self, networks: int, items: int, device: torch.device) -> "MixtureMeter":
+        """An empty meter."""
+        return MixtureMeter(self, networks, items, device)
+
+    def merit(self, figures: Mapping[str, Any]) -> float:
+        """Less the mean loss of a network."""
+        return -float(figures["loss"])
+
+
+class MixtureMeter:
+    """Values of the mixture at the networks' points, and how far these lie apart.
+
+    Memory is (networks + items), whatever the sizes of the chunks.
+
+    Args:
+        task: the mixture.
+        networks: the number of networks N.
+        items: the number of items.
+        device: where outputs come from.
+    """
+
+    def __init__(self, task: GaussianMixture, networks: int, items: int, device: torch.device) -> None:
+        self._task = task
+        self._values = torch.zeros(networks, dtype=torch.float64, device=device)
+        self._losses = torch.zeros(networks, dtype=torch.float64, device=device)
+        self._sum = torch.zeros(items, 2, dtype=torch.float64, device=device)
+        self._sum_of_squares = torch.zeros(items, 2, dtype=torch.float64, device=device)
+
+    def update(self, outputs: Tensor, labels: Tensor, first_network: int, first_item: int) -> None:
+        """Take in points [networks, items, 2] and labels [items] of a chunk."""
+        networks, items, _ = outputs.shape
+        rows, places = slice(first_network, first_network + networks), slice(first_item, first_item + items)
+        points = outputs.double()
+        self._values[rows] += self._task.mixture(points).sum(1)
+        self._losses[rows] += self._task.loss(points, labels.expand(networks, items)).sum(1)
+        self._sum[places] += points.sum(0)
+        self._sum_of_squares[places] += points.square().sum(0)
+
+    def result(self) -> dict[str, Any]:
+        """Figures of the networks (`value`, f: mean, std, min, max; `loss`) and of the ensemble.
+
+        The ensemble's `spread` is the root mean square deviation of an entry of the points from its mean.
+        """
+        networks, items = len(self._values), len(self._sum)
+        values = self._values / items
+        variance = self._sum_of_squares / networks - (self._sum / networks).square()
+        return {
+            "value": {
+                "mean": float(values.mean()),
+                "std": float(values.std(correction=0)),
+                "min": float(values.min()),
+                "max": float(values.max()),
+            },
+            "loss": float(self._losses.mean() / items),
+            "ensemble": {"spread": float(variance.clamp(min=0).mean().sqrt())},
+        }
+
+
+@hookimpl
+def hyperframe_tasks() -> list[Component]:
+    """Register the task."""
+    return [
+        Component(
+            name="gaussian_mixture",
+            factory=GaussianMixture,
+            options=Options,
+            summary="points of the plane where a mixture of ten Gaussians is high",
+            reference="section 4.1, Fig. 1",
+        )
+    ]
