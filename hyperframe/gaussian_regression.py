@@ -31,6 +31,8 @@ class GaussianRegressionTask(RegressionTask):
         tensor([190.])
     """
 
+    likelihood = True
+
     def __init__(self, noise: float, label_mean: Tensor, label_std: Tensor) -> None:
         self.noise = noise
         self.label_mean = label_mean

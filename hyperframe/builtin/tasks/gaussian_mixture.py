@@ -60,6 +60,7 @@ class GaussianMixture:
     input_shape = (1,)
     num_outputs = 2
     shift_invariant = False
+    likelihood = False
     score_name = "value"
 
     def __init__(self, options: Options) -> None:
