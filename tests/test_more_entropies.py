@@ -187,6 +187,18 @@ def test_a_subset_that_is_too_small_is_refused_by_the_command(hyperframe):
     assert out == ""
 
 
+def test_gradients_repeat_bit_for_bit_with_several_threads():
+    """Samples that are the neighbour of many get a sum of gradients, in an order that must not change."""
+    points, threads, found = normal(200, 500, dtype=torch.float32), torch.get_num_threads(), set()
+    torch.set_num_threads(2)
+    try:
+        for _ in range(20):
+            found.add(check_finite(estimator(), points, 300).numpy().tobytes())
+    finally:
+        torch.set_num_threads(threads)
+    assert len(found) == 1
+
+
 # Gaussian and Rényi entropies.
 
 GAUSSIAN, RENYI = GaussianEntropy(), RenyiEntropy(RenyiOptions())

@@ -98,7 +98,7 @@ class KozachenkoLeonenko:
         if entries is not None:
             stretch = math.log(samples.shape[1] / len(entries))
             constant += d * (stretch if options.distance == "l1" else stretch / 2)
-            samples = samples[:, entries]
+            samples = samples.index_select(1, entries)
         entropy = d * self._log_distances(samples, subset).mean() + constant
         if options.constants:
             entropy = entropy - _digamma(options.neighbour) + _log_unit_ball(d, options.distance)
@@ -108,7 +108,8 @@ class KozachenkoLeonenko:
         """The logarithm of each sample's distance to its neighbour, [n]."""
         with torch.no_grad():
             neighbours = self._neighbours(samples, subset)
-        differences = samples - samples[neighbours]
+        # Not samples[neighbours]: with several threads on a CPU its gradient is added up in an order that changes.
+        differences = samples - samples.index_select(0, neighbours)
         absolute = differences.abs()
         floor = FLOOR * torch.finfo(samples.dtype).eps * self._size(samples.detach()).amax()
         floor = floor.clamp(min=torch.finfo(samples.dtype).tiny)
