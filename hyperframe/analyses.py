@@ -1,4 +1,4 @@
-"""Analyses: what plugins find out about a trained run, kept in its folder."""
+"""Analyses: what is found out about a trained run, kept in its folder."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -154,7 +154,7 @@ def train(arguments: tuple[str, ...], out: str | None, resume: str | None, json_
     "--split", type=click.Choice(["test", "validation"]), default="test", show_default=True, help="Which data."
 )
 @click.option("--samples", type=click.Path(), help="Take the networks of this file, which 'sample' wrote.")
-@click.option("--analysis", metavar="NAME[,NAME...]", help="Run these analyses instead, which plugins add.")
+@click.option("--analysis", metavar="NAME[,NAME...]", help="Run these analyses instead.")
 @json_option
 def evaluate(
     run: str,
