@@ -17,10 +17,7 @@ from hyperframe.task import ClassificationMeter, ClassificationTask
 from hyperframe.types import Task
 
 SIZES = {"digits": (1197, 240, 360), "mnist": (55_000, 5_000, 10_000), "fashion_mnist": (55_000, 5_000, 10_000)}
-OWN = {"arrays", "image_folder"}  # tasks of a user's own files, see test_own_data.py
-TASKS = [
-    entry for entry in Registry(make_plugin_manager()).all() if entry.kind == "task" and entry.component.name not in OWN
-]
+TASKS = [entry for entry in Registry(make_plugin_manager()).all() if entry.kind == "task"]
 
 
 def build(name, **options):
@@ -28,7 +25,7 @@ def build(name, **options):
     return component.factory(read_options(component.options, options, "task"))
 
 
-@pytest.fixture(params=[entry.component.name for entry in TASKS])
+@pytest.fixture(params=SIZES)
 def task(request):
     return build(request.param)
 
