@@ -12,7 +12,7 @@ def load(registry, source="digits", *overrides):
 
 
 def test_configs_that_ship():
-    assert set(shipped_configs()) == {"digits", "mnist", "mnist_authors", "mnist_best"}
+    assert set(shipped_configs()) == {"digits", "mnist", "mnist_authors", "mnist_best", "toy"}
 
 
 @pytest.mark.parametrize("name", ["digits", "mnist", "mnist_authors", "mnist_best"])
