@@ -60,7 +60,14 @@ def test_a_file_of_ones_own(hyperframe, tmp_path):
 
 
 def test_config_lists_what_ships(hyperframe):
-    assert hyperframe("config", "--list")[1].split() == ["digits", "mnist", "mnist_authors", "mnist_best", "toy"]
+    assert hyperframe("config", "--list")[1].split() == [
+        "diabetes",
+        "digits",
+        "mnist",
+        "mnist_authors",
+        "mnist_best",
+        "toy",
+    ]
 
 
 def test_describe(hyperframe):

@@ -12,10 +12,10 @@ def load(registry, source="digits", *overrides):
 
 
 def test_configs_that_ship():
-    assert set(shipped_configs()) == {"digits", "mnist", "mnist_authors", "mnist_best", "toy"}
+    assert set(shipped_configs()) == {"diabetes", "digits", "mnist", "mnist_authors", "mnist_best", "toy"}
 
 
-@pytest.mark.parametrize("name", ["digits", "mnist", "mnist_authors", "mnist_best"])
+@pytest.mark.parametrize("name", shipped_configs())
 def test_a_complete_config_reads_back_equal(registry, name):
     config = load(registry, name)
     assert read_config(name, config.plain(), registry) == config

@@ -9,10 +9,11 @@ import torch
 from hyperframe.api import installed
 from hyperframe.config import load_config
 from hyperframe.experiment import build_experiment
+from hyperframe.objective import WeightedTerm
 from hyperframe.options import read_options
 from hyperframe.samples import Networks
 from hyperframe.trainer import Trainer
-from hyperframe.types import Data, DiversityInputs
+from hyperframe.types import Data
 from hyperframe.weights import flatten
 
 REGISTRY = installed()
@@ -71,7 +72,7 @@ def test_one_step(device, target, generator):
         trainer = Trainer(built, batch_for(built, place)[0])
         z = built.generator.latent(4, torch.Generator().manual_seed(0)).to(place)
         metrics[place] = built.objective.gradients(
-            built.generator, z, batch_for(built, place), trainer.streams["terms"]
+            built.generator, z, batch_for(built, place), trainer.streams["terms"], accuracy_weight=100.0
         )
         trainer.optimizer.step()
         after[place] = built.generator.state_dict()
@@ -111,16 +112,19 @@ def test_diversity_terms(device, name):
     found = {}
     for place in ("cpu", device):
         built = experiment(place)
-        term = make("diversity", name, built.estimator)
-        weights = to(random_weights(built), place)
-        everything = {
-            "z": torch.zeros(5, 2, dtype=torch.float64, device=place),
-            "weights": weights,
-            "flat": flatten(built.target.spec, weights),
-            "rng": torch.Generator(place).manual_seed(0),
-        }
-        needed = {key: value for key, value in everything.items() if key in term.needs}
-        found[place] = term(DiversityInputs(dimension=2, **needed))
+        objective = built.objective
+        objective.terms = [WeightedTerm(name=name, term=make("diversity", name, built.estimator), weight=1.0)]
+        z = built.generator.latent(5, torch.Generator().manual_seed(0)).to(place)
+        shared = batch_for(built, place)[0]
+        metrics = objective.gradients(
+            built.generator,
+            z,
+            batch_for(built, place, networks=5),
+            torch.Generator(place).manual_seed(0),
+            accuracy_weight=0.0,
+            shared=shared if objective.compares_outputs else None,
+        )
+        found[place] = metrics["loss"]
     close(found[device], found["cpu"])
 
 

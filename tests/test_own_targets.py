@@ -80,7 +80,7 @@ def test_seeds_of_streams_do_not_collide(tmp_path, small):
     stream(10**30, "latent")
 
 
-@pytest.mark.parametrize("needs", [{"flat", "outputs"}, {"wieghts"}])
+@pytest.mark.parametrize("needs", [{"flat", "images"}, {"wieghts"}])
 def test_a_term_that_needs_what_there_is_not(tmp_path, needs, small):
     class Term:
         @hookimpl

@@ -18,13 +18,9 @@ from hyperframe.types import Task
 
 # Images; of a user's own files see test_own_data.py, of values test_diabetes.py.
 SIZES = {"digits": (1197, 240, 360), "mnist": (55_000, 5_000, 10_000), "fashion_mnist": (55_000, 5_000, 10_000)}
-<<<<<<< HEAD
 TASKS = [
     entry for entry in Registry(make_plugin_manager()).all() if entry.kind == "task" and entry.component.name in SIZES
 ]
-=======
-TASKS = [entry for entry in Registry(make_plugin_manager()).all() if entry.kind == "task"]
->>>>>>> toy
 
 
 def build(name, **options):

@@ -37,7 +37,7 @@ CONSTANT = 1e-20
 """A channel with a smaller variance, relative to its squared mean, is constant but for rounding."""
 
 
-class _ConstantChannels(TorchFunctionMode):
+class ConstantChannels(TorchFunctionMode):
     """Sees whether a normalisation over the batch gets a channel without variance, and blows up its rounding."""
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class TargetCase(Case):
         for _ in range(REDRAWN):
             weights = redrawn(self.spec, networks, rng)
             inputs = torch.randn(draw.images, *self.spec.input_shape, generator=rng, dtype=torch.float64)
-            with _ConstantChannels() as channels:
+            with ConstantChannels() as channels:
                 outputs = self.outputs(weights, inputs)
             if bool(outputs.isfinite().all()):
                 found = weights, inputs, outputs
