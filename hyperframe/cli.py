@@ -1,6 +1,5 @@
 """The command line."""
 
-import copy
 import os
 import signal
 import sys
@@ -28,10 +27,11 @@ from hyperframe.comparecommand import compare_command
 from hyperframe.config import Config, load_config, shipped_configs
 from hyperframe.describe import describe
 from hyperframe.development import check, new_plugin_command, plugins
-from hyperframe.errors import HyperframeError, HyperframeWarning, brief, notice
+from hyperframe.errors import HyperframeError, HyperframeWarning
+from hyperframe.extensions import with_plugins
 from hyperframe.files import as_json
 from hyperframe.listing import list_runs
-from hyperframe.plugins import PluginManager, make_plugin_manager
+from hyperframe.plugins import make_plugin_manager
 from hyperframe.predictions import as_rows, check_result_file, read_inputs, write_result
 from hyperframe.reference import commented_yaml
 from hyperframe.resume import resume_run
@@ -64,25 +64,6 @@ def run_command_line() -> None:
         if not isinstance(error, BrokenPipeError):  # whoever reads has seen enough
             click.echo(f"hyperframe: the output cannot be written: {error.strerror}", err=True)
         sys.exit(128 + signal.SIGPIPE if isinstance(error, BrokenPipeError) else USER_MISTAKE)
-
-
-def with_plugins(group: click.Group, manager: PluginManager) -> click.Group:
-    """The commands of a group and those that plugins add; what goes wrong with a plugin's is a notice."""
-    result = copy.copy(group)
-    result.commands = dict(group.commands)
-    for implementation in manager.hook.hyperframe_commands.get_hookimpls():
-        own, source = click.Group(), manager.sources[implementation.plugin_name]
-        try:
-            implementation.function(**({"cli": own} if "cli" in implementation.argnames else {}))
-        # A third party's mistake: the other commands go on working.
-        except Exception as error:  # noqa: BLE001
-            notice(f"{source.distribution} could not add its commands: {type(error).__name__}: {brief(error)}")
-        for name, command in own.commands.items():
-            if name in result.commands:
-                notice(f"{source.distribution} adds a command '{name}', which there is already; it is left out")
-            else:
-                result.add_command(command, name)
-    return result
 
 
 def _show_warning(

@@ -198,7 +198,7 @@ def test_the_http2_library_of_the_same_name_is_named(tmp_path):
 
 def test_the_launcher_runs_the_command(tmp_path):
     answer = launch(tmp_path, "config", "--list")
-    assert (answer.returncode, answer.stdout.split()[0]) == (0, "digits")
+    assert (answer.returncode, answer.stdout.split()[0]) == (0, "diabetes")
 
 
 def test_figures_that_are_not_finite_are_null_in_json(hyperframe, tmp_path):

@@ -15,9 +15,10 @@ from click.testing import CliRunner
 import hyperframe as hf
 from hyperframe import testing
 from hyperframe.analyses import analyse
-from hyperframe.cli import main, with_plugins
+from hyperframe.cli import main
 from hyperframe.config import load_config
 from hyperframe.experiment import build_experiment
+from hyperframe.extensions import with_plugins
 from hyperframe.plugins import KINDS, Registry, make_plugin_manager
 from hyperframe.testing import checks
 

@@ -15,7 +15,7 @@ ORDER = (
     "gaussian_regression arrayfiles owndata owncode dense generator moments logdet preflight priors formulas outputs "
     "objective overrides config schedule experiment bound samples samplefiles evaluation checkpoints metrics folder "
     "run analyses trainer training resume predictions listing comparison describe benchmark reference api arguments "
-    "tables comparecommand newplugin development cli"
+    "tables comparecommand newplugin extensions development cli"
 ).split()
 
 
