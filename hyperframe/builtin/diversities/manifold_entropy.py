@@ -21,7 +21,7 @@ class Options:
     """Options of the term."""
 
     exact_up_to: int = option(64, "with at most so many entries of z the Jacobian is computed; else probed", minimum=0)
-    networks: int | None = option(8, "networks of a step at which it is taken; null: all", minimum=1)
+    networks: int | None = option(2, "networks of a step at which it is taken; null: all", minimum=1)
     probes: int = option(1, "random probes for each network, where it is probed", minimum=1)
     lanczos: int = option(16, "products with JᵀJ for each probe", minimum=1)
 
