@@ -216,6 +216,5 @@ def _check_batch(config: Config, generator: Generator, terms: list[WeightedTerm]
         fewest = getattr(item.term, "minimum_networks", 1)
         if drawn < fewest:
             raise ConfigError(
-                f"trainer.z: diversity '{item.name}' needs at least {fewest} networks, with estimator "
-                f"'{config.entropy.name}', but trainer.z is {drawn}"
+                f"trainer.z: diversity '{item.name}' needs at least {fewest} networks, but trainer.z is {drawn}"
             )
