@@ -71,6 +71,17 @@ CASES = {
     "mlp": {"generator": "mlp"},
     "direct": {"generator": "direct", "generator.networks": 4, "diversity": ["none"]},
     "dropout, batch norm, a term that draws": {"target": "dropping", "diversity": ["weight_entropy", "noise"]},
+    "outputs that terms compare, with dropout; a subset of samples; λ that rises": {
+        "target": "dropping",
+        "diversity": ["disagreement", "output_entropy", "ensemble_loss"],
+        "entropy.subset": 3,
+        "objective.lambda_start": 1.0,
+    },
+    "probes of the Jacobian, variational": {
+        "diversity": [{"name": "manifold_entropy", "exact_up_to": 0, "lanczos": 4}],
+        "objective": "vi",
+        "gauges": [],
+    },
     "clipped, one cycle": {"trainer.gradient_clip": 1.0, "trainer.schedule": "one_cycle"},
 }
 
@@ -94,6 +105,7 @@ def assert_equal(run, other):
     assert lines == lines_2
 
 
+@pytest.mark.filterwarnings("ignore:objective vi")
 @pytest.mark.parametrize("changes", CASES.values(), ids=CASES)
 def test_a_run_in_two_parts_is_the_unbroken_run_bit_for_bit(tmp_path, small, noisy, changes):
     settings = {**small.settings, "trainer.steps": 20, "trainer.log_every": 3, "evaluation.every": 8, **changes}
