@@ -21,7 +21,7 @@ class Options:
     """Options of the term."""
 
     exact_up_to: int = option(64, "with at most so many entries of z the Jacobian is computed; else probed", minimum=0)
-    networks: int | None = option(2, "networks of a step at which it is taken; null: all", minimum=1)
+    networks: int | None = option(2, "networks of a step at which it is taken, drawn anew; null: all", minimum=1)
     probes: int = option(1, "random probes for each network, where it is probed", minimum=1)
     lanczos: int = option(16, "products with JᵀJ for each probe", minimum=1)
 
@@ -40,8 +40,8 @@ class ManifoldEntropy:
 
     With few entries of z J is computed, one forward-mode product for each entry; with more, log det is estimated by
     Lanczos' method from random probes, and its gradient tr(M⁻¹ dM) by the same probes, with M⁻¹v from the same Lanczos
-    basis. Either reaches the generator's parameters directly. The mean is over the first `networks` of the batch. Scale
-    law: H(aθ) = H(θ) + dim z · log a.
+    basis. Either reaches the generator's parameters directly. The mean is over some `networks` of the batch, drawn at
+    random. Scale law: H(aθ) = H(θ) + dim z · log a.
 
     References: the paper's appendix E, which wishes for the induced metric; A. Ben-Israel (1999), The change-of-
     variables formula using matrix volume.
@@ -78,11 +78,17 @@ class ManifoldEntropy:
         def mapped(rows: Tensor) -> Tensor:
             return gauged(held(rows.view(-1, *z.shape[1:])))
 
-        rows = z.detach()[: self.options.networks].flatten(1).contiguous()
+        assert inputs.rng is not None
+        rows = z.detach()[self._chosen(len(z), inputs.rng)].flatten(1)
         if rows.shape[1] <= self.options.exact_up_to:
             return -(entropy + exact_logdet(_jacobian(mapped, rows)).mean() / 2)
-        assert inputs.rng is not None
         return -(entropy + self._probed(mapped, rows, inputs.rng) / 2)
+
+    def _chosen(self, count: int, rng: torch.Generator) -> Tensor:
+        """The networks at which it is taken."""
+        if self.options.networks is None or self.options.networks >= count:
+            return torch.arange(count, device=rng.device)
+        return torch.randperm(count, generator=rng, device=rng.device)[: self.options.networks]
 
     def _probed(self, mapped: Callable[[Tensor], Tensor], rows: Tensor, rng: torch.Generator) -> Tensor:
         """The mean of log det JᵀJ, with an estimate of its gradient for its gradient."""
