@@ -1,6 +1,7 @@
 """Analyses: what is found out about a trained run, kept in its folder."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from hyperframe.config import choose
@@ -12,9 +13,19 @@ from hyperframe.run import EVALUATION, Run
 from hyperframe.types import Analysis
 
 
-def analyse_all(run: Run, registry: Registry) -> dict[str, dict[str, Any]]:
-    """Run all analyses of `evaluation.analyses`, and return what each found, by its name; raises as `analyse`."""
-    return {name: analyse(run, name, registry) for name in run.config.evaluation.analyses}
+def analyse_all(run: Run, registry: Registry) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Run all analyses of `evaluation.analyses`; one that fails leaves the others alone.
+
+    Returns:
+        What each found, by its name, and of those that failed why.
+    """
+    found, failed = {}, {}
+    for name in run.config.evaluation.analyses:
+        try:
+            found[name] = analyse(run, name, registry)
+        except HyperframeError as error:
+            failed[name] = str(error)
+    return found, failed
 
 
 def analyse(run: Run, name: str, registry: Registry, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -45,8 +56,16 @@ def analyse(run: Run, name: str, registry: Registry, options: Mapping[str, Any] 
         result = {"run": run.folder.name, "step": run.step, **figures}
         write_json(folder / RESULTS, result)
     except HyperframeError:
+        _remove_empty(folder)
         raise
     # Whatever a third party's analysis raises is reported with the name of who can mend it.
     except Exception as error:
+        _remove_empty(folder)
         raise PluginError(f"{choice.described} failed: {type(error).__name__}: {error}") from error
     return result
+
+
+def _remove_empty(folder: Path) -> None:
+    """Leave no empty folder of an analysis that failed."""
+    if not any(folder.iterdir()):
+        folder.rmdir()

@@ -27,7 +27,7 @@ from hyperframe.comparecommand import compare_command
 from hyperframe.config import Config, load_config, shipped_configs
 from hyperframe.describe import describe
 from hyperframe.development import check, new_plugin_command, plugins
-from hyperframe.errors import HyperframeError, HyperframeWarning
+from hyperframe.errors import HyperframeError, HyperframeWarning, PluginError
 from hyperframe.extensions import with_plugins
 from hyperframe.files import as_json
 from hyperframe.listing import list_runs
@@ -120,12 +120,14 @@ def train(arguments: tuple[str, ...], out: str | None, resume: str | None, json_
     figures = run.evaluate()
     if not json_wanted:
         tables.print_evaluation(figures)
-    found = analyse_all(run, registry)
+    found, failed = analyse_all(run, registry)
     if json_wanted:
-        click.echo(as_json({**figures, "analyses": found} if found else figures))
-        return
-    tables.print_analyses(found, run.folder)
-    click.echo(f"run folder: {run.folder}")
+        click.echo(as_json(figures | ({"analyses": found} if found else {}) | ({"failed": failed} if failed else {})))
+    else:
+        tables.print_analyses(found, run.folder)
+        click.echo(f"run folder: {run.folder}")
+    if failed:
+        raise PluginError("; ".join(failed.values()))
 
 
 @main.command()

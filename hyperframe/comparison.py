@@ -112,10 +112,11 @@ def _measured(run: Run, count: int, seed: int | None, registry: Registry) -> dic
     nets = run.sample(count, seed)
     figures = evaluate(run.experiment, nets, load_data(run.experiment.task, "test"))
     del figures["entropy"]  # by the run's own estimator, which may be another one in another run
+    dimension = min(run.experiment.generator.dimension, run.experiment.objective.directions)
     with torch.no_grad():
         flat = flatten(run.experiment.target.spec, run.experiment.gauge(nets.weights))
         entropies = {
-            entry.component.name: _entropy(entry.component.name, registry, flat, run.experiment.generator.dimension)
+            entry.component.name: _entropy(entry.component.name, registry, flat, dimension)
             for entry in registry.all()
             if entry.kind == "entropy"
         }

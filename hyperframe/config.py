@@ -212,7 +212,11 @@ def read_config(name: str, content: Mapping[str, Any], registry: Registry) -> Co
         if not isinstance(section, Mapping):
             raise ConfigError(f"{key}: expected keys and values, but got {shown(section)}")
         found[key] = read_options(cls, section, key)
-    for number, analysis in enumerate(found["evaluation"].analyses):
+    listed = found["evaluation"].analyses
+    if len(set(listed)) < len(listed):
+        twice = next(name for name in listed if listed.count(name) > 1)
+        raise ConfigError(f"evaluation.analyses: '{twice}' is listed twice")
+    for number, analysis in enumerate(listed):
         choose(registry, "analysis", {"name": analysis}, f"evaluation.analyses.{number}")
     return Config(name=name, **found)
 

@@ -65,4 +65,5 @@ def weight_entropy(experiment: Experiment, networks: Networks) -> float | None:
     if len(networks) < experiment.estimator.minimum_samples:
         return None
     flat = flatten(experiment.target.spec, experiment.gauge(networks.weights))
-    return float(experiment.estimator(flat, experiment.generator.dimension, stream(0, "entropy", flat.device)))
+    dimension = min(experiment.generator.dimension, experiment.objective.directions)
+    return float(experiment.estimator(flat, dimension, stream(0, "entropy", flat.device)))

@@ -132,11 +132,7 @@ def create_run(folder: Path, config: Config, experiment: Experiment) -> None:
     constants = experiment.target.constants()
     if constants:
         write_tensors(folder / TARGET, constants)
-    content = provenance(config, experiment.device)
-    reasons = departures(experiment)
-    if reasons is not None:
-        content["bound"] = {"holds": not reasons, "departures": reasons}
-    write_json(folder / PROVENANCE, content)
+    write_json(folder / PROVENANCE, provenance(config, experiment.device) | _bound(experiment))
 
 
 def write_config(folder: Path, config: Config) -> None:
@@ -181,9 +177,16 @@ def _processor() -> str:
     return next(names, platform.processor())
 
 
-def add_resumption(folder: Path, step: int, changed: Sequence[str], config: Config, device: torch.device) -> None:
+def _bound(experiment: Experiment) -> dict[str, Any]:
+    """What provenance says of a variational loss; of another one nothing."""
+    reasons = departures(experiment)
+    return {} if reasons is None else {"bound": {"holds": not reasons, "departures": reasons}}
+
+
+def add_resumption(folder: Path, step: int, changed: Sequence[str], experiment: Experiment) -> None:
     """Note in `provenance.json` at which step a run goes on, with which changes, and where."""
-    content = _provenance(folder) or provenance(config, device)
+    device = experiment.device
+    content = (_provenance(folder) or provenance(experiment.config, device)) | _bound(experiment)
     entry = {"step": step, "changed": list(changed), "environment": environment(device), "revision": _revision()}
     before = content.get("resumed")
     content["resumed"] = [*(before if isinstance(before, list) else []), entry]

@@ -40,7 +40,7 @@ class Compromise:
         if self.lambda_start is None:
             return self.lambda_
         done = min(step / (self.lambda_part * steps), 1.0)
-        return self.lambda_start * math.exp(done * math.log(self.lambda_ / self.lambda_start))
+        return math.exp((1 - done) * math.log(self.lambda_start) + done * math.log(self.lambda_))
 
     def cost(self, weights: Weights) -> Tensor | None:
         """What the weights cost, a scalar; None for nothing."""

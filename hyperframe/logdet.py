@@ -7,14 +7,15 @@ import torch
 from torch import Tensor
 
 FLOOR = 64.0
-"""Singular values below this many rounding errors of the largest count as that."""
+"""What is below this many rounding errors of the largest counts as that."""
 
 
 def exact_logdet(jacobian: Tensor) -> Tensor:
     """Log det(JᵀJ) of each J: [networks, rows, columns] with rows ≥ columns give [networks].
 
-    JᵀJ is put together in double precision, and differentiable. Singular values of J below rounding count as a floor
-    relative to the largest one, with gradient zero.
+    JᵀJ is put together in double precision, and differentiable. Singular values of J below 64 rounding errors of the
+    largest one (in double precision below 1e-7 of it, for JᵀJ has their squares) count as that, with gradient zero:
+    what is smaller in J is noise. Where J is ill-conditioned the value is therefore an upper bound.
 
     Example:
         >>> round(float(exact_logdet(2 * torch.eye(3)[None]).exp()))
@@ -22,42 +23,45 @@ def exact_logdet(jacobian: Tensor) -> Tensor:
     """
     wide = jacobian.double()
     values = torch.linalg.eigvalsh(wide.mT @ wide)
-    floor = _floor(values.detach()[:, -1:], jacobian.dtype)
+    rounding = FLOOR * torch.finfo(torch.float64).eps + (FLOOR * torch.finfo(jacobian.dtype).eps) ** 2
+    floor = (rounding * values.detach()[:, -1:]).clamp(min=torch.finfo(jacobian.dtype).tiny)
     return torch.where(values > floor, values, floor).log().sum(1).to(jacobian.dtype)
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Probed:
-    """What probes tell of M = JᵀJ.
+    """What a probe v tells of M + sI, s a part of the largest eigenvalue of M.
 
     Attributes:
-        logdet: an estimate of log det M for each network, [networks], without a graph.
-        probe: v, [networks, columns].
-        solution: an approximation of M⁻¹v, [networks, columns]. tr(M⁻¹ dM) is the mean of (M⁻¹v)ᵀ dM v over probes.
+        logdet: an estimate of log det(M + sI) for each network, [networks], without a graph.
+        solution: an approximation of (M + sI)⁻¹v, [networks, columns]. The derivative tr((M + sI)⁻¹ dM), with s held,
+            is the mean of solutionᵀ dM v over probes.
     """
 
     logdet: Tensor
-    probe: Tensor
     solution: Tensor
 
 
 @torch.no_grad()
-def probed_logdet(product: Callable[[Tensor], Tensor], probe: Tensor, steps: int) -> Probed:
-    """Estimate log det M for each network by Lanczos' method from one random probe.
+def probed_logdet(product: Callable[[Tensor], Tensor], probe: Tensor, steps: int, damping: float) -> Probed:
+    """Estimate log det(M + sI) for each network by Lanczos' method from one random probe, s = damping · ‖M‖.
 
-    vᵀ log(M) v is the Gauss quadrature of Lanczos' tridiagonal matrix, exact when `steps` reaches the number of
-    columns. Its mean over probes with independent entries ±1 is tr log M = log det M.
+    vᵀ log(M + sI) v is the Gauss quadrature of Lanczos' tridiagonal matrix, exact when `steps` reaches the number of
+    columns. Its mean over probes with independent entries ±1 is tr log = log det. The condition number of M + sI is at
+    most 1 + 1 / damping: so many steps as its root are enough, and the variance over probes is bounded. Without damping
+    both are hopeless for the Jacobians of untrained generators, whose JᵀJ has a condition number of 1e16.
 
     Args:
         product: v [networks, columns] to M v, for symmetric positive M.
         probe: v, entries ±1, [networks, columns].
         steps: of Lanczos' method; no more than columns are done.
+        damping: s as a part of the largest eigenvalue; of the largest that the steps find.
 
     References: S. Ubaru, J. Chen, Y. Saad (2017), Fast Estimation of tr(f(A)) via Stochastic Lanczos Quadrature.
 
     Example:
         >>> scales = torch.tensor([[1.0, 2.0, 4.0]], dtype=torch.float64)
-        >>> probed = probed_logdet(lambda v: scales * v, torch.ones_like(scales), steps=3)
+        >>> probed = probed_logdet(lambda v: scales * v, torch.ones_like(scales), steps=3, damping=1e-12)
         >>> torch.allclose(probed.logdet.exp(), scales.prod(1)), torch.allclose(probed.solution, 1 / scales)
         (True, True)
     """
@@ -80,14 +84,10 @@ def probed_logdet(product: Callable[[Tensor], Tensor], probe: Tensor, steps: int
         off = torch.diag_embed(torch.stack(beside, 1), offset=1)
         matrix = matrix + off + off.mT
     values, vectors = torch.linalg.eigh(matrix.double())
-    values = torch.maximum(values, _floor(values[:, -1:], probe.dtype))
+    largest = values[:, -1:].clamp(min=torch.finfo(probe.dtype).tiny)
+    values = values.clamp(min=0) + damping * largest  # below zero by rounding only
     first = vectors[:, 0]
     logdet = norm[:, 0].double().square() * (first.square() * values.log()).sum(1)
     inside = (vectors * (first / values)[:, None]).sum(2).to(probe.dtype)
     solution = norm * (torch.stack(basis, 2) @ inside[:, :, None])[:, :, 0]
-    return Probed(logdet=logdet.to(probe.dtype), probe=probe, solution=solution)
-
-
-def _floor(largest: Tensor, dtype: torch.dtype) -> Tensor:
-    """The least eigenvalue of JᵀJ that rounding of J in a precision leaves meaningful."""
-    return (largest * (FLOOR * torch.finfo(dtype).eps) ** 2).clamp(min=torch.finfo(dtype).tiny)
+    return Probed(logdet=logdet.to(probe.dtype), solution=solution)

@@ -16,8 +16,8 @@ class HeldMoments:
 
     In training mode batch normalisation couples the networks of a batch, so that the generator is no map of one z. With
     the moments of the batch as constants it is one, row by row, for any number of rows. The moments keep their graph to
-    the parameters. In evaluation mode nothing is held, since nothing is coupled. Buffers of the generator, such as
-    running moments, stay as they are.
+    the parameters. What is normalised by running moments, as in evaluation mode, is left as it is. Buffers of the
+    generator, such as running moments, do not change.
 
     Args:
         generator: calls `torch.nn.functional.batch_norm` for its batch normalisations, as torch's modules do.

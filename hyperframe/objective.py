@@ -24,6 +24,9 @@ from hyperframe.target import Target
 from hyperframe.types import Data, DiversityInputs, DiversityTerm, Task, Weights
 from hyperframe.weights import flatten, pack, slice_weights, unpack
 
+ALWAYS = frozenset({"dimension", "directions"})
+"""Inputs that a term need not list."""
+
 
 @attrs.frozen(kw_only=True)
 class WeightedTerm:
@@ -205,7 +208,7 @@ class Objective:
         outputs = self._shared_outputs(weights, shared) if shared is not None else None
         inputs = self.inputs(generator, z, leaves, rng, outputs.values if outputs else None, shared)
         for item in self.terms:
-            value = item.term(inputs)
+            value = item.term(_only(inputs, item.term.needs))
             metrics[f"diversity.{item.name}"] = value.detach()
             total = total + item.weight * value
         if total.requires_grad:
@@ -235,12 +238,23 @@ class Objective:
         Raises:
             ConfigError: a term does not work with this generator, target or task.
         """
-        weights = {layer: value.detach() for layer, value in generator(z).items()}
-        outputs = self._shared_outputs(weights, shared).values if shared is not None else None
+        weights = {layer: value.detach().requires_grad_() for layer, value in generator(z).items()}
+        outputs = None
+        if shared is not None:
+            try:
+                outputs = self._shared_outputs(weights, shared).values
+            except HyperframeError:
+                raise
+            # So are targets; some take no single image, for one.
+            except Exception as error:
+                raise ConfigError(
+                    f"target '{self.target.spec.name}' does not run on trainer.shared_images={len(shared)} in training "
+                    f"mode: {type(error).__name__}: {brief(error)}"
+                ) from error
         inputs = self.inputs(generator, z, weights, rng, outputs, shared)
         for item in self.terms:
             try:
-                value = item.term(inputs)
+                value = item.term(_only(inputs, item.term.needs))
             except HyperframeError:
                 raise
             # Terms are other people's code: whatever they raise here, they would raise in the first step.
@@ -289,3 +303,10 @@ class Objective:
         needs = frozenset().union(*(item.term.needs for item in self.terms))
         given = {name: make() for name, make in makers.items() if name in needs}
         return DiversityInputs(**given, dimension=generator.dimension, directions=self.directions)
+
+
+def _only(inputs: DiversityInputs, needs: frozenset[str]) -> DiversityInputs:
+    """What one term listed, of what all of them need."""
+    fields = {field.name for field in attrs.fields(DiversityInputs)}
+    left_out: dict[str, Any] = dict.fromkeys(fields - needs - ALWAYS)
+    return attrs.evolve(inputs, **left_out)

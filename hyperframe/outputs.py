@@ -17,7 +17,7 @@ class SharedOutputs:
 
     The outputs are small, their graph is not: they are computed chunk by chunk without one. When the gradient at them
     is known, each chunk runs once more, with a graph, and passes its part on. Random numbers that the target draws, as
-    for dropout, are the same both times.
+    for dropout, are the same both times, but for a chunk that memory did not suffice for the second time.
 
     Args:
         target: runs in training mode.
@@ -40,10 +40,9 @@ class SharedOutputs:
     ) -> None:
         self._target, self._unpacked, self._inputs = target, unpacked, inputs
         self._chunks, self._too_large = chunks, too_large
-        self._random = RandomState(inputs.device)
+        self._random: dict[int, RandomState] = {}
         with torch.no_grad():
-            passes = chunks.over(batch_size(unpacked), lambda rows: self._run(slice_weights(unpacked, rows)), too_large)
-            parts = [outputs for _, outputs in passes]
+            parts = [outputs for _, outputs in chunks.over(batch_size(unpacked), self._first, too_large)]
         self.values = torch.cat(parts).requires_grad_()
 
     def gradient(self) -> dict[str, Tensor]:
@@ -51,12 +50,23 @@ class SharedOutputs:
         result = {name: torch.zeros_like(value) for name, value in self._unpacked.items()}
         if self.values.grad is None:
             return result
-        with self._random.again():
-            for rows, found in self._chunks.over(batch_size(self._unpacked), self._passed_on, self._too_large):
-                for name, part in zip(result, found, strict=True):
-                    if part is not None:  # the outputs need not depend on every parameter
-                        result[name][rows] = part
+        for rows, found in self._chunks.over(batch_size(self._unpacked), self._second, self._too_large):
+            for name, part in zip(result, found, strict=True):
+                if part is not None:  # the outputs need not depend on every parameter
+                    result[name][rows] = part
         return result
+
+    def _first(self, rows: slice) -> Tensor:
+        """A chunk's outputs."""
+        self._random[rows.start] = RandomState(self._inputs.device)
+        return self._run(slice_weights(self._unpacked, rows))
+
+    def _second(self, rows: slice) -> tuple[Tensor | None, ...]:
+        """A chunk's part of the gradient."""
+        if rows.start not in self._random:  # memory ran out in between, and the chunk is a new one
+            return self._passed_on(rows)
+        with self._random[rows.start].again():
+            return self._passed_on(rows)
 
     def _passed_on(self, rows: slice) -> tuple[Tensor | None, ...]:
         assert self.values.grad is not None

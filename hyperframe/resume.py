@@ -148,4 +148,4 @@ def _restore(training: Training, found: Checkpoint, changed: Sequence[str]) -> N
         )
     set_damaged_aside(run.folder)
     write_config(run.folder, run.config)
-    add_resumption(run.folder, found.step, changed, run.config, run.experiment.device)
+    add_resumption(run.folder, found.step, changed, run.experiment)

@@ -74,8 +74,8 @@ class ProgressReporter:
     def logged(self, step: int, metrics: Mapping[str, float]) -> None:
         """Move the bar."""
         parts = [f"{self._score_name} {metrics['score']:.3f}"]
-        if "diversity.weight_entropy" in metrics:
-            parts.append(f"entropy {-metrics['diversity.weight_entropy']:.1f}")
+        terms = {name: value for key, value in metrics.items() if (name := key.removeprefix("diversity.")) != key}
+        parts += [f"{name} {value:.4g}" for name, value in terms.items()]
         parts.append(f"{metrics['steps_per_second']:.1f} steps/s")
         self.progress.update(self._task, completed=step, figures="  ".join(parts))
 

@@ -96,8 +96,6 @@ def train_run(
     with claimed(folder), training.settings(config.trainer.threads):
         free_folder(folder, config)  # another run may have used it meanwhile
         create_run(folder, config, run.experiment)
-        for reason in departures(run.experiment) or ():
-            notice(f"objective vi: the loss is no bound of the evidence, since {reason}")
         training.go_on()
     return run
 
@@ -153,6 +151,8 @@ class Training:
         self._place = folder_identity(self.run.folder)
         self.run.experiment.generator.train()
         self.reporter.started(self.run)
+        for reason in departures(self.run.experiment) or ():
+            notice(f"objective vi: the loss is no bound of the evidence, since {reason}")
         try:
             with StopSignals() as signals, MetricsLog(self.run.folder, self.trainer.step_count) as log:
                 reason = self._guarded(log, signals)
@@ -174,7 +174,8 @@ class Training:
                 raise
             failure = MemoryShortageError(
                 "out of memory outside of the target's pass, which trainer.chunk bounds: try a smaller trainer.z than "
-                f"{self.options.z}, a smaller evaluation.networks, or a smaller generator"
+                f"{self.options.z}, a smaller trainer.images, trainer.shared_images or evaluation.networks, or a "
+                "smaller generator"
             )
         try:
             log.failed(self.trainer.step_count, str(failure))

@@ -88,6 +88,46 @@ def test_kernel_repulsion_with_a_bandwidth_is_its_formula():
     assert float(value("kernel_repulsion", flat=flat, options={"bandwidth": 3})) == pytest.approx(kernel / 8, rel=1e-12)
 
 
+@pytest.mark.parametrize("name", ["weight_entropy", "output_entropy"])
+def test_terms_of_entropies_draw_subsets_anew(name):
+    estimator = choose(REGISTRY, "entropy", {"name": "kozachenko_leonenko", "subset": 4}, "entropy").make()
+    term = choose(REGISTRY, "diversity", name, "diversity").make(estimator)
+    task = choose(REGISTRY, "task", "digits", "task").make()
+    logits = torch.randn(9, 3, 10, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    rng = torch.Generator().manual_seed(0)
+    inputs = DiversityInputs(flat=rows(9), outputs=logits, task=task, dimension=2, directions=20, rng=rng)
+    assert len({float(term(inputs)) for _ in range(5)}) > 1
+
+
+def test_probabilities_of_two_classes_are_one_number(outputs):
+    task = choose(REGISTRY, "task", "digits", "task").make()
+    logits = torch.randn(4000, 1, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    found = value("output_entropy", outputs=logits, task=task, dimension=9)
+    assert float(found) == pytest.approx(-float(ESTIMATOR(logits.softmax(-1).flatten(1), 1)), rel=1e-12)
+
+
+def test_a_term_gets_nothing_that_another_one_needs():
+    seen = {}
+
+    class Spy:
+        needs = frozenset({"z"})
+
+        def __call__(self, inputs):
+            seen["outputs"], seen["z"] = inputs.outputs, inputs.z
+            return torch.zeros((), dtype=torch.float64)
+
+    built = experiment()
+    objective = built.objective
+    objective.terms = [
+        WeightedTerm(name="disagreement", term=made("disagreement"), weight=1.0),
+        WeightedTerm(name="spy", term=Spy(), weight=1.0),
+    ]
+    z = built.generator.latent(3, torch.Generator().manual_seed(0))
+    objective.rehearse(built.generator, z, shared_images(), torch.Generator())
+    assert seen["outputs"] is None
+    assert seen["z"] is z
+
+
 @pytest.fixture(scope="module")
 def outputs():
     task = choose(REGISTRY, "task", "digits", "task").make()

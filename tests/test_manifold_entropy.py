@@ -52,7 +52,9 @@ def rows_of(weights):
 
 def entropy(generator, z, seed=0, directions=10**6, **options):
     rng = torch.Generator().manual_seed(seed)
-    inputs = DiversityInputs(z=z, generator=generator, gauged=rows_of, directions=directions, rng=rng)
+    inputs = DiversityInputs(
+        z=z, generator=generator, gauged=rows_of, directions=directions, dimension=generator.dimension, rng=rng
+    )
     return -term(**options)(inputs)
 
 
@@ -105,30 +107,73 @@ def test_a_lost_direction_is_a_finite_floor_with_a_finite_gradient():
     found = entropy(generator, generator.latent(3, torch.Generator().manual_seed(0)))
     (gradient,) = torch.autograd.grad(found, [scale])
     assert found.isfinite()
-    assert float(found.detach()) < -20
+    assert float(found.detach()) < -15
     assert gradient.isfinite().all()
 
 
-def test_probes_are_exact_with_all_steps_and_many_of_them():
-    jacobian = draw(2, 9, 4, seed=3)
+def damped(jacobian, damping):
+    """log det(JᵀJ + s I), s a part of the largest eigenvalue, and its inverse."""
     product = jacobian.mT @ jacobian
-    signs = torch.tensor(
-        [[1.0 - 2 * (number >> bit & 1) for bit in range(4)] for number in range(16)], dtype=torch.float64
-    )
-    found = [probed_logdet(lambda v: (product @ v[:, :, None])[:, :, 0], row.expand(2, 4), 4) for row in signs]
-    torch.testing.assert_close(torch.stack([one.logdet for one in found]).mean(0), exact_logdet(jacobian))
-    for one in found:
-        solved = torch.linalg.solve(product, one.probe[:, :, None])[:, :, 0]
-        torch.testing.assert_close(one.solution, solved, rtol=1e-6, atol=1e-8)
+    values = torch.linalg.eigvalsh(product)
+    shifted = product + damping * values[:, -1:, None] * torch.eye(product.shape[1], dtype=torch.float64)
+    return torch.linalg.slogdet(shifted).logabsdet, torch.linalg.inv(shifted)
+
+
+def probe(jacobian, signs, steps, damping):
+    product = jacobian.mT @ jacobian
+    return probed_logdet(lambda v: (product @ v[:, :, None])[:, :, 0], signs, steps, damping)
+
+
+@pytest.mark.parametrize("damping", [1e-12, 1e-2])
+def test_probes_are_exact_with_all_steps_and_all_signs(damping):
+    jacobian = draw(2, 9, 4, seed=3)
+    signs = [[1.0 - 2 * (number >> bit & 1) for bit in range(4)] for number in range(16)]
+    rows = [torch.tensor(row, dtype=torch.float64).expand(2, 4) for row in signs]
+    found = [probe(jacobian, row, 4, damping) for row in rows]
+    logdet, inverse = damped(jacobian, damping)
+    torch.testing.assert_close(torch.stack([one.logdet for one in found]).mean(0), logdet)
+    for row, one in zip(rows, found, strict=True):
+        torch.testing.assert_close(one.solution, (inverse @ row[:, :, None])[:, :, 0], rtol=1e-6, atol=1e-8)
+
+
+def test_without_damping_it_is_the_exact_value():
+    jacobian = draw(3, 9, 4, seed=3)
+    torch.testing.assert_close(damped(jacobian, 0.0)[0], exact_logdet(jacobian))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_columns_that_depend_on_others_leave_probes_bounded(dtype):
+    """The condition number of what is solved is at most 1 + 1 / damping, whatever J is."""
+    jacobian = draw(3, 20, 6, seed=1)
+    jacobian[:, :, 5] = jacobian[:, :, 0] - jacobian[:, :, 1]
+    _, inverse = damped(jacobian, 1e-2)
+    signs = torch.ones(3, 6, dtype=dtype)
+    found = probe(jacobian.to(dtype), signs, 6, 1e-2)
+    torch.testing.assert_close(found.solution.double(), inverse.sum(2), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_rank_that_is_lost_is_a_floor_of_the_exact_value_without_a_gradient(dtype):
+    for seed in range(5):
+        jacobian = draw(1, 20, 6, seed=seed).to(dtype)
+        jacobian[:, :, 5] = jacobian[:, :, 0] - jacobian[:, :, 1]
+        leaf = jacobian.requires_grad_()
+        value = exact_logdet(leaf)
+        (gradient,) = torch.autograd.grad(value.sum(), [leaf])
+        others = torch.linalg.svdvals(leaf.detach().double())[0, :5].square().log()
+        largest = others[0]
+        floor = {torch.float64: 64 * 2.0**-52, torch.float32: (64 * 2.0**-23) ** 2 + 64 * 2.0**-52}[dtype]
+        assert float(value.detach()) == pytest.approx(float(others.sum() + largest) + math.log(floor), rel=1e-4)
+        lost = torch.linalg.svd(leaf.detach()[0].double()).Vh[5].to(dtype)
+        assert float((gradient[0] @ lost).norm()) < 1e-2 * float(gradient.norm())
 
 
 def test_fewer_steps_than_columns_come_close():
-    jacobian = draw(3, 400, 50, seed=1)
-    product = jacobian.mT @ jacobian
+    jacobian = draw(3, 400, 50, seed=1) * torch.logspace(0, -4, 50, dtype=torch.float64)
     rng = torch.Generator().manual_seed(0)
-    probes = [(2.0 * torch.randint(2, (3, 50), generator=rng) - 1).double() for _ in range(40)]
-    found = torch.stack([probed_logdet(lambda v: (product @ v[:, :, None])[:, :, 0], one, 12).logdet for one in probes])
-    torch.testing.assert_close(found.mean(0), exact_logdet(jacobian), rtol=0.01, atol=0)
+    signs = [(2.0 * torch.randint(2, (3, 50), generator=rng) - 1).double() for _ in range(60)]
+    found = torch.stack([probe(jacobian, one, 16, 1e-2).logdet for one in signs])
+    torch.testing.assert_close(found.mean(0), damped(jacobian, 1e-2)[0], rtol=0.02, atol=0)
 
 
 def test_probed_gradients_have_the_exact_one_as_their_mean():
@@ -138,11 +183,11 @@ def test_probed_gradients_have_the_exact_one_as_their_mean():
     (exact,) = torch.autograd.grad(entropy(generator, z), [matrix])
     found = []
     for seed in range(400):
-        value = entropy(generator, z, seed=seed, exact_up_to=0, lanczos=3)
+        value = entropy(generator, z, seed=seed, exact_up_to=0, lanczos=3, damping=1e-6)
         found.append(torch.autograd.grad(value, [matrix])[0])
     several = torch.stack(found)
     error = several.std(0) / math.sqrt(len(found))
-    assert bool(((several.mean(0) - exact).abs() <= 4.5 * error + 1e-9).all())
+    assert bool(((several.mean(0) - exact).abs() <= 4.5 * error + 1e-4).all())
 
 
 def shipped(*overrides):
@@ -189,22 +234,47 @@ def test_the_gradient_is_the_slope_with_batch_normalisation_and_a_gauge():
     assert float((gradient * way).sum()) == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-4)
 
 
-def test_probed_and_exact_agree_on_the_shipped_generator():
-    built = shipped("generator.latent=6")
+def test_probes_give_value_and_gradient_of_a_shipped_generator():
+    """Its Jacobian is ill-conditioned; what probes are to find is the damped determinant, of the Jacobian itself."""
+    built = shipped("generator.latent=12")
     generator = built.generator.train()
     z = generator.latent(4, torch.Generator().manual_seed(0))
+    parameter = generator.extractor.linears[1].weight
 
-    def found(**options):
+    def found(seed=0, **options):
         inputs = DiversityInputs(
             z=z,
             generator=generator,
             gauged=lambda theta: flatten(built.target.spec, built.gauge(theta)),
             directions=built.objective.directions,
-            rng=torch.Generator().manual_seed(0),
+            dimension=generator.dimension,
+            rng=torch.Generator().manual_seed(seed),
         )
-        return float(term(**options)(inputs).detach())
+        value = term(**options)(inputs)
+        return float(value.detach()), torch.autograd.grad(value, [parameter])[0]
 
-    assert found(exact_up_to=0, probes=20, lanczos=6) == pytest.approx(found(), rel=0.03)
+    probed = [found(seed, exact_up_to=0, lanczos=10, damping=0.05) for seed in range(12)]
+    held = HeldMoments(generator, z)
+    at = z.clone().requires_grad_()
+    flat = flatten(built.target.spec, built.gauge(held(at)))
+    columns = [torch.autograd.grad(flat[:, entry].sum(), [at], create_graph=True)[0] for entry in range(flat.shape[1])]
+    jacobian = torch.stack(columns, 1)
+    with torch.no_grad():
+        largest = torch.linalg.eigvalsh(jacobian.mT @ jacobian)[:, -1:, None]
+    shifted = jacobian.mT @ jacobian + 0.05 * largest * torch.eye(12, dtype=torch.float64)
+    value = -(generator.latent_entropy() + torch.linalg.slogdet(shifted).logabsdet.mean() / 2)
+    (gradient,) = torch.autograd.grad(value, [parameter])
+    mean = torch.stack([one for _, one in probed]).mean(0)
+    assert sum(one for one, _ in probed) / len(probed) == pytest.approx(float(value.detach()), rel=0.02)
+    cosine = torch.nn.functional.cosine_similarity(mean.flatten(), gradient.flatten(), 0)
+    assert float(cosine) > 0.9
+    assert float(mean.norm() / gradient.norm()) == pytest.approx(1, abs=0.25)
+
+
+def test_a_narrow_layer_lets_fewer_directions_through(hyperframe, tmp_path):
+    code, _, error = hyperframe("train", "diabetes", "generator.hidden=[3]", "--out", tmp_path / "run")
+    assert code == 2
+    assert "z has 97 entries, but what the generator draws has only 3 directions" in error
 
 
 def test_more_entries_than_directions_are_minus_infinity_and_said_so():

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hyperframe as hf
+from hyperframe.bound import departures
 from hyperframe.config import load_config
 from hyperframe.errors import ConfigError, HyperframeWarning
 from hyperframe.experiment import build_experiment
@@ -216,11 +217,44 @@ def test_a_run_says_whether_its_loss_is_the_bound(small, tmp_path):
     with pytest.warns(HyperframeWarning, match="no bound of the evidence") as warned:
         run = small(tmp_path / "gauged", objective="vi", trainer__steps=2)
     text = " ".join(str(warning.message) for warning in warned)
-    for word in ("gauges=[]", "entropy.constants=true", "64 dimensions"):
+    for word in ("gauges=[]", "entropy.constants=true", "64 dimensions", "generator.batch_norm=false"):
         assert word in text
     found = json.loads((run.folder / "provenance.json").read_text())["bound"]
     assert not found["holds"]
-    assert len(found["departures"]) == 3
+    assert len(found["departures"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("overrides", "word"),
+    [
+        (["diversity=[weight_entropy]", "entropy=renyi"], "'renyi' does not estimate Shannon's entropy"),
+        (["diversity=[weight_entropy]", "entropy=gaussian"], "'gaussian' does not estimate Shannon's entropy"),
+        (["diversity=[weight_entropy]"], "entropy.constants=true"),
+        (["diversity=[weight_entropy]", "entropy.constants=true", "entropy.dimension=3"], "entropy.dimension=null"),
+        (["diversity.0.exact_up_to=0"], "the determinant is probed"),
+        (["diversity.0.weight=2"], "2 · manifold_entropy"),
+        (["generator.hidden=[8]"], "the generator's draws have 8 dimensions and the weights 97"),
+        (["generator.hidden=[128]", "generator.batch_norm=true"], "generator.batch_norm=false"),
+        (["objective.trust=0.5"], "trust=0.5 tempers"),
+        (["objective.prior=flat"], "the prior is flat"),
+        (["gauges=[scale]"], "gauges (scale)"),
+    ],
+)
+def test_what_keeps_a_loss_from_being_the_bound(registry, overrides, word):
+    built = build_experiment(load_config("diabetes", ["trainer.device=cpu", *overrides], registry))
+    found = departures(built)
+    assert len(found) == 1
+    assert word in found[0]
+
+
+def test_a_resumed_run_says_it_of_what_it_has_become(tmp_path):
+    settings = {"trainer.steps": 4, "trainer.device": "cpu", "evaluation.networks": 3, "trainer.stop_after": 2}
+    hf.train("diabetes", settings, out=tmp_path / "run")
+    with pytest.warns(HyperframeWarning):
+        hf.resume(tmp_path / "run", {"objective.trust": 0.5})
+    found = json.loads((tmp_path / "run" / "provenance.json").read_text())["bound"]
+    assert not found["holds"]
+    assert "trust=0.5" in found["departures"][0]
 
 
 def test_the_shipped_regression_is_the_bound(tmp_path):

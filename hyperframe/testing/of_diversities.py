@@ -127,7 +127,7 @@ class DiversityCase(Case):
         """Whether the term's value depends on its random numbers."""
         if "rng" not in self.term.needs:
             return False
-        weights = {layer: theta.detach() for layer, theta in generator(z).items()}
+        weights = {layer: theta.detach().requires_grad_() for layer, theta in generator(z).items()}
         return len({float(self.value(net, generator, z, weights, seed).detach()) for seed in range(SEEDS)}) > 1
 
 
@@ -170,7 +170,7 @@ def _before_and_after(
     case: DiversityCase, net: TargetCase, generator: Generator, z: Tensor, draw: Draw
 ) -> tuple[Tensor, Tensor]:
     """The values of networks, and of these under a random symmetry each, without a graph."""
-    weights = {layer: theta.detach() for layer, theta in generator(z).items()}
+    weights = {layer: theta.detach().requires_grad_() for layer, theta in generator(z).items()}
     action = random_action(net.orbits, len(z), draw.rng(), kinds=KINDS, exponents=min(draw.exponents, 6))
     moved = apply_action(net.orbits, action, weights)
     return case.value(net, generator, z, weights).detach(), case.value(net, generator, z, moved).detach()
@@ -242,7 +242,7 @@ LAWS = (
     ),
     Law(
         name="copies_are_no_diversity",
-        text="symmetric copies S_i θ_i are worth what the θ_i are worth, and N copies of one are on average worth less",
+        text="symmetric copies S_i θ_i are worth what the θ_i are worth, and N copies of one on average no more",
         cause="a term that looks at the raw weights, not at 'flat', or that has its sign the wrong way round",
         holds=_copies,
     ),

@@ -5,6 +5,7 @@ import math
 import attrs
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from hyperframe import Component, DiversityInputs, EntropyEstimator, hookimpl
 from hyperframe.options import option
@@ -43,16 +44,26 @@ class KernelRepulsion:
         """Half the mean, over networks, of the kernel's sum; between ½ and N/2."""
         assert inputs.flat is not None
         rows, count = inputs.flat, len(inputs.flat)
-        squares = torch.cat(
-            [(rows - rows.roll(step, 0)).square().sum(1) for step in range(1, count)]
-        )  # each pair twice
+        # Done once more for the gradient: kept, the differences would be N / 2 copies of the weights.
+        parts = [
+            checkpoint(_squares, rows, step, use_reentrant=False, preserve_rng_state=False)
+            for step in range(1, count // 2 + 1)
+        ]
+        if count % 2 == 0:
+            parts[-1] = parts[-1][: count // 2]  # opposite rows meet twice
+        squares = torch.cat(parts)  # of each pair
         if self.options.bandwidth is not None:
             wide = rows.new_tensor(self.options.bandwidth**2)
         else:
             rounding = FLOOR * torch.finfo(rows.dtype).eps * torch.linalg.vector_norm(rows.detach(), dim=1).amax()
             floor = rounding.square().clamp(min=torch.finfo(rows.dtype).tiny)
             wide = torch.maximum(squares.detach().median(), floor) / math.log(count + 1)
-        return (count + (-squares / wide).exp().sum()) / (2 * count)
+        return (count / 2 + (-squares / wide).exp().sum()) / count
+
+
+def _squares(rows: Tensor, step: int) -> Tensor:
+    """Squared distances between each row and the one so many steps before it."""
+    return (rows - rows.roll(step, 0)).square().sum(1)
 
 
 def _build(options: Options, estimator: EntropyEstimator) -> KernelRepulsion:

@@ -24,6 +24,9 @@ class Options:
     networks: int | None = option(2, "networks of a step at which it is taken, drawn anew; null: all", minimum=1)
     probes: int = option(1, "random probes for each network, where it is probed", minimum=1)
     lanczos: int = option(16, "products with JᵀJ for each probe", minimum=1)
+    damping: float = option(
+        0.01, "probed: this part of the largest eigenvalue of JᵀJ is added to all of them", minimum=1e-6, maximum=1
+    )
 
 
 class ManifoldEntropy:
@@ -35,13 +38,17 @@ class ManifoldEntropy:
 
     It holds where z ↦ gauge(G(z)) is injective, smooth almost everywhere, and J has full rank. Where the map folds, so
     that several z give the same weights, the value is an upper bound. Where z has more entries than there are
-    directions left after the gauge, J cannot have full rank, the entropy is −∞, and a `ConfigError` says so. Along a
-    direction that G has lost, the value is a finite floor.
+    directions left after the gauge, or than a narrow layer of G lets through, J cannot have full rank and the entropy
+    is −∞: a `ConfigError` says so. Along a direction that G has lost, the value is a finite floor.
 
-    With few entries of z J is computed, one forward-mode product for each entry; with more, log det is estimated by
-    Lanczos' method from random probes, and its gradient tr(M⁻¹ dM) by the same probes, with M⁻¹v from the same Lanczos
-    basis. Either reaches the generator's parameters directly. The mean is over some `networks` of the batch, drawn at
-    random. Scale law: H(aθ) = H(θ) + dim z · log a.
+    With few entries of z J is computed, one forward-mode product for each entry. With more, log det(JᵀJ + sI) is
+    estimated by Lanczos' method from random probes, and its gradient by the same probes, with the same Lanczos basis;
+    s is the part `damping` of the largest eigenvalue. Directions in which G moves less than √damping of what it does in
+    the widest one then count little: the value is an upper bound, as with noise of that size added to the weights. No
+    estimate from a few probes could see them.
+
+    The mean is over some `networks` of the batch, drawn at random. The gradient reaches the generator's parameters
+    directly. Scale law: H(aθ) = H(θ) + dim z · log a.
 
     References: the paper's appendix E, which wishes for the induced metric; A. Ben-Israel (1999), The change-of-
     variables formula using matrix volume.
@@ -66,10 +73,12 @@ class ManifoldEntropy:
             raise ConfigError(
                 f"diversity 'manifold_entropy' needs a z with a density; {kind} declares no latent_entropy"
             )
-        if z[0].numel() > inputs.directions:
+        left = min(inputs.directions, inputs.dimension)
+        if z[0].numel() > left:
+            fewest = "weights after the gauge have" if left == inputs.directions else "what the generator draws has"
             raise ConfigError(
-                f"diversity 'manifold_entropy' is minus infinity: z has {z[0].numel()} entries, but weights after the "
-                f"gauge have only {inputs.directions} directions; use a smaller latent, or fewer gauges"
+                f"diversity 'manifold_entropy' is minus infinity: z has {z[0].numel()} entries, but {fewest} only "
+                f"{left} directions; use a smaller latent, a wider generator, or fewer gauges"
             )
         held = HeldMoments(inputs.generator, z)
         gauged = inputs.gauged
@@ -91,7 +100,7 @@ class ManifoldEntropy:
         return torch.randperm(count, generator=rng, device=rng.device)[: self.options.networks]
 
     def _probed(self, mapped: Callable[[Tensor], Tensor], rows: Tensor, rng: torch.Generator) -> Tensor:
-        """The mean of log det JᵀJ, with an estimate of its gradient for its gradient."""
+        """The mean of log det(JᵀJ + sI), with an estimate of its gradient for its gradient."""
         at = rows.clone().requires_grad_()
         values = mapped(at)
 
@@ -104,8 +113,9 @@ class ManifoldEntropy:
         parts = []
         for _ in range(self.options.probes):
             signs = torch.randint(2, rows.shape, generator=rng, device=rows.device)
-            found = probed_logdet(product, (2 * signs - 1).to(rows), self.options.lanczos)
-            both = _pushed(mapped, rows.repeat(2, 1), torch.cat([found.solution, found.probe]))
+            probe = (2 * signs - 1).to(rows)
+            found = probed_logdet(product, probe, self.options.lanczos, self.options.damping)
+            both = _pushed(mapped, rows.repeat(2, 1), torch.cat([found.solution, probe]))
             slope = (both[: len(rows)] * both[len(rows) :]).sum(1)  # its gradient is that of log det
             parts.append(found.logdet + slope - slope.detach())
         return torch.stack(parts).mean()

@@ -23,7 +23,8 @@ class OutputEntropy:
     """L_diversity = −H[concat_x T(x; G(z))], estimated from the batch of networks (Eq. 3).
 
     Each network is one sample: its outputs on the images that all networks see, one after the other. Symmetries do not
-    change outputs, so no gauge is needed. The dimension is that of z, or the number of outputs where that is less.
+    change outputs, so no gauge is needed. The dimension is that of z, or the number of free outputs where
+    that is less: probabilities of n classes are n − 1 free numbers.
     """
 
     needs = frozenset({"outputs", "task", "rng"})
@@ -39,7 +40,9 @@ class OutputEntropy:
         assert inputs.task is not None
         meaning = inputs.task.predictions if self.options.of == "predictions" else inputs.task.canonical
         rows = meaning(inputs.outputs).flatten(1)
-        return -self._estimator(rows, min(inputs.dimension, rows.shape[1]))
+        fixed = rows.shape[1] // inputs.outputs.shape[-1] if inputs.task.shift_invariant else 0
+        dimension = max(1, min(inputs.dimension, rows.shape[1] - fixed))
+        return -self._estimator(rows, dimension, inputs.rng)
 
 
 def _build(options: Options, estimator: EntropyEstimator) -> OutputEntropy:

@@ -5,6 +5,7 @@ from typing import Literal
 import attrs
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from hyperframe import Component, DiversityInputs, EntropyEstimator, hookimpl
 from hyperframe.options import option
@@ -38,16 +39,19 @@ class PairwiseDistance:
         """The negative mean distance, in units of a weight."""
         assert inputs.flat is not None
         rows, total = inputs.flat, inputs.flat.new_zeros(())
-        for step in range(1, len(rows) // 2 + 1):  # all pairs, in memory of one copy of the weights at a time
-            distances = self._distances(rows - rows.roll(step, 0))
-            total = total + (distances.sum() / 2 if 2 * step == len(rows) else distances.sum())
+        for step in range(1, len(rows) // 2 + 1):
+            # Done once more for the gradient: kept, the differences would be N / 2 copies of the weights.
+            part = checkpoint(self._sum, rows, step, use_reentrant=False, preserve_rng_state=False)
+            total = total + (part / 2 if 2 * step == len(rows) else part)
         return -2 * total / (len(rows) * (len(rows) - 1))
 
-    def _distances(self, differences: Tensor) -> Tensor:
+    def _sum(self, rows: Tensor, step: int) -> Tensor:
+        """The sum of the distances between each row and the one so many steps before it."""
+        differences = rows - rows.roll(step, 0)
         if self.options.distance == "l1":
-            return differences.abs().mean(1)
+            return differences.abs().mean(1).sum()
         squares = differences.square().mean(1)
-        return torch.where(squares > 0, torch.where(squares > 0, squares, 1.0).sqrt(), 0.0)
+        return torch.where(squares > 0, torch.where(squares > 0, squares, 1.0).sqrt(), 0.0).sum()
 
 
 def _build(options: Options, estimator: EntropyEstimator) -> PairwiseDistance:

@@ -18,7 +18,7 @@ class WeightEntropy:
     def __call__(self, inputs: DiversityInputs) -> Tensor:
         """The negative entropy, in nats."""
         assert inputs.flat is not None
-        return -self._estimator(inputs.flat, inputs.dimension, inputs.rng)
+        return -self._estimator(inputs.flat, min(inputs.dimension, inputs.directions), inputs.rng)
 
 
 def _build(options: NoOptions, estimator: EntropyEstimator) -> WeightEntropy:

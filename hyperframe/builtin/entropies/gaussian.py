@@ -25,7 +25,7 @@ class GaussianEntropy:
     the products of the centred samples in float64, C [n − 1, n] orthonormal contrasts, which leave out the one
     eigenvalue that is zero by construction. Where D < n the covariance itself is the smaller matrix and is taken.
     Eigenvalues are taken as a floor, with gradient zero, where they are below the square of 64 rounding errors of the
-    largest sample's norm, or below 64 rounding errors in float64 of their own sum.
+    largest sample's norm plus 64 rounding errors in float64 of the sum of the r eigenvalues.
 
     Scale law: H(aX) = H(X) + r log a. On CUDA the decomposition makes the host wait for the device.
 

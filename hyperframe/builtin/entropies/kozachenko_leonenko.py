@@ -42,7 +42,8 @@ class KozachenkoLeonenko:
     """H = ψ(N) + (d / N) Σ_i log ε_i, with ε_i the distance from sample i to its k-th neighbour.
 
     With `constants`, −ψ(k) + log V_d is added, V_d the volume of the unit ball of the metric in d dimensions; only then
-    do the values agree with known entropies. Neighbours are found by a matrix product, some rows at a time; the
+    do the values agree with known entropies (for L1 only where d is the number of entries: a lower-dimensional set cuts
+    its ball differently in every direction). Neighbours are found by a matrix product, some rows at a time; the
     distances that count are computed again from differences. Where samples coincide, ε_i is a floor, relative to the
     samples' size, with gradient zero. Scale law: H(aX) = H(X) + d log a, whatever the options.
 

@@ -18,7 +18,7 @@ FLOOR = 64.0
 class Options:
     """Options of the estimator."""
 
-    bandwidth: float = option(1.0, "the kernel's width in units of Silverman's rule", minimum=1e-6)
+    bandwidth: float = option(1.0, "the kernel's width in units of Silverman's rule", minimum=1e-6, maximum=1e6)
 
 
 class RenyiEntropy:

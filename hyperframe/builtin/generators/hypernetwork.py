@@ -42,7 +42,7 @@ class Hypernetwork(Generator):
     """
 
     def __init__(self, options: Options, spec: TargetSpec) -> None:
-        super().__init__(spec, dimension=options.latent)
+        super().__init__(spec, dimension=min(options.latent, *options.extractor, spec.num_weights))
         self.minimum_batch = 2 if options.batch_norm else 1
         self.options = options
         whole = {spec.layers[-1].name if name == "last" else name for name in options.whole}

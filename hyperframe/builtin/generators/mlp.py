@@ -27,7 +27,7 @@ class FullyConnected(Generator):
     """z → dense layers → all weights of the target, without sharing: its size grows with the target's."""
 
     def __init__(self, options: Options, spec: TargetSpec) -> None:
-        super().__init__(spec, dimension=options.latent)
+        super().__init__(spec, dimension=min(options.latent, *options.hidden, spec.num_weights))
         self.options = options
         self.minimum_batch = 2 if options.batch_norm else 1
         self.dense = Dense([options.latent, *options.hidden, spec.num_weights], options)
