@@ -1,6 +1,6 @@
 """`manifold_entropy` beside estimates from samples: values on a known map, and costs on generators that ship.
 
-    python benchmarks/manifold.py [REPEATS]      prints docs/results/entropies.md's last two tables
+    python benchmarks/manifold.py [REPEATS]      prints docs/results/entropies.md's last three tables
 
 A cost is the median CPU time of a term's value and its gradient at the generator's parameters, z and the generator's
 own pass included, over that of `weight_entropy` with `kozachenko_leonenko` in the same run.
@@ -33,7 +33,7 @@ MANIFOLD: dict[str, dict[str, Any]] = {
     "probed, 1 network": {"networks": 1, "exact_up_to": 0},
     "probed, 8 networks": {"networks": 8, "exact_up_to": 0},
 }
-SEEDS, COUNT = 5, 3000
+SEEDS, COUNT, PROBES = 5, 3000, 6
 
 
 class Curved(hf.Generator):
@@ -106,8 +106,32 @@ def costs(config: str, repeats: int) -> dict[str, float]:
     return {name: statistics.median(found) for name, found in times.items()}
 
 
+def quality() -> None:
+    """Print how near gradients by probes are to the exact one: all parameters, `digits` at its start, in float64."""
+    built = build_experiment(load_config("digits", ["trainer.device=cpu"], REGISTRY))
+    generator = built.generator.double().train()
+    built.target.to("cpu", torch.float64)
+    z = generator.latent(16, torch.Generator().manual_seed(0))
+
+    def gradient(seed: int, **options: Any) -> Tensor:
+        term, rng = manifold(networks=None, **options), torch.Generator().manual_seed(seed)
+        built.objective.terms = [WeightedTerm(name="manifold_entropy", term=term, weight=1.0)]
+        value = term(built.objective.inputs(generator, z, generator(z), rng))
+        parts = torch.autograd.grad(value, list(generator.parameters()), allow_unused=True)
+        return torch.cat([part.flatten() for part in parts if part is not None])
+
+    exact, cosine = gradient(0), torch.nn.functional.cosine_similarity
+    print(f"\n| damping | one with the others | mean with exact | norm of one, exact {float(exact.norm()):.0f} |")
+    print("| --- | --- | --- | --- |")
+    for damping in (0.1, 0.01, 0.001, 1e-6):
+        found = torch.stack([gradient(seed, exact_up_to=0, damping=damping) for seed in range(PROBES)])
+        others = [float(cosine(one, found.sum(0) - one, 0)) for one in found]
+        near = f"{statistics.mean(others):.2f} | {float(cosine(found.mean(0), exact, 0)):.2f}"
+        print(f"| {damping:g} | {near} | {float(found.norm(dim=1).mean()):,.0f} |")
+
+
 def main() -> None:
-    """Print both tables."""
+    """Print all tables."""
     torch.set_num_threads(1)
     print(f"| entropy of the patch, n = {COUNT:,} | nats, mean ± deviation over {SEEDS} seeds |\n| --- | --- |")
     for name, found in values().items():
@@ -120,6 +144,7 @@ def main() -> None:
         print(f"| `{name}` | " + " | ".join(cells) + " |")
     once = ", ".join(f"{1000 * found['kozachenko_leonenko']:.1f} ms in {config}" for config, found in tables.items())
     print(f"\n1 is {once} of CPU time.")
+    quality()
 
 
 if __name__ == "__main__":

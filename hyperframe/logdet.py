@@ -49,7 +49,7 @@ def probed_logdet(product: Callable[[Tensor], Tensor], probe: Tensor, steps: int
     vᵀ log(M + sI) v is the Gauss quadrature of Lanczos' tridiagonal matrix, exact when `steps` reaches the number of
     columns. Its mean over probes with independent entries ±1 is tr log = log det. The condition number of M + sI is at
     most 1 + 1 / damping: so many steps as its root are enough, and the variance over probes is bounded. Without damping
-    both are hopeless for the Jacobians of untrained generators, whose JᵀJ has a condition number of 1e16.
+    both are hopeless for the Jacobians of generators, which are ill-conditioned (docs/results/entropies.md).
 
     Args:
         product: v [networks, columns] to M v, for symmetric positive M.

@@ -25,7 +25,7 @@ class Options:
     probes: int = option(1, "random probes for each network, where it is probed", minimum=1)
     lanczos: int = option(16, "products with JᵀJ for each probe", minimum=1)
     damping: float = option(
-        0.01, "probed: this part of the largest eigenvalue of JᵀJ is added to all of them", minimum=1e-6, maximum=1
+        0.1, "probed: this part of the largest eigenvalue of JᵀJ is added to all of them", minimum=1e-6, maximum=1
     )
 
 
