@@ -213,9 +213,9 @@ class Objective:
             total = total + item.weight * value
         if total.requires_grad:
             total.backward()  # a term that looks at the generator itself reaches its parameters here, directly
-        found = {layer: leaf.grad for layer, leaf in leaves.items() if leaf.grad is not None}
-        for layer, part in found.items():
-            gradient[layer] += part
+        for layer, leaf in leaves.items():
+            if leaf.grad is not None:
+                gradient[layer] += leaf.grad
         if outputs is not None:
             for layer, part in pack(self.target.spec, outputs.gradient()).items():
                 gradient[layer] += part
@@ -245,7 +245,7 @@ class Objective:
                 outputs = self._shared_outputs(weights, shared).values
             except HyperframeError:
                 raise
-            # So are targets; some take no single image, for one.
+            # Targets are other people's code; some take no single image, for one.
             except Exception as error:
                 raise ConfigError(
                     f"target '{self.target.spec.name}' does not run on trainer.shared_images={len(shared)} in training "
@@ -257,7 +257,7 @@ class Objective:
                 value = item.term(_only(inputs, item.term.needs))
             except HyperframeError:
                 raise
-            # Terms are other people's code: whatever they raise here, they would raise in the first step.
+            # So are terms: whatever they raise here, they would raise in the first step.
             except Exception as error:
                 raise ConfigError(
                     f"diversity '{item.name}' does not work with this generator, target and task: "

@@ -109,9 +109,14 @@ class Trainer:
         """Raise `TrainingError` where a step's loss or gradient was not finite; waits for the device."""
         step = int(self._first_bad)
         if step >= 0:
+            advice = (
+                "Try a lower trainer.rate, a limit such as trainer.gradient_clip=1, or another trainer.seed"
+                if step
+                else "It is the first one: look at the data, at objective and at the weights of diversity terms, which "
+                "may be too large"
+            )
             raise TrainingError(
-                f"the loss or its gradient was not finite in step {step}; nothing was changed by it. Try a lower "
-                "trainer.rate, a limit such as trainer.gradient_clip=1, or another trainer.seed"
+                f"the loss or its gradient was not finite in step {step}; nothing was changed by it. {advice}"
             )
 
     def tensors(self) -> dict[str, Tensor]:

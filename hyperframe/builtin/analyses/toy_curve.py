@@ -20,6 +20,9 @@ COLOURS = "turbo"
 EDGE = 8.0
 """Half the side of the square that is drawn at least; means lie within 5."""
 
+TINY = 1e-9
+"""The least height of an axis."""
+
 
 @attrs.frozen(kw_only=True, eq=False)
 class Curve:
@@ -85,17 +88,24 @@ def curve_of(run: Any) -> Curve:
 
 def figures_of(task: Any, curve: Curve) -> dict[str, Any]:
     """The numbers; see `toy_curve`."""
-    from scipy.stats import spearmanr  # noqa: PLC0415  (slow to import)
-
     nearest = torch.cdist(task.means, curve.points).amin(1)
     values = curve.values
     return {
         "components": len(task.means),
         "peaks": int((nearest <= task.deviations).sum()),
-        "rank_correlation": float(spearmanr(-curve.distances.numpy(), values.numpy()).statistic),
+        "rank_correlation": _rank_correlation(-curve.distances, values),
         "value": {"mean": float(values.mean()), "min": float(values.min()), "max": float(values.max())},
         "length": float(curve.points.diff(dim=0).norm(dim=1).sum()),
     }
+
+
+def _rank_correlation(one: Tensor, other: Tensor) -> float | None:
+    """Spearman's rank correlation; None where all values are the same, as of points that coincide."""
+    from scipy.stats import spearmanr  # noqa: PLC0415  (slow to import)
+
+    if float(one.max()) == float(one.min()) or float(other.max()) == float(other.min()):
+        return None
+    return float(spearmanr(one.numpy(), other.numpy()).statistic)
 
 
 def _figure(task: Any, curve: Curve) -> Any:
@@ -126,13 +136,13 @@ def _draw_along(axes: Any, curve: Curve) -> None:
     """(b): the mixture and the distance to the nearest neighbour along the path."""
     z, values, distances = curve.z.numpy(), curve.values.numpy(), curve.distances.numpy()
     (left,) = axes.plot(z, values, color="black", label="mixture (left axis)")
-    top = 1.25 * values.max()  # room for the legend
+    top = max(1.25 * values.max(), TINY)  # room for the legend
     axes.scatter(z, 0 * z - 0.04 * top, c=z, cmap=COLOURS, marker="|", s=40)
     axes.set(title="(b) along the path", xlabel="z", ylabel="value of the mixture", ylim=(-0.08 * top, top))
     axes.margins(x=0.01)
     other, label = axes.twinx(), "distance to nearest neighbour"
     (right,) = other.plot(z, distances, "--", color="#cc3311", linewidth=1, label=f"{label} (right axis)")
-    high = 1.25 * distances.max()
+    high = max(1.25 * distances.max(), TINY)
     other.set(ylabel=label, ylim=(-0.08 * high, high))
     axes.legend(handles=[left, right], loc="upper right", fontsize="small")
 

@@ -48,7 +48,7 @@ class ManifoldEntropy:
     estimate from a few probes could see them.
 
     The mean is over some `networks` of the batch, drawn at random. The gradient reaches the generator's parameters
-    directly. Scale law: H(aθ) = H(θ) + dim z · log a.
+    directly. Scale law: H(aθ) = H(θ) + dim z · log a. On CUDA the eigenvalues make the host wait for the device.
 
     References: the paper's appendix E, which wishes for the induced metric; A. Ben-Israel (1999), The change-of-
     variables formula using matrix volume.
