@@ -314,7 +314,9 @@ def test_too_few_samples_are_refused(estimate, count):
 
 
 def test_a_bandwidth_of_nothing_is_refused():
-    with pytest.raises(ConfigError, match=r"entropy.bandwidth: expected a number, at least 1e-06 and at most 1e\+06, but got 0"):
+    with pytest.raises(
+        ConfigError, match=r"entropy.bandwidth: expected a number, at least 1e-06 and at most 1e\+06, but got 0"
+    ):
         read_options(RenyiOptions, {"bandwidth": 0}, "entropy")
 
 
