@@ -29,10 +29,10 @@ from hyperframe.describe import describe
 from hyperframe.development import check, new_plugin_command, plugins
 from hyperframe.errors import HyperframeError, HyperframeWarning, PluginError
 from hyperframe.extensions import with_plugins
-from hyperframe.files import as_json
+from hyperframe.files import as_json, check_new_file
 from hyperframe.listing import list_runs
 from hyperframe.plugins import make_plugin_manager
-from hyperframe.predictions import as_rows, check_result_file, read_inputs, write_result
+from hyperframe.predictions import RESULT_FILES, as_rows, read_inputs, write_result
 from hyperframe.reference import commented_yaml
 from hyperframe.resume import resume_run
 from hyperframe.training import Reporter, Silent, train_run
@@ -235,7 +235,7 @@ def predict(
     """
     check_samples(samples, networks, seed)
     if out is not None:
-        check_result_file(Path(out))
+        check_new_file(Path(out), RESULT_FILES, "results are")
     chosen = loaded(run, checkpoint, device, target)
     x, names = read_inputs([Path(file) for file in files], chosen.experiment.target.spec.input_shape)
     drawn = chosen.networks(networks, seed, samples)

@@ -6,9 +6,9 @@ import click
 
 from hyperframe import tables
 from hyperframe.arguments import draw_options, json_option, load_options, registry_with
-from hyperframe.comparison import check_picture_file, compare, write_picture
+from hyperframe.comparison import compare, write_picture
 from hyperframe.factories import checked_factory
-from hyperframe.files import as_json
+from hyperframe.files import as_json, check_new_file
 
 
 @click.command(name="compare")
@@ -35,7 +35,7 @@ def compare_command(
     options. Training time is that of the steps alone. Nothing is written but the picture.
     """
     if out is not None:
-        check_picture_file(Path(out))
+        check_new_file(Path(out), (".png",), "the picture is")
     registry = registry_with([checked_factory(target) for target in targets])
     content = compare(runs, registry, networks, seed, device=device, checkpoint=checkpoint)
     if json_wanted:

@@ -4,22 +4,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from hyperframe.config import choose
 from hyperframe.errors import RunError, brief, notice
-from hyperframe.evaluation import evaluate
-from hyperframe.files import exists, whole_file
+from hyperframe.evaluation import gauged_rows, measure
+from hyperframe.files import whole_file
 from hyperframe.folder import check_is_run, folder_identity, read_run_config
 from hyperframe.metrics import read_metrics
 from hyperframe.plugins import Registry
 from hyperframe.preflight import load_data
 from hyperframe.run import Run, load_run
 from hyperframe.types import EntropyEstimator
-from hyperframe.weights import flatten
-
-PICTURE = ".png"
 
 
 def compare(
@@ -110,21 +106,17 @@ def _dotted(content: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def _measured(run: Run, count: int, seed: int | None, registry: Registry) -> dict[str, Any]:
     """The row of a run."""
     nets = run.sample(count, seed)
-    figures = evaluate(run.experiment, nets, load_data(run.experiment.task, "test"))
-    del figures["entropy"]  # by the run's own estimator, which may be another one in another run
-    dimension = min(run.experiment.generator.dimension, run.experiment.objective.directions)
-    with torch.no_grad():
-        flat = flatten(run.experiment.target.spec, run.experiment.gauge(nets.weights))
-        entropies = {
-            entry.component.name: _entropy(entry.component.name, registry, flat, dimension)
-            for entry in registry.all()
-            if entry.kind == "entropy"
-        }
+    flat, dimension = gauged_rows(run.experiment, nets)
+    entropies = {
+        entry.component.name: _entropy(entry.component.name, registry, flat, dimension)
+        for entry in registry.all()
+        if entry.kind == "entropy"
+    }
     return {
         "folder": str(run.folder),
         "task": run.experiment.task.name,
         "step": run.step,
-        "figures": figures,
+        "figures": measure(run.experiment, nets, load_data(run.experiment.task, "test")),
         "entropies": entropies,
         "training_seconds": training_seconds(run.folder, run.step),
     }
@@ -154,14 +146,6 @@ def training_seconds(folder: Path, step: int) -> float | None:
             seconds += (here - before) / speed
             before = here
     return seconds if before else None
-
-
-def check_picture_file(path: Path) -> None:
-    """Check that a picture can get this name; raises `RunError`."""
-    if path.suffix != PICTURE:
-        raise RunError(f"{path}: the picture is written to a file that ends in {PICTURE}")
-    if exists(path):
-        raise RunError(f"{path} exists already; name another file, or remove it")
 
 
 def write_picture(path: Path, content: Mapping[str, Any]) -> None:

@@ -212,13 +212,17 @@ def read_config(name: str, content: Mapping[str, Any], registry: Registry) -> Co
         if not isinstance(section, Mapping):
             raise ConfigError(f"{key}: expected keys and values, but got {shown(section)}")
         found[key] = read_options(cls, section, key)
-    listed = found["evaluation"].analyses
-    if len(set(listed)) < len(listed):
-        twice = next(name for name in listed if listed.count(name) > 1)
-        raise ConfigError(f"evaluation.analyses: '{twice}' is listed twice")
-    for number, analysis in enumerate(listed):
+    refuse_twice(found["evaluation"].analyses, "evaluation.analyses")
+    for number, analysis in enumerate(found["evaluation"].analyses):
         choose(registry, "analysis", {"name": analysis}, f"evaluation.analyses.{number}")
     return Config(name=name, **found)
+
+
+def refuse_twice(names: Sequence[str], key: str) -> None:
+    """Raise `ConfigError` where a name is listed twice under a key."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"{key}: '{twice}' is listed twice")
 
 
 def _read_formula(section: Any) -> Formula:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from hyperframe.experiment import Experiment
 from hyperframe.samples import Networks, draw_weights
@@ -48,22 +49,29 @@ def evaluate(experiment: Experiment, networks: Networks, data: Data) -> dict[str
         max over networks) and `ensemble` (majority, mean_probability, nll, ece, disagreement); `entropy`, the estimate
         of the weights' differential entropy in nats after the gauge, None for fewer networks than the estimator needs.
     """
+    return {**measure(experiment, networks, data), "entropy": weight_entropy(experiment, networks)}
+
+
+@torch.no_grad()
+def measure(experiment: Experiment, networks: Networks, data: Data) -> dict[str, Any]:
+    """What `evaluate` finds, less the entropy, which needs no data."""
     meter = experiment.task.meter(len(networks), len(data), experiment.device)
     for first, first_item, outputs in networks.chunks(data.x):
         labels = data.y[first_item : first_item + outputs.shape[1]].to(outputs.device)
         meter.update(outputs, labels, first, first_item)
-    return {
-        "networks": len(networks),
-        "items": len(data),
-        **meter.result(),
-        "entropy": weight_entropy(experiment, networks),
-    }
+    return {"networks": len(networks), "items": len(data), **meter.result()}
+
+
+@torch.no_grad()
+def gauged_rows(experiment: Experiment, networks: Networks) -> tuple[Tensor, int]:
+    """The networks' weights after the gauge, [networks, num_weights], and the dimension of the set they are from."""
+    flat = flatten(experiment.target.spec, experiment.gauge(networks.weights))
+    return flat, min(experiment.generator.dimension, experiment.objective.directions)
 
 
 def weight_entropy(experiment: Experiment, networks: Networks) -> float | None:
     """Entropy of the networks' weights after the gauge, by the configured estimator with fixed random numbers."""
     if len(networks) < experiment.estimator.minimum_samples:
         return None
-    flat = flatten(experiment.target.spec, experiment.gauge(networks.weights))
-    dimension = min(experiment.generator.dimension, experiment.objective.directions)
+    flat, dimension = gauged_rows(experiment, networks)
     return float(experiment.estimator(flat, dimension, stream(0, "entropy", flat.device)))

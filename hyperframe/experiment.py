@@ -7,7 +7,7 @@ import attrs
 import torch
 from torch import nn
 
-from hyperframe.config import Choice, Config
+from hyperframe.config import Choice, Config, refuse_twice
 from hyperframe.errors import ConfigError, DeviceError, PluginError, notice, unknown_name
 from hyperframe.gauge import ComposedGauge
 from hyperframe.generator import Generator
@@ -176,10 +176,7 @@ def missing_of(task: object) -> str:
 
 
 def _different(choices: tuple[Choice, ...], key: str) -> tuple[Choice, ...]:
-    names = [choice.name for choice in choices]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ConfigError(f"{key}: '{twice}' is listed twice")
+    refuse_twice([choice.name for choice in choices], key)
     return choices
 
 

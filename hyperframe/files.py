@@ -9,7 +9,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -250,3 +250,11 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def check_new_file(path: Path, endings: Sequence[str], what: str) -> None:
+    """Check that something can get this name; raises `RunError` where it ends otherwise, or is taken."""
+    if path.suffix not in endings:
+        raise RunError(f"{path}: {what} written to a file that ends in {' or '.join(endings)}")
+    if exists(path):
+        raise RunError(f"{path} exists already; name another file, or remove it")

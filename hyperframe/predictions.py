@@ -8,8 +8,8 @@ import numpy as np
 from torch import Tensor
 
 from hyperframe.arrayfiles import ARRAY_FILES, image_paths, read_arrays, read_images
-from hyperframe.errors import DataError, RunError
-from hyperframe.files import exists, whole_file, write_tensors
+from hyperframe.errors import DataError
+from hyperframe.files import whole_file, write_tensors
 from hyperframe.owndata import as_inputs
 
 RESULT_FILES = (".npz", ".safetensors")
@@ -42,14 +42,6 @@ def read_inputs(paths: Sequence[Path], shape: Sequence[int]) -> tuple[Tensor, li
         raise DataError(f"{array}: a file of arrays is taken alone, but {len(paths)} files were named")
     files = [file for path in paths for file in image_paths(path)]
     return read_images(files, shape), [str(file) for file in files]
-
-
-def check_result_file(path: Path) -> None:
-    """Check that results can get this name; raises `RunError`."""
-    if path.suffix not in RESULT_FILES:
-        raise RunError(f"{path}: results are written to a file that ends in {' or '.join(RESULT_FILES)}")
-    if exists(path):
-        raise RunError(f"{path} exists already; name another file, or remove it")
 
 
 def write_result(path: Path, figures: Mapping[str, Tensor]) -> None:

@@ -70,7 +70,7 @@ class RegressionTask:
         return RegressionMeter(networks, items, self.num_outputs, device)
 
     def merit(self, figures: Mapping[str, Any]) -> float:
-        """Less the mean squared error of a network."""
+        """Less the mean loss of a network."""
         return -float(figures["loss"])
 
 

@@ -1,7 +1,6 @@
 """The task `gaussian_mixture`: points of the plane where a mixture of ten Gaussians is high (section 4.1)."""
 
 import math
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import attrs
@@ -9,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hyperframe import Component, Data, hookimpl
+from hyperframe import Component, Data, RegressionTask, hookimpl
 from hyperframe.errors import DataError, unknown_name
 from hyperframe.options import option
 
@@ -29,7 +28,7 @@ class Options:
     )
 
 
-class GaussianMixture:
+class GaussianMixture(RegressionTask):
     """The two outputs are a point r of the plane; the loss is low where the mixture is high.
 
     Ten components k with means μ uniform in [−5, 5]², deviations σ uniform in [1, 1.1], and proportions p uniform in
@@ -59,8 +58,6 @@ class GaussianMixture:
     name = "gaussian_mixture"
     input_shape = (1,)
     num_outputs = 2
-    shift_invariant = False
-    likelihood = False
     score_name = "value"
 
     def __init__(self, options: Options) -> None:
@@ -76,10 +73,6 @@ class GaussianMixture:
         if split not in SPLITS:
             raise ValueError(unknown_name("split", split, SPLITS))
         return Data(torch.zeros(ITEMS, 1), torch.zeros(ITEMS, dtype=torch.int64))
-
-    def augment(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
-        """Inputs as they are."""
-        return inputs
 
     def check_labels(self, labels: Tensor, where: str) -> None:
         """Check that labels are int64 [items]; raises `DataError`."""
@@ -107,33 +100,13 @@ class GaussianMixture:
         """The mixture f."""
         return self.mixture(outputs)
 
-    def canonical(self, outputs: Tensor) -> Tensor:
-        """The outputs: different points are different."""
-        return outputs
-
-    def predictions(self, outputs: Tensor) -> Tensor:
-        """The outputs."""
-        return outputs
-
-    def averaged(self, outputs: Tensor) -> Tensor:
-        """The mean point of the networks: [networks, items, 2] give [items, 2]."""
-        return outputs.mean(0)
-
     def summarise(self, predictions: Tensor) -> dict[str, Tensor]:
         """Mean and deviation of the points, [items, 2] each, and the mean of f, [items]."""
-        return {
-            "mean": predictions.mean(0),
-            "std": predictions.std(0, correction=0),
-            "value": self.mixture(predictions).mean(0),
-        }
+        return {**super().summarise(predictions), "value": self.mixture(predictions).mean(0)}
 
     def meter(self, networks: int, items: int, device: torch.device) -> "MixtureMeter":
         """An empty meter."""
         return MixtureMeter(self, networks, items, device)
-
-    def merit(self, figures: Mapping[str, Any]) -> float:
-        """Less the mean loss of a network."""
-        return -float(figures["loss"])
 
 
 class MixtureMeter:
