@@ -1,13 +1,16 @@
 """Analyses: what is found out about a trained run, kept in its folder."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hyperframe.config import choose
-from hyperframe.errors import HyperframeError, PluginError
-from hyperframe.files import write_json, writing
+from hyperframe.config import Choice, choose
+from hyperframe.errors import ConfigError, HyperframeError, PluginError, RunError, notice, unknown_name
+from hyperframe.files import is_file, read_json, write_json, writing
 from hyperframe.folder import ANALYSES, RESULTS
+from hyperframe.options import plain_options
+from hyperframe.overrides import split_override
+from hyperframe.parts import has_parts, open_parts, remove_parts
 from hyperframe.plugins import Registry
 from hyperframe.run import EVALUATION, Run
 from hyperframe.types import Analysis
@@ -28,6 +31,40 @@ def analyse_all(run: Run, registry: Registry) -> tuple[dict[str, dict[str, Any]]
     return found, failed
 
 
+def chosen_options(arguments: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Options of analyses that a user typed as `NAME.OPTION=VALUE`, by the analysis' name.
+
+    Raises:
+        ConfigError: an argument is no such thing, or is for an analysis that is not among the names.
+
+    Example:
+        >>> chosen_options(["ensembles.draws=3"], ["ensembles", "pca"])
+        {'ensembles': {'draws': 3}, 'pca': {}}
+    """
+    options: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for argument in arguments:
+        key, value = split_override(argument)
+        name, dot, option = key.partition(".")
+        if not dot or not option:
+            raise ConfigError(f"'{argument}': options of an analysis are written NAME.OPTION=VALUE")
+        if name not in options:
+            raise ConfigError(f"'{argument}': " + unknown_name("analysis", name, names))
+        options[name][option] = value
+    return options
+
+
+def chosen_analysis(name: str, registry: Registry, options: Mapping[str, Any] | None = None) -> Choice:
+    """Find an analysis and read its options.
+
+    Raises:
+        PluginError: there is no such analysis.
+        ConfigError: an option that it does not have, or a wrong value.
+    """
+    if name == EVALUATION:
+        raise PluginError(f"analysis '{name}': the name is that of the run's own evaluation; give it another one")
+    return choose(registry, "analysis", {"name": name, **(options or {})}, name)
+
+
 def analyse(run: Run, name: str, registry: Registry, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Run one analysis; its figures are kept in `analyses/NAME/results.json`, its pictures beside it.
 
@@ -38,23 +75,30 @@ def analyse(run: Run, name: str, registry: Registry, options: Mapping[str, Any] 
         options: of the analysis.
 
     Returns:
-        `run`, `step` and what the analysis found.
+        `run`, `step`, `analysis` (its distribution, version and options) and what the analysis found.
 
     Raises:
+        NotApplicableError: it has nothing to say about such a run.
         PluginError: there is no such analysis, or it fails for a reason of its own.
         RunError: the folder cannot be written.
+        KeyboardInterrupt: Ctrl-C; parts that are done are kept, see `hyperframe.parts`.
     """
-    if name == EVALUATION:
-        raise PluginError(f"analysis '{name}': the name is that of the run's own evaluation; give it another one")
-    choice = choose(registry, "analysis", {"name": name, **(options or {})}, "analysis")
+    choice = chosen_analysis(name, registry, options)
     analysis: Analysis = choice.make()
     folder = run.folder / ANALYSES / name
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    origin = _origin(run, choice)
+    open_parts(folder, origin)
     try:
         figures = analysis(run, folder)
-        result = {"run": run.folder.name, "step": run.step, **figures}
+        result = {**origin, **figures}
         write_json(folder / RESULTS, result)
+    except KeyboardInterrupt:
+        if has_parts(folder):
+            notice(f"analysis '{name}' was interrupted; what is done is kept, and the same command goes on from there")
+        _remove_empty(folder)
+        raise
     except HyperframeError:
         _remove_empty(folder)
         raise
@@ -62,10 +106,42 @@ def analyse(run: Run, name: str, registry: Registry, options: Mapping[str, Any] 
     except Exception as error:
         _remove_empty(folder)
         raise PluginError(f"{choice.described} failed: {type(error).__name__}: {error}") from error
+    remove_parts(folder)
     return result
+
+
+def kept_analysis(
+    run: Run, name: str, registry: Registry, options: Mapping[str, Any] | None = None
+) -> dict[str, Any] | None:
+    """What `analyse` would return where it has been run with the same options on the same step; else None."""
+    path = run.folder / ANALYSES / name / RESULTS
+    if not is_file(path):
+        return None
+    try:
+        result = read_json(path)
+    except RunError:
+        return None  # damaged: it is made anew
+    origin = _origin(run, chosen_analysis(name, registry, options))
+    return result if all(result.get(key) == value for key, value in origin.items()) else None
+
+
+def _origin(run: Run, choice: Choice) -> dict[str, Any]:
+    """What a result depends on, as far as it is known."""
+    source = choice.registered.source
+    return {
+        "run": run.folder.name,
+        "step": run.step,
+        "analysis": {
+            "distribution": source.distribution,
+            "version": source.version,
+            "options": plain_options(choice.options),
+        },
+    }
 
 
 def _remove_empty(folder: Path) -> None:
     """Leave no empty folder of an analysis that failed."""
+    if not has_parts(folder):
+        remove_parts(folder)
     if not any(folder.iterdir()):
         folder.rmdir()

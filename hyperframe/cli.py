@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from hyperframe import tables
-from hyperframe.analyses import analyse, analyse_all
+from hyperframe.analyses import analyse, analyse_all, chosen_analysis, chosen_options
 from hyperframe.api import installed
 from hyperframe.arguments import (
     check_samples,
@@ -22,6 +22,7 @@ from hyperframe.arguments import (
     run_options,
     split_arguments,
 )
+from hyperframe.bars import ProgressReporter, shown_progress
 from hyperframe.benchmark import BENCHMARKS, ITEMS, NETWORKS, benchmark
 from hyperframe.comparecommand import compare_command
 from hyperframe.config import Config, load_config, shipped_configs
@@ -102,12 +103,12 @@ def train(arguments: tuple[str, ...], out: str | None, resume: str | None, json_
     With --resume a run goes on where it stopped, on the CPU bit for bit; KEY=VALUE can extend it (trainer.steps) or
     change how it is trained from there on. Ctrl-C and SIGTERM save before they end a training.
     """
-    reporter: Reporter = Silent() if json_wanted else tables.ProgressReporter()
+    reporter: Reporter = Silent() if json_wanted else ProgressReporter()
     source, overrides = split_arguments(arguments, "")
     registry = registry_for(overrides)
     if resume is not None and (source or out is not None):
         raise click.UsageError("with --resume the run's own folder and configuration are used: no CONFIG, no --out")
-    with reporter if isinstance(reporter, tables.ProgressReporter) else nullcontext():
+    with reporter if isinstance(reporter, ProgressReporter) else nullcontext():
         if resume is not None:
             run = resume_run(resume, overrides, registry, reporter)
         else:
@@ -120,7 +121,8 @@ def train(arguments: tuple[str, ...], out: str | None, resume: str | None, json_
     figures = run.evaluate()
     if not json_wanted:
         tables.print_evaluation(figures)
-    found, failed = analyse_all(run, registry)
+    with shown_progress(json_wanted):
+        found, failed = analyse_all(run, registry)
     if json_wanted:
         click.echo(as_json(figures | ({"analyses": found} if found else {}) | ({"failed": failed} if failed else {})))
     else:
@@ -132,6 +134,7 @@ def train(arguments: tuple[str, ...], out: str | None, resume: str | None, json_
 
 @main.command()
 @run_options
+@click.argument("options", nargs=-1, metavar="[NAME.OPTION=VALUE]...")
 @draw_options
 @click.option(
     "--split", type=click.Choice(["test", "validation"]), default="test", show_default=True, help="Which data."
@@ -149,22 +152,32 @@ def evaluate(
     split: str,
     samples: str | None,
     analysis: str | None,
+    options: tuple[str, ...],
     json_wanted: bool,
 ) -> None:
     """Draw networks from a trained generator and measure them, alone and as an ensemble.
 
     RUN is a run folder. The figures are kept in RUN/analyses/evaluation/results.json too, those of an analysis in
-    RUN/analyses/NAME/results.json, with its pictures beside them.
+    RUN/analyses/NAME/results.json, with its pictures beside them. Options of an analysis are written behind the run,
+    such as ensembles.draws=5. An analysis that is interrupted goes on where it was when it is run again.
     """
     if analysis is not None:
         if networks or seed is not None or samples is not None:
             raise click.UsageError(
                 "-n, --seed and --samples are for the evaluation; an analysis has options of its own"
             )
+        names = [name.strip() for name in analysis.split(",")]
+        chosen_for = chosen_options(options, names)
+        registry = installed()
+        for name in names:  # mistakes are told before the first one begins
+            chosen_analysis(name, registry, chosen_for[name])
         chosen = loaded(run, checkpoint, device, target)
-        found = {name: analyse(chosen, name.strip(), installed()) for name in analysis.split(",")}
+        with shown_progress(json_wanted):
+            found = {name: analyse(chosen, name, registry, chosen_for[name]) for name in names}
         click.echo(as_json(found) if json_wanted else as_json(found, indent=2))
         return
+    if options:
+        raise click.UsageError(f"'{options[0]}' is an option of an analysis; name the analysis with --analysis")
     check_samples(samples, networks, seed)
     figures = loaded(run, checkpoint, device, target).evaluate(networks, split, seed, samples=samples)
     if json_wanted:

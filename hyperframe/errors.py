@@ -29,6 +29,10 @@ class RunError(HyperframeError):
     """A file or run folder cannot be written, is damaged, or is not what was asked for."""
 
 
+class NotApplicableError(RunError):
+    """An analysis has nothing to say about such a run, as one of probabilities about a regression."""
+
+
 class DeviceError(HyperframeError):
     """A device was asked for that this machine does not have."""
 

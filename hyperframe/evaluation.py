@@ -8,7 +8,7 @@ from torch import Tensor
 from hyperframe.experiment import Experiment
 from hyperframe.samples import Networks, draw_weights
 from hyperframe.seeds import stream
-from hyperframe.types import Data
+from hyperframe.types import Data, Weights
 from hyperframe.weights import flatten
 
 STATISTICS_BATCH = 250
@@ -30,6 +30,18 @@ def draw_networks(
     if gauge:
         with torch.no_grad():
             weights = experiment.gauge(weights)
+    return networks_of(experiment, weights, seed, train)
+
+
+def networks_of(experiment: Experiment, weights: Weights, seed: int, train: Data | None) -> Networks:
+    """Networks with these weights.
+
+    Args:
+        experiment: whose target and task they are of.
+        weights: for each layer [networks, filters, filter_size].
+        seed: of the choice of training items for the statistics.
+        train: training data, from which each network's statistics are estimated where the target has any.
+    """
     statistics = {}
     if experiment.target.has_statistics and train is not None:
         chosen = torch.randperm(len(train), generator=stream(seed, "statistics"))[

@@ -7,7 +7,7 @@ from typing import Any
 from hyperframe.checkpoints import Checkpoint, best_checkpoint, newest_checkpoint, read_checkpoint
 from hyperframe.config import Config
 from hyperframe.errors import RunError, notice
-from hyperframe.evaluation import draw_networks, evaluate
+from hyperframe.evaluation import draw_networks, evaluate, networks_of
 from hyperframe.experiment import Experiment, build_experiment
 from hyperframe.files import different_tensors, read_tensors, write_json
 from hyperframe.folder import ANALYSES, RESULTS, TARGET, check_is_run, read_run_config
@@ -15,6 +15,7 @@ from hyperframe.plugins import Registry
 from hyperframe.preflight import load_data
 from hyperframe.samplefiles import read_samples, write_samples, write_state_dicts
 from hyperframe.samples import Networks
+from hyperframe.types import Data, Weights
 
 EVALUATION = "evaluation"
 """Where a run keeps its own evaluation, among its analyses."""
@@ -35,6 +36,7 @@ class Run:
         self.config = config
         self.step = step
         self.experiment = experiment
+        self._data: dict[str, Data] = {}
 
     @property
     def finished(self) -> bool:
@@ -45,6 +47,12 @@ class Run:
     def default_count(self) -> int:
         """How many networks are drawn by default: `evaluation.test_networks`, or all that the generator holds."""
         return self.experiment.generator.at_most(self.config.evaluation.test_networks)
+
+    def data(self, split: str) -> Data:
+        """The split "train", "validation" or "test" of the run's task, read once; raises `DataError`."""
+        if split not in self._data:
+            self._data[split] = load_data(self.experiment.task, split)
+        return self._data[split]
 
     def networks(self, count: int | None, seed: int | None, samples: str | Path | None) -> Networks:
         """Networks that are drawn, or those of a file where one is given."""
@@ -63,9 +71,22 @@ class Run:
         """
         if count < 1:
             raise ValueError(f"at least one network must be drawn, not {count}")
-        chosen = self.config.evaluation.seed if seed is None else seed
-        needed = load_data(self.experiment.task, "train") if self.experiment.target.has_statistics else None
-        return draw_networks(self.experiment, count, chosen, needed, gauge=gauge)
+        return draw_networks(self.experiment, count, self._seed(seed), self._for_statistics(), gauge=gauge)
+
+    def networks_of(self, weights: Weights, seed: int | None = None) -> Networks:
+        """Networks with weights that are given, such as those between two drawn ones.
+
+        Args:
+            weights: for each layer [networks, filters, filter_size].
+            seed: of the choice of training items from which a target's statistics are estimated.
+        """
+        return networks_of(self.experiment, weights, self._seed(seed), self._for_statistics())
+
+    def _seed(self, seed: int | None) -> int:
+        return self.config.evaluation.seed if seed is None else seed
+
+    def _for_statistics(self) -> Data | None:
+        return self.data("train") if self.experiment.target.has_statistics else None
 
     def write_samples(self, path: str | Path, count: int, seed: int | None = None, *, gauge: bool = False) -> Path:
         """Draw networks into one safetensors file, which `read_samples`, and safetensors alone, read again.
@@ -104,7 +125,7 @@ class Run:
             "networks": str(count),
             "run": self.folder.name,
             "step": str(self.step),
-            "seed": str(self.config.evaluation.seed if seed is None else seed),
+            "seed": str(self._seed(seed)),
             "gauges": ",".join(choice.name for choice in self.config.gauges) if gauge else "",
         }
 
@@ -125,7 +146,7 @@ class Run:
             samples: take the networks of this file, which `write_samples` wrote, instead of drawing any.
         """
         sample = self.networks(networks, seed, samples)
-        figures = evaluate(self.experiment, sample, load_data(self.experiment.task, split))
+        figures = evaluate(self.experiment, sample, self.data(split))
         origin = {"step": self.step} if samples is None else {"samples": str(samples)}
         result = {"run": self.folder.name, **origin, "split": split, **figures}
         try:

@@ -1,8 +1,6 @@
-"""What the command line shows: tables, and the progress of a training."""
+"""What the command line shows: tables."""
 
 import json
-import shlex
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +8,10 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
 from hyperframe.folder import ANALYSES
 from hyperframe.plugins import BrokenPlugin, Registered
-from hyperframe.run import Run
 
 SCORES = {
     "majority": "majority vote",
@@ -36,71 +32,7 @@ PERCENT = ("accuracy", "majority", "mean_probability", "disagreement", "ece")
 MORE_IS_BETTER = (*PERCENT, "value")
 
 
-class ProgressReporter:
-    """A progress bar with the running score, entropy and speed, and a line for every validation.
-
-    The bar appears on a terminal only; the lines go to standard error everywhere.
-    """
-
-    def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
-        self.progress = Progress(
-            TextColumn("training"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(),
-            console=self.console,
-            disable=not sys.stderr.isatty(),
-        )
-        self._task: TaskID = self.progress.add_task("training", total=None, figures="")
-        self._score_name = "score"
-
-    def __enter__(self) -> "ProgressReporter":
-        self.progress.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.progress.stop()
-
-    def started(self, run: Run) -> None:
-        """Say where the run is kept and on which device it runs."""
-        self._score_name = run.experiment.task.score_name
-        start = f" from step {run.step} on" if run.step else ""
-        place = f"training on {run.experiment.device} into {run.folder}{start}"
-        self.progress.update(self._task, total=run.config.trainer.steps, completed=run.step)
-        self.console.print(place, soft_wrap=True, markup=False)
-
-    def logged(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Move the bar."""
-        parts = [f"{self._score_name} {metrics['score']:.3f}"]
-        terms = {name: value for key, value in metrics.items() if (name := key.removeprefix("diversity.")) != key}
-        parts += [f"{name} {value:.4g}" for name, value in terms.items()]
-        parts.append(f"{metrics['steps_per_second']:.1f} steps/s")
-        self.progress.update(self._task, completed=step, figures="  ".join(parts))
-
-    def validated(self, step: int, figures: Mapping[str, Any]) -> None:
-        """Print a line."""
-        parts = [f"step {step:>6}", f"{figures['networks']} networks on {figures['items']} validation items"]
-        for name, one in _of_networks(figures).items():
-            parts.append(f"{name} {one['mean']:.4f} (min {one['min']:.4f}, max {one['max']:.4f})")
-        ensemble = figures.get("ensemble", {})
-        parts += [f"{words} {ensemble[key]:.4f}" for key, words in SCORES.items() if key in ensemble]
-        if figures.get("entropy") is not None:
-            parts.append(f"entropy {figures['entropy']:.1f}")
-        self.console.print("  ".join(parts), soft_wrap=True)
-
-    def paused(self, run: Run, reason: str) -> None:
-        """Say why, where, and how to go on."""
-        self.console.print(
-            f"paused at step {run.step} of {run.config.trainer.steps}: {reason}; all is saved\n"
-            f"go on with: hyperframe train --resume {shlex.quote(str(run.folder))}",
-            soft_wrap=True,
-            markup=False,
-        )
-
-
-def _of_networks(figures: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
+def of_networks(figures: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
     """The figures of single networks: a mean, deviation, least and largest value each."""
     return {name: value for name, value in figures.items() if isinstance(value, Mapping) and "mean" in value}
 
@@ -113,7 +45,7 @@ def print_evaluation(figures: Mapping[str, Any]) -> None:
     """Print the table of an evaluation."""
     title = f"{figures['networks']} generated networks on {figures['items']} {figures['split']} items"
     table = Table("", "", title=title, show_header=False, title_justify="left")
-    for name, one in _of_networks(figures).items():
+    for name, one in of_networks(figures).items():
         mean, std, low, high = (_shown(name, one[key]) for key in ("mean", "std", "min", "max"))
         worst, best = (low, high) if name in MORE_IS_BETTER else (high, low)
         table.add_row(f"{name} of one network, mean", f"{mean} ± {std}")
@@ -173,7 +105,7 @@ def _written(value: Any) -> str:
 def _compared(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[str]]]:
     """The lines of a comparison: words, and a cell for each run."""
     yield "step", [str(row["step"]) for row in rows]
-    singles = [_of_networks(row["figures"]) for row in rows]
+    singles = [of_networks(row["figures"]) for row in rows]
     for name in dict.fromkeys(name for single in singles for name in single):
         pairs = [(single[name]["mean"], single[name]["std"]) if name in single else None for single in singles]
         cells = [MISSING if pair is None else " ± ".join(_shown(name, value) for value in pair) for pair in pairs]

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from hyperframe.calibration import calibration_error
 from hyperframe.errors import DataError
 from hyperframe.types import Data, Meter
 
@@ -100,9 +101,6 @@ def _entropy(probabilities: Tensor) -> Tensor:
     return entropy
 
 
-CALIBRATION_BINS = 15
-
-
 class ClassificationMeter:
     """Accuracies of networks, and of their ensemble by majority vote and by mean probability.
 
@@ -174,16 +172,7 @@ class ClassificationMeter:
                 "majority": float(majority),
                 "mean_probability": float(right.mean()),
                 "nll": float(-own.clamp(min=torch.finfo(own.dtype).tiny).log().mean()),
-                "ece": float(_calibration_error(confidence, right)),
+                "ece": float(calibration_error(confidence, right)),
                 "disagreement": float(1 - agreeing) if networks > 1 else 0.0,
             },
         }
-
-
-def _calibration_error(confidence: Tensor, right: Tensor) -> Tensor:
-    """Expected calibration error of confidences [items] in answers that are right (1) or wrong (0), a scalar."""
-    # Rounded, so that a confidence on an edge, such as 1/3, does not change its bin with the order of a sum.
-    bins = (CALIBRATION_BINS * confidence).round(decimals=9).ceil().long() - 1
-    gaps = confidence.new_zeros(CALIBRATION_BINS)
-    gaps.index_add_(0, bins.clamp(0, CALIBRATION_BINS - 1), right - confidence)
-    return gaps.abs().sum() / len(confidence)

@@ -40,7 +40,9 @@ def test_figures_and_pictures_are_kept(run):
     found = analyse(run, "own", installed([Shop(counts)]))
     assert (found["run"], found["step"], found["networks"]) == (run.folder.name, 2, 3)
     folder = run.folder / "analyses" / "own"
-    assert json.loads((folder / "results.json").read_text()) == {"run": "run", "step": 2, "networks": 3, "odd": None}
+    origin = {"distribution": "shop", "version": "", "options": {}}
+    expected = {"run": "run", "step": 2, "analysis": origin, "networks": 3, "odd": None}
+    assert json.loads((folder / "results.json").read_text()) == expected
     assert (folder / "picture.txt").read_text() == "a picture"
 
 
@@ -65,8 +67,8 @@ def test_the_runs_own_evaluation_is_not_overwritten(run):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--analysis", "novelty"], "unknown analysis 'novelty'"),
-        (["--analysis", "novelty", "-n", "3"], "-n, --seed and --samples are for the evaluation"),
+        (["--analysis", "nonsense"], "unknown analysis 'nonsense'"),
+        (["--analysis", "nonsense", "-n", "3"], "-n, --seed and --samples are for the evaluation"),
     ],
 )
 def test_wrong_arguments(run, hyperframe, arguments, message):

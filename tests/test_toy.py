@@ -261,8 +261,8 @@ def test_a_run_whose_z_is_no_path_is_refused(tmp_path, registry, changes):
 
 
 def test_an_unknown_analysis_in_python(registry):
-    with pytest.raises(PluginError, match="unknown analysis 'novelty'"):
-        load_config("toy", {"evaluation.analyses": ["novelty"]}, registry)
+    with pytest.raises(PluginError, match="unknown analysis 'nonsense'"):
+        load_config("toy", {"evaluation.analyses": ["nonsense"]}, registry)
 
 
 def test_a_short_training_finds_most_peaks_and_stays_longer_where_the_mixture_is_high(tmp_path):

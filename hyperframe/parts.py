@@ -1,0 +1,78 @@
+"""Work in parts, each of which is kept as soon as it is done, so that what was interrupted goes on where it was."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hyperframe.errors import RunError
+from hyperframe.files import exists, is_file, read_json, write_json, writing
+from hyperframe.progress import tell
+
+PARTS = "parts"
+KEY = "key.json"
+
+
+def in_parts(folder: Path, what: str, count: int, work: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
+    """Do work in parts; those that an interrupted call has done already are read instead.
+
+    The progress bar is told of each part. `hyperframe.analyses` removes what is kept when the analysis is finished, or
+    when the run's step or the analysis' options are others.
+
+    Args:
+        folder: of the analysis.
+        what: a name for the parts, in the plural, that is a file's name too; another one for other parts.
+        count: how many there are.
+        work: does part number i, and gives its figures as plain data. It must not depend on other parts.
+
+    Returns:
+        The figures of all parts, as JSON gives them back.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     in_parts(Path(folder), "draws", 2, lambda number: {"square": number**2})
+        [{'square': 0}, {'square': 1}]
+    """
+    found = []
+    for number in range(count):
+        tell(what, number, count)
+        path = folder / PARTS / f"{what.replace(' ', '_')}-{number}.json"
+        figures = _kept(path)
+        if figures is None:
+            figures = work(number)
+            write_json(path, figures)
+            figures = read_json(path)
+        found.append(figures)
+    tell(what, count, count)
+    return found
+
+
+def _kept(path: Path) -> dict[str, Any] | None:
+    """A part that is there; one that is damaged is done again."""
+    if not is_file(path):
+        return None
+    try:
+        return read_json(path)
+    except RunError:
+        return None
+
+
+def open_parts(folder: Path, key: Mapping[str, Any]) -> None:
+    """Keep the parts in a folder where they were made under the same key, else remove them."""
+    path = folder / PARTS / KEY
+    if _kept(path) != key:
+        remove_parts(folder)
+        write_json(path, key)
+
+
+def has_parts(folder: Path) -> bool:
+    """Whether any part is kept."""
+    return exists(folder / PARTS) and any(path.name != KEY for path in (folder / PARTS).iterdir())
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what is kept."""
+    if exists(folder / PARTS):
+        with writing(folder / PARTS):
+            shutil.rmtree(folder / PARTS)
