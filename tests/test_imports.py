@@ -20,6 +20,7 @@ seeds
 signals
 distributed
 calibration
+growth
 params
 spec
 types
