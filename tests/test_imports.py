@@ -21,6 +21,7 @@ signals
 distributed
 calibration
 growth
+equivalent
 params
 spec
 types
@@ -78,11 +79,13 @@ metrics
 folder
 run
 applicability
+ensembles
 pictures
 analyses
 trainer
 training
 resume
+references
 predictions
 listing
 comparison

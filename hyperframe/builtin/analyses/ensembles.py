@@ -9,21 +9,14 @@ import torch
 
 from hyperframe import Component, hookimpl
 from hyperframe.applicability import check_classifies
-from hyperframe.calibration import at_temperature, figures_of, fit_temperature
-from hyperframe.growth import RULES, GrowthMeter, growing_sizes, spread, temperatures
+from hyperframe.ensembles import ensemble_figures
+from hyperframe.growth import RULES, growing_sizes, spread
 from hyperframe.options import option
 from hyperframe.parts import in_parts
 from hyperframe.pictures import COLOURS, keep_lines, keep_picture, new_figure
 from hyperframe.run import Run
-from hyperframe.samples import Networks
-from hyperframe.seeds import stream
-from hyperframe.types import Data
-from hyperframe.weights import slice_weights
 
 NAME = "ensembles"
-SINGLES = 10
-"""Single networks whose temperature is fitted; that of all of them would have to hold all of their outputs."""
-
 WORDS = {"majority": "majority vote", "mean_probability": "mean probability", "most_confident": "most confident member"}
 
 
@@ -62,7 +55,7 @@ class Ensembles:
         test, validation = (run.data(split)[: self.options.items] for split in ("test", "validation"))
         sizes = growing_sizes(count)
         parts = in_parts(
-            folder, "ensembles", self.options.draws, lambda draw: one_draw(run, draw, sizes, test, validation)
+            folder, "ensembles", self.options.draws, lambda draw: ensemble_figures(run, draw, sizes, test, validation)
         )
         found = {
             "draws": len(parts),
@@ -80,54 +73,6 @@ class Ensembles:
             "pictures": [_accuracy_picture(folder, found), _calibration_picture(folder, found)],
             "interactive": [_lines(folder, found)],
         }
-
-
-def one_draw(run: Run, draw: int, sizes: Sequence[int], test: Data, validation: Data) -> dict[str, Any]:
-    """Figures of one drawn ensemble and of its networks, with temperatures from validation items."""
-    seed = run.config.evaluation.seed + draw
-    networks = run.sample(sizes[-1], seed)
-    if run.experiment.generator.networks is not None:
-        order = torch.randperm(len(networks), generator=stream(seed, "order of networks"))
-        networks = Networks(
-            networks.target,
-            networks.task,
-            {name: value[order.to(value.device)] for name, value in networks.weights.items()},
-            {name: value[order.to(value.device)] for name, value in networks.statistics.items()},
-        )
-    tried, fitted = measured(networks, sizes, test), measured(networks, sizes, validation)
-    heat = temperatures(fitted, validation.y.to(run.experiment.device))
-    single = {name: float(values.mean()) for name, values in tried.singles().items()}
-    single |= {f"{name}_deviation": float(values.std(correction=0)) for name, values in tried.singles().items()}
-    ensembles = tried.ensembles(heat)
-    for figures, temperature in zip(ensembles["mean_probability"], heat, strict=True):
-        figures["temperature"] = temperature
-    return {"single": single | _calibrated(networks, test, validation), "ensembles": ensembles}
-
-
-def measured(networks: Networks, sizes: Sequence[int], data: Data) -> GrowthMeter:
-    """A meter that has seen all networks on all items."""
-    device = next(iter(networks.weights.values())).device
-    meter = GrowthMeter(len(networks), sizes, data.y.to(device), networks.target.spec.num_outputs)
-    for first, first_item, outputs in networks.chunks(data.x):
-        meter.update(outputs, first, first_item)
-    return meter
-
-
-def _calibrated(networks: Networks, test: Data, validation: Data) -> dict[str, float]:
-    """Mean figures of the first networks, each at a temperature of its own."""
-    some = slice(0, SINGLES)
-    statistics = {name: value[some] for name, value in networks.statistics.items()}
-    few = Networks(networks.target, networks.task, slice_weights(networks.weights, some), statistics)
-    outputs = [few.predict(data.x).double().log() for data in (validation, test)]
-    labels = [data.y.to(outputs[0].device) for data in (validation, test)]
-    rows = []
-    for known, asked in zip(*outputs, strict=True):
-        temperature = fit_temperature(known, labels[0])
-        rows.append({"temperature": temperature, **figures_of(at_temperature(asked, temperature), labels[1])})
-    means = {name: figure["mean"] for name, figure in spread(rows).items()}
-    return {f"calibrated_{name}": means[name] for name in ("nll", "brier", "ece")} | {
-        "temperature": means["temperature"]
-    }
 
 
 def _highlights(found: Mapping[str, Any]) -> dict[str, str]:
