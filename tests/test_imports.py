@@ -79,6 +79,7 @@ run
 applicability
 pictures
 analyses
+report
 trainer
 training
 resume
@@ -91,8 +92,10 @@ reference
 api
 arguments
 tables
+page
 bars
 comparecommand
+reportcommand
 newplugin
 extensions
 development
