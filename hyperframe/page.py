@@ -27,6 +27,9 @@ PNG = b"\x89PNG\r\n\x1a\n"
 OF_REPORTS = ("highlights", "pictures", "interactive", "skipped")
 OF_ORIGIN = ("run", "step", "analysis")
 
+ABBREVIATIONS = {"pca": "PCA"}
+"""Names of analyses that are written in capitals in a heading."""
+
 WIDEST = 110
 """Characters of a list or mapping that is written on one line."""
 
@@ -49,6 +52,7 @@ def page(content: Mapping[str, Any], analyses: Path) -> str:
         "style": _template("report.css"),
         "script": script,
         "digest": digest,
+        "about": _about(content),
         "origin": _origin(content),
         "navigation": _navigation(content),
         "figures": _table(content),
@@ -65,23 +69,39 @@ def _template(name: str) -> str:
     return (resources.files("hyperframe.templates") / name).read_text(encoding="utf-8")
 
 
+def _about(content: Mapping[str, Any]) -> str:
+    """In one line what was trained on what, and how far."""
+    config = content["config"]
+    target, task, generator = (config[key]["name"] for key in ("target", "task", "generator"))
+    return _text(f"{target} on {task} · {generator} · {_objective(content)} · step {_step(content)}")
+
+
+def _objective(content: Mapping[str, Any]) -> str:
+    objective = content["config"]["objective"]
+    return f"λ = {objective['lambda']:,g}" if objective.get("lambda") is not None else str(objective["name"])
+
+
+def _step(content: Mapping[str, Any]) -> str:
+    return f"{content['step']:,} of {content['config']['trainer']['steps']:,}"
+
+
 def _origin(content: Mapping[str, Any]) -> str:
     """What was trained, with what, where: as a list of words and texts."""
     config, provenance = content["config"], content["provenance"]
     versions, environment = _mapping(provenance.get("versions")), _mapping(provenance.get("environment"))
-    objective = config["objective"]
     rows = {
         "target": config["target"]["name"],
         "task": config["task"]["name"],
         "generator": config["generator"]["name"],
         "gauges": ", ".join(choice["name"] for choice in config["gauges"]) or "none",
         "diversity": ", ".join(choice["name"] for choice in config["diversity"]) or "none",
-        "λ": f"{objective['lambda']:,g}" if objective.get("lambda") is not None else objective["name"],
-        "step": f"{content['step']:,} of {config['trainer']['steps']:,}",
-        "seed": config["trainer"]["seed"],
-        "versions": ", ".join(f"{name} {version}" for name, version in versions.items() if version),
+        "objective": _objective(content),
+        "step": _step(content),
+        "seed of the training": config["trainer"]["seed"],
+        "seed of the evaluation": config["evaluation"]["seed"],
+        "trained with": ", ".join(f"{name} {version}" for name, version in versions.items() if version),
         "plugins": ", ".join(_third_parties(provenance)),
-        "revision": provenance.get("revision"),
+        "revision": provenance.get("revision") or "",
         "trained on": ", ".join(str(environment[key]) for key in ("hardware", "processor") if environment.get(key)),
     }
     cells = [f"<div><dt>{word}</dt><dd>{_text(value)}</dd></div>" for word, value in rows.items() if value != ""]
@@ -125,7 +145,8 @@ def _group(heading: str, rows: Sequence[tuple[str, Any]]) -> str:
 
 
 def _row(words: str, text: Any) -> str:
-    return f'<tr><th scope="row">{_text(words)}</th><td>{_text(text)}</td></tr>'
+    unbroken = _text(text).replace(" %", "\u00a0%")
+    return f'<tr><th scope="row">{_text(words)}</th><td>{unbroken}</td></tr>'
 
 
 def _section(name: str, entry: Mapping[str, Any], folder: Path) -> str:
@@ -246,7 +267,7 @@ def _anchor(name: str) -> str:
 
 
 def _title(name: str) -> str:
-    words = name.replace("_", " ")
+    words = ABBREVIATIONS.get(name, name).replace("_", " ")
     return words[:1].upper() + words[1:]
 
 

@@ -241,9 +241,7 @@ def test_analyses_are_the_commands_alone(tmp_path):
 
 def test_a_run_of_another_task_is_refused(small, tmp_path, registry):
     run = small(tmp_path / "run", trainer__steps=1)
-    with pytest.raises(
-        NotApplicableError, match="does not apply: run run is of task 'digits'; it must be of 'gaussian_mixture'"
-    ):
+    with pytest.raises(NotApplicableError, match="does not apply: run run is of task 'digits'; it must be of"):
         analyse(run, "toy_curve", registry)
     assert not (run.folder / "analyses" / "toy_curve").exists()
 

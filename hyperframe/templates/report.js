@@ -71,10 +71,10 @@
 
   // Where a plot's inside lies, and how numbers become places in it.
   function frame(width, height, right, xs, ys) {
-    const box = { left: 58, top: 12, right: width - right, bottom: height - 44 };
+    const box = { left: 54, top: 12, right: width - right, bottom: height - 44 };
     const x = (value) => box.left + ((value - xs[0]) / (xs[1] - xs[0])) * (box.right - box.left);
     const y = (value) => box.bottom - ((value - ys[0]) / (ys[1] - ys[0])) * (box.bottom - box.top);
-    return { box, x, y, xs, ys, across: Math.max(2, Math.floor(width / 110)) };
+    return { box, x, y, xs, ys, across: Math.max(3, Math.floor(width / 110)) };
   }
 
   function axes(pen, plot, labels, lined) {
@@ -279,7 +279,7 @@
       pen.clearRect(0, box.bottom, width, height - box.bottom);
       axes(pen, plot, data.labels, false);
       legend(pen, box, limits, part);
-      for (const [name, place] of Object.entries(data.marks)) mark(pen, box, name, plot.x(place[0]), plot.y(place[1]));
+      marks(pen, box);
     }
 
     function legend(pen, box, [low, high], part) {
@@ -303,20 +303,31 @@
       return Array.from({ length: Math.floor((last - first) / step) + 1 }, (_, index) => Number(`1e${first + index * step}`));
     }
 
-    function mark(pen, box, name, x, y) {
-      const side = x > (box.left + box.right) / 2 ? -1 : 1;
-      pen.strokeStyle = "#000000";
-      pen.fillStyle = "#ffffff";
-      pen.lineWidth = 3;
-      pen.beginPath();
-      pen.arc(x, y, 4, 0, 2 * Math.PI);
-      pen.stroke();
-      pen.fill();
-      pen.textAlign = side > 0 ? "left" : "right";
+    // Points with their names, each on the first side of its point where it lies in the plane and on no other name.
+    function marks(pen, box) {
+      const places = Object.entries(data.marks).map(([name, [x, y]]) => ({ name, x: plot.x(x), y: plot.y(y) }));
+      const taken = places.map(({ x, y }) => [x - 6, y - 6, x + 6, y + 6]);
+      const free = ([left, top, right, bottom]) => left > box.left && right < box.right && top > box.top && bottom < box.bottom
+        && taken.every((other) => right < other[0] || left > other[2] || bottom < other[1] || top > other[3]);
+      pen.textAlign = "left";
       pen.textBaseline = "middle";
       pen.lineJoin = "round";
-      pen.strokeText(name, x + 9 * side, y);
-      pen.fillText(name, x + 9 * side, y);
+      pen.lineWidth = 3;
+      pen.strokeStyle = "#000000";
+      pen.fillStyle = "#ffffff";
+      for (const { name, x, y } of places) {
+        pen.beginPath();
+        pen.arc(x, y, 4, 0, 2 * Math.PI);
+        pen.stroke();
+        pen.fill();
+        const wide = pen.measureText(name).width;
+        const around = [[x + 9, y], [x - 9 - wide, y], [x - wide / 2, y - 16], [x - wide / 2, y + 16]]
+          .map(([left, middle]) => [left, middle - 7, left + wide, middle + 7]);
+        const [left, top, right, bottom] = around.find(free) || around[0];
+        taken.push([left, top, right, bottom]);
+        pen.strokeText(name, left, (top + bottom) / 2);
+        pen.fillText(name, left, (top + bottom) / 2);
+      }
     }
 
     function read(event) {
