@@ -147,7 +147,7 @@
         pen.arc(plot.x(point[i]), plot.y(point[j]), size, 0, 2 * Math.PI);
         pen.fill();
       }
-      count.textContent = `${points.length.toLocaleString("en")} points`;
+      count.textContent = `${points.length.toLocaleString("en")} ${points.length === 1 ? "point" : "points"}`;
     }
 
     // The series may have other axes each.
@@ -206,13 +206,14 @@
       text(data.labels[1], { x: 10, y: middle, "text-anchor": "middle", transform: `rotate(-90 10 ${middle})`, dy: 4 });
       names.forEach((name, number) => {
         const path = data.x.map((x, index) => [x, data.lines[name][index]]);
-        // A number that is missing breaks the line.
+        // A number that is missing breaks the line; one between two of those is a point, by its round ends.
         const steps = path.map(([x, y], index) => {
           if (!isNumber(x) || !isNumber(y)) return "";
           const joined = index > 0 && isNumber(path[index - 1][0]) && isNumber(path[index - 1][1]);
-          return `${joined ? "L" : "M"}${plot.x(x).toFixed(2)} ${plot.y(y).toFixed(2)}`;
+          const place = `${plot.x(x).toFixed(2)} ${plot.y(y).toFixed(2)}`;
+          return joined ? `L${place}` : `M${place}L${place}`;
         });
-        draw(svg, "path", { d: steps.join(""), fill: "none", "stroke-width": 1.8, "stroke-linejoin": "round", stroke: `var(--c${number % COLOURS})` });
+        draw(svg, "path", { d: steps.join(""), fill: "none", "stroke-width": 1.8, "stroke-linejoin": "round", "stroke-linecap": "round", stroke: `var(--c${number % COLOURS})` });
       });
       cursor = draw(svg, "g", { class: "cursor" });
       draw(cursor, "line", { x1: 0, x2: 0, y1: box.top, y2: box.bottom, stroke: "var(--text)", "stroke-dasharray": "3 3" });
