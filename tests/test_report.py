@@ -243,7 +243,7 @@ def test_a_run_of_values_has_a_report(tmp_path):
     )
     content, text = made(run)
     assert "mean prediction: rmse" in text
-    assert "nan" not in json.dumps(content).lower()
+    assert "NaN" not in json.dumps(content)
     Parsed(text)
 
 
