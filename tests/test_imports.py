@@ -20,6 +20,8 @@ seeds
 signals
 distributed
 calibration
+growth
+equivalent
 params
 spec
 types
@@ -77,12 +79,14 @@ metrics
 folder
 run
 applicability
+ensembles
 pictures
 analyses
 report
 trainer
 training
 resume
+references
 predictions
 listing
 comparison

@@ -1,0 +1,79 @@
+"""Ensembles of drawn networks: what they and their networks achieve, before and after temperature scaling."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from hyperframe.calibration import at_temperature, figures_of, fit_temperature
+from hyperframe.growth import GrowthMeter, spread, temperatures
+from hyperframe.run import Run
+from hyperframe.samples import Networks
+from hyperframe.seeds import stream
+from hyperframe.types import Data
+from hyperframe.weights import slice_weights
+
+SINGLES = 10
+"""Single networks whose temperature is fitted; that of all of them would have to hold all of their outputs."""
+
+
+def ensemble_figures(run: Run, draw: int, sizes: Sequence[int], test: Data, validation: Data) -> dict[str, Any]:
+    """Figures of one drawn ensemble as it grows, and of its networks, with temperatures from validation items.
+
+    A generator that holds a number of networks gives the same ones in each draw, in another order.
+
+    Args:
+        run: what to draw from.
+        draw: its number, which is added to `evaluation.seed`; the first is of the networks that `Run.evaluate` draws.
+        sizes: of the ensembles, growing; as many networks are drawn as the last one has.
+        test: what is measured on.
+        validation: what temperatures are fitted on.
+
+    Returns:
+        `single`: the means over the networks of `accuracy`, `nll`, `brier` and `ece`, their deviations, and what is
+        left at a temperature of its own for each of the first networks; `ensembles`: see `GrowthMeter.ensembles`.
+    """
+    seed = run.config.evaluation.seed + draw
+    networks = run.sample(sizes[-1], seed)
+    if run.experiment.generator.networks is not None:
+        order = torch.randperm(len(networks), generator=stream(seed, "order of networks"))
+        networks = Networks(
+            networks.target,
+            networks.task,
+            {name: value[order.to(value.device)] for name, value in networks.weights.items()},
+            {name: value[order.to(value.device)] for name, value in networks.statistics.items()},
+        )
+    tried, fitted = measured(networks, sizes, test), measured(networks, sizes, validation)
+    heat = temperatures(fitted, validation.y.to(run.experiment.device))
+    single = {name: float(values.mean()) for name, values in tried.singles().items()}
+    single |= {f"{name}_deviation": float(values.std(correction=0)) for name, values in tried.singles().items()}
+    ensembles = tried.ensembles(heat)
+    for figures, temperature in zip(ensembles["mean_probability"], heat, strict=True):
+        figures["temperature"] = temperature
+    return {"single": single | _calibrated(networks, test, validation), "ensembles": ensembles}
+
+
+def measured(networks: Networks, sizes: Sequence[int], data: Data) -> GrowthMeter:
+    """A meter that has seen all networks on all items."""
+    device = next(iter(networks.weights.values())).device
+    meter = GrowthMeter(len(networks), sizes, data.y.to(device), networks.target.spec.num_outputs)
+    for first, first_item, outputs in networks.chunks(data.x):
+        meter.update(outputs, first, first_item)
+    return meter
+
+
+def _calibrated(networks: Networks, test: Data, validation: Data) -> dict[str, float]:
+    """Mean figures of the first networks, each at a temperature of its own."""
+    some = slice(0, SINGLES)
+    statistics = {name: value[some] for name, value in networks.statistics.items()}
+    few = Networks(networks.target, networks.task, slice_weights(networks.weights, some), statistics)
+    outputs = [few.predict(data.x).double().log() for data in (validation, test)]
+    labels = [data.y.to(outputs[0].device) for data in (validation, test)]
+    rows = []
+    for known, asked in zip(*outputs, strict=True):
+        temperature = fit_temperature(known, labels[0])
+        rows.append({"temperature": temperature, **figures_of(at_temperature(asked, temperature), labels[1])})
+    means = {name: figure["mean"] for name, figure in spread(rows).items()}
+    return {f"calibrated_{name}": means[name] for name in ("nll", "brier", "ece")} | {
+        "temperature": means["temperature"]
+    }

@@ -1,0 +1,128 @@
+"""Reference runs: networks of a run's target trained on its task one by one, all at once, and kept beside it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from hyperframe.checkpoints import checkpoint_steps
+from hyperframe.config import Config, choose
+from hyperframe.errors import PluginError, RunError
+from hyperframe.files import is_file
+from hyperframe.folder import CONFIG
+from hyperframe.formulas import FORMULAS
+from hyperframe.hookspecs import hookimpl
+from hyperframe.overrides import DEFAULTS
+from hyperframe.plugins import Registry, make_plugin_manager
+from hyperframe.progress import tell
+from hyperframe.resume import resume_run
+from hyperframe.run import Run, load_run
+from hyperframe.training import Silent, train_run
+from hyperframe.types import Component
+
+IMAGES = 32
+"""Images that each network sees in a step."""
+
+
+class OwnComponents:
+    """A plugin with a run's own target and task, where these were typed or handed over and are not installed."""
+
+    def __init__(self, components: Mapping[str, Component]) -> None:
+        self.components = components
+
+    @hookimpl
+    def hyperframe_targets(self) -> list[Component]:
+        """The target, where it is one of them."""
+        return [self.components["target"]] if "target" in self.components else []
+
+    @hookimpl
+    def hyperframe_tasks(self) -> list[Component]:
+        """The task, where it is one of them."""
+        return [self.components["task"]] if "task" in self.components else []
+
+
+def registry_of(run: Run) -> Registry:
+    """All components that are installed, and a run's own."""
+    registry, own = Registry(make_plugin_manager()), {}
+    for kind, choice in (("target", run.config.target), ("task", run.config.task)):
+        try:
+            registry.get(kind, choice.name)
+        except PluginError:
+            own[kind] = choice.registered.component
+    return registry.extended([OwnComponents(own)]) if own else registry
+
+
+def deep_ensemble(run: Run, folder: Path, networks: int, steps: int, rate: float) -> Run:
+    """Train independent networks of a run's target on its task, or take those that the folder has.
+
+    The generator is `direct`: the weights themselves are what Adam changes, with its rate in one cycle, 32 images for
+    each network in a step and no term for diversity. A training that was interrupted goes on.
+
+    Args:
+        run: whose target and task they are of.
+        folder: of the reference, a run folder; absent, or one that this function began.
+        networks: how many.
+        steps: of the optimiser.
+        rate: the largest of the cycle.
+
+    Raises:
+        RunError: the folder holds something else, or networks of another target or on another task.
+        KeyboardInterrupt: Ctrl-C; what was trained is saved first.
+    """
+    registry = registry_of(run)
+    reporter = _Told(steps)
+    if not is_file(folder / CONFIG):
+        return train_run(_config(run, networks, steps, rate, registry), registry, folder, reporter)
+    if checkpoint_steps(folder):
+        known = load_run(folder, registry, str(run.experiment.device))
+        _check_same(run, known, folder)
+        if known.finished:
+            return known
+    return resume_run(folder, {}, registry, reporter)
+
+
+def _config(run: Run, networks: int, steps: int, rate: float, registry: Registry) -> Config:
+    """The run's configuration with the generator `direct` and plain training."""
+    trainer = attrs.evolve(
+        run.config.trainer,
+        steps=steps,
+        z=networks,
+        images=IMAGES,
+        rate=rate,
+        schedule="one_cycle",
+        gradient_clip=None,
+        checkpoint_every=max(steps // 10, 1),
+        keep_checkpoints=1,
+        stop_after=None,
+        max_seconds=None,
+    )
+    return attrs.evolve(
+        run.config,
+        name=f"{run.config.name}-reference",
+        generator=choose(registry, "generator", {"name": "direct", "networks": networks}, "generator"),
+        diversity=(choose(registry, "diversity", "none", "diversity"),),
+        objective=FORMULAS[DEFAULTS["objective"]](),
+        trainer=trainer,
+        evaluation=attrs.evolve(run.config.evaluation, every=steps, analyses=()),
+    )
+
+
+def _check_same(run: Run, known: Run, folder: Path) -> None:
+    here, there = run.config.plain(), known.config.plain()
+    if there["generator"]["name"] != "direct":
+        raise RunError(f"the reference {folder} has the generator '{there['generator']['name']}'; it must be 'direct'")
+    for key in ("target", "task"):
+        if here[key] != there[key]:
+            raise RunError(f"the reference {folder} is of another {key}: {there[key]} and not {here[key]}")
+
+
+class _Told(Silent):
+    """Tells the progress of the training to whoever listens."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def logged(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Tell the step."""
+        tell("steps of the reference", step, self.steps)

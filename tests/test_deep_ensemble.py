@@ -1,0 +1,97 @@
+"""How many independently trained networks an ensemble is worth: the number, and the reference that is kept."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import PERCEPTRON
+
+import hyperframe as hf
+from hyperframe.analyses import analyse
+from hyperframe.api import installed
+from hyperframe.equivalent import deep_ensemble_equivalent
+from hyperframe.errors import RunError
+from hyperframe.run import load_run
+
+curves = st.lists(st.floats(0.001, 10), min_size=1, max_size=12)
+
+
+@given(curves, st.floats(0.001, 10))
+def test_a_better_ensemble_is_worth_more(reference, nll):
+    one, other = (deep_ensemble_equivalent(value, reference) for value in (nll, nll / 2))
+    assert 1 <= one.networks <= other.networks <= len(reference)
+
+
+@given(curves)
+def test_the_reference_is_worth_itself(reference):
+    best = [min(reference[: size + 1]) for size in range(len(reference))]
+    for size, nll in enumerate(best, 1):
+        found = deep_ensemble_equivalent(nll, reference)
+        assert found.networks == best.index(nll) + 1 <= size
+        assert found.bound == ""
+
+
+def test_known_values():
+    reference = [0.5, 0.3, 0.4, 0.2]
+    found = [deep_ensemble_equivalent(nll, reference) for nll in (0.6, 0.5, 0.4, 0.3, 0.25, 0.2, 0.1)]
+    assert [one.bound for one in found] == ["below", "", "", "", "", "", "above"]
+    assert [one.networks for one in found] == pytest.approx([1, 1, 1.5, 2, 3.5, 4, 4])
+
+
+QUICK = {"networks": 3, "steps": 6, "draws": 1, "items": 30}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return hf.train("digits", {**PERCEPTRON, "trainer.steps": 3}, out=tmp_path_factory.mktemp("runs") / "run")
+
+
+def test_the_reference_is_trained_once_and_shared(run, tmp_path):
+    place = tmp_path / "reference"
+    found = analyse(run, "deep_ensemble", installed(), {**QUICK, "reference": str(place)})
+    assert found["reference"]["sizes"] == [1, 2, 3]
+    assert len(found["equivalents"]) == len(found["sizes"])
+    reference = load_run(place, installed())
+    assert reference.config.generator.name == "direct"
+    written = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
+    other = hf.train("digits", {**PERCEPTRON, "trainer.steps": 3, "trainer.seed": 1}, out=tmp_path / "other")
+    again = analyse(other, "deep_ensemble", installed(), {**QUICK, "reference": str(place)})
+    assert again["reference"] == found["reference"]
+    assert {path: path.stat().st_mtime_ns for path in place.rglob("*")} == written
+
+
+def test_a_training_that_was_interrupted_goes_on(run, monkeypatch, tmp_path):
+    from hyperframe.trainer import Trainer
+
+    step, place = Trainer.step, tmp_path / "reference"
+
+    def breaking(trainer):
+        if trainer.step_count == 4:
+            monkeypatch.setattr(Trainer, "step", step)
+            raise KeyboardInterrupt
+        return step(trainer)
+
+    monkeypatch.setattr(Trainer, "step", breaking)
+    with pytest.raises(KeyboardInterrupt):
+        analyse(run, "deep_ensemble", installed(), {**QUICK, "reference": str(place)})
+    assert load_run(place, installed()).step == 4
+    assert analyse(run, "deep_ensemble", installed(), {**QUICK, "reference": str(place)})["reference"]["steps"] == 6
+
+
+def test_a_reference_of_something_else_is_refused(run, tmp_path):
+    with pytest.raises(RunError, match="must be 'direct'"):
+        analyse(run, "deep_ensemble", installed(), {**QUICK, "reference": str(run.folder)})
+    place = tmp_path / "reference"
+    other = hf.train("digits", {**PERCEPTRON, "target.hidden": [5], "trainer.steps": 2}, out=tmp_path / "other")
+    analyse(other, "deep_ensemble", installed(), {**QUICK, "reference": str(place)})
+    with pytest.raises(RunError, match="of another target"):
+        analyse(run, "deep_ensemble", installed(), {**QUICK, "reference": str(place)})
+
+
+def test_a_module_that_was_handed_over(tmp_path):
+    from torch import nn
+
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.ReLU(), nn.Linear(5, 10))
+    settings = {key: value for key, value in PERCEPTRON.items() if not key.startswith("target")}
+    run = hf.train("digits", {**settings, "trainer.steps": 2}, module=module, out=tmp_path / "run")
+    for _ in range(2):  # the second time the reference is read
+        assert analyse(run, "deep_ensemble", installed(), QUICK)["reference"]["networks"] == 3
