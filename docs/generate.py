@@ -62,7 +62,7 @@ ANALYSES_PAGE = f"""\
 {NOTE}
 
 What can be found out about a run that is trained. `hyperframe report RUN` runs all analyses that apply to the run and
-puts them on one page ([The report](report.md)); `hyperframe evaluate RUN --analysis NAME,NAME` runs single ones.
+puts them on one page ([Reports](report.md)); `hyperframe evaluate RUN --analysis NAME,NAME` runs single ones.
 
 - Figures are kept in `RUN/analyses/NAME/results.json`, pictures beside them.
 - Options are written behind the run: `hyperframe evaluate RUN --analysis ensembles ensembles.draws=5`.

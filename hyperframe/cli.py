@@ -35,6 +35,7 @@ from hyperframe.listing import list_runs
 from hyperframe.plugins import make_plugin_manager
 from hyperframe.predictions import RESULT_FILES, as_rows, read_inputs, write_result
 from hyperframe.reference import commented_yaml
+from hyperframe.reportcommand import report_command
 from hyperframe.resume import resume_run
 from hyperframe.training import Reporter, Silent, train_run
 
@@ -346,5 +347,5 @@ def config_command(arguments: tuple[str, ...], listed: bool) -> None:
     click.echo(commented_yaml(config), nl=False)
 
 
-for _command in (compare_command, check, new_plugin_command, plugins):
+for _command in (compare_command, report_command, check, new_plugin_command, plugins):
     main.add_command(_command)

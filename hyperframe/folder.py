@@ -186,7 +186,7 @@ def _bound(experiment: Experiment) -> dict[str, Any]:
 def add_resumption(folder: Path, step: int, changed: Sequence[str], experiment: Experiment) -> None:
     """Note in `provenance.json` at which step a run goes on, with which changes, and where."""
     device = experiment.device
-    content = (_provenance(folder) or provenance(experiment.config, device)) | _bound(experiment)
+    content = (read_provenance(folder) or provenance(experiment.config, device)) | _bound(experiment)
     entry = {"step": step, "changed": list(changed), "environment": environment(device), "revision": _revision()}
     before = content.get("resumed")
     content["resumed"] = [*(before if isinstance(before, list) else []), entry]
@@ -223,7 +223,7 @@ def check_is_run(folder: str | Path) -> Path:
     if not is_file(folder / CONFIG):
         what = f"is no run: it has no {CONFIG}" if exists(folder) else "does not exist"
         raise RunError(f"{folder} {what}; a run is a folder that 'hyperframe train' wrote")
-    content = _provenance(folder)
+    content = read_provenance(folder)
     version = content.get("format")
     if isinstance(version, int) and version != FORMAT:
         theirs = _mapping(content.get("versions")).get(OWN_DISTRIBUTION)
@@ -271,7 +271,7 @@ def _other_writer(folder: Path) -> str:
 
 def _owners(folder: Path, content: Mapping[str, Any]) -> str:
     """Which distributions the run's components came from that are not installed, as a sentence."""
-    used = _provenance(folder).get("components")
+    used = read_provenance(folder).get("components")
     rows = [_mapping(row) for row in used] if isinstance(used, list) else []
     lost = {str(row.get("distribution")): str(row.get("version")) for row in rows}
     lost = {
@@ -291,7 +291,7 @@ def _owners(folder: Path, content: Mapping[str, Any]) -> str:
     return ""
 
 
-def _provenance(folder: Path) -> dict[str, Any]:
+def read_provenance(folder: Path) -> dict[str, Any]:
     """What `provenance.json` says; nothing where it is not there (the run was killed before) or damaged."""
     if not is_file(folder / PROVENANCE):
         return {}

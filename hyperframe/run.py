@@ -147,7 +147,7 @@ class Run:
         """
         sample = self.networks(networks, seed, samples)
         figures = evaluate(self.experiment, sample, self.data(split))
-        origin = {"step": self.step} if samples is None else {"samples": str(samples)}
+        origin = {"step": self.step, "seed": self._seed(seed)} if samples is None else {"samples": str(samples)}
         result = {"run": self.folder.name, **origin, "split": split, **figures}
         try:
             write_json(self.folder / ANALYSES / EVALUATION / RESULTS, result)

@@ -41,29 +41,37 @@ def _shown(name: str, value: float) -> str:
     return f"{value:.2%}" if name in PERCENT else f"{value:.4g}"
 
 
-def print_evaluation(figures: Mapping[str, Any]) -> None:
-    """Print the table of an evaluation."""
-    title = f"{figures['networks']} generated networks on {figures['items']} {figures['split']} items"
-    table = Table("", "", title=title, show_header=False, title_justify="left")
+def evaluation_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The figures of an evaluation as words and texts, in the order in which they are read."""
     for name, one in of_networks(figures).items():
         mean, std, low, high = (_shown(name, one[key]) for key in ("mean", "std", "min", "max"))
         worst, best = (low, high) if name in MORE_IS_BETTER else (high, low)
-        table.add_row(f"{name} of one network, mean", f"{mean} ± {std}")
-        table.add_row("worst and best network", f"{worst}, {best}")
+        yield f"{name} of one network, mean", f"{mean} ± {std}"
+        yield "worst and best network", f"{worst}, {best}"
     ensemble = figures.get("ensemble", {})
     for key, words in SCORES.items():
         if key in ensemble:
-            table.add_row(f"ensemble by {words}", _shown(key, ensemble[key]))
+            yield f"ensemble by {words}", _shown(key, ensemble[key])
     if "disagreement" in ensemble:
-        table.add_row("disagreement of two networks", _shown("disagreement", ensemble["disagreement"]))
+        yield "disagreement of two networks", _shown("disagreement", ensemble["disagreement"])
     if "nll" in figures and "nll" in ensemble:
-        table.add_row(
-            "negative log-likelihood, one network and ensemble", f"{figures['nll']:.4f}, {ensemble['nll']:.4f}"
-        )
+        yield "negative log-likelihood, one network and ensemble", f"{figures['nll']:.4f}, {ensemble['nll']:.4f}"
     if "ece" in ensemble:
-        table.add_row("expected calibration error of the ensemble", _shown("ece", ensemble["ece"]))
+        yield "expected calibration error of the ensemble", _shown("ece", ensemble["ece"])
     if figures.get("entropy") is not None:
-        table.add_row("entropy of the weights, in gauge (nats)", f"{figures['entropy']:.1f}")
+        yield "entropy of the weights, in gauge (nats)", f"{figures['entropy']:.1f}"
+
+
+def evaluation_title(figures: Mapping[str, Any]) -> str:
+    """How many networks an evaluation drew, and on how many items of which split it ran them."""
+    return f"{figures['networks']} generated networks on {figures['items']} {figures['split']} items"
+
+
+def print_evaluation(figures: Mapping[str, Any]) -> None:
+    """Print the table of an evaluation."""
+    table = Table("", "", title=evaluation_title(figures), show_header=False, title_justify="left")
+    for row in evaluation_rows(figures):
+        table.add_row(*row)
     Console().print(table)
 
 

@@ -82,6 +82,7 @@ applicability
 ensembles
 pictures
 analyses
+report
 trainer
 training
 resume
@@ -95,8 +96,10 @@ reference
 api
 arguments
 tables
+page
 bars
 comparecommand
+reportcommand
 newplugin
 extensions
 development

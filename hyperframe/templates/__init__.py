@@ -1,1 +1,1 @@
-"""Texts that `hyperframe new-plugin` begins a package from; words in capitals stand for what it is given."""
+"""Texts that packages of `hyperframe new-plugin` begin with, words in capitals to be replaced; the page of a report."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hyperframe import Component, hookimpl
-from hyperframe.errors import RunError
+from hyperframe.errors import NotApplicableError
 from hyperframe.files import whole_file
 from hyperframe.generator import LatentOptions
 from hyperframe.types import NoOptions
@@ -54,7 +54,8 @@ def toy_curve(run: Any, folder: Path) -> dict[str, Any]:
         greatest of the mixture along the path; `length` of the path.
 
     Raises:
-        RunError: the run has another task, or its z is not one uniform number; the picture cannot be written.
+        NotApplicableError: the run has another task, or its z is not one uniform number.
+        RunError: the picture cannot be written.
 
     References: section 4.1, Fig. 1.
     """
@@ -66,14 +67,14 @@ def toy_curve(run: Any, folder: Path) -> dict[str, Any]:
 
 
 def curve_of(run: Any) -> Curve:
-    """The points of a run's generator; raises `RunError` where they are no path in the plane."""
+    """The points of a run's generator; raises `NotApplicableError` where they are no path in the plane."""
     experiment, chosen = run.experiment, run.config.generator
-    where = f"analysis 'toy_curve': run {run.folder.name}"
+    where = f"analysis 'toy_curve' does not apply: run {run.folder.name}"
     if experiment.task.name != TASK:
-        raise RunError(f"{where} is of task '{experiment.task.name}'; it must be of '{TASK}', as 'toy' is")
+        raise NotApplicableError(f"{where} is of task '{experiment.task.name}'; it must be of '{TASK}', as 'toy' is")
     latent = chosen.options
     if not isinstance(latent, LatentOptions) or (latent.latent, latent.latent_distribution) != (1, "uniform"):
-        raise RunError(
+        raise NotApplicableError(
             f"{where} has a generator '{chosen.name}' whose z is not one uniform number; it must have one, with "
             "generator.latent=1 and generator.latent_distribution=uniform, as that of 'toy' has"
         )

@@ -1,0 +1,124 @@
+"""Reports: a run's evaluation and all analyses that apply to it, collected as plain data.
+
+`hyperframe.page` makes a page of it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hyperframe.analyses import analyse, kept_analysis
+from hyperframe.errors import HyperframeError, NotApplicableError, RunError
+from hyperframe.files import is_file, read_json
+from hyperframe.folder import ANALYSES, RESULTS, read_provenance
+from hyperframe.plugins import Registry
+from hyperframe.progress import tell
+from hyperframe.run import EVALUATION, Run
+
+ORDER = (
+    "ensembles",
+    "deep_ensemble",
+    "accuracies",
+    "out_of_distribution",
+    "corruptions",
+    "adversarial",
+    "paths",
+    "plane",
+    "pca",
+    "filters",
+    "novelty",
+    "unit_diversity",
+    "distillation",
+    "toy_curve",
+)
+"""In which order a report tells of analyses; those that it does not name come after them, by name."""
+
+
+def report_order(registry: Registry) -> list[str]:
+    """The names of all analyses that are registered, in the order in which a report tells of them.
+
+    Example:
+        >>> from hyperframe.plugins import make_plugin_manager
+        >>> report_order(Registry(make_plugin_manager()))[-1]
+        'toy_curve'
+    """
+    names = [entry.component.name for entry in registry.all() if entry.kind == "analysis"]
+    place = {name: number for number, name in enumerate(ORDER)}
+    return sorted(names, key=lambda name: (place.get(name, len(ORDER)), name))
+
+
+def collect(
+    run: Run,
+    registry: Registry,
+    names: Sequence[str],
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    again: bool = False,
+) -> dict[str, Any]:
+    """Run the evaluation and analyses, or take what is kept of the same step and options.
+
+    An analysis that does not apply, or fails, leaves the others alone. After Ctrl-C, what is finished is kept in the
+    run's folder, and the same call goes on from there.
+
+    Args:
+        run: the run, with the checkpoint that is to be looked at.
+        registry: where analyses are looked up.
+        names: of the analyses, in their order.
+        options: of analyses, by name.
+        again: take nothing that is kept.
+
+    Returns:
+        `run` (its folder's name), `step`, `config` (all of the configuration), `provenance` (that of the training),
+        `evaluation`, `analyses` (for each name `summary` and `reference` of the component, and its `result`),
+        `left_out` (for each name why the analysis does not apply) and `failed` (for each name its message).
+
+    Raises:
+        HyperframeError: the run's own evaluation is not possible.
+    """
+    chosen = options or {}
+    evaluation = None if again else _kept_evaluation(run)
+    content: dict[str, Any] = {
+        "run": run.folder.name,
+        "step": run.step,
+        "config": run.config.plain(),
+        "provenance": read_provenance(run.folder),
+        "evaluation": evaluation or run.evaluate(),
+        "analyses": {},
+        "left_out": {},
+        "failed": {},
+    }
+    for name in names:
+        tell(f"analysis {name}", 0, 1)
+        try:
+            component = registry.get("analysis", name).component
+            kept = None if again else kept_analysis(run, name, registry, chosen.get(name))
+            result = kept or analyse(run, name, registry, chosen.get(name))
+            content["analyses"][name] = {
+                "summary": component.summary,
+                "reference": component.reference,
+                "result": result,
+            }
+        except NotApplicableError as error:
+            content["left_out"][name] = str(error)
+        except HyperframeError as error:
+            content["failed"][name] = str(error)
+        tell(f"analysis {name}", 1, 1)
+    return content
+
+
+def _kept_evaluation(run: Run) -> dict[str, Any] | None:
+    """What `run.evaluate()` would return, where that has been done; else None."""
+    path = run.folder / ANALYSES / EVALUATION / RESULTS
+    if not is_file(path):
+        return None
+    try:
+        kept = read_json(path)
+    except RunError:
+        return None  # damaged: it is made anew
+    wanted = {
+        "run": run.folder.name,
+        "step": run.step,
+        "seed": run.config.evaluation.seed,
+        "split": "test",
+        "networks": run.default_count,
+    }
+    return kept if all(kept.get(key) == value for key, value in wanted.items()) else None
