@@ -76,6 +76,9 @@ checkpoints
 metrics
 folder
 run
+averaging
+distillation
+condensing
 applicability
 pictures
 analyses
@@ -93,6 +96,7 @@ arguments
 tables
 bars
 comparecommand
+distillcommand
 newplugin
 extensions
 development
