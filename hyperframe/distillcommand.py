@@ -54,8 +54,8 @@ def distill_command(
     """Put one network in the place of an ensemble: write its state_dict, and show what it reaches on the test set.
 
     The file holds one ordinary network, which the target's module loads. Default: an ensemble of 50 networks. With the
-    method predictions a network starts as the first of them and learns the ensemble's mean prediction of training
-    inputs and mixtures of these. The averages are means of weights, which need not be good networks.
+    method predictions an untrained network learns the ensemble's mean prediction of training inputs and mixtures of
+    these. The averages are means of weights, which need not be good networks.
     """
     check_new_file(Path(out), (".safetensors",), "the network is")  # before the run is loaded
     chosen = loaded(run, checkpoint, device, target)
