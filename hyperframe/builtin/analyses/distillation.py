@@ -122,7 +122,8 @@ def _picture(folder: Path, found: Mapping[str, Any]) -> dict[str, str]:
     axes.tick_params(axis="y", length=0)
     if name == "accuracy":
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.minorticks_off()
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}" if value <= 100 else "")
         axes.set_xlabel("test error, % (logarithmic); the numbers are accuracies")
     else:
         axes.set_xlabel(f"{name} on the test set")
@@ -141,11 +142,13 @@ def _span(name: str, row: Mapping[str, Any], least: float) -> tuple[float, float
 
 def _sentence(found: Mapping[str, Any]) -> str:
     name, figures = found["score_name"], found["figures"]
-    said = [f"the mean member {shown(name, figures['mean member']['score'])}"]
+    others = [f"{shown(name, figures['mean member']['score'])} of the mean member"]
     if figures["ensemble"]["score"] is not None:
-        said.append(f"the ensemble of {found['networks']} {shown(name, figures['ensemble']['score'])}")
+        others.insert(0, f"{shown(name, figures['ensemble']['score'])} of the ensemble of {found['networks']}")
     student = shown(name, figures[STUDENT]["score"])
-    return f"Test {name} of {', '.join(said)}, and {student} of the one network that was taught its predictions."
+    return f"One network that was taught the ensemble's predictions has a test {name} of {student}, against " + (
+        f"{' and '.join(others)}."
+    )
 
 
 @hookimpl
