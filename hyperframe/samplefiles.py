@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from hyperframe.errors import RunError
-from hyperframe.files import exists, fingerprint, from_json, opened_tensors, whole_folder, write_tensors
+from hyperframe.files import check_new_file, exists, fingerprint, from_json, opened_tensors, whole_folder, write_tensors
 from hyperframe.memory import missing_memory
 from hyperframe.options import shown
 from hyperframe.samples import Networks
@@ -56,6 +56,29 @@ def write_samples(path: str | Path, draw: Callable[[], Networks], origin: Mappin
     header = {"format": FORMAT, **origin, **_identity(networks.target)}
     write_tensors(file, tensors, {HEADER: json.dumps(header)})
     return file
+
+
+def write_network(path: str | Path, make: Callable[[], Networks], origin: Mapping[str, str]) -> tuple[Path, Networks]:
+    """Write the complete state_dict of one network, constants included, into a file that its module loads.
+
+    Args:
+        path: the file, which must not exist and ends in .safetensors.
+        make: makes the network; called when the file is known to be free.
+        origin: what the header says of it.
+
+    Returns:
+        The file, and the network.
+
+    Raises:
+        RunError: the file exists, ends otherwise, or cannot be written.
+    """
+    file = _named(path)
+    check_new_file(file, (".safetensors",), "the network is")
+    network = make()
+    write_tensors(
+        file, network.state_dict(0), {HEADER: json.dumps({"format": ONE, **origin, **_identity(network.target)})}
+    )
+    return file, network
 
 
 def _identity(target: Target) -> dict[str, str]:

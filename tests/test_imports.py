@@ -78,6 +78,9 @@ checkpoints
 metrics
 folder
 run
+averaging
+distillation
+condensing
 applicability
 ensembles
 pictures
@@ -100,6 +103,7 @@ page
 bars
 comparecommand
 reportcommand
+distillcommand
 newplugin
 extensions
 development
