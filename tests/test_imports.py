@@ -70,6 +70,8 @@ schedule
 experiment
 bound
 samples
+attacks
+fooling
 samplefiles
 evaluation
 checkpoints
