@@ -70,6 +70,8 @@ schedule
 experiment
 bound
 samples
+members
+detection
 attacks
 fooling
 samplefiles
