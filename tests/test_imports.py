@@ -72,6 +72,10 @@ schedule
 experiment
 bound
 samples
+members
+detection
+attacks
+fooling
 samplefiles
 evaluation
 checkpoints
