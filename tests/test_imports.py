@@ -17,6 +17,7 @@ files
 parts
 options
 seeds
+plane
 signals
 distributed
 calibration
@@ -27,6 +28,7 @@ hookspecs
 plugins
 factories
 weights
+paths
 structure
 compiling
 labelorbits
@@ -63,6 +65,7 @@ preflight
 priors
 formulas
 outputs
+bezier
 objective
 overrides
 config
@@ -70,6 +73,7 @@ schedule
 experiment
 bound
 samples
+scoring
 samplefiles
 evaluation
 checkpoints
