@@ -65,7 +65,8 @@ def spherical(one: Tensor, other: Tensor, t: Tensor) -> Tensor:
         return linear(one, other, t)
     weights = torch.stack([((1 - t) * angle).sin(), (t * angle).sin()], 1) / angle.sin()
     norm = (1 - t) * norms[0] + t * norms[1]
-    return norm[:, None] * torch.mm(weights, torch.stack([first, second]))
+    path: Tensor = norm[:, None] * (weights @ torch.stack([first, second]))
+    return path
 
 
 def length(points: Tensor) -> float:
