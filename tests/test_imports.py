@@ -18,6 +18,7 @@ parts
 options
 seeds
 plane
+pca
 signals
 distributed
 calibration
