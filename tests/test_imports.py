@@ -17,6 +17,8 @@ files
 parts
 options
 seeds
+plane
+pca
 signals
 distributed
 calibration
@@ -29,6 +31,7 @@ hookspecs
 plugins
 factories
 weights
+paths
 structure
 compiling
 labelorbits
@@ -65,6 +68,7 @@ preflight
 priors
 formulas
 outputs
+bezier
 objective
 overrides
 config
@@ -76,6 +80,7 @@ members
 detection
 attacks
 fooling
+scoring
 samplefiles
 evaluation
 checkpoints
