@@ -31,6 +31,8 @@ structure
 compiling
 labelorbits
 symmetry
+sorting
+matching
 exact
 labels
 discovery
