@@ -33,6 +33,7 @@ labelorbits
 symmetry
 sorting
 matching
+novelty
 exact
 labels
 discovery
