@@ -36,6 +36,9 @@ structure
 compiling
 labelorbits
 symmetry
+sorting
+matching
+novelty
 exact
 labels
 discovery
