@@ -257,7 +257,7 @@ def read_run_config(folder: Path, registry: Registry, pairs: Sequence[tuple[str,
 
 def _other_writer(folder: Path) -> str:
     """Which version or revision wrote a run, where that is another one than this, as the end of a sentence."""
-    content = _provenance(folder)
+    content = read_provenance(folder)
     theirs = (_mapping(content.get("versions")).get(OWN_DISTRIBUTION), content.get("revision"))
     here = (_version(OWN_DISTRIBUTION), _revision())
     if not content or theirs == here:
