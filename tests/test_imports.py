@@ -20,6 +20,7 @@ seeds
 signals
 distributed
 calibration
+corruptions
 params
 spec
 types
