@@ -12,7 +12,7 @@ from hyperframe.calibration import figures_of
 from hyperframe.corruptions import CORRUPTIONS, corrupted
 from hyperframe.errors import HyperframeWarning, NotApplicableError
 
-SMALL = {"networks": 4, "images": 40, "singles": 2}
+SMALL = {"networks": 4, "images": 360, "singles": 2}
 LIMITS = (-1.0, 3.0)
 
 
@@ -26,7 +26,7 @@ def worse(x, name, strength, seed=0):
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 1000), strength=st.integers(0, 5), channels=st.integers(1, 3), side=st.integers(2, 9))
 def test_images_stay_images_within_the_range(name, seed, strength, channels, side):
     x = images(seed, 3, channels, side, side + 1)
@@ -77,11 +77,15 @@ def test_a_constant_image_stays_as_it_is():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
-    return hf.train("digits", {**tiny.PERCEPTRON, "trainer.steps": 30}, out=out)
+    return hf.train("digits", {**tiny.PERCEPTRON, "trainer.steps": 10}, out=out)
 
 
-def test_the_analysis(run, registry):
-    found = analyse(run, "corruptions", registry, {**SMALL, "images": 360})
+@pytest.fixture(scope="module")
+def found(run, registry):
+    return analyse(run, "corruptions", registry, SMALL)
+
+
+def test_the_analysis(run, found):
     networks, data = run.sample(4), run.data("test")
     expected = figures_of(networks.mean(data.x), data.y)
     singles = [figures_of(each, data.y) for each in networks.predict(data.x)[:2]]
@@ -98,8 +102,7 @@ def test_the_analysis(run, registry):
     assert f"{100 * found['mean']['ensemble']['accuracy'][3]:.1f} %" in found["pictures"][0]["says"]
 
 
-def test_it_goes_on_where_it_was(run, registry, monkeypatch):
-    whole = analyse(run, "corruptions", registry, SMALL)
+def test_it_goes_on_where_it_was(run, registry, found, monkeypatch):
     made = []
 
     def interrupted(x, name, *others):
@@ -111,7 +114,7 @@ def test_it_goes_on_where_it_was(run, registry, monkeypatch):
     monkeypatch.setattr("hyperframe.builtin.analyses.corruptions.corrupted", interrupted)
     with pytest.warns(HyperframeWarning, match="goes on from there"), pytest.raises(KeyboardInterrupt):
         analyse(run, "corruptions", registry, SMALL)
-    assert analyse(run, "corruptions", registry, SMALL) == whole
+    assert analyse(run, "corruptions", registry, SMALL) == found
     assert len(made) == 21  # 20, one of them twice
 
 
