@@ -184,6 +184,15 @@ def test_a_network_that_is_always_wrong_leaves_nothing_to_count():
     assert found["all"]["any_error"]["single"][0] == 1
 
 
+def test_without_clipping_examples_may_leave_the_range():
+    # Within a range so small nothing that matters can move.
+    own = attrs.evolve(scene(), x=1e-7 * scene().x, low=-1e-6, high=1e-6)
+    options = attrs.evolve(OPTIONS, sizes=(0.0, 1e6))
+    for clip, moves in ((True, False), (False, True)):
+        counts = count_fooled(own, "one_step_on_single", attrs.evolve(options, clip=clip))
+        assert (counts["fooled"][0] != counts["fooled"][1]) is moves
+
+
 def test_sizes_are_sorted_and_one_is_needed():
     options = AttackOptions(sizes=(0.2, 0.1, 0.1), strong_sizes=())
     assert options.sizes_of("one_step_on_single") == (0.1, 0.2)
@@ -250,13 +259,31 @@ def test_batch_norm_keeps_each_networks_statistics(registry, tmp_path):
     class Net(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.first, self.norm, self.last = torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 3)
+            self.first, self.norm, self.last = (
+                torch.nn.Linear(3, 4, False),
+                torch.nn.BatchNorm1d(4),
+                torch.nn.Linear(4, 3),
+            )
 
         def forward(self, x):
             return self.last(self.norm(self.first(x)).relu())
 
+    first = [hf.kernel("first.weight", "o i"), hf.scale("norm.weight"), hf.shift("norm.bias")]
+    last = [hf.kernel("last.weight", "o i"), hf.bias("last.bias")]
+    spec = hf.TargetSpec(
+        name="net",
+        input_shape=(3,),
+        num_outputs=3,
+        logits="last",
+        units=[hf.UnitSpec(name="hidden", size=4, ops=["relu"])],
+        layers=[
+            hf.LayerSpec(name="first", filters=4, writes=["hidden"], norm="batch", params=first),
+            hf.LayerSpec(name="last", filters=3, reads=["hidden"], params=last),
+        ],
+    )
     x, y = drawn(0, 60, 3).float(), torch.arange(60) % 3
-    run = hf.train(module=Net(), data=(x, y), overrides={**tiny.GENERATED, "trainer.steps": 2}, out=tmp_path / "run")
+    own = {**tiny.GENERATED, "trainer.steps": 2}
+    run = hf.train(module=Net(), spec=spec, data=(x, y), overrides=own, out=tmp_path / "run")
     networks = run.sample(3)
     torch.testing.assert_close(select(networks, slice(1, 2)).predict(x)[0], networks.predict(x)[1])
     found = analyse(run, "adversarial", registry, {**SMALL, "strong_images": 4})
