@@ -113,7 +113,7 @@ def _mean(lists: Sequence[Sequence[float]]) -> list[float]:
 def _highlights(mean: Mapping[str, Any]) -> dict[str, str]:
     """What is left at the middle strength."""
     at = len(STRENGTHS) // 2
-    words = f"mean of all corruptions, strength {STRENGTHS[at]}"
+    words = f"corruptions of strength {STRENGTHS[at]}"
     return {
         **{f"accuracy, {words}, {who}": f"{100 * mean[key]['accuracy'][at]:.1f} %" for key, who in WHO.items()},
         **{f"ECE, {words}, {who}": f"{mean[key]['ece'][at]:.3f}" for key, who in WHO.items()},
