@@ -217,8 +217,8 @@ def _strong_picture(
     last = attacks["steps_on_ensemble"]
     at, errors = _nearest(last["sizes"]), last[_counted(last)]["any_error"]
     says = (
-        f"An attack in {options.steps} steps of ε = {last['sizes'][at]:g}{_bounded(options)} on the mean probability of "
-        f"{networks['attacked_in_ensemble']} networks makes their ensemble of {networks['ensemble']} err on "
+        f"An attack in {options.steps} steps of ε = {last['sizes'][at]:g}{_bounded(options)} on the mean probability "
+        f"of {networks['attacked_in_ensemble']} networks makes their ensemble of {networks['ensemble']} err on "
         f"{_percent(errors['ensemble_mean'][at])} of the images, and a fresh ensemble on "
         f"{_percent(errors['fresh_mean'][at])}; {_left_out(last, 'the ensemble')}."
     )
