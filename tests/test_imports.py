@@ -24,6 +24,7 @@ distributed
 calibration
 growth
 equivalent
+corruptions
 params
 spec
 types
