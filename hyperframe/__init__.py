@@ -11,6 +11,7 @@ draws are essentially different from each other.
 """
 
 from hyperframe.api import load, resume, train
+from hyperframe.condensing import distill
 from hyperframe.errors import HyperframeError, HyperframeWarning
 from hyperframe.generator import Generator
 from hyperframe.hookspecs import hookimpl
@@ -66,6 +67,7 @@ __all__ = [
     "UnitSpec",
     "Weights",
     "bias",
+    "distill",
     "flatten",
     "hookimpl",
     "kernel",

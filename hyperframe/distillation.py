@@ -165,7 +165,7 @@ def fresh_network(run: Run, seed: int) -> Networks:
     return run.networks_of({layer: value.to(run.experiment.device) for layer, value in weights.items()}, seed)
 
 
-def distil(run: Run, options: DistillationOptions, seed: int | None = None) -> Networks:
+def taught_network(run: Run, options: DistillationOptions, seed: int | None = None) -> Networks:
     """One network that is taught what an ensemble of generated ones predicts.
 
     It starts untrained. One that starts as a generated network stays near it, and as far from the ensemble's
