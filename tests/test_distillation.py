@@ -136,7 +136,7 @@ def test_lessons_have_training_inputs_and_mixtures(items, mixed, train, seed):
     options = DistillationOptions(items=items, mixed=mixed)
     found = lesson_inputs(ClassificationTask(), x, options, torch.Generator().manual_seed(seed))
     assert tuple(found.shape[1:]) == (2, 1)
-    assert len(found) == (items if mixed else min(items, train))
+    assert len(found) == (min(items, 4 * train) if mixed else min(items, train))
     assert torch.equal(found[:, 0], found[:, 1])  # one factor for the whole input
     assert float(found.min()) >= 0
     assert float(found.max()) <= train - 1
