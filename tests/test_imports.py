@@ -34,6 +34,7 @@ symmetry
 sorting
 matching
 novelty
+unitdiversity
 exact
 labels
 discovery
