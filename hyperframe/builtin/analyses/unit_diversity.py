@@ -131,12 +131,12 @@ def _figure(found: list[LayerUnits], weak: float) -> Any:
     few = len(found) <= len(COLOURS)
     named = {0, len(found) // 2, len(found) - 1}
     for number, units in enumerate(found):
-        look = {"color": COLOURS[number] if few else shades(number / (len(found) - 1)), "linewidth": 0}
+        colour = COLOURS[number] if few else shades(number / (len(found) - 1))
         each = units.strength.clamp(min=LEAST).flatten(), units.deviation.sqrt().flatten()
-        axes.scatter(*each, s=2, alpha=0.2, zorder=1, **look)
+        axes.scatter(*each, s=2, alpha=0.35, zorder=1, color=colour, linewidth=0)
         label = units.layer if few or number in named else None
-        look |= {"edgecolor": "white", "linewidth": 0.5}
-        axes.scatter(units.strength.mean(0).clamp(min=LEAST), units.spread, s=30, zorder=2, label=label, **look)
+        look = {"s": 30, "zorder": 2, "color": colour, "edgecolor": "white", "linewidth": 0.5, "label": label}
+        axes.scatter(units.strength.mean(0).clamp(min=LEAST), units.spread, **look)
     axes.axvline(weak, color="#999999", linewidth=1, linestyle="--", label=f"{weak:.0%} of the mean")
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
