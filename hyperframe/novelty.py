@@ -20,7 +20,7 @@ from hyperframe.symmetry import Orbits
 from hyperframe.types import Weights
 from hyperframe.weights import batch_size, flatten, slice_weights
 
-LEVELS = (0.125, 0.25, 0.5, 1.0, 2.0)
+LEVELS = (3.0**-5, 3.0**-4, 3.0**-3, 3.0**-2, 3.0**-1, 1.0)
 """Amplitudes of noise, as parts of the typical distance between a sample and its nearest other one."""
 
 
