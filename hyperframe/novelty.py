@@ -129,7 +129,7 @@ def reach(distances: Sequence[float], losses: Sequence[float], allowed: float) -
     Between two levels the loss is taken to be linear in the distance; without noise nothing is lost.
 
     Args:
-        distances: the mean distance at each level, increasing.
+        distances: the typical distance at each level, increasing.
         losses: the mean loss of accuracy at each level.
         allowed: a loss, at least 0.
 

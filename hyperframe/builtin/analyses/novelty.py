@@ -186,7 +186,7 @@ def _figures(groups: dict[str, Group], typical: float) -> dict[str, Any]:
             levels.append(
                 {
                     "amplitude": level * typical,
-                    "distance": float(noised.distance[rows].mean()),
+                    "distance": float(noised.distance[rows].median()),
                     "accuracy": float(noised.accuracy[rows].mean()),
                     "loss": float(loss.mean()),
                     "overlap": float(noised.overlap[rows].mean()),
