@@ -40,6 +40,7 @@ symmetry
 sorting
 matching
 novelty
+unitdiversity
 exact
 labels
 discovery
