@@ -411,6 +411,23 @@ def test_everything_is_drawn(browser, file):
     assert browser.run('document.querySelectorAll("#analysis-lost .stage .missing").length') == 2
 
 
+def test_places_that_grow_by_factors_lie_evenly(run, browser, tmp_path):
+    def growing(run, folder):
+        lines = {"a": [1, 2, 3, 4, 5, 6]}
+        element = keep_lines(folder, "a.json", [1, 2, 5, 10, 20, 50], lines, labels=("n", "y"), title="", says="")
+        return {"interactive": [element]}
+
+    (tmp_path / "report.html").write_text(made(run, growing=growing)[1], encoding="utf-8")
+    browser.open(tmp_path / "report.html")
+    left = browser.run("""(() => { const path = document.querySelector("svg path"); const box = path.getBBox();
+        return [1, 2, 5, 10, 20, 50].map((n) => box.x + box.width * Math.log(n) / Math.log(50)); })()""")
+    drawn = browser.run('document.querySelector("svg path").getAttribute("d")')
+    assert sorted({float(x) for x in re.findall(r"[ML]([\d.]+)", drawn)}) == pytest.approx(left, abs=0.1)
+    words = browser.run('[...document.querySelectorAll("svg text")].map((text) => text.textContent)')
+    assert words[:6] == ["1", "2", "5", "10", "20", "50"]
+    assert browser.complaints == []
+
+
 def test_the_slider_moves_the_cursor(browser, file):
     browser.open(file)
     look = """(() => { const stage = document.querySelector("#analysis-shown svg").parentElement;
