@@ -200,7 +200,7 @@
       make(output, "span", { textContent: `${data.labels[0]}: ${written(data.x[place])}` });
       names.forEach((name, number) => {
         const span = make(output, "span");
-        make(span, "i").style.background = `var(--c${number % COLOURS})`;
+        make(span, "i", { className: number < COLOURS ? "" : "dashed" }).style.background = `var(--c${number % COLOURS})`;
         span.append(`${name}: ${written(data.lines[name][place])}`);
       });
     }
@@ -226,15 +226,18 @@
       const middle = (box.top + box.bottom) / 2;
       text(data.labels[1], { x: 10, y: middle, "text-anchor": "middle", transform: `rotate(-90 10 ${middle})`, dy: 4 });
       names.forEach((name, number) => {
-        const path = data.x.map((x, index) => [x, data.lines[name][index]]);
+        const places = data.x.map((x, index) => [x, data.lines[name][index]]);
         // A number that is missing breaks the line; one between two of those is a point, by its round ends.
-        const steps = path.map(([x, y], index) => {
+        const steps = places.map(([x, y], index) => {
           if (!isNumber(x) || !isNumber(y)) return "";
-          const joined = index > 0 && isNumber(path[index - 1][0]) && isNumber(path[index - 1][1]);
+          const joined = index > 0 && places[index - 1].every(isNumber);
           const place = `${plot.x(x).toFixed(2)} ${plot.y(y).toFixed(2)}`;
           return joined ? `L${place}` : `M${place}L${place}`;
         });
-        draw(svg, "path", { d: steps.join(""), fill: "none", "stroke-width": 1.8, "stroke-linejoin": "round", "stroke-linecap": "round", stroke: `var(--c${number % COLOURS})` });
+        const path = draw(svg, "path", { d: steps.join(""), fill: "none", stroke: `var(--c${number % COLOURS})`, "stroke-width": 1.8 });
+        path.setAttribute("stroke-linejoin", "round");
+        path.setAttribute("stroke-linecap", "round");
+        if (number >= COLOURS) path.setAttribute("stroke-dasharray", "6 5"); // the colours begin anew
       });
       cursor = draw(svg, "g", { class: "cursor" });
       draw(cursor, "line", { x1: 0, x2: 0, y1: box.top, y2: box.bottom, stroke: "var(--text)", "stroke-dasharray": "3 3" });
