@@ -1,4 +1,4 @@
-"""Write the pages that follow from the code: configuration.md, cli.md, laws.md and api.md.
+"""Write the pages that follow from the code: configuration.md, analyses.md, cli.md, laws.md and api.md.
 
 `python docs/generate.py` writes them; `python docs/generate.py --check` writes nothing, names each page that differs
 from what the code says, and exits with 1. Plugins of third parties take no part.
@@ -56,6 +56,24 @@ References without an author are to the paper, [arXiv:1905.02898](https://arxiv.
 `diversity` also takes `weight` (a number, by default 1.0): what the term counts in the loss.
 """
 
+ANALYSES_PAGE = f"""\
+# Analyses
+
+{NOTE}
+
+What can be found out about a run that is trained. `hyperframe report RUN` runs all analyses that apply to the run and
+puts them on one page ([Reports](report.md)); `hyperframe evaluate RUN --analysis NAME,NAME` runs single ones.
+
+- Figures are kept in `RUN/analyses/NAME/results.json`, pictures beside them.
+- Options are written behind the run: `hyperframe evaluate RUN --analysis ensembles ensembles.draws=5`.
+- Random numbers come from `evaluation.seed`: the same run, step and options give the same figures.
+- An analysis that is interrupted keeps what is done in parts, and goes on from there when it is run again.
+- One that has nothing to say about a run, such as one of probabilities about a regression, says so.
+
+[hyperframe_analyses](hooks.md) is how others add theirs. References without an author are to the paper,
+[arXiv:1905.02898](https://arxiv.org/abs/1905.02898).
+"""
+
 COMMANDS = f"""\
 # Command line
 
@@ -104,6 +122,12 @@ def configuration() -> str:
 def commands() -> str:
     """The page of commands: each one's help text."""
     return "\n".join([COMMANDS, *_help(command_line, "hyperframe", None)])
+
+
+def analyses() -> str:
+    """The page of analyses: each with its options."""
+    own = [entry for entry in Registry(make_plugin_manager()).all() if entry.kind == "analysis" and _own(entry)]
+    return "\n".join([ANALYSES_PAGE, *(_component(entry).replace("#### ", "## ", 1) for entry in own)])
 
 
 def _own(entry: Registered) -> bool:
@@ -207,7 +231,13 @@ def _signature(value: typing.Callable[..., object]) -> str:
     return str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty))
 
 
-PAGES = {"configuration.md": configuration, "cli.md": commands, "laws.md": laws, "api.md": api}
+PAGES = {
+    "configuration.md": configuration,
+    "analyses.md": analyses,
+    "cli.md": commands,
+    "laws.md": laws,
+    "api.md": api,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

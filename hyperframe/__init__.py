@@ -11,12 +11,14 @@ draws are essentially different from each other.
 """
 
 from hyperframe.api import load, resume, train
-from hyperframe.errors import HyperframeError, HyperframeWarning
+from hyperframe.errors import HyperframeError, HyperframeWarning, NotApplicableError
 from hyperframe.generator import Generator
 from hyperframe.hookspecs import hookimpl
 from hyperframe.labelorbits import walked
 from hyperframe.options import option
 from hyperframe.params import Param, bias, kernel, scale, shift
+from hyperframe.parts import in_parts
+from hyperframe.pictures import keep_grid, keep_lines, keep_picture, keep_scatter, new_figure
 from hyperframe.regression import RegressionTask
 from hyperframe.run import Run
 from hyperframe.samples import Networks
@@ -53,6 +55,7 @@ __all__ = [
     "HyperframeWarning",
     "LayerSpec",
     "Networks",
+    "NotApplicableError",
     "Orbits",
     "Param",
     "RegressionTask",
@@ -68,8 +71,14 @@ __all__ = [
     "bias",
     "flatten",
     "hookimpl",
+    "in_parts",
+    "keep_grid",
+    "keep_lines",
+    "keep_picture",
+    "keep_scatter",
     "kernel",
     "load",
+    "new_figure",
     "option",
     "resume",
     "scale",

@@ -28,6 +28,7 @@ from hyperframe.comparecommand import compare_command
 from hyperframe.config import Config, load_config, shipped_configs
 from hyperframe.describe import describe
 from hyperframe.development import check, new_plugin_command, plugins
+from hyperframe.distillcommand import distill_command
 from hyperframe.errors import HyperframeError, HyperframeWarning, PluginError
 from hyperframe.extensions import with_plugins
 from hyperframe.files import as_json, check_new_file
@@ -347,5 +348,5 @@ def config_command(arguments: tuple[str, ...], listed: bool) -> None:
     click.echo(commented_yaml(config), nl=False)
 
 
-for _command in (compare_command, report_command, check, new_plugin_command, plugins):
+for _command in (check, compare_command, distill_command, new_plugin_command, plugins, report_command):
     main.add_command(_command)

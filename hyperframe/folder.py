@@ -251,8 +251,22 @@ def read_run_config(folder: Path, registry: Registry, pairs: Sequence[tuple[str,
         raise RunError(f"{folder / CONFIG}: {error}") from error
     missing = _missing(stored.plain(), content)
     if missing:
-        raise RunError(f"{folder / CONFIG} is not complete: '{missing}' is missing")
+        raise RunError(f"{folder / CONFIG} is not complete: '{missing}' is missing{_other_writer(folder)}")
     return stored, read_config(folder.name, apply_overrides(content, pairs), registry) if pairs else stored
+
+
+def _other_writer(folder: Path) -> str:
+    """Which version or revision wrote a run, where that is another one than this, as the end of a sentence."""
+    content = read_provenance(folder)
+    theirs = (_mapping(content.get("versions")).get(OWN_DISTRIBUTION), content.get("revision"))
+    here = (_version(OWN_DISTRIBUTION), _revision())
+    if not content or theirs == here:
+        return ""
+    named = [f"{version}, revision {revision}" if revision else f"{version}" for version, revision in (theirs, here)]
+    return (
+        f". The run was written by {OWN_DISTRIBUTION} {named[0]}, this is {named[1]}: install that version, add the "
+        "key with the value that stands for what the run did, or train anew"
+    )
 
 
 def _owners(folder: Path, content: Mapping[str, Any]) -> str:

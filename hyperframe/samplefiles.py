@@ -21,12 +21,13 @@ from typing import Any
 import torch
 
 from hyperframe.errors import RunError
-from hyperframe.files import exists, fingerprint, from_json, opened_tensors, whole_folder, write_tensors
+from hyperframe.files import check_new_file, exists, fingerprint, from_json, opened_tensors, whole_folder, write_tensors
 from hyperframe.memory import missing_memory
 from hyperframe.options import shown
 from hyperframe.samples import Networks
+from hyperframe.spec import TargetSpec
 from hyperframe.target import Target
-from hyperframe.types import Task
+from hyperframe.types import Task, Weights
 from hyperframe.weights import pack, unpack
 
 FORMAT = "hyperframe networks 1"
@@ -56,6 +57,29 @@ def write_samples(path: str | Path, draw: Callable[[], Networks], origin: Mappin
     header = {"format": FORMAT, **origin, **_identity(networks.target)}
     write_tensors(file, tensors, {HEADER: json.dumps(header)})
     return file
+
+
+def write_network(path: str | Path, make: Callable[[], Networks], origin: Mapping[str, str]) -> tuple[Path, Networks]:
+    """Write the complete state_dict of one network, constants included, into a file that its module loads.
+
+    Args:
+        path: the file, which must not exist and ends in .safetensors.
+        make: makes the network; called when the file is known to be free.
+        origin: what the header says of it.
+
+    Returns:
+        The file, and the network.
+
+    Raises:
+        RunError: the file exists, ends otherwise, or cannot be written.
+    """
+    file = _named(path)
+    check_new_file(file, (".safetensors",), "the network is")
+    network = make()
+    write_tensors(
+        file, network.state_dict(0), {HEADER: json.dumps({"format": ONE, **origin, **_identity(network.target)})}
+    )
+    return file, network
 
 
 def _identity(target: Target) -> dict[str, str]:
@@ -111,29 +135,18 @@ def read_samples(path: str | Path, target: Target, task: Task, device: torch.dev
         RunError: the file is damaged, or holds networks of another target.
     """
     file = Path(path)
-    parameters = {param.parameter: param.known_shape for layer in target.spec.layers for param in layer.params}
+    parameters = _parameters(target.spec)
     statistics = {name: value[0] for name, value in target.new_statistics(1).items()}
     wanted = {name: (shape, "F32") for name, shape in parameters.items()}
     wanted |= {name: (tuple(value.shape), _TYPES[value.dtype]) for name, value in statistics.items()}
     with opened_tensors(file) as opened:
         names = list(opened.keys())
-        _check_header(file, opened.metadata() or {}, target)
+        _check_header(file, opened.metadata() or {}, _identity(target))
         if set(names) != set(wanted):
             name = min(set(names) ^ set(wanted))
             what = "lacks" if name in wanted else "holds"
             raise RunError(f"{file} does not fit target '{target.spec.name}' of the run: it {what} '{name}'")
-        count, needed = None, 0
-        for name, (shape, kind) in wanted.items():
-            part = opened.get_slice(name)
-            found = tuple(part.get_shape())
-            count = found[0] if count is None and found else count
-            if found != (count, *shape) or not count or part.get_dtype() != kind:
-                should = ", ".join(map(str, [count or "networks", *shape]))
-                raise RunError(
-                    f"{file} does not fit target '{target.spec.name}' of the run: '{name}' is {part.get_dtype()} "
-                    f"{list(found)}, should be {kind} [{should}]"
-                )
-            needed += torch.Size(found).numel() * (8 if kind == "I64" else 4)
+        _, needed = _count(file, opened, wanted, target.spec)
         missing = missing_memory(2 * needed)
         if missing:
             raise RunError(f"{file} is too large: {missing}")
@@ -142,10 +155,54 @@ def read_samples(path: str | Path, target: Target, task: Task, device: torch.dev
     return Networks(target, task, weights, {name: tensors[name] for name in statistics})
 
 
+def read_first_weights(path: str | Path, spec: TargetSpec) -> Weights:
+    """Read the weights of the first network of a file that `write_samples` wrote: for each layer [1, filters, size].
+
+    Statistics, and constants of the target, are not looked at.
+
+    Raises:
+        RunError: the file is damaged, or holds networks of another target.
+    """
+    file = Path(path)
+    parameters = _parameters(spec)
+    with opened_tensors(file) as opened:
+        names = set(opened.keys())
+        _check_header(file, opened.metadata() or {}, {"target": spec.name})
+        for name in parameters:
+            if name not in names:
+                raise RunError(f"{file} does not fit target '{spec.name}' of the run: it lacks '{name}'")
+        _count(file, opened, {name: (shape, "F32") for name, shape in parameters.items()}, spec)
+        tensors = {name: opened.get_slice(name)[:1].clone() for name in parameters}
+    return pack(spec, tensors)
+
+
+def _parameters(spec: TargetSpec) -> dict[str, tuple[int, ...]]:
+    return {param.parameter: param.known_shape for layer in spec.layers for param in layer.params}
+
+
+def _count(
+    file: Path, opened: Any, wanted: Mapping[str, tuple[tuple[int, ...], str]], spec: TargetSpec
+) -> tuple[int, int]:
+    """Check shapes and types of tensors; how many networks they are of, and their size in bytes."""
+    count, needed = 0, 0
+    for name, (shape, kind) in wanted.items():
+        part = opened.get_slice(name)
+        found = tuple(part.get_shape())
+        count = found[0] if not count and found else count
+        if found != (count, *shape) or not count or part.get_dtype() != kind:
+            should = ", ".join(map(str, [count or "networks", *shape]))
+            raise RunError(
+                f"{file} does not fit target '{spec.name}' of the run: '{name}' is {part.get_dtype()} "
+                f"{list(found)}, should be {kind} [{should}]"
+            )
+        needed += torch.Size(found).numel() * (8 if kind == "I64" else 4)
+    return count, needed
+
+
 _TYPES = {torch.float32: "F32", torch.int64: "I64"}
 
 
-def _check_header(file: Path, metadata: Mapping[str, str], target: Target) -> None:
+def _check_header(file: Path, metadata: Mapping[str, str], identity: Mapping[str, str]) -> None:
     try:
         header: dict[str, Any] = from_json(metadata.get(HEADER, "{}"))
     except ValueError as error:
@@ -154,7 +211,7 @@ def _check_header(file: Path, metadata: Mapping[str, str], target: Target) -> No
         raise RunError(f"{file} holds one network; networks are read from a file that 'sample --out' wrote")
     if header.get("format") != FORMAT:
         raise RunError(f"{file} is no file of networks that 'sample --out' wrote, or is of another version")
-    for key, value in _identity(target).items():
+    for key, value in identity.items():
         if header.get(key) != value:
             found = shown(header.get(key))
             raise RunError(f"{file} holds networks of another target than the run's: {key} {found} against '{value}'")

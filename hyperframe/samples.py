@@ -152,6 +152,12 @@ class Networks:
             raise ValueError(f"expected inputs {['items', *shape]}, one or more, but got {list(x.shape)}")
 
 
+def select(networks: Networks, rows: slice) -> Networks:
+    """Some of the networks, as a batch of their own; the weights are shared, not copied."""
+    statistics = {name: value[rows] for name, value in networks.statistics.items()}
+    return Networks(networks.target, networks.task, slice_weights(networks.weights, rows), statistics)
+
+
 @torch.no_grad()
 def draw_weights(generator: Generator, count: int, rng: torch.Generator) -> Weights:
     """Draw weights with the generator in evaluation mode, some networks at a time; its mode is left as it was.

@@ -135,6 +135,17 @@ def _figure(name: str, value: float | None) -> str:
     return MISSING if value is None else _shown(name, value)
 
 
+def print_condensed(content: Mapping[str, Any]) -> None:
+    """Print what one network in the place of an ensemble reaches, beside the ensemble."""
+    name = content["score_name"]
+    table = Table("", name, "negative log-likelihood", title_justify="left")
+    table.title = f"{content['networks']} networks and one by '{content['method']}' on {content['items']} test items"
+    for words, row in content["figures"].items():
+        deviation = "" if row["std"] is None else f" ± {_shown(name, row['std'])}"
+        table.add_row(words, _figure(name, row["score"]) + deviation, _figure("nll", row["nll"]))
+    Console(highlight=False).print(table)
+
+
 def print_analyses(found: Mapping[str, Mapping[str, Any]], run: Path) -> None:
     """Print where the figures and pictures of each analysis lie, and its single figures."""
     console = Console(highlight=False)

@@ -42,6 +42,7 @@ OTHER_TARGETS = [
     for check in checks(name, options, kind="target")
 ]
 LISTS = ["logit_shift,scale,sign,normalisation,permutation_sort", "scale,logit_bias", "normalisation,permutation_sort"]
+LISTS += ["logit_shift,scale,sign,normalisation,permutation_match"]
 
 
 @pytest.fixture(scope="module", autouse=True)

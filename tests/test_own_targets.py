@@ -1,5 +1,7 @@
 """Targets of one's own, and what is tried before a run writes anything."""
 
+import json
+
 import pytest
 import safetensors.torch
 import torch
@@ -231,6 +233,17 @@ def test_a_damaged_configuration_of_a_run_is_named(tmp_path, edit, message, smal
     path = run.folder / "config.yaml"
     path.write_text(edit(path.read_text()))
     with pytest.raises(RunError, match=message):
+        hf.load(run.folder)
+
+
+def test_a_run_of_another_version_is_named(tmp_path, small):
+    run = small(tmp_path / "run")
+    config, provenance = run.folder / "config.yaml", run.folder / "provenance.json"
+    config.write_text(config.read_text().replace("  seed: 0\n", ""))
+    content = json.loads(provenance.read_text())
+    content["versions"]["hyperframe-nn"] = "0.0.1"
+    provenance.write_text(json.dumps(content))
+    with pytest.raises(RunError, match=r"missing\. The run was written by hyperframe-nn 0\.0\.1.*train anew"):
         hf.load(run.folder)
 
 

@@ -1,0 +1,165 @@
+"""The analysis `distillation`: an ensemble, and single networks in its place (section 4.4)."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from hyperframe import Component, hookimpl
+from hyperframe.averaging import average, can_scale
+from hyperframe.condensing import figures_of_members, figures_of_one, score_name
+from hyperframe.distillation import DistillationOptions, distil
+from hyperframe.options import option
+from hyperframe.parts import in_parts
+from hyperframe.pictures import COLOURS, keep_picture, new_figure
+from hyperframe.run import Run
+
+PICTURE = "distillation.png"
+STUDENT = "distilled network"
+MORE_IS_BETTER = ("accuracy", "value")
+
+
+@attrs.frozen(kw_only=True)
+class Options(DistillationOptions):
+    """Options of the analysis."""
+
+    scales: tuple[float, ...] = option((1.0, 0.5, 0.0), "averages: what z is multiplied by", minimum=0)
+
+
+class Distillation:
+    """Measures single networks in the place of an ensemble of generated ones.
+
+    On the test set: the mean member and its deviation; the ensemble by its mean prediction; a student that is taught
+    the ensemble's predictions (`hyperframe.distillation`); and averages of the weights, as they are generated and in
+    the run's gauges, for each scale of z (`hyperframe.averaging`). All are made of the same draws.
+
+    Args:
+        options: of the ensemble, the student and the averages.
+
+    References: section 4.4.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def __call__(self, run: Run, folder: Path) -> dict[str, Any]:
+        """Measure a run.
+
+        Returns:
+            `networks` of the ensemble; `items` of the test set; `score_name`, such as "accuracy"; `figures`, for each
+            way its `score`, `std` (over the members) and `nll`, None where the task has none.
+        """
+        count = run.experiment.generator.at_most(self.options.networks)
+        ways = {"mean member": lambda: figures_of_members(run, count), **self._single_networks(run, count)}
+        makers = list(ways.values())
+        parts = in_parts(folder, "networks in the place of an ensemble", len(ways), lambda number: makers[number]())
+        members, *singles = parts
+        found = {
+            "networks": count,
+            "items": len(run.data("test")),
+            "score_name": score_name(run),
+            "figures": {**members, **dict(zip(list(ways)[1:], singles, strict=True))},
+        }
+        result = {**found, "highlights": highlights(found), "pictures": [_picture(folder, found)]}
+        if not can_scale(run) and any(scale != 1 for scale in self.options.scales):
+            result["skipped"] = {"averages for other scales of z": "the generator's z is the number of a network"}
+        return result
+
+    def _single_networks(self, run: Run, count: int) -> dict[str, Callable[[], dict[str, Any]]]:
+        """What makes and measures each single network."""
+        ways = {STUDENT: lambda: figures_of_one(run, distil(run, self.options))}
+        scales = [scale for scale in self.options.scales if scale == 1 or can_scale(run)]
+        for gauge, words in ((False, "average"), (True, "average in gauge")):
+            for scale in scales if not gauge or run.config.gauges else ():
+                ways[f"{words}, z × {scale:g}"] = _average_of(run, count, scale, gauge)
+        return ways
+
+
+def _average_of(run: Run, count: int, scale: float, gauge: bool) -> Callable[[], dict[str, Any]]:
+    return lambda: figures_of_one(run, average(run, count, scale=scale, gauge=gauge))
+
+
+def highlights(found: Mapping[str, Any]) -> dict[str, str]:
+    """The figures that matter: the scores of a member, the ensemble, the student and the best average."""
+    name, figures = found["score_name"], found["figures"]
+    best = max if name in MORE_IS_BETTER else min
+    averages = {way: row["score"] for way, row in figures.items() if way.startswith("average")}
+    chosen = ["mean member", "ensemble", STUDENT, best(averages, key=lambda way: averages[way])]
+    return {f"{name}, {way}": shown(name, figures[way]["score"]) for way in chosen if figures[way]["score"] is not None}
+
+
+def shown(name: str, score: float) -> str:
+    """A score as text.
+
+    Example:
+        >>> shown("accuracy", 0.9861), shown("rmse", 53.217)
+        ('98.61 %', '53.22')
+    """
+    return f"{100 * score:.2f} %" if name == "accuracy" else f"{score:.4g}"
+
+
+def _picture(folder: Path, found: Mapping[str, Any]) -> dict[str, str]:
+    """A row for each way, with its score; accuracies as errors on a logarithmic axis, which shows small ones too."""
+    name, rows = found["score_name"], {w: row for w, row in found["figures"].items() if row["score"] is not None}
+    least = 0.5 / found["items"]
+    figure = new_figure(7.0, 1.3 + 0.34 * len(rows))
+    axes = figure.add_subplot()
+    for place, (way, row) in enumerate(rows.items()):
+        colour = COLOURS[0] if way in ("mean member", "ensemble") else COLOURS[1] if way == STUDENT else COLOURS[2]
+        low, middle, high = _span(name, row, least)
+        axes.plot([low, high], [place, place], color=colour, linewidth=2.5, alpha=0.4)
+        axes.plot(middle, place, "o", color=colour, markersize=8)
+        axes.annotate(
+            shown(name, row["score"]), (high, place), xytext=(9, 0), textcoords="offset points", va="center", size=9
+        )
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.invert_yaxis()
+    axes.margins(x=0.14, y=0.08)
+    axes.grid(axis="x", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    if name == "accuracy":
+        axes.set_xscale("log")
+        axes.minorticks_off()
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}" if value <= 100 else "")
+        axes.set_xlabel("test error, % (logarithmic); the numbers are accuracies")
+    else:
+        axes.set_xlabel(f"{name} on the test set")
+    return keep_picture(folder, PICTURE, figure, title="One network in the place of an ensemble", says=_sentence(found))
+
+
+def _span(name: str, row: Mapping[str, Any], least: float) -> tuple[float, float, float]:
+    """Where a row's line begins, its point, and where the line ends: the score and a deviation to both sides."""
+    deviation = row["std"] or 0.0
+    if name != "accuracy":
+        return row["score"] - deviation, row["score"], row["score"] + deviation
+    error = 1 - row["score"]
+    low, middle, high = (100 * max(value, least) for value in (error - deviation, error, error + deviation))
+    return low, middle, high
+
+
+def _sentence(found: Mapping[str, Any]) -> str:
+    name, figures = found["score_name"], found["figures"]
+    others = [f"{shown(name, figures['mean member']['score'])} of the mean member"]
+    if figures["ensemble"]["score"] is not None:
+        others.insert(0, f"{shown(name, figures['ensemble']['score'])} of the ensemble of {found['networks']}")
+    student = shown(name, figures[STUDENT]["score"])
+    return f"One network that was taught the ensemble's predictions has a test {name} of {student}, against " + (
+        f"{' and '.join(others)}."
+    )
+
+
+@hookimpl
+def hyperframe_analyses() -> list[Component]:
+    """Register the analysis."""
+    return [
+        Component(
+            name="distillation",
+            factory=Distillation,
+            options=Options,
+            summary="one network in the place of an ensemble: taught by its predictions, or the mean of its weights",
+            reference="section 4.4",
+        )
+    ]

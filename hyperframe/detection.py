@@ -1,0 +1,79 @@
+"""Telling items that are like the training data from others, by how uncertain networks are."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+KEPT = 0.95
+"""The part of the items inside that `fpr` keeps."""
+
+
+def separation(inside: Tensor, outside: Tensor) -> dict[str, float]:
+    """How well a score, such as an entropy, separates items outside, where it should be great, from those inside.
+
+    `auroc` is the probability that an item outside has a greater score than one inside, ties counted half. `aupr` is
+    the average precision with which items outside are found; what guessing reaches is their share of all items.
+    `fpr95` is the part of the items outside that are taken to be inside, where the threshold keeps 95 % of these.
+
+    Args:
+        inside: scores [items].
+        outside: scores [other items].
+
+    References: D. Hendrycks, K. Gimpel (2017), A Baseline for Detecting Misclassified and Out-of-Distribution Examples
+        in Neural Networks.
+
+    Example:
+        >>> separation(torch.tensor([0.1, 0.2]), torch.tensor([0.15, 0.9]))["auroc"]
+        0.75
+    """
+    from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve  # noqa: PLC0415  (slow to import)
+
+    scores = torch.cat([inside, outside]).numpy()
+    other = torch.cat([torch.zeros(len(inside)), torch.ones(len(outside))]).numpy()
+    taken, kept, _ = roc_curve(1 - other, -scores, drop_intermediate=False)
+    return {
+        "auroc": float(roc_auc_score(other, scores)),
+        "aupr": float(average_precision_score(other, scores)),
+        "fpr95": float(taken[kept >= KEPT - 1e-12][0]),
+    }
+
+
+def found_at(inside: Tensor, outside: Tensor, false_alarms: Sequence[float]) -> list[float]:
+    """The part of the items outside that a threshold finds at each rate of false alarms inside: the ROC curve.
+
+    Between thresholds the curve is a straight line, as where one is chosen at random.
+
+    Example:
+        >>> found_at(torch.tensor([0.1, 0.2]), torch.tensor([0.15, 0.9]), [0.0, 0.25, 1.0])
+        [0.5, 0.5, 1.0]
+    """
+    import numpy as np  # noqa: PLC0415  (beside what is slow to import)
+    from sklearn.metrics import roc_curve  # noqa: PLC0415  (slow to import)
+
+    scores = torch.cat([inside, outside]).numpy()
+    other = torch.cat([torch.zeros(len(inside)), torch.ones(len(outside))]).numpy()
+    alarms, found, _ = roc_curve(other, scores, drop_intermediate=False)
+    # Of several thresholds with one rate, `interp` takes the last, which finds the most.
+    return [float(value) for value in np.interp(false_alarms, alarms, found)]
+
+
+def shifted(x: Tensor, low: float, high: float, rng: torch.Generator) -> dict[str, Tensor]:
+    """Images that are no longer like the others, in ways that need no further data.
+
+    Args:
+        x: images [items, channels, height, width].
+        low: the least number of an image of the task.
+        high: the greatest one.
+        rng: on the images' device.
+
+    Returns:
+        Images of the same shape: `turned` by 90°, where they are square; `inverted`, low + high − x; `shuffled`, the
+        pixels of each in an order of its own, the same for its channels; `noise`, uniform between low and high.
+    """
+    height, width = x.shape[-2:]
+    order = torch.rand(len(x), 1, height * width, generator=rng, device=x.device).argsort(-1).expand(-1, x.shape[1], -1)
+    noise = low + (high - low) * torch.rand(x.shape, generator=rng, device=x.device, dtype=x.dtype)
+    turned = {"turned": x.rot90(1, (-2, -1))} if height == width else {}
+    shuffled = x.flatten(2).gather(2, order).view_as(x)
+    return {**turned, "inverted": low + high - x, "shuffled": shuffled, "noise": noise}

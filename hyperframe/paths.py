@@ -1,0 +1,101 @@
+"""Paths between two networks: straight ones in weights, straight and spherical ones in z; their length and barrier."""
+
+import torch
+from torch import Tensor
+
+from hyperframe.types import Weights
+
+PARALLEL = 1e-6
+"""The sine of an angle below which two vectors count as parallel."""
+
+
+def straight(one: Weights, other: Weights, t: Tensor) -> Weights:
+    """The direct path (1 − t) θ₁ + t θ₂.
+
+    Args:
+        one: weights θ₁ of one network, for each layer [1, filters, filter_size].
+        other: weights θ₂ of one network.
+        t: places from 0 to 1, [points].
+
+    Returns:
+        For each layer [points, filters, filter_size].
+
+    Example:
+        >>> ends = {"fc": torch.zeros(1, 1, 2)}, {"fc": torch.ones(1, 1, 2)}
+        >>> straight(*ends, torch.tensor([0.0, 0.5]))["fc"].tolist()
+        [[[0.0, 0.0]], [[0.5, 0.5]]]
+    """
+    part = t[:, None, None]
+    return {layer: (1 - part) * value + part * other[layer] for layer, value in one.items()}
+
+
+def linear(one: Tensor, other: Tensor, t: Tensor) -> Tensor:
+    """The straight path (1 − t) z₁ + t z₂ between two vectors [entries], at places t [points]: [points, entries]."""
+    return (1 - t)[:, None] * one + t[:, None] * other
+
+
+def spherical(one: Tensor, other: Tensor, t: Tensor) -> Tensor:
+    """The path along the great circle between two vectors, whose norm goes in a straight line from one to the other.
+
+    With ω the angle between them, the direction is (sin((1 − t)ω) ẑ₁ + sin(tω) ẑ₂) / sin ω. Normal z of many entries
+    all have about the same norm, and on this path it is kept, while in the middle of the straight one it is √2 times
+    smaller. Vectors that are parallel, opposite or zero have no such circle and are joined by the straight path.
+
+    Args:
+        one: a vector z₁, [entries].
+        other: a vector z₂.
+        t: places from 0 to 1, [points].
+
+    Returns:
+        [points, entries].
+
+    References: K. Shoemake (1985), Animating Rotation with Quaternion Curves.
+
+    Example:
+        >>> ends = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
+        >>> [round(x, 4) for x in spherical(*ends, torch.tensor([0.5]))[0].tolist()]
+        [0.7071, 0.7071]
+    """
+    norms = one.norm(), other.norm()
+    if min(norms) == 0:
+        return linear(one, other, t)
+    first, second = one / norms[0], other / norms[1]
+    angle = torch.arccos((first @ second).clamp(-1, 1))
+    if angle.sin().abs() < PARALLEL:
+        return linear(one, other, t)
+    weights = torch.stack([((1 - t) * angle).sin(), (t * angle).sin()], 1) / angle.sin()
+    norm = (1 - t) * norms[0] + t * norms[1]
+    path: Tensor = norm[:, None] * (weights @ torch.stack([first, second]))
+    return path
+
+
+def length(points: Tensor) -> float:
+    """The length of the broken line through points [points, entries].
+
+    Example:
+        >>> length(torch.tensor([[0.0, 0.0], [3.0, 4.0], [3.0, 5.0]]))
+        6.0
+    """
+    return float(points.diff(dim=0).double().norm(dim=1).sum())
+
+
+def relative_length(points: Tensor) -> float:
+    """The length of the broken line through points, in units of the distance of its ends; 1 where they coincide."""
+    distance = float((points[-1] - points[0]).double().norm())
+    return length(points) / distance if distance else 1.0
+
+
+def barrier(losses: Tensor, t: Tensor) -> float:
+    """The greatest excess of losses [points] over the straight line between those of the ends; never below 0.
+
+    max_t L(t) − ((1 − t) L(0) + t L(1)), where t [points] goes from 0 to 1.
+
+    References: J. Frankle, G. Dziugaite, D. Roy, M. Carbin (2020), Linear Mode Connectivity and the Lottery Ticket
+        Hypothesis.
+
+    Example:
+        >>> barrier(torch.tensor([1.0, 4.0, 2.0]), torch.tensor([0.0, 0.5, 1.0]))
+        2.5
+    """
+    excess = losses - ((1 - t) * losses[0] + t * losses[-1])
+    return max(0.0, float(excess.max()))
