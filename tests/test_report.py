@@ -94,7 +94,7 @@ def lost(run, folder):
 
 
 def inapplicable(run, folder):
-    raise NotApplicableError("analysis 'adversarial' does not apply: no images")
+    raise NotApplicableError("analysis 'pictorial' does not apply: no images")
 
 
 def failing(run, folder):
@@ -140,7 +140,7 @@ def made(run, **analyses):
 @pytest.fixture(scope="module")
 def whole(run):
     """A report with everything in it."""
-    return made(run, shown=shown, hostile=hostile, lost=lost, adversarial=inapplicable, failing=failing)
+    return made(run, shown=shown, hostile=hostile, lost=lost, pictorial=inapplicable, failing=failing)
 
 
 class Parsed(HTMLParser):
@@ -219,7 +219,7 @@ def test_what_is_lost_is_named(whole):
 
 
 def test_the_same_content_gives_the_same_page(run, whole):
-    assert made(run, shown=shown, hostile=hostile, lost=lost, adversarial=inapplicable, failing=failing) == whole
+    assert made(run, shown=shown, hostile=hostile, lost=lost, pictorial=inapplicable, failing=failing) == whole
 
 
 def test_large_elements_are_shown_and_larger_ones_named(run, monkeypatch):
@@ -289,26 +289,26 @@ def command(run, hyperframe, monkeypatch):
 
 
 def test_the_command(run, command, monkeypatch, tmp_path):
-    shop = Shop(own=lambda run, folder: {"highlights": {"a": "1"}}, adversarial=inapplicable)
-    names = "--analysis", "own, adversarial"
+    shop = Shop(own=lambda run, folder: {"highlights": {"a": "1"}}, pictorial=inapplicable)
+    names = "--analysis", "own, pictorial"
     opened = []
     monkeypatch.setattr("webbrowser.open", opened.append)
     code, out, _ = command(shop, *names, "--open")
     assert code == 0
-    assert "left out adversarial: analysis 'adversarial' does not apply: no images" in out
+    assert "left out pictorial: analysis 'pictorial' does not apply: no images" in out
     assert opened == [(run.folder / "report.html").resolve().as_uri()]
     text = (run.folder / "report.html").read_text()
     assert json.loads((run.folder / "results.json").read_text())["analyses"]["own"]["result"]["step"] == 1
 
     code, out, err = command(shop, *names)
-    assert (code, shop.done) == (2, ["own", "adversarial"])
+    assert (code, shop.done) == (2, ["own", "pictorial"])
     assert "--again makes all of it anew and replaces it, --out FILE.html writes another one" in err
     code, out, _ = command(shop, *names, "--out", "other.html", "--json")
-    assert (code, shop.done) == (0, ["own", "adversarial", "adversarial"])
+    assert (code, shop.done) == (0, ["own", "pictorial", "pictorial"])
     assert json.loads(out)["report"] == "other.html"
     assert (tmp_path / "other.html").read_text() == text
     code, _, _ = command(shop, *names, "--again")
-    assert (code, shop.done[3:]) == (0, ["own", "adversarial"])
+    assert (code, shop.done[3:]) == (0, ["own", "pictorial"])
     assert (run.folder / "report.html").read_text() == text
 
 
