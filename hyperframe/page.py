@@ -78,7 +78,7 @@ def _about(content: Mapping[str, Any]) -> str:
 
 def _objective(content: Mapping[str, Any]) -> str:
     objective = content["config"]["objective"]
-    return f"λ = {objective['lambda']:,g}" if objective.get("lambda") is not None else str(objective["name"])
+    return f"λ\u00a0=\u00a0{objective['lambda']:,g}" if objective.get("lambda") is not None else str(objective["name"])
 
 
 def _step(content: Mapping[str, Any]) -> str:

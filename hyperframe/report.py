@@ -38,8 +38,8 @@ def report_order(registry: Registry) -> list[str]:
 
     Example:
         >>> from hyperframe.plugins import make_plugin_manager
-        >>> report_order(Registry(make_plugin_manager()))[-1]
-        'toy_curve'
+        >>> report_order(Registry(make_plugin_manager()))[0]
+        'ensembles'
     """
     names = [entry.component.name for entry in registry.all() if entry.kind == "analysis"]
     place = {name: number for number, name in enumerate(ORDER)}

@@ -94,7 +94,7 @@ def lost(run, folder):
 
 
 def inapplicable(run, folder):
-    raise NotApplicableError("analysis 'adversarial' does not apply: no images")
+    raise NotApplicableError("analysis 'pictorial' does not apply: no images")
 
 
 def failing(run, folder):
@@ -140,7 +140,7 @@ def made(run, **analyses):
 @pytest.fixture(scope="module")
 def whole(run):
     """A report with everything in it."""
-    return made(run, shown=shown, hostile=hostile, lost=lost, adversarial=inapplicable, failing=failing)
+    return made(run, shown=shown, hostile=hostile, lost=lost, pictorial=inapplicable, failing=failing)
 
 
 class Parsed(HTMLParser):
@@ -186,10 +186,10 @@ def test_the_page_tells_everything(whole):
     content, text = whole
     words = " ".join(Parsed(text).words)
     figures = content["evaluation"]
-    assert f"{figures['accuracy']['mean']:.2%} ± {figures['accuracy']['std']:.2%}" in words.replace("\u00a0", " ")
+    assert f"{figures['accuracy']['mean']:.2%} ± {figures['accuracy']['std']:.2%}" in words
     for expected in (
         "a<b>run",
-        "digits_cnn on digits · mlp · λ = 1,000 · step 1 of 1",
+        "digits_cnn on digits · mlp · λ\u00a0=\u00a01,000 · step 1 of 1",
         "98.6\u00a0%",
         "What it is.",
         "Reference: a book",
@@ -219,7 +219,7 @@ def test_what_is_lost_is_named(whole):
 
 
 def test_the_same_content_gives_the_same_page(run, whole):
-    assert made(run, shown=shown, hostile=hostile, lost=lost, adversarial=inapplicable, failing=failing) == whole
+    assert made(run, shown=shown, hostile=hostile, lost=lost, pictorial=inapplicable, failing=failing) == whole
 
 
 def test_large_elements_are_shown_and_larger_ones_named(run, monkeypatch):
@@ -289,26 +289,26 @@ def command(run, hyperframe, monkeypatch):
 
 
 def test_the_command(run, command, monkeypatch, tmp_path):
-    shop = Shop(own=lambda run, folder: {"highlights": {"a": "1"}}, adversarial=inapplicable)
-    names = "--analysis", "own, adversarial"
+    shop = Shop(own=lambda run, folder: {"highlights": {"a": "1"}}, pictorial=inapplicable)
+    names = "--analysis", "own, pictorial"
     opened = []
     monkeypatch.setattr("webbrowser.open", opened.append)
     code, out, _ = command(shop, *names, "--open")
     assert code == 0
-    assert "left out adversarial: analysis 'adversarial' does not apply: no images" in out
+    assert "left out pictorial: analysis 'pictorial' does not apply: no images" in out
     assert opened == [(run.folder / "report.html").resolve().as_uri()]
     text = (run.folder / "report.html").read_text()
     assert json.loads((run.folder / "results.json").read_text())["analyses"]["own"]["result"]["step"] == 1
 
     code, out, err = command(shop, *names)
-    assert (code, shop.done) == (2, ["own", "adversarial"])
+    assert (code, shop.done) == (2, ["own", "pictorial"])
     assert "--again makes all of it anew and replaces it, --out FILE.html writes another one" in err
     code, out, _ = command(shop, *names, "--out", "other.html", "--json")
-    assert (code, shop.done) == (0, ["own", "adversarial", "adversarial"])
+    assert (code, shop.done) == (0, ["own", "pictorial", "pictorial"])
     assert json.loads(out)["report"] == "other.html"
     assert (tmp_path / "other.html").read_text() == text
     code, _, _ = command(shop, *names, "--again")
-    assert (code, shop.done[3:]) == (0, ["own", "adversarial"])
+    assert (code, shop.done[3:]) == (0, ["own", "pictorial"])
     assert (run.folder / "report.html").read_text() == text
 
 
@@ -409,6 +409,23 @@ def test_everything_is_drawn(browser, file):
     assert browser.run("[...document.images].every((image) => image.naturalWidth === 1)")
     assert browser.run("window.broken") is None
     assert browser.run('document.querySelectorAll("#analysis-lost .stage .missing").length') == 2
+
+
+def test_places_that_grow_by_factors_lie_evenly(run, browser, tmp_path):
+    def growing(run, folder):
+        lines = {"a": [1, 2, 3, 4, 5, 6]}
+        element = keep_lines(folder, "a.json", [1, 2, 5, 10, 20, 50], lines, labels=("n", "y"), title="", says="")
+        return {"interactive": [element]}
+
+    (tmp_path / "report.html").write_text(made(run, growing=growing)[1], encoding="utf-8")
+    browser.open(tmp_path / "report.html")
+    left = browser.run("""(() => { const path = document.querySelector("svg path"); const box = path.getBBox();
+        return [1, 2, 5, 10, 20, 50].map((n) => box.x + box.width * Math.log(n) / Math.log(50)); })()""")
+    drawn = browser.run('document.querySelector("svg path").getAttribute("d")')
+    assert sorted({float(x) for x in re.findall(r"[ML]([\d.]+)", drawn)}) == pytest.approx(left, abs=0.1)
+    words = browser.run('[...document.querySelectorAll("svg text")].map((text) => text.textContent)')
+    assert words[:6] == ["1", "2", "5", "10", "20", "50"]
+    assert browser.complaints == []
 
 
 def test_the_slider_moves_the_cursor(browser, file):

@@ -57,6 +57,24 @@
     return found;
   }
 
+  // Whether places, such as 1, 2, 5, 10, 20, lie more evenly by their logarithms.
+  function isGeometric(places) {
+    const uneven = (values) => {
+      const gaps = values.slice(1).map((value, index) => Math.abs(value - values[index]));
+      return Math.max(...gaps) / Math.min(...gaps);
+    };
+    return places.length > 2 && places.every((place) => place > 0) && uneven(places) > 3 * uneven(places.map(Math.log));
+  }
+
+  function logarithmicTicks([low, high], count) {
+    const found = [];
+    for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
+      for (const factor of [1, 2, 5]) found.push(Number(`${factor}e${power}`));
+    }
+    const inside = found.filter((value) => value >= low && value <= high);
+    return inside.length <= count ? inside : inside.filter((value) => Number.isInteger(Math.log10(value)));
+  }
+
   // A canvas of the stage's width, sharp on every screen.
   function sheet(canvas, height) {
     const width = canvas.clientWidth, ratio = window.devicePixelRatio || 1;
@@ -70,9 +88,10 @@
   }
 
   // Where a plot's inside lies, and how numbers become places in it.
-  function frame(width, height, right, xs, ys) {
+  function frame(width, height, right, xs, ys, scaled = (value) => value) {
     const box = { left: 54, top: 12, right: width - right, bottom: height - 44 };
-    const x = (value) => box.left + ((value - xs[0]) / (xs[1] - xs[0])) * (box.right - box.left);
+    const [first, last] = xs.map(scaled);
+    const x = (value) => box.left + ((scaled(value) - first) / (last - first)) * (box.right - box.left);
     const y = (value) => box.bottom - ((value - ys[0]) / (ys[1] - ys[0])) * (box.bottom - box.top);
     return { box, x, y, xs, ys, across: Math.max(3, Math.floor(width / 110)) };
   }
@@ -171,6 +190,7 @@
     const slider = make(stage, "input", { type: "range", min: 0, max: data.x.length - 1, step: 1, ariaLabel: data.labels[0] });
     slider.value = 0;
     const output = make(stage, "output", { className: "values" });
+    const geometric = isGeometric(data.x);
     let plot, cursor;
 
     function move() {
@@ -180,7 +200,7 @@
       make(output, "span", { textContent: `${data.labels[0]}: ${written(data.x[place])}` });
       names.forEach((name, number) => {
         const span = make(output, "span");
-        make(span, "i").style.background = `var(--c${number % COLOURS})`;
+        make(span, "i", { className: number < COLOURS ? "" : "dashed" }).style.background = `var(--c${number % COLOURS})`;
         span.append(`${name}: ${written(data.lines[name][place])}`);
       });
     }
@@ -190,10 +210,11 @@
       svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
       svg.style.height = `${height}px`;
       svg.textContent = "";
-      plot = frame(width, height, 14, range(data.x), widened(range(names.flatMap((name) => data.lines[name]))));
+      plot = frame(width, height, 14, range(data.x), widened(range(names.flatMap((name) => data.lines[name]))), geometric ? Math.log : undefined);
       const { box } = plot;
       const text = (words, attributes) => { draw(svg, "text", attributes).textContent = words; };
-      for (const value of ticks(plot.xs, plot.across)) {
+      const marked = geometric ? logarithmicTicks(plot.xs, 2 * plot.across) : ticks(plot.xs, plot.across);
+      for (const value of marked) {
         draw(svg, "line", { x1: plot.x(value), x2: plot.x(value), y1: box.top, y2: box.bottom, stroke: "var(--grid)" });
         text(written(value), { x: plot.x(value), y: box.bottom + 17, "text-anchor": "middle" });
       }
@@ -205,15 +226,18 @@
       const middle = (box.top + box.bottom) / 2;
       text(data.labels[1], { x: 10, y: middle, "text-anchor": "middle", transform: `rotate(-90 10 ${middle})`, dy: 4 });
       names.forEach((name, number) => {
-        const path = data.x.map((x, index) => [x, data.lines[name][index]]);
+        const places = data.x.map((x, index) => [x, data.lines[name][index]]);
         // A number that is missing breaks the line; one between two of those is a point, by its round ends.
-        const steps = path.map(([x, y], index) => {
+        const steps = places.map(([x, y], index) => {
           if (!isNumber(x) || !isNumber(y)) return "";
-          const joined = index > 0 && isNumber(path[index - 1][0]) && isNumber(path[index - 1][1]);
+          const joined = index > 0 && places[index - 1].every(isNumber);
           const place = `${plot.x(x).toFixed(2)} ${plot.y(y).toFixed(2)}`;
           return joined ? `L${place}` : `M${place}L${place}`;
         });
-        draw(svg, "path", { d: steps.join(""), fill: "none", "stroke-width": 1.8, "stroke-linejoin": "round", "stroke-linecap": "round", stroke: `var(--c${number % COLOURS})` });
+        const path = draw(svg, "path", { d: steps.join(""), fill: "none", stroke: `var(--c${number % COLOURS})`, "stroke-width": 1.8 });
+        path.setAttribute("stroke-linejoin", "round");
+        path.setAttribute("stroke-linecap", "round");
+        if (number >= COLOURS) path.setAttribute("stroke-dasharray", "6 5"); // the colours begin anew
       });
       cursor = draw(svg, "g", { class: "cursor" });
       draw(cursor, "line", { x1: 0, x2: 0, y1: box.top, y2: box.bottom, stroke: "var(--text)", "stroke-dasharray": "3 3" });
