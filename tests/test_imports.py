@@ -30,6 +30,7 @@ plugins
 factories
 weights
 paths
+filterslices
 structure
 compiling
 labelorbits
