@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from modules import Residual
 from tiny import GENERATED, PERCEPTRON
 from torch import nn
 
@@ -15,6 +14,7 @@ from hyperframe.errors import NotApplicableError
 from hyperframe.filterslices import slice_shape, slices_of, spreads
 from hyperframe.weights import pack
 
+FEW = settings(max_examples=20)
 SMALL = {**GENERATED, "trainer.steps": 2}
 
 
@@ -50,6 +50,7 @@ def test_rows_of_a_dense_layer_are_images_where_the_input_is_one():
     assert slice_shape(layer, (1, 2, 2)) is None
 
 
+@FEW
 @given(st.integers(0, 99), st.floats(0.01, 100))
 def test_spreads_lie_between_0_and_1_and_know_no_size(seed, factor):
     slices = random(4, 2, 3, 2, 2, seed=seed) + 1
@@ -79,18 +80,12 @@ def test_the_most_and_least_diverse_slice_of_each_convolution(run):
         assert 0 <= layer["least"]["spread"] <= layer["spread"] <= layer["most"]["spread"] <= 1
     files = {path.name for path in (run.folder / "analyses" / "filters").iterdir()}
     assert files == {"filters_1.png", "filters_2.png", "results.json"}
-    assert analysed(run) == found
 
 
 def test_a_perceptron_shows_its_first_layer(tmp_path):
     run = hf.train("digits", {**PERCEPTRON, "trainer.steps": 2}, out=tmp_path / "run")
     found = analysed(run, networks=30)
     assert [layer["slices"] for layer in found["layers"].values()] == [6]
-
-
-def test_batch_norm_and_kernels_of_one_pixel(tmp_path):
-    run = hf.train("digits", SMALL, module=Residual(4), out=tmp_path / "run")
-    assert len(analysed(run)["layers"]) == 3  # the projection is none
 
 
 def test_it_does_not_apply_where_nothing_is_an_image(tmp_path):
