@@ -33,6 +33,7 @@ plugins
 factories
 weights
 paths
+filterslices
 structure
 compiling
 labelorbits
