@@ -39,7 +39,7 @@ class DistillationOptions:
         20_000, "inputs that the ensemble predicts for the student, at most 4 for each training item", minimum=1
     )
     mixed: float = option(0.5, "part of these inputs that are mixtures of two", minimum=0, maximum=1)
-    steps: int = option(2000, "steps of the student's training", minimum=1)
+    steps: int = option(1500, "steps of the student's training", minimum=1)
     batch: int = option(128, "inputs of a step", minimum=1)
     rate: float = option(8e-3, "highest learning rate of Adam, one cycle", above=0)
 
