@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hyperframe.averaging import average, check_scale
-from hyperframe.distillation import DistillationOptions, distil
+from hyperframe.distillation import DistillationOptions, taught_network
 from hyperframe.errors import RunError, unknown_name
 from hyperframe.evaluation import measure
 from hyperframe.run import Run
@@ -37,7 +37,7 @@ def condensed(
     """
     check_method(run, method, scale)
     if method == "predictions":
-        return distil(run, options, seed)
+        return taught_network(run, options, seed)
     count = run.experiment.generator.at_most(options.networks)
     return average(run, count, seed, scale=scale, gauge=method == "average-gauged")
 

@@ -21,6 +21,9 @@ from hyperframe.types import Task
 LARGEST = 1 << 27
 """Numbers that the inputs may have on which a student is taught: half a GiB."""
 
+FOR_EACH = 4
+"""Inputs that a student is taught on, at most, for each training item: from few items more mixtures say little more."""
+
 WARMUP = 0.1
 TOLD_EVERY = 20
 
@@ -32,9 +35,11 @@ class DistillationOptions:
     networks: int = option(
         50, "networks of the ensemble; all that the generator holds where these are fewer", minimum=1
     )
-    items: int = option(10_000, "inputs that the ensemble predicts for the student", minimum=1)
+    items: int = option(
+        20_000, "inputs that the ensemble predicts for the student, at most 4 for each training item", minimum=1
+    )
     mixed: float = option(0.5, "part of these inputs that are mixtures of two", minimum=0, maximum=1)
-    steps: int = option(1000, "steps of the student's training", minimum=1)
+    steps: int = option(2000, "steps of the student's training", minimum=1)
     batch: int = option(128, "inputs of a step", minimum=1)
     rate: float = option(8e-3, "highest learning rate of Adam, one cycle", above=0)
 
@@ -106,7 +111,7 @@ def lesson_inputs(task: Task, train: Tensor, options: DistillationOptions, rng: 
     References: L. Beyer et al. (2022), Knowledge Distillation: A Good Teacher is Patient and Consistent; H. Zhang,
     M. Cisse, Y. Dauphin, D. Lopez-Paz (2018), mixup.
     """
-    items = max(1, min(options.items, LARGEST // math.prod(train.shape[1:])))
+    items = max(1, min(options.items, FOR_EACH * len(train), LARGEST // math.prod(train.shape[1:])))
     plain = train[torch.randperm(len(train), generator=rng)[: math.ceil(items * (1 - options.mixed))]]
     others = items - len(plain) if options.mixed else 0
     if not others:
@@ -165,7 +170,7 @@ def fresh_network(run: Run, seed: int) -> Networks:
     return run.networks_of({layer: value.to(run.experiment.device) for layer, value in weights.items()}, seed)
 
 
-def distil(run: Run, options: DistillationOptions, seed: int | None = None) -> Networks:
+def taught_network(run: Run, options: DistillationOptions, seed: int | None = None) -> Networks:
     """One network that is taught what an ensemble of generated ones predicts.
 
     It starts untrained. One that starts as a generated network stays near it, and as far from the ensemble's

@@ -20,7 +20,7 @@ from hyperframe.symmetry import Orbits
 from hyperframe.types import Weights
 from hyperframe.weights import batch_size, flatten, slice_weights
 
-LEVELS = (0.125, 0.25, 0.5, 1.0, 2.0)
+LEVELS = (3.0**-5, 3.0**-4, 3.0**-3, 3.0**-2, 3.0**-1, 1.0)
 """Amplitudes of noise, as parts of the typical distance between a sample and its nearest other one."""
 
 
@@ -129,7 +129,7 @@ def reach(distances: Sequence[float], losses: Sequence[float], allowed: float) -
     Between two levels the loss is taken to be linear in the distance; without noise nothing is lost.
 
     Args:
-        distances: the mean distance at each level, increasing.
+        distances: the typical distance at each level, increasing.
         losses: the mean loss of accuracy at each level.
         allowed: a loss, at least 0.
 

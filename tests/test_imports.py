@@ -24,6 +24,7 @@ distributed
 calibration
 growth
 equivalent
+corruptions
 params
 spec
 types
@@ -32,6 +33,7 @@ plugins
 factories
 weights
 paths
+filterslices
 structure
 compiling
 labelorbits
@@ -39,6 +41,7 @@ symmetry
 sorting
 matching
 novelty
+unitdiversity
 exact
 labels
 discovery

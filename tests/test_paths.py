@@ -4,19 +4,21 @@ import json
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from modules import Residual
 from tiny import GENERATED, PERCEPTRON
 
 import hyperframe as hf
+import hyperframe.builtin.analyses.paths as module
 from hyperframe.analyses import analyse
 from hyperframe.api import installed
 from hyperframe.bezier import curve_points, train_middle
-from hyperframe.errors import NotApplicableError
+from hyperframe.errors import HyperframeWarning, NotApplicableError
 from hyperframe.paths import barrier, length, linear, relative_length, spherical, straight
 from hyperframe.scoring import mean_scores, some_items
 
+FEW = settings(max_examples=20)
 SETTINGS = {**PERCEPTRON, "trainer.steps": 3}
 DIRECT = {
     **{key: value for key, value in SETTINGS.items() if key != "generator.hidden"},
@@ -35,6 +37,7 @@ def run(tmp_path_factory):
     return hf.train("digits", SETTINGS, out=tmp_path_factory.mktemp("runs") / "run")
 
 
+@FEW
 @given(st.integers(0, 99), st.integers(1, 6))
 def test_ends_of_paths_are_the_two_vectors(seed, entries):
     one, other = random(2, entries, seed=seed)
@@ -45,6 +48,7 @@ def test_ends_of_paths_are_the_two_vectors(seed, entries):
     assert torch.equal(ends[:, 0], torch.stack([one, other]))
 
 
+@FEW
 @given(st.integers(0, 99), st.integers(2, 6))
 def test_the_norm_on_a_sphere_is_kept(seed, entries):
     one, other = random(2, entries, seed=seed)
@@ -63,6 +67,7 @@ def test_without_a_circle_the_path_is_straight(other):
     torch.testing.assert_close(spherical(one, other, t), linear(one, other, t))
 
 
+@FEW
 @given(st.integers(0, 99), st.floats(-5, 5), st.floats(-5, 5))
 def test_a_straight_line_of_losses_is_no_barrier(seed, start, slope):
     t = torch.linspace(0, 1, 9, dtype=torch.float64)
@@ -73,6 +78,7 @@ def test_a_straight_line_of_losses_is_no_barrier(seed, start, slope):
     assert barrier(line - bumps, t) < 1e-12
 
 
+@FEW
 @given(st.integers(0, 99))
 def test_no_path_is_shorter_than_the_distance_of_its_ends(seed):
     points = random(5, 3, seed=seed)
@@ -82,6 +88,7 @@ def test_no_path_is_shorter_than_the_distance_of_its_ends(seed):
     assert length(2 * points) == pytest.approx(2 * length(points))
 
 
+@FEW
 @given(st.integers(0, 99))
 def test_a_curve_whose_middle_is_the_ends_mean_is_straight(seed):
     one, other = random(2, 1, 4, seed=seed)
@@ -148,7 +155,23 @@ def test_all_paths_of_a_pair_join_the_same_networks(run):
     kept = json.loads((folder / found["interactive"][0]["file"]).read_text())
     assert kept["lines"]["pair 1, trained curve"] == found["pairs"][0]["trained"]["score"]
     assert sorted(path.name for path in folder.iterdir()) == ["paths.json", "paths.png", "results.json"]
-    assert analysed(run) == found
+
+
+def test_it_goes_on_after_an_interruption(run, monkeypatch):
+    calls, along = [], module.along
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return along(*arguments)
+
+    whole = analysed(run, points=3, bezier_pairs=0)
+    monkeypatch.setattr(module, "along", interrupted)
+    with pytest.warns(HyperframeWarning, match="goes on from there"), pytest.raises(KeyboardInterrupt):
+        analysed(run, points=3, bezier_pairs=0)
+    assert analysed(run, points=3, bezier_pairs=0) == whole
+    assert len(calls) == 3  # two pairs, one of them twice
 
 
 def test_normal_z_have_a_spherical_path_and_no_curve_is_trained_unasked(tmp_path):
@@ -166,7 +189,7 @@ def test_networks_without_a_vector_z_have_no_path_through_it(tmp_path):
 
 def test_statistics_of_batch_norm_are_those_of_each_network(tmp_path):
     run = hf.train("digits", {**GENERATED, "trainer.steps": 2}, module=Residual(4), out=tmp_path / "run")
-    path = analysed(run, pairs=1)["pairs"][0]
+    path = analysed(run, pairs=1, points=3, items=20)["pairs"][0]
     assert path["direct"]["loss"][0] == pytest.approx(path["interpolated"]["loss"][0], rel=1e-3)
     # Gauges move scales into the norms, and the networks at the ends stay the same.
     assert path["direct"]["loss"][0] == pytest.approx(path["direct_gauged"]["loss"][0], rel=1e-3)

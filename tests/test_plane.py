@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import PERCEPTRON
 
@@ -12,6 +12,7 @@ from hyperframe.api import installed
 from hyperframe.errors import HyperframeWarning, NotApplicableError
 from hyperframe.plane import Plane, inside_triangle
 
+FEW = settings(max_examples=20)
 SETTINGS = {**PERCEPTRON, "trainer.steps": 3}
 CHEAP = {"points": 4, "items": 30}
 
@@ -29,6 +30,7 @@ def random(*shape, seed):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+@FEW
 @given(st.integers(0, 99), st.integers(2, 6))
 def test_the_plane_goes_through_the_three_points_and_keeps_distances(seed, entries):
     points = random(3, entries, seed=seed)
@@ -46,6 +48,7 @@ def test_points_on_a_line_make_no_plane_and_no_nan():
         torch.testing.assert_close(plane.at(plane.places), points)
 
 
+@FEW
 @given(st.integers(0, 99))
 def test_weighted_means_of_the_corners_are_inside(seed):
     corners = random(3, 2, seed=seed)
@@ -64,7 +67,6 @@ def test_the_square_reaches_from_corner_to_corner(run):
     assert found["y"][-1] == max(place[1] for place in found["places"])
     assert found["inside"]["min"] <= found["inside"]["mean"] <= found["inside"]["max"]
     assert found["highlights"]
-    assert analysed(run, margin=0.0) == found
     folder = run.folder / "analyses" / "plane"
     assert sorted(path.name for path in folder.iterdir()) == ["plane.json", "plane.png", "results.json"]
 

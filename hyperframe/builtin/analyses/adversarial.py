@@ -84,7 +84,7 @@ class Adversarial:
             "clipped": options.clip,
             "attacks": attacks,
             "highlights": _highlights(attacks),
-            **_pictures(folder, attacks, networks, options.steps),
+            **_pictures(folder, attacks, networks, options),
         }
 
 
@@ -176,7 +176,12 @@ def _left_out(figures: Figures, who: str) -> str:
     return f"{wrong} of {items} images, which {who} got wrong without an attack, are left out"
 
 
-def _pictures(folder: Path, attacks: Figures, networks: Mapping[str, int], steps: int) -> dict[str, Any]:
+def _bounded(options: AttackOptions) -> str:
+    """Whether pixels may leave the range, which matters much, for a sentence."""
+    return ", kept within the range of the data," if options.clip else ", not kept within the range of the data,"
+
+
+def _pictures(folder: Path, attacks: Figures, networks: Mapping[str, int], options: AttackOptions) -> dict[str, Any]:
     """The curves of the paper, and those of the stronger attacks."""
     first, at = attacks[FIRST], _nearest(attacks[FIRST]["sizes"])
     found = first[_counted(first)]
@@ -186,7 +191,7 @@ def _pictures(folder: Path, attacks: Figures, networks: Mapping[str, int], steps
         for who, words in (("single", "attacked network"), ("ensemble_vote", "ensemble of others"))
     }
     says = (
-        f"One step of ε = {first['sizes'][at]:g} on one network makes it err on "
+        f"One step of ε = {first['sizes'][at]:g}{_bounded(options)} on one network makes it err on "
         f"{_percent(found['any_error']['single'][at])} of the images, and the vote of {networks['ensemble']} others on "
         f"{_percent(found['any_error']['ensemble_vote'][at])} (mean probability: "
         f"{_percent(found['any_error']['ensemble_mean'][at])}); {_left_out(first, 'the network')}."
@@ -201,23 +206,25 @@ def _pictures(folder: Path, attacks: Figures, networks: Mapping[str, int], steps
     _finish(axes)
     pictures = [keep_picture(folder, f"{file}.png", figure, title=title, says=says)]
     if len(attacks) > 1:
-        pictures.append(_strong_picture(folder, attacks, networks, steps))
+        pictures.append(_strong_picture(folder, attacks, networks, options))
     return {"pictures": pictures, "interactive": [kept]}
 
 
-def _strong_picture(folder: Path, attacks: Figures, networks: Mapping[str, int], steps: int) -> dict[str, str]:
+def _strong_picture(
+    folder: Path, attacks: Figures, networks: Mapping[str, int], options: AttackOptions
+) -> dict[str, str]:
     """One panel for attacks on one network, one for attacks on the ensemble."""
     last = attacks["steps_on_ensemble"]
     at, errors = _nearest(last["sizes"]), last[_counted(last)]["any_error"]
     says = (
-        f"An attack in {steps} steps of ε = {last['sizes'][at]:g} on the mean probability of "
-        f"{networks['attacked_in_ensemble']} networks makes their ensemble of {networks['ensemble']} err on "
+        f"An attack in {options.steps} steps of ε = {last['sizes'][at]:g}{_bounded(options)} on the mean probability "
+        f"of {networks['attacked_in_ensemble']} networks makes their ensemble of {networks['ensemble']} err on "
         f"{_percent(errors['ensemble_mean'][at])} of the images, and a fresh ensemble on "
         f"{_percent(errors['fresh_mean'][at])}; {_left_out(last, 'the ensemble')}."
     )
     figure = new_figure(9.0, 4.2)
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
-    words = {"one_step": "one step", "steps": f"{steps} steps"}
+    words = {"one_step": "one step", "steps": f"{options.steps} steps"}
     people = {"single": "attacked network", "ensemble_mean": "ensemble", "fresh_mean": "fresh ensemble"}
     for axes, kind in zip(panels, ("single", "ensemble"), strict=True):
         for colour, (key, how) in zip(COLOURS, words.items(), strict=False):

@@ -9,7 +9,7 @@ import attrs
 from hyperframe import Component, hookimpl
 from hyperframe.averaging import average, can_scale
 from hyperframe.condensing import figures_of_members, figures_of_one, score_name
-from hyperframe.distillation import DistillationOptions, distil
+from hyperframe.distillation import DistillationOptions, taught_network
 from hyperframe.options import option
 from hyperframe.parts import in_parts
 from hyperframe.pictures import COLOURS, keep_picture, new_figure
@@ -68,7 +68,7 @@ class Distillation:
 
     def _single_networks(self, run: Run, count: int) -> dict[str, Callable[[], dict[str, Any]]]:
         """What makes and measures each single network."""
-        ways = {STUDENT: lambda: figures_of_one(run, distil(run, self.options))}
+        ways = {STUDENT: lambda: figures_of_one(run, taught_network(run, self.options))}
         scales = [scale for scale in self.options.scales if scale == 1 or can_scale(run)]
         for gauge, words in ((False, "average"), (True, "average in gauge")):
             for scale in scales if not gauge or run.config.gauges else ():
@@ -96,7 +96,7 @@ def shown(name: str, score: float) -> str:
         >>> shown("accuracy", 0.9861), shown("rmse", 53.217)
         ('98.61 %', '53.22')
     """
-    return f"{100 * score:.2f} %" if name == "accuracy" else f"{score:.4g}"
+    return f"{100 * score:.2f} %" if name == "accuracy" else f"{score:#.4g}"
 
 
 def _picture(folder: Path, found: Mapping[str, Any]) -> dict[str, str]:
@@ -113,7 +113,7 @@ def _picture(folder: Path, found: Mapping[str, Any]) -> dict[str, str]:
         axes.annotate(
             shown(name, row["score"]), (high, place), xytext=(9, 0), textcoords="offset points", va="center", size=9
         )
-    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set_yticks(range(len(rows)), [f"{way} ± deviation" if row["std"] else way for way, row in rows.items()])
     axes.invert_yaxis()
     axes.margins(x=0.14, y=0.08)
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)

@@ -67,7 +67,7 @@ class Novelty:
 
     All networks are representatives under the run's gauges; units are matched for every pair. The distance of two
     networks is that of their weights, in units of the drawn networks' mean norm. The noise on a copy has, in each
-    layer, a norm of 1/8 to 2 times the median distance of a drawn network to its nearest other one. Averages are of
+    layer, a norm of 3⁻⁵ to 1 times the median distance of a drawn network to its nearest other one. Averages are of
     each network with its nearest one. A drawn network is compared with all other drawn ones, a copy or an average with
     all drawn ones. The mistakes are those on test items; the overlap is the intersection of two sets over their union.
 
@@ -186,7 +186,7 @@ def _figures(groups: dict[str, Group], typical: float) -> dict[str, Any]:
             levels.append(
                 {
                     "amplitude": level * typical,
-                    "distance": float(noised.distance[rows].mean()),
+                    "distance": float(noised.distance[rows].median()),
                     "accuracy": float(noised.accuracy[rows].mean()),
                     "loss": float(loss.mean()),
                     "overlap": float(noised.overlap[rows].mean()),

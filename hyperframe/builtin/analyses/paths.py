@@ -189,7 +189,7 @@ def _shown(folder: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
     drop = "drop" in paths["direct"]
     key, what = ("drop", "drop of accuracy") if drop else ("barrier", "barrier of the loss")
     worst = {WORDS[name]: _number(own[key]["max"], drop) for name, own in paths.items()}
-    says = f"The greatest {what} along a path is {_listed(worst)}."
+    says = f"The greatest {what} along a path is {_listed(worst)}{' (percentage points)' if drop else ''}."
     best = "interpolated" if "interpolated" in paths else "trained"
     names = [name for name in ("direct", "direct_gauged", best) if name in paths]
     title = f"{score.capitalize()} between two networks"
@@ -212,7 +212,7 @@ def _in_order(pair: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _number(value: float, percent: bool) -> str:
-    return f"{100 * value:.1f} %" if percent else f"{value:.3g}"
+    return f"{100 * value:.1f} points" if percent else f"{value:.3g}"
 
 
 def _listed(worst: Mapping[str, str]) -> str:

@@ -1,0 +1,205 @@
+"""The analysis `accuracies`: how the accuracies of drawn networks are distributed (Fig. 2)."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+
+from hyperframe import Component, Networks, Run, hookimpl
+from hyperframe.errors import RunError
+from hyperframe.evaluation import measure
+from hyperframe.options import option
+from hyperframe.parts import in_parts
+from hyperframe.pictures import COLOURS, keep_picture, new_figure
+from hyperframe.plugins import Registry, make_plugin_manager
+from hyperframe.run import load_run
+from hyperframe.scoring import some_items
+from hyperframe.types import Data
+from hyperframe.weights import slice_weights
+
+MEASURED_AT_ONCE = 10
+"""Networks of one part of the work."""
+
+BINS = 30
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """Options of the analysis."""
+
+    networks: int | None = option(None, "how many networks are drawn; by default evaluation.test_networks", minimum=1)
+    items: int | None = option(None, "test items, at most; by default all", minimum=1)
+    other: str | None = option(None, "the folder of another run of the same task, to be shown beside this one")
+
+
+class Accuracies:
+    """The task's figure of every drawn network by itself: accuracies, or root mean squared errors of a regression.
+
+    Returns:
+        `figure`, which one it is; `items`; `runs`, for each run its `name`, `label` (its λ, or else its name),
+        `networks`, the `values`, and their `mean`, `std`, `min`, `max` and `median`.
+
+    Raises:
+        RunError: the other run is of another task, or no run.
+
+    References: section 4.2.1, Fig. 2.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+
+    def __call__(self, run: Run, folder: Path) -> dict[str, Any]:
+        """See the class."""
+        options = self._options
+        runs = [run]
+        if options.other is not None:
+            registry = Registry(make_plugin_manager())
+            runs.append(load_run(options.other, registry, str(run.experiment.device)))
+            tasks = [each.config.task for each in runs]
+            if tasks[0].name != tasks[1].name:
+                raise RunError(
+                    f"analysis 'accuracies': run {runs[1].folder} is of task '{tasks[1].name}'; it must be of "
+                    f"'{tasks[0].name}', as run {run.folder.name} is"
+                )
+        data = run.data("test")
+        if options.items is not None:
+            data = some_items(data, options.items, run.config.evaluation.seed)
+        names = _labels(runs)
+        found = []
+        for number, each in enumerate(runs):
+            what = "networks" if number == 0 else "networks of the other run"
+            figure, values = self._values(each, data, folder, what)
+            found.append({"name": each.folder.name, "label": names[number], **_figures(values)})
+        figures = {"figure": figure, "items": len(data), "runs": found}
+        return {**figures, **_shown(folder, figures)}
+
+    def _values(self, run: Run, data: Data, folder: Path, what: str) -> tuple[str, list[float]]:
+        """The figure's name, and its value of each network."""
+        chosen = self._options.networks
+        count = run.default_count if chosen is None else run.experiment.generator.at_most(chosen)
+        networks = run.sample(count)
+
+        def part(number: int) -> dict[str, Any]:
+            first = number * MEASURED_AT_ONCE
+            return own_figures(run, networks, range(first, min(first + MEASURED_AT_ONCE, count)), data)
+
+        parts = in_parts(folder, what, -(-count // MEASURED_AT_ONCE), part)
+        return parts[0]["figure"], [value for each in parts for value in each["values"]]
+
+
+def own_figures(run: Run, networks: Networks, numbers: range, data: Data) -> dict[str, Any]:
+    """The name of the task's figure of single networks, and its values of some networks."""
+    name, values = "", []
+    for number in numbers:
+        row = slice(number, number + 1)
+        statistics = {key: value[row] for key, value in networks.statistics.items()}
+        alone = Networks(networks.target, networks.task, slice_weights(networks.weights, row), statistics)
+        figures = measure(run.experiment, alone, data)
+        name = next(key for key, value in figures.items() if isinstance(value, Mapping) and "mean" in value)
+        values.append(figures[name]["mean"])
+    return {"figure": name, "values": values}
+
+
+def _figures(values: list[float]) -> dict[str, Any]:
+    own = torch.tensor(values, dtype=torch.float64)
+    return {
+        "networks": len(values),
+        "mean": float(own.mean()),
+        "std": float(own.std(correction=0)),
+        "min": float(own.min()),
+        "median": float(own.quantile(0.5)),
+        "max": float(own.max()),
+        "values": values,
+    }
+
+
+def _labels(runs: list[Run]) -> list[str]:
+    """The λ of each run, or its name where one has none or both have the same."""
+    factors = [getattr(run.config.objective, "lambda_", None) for run in runs]
+    if None in factors or len(set(factors)) < len(runs):
+        names = [run.folder.name for run in runs]
+        return names if len(set(names)) == len(names) else [names[0], f"{names[1]}, the other one"]
+    return [f"λ = {factor:,g}" for factor in factors]
+
+
+def _shown(folder: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Highlights and the picture."""
+    name, runs = figures["figure"], figures["runs"]
+    percent = name == "accuracy"
+    words = {each["label"]: _words(each, percent) for each in runs}
+    several = len(runs) > 1
+    said = "; ".join(f"{label}: {text}" if several else text for label, text in words.items())
+    says = f"{_title(name)} of {runs[0]['networks']:,} drawn networks on {figures['items']:,} test items: {said}."
+    title = f"{_title(name)} of drawn networks"
+    return {
+        "highlights": {
+            f"{name} of drawn networks{', ' + label if several else ''}": text for label, text in words.items()
+        },
+        "pictures": [keep_picture(folder, "accuracies.png", _figure(figures, percent), title=title, says=says)],
+    }
+
+
+def _title(name: str) -> str:
+    return "Accuracy" if name == "accuracy" else name.upper() if len(name) < 5 else name.capitalize()
+
+
+def _words(own: Mapping[str, Any], percent: bool) -> str:
+    if percent:
+        numbers = [f"{100 * own[key]:.2f}" for key in ("mean", "std", "min", "max")]
+        return f"{numbers[0]} ± {numbers[1]} % ({numbers[2]} to {numbers[3]} %)"
+    numbers = [f"{own[key]:.4g}" for key in ("mean", "std", "min", "max")]
+    return f"{numbers[0]} ± {numbers[1]} ({numbers[2]} to {numbers[3]})"
+
+
+def _figure(figures: Mapping[str, Any], percent: bool) -> Any:
+    """A histogram for each run, one above the other, over the same axis."""
+    runs, name, factor = figures["runs"], figures["figure"], 100 if percent else 1
+    values = [factor * value for each in runs for value in each["values"]]
+    edges = _edges(values, factor / figures["items"] if percent else 0.0)
+    figure = new_figure(7.0, 1.0 + 2.4 * len(runs))
+    panels = figure.subplots(len(runs), 1, squeeze=False, sharex=True)[:, 0]
+    for number, (axes, each) in enumerate(zip(panels, runs, strict=True)):
+        axes.hist([factor * value for value in each["values"]], bins=edges, color=COLOURS[number])
+        mean = factor * each["mean"]
+        axes.axvline(
+            mean, color="black", linewidth=1, linestyle="--", label=f"mean {mean:.4g}{' %' if percent else ''}"
+        )
+        axes.set(ylabel="networks", title=f"{each['label']}, {each['networks']:,} networks")
+        axes.title.set_fontsize("medium")
+        axes.legend(frameon=False, loc="upper left")
+    unit = ", %" if percent else ""
+    panels[-1].set_xlabel(f"{_title(name) if not percent else 'accuracy'} on {figures['items']:,} test items{unit}")
+    return figure
+
+
+def _edges(values: list[float], step: float) -> list[float]:
+    """Edges of equal bins, at most 31 and the same for all runs.
+
+    Args:
+        values: what is counted.
+        step: of what all values are multiples, as accuracies are of 1/items; 0 where there is none. Each bin then holds
+            as many multiples as any other one.
+    """
+    low, high = min(values), max(values)
+    if not step:
+        step = max((high - low) / BINS, 1e-9 * max(1.0, abs(high)))
+    width = step * max(1, math.ceil((high - low) / step / BINS - 1e-6))
+    count = 1 + math.floor((high - low + step / 2) / width)
+    return [low - step / 2 + width * number for number in range(count + 1)]
+
+
+@hookimpl
+def hyperframe_analyses() -> list[Component]:
+    """Register the analysis."""
+    return [
+        Component(
+            name="accuracies",
+            factory=Accuracies,
+            options=Options,
+            summary="how the accuracies, or errors, of drawn networks are distributed; another run beside it",
+            reference="section 4.2.1, Fig. 2",
+        )
+    ]

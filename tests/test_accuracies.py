@@ -1,0 +1,113 @@
+"""The analysis of how accuracies of drawn networks are distributed."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from modules import Residual
+from tiny import GENERATED, PERCEPTRON
+
+import hyperframe as hf
+import hyperframe.builtin.analyses.accuracies as module
+from hyperframe.analyses import analyse
+from hyperframe.api import installed
+from hyperframe.errors import HyperframeWarning, RunError
+
+FEW = settings(max_examples=20)
+SETTINGS = {**PERCEPTRON, "trainer.steps": 3, "evaluation.test_networks": 12}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    return hf.train("digits", SETTINGS, out=folder / "run")
+
+
+def analysed(run, **options):
+    return analyse(run, "accuracies", installed(), options)
+
+
+def test_values_are_those_of_the_evaluation(run):
+    found = analysed(run)
+    (own,) = found["runs"]
+    figures = run.evaluate()
+    assert found["figure"] == "accuracy"
+    assert len(own["values"]) == own["networks"] == 12
+    for key, value in figures["accuracy"].items():
+        assert own[key] == pytest.approx(value, abs=1e-6)
+    assert own["min"] <= own["median"] <= own["max"]
+    files = {path.name for path in (run.folder / "analyses" / "accuracies").iterdir()}
+    assert files == {"accuracies.png", "results.json"}
+
+
+def test_another_run_beside_it_is_told_by_its_lambda(run, folder):
+    other = hf.train("digits", {**SETTINGS, "objective.lambda": 10.0}, out=folder / "other")
+    found = analysed(run, other=str(other.folder), networks=3)
+    assert [(own["name"], own["label"]) for own in found["runs"]] == [("run", "λ = 1,000"), ("other", "λ = 10")]
+    assert found["runs"][1]["values"] == analysed(other, networks=3)["runs"][0]["values"]
+    assert len(found["highlights"]) == 2
+
+
+def test_runs_with_the_same_lambda_are_told_by_their_names(run, folder):
+    found = analysed(run, other=str(run.folder), networks=2, items=20)
+    assert [own["label"] for own in found["runs"]] == ["run", "run, the other one"]
+    assert found["items"] == 20
+    assert found["runs"][0]["values"] == found["runs"][1]["values"]
+
+
+def test_errors_of_a_regression_and_one_network_alone(tmp_path, run):
+    settings = {"trainer.steps": 2, "trainer.device": "cpu", "objective": "compromise"}
+    other = hf.train("diabetes", settings, out=tmp_path / "regression")
+    found = analysed(other, networks=1)
+    assert found["figure"] == "rmse"
+    assert found["runs"][0]["std"] == 0
+    with pytest.raises(RunError, match="is of task 'diabetes'; it must be of 'digits'"):
+        analysed(run, other=str(other.folder))
+    with pytest.raises(RunError, match="nowhere"):
+        analysed(run, other=str(tmp_path / "nowhere"))
+
+
+def test_networks_keep_their_own_statistics(tmp_path):
+    settings = {**GENERATED, "trainer.steps": 2}
+    run = hf.train("digits", settings, module=Residual(4), out=tmp_path / "run")
+    assert analysed(run, networks=3)["runs"][0]["mean"] == pytest.approx(run.evaluate(3)["accuracy"]["mean"], abs=0.01)
+
+
+def test_it_goes_on_after_an_interruption(run, monkeypatch):
+    monkeypatch.setattr(module, "MEASURED_AT_ONCE", 4)
+    whole, calls, own_figures = analysed(run), [], module.own_figures
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return own_figures(*arguments)
+
+    monkeypatch.setattr(module, "own_figures", interrupted)
+    with pytest.warns(HyperframeWarning, match="goes on from there"), pytest.raises(KeyboardInterrupt):
+        analysed(run)
+    assert analysed(run) == whole
+    assert len(calls) == 4  # three parts, one of them twice
+
+
+@FEW
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=20), st.sampled_from([7, 60, 500, 10_000]))
+def test_bins_hold_everything_and_the_same_number_of_accuracies(counts, items):
+    values = [100 * count / items for count in counts]
+    edges = module._edges(values, 100 / items)
+    assert len(edges) <= module.BINS + 2
+    assert edges[0] < min(values) <= max(values) < edges[-1]
+    width = (edges[1] - edges[0]) * items / 100
+    assert width == pytest.approx(round(width), rel=1e-6)
+
+
+@FEW
+@given(st.lists(st.floats(-100, 100), min_size=1, max_size=20))
+def test_bins_of_other_figures_hold_everything(values):
+    edges = module._edges(values, 0.0)
+    assert 2 <= len(edges) <= module.BINS + 3
+    assert edges[0] <= min(values) <= max(values) <= edges[-1]
+    assert edges == sorted(set(edges))

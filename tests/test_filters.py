@@ -1,0 +1,95 @@
+"""Slices of filters: where they lie, how much they differ, and the analysis."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import GENERATED, PERCEPTRON
+from torch import nn
+
+import hyperframe as hf
+from hyperframe.analyses import analyse
+from hyperframe.api import installed
+from hyperframe.errors import NotApplicableError
+from hyperframe.filterslices import slice_shape, slices_of, spreads
+from hyperframe.weights import pack
+
+FEW = settings(max_examples=20)
+SMALL = {**GENERATED, "trainer.steps": 2}
+
+
+def analysed(run, **options):
+    return analyse(run, "filters", installed(), {"networks": 6, **options})
+
+
+def random(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_slices_are_the_modules_own_kernels():
+    module = nn.Sequential(
+        nn.Conv2d(4, 6, 3, groups=2), nn.ReLU(), nn.Conv2d(6, 5, 1), nn.ConvTranspose2d(5, 2, (2, 3))
+    )
+    layers = [
+        hf.LayerSpec(name="grouped", filters=6, groups=2, params=[hf.kernel("0.weight", "o i h w"), hf.bias("0.bias")]),
+        hf.LayerSpec(name="pixel", filters=5, params=[hf.kernel("2.weight", "o i h w"), hf.bias("2.bias")]),
+        hf.LayerSpec(name="up", filters=2, params=[hf.kernel("3.weight", "i o h w"), hf.bias("3.bias")]),
+    ]
+    spec = hf.TargetSpec(name="three", input_shape=(4, 8, 8), num_outputs=2, layers=layers).bind(module)
+    found = slices_of(spec, pack(spec, {name: value[None] for name, value in module.named_parameters()}))
+    assert set(found) == {"grouped", "up"}
+    assert torch.equal(found["grouped"][0], module[0].weight)
+    assert torch.equal(found["up"][0], module[3].weight.transpose(0, 1))
+
+
+def test_rows_of_a_dense_layer_are_images_where_the_input_is_one():
+    params = [hf.kernel("weight", "o i", shape=(3, 12)), hf.bias("bias", "o")]
+    layer = hf.LayerSpec(name="first", filters=3, params=params)
+    assert slice_shape(layer, (3, 2, 2)) == (3, 2, 2)
+    assert slice_shape(layer, (12,)) is None
+    assert slice_shape(layer, (1, 2, 2)) is None
+
+
+@FEW
+@given(st.integers(0, 99), st.floats(0.01, 100))
+def test_spreads_lie_between_0_and_1_and_know_no_size(seed, factor):
+    slices = random(4, 2, 3, 2, 2, seed=seed) + 1
+    found = spreads(slices)
+    assert found.shape == (2, 3)
+    assert ((found >= 0) & (found <= 1)).all()
+    torch.testing.assert_close(spreads(factor * slices), found)
+
+
+def test_spreads_of_known_slices():
+    same = random(1, 1, 1, 3, 3).expand(5, 1, 1, 3, 3)
+    assert float(spreads(same)) < 1e-7
+    assert float(spreads(torch.cat([same, -same]))) == pytest.approx(1)
+    assert float(spreads(torch.zeros(5, 1, 1, 3, 3))) == 0
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    settings = {**SMALL, "target.channels": [2, 3]}
+    return hf.train("digits", settings, out=tmp_path_factory.mktemp("runs") / "run")
+
+
+def test_the_most_and_least_diverse_slice_of_each_convolution(run):
+    found = analysed(run)
+    assert {name: layer["slices"] for name, layer in found["layers"].items()} == {"conv1": 2, "conv2": 6}
+    for layer in found["layers"].values():
+        assert 0 <= layer["least"]["spread"] <= layer["spread"] <= layer["most"]["spread"] <= 1
+    files = {path.name for path in (run.folder / "analyses" / "filters").iterdir()}
+    assert files == {"filters_1.png", "filters_2.png", "results.json"}
+
+
+def test_a_perceptron_shows_its_first_layer(tmp_path):
+    run = hf.train("digits", {**PERCEPTRON, "trainer.steps": 2}, out=tmp_path / "run")
+    found = analysed(run, networks=30)
+    assert [layer["slices"] for layer in found["layers"].values()] == [6]
+
+
+def test_it_does_not_apply_where_nothing_is_an_image(tmp_path):
+    settings = {"trainer.steps": 2, "trainer.device": "cpu", "objective": "compromise"}
+    run = hf.train("diabetes", settings, out=tmp_path / "run")
+    with pytest.raises(NotApplicableError, match="analysis 'filters' does not apply"):
+        analysed(run)
