@@ -11,9 +11,8 @@ draws are essentially different from each other.
 """
 
 from hyperframe.api import load, resume, train
-from hyperframe.errors import HyperframeError, HyperframeWarning, NotApplicableError
 from hyperframe.condensing import distill
-from hyperframe.errors import HyperframeError, HyperframeWarning
+from hyperframe.errors import HyperframeError, HyperframeWarning, NotApplicableError
 from hyperframe.generator import Generator
 from hyperframe.hookspecs import hookimpl
 from hyperframe.labelorbits import walked
