@@ -217,6 +217,9 @@ def test_the_command_trains_and_draws(hyperframe, tmp_path):
     assert f"analysis toy_curve: {folder}: step 3, components 10, peaks " in out
     assert (folder / "toy_curve.png").read_bytes().startswith(b"\x89PNG")
     assert {path.name for path in folder.iterdir()} == {"results.json", "toy_curve.png"}
+    kept = json.loads((folder / "results.json").read_text())
+    assert [picture["file"] for picture in kept["pictures"]] == ["toy_curve.png"]
+    assert kept["highlights"]["peaks that the path passes"] == f"{kept['peaks']} of {kept['components']}"
     figures = json.loads((folder / "results.json").read_text())
     assert (figures["run"], figures["step"]) == ("run", 3)
     code, out, err = hyperframe("train", "--resume", tmp_path / "run", "trainer.steps=4", "--json")

@@ -336,7 +336,6 @@
         && taken.every((other) => right < other[0] || left > other[2] || bottom < other[1] || top > other[3]);
       pen.textAlign = "left";
       pen.textBaseline = "middle";
-      pen.lineJoin = "round";
       pen.lineWidth = 3;
       pen.strokeStyle = "#000000";
       pen.fillStyle = "#ffffff";
@@ -346,11 +345,13 @@
         pen.stroke();
         pen.fill();
         const wide = pen.measureText(name).width;
-        const around = [[x + 9, y], [x - 9 - wide, y], [x - wide / 2, y - 16], [x - wide / 2, y + 16]]
+        const around = [[x + 11, y], [x - 11 - wide, y], [x - wide / 2, y - 17], [x - wide / 2, y + 17]]
           .map(([left, middle]) => [left, middle - 7, left + wide, middle + 7]);
         const [left, top, right, bottom] = around.find(free) || around[0];
         taken.push([left, top, right, bottom]);
-        pen.strokeText(name, left, (top + bottom) / 2);
+        pen.fillStyle = "rgb(0 0 0 / 70%)";
+        pen.fillRect(left - 3, top - 1, right - left + 6, bottom - top + 2);
+        pen.fillStyle = "#ffffff";
         pen.fillText(name, left, (top + bottom) / 2);
       }
     }

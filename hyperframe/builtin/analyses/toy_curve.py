@@ -9,8 +9,8 @@ from torch import Tensor
 
 from hyperframe import Component, hookimpl
 from hyperframe.errors import NotApplicableError
-from hyperframe.files import whole_file
 from hyperframe.generator import LatentOptions
+from hyperframe.pictures import keep_picture, new_figure
 from hyperframe.types import NoOptions
 
 TASK = "gaussian_mixture"
@@ -51,7 +51,7 @@ def toy_curve(run: Any, folder: Path) -> dict[str, Any]:
     Returns:
         `components`, the number of Gaussians; `peaks`, how many of their means have a point within one standard
         deviation; `rank_correlation`, Spearman's, of the density of points and the mixture; `value`, mean, least and
-        greatest of the mixture along the path; `length` of the path.
+        greatest of the mixture along the path; `length` of the path; `highlights` and `pictures`.
 
     Raises:
         NotApplicableError: the run has another task, or its z is not one uniform number.
@@ -61,9 +61,15 @@ def toy_curve(run: Any, folder: Path) -> dict[str, Any]:
     """
     task = run.experiment.task
     curve = curve_of(run)
-    with whole_file(folder / PICTURE) as partial:
-        _figure(task, curve).savefig(partial, format="png", dpi=150)
-    return figures_of(task, curve)
+    figures = figures_of(task, curve)
+    peaks = f"{figures['peaks']} of {figures['components']}"
+    says = f"Points of {POINTS} evenly spaced z, in the colours of z: their path passes {peaks} peaks of the mixture."
+    picture = keep_picture(folder, PICTURE, _figure(task, curve), title="The path of generated points", says=says)
+    highlights = {"peaks that the path passes": peaks}
+    correlation = figures["rank_correlation"]
+    if correlation is not None:
+        highlights["rank correlation of the density of points and the mixture"] = f"{correlation:.3f}"
+    return {**figures, "highlights": highlights, "pictures": [picture]}
 
 
 def curve_of(run: Any) -> Curve:
@@ -111,9 +117,7 @@ def _rank_correlation(one: Tensor, other: Tensor) -> float | None:
 
 def _figure(task: Any, curve: Curve) -> Any:
     """Both panels of Fig. 1."""
-    from matplotlib.figure import Figure  # noqa: PLC0415  (slow to import)
-
-    figure = Figure(figsize=(10.5, 4.4), layout="constrained")
+    figure = new_figure(10.5, 4.4)
     plane, along = figure.subplots(1, 2, width_ratios=(1, 1.3))
     _draw_plane(plane, task, curve)
     _draw_along(along, curve)
