@@ -104,6 +104,9 @@ class Paths:
             "pairs": pairs,
         }
         figures["paths"] = summary(pairs)
+        if "interpolated" not in figures["paths"]:
+            reason = f"the generator '{run.config.generator.name}' has no vector z with a distribution"
+            figures["skipped"] = {"paths through z": reason}
         return {**figures, **_shown(folder, figures)}
 
     def _trained(self, run: Run, z: Tensor, t: Tensor, number: int) -> Weights:
