@@ -97,7 +97,7 @@ class Paths:
         found = in_parts(folder, "pairs", count, pair)
         curves = in_parts(folder, "trained curves", min(options.bezier_pairs, count), curve)
         pairs = [{**own, **(curves[number] if number < len(curves) else {})} for number, own in enumerate(found)]
-        figures = {
+        figures: dict[str, Any] = {
             "items": len(data),
             "score_name": experiment.task.score_name,
             "t": [round(place, 9) for place in t.tolist()],
