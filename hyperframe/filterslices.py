@@ -1,7 +1,7 @@
 """Slices of filters, what a filter does to one channel, as images; and how much they differ between networks."""
 
-from collections.abc import Mapping, Sequence
-from math import prod
+from collections.abc import Mapping
+from math import isqrt, prod
 
 import torch
 from torch import Tensor
@@ -9,16 +9,17 @@ from torch import Tensor
 from hyperframe.spec import LayerSpec, TargetSpec
 
 
-def slice_shape(layer: LayerSpec, input_shape: Sequence[int]) -> tuple[int, int, int] | None:
+def slice_shape(spec: TargetSpec, layer: LayerSpec) -> tuple[int, int, int] | None:
     """Channels, height and width of a layer's filters as images; None where they are none.
 
-    Kernels of two-dimensional convolutions are images if they are larger than 1 × 1; so are the rows of a dense layer
-    that reads the input, where that is an image [channels, height, width].
+    Kernels of two-dimensional convolutions are images if they are larger than 1 × 1. So are the rows of a dense layer
+    that reads the input, where that is an image [channels, height, width], or that reads one unit space whose channels
+    were flattened, where what each has left is a square.
 
     Example:
         >>> from hyperframe.params import kernel
         >>> conv = LayerSpec(name="conv", filters=8, params=[kernel("weight", "o i h w", shape=(8, 3, 5, 5))])
-        >>> slice_shape(conv, (3, 32, 32))
+        >>> slice_shape(TargetSpec(name="one", input_shape=(3, 32, 32), num_outputs=8, layers=[conv]), conv)
         (3, 5, 5)
     """
     param = layer.param("kernel")
@@ -31,16 +32,27 @@ def slice_shape(layer: LayerSpec, input_shape: Sequence[int]) -> tuple[int, int,
     if len(sizes) == 2:
         height, width = sizes.values()
         return (channels, height, width) if height * width > 1 else None
-    if not sizes and not layer.reads and len(input_shape) == 3 and channels == prod(input_shape):
-        return (input_shape[0], input_shape[1], input_shape[2])
-    return None
+    return _dense_shape(spec, layer, channels) if not sizes else None
+
+
+def _dense_shape(spec: TargetSpec, layer: LayerSpec, entries: int) -> tuple[int, int, int] | None:
+    """The shape of what a dense layer with so many inputs reads, if these are images."""
+    if not layer.reads:
+        images = len(spec.input_shape) == 3 and entries == prod(spec.input_shape)
+        return (spec.input_shape[0], spec.input_shape[1], spec.input_shape[2]) if images else None
+    place = layer.reads[0]
+    if len(layer.reads) > 1 or not isinstance(place, str) or "flatten" not in spec.unit(place).ops:
+        return None
+    channels = spec.unit(place).size
+    side = isqrt(entries // channels)
+    return (channels, side, side) if side > 1 and channels * side**2 == entries else None
 
 
 def slices_of(spec: TargetSpec, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """All slices of all layers that have any: for each layer [networks, filters, channels, height, width]."""
     found = {}
     for layer in spec.layers:
-        shape = slice_shape(layer, spec.input_shape)
+        shape = slice_shape(spec, layer)
         if shape is not None:
             kernel = weights[layer.name][:, :, layer.columns["kernel"]]
             found[layer.name] = kernel.unflatten(-1, _stored(layer, shape)).movedim(_channel_axis(layer), 2)

@@ -45,9 +45,9 @@ def test_slices_are_the_modules_own_kernels():
 def test_rows_of_a_dense_layer_are_images_where_the_input_is_one():
     params = [hf.kernel("weight", "o i", shape=(3, 12)), hf.bias("bias", "o")]
     layer = hf.LayerSpec(name="first", filters=3, params=params)
-    assert slice_shape(layer, (3, 2, 2)) == (3, 2, 2)
-    assert slice_shape(layer, (12,)) is None
-    assert slice_shape(layer, (1, 2, 2)) is None
+    for shape, images in [((3, 2, 2), (3, 2, 2)), ((12,), None), ((1, 2, 2), None)]:
+        spec = hf.TargetSpec(name="one", input_shape=shape, num_outputs=3, layers=[layer])
+        assert slice_shape(spec, layer) == images
 
 
 @FEW
@@ -75,11 +75,18 @@ def run(tmp_path_factory):
 
 def test_the_most_and_least_diverse_slice_of_each_convolution(run):
     found = analysed(run)
-    assert {name: layer["slices"] for name, layer in found["layers"].items()} == {"conv1": 2, "conv2": 6}
+    assert {name: layer["slices"] for name, layer in found["layers"].items()} == {"conv1": 2, "conv2": 6, "out": 30}
     for layer in found["layers"].values():
         assert 0 <= layer["least"]["spread"] <= layer["spread"] <= layer["most"]["spread"] <= 1
     files = {path.name for path in (run.folder / "analyses" / "filters").iterdir()}
-    assert files == {"filters_1.png", "filters_2.png", "results.json"}
+    assert files == {"filters_1.png", "filters_2.png", "filters_3.png", "results.json"}
+
+
+def test_rows_behind_a_flatten_are_images_of_its_channels(run):
+    networks = run.sample(2)
+    found = slices_of(run.experiment.target.spec, networks.weights)["out"]
+    assert found.shape == (2, 10, 3, 2, 2)
+    assert torch.equal(found[1], networks[1][-1].weight.view(10, 3, 2, 2))
 
 
 def test_a_perceptron_shows_its_first_layer(tmp_path):

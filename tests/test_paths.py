@@ -185,6 +185,7 @@ def test_networks_without_a_vector_z_have_no_path_through_it(tmp_path):
     found = analysed(run)
     assert len(found["pairs"]) == 1  # of three networks
     assert set(found["paths"]) == {"direct", "direct_gauged", "trained"}
+    assert "direct" in found["skipped"]["paths through z"]
 
 
 def test_statistics_of_batch_norm_are_those_of_each_network(tmp_path):

@@ -164,12 +164,11 @@ def _figure(figures: Mapping[str, Any], percent: bool) -> Any:
     for number, (axes, each) in enumerate(zip(panels, runs, strict=True)):
         axes.hist([factor * value for value in each["values"]], bins=edges, color=COLOURS[number])
         mean = factor * each["mean"]
-        axes.axvline(
-            mean, color="black", linewidth=1, linestyle="--", label=f"mean {mean:.4g}{' %' if percent else ''}"
-        )
-        axes.set(ylabel="networks", title=f"{each['label']}, {each['networks']:,} networks")
-        axes.title.set_fontsize("medium")
-        axes.legend(frameon=False, loc="upper left")
+        axes.axvline(mean, color="black", linewidth=1, linestyle="--")
+        said = f"{each['label']}, {each['networks']:,} networks, mean (dashed) {mean:.4g}{' %' if percent else ''}"
+        axes.set_title(said, fontsize="medium")
+        axes.set_ylabel("networks")
+        axes.yaxis.get_major_locator().set_params(integer=True)
     unit = ", %" if percent else ""
     panels[-1].set_xlabel(f"{_title(name) if not percent else 'accuracy'} on {figures['items']:,} test items{unit}")
     return figure

@@ -33,8 +33,8 @@ class Filters:
     """Slices of filters in gauge, one channel of one filter each, of many networks.
 
     For each convolution the slice whose spread is greatest and the one whose spread is least; of a dense layer that
-    reads images, its rows. See `hyperframe.filterslices.spreads`: 0 where a slice is the same in all networks, 1 where
-    it has no mean. Slices that are zero in all networks are left out.
+    reads images, or channels that were flattened, its rows. See `hyperframe.filterslices.spreads`: 0 where a slice is
+    the same in all networks, 1 where it has no mean. Slices that are zero in all networks are left out.
 
     Returns:
         `networks`; `layers`, for each layer `slices`, their number, `spread`, its mean over them, and `most` and
@@ -56,7 +56,7 @@ class Filters:
         spec = experiment.target.spec
         count = experiment.generator.at_most(self._options.networks)
         problem = None
-        if not any(slice_shape(layer, spec.input_shape) for layer in spec.layers):
+        if not any(slice_shape(spec, layer) for layer in spec.layers):
             problem = f"it shows filters as images, but target '{spec.name}' of run {run.folder.name} has none of these"
         elif count < 2:
             problem = f"it needs two networks, but the generator of run {run.folder.name} holds one"

@@ -97,13 +97,16 @@ class Paths:
         found = in_parts(folder, "pairs", count, pair)
         curves = in_parts(folder, "trained curves", min(options.bezier_pairs, count), curve)
         pairs = [{**own, **(curves[number] if number < len(curves) else {})} for number, own in enumerate(found)]
-        figures = {
+        figures: dict[str, Any] = {
             "items": len(data),
             "score_name": experiment.task.score_name,
             "t": [round(place, 9) for place in t.tolist()],
             "pairs": pairs,
         }
         figures["paths"] = summary(pairs)
+        if "interpolated" not in figures["paths"]:
+            reason = f"the generator '{run.config.generator.name}' has no vector z with a distribution"
+            figures["skipped"] = {"paths through z": reason}
         return {**figures, **_shown(folder, figures)}
 
     def _trained(self, run: Run, z: Tensor, t: Tensor, number: int) -> Weights:
@@ -189,7 +192,7 @@ def _shown(folder: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
     drop = "drop" in paths["direct"]
     key, what = ("drop", "drop of accuracy") if drop else ("barrier", "barrier of the loss")
     worst = {WORDS[name]: _number(own[key]["max"], drop) for name, own in paths.items()}
-    says = f"The greatest {what} along a path is {_listed(worst)}{' (percentage points)' if drop else ''}."
+    says = f"The greatest {what} along a path is {_listed(worst)}."
     best = "interpolated" if "interpolated" in paths else "trained"
     names = [name for name in ("direct", "direct_gauged", best) if name in paths]
     title = f"{score.capitalize()} between two networks"
@@ -240,7 +243,8 @@ def _figure(figures: Mapping[str, Any], score: str, percent: bool) -> Any:
         axes.set(xlim=(0, 1), xticks=(0, 0.25, 0.5, 0.75), xticklabels=("0", "¼", "½", "¾"))
     figure.supxlabel("t, from one network (0) to the other (1)", fontsize="medium")
     figure.supylabel(f"{score}, %" if percent else score, fontsize="medium")
-    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles), frameon=False)
+    columns = len(handles) if len(handles) < 5 else 3
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=columns, frameon=False)
     return figure
 
 

@@ -140,7 +140,7 @@ def _figure(figures: Mapping[str, Any], name: str, percent: bool) -> Any:
     x, y, places = figures["x"], figures["y"], figures["places"]
     figure = new_figure(6.4, 5.2)
     axes = figure.subplots()
-    shades = axes.pcolormesh(x, y, score, cmap="viridis" if percent else "viridis_r", shading="nearest")
+    shades = axes.pcolormesh(x, y, score, cmap="viridis", shading="nearest")
     losses = [value for row in figures["loss"] for value in row]
     if len(x) > 2 and max(losses) - min(losses) > TINY:
         lines = axes.contour(x, y, figures["loss"], levels=5, colors="white", linewidths=0.8)
