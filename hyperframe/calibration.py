@@ -32,6 +32,17 @@ def calibration_error(confidence: Tensor, right: Tensor) -> Tensor:
     return gaps.abs().sum() / len(confidence)
 
 
+def entropy_of(probabilities: Tensor) -> Tensor:
+    """Entropy in nats over the last axis; 0 · log 0 is 0.
+
+    Example:
+        >>> entropy_of(torch.tensor([[1.0, 0.0], [0.5, 0.5]])).tolist()
+        [0.0, 0.6931471824645996]
+    """
+    entropy: Tensor = torch.special.entr(probabilities).sum(-1)
+    return entropy
+
+
 def log_likelihoods(probabilities: Tensor, labels: Tensor) -> Tensor:
     """Logarithm of the probability of each item's label: [..., items, classes] and [items] give [..., items].
 

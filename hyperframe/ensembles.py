@@ -8,10 +8,9 @@ import torch
 from hyperframe.calibration import at_temperature, figures_of, fit_temperature
 from hyperframe.growth import GrowthMeter, spread, temperatures
 from hyperframe.run import Run
-from hyperframe.samples import Networks
+from hyperframe.samples import Networks, select
 from hyperframe.seeds import stream
 from hyperframe.types import Data
-from hyperframe.weights import slice_weights
 
 SINGLES = 10
 """Single networks whose temperature is fitted; that of all of them would have to hold all of their outputs."""
@@ -36,13 +35,7 @@ def ensemble_figures(run: Run, draw: int, sizes: Sequence[int], test: Data, vali
     seed = run.config.evaluation.seed + draw
     networks = run.sample(sizes[-1], seed)
     if run.experiment.generator.networks is not None:
-        order = torch.randperm(len(networks), generator=stream(seed, "order of networks"))
-        networks = Networks(
-            networks.target,
-            networks.task,
-            {name: value[order.to(value.device)] for name, value in networks.weights.items()},
-            {name: value[order.to(value.device)] for name, value in networks.statistics.items()},
-        )
+        networks = select(networks, torch.randperm(len(networks), generator=stream(seed, "order of networks")))
     tried, fitted = measured(networks, sizes, test), measured(networks, sizes, validation)
     heat = temperatures(fitted, validation.y.to(run.experiment.device))
     single = {name: float(values.mean()) for name, values in tried.singles().items()}
@@ -64,9 +57,7 @@ def measured(networks: Networks, sizes: Sequence[int], data: Data) -> GrowthMete
 
 def _calibrated(networks: Networks, test: Data, validation: Data) -> dict[str, float]:
     """Mean figures of the first networks, each at a temperature of its own."""
-    some = slice(0, SINGLES)
-    statistics = {name: value[some] for name, value in networks.statistics.items()}
-    few = Networks(networks.target, networks.task, slice_weights(networks.weights, some), statistics)
+    few = select(networks, slice(0, SINGLES))
     outputs = [few.predict(data.x).double().log() for data in (validation, test)]
     labels = [data.y.to(outputs[0].device) for data in (validation, test)]
     rows = []

@@ -13,6 +13,7 @@ from hyperframe.calibration import (
     CALIBRATION_BINS,
     at_temperature,
     brier_scores,
+    entropy_of,
     figures_of,
     fit_temperature,
     log_likelihoods,
@@ -78,7 +79,7 @@ class GrowthMeter:
             own = p[rows]
             self._probability[bucket, places] += own.sum(0)
             self._votes[bucket, places] += F.one_hot(answers[rows], classes).sum(0).int()
-            self._entropy[bucket, places] += torch.special.entr(own).sum((0, 2))
+            self._entropy[bucket, places] += entropy_of(own).sum(0)
             best, which = confidence[rows].max(0)
             better = best > self._confidence[bucket, places]
             chosen = own.gather(0, which[None, :, None].expand(1, items, classes))[0]
@@ -139,7 +140,7 @@ class GrowthMeter:
             confidence = torch.where(better, self._confidence[place], confidence)
             confident = torch.where(better[:, None], self._confident[place], confident)
             found["most_confident"].append(figures_of(confident, self._labels))
-            entropy = torch.special.entr(mean).sum(-1)
+            entropy = entropy_of(mean)
             agreeing = (votes[place] * (votes[place] - 1)).sum(-1).mean() / max(size * (size - 1), 1)
             found["uncertainty"].append(
                 {

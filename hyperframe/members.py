@@ -4,6 +4,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from hyperframe.calibration import entropy_of
 from hyperframe.samples import Networks
 
 
@@ -45,14 +46,3 @@ def predicted(networks: Networks, x: Tensor, singles: int) -> Predicted:
         kept = probabilities[: max(0, len(some) - first)]
         some[first : first + len(kept), own] = kept
     return Predicted(mean=mean / len(networks), entropy=entropy / len(networks), singles=some)
-
-
-def entropy_of(probabilities: Tensor) -> Tensor:
-    """Entropy in nats over the last axis; 0 · log 0 is 0.
-
-    Example:
-        >>> entropy_of(torch.tensor([[1.0, 0.0], [0.5, 0.5]])).tolist()
-        [0.0, 0.6931471824645996]
-    """
-    entropy: Tensor = torch.special.entr(probabilities).sum(-1)
-    return entropy

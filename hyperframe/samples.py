@@ -152,10 +152,12 @@ class Networks:
             raise ValueError(f"expected inputs {['items', *shape]}, one or more, but got {list(x.shape)}")
 
 
-def select(networks: Networks, rows: slice) -> Networks:
-    """Some of the networks, as a batch of their own; the weights are shared, not copied."""
-    statistics = {name: value[rows] for name, value in networks.statistics.items()}
-    return Networks(networks.target, networks.task, slice_weights(networks.weights, rows), statistics)
+def select(networks: Networks, rows: slice | Tensor) -> Networks:
+    """Some of the networks, as a batch of their own: a slice of them, which shares the weights, or numbers, int64."""
+    weights, statistics = (
+        {key: value[rows] for key, value in of.items()} for of in (networks.weights, networks.statistics)
+    )
+    return Networks(networks.target, networks.task, weights, statistics)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from hyperframe.calibration import calibration_error
+from hyperframe.calibration import calibration_error, entropy_of
 from hyperframe.errors import DataError
 from hyperframe.types import Data, Meter
 
@@ -77,8 +77,8 @@ class ClassificationTask:
         """
         mean = predictions.mean(0)
         votes = F.one_hot(predictions.argmax(-1), predictions.shape[-1]).sum(0)
-        entropy = _entropy(mean)
-        information = entropy - _entropy(predictions).mean(0)
+        entropy = entropy_of(mean)
+        information = entropy - entropy_of(predictions).mean(0)
         return {
             "probabilities": mean,
             "vote": votes.argmax(-1),
@@ -93,12 +93,6 @@ class ClassificationTask:
     def merit(self, figures: Mapping[str, Any]) -> float:
         """The mean accuracy of a network."""
         return float(figures["accuracy"]["mean"])
-
-
-def _entropy(probabilities: Tensor) -> Tensor:
-    """Entropy in nats over the last axis; 0 · log 0 is 0."""
-    entropy: Tensor = torch.special.entr(probabilities).sum(-1)
-    return entropy
 
 
 class ClassificationMeter:

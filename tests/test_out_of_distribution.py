@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 import hyperframe as hf
 from hyperframe.analyses import analyse
+from hyperframe.calibration import entropy_of
 from hyperframe.detection import found_at, separation, shifted
 from hyperframe.errors import NotApplicableError, PluginError
-from hyperframe.members import entropy_of, predicted
+from hyperframe.members import predicted
 
 SMALL = {"networks": 4, "images": 40, "singles": 2}
 KINDS = ["turned", "inverted", "shuffled", "noise"]

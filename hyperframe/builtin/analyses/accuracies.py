@@ -14,11 +14,11 @@ from hyperframe.evaluation import measure
 from hyperframe.options import option
 from hyperframe.parts import in_parts
 from hyperframe.pictures import COLOURS, keep_picture, new_figure
-from hyperframe.plugins import Registry, make_plugin_manager
+from hyperframe.references import registry_of
 from hyperframe.run import load_run
+from hyperframe.samples import select
 from hyperframe.scoring import some_items
 from hyperframe.types import Data
-from hyperframe.weights import slice_weights
 
 MEASURED_AT_ONCE = 10
 """Networks of one part of the work."""
@@ -56,8 +56,7 @@ class Accuracies:
         options = self._options
         runs = [run]
         if options.other is not None:
-            registry = Registry(make_plugin_manager())
-            runs.append(load_run(options.other, registry, str(run.experiment.device)))
+            runs.append(load_run(options.other, registry_of(run), str(run.experiment.device)))
             tasks = [each.config.task for each in runs]
             if tasks[0].name != tasks[1].name:
                 raise RunError(
@@ -94,10 +93,7 @@ def own_figures(run: Run, networks: Networks, numbers: range, data: Data) -> dic
     """The name of the task's figure of single networks, and its values of some networks."""
     name, values = "", []
     for number in numbers:
-        row = slice(number, number + 1)
-        statistics = {key: value[row] for key, value in networks.statistics.items()}
-        alone = Networks(networks.target, networks.task, slice_weights(networks.weights, row), statistics)
-        figures = measure(run.experiment, alone, data)
+        figures = measure(run.experiment, select(networks, slice(number, number + 1)), data)
         name = next(key for key, value in figures.items() if isinstance(value, Mapping) and "mean" in value)
         values.append(figures[name]["mean"])
     return {"figure": name, "values": values}

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from hyperframe import Component, hookimpl
 from hyperframe.applicability import check_images
+from hyperframe.calibration import entropy_of
 from hyperframe.config import choose
 from hyperframe.detection import found_at, separation, shifted
 from hyperframe.errors import DataError
-from hyperframe.members import entropy_of, predicted
+from hyperframe.members import predicted
 from hyperframe.options import option
 from hyperframe.parts import in_parts
 from hyperframe.pictures import COLOURS, keep_lines, keep_picture, new_figure
