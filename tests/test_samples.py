@@ -398,7 +398,7 @@ def test_networks_of_other_constants(tmp_path, normed, norms):
 
 def measured(figures):
     """The figures, less where their networks come from."""
-    return {key: value for key, value in figures.items() if key not in ("step", "samples")}
+    return {key: value for key, value in figures.items() if key not in ("step", "seed", "samples")}
 
 
 def test_the_figures_of_a_file_are_those_of_drawing(tmp_path, run, normed, hyperframe):
