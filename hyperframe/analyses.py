@@ -5,9 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from hyperframe.config import Choice, choose
-from hyperframe.errors import ConfigError, HyperframeError, PluginError, RunError, notice, unknown_name
-from hyperframe.files import is_file, read_json, write_json, writing
+from hyperframe.errors import (
+    ConfigError,
+    HyperframeError,
+    MemoryShortageError,
+    PluginError,
+    RunError,
+    brief,
+    notice,
+    unknown_name,
+)
+from hyperframe.files import LARGEST_FIGURES, as_json, exists, from_json, is_file, read_json, write_json, writing
 from hyperframe.folder import ANALYSES, RESULTS
+from hyperframe.memory import is_out_of_memory
 from hyperframe.options import plain_options
 from hyperframe.overrides import split_override
 from hyperframe.parts import has_parts, open_parts, remove_parts
@@ -29,6 +39,16 @@ def analyse_all(run: Run, registry: Registry) -> tuple[dict[str, dict[str, Any]]
         except HyperframeError as error:
             failed[name] = str(error)
     return found, failed
+
+
+def chosen_names(text: str) -> list[str]:
+    """The names of analyses that a user typed with commas between them; one that is typed twice is meant once.
+
+    Example:
+        >>> chosen_names("pca, paths,pca")
+        ['pca', 'paths']
+    """
+    return list(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
 def chosen_options(arguments: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -80,6 +100,7 @@ def analyse(run: Run, name: str, registry: Registry, options: Mapping[str, Any] 
     Raises:
         NotApplicableError: it has nothing to say about such a run.
         PluginError: there is no such analysis, or it fails for a reason of its own.
+        MemoryShortageError: what its options ask for does not fit into memory.
         RunError: the folder cannot be written.
         KeyboardInterrupt: Ctrl-C; parts that are done are kept, see `hyperframe.parts`.
     """
@@ -92,7 +113,8 @@ def analyse(run: Run, name: str, registry: Registry, options: Mapping[str, Any] 
     open_parts(folder, origin)
     try:
         figures = analysis(run, folder)
-        result = {**origin, **figures}
+        # As JSON gives it back, so that a report says the same of it now and when it is taken from the folder.
+        result = from_json(as_json({**origin, **figures, **origin}))
         write_json(folder / RESULTS, result)
     except KeyboardInterrupt:
         if has_parts(folder):
@@ -105,7 +127,9 @@ def analyse(run: Run, name: str, registry: Registry, options: Mapping[str, Any] 
     # Whatever a third party's analysis raises is reported with the name of who can mend it.
     except Exception as error:
         _remove_empty(folder)
-        raise PluginError(f"{choice.described} failed: {type(error).__name__}: {error}") from error
+        if is_out_of_memory(error):
+            raise MemoryShortageError(f"{choice.described} does not fit into memory; take smaller options") from error
+        raise PluginError(f"{choice.described} failed: {type(error).__name__}: {brief(error)}") from error
     remove_parts(folder)
     return result
 
@@ -118,7 +142,7 @@ def kept_analysis(
     if not is_file(path):
         return None
     try:
-        result = read_json(path)
+        result = read_json(path, LARGEST_FIGURES)
     except RunError:
         return None  # damaged: it is made anew
     origin = _origin(run, chosen_analysis(name, registry, options))
@@ -143,5 +167,5 @@ def _remove_empty(folder: Path) -> None:
     """Leave no empty folder of an analysis that failed."""
     if not has_parts(folder):
         remove_parts(folder)
-    if not any(folder.iterdir()):
+    if exists(folder) and not any(folder.iterdir()):
         folder.rmdir()

@@ -1,5 +1,6 @@
 """Averages of generated weights: one network in the place of many, by Polyak-Ruppert averaging over draws."""
 
+import math
 from collections.abc import Iterable, Iterator
 
 import torch
@@ -54,6 +55,8 @@ def can_scale(run: Run) -> bool:
 
 def check_scale(run: Run, scale: float) -> None:
     """Check that z can be multiplied by a scale; raises `RunError`."""
+    if not 0 <= scale < math.inf:
+        raise RunError(f"the scale that z is multiplied by is a number, at least 0, and not {scale:g}")
     if scale != 1 and not can_scale(run):
         raise RunError(
             f"the generator '{run.config.generator.name}' of {run.folder} has no vector z that could be multiplied by "

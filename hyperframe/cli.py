@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from hyperframe import tables
-from hyperframe.analyses import analyse, analyse_all, chosen_analysis, chosen_options
+from hyperframe.analyses import analyse, analyse_all, chosen_analysis, chosen_names, chosen_options
 from hyperframe.api import installed
 from hyperframe.arguments import (
     check_samples,
@@ -168,7 +168,7 @@ def evaluate(
             raise click.UsageError(
                 "-n, --seed and --samples are for the evaluation; an analysis has options of its own"
             )
-        names = [name.strip() for name in analysis.split(",")]
+        names = chosen_names(analysis)
         chosen_for = chosen_options(options, names)
         registry = installed()
         for name in names:  # mistakes are told before the first one begins

@@ -24,6 +24,9 @@ from hyperframe.errors import RunError, brief
 LARGEST_TEXT = 1 << 20
 """Bytes of a JSON or YAML file at most; those of a run have a few thousand."""
 
+LARGEST_FIGURES = 1 << 28
+"""Bytes of what an analysis found at most; a plane of many points or many networks' figures have some MiB."""
+
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
@@ -91,14 +94,14 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, as_json(content, indent=2) + "\n")
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, largest: int = LARGEST_TEXT) -> dict[str, Any]:
     """Read a file that holds one JSON object.
 
     Raises:
-        RunError: there is none, or it is damaged.
+        RunError: there is none, it is larger than `largest` bytes, or it is damaged.
     """
     try:
-        return from_json(read_text(path))
+        return from_json(read_text(path, largest))
     except ValueError as error:
         raise RunError(f"{path} is damaged: {brief(error)}") from error
 
@@ -258,3 +261,16 @@ def check_new_file(path: Path, endings: Sequence[str], what: str) -> None:
         raise RunError(f"{path}: {what} written to a file that ends in {' or '.join(endings)}")
     if exists(path):
         raise RunError(f"{path} exists already; name another file, or remove it")
+    check_writable(path)
+
+
+def check_writable(path: Path) -> None:
+    """Check that a file can be written in the folder that is to hold it; raises `RunError`.
+
+    A folder that is missing is made when the file is.
+    """
+    folder = next((parent for parent in path.absolute().parents if exists(parent)), Path(path.anchor))
+    if not folder.is_dir():
+        raise RunError(f"{path} cannot be written: {folder} is no folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise RunError(f"{path} cannot be written: the folder {folder} is not writable")

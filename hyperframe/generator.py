@@ -7,6 +7,8 @@ import attrs
 import torch
 from torch import Tensor, nn
 
+from hyperframe.errors import MemoryShortageError
+from hyperframe.memory import missing_memory
 from hyperframe.options import option
 from hyperframe.spec import LayerSpec, TargetSpec
 from hyperframe.types import Weights
@@ -70,7 +72,10 @@ class LatentOptions:
     latent_scale: float = option(1.0, "half width (uniform) or standard deviation (normal) of z", above=0)
 
     def draw_latent(self, count: int, rng: torch.Generator, dtype: torch.dtype) -> Tensor:
-        """Draw z, shape [count, latent]."""
+        """Draw z, shape [count, latent]; raises `MemoryShortageError` where that does not fit into memory."""
+        missing = missing_memory(count * self.latent * dtype.itemsize) if rng.device.type == "cpu" else None
+        if missing:
+            raise MemoryShortageError(f"{count:,} networks at once are too many: {missing}; draw fewer")
         z = torch.empty(count, self.latent, device=rng.device, dtype=dtype)
         if self.latent_distribution == "normal":
             return self.latent_scale * z.normal_(generator=rng)

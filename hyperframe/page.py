@@ -62,7 +62,8 @@ def page(content: Mapping[str, Any], analyses: Path) -> str:
         "configuration": _details("The configuration", content["config"]),
         "provenance": _details("Where the run comes from", content["provenance"]),
     }
-    return Template(_template("report.html")).substitute(parts)
+    whole = Template(_template("report.html")).substitute(parts)
+    return whole.encode(errors="replace").decode()  # a file's name can have what is no text
 
 
 def _template(name: str) -> str:

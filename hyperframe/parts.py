@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hyperframe.errors import RunError
-from hyperframe.files import exists, is_file, read_json, write_json, writing
+from hyperframe.files import LARGEST_FIGURES, exists, is_file, read_json, write_json, writing
 from hyperframe.progress import tell
 
 PARTS = "parts"
@@ -42,7 +42,7 @@ def in_parts(folder: Path, what: str, count: int, work: Callable[[int], dict[str
         if figures is None:
             figures = work(number)
             write_json(path, figures)
-            figures = read_json(path)
+            figures = read_json(path, LARGEST_FIGURES)
         found.append(figures)
     tell(what, count, count)
     return found
@@ -53,7 +53,7 @@ def _kept(path: Path) -> dict[str, Any] | None:
     if not is_file(path):
         return None
     try:
-        return read_json(path)
+        return read_json(path, LARGEST_FIGURES)
     except RunError:
         return None
 

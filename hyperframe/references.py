@@ -53,7 +53,7 @@ def registry_of(run: Run) -> Registry:
     return registry.extended([OwnComponents(own)]) if own else registry
 
 
-def deep_ensemble(run: Run, folder: Path, networks: int, steps: int, rate: float) -> Run:
+def deep_ensemble(run: Run, folder: Path, networks: int, steps: int, rate: float, *, shared: bool = False) -> Run:
     """Train independent networks of a run's target on its task, or take those that the folder has.
 
     The generator is `direct`: the weights themselves are what Adam changes, with its rate in one cycle, 32 images for
@@ -65,9 +65,11 @@ def deep_ensemble(run: Run, folder: Path, networks: int, steps: int, rate: float
         networks: how many.
         steps: of the optimiser.
         rate: the largest of the cycle.
+        shared: where the folder has networks that are trained, take them whatever their number, steps and rate are.
 
     Raises:
-        RunError: the folder holds something else, or networks of another target or on another task.
+        RunError: the folder holds something else, networks of another target or on another task, or such as were
+            trained otherwise.
         KeyboardInterrupt: Ctrl-C; what was trained is saved first.
     """
     registry = registry_of(run)
@@ -77,6 +79,8 @@ def deep_ensemble(run: Run, folder: Path, networks: int, steps: int, rate: float
     if checkpoint_steps(folder):
         known = load_run(folder, registry, str(run.experiment.device))
         _check_same(run, known, folder)
+        if not (shared and known.finished):
+            _check_trained(known, folder, {"networks": networks, "steps": steps, "rate": rate})
         if known.finished:
             return known
     return resume_run(folder, {}, registry, reporter)
@@ -115,6 +119,17 @@ def _check_same(run: Run, known: Run, folder: Path) -> None:
     for key in ("target", "task"):
         if here[key] != there[key]:
             raise RunError(f"the reference {folder} is of another {key}: {there[key]} and not {here[key]}")
+
+
+def _check_trained(known: Run, folder: Path, wanted: Mapping[str, float]) -> None:
+    trainer = known.config.trainer
+    there = {"networks": trainer.z, "steps": trainer.steps, "rate": trainer.rate}
+    if there != wanted:
+        words = ["networks={networks}, steps={steps}, rate={rate:g}".format(**each) for each in (there, wanted)]
+        raise RunError(
+            f"the reference {folder} was begun with {words[0]} and not with {words[1]}; give these options, remove the "
+            "folder, or name another one with deep_ensemble.reference=FOLDER"
+        )
 
 
 class _Told(Silent):

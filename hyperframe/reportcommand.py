@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from hyperframe.analyses import chosen_analysis, chosen_options
+from hyperframe.analyses import chosen_analysis, chosen_names, chosen_options
 from hyperframe.api import installed
 from hyperframe.arguments import json_option, loaded, run_options
 from hyperframe.bars import shown_progress
 from hyperframe.errors import PluginError, RunError
-from hyperframe.files import as_json, exists, write_json, write_text
+from hyperframe.files import as_json, check_writable, exists, write_json, write_text
 from hyperframe.folder import ANALYSES, RESULTS, check_is_run
 from hyperframe.page import page
 from hyperframe.report import collect, report_order
@@ -50,7 +50,7 @@ def report_command(
     file = folder / REPORT if out is None else Path(out)
     _check_file(file, again)
     registry = installed()
-    names = report_order(registry) if analysis is None else [name.strip() for name in analysis.split(",")]
+    names = report_order(registry) if analysis is None else chosen_names(analysis)
     chosen_for = chosen_options(options, names)
     for name in names:  # mistakes are told before the first one begins
         chosen_analysis(name, registry, chosen_for[name])
@@ -75,6 +75,9 @@ def _check_file(file: Path, again: bool) -> None:
     """Check that the report can get this name, before any work is done."""
     if file.suffix != ".html":
         raise RunError(f"{file}: the report is written to a file that ends in .html")
+    if file.is_dir():
+        raise RunError(f"{file} is a folder; --out FILE.html names a file")
+    check_writable(file)
     if exists(file) and not again:
         raise RunError(
             f"{file} exists already; --again makes all of it anew and replaces it, --out FILE.html writes another one"

@@ -1,12 +1,13 @@
 """Analyses of third parties: found, run, kept, and named where they fail."""
 
 import json
+import shutil
 
 import pytest
 
-from hyperframe.analyses import analyse
+from hyperframe.analyses import analyse, kept_analysis
 from hyperframe.api import installed
-from hyperframe.errors import PluginError
+from hyperframe.errors import MemoryShortageError, PluginError
 from hyperframe.hookspecs import hookimpl
 from hyperframe.types import Component
 
@@ -57,6 +58,33 @@ def test_figures_and_pictures_are_kept(run):
 def test_what_fails_is_named(run, analysis, message):
     with pytest.raises(PluginError, match=message):
         analyse(run, "own", installed([Shop(analysis)]))
+
+
+def no_memory(run, folder):
+    raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+
+
+def test_memory_that_runs_out_is_told_in_words(run):
+    with pytest.raises(MemoryShortageError, match=r"^analysis 'own' of shop does not fit into memory; take smaller"):
+        analyse(run, "own", installed([Shop(no_memory)]))
+
+
+def removes(run, folder):
+    shutil.rmtree(folder)
+    raise ValueError("lines\n" * 500)
+
+
+def test_one_that_removes_its_folder_and_says_much(run):
+    with pytest.raises(PluginError, match=r"^analysis 'own' of shop failed: ValueError: lines lines .{,220}$"):
+        analyse(run, "own", installed([Shop(removes)]))
+
+
+def test_what_is_found_is_what_is_kept(run):
+    figures = {"pictures": ({"file": "a.png"},), "odd": float("inf"), 1: 2, "step": 77, "many": [0.125] * 200_000}
+    registry = installed([Shop(lambda run, folder: figures)])
+    found = analyse(run, "own", registry)
+    assert (found["step"], found["odd"], found["1"], type(found["pictures"])) == (2, None, 2, list)
+    assert kept_analysis(run, "own", registry) == found
 
 
 def test_the_runs_own_evaluation_is_not_overwritten(run):

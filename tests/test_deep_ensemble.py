@@ -87,6 +87,15 @@ def test_a_reference_of_something_else_is_refused(run, tmp_path):
         analyse(run, "deep_ensemble", installed(), {**QUICK, "reference": str(place)})
 
 
+def test_a_reference_that_was_trained_otherwise_is_not_taken_for_another(run):
+    analyse(run, "deep_ensemble", installed(), QUICK)
+    with pytest.raises(RunError, match=r"networks=3, steps=6, rate=0.01 and not with networks=2, steps=6, rate=0.5"):
+        analyse(run, "deep_ensemble", installed(), {**QUICK, "networks": 2, "rate": 0.5})
+    place = str(run.folder / "analyses" / "deep_ensemble" / "reference")
+    found = analyse(run, "deep_ensemble", installed(), {**QUICK, "networks": 2, "reference": place})
+    assert found["reference"]["networks"] == 3
+
+
 def test_a_module_that_was_handed_over(tmp_path):
     from torch import nn
 

@@ -227,6 +227,10 @@ def test_wrong_arguments(runs, hyperframe, tmp_path):
         (classes, ["--out", "one.safetensors", "-n", "0"], "-n"),
         (classes, ["--out", "one.safetensors", "--method", "mean"], "predictions"),
         (classes, ["--out", "one.safetensors", "--scale", "0.5"], "for averages"),
+        (classes, ["--out", "taken.safetensors/one.safetensors"], "is no folder"),
+        (classes, ["--out", "one.safetensors", "--scale", "nan", "--method", "average"], "and not nan"),
+        (classes, ["--out", "one.safetensors", "--scale", "inf", "--method", "average"], "and not inf"),
+        (classes, ["--out", "one.safetensors", "-n", "9" * 15, "--method", "average"], "networks at once are too many"),
         (held, ["--out", "one.safetensors", "--scale", "0.5", "--method", "average"], "no vector z"),
         (classes, [], "--out"),
         (tmp_path / "nowhere", ["--out", "one.safetensors"], "nowhere"),
@@ -266,6 +270,12 @@ def test_the_analysis_of_values_of_held_networks_and_of_the_toy(runs, registry):
     toy = analyse(runs["toy"], "distillation", registry, OPTIONS)
     assert toy["score_name"] == "value"
     assert toy["figures"]["ensemble"]["score"] is None
+
+
+def test_the_analysis_without_averages(runs, registry):
+    found = analyse(runs["held"], "distillation", registry, {"networks": 2, "items": 9, "steps": 2, "scales": [0.5]})
+    assert list(found["figures"]) == ["mean member", "ensemble", "distilled network"]
+    assert len(found["highlights"]) == 3
 
 
 def test_an_interrupted_analysis_goes_on(runs, registry, monkeypatch):

@@ -66,7 +66,7 @@ class DeepEnsemble:
         passes = math.ceil(PASSES * len(run.data("train")) / IMAGES)
         steps = max(passes, FEWEST_STEPS) if chosen.steps is None else chosen.steps
         place = folder / "reference" if chosen.reference is None else Path(chosen.reference)
-        other = deep_ensemble(run, place, chosen.networks, steps, chosen.rate)
+        other = deep_ensemble(run, place, chosen.networks, steps, chosen.rate, shared=chosen.reference is not None)
         test, validation = (run.data(split)[: chosen.items] for split in ("test", "validation"))
 
         def curve(of: Run, what: str, draws: int, sizes: Sequence[int]) -> dict[str, list[float]]:

@@ -85,7 +85,8 @@ def highlights(found: Mapping[str, Any]) -> dict[str, str]:
     name, figures = found["score_name"], found["figures"]
     best = max if name in MORE_IS_BETTER else min
     averages = {way: row["score"] for way, row in figures.items() if way.startswith("average")}
-    chosen = ["mean member", "ensemble", STUDENT, best(averages, key=lambda way: averages[way])]
+    averaged = [best(averages, key=lambda way: averages[way])] if averages else []
+    chosen = ["mean member", "ensemble", STUDENT, *averaged]
     return {f"{name}, {way}": shown(name, figures[way]["score"]) for way in chosen if figures[way]["score"] is not None}
 
 

@@ -42,7 +42,7 @@ class Options:
     """Options of the analysis."""
 
     pairs: int = option(3, "pairs of networks", minimum=1)
-    points: int = option(21, "places along a path", minimum=3)
+    points: int = option(21, "places along a path", minimum=3, maximum=10_000)
     items: int = option(1000, "test items, at most", minimum=1)
     bezier_pairs: int = option(1, "pairs that a trained Bézier curve joins as well", minimum=0)
     bezier_steps: int = option(400, "steps of training such a curve", minimum=1)

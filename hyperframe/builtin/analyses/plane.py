@@ -27,9 +27,11 @@ TINY = 1e-6
 class Options:
     """Options of the analysis."""
 
-    points: int = option(15, "places along each side of the square", minimum=2)
+    points: int = option(15, "places along each side of the square", minimum=2, maximum=1000)
     items: int = option(500, "test items, at most", minimum=1)
-    margin: float = option(0.2, "how far the square reaches beyond the three z, in parts of their extent", minimum=0)
+    margin: float = option(
+        0.2, "how far the square reaches beyond the three z, in parts of their extent", minimum=0, maximum=1000
+    )
 
 
 class PlaneOfScores:
