@@ -65,7 +65,9 @@ def chosen_analysis(name: str, registry: Registry, options: Mapping[str, Any] | 
     return choose(registry, "analysis", {"name": name, **(options or {})}, name)
 
 
-def analyse(run: Run, name: str, registry: Registry, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def analyse(
+    run: Run, name: str, registry: Registry, options: Mapping[str, Any] | None = None, *, again: bool = False
+) -> dict[str, Any]:
     """Run one analysis; its figures are kept in `analyses/NAME/results.json`, its pictures beside it.
 
     Args:
@@ -73,6 +75,7 @@ def analyse(run: Run, name: str, registry: Registry, options: Mapping[str, Any] 
         name: of the analysis.
         registry: where it is looked up.
         options: of the analysis.
+        again: take no parts that an interrupted or failed call has kept.
 
     Returns:
         `run`, `step`, `analysis` (its distribution, version and options) and what the analysis found.
@@ -89,6 +92,8 @@ def analyse(run: Run, name: str, registry: Registry, options: Mapping[str, Any] 
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     origin = _origin(run, choice)
+    if again:
+        remove_parts(folder)
     open_parts(folder, origin)
     try:
         figures = analysis(run, folder)

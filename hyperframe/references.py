@@ -8,7 +8,7 @@ import attrs
 
 from hyperframe.checkpoints import checkpoint_steps
 from hyperframe.config import Config, choose
-from hyperframe.errors import PluginError, RunError
+from hyperframe.errors import PluginError, RunError, notice
 from hyperframe.files import is_file
 from hyperframe.folder import CONFIG
 from hyperframe.formulas import FORMULAS
@@ -77,6 +77,7 @@ def deep_ensemble(run: Run, folder: Path, networks: int, steps: int, rate: float
     if checkpoint_steps(folder):
         known = load_run(folder, registry, str(run.experiment.device))
         _check_same(run, known, folder)
+        _tell_other(known, folder, networks, steps, rate)
         if known.finished:
             return known
     return resume_run(folder, {}, registry, reporter)
@@ -115,6 +116,17 @@ def _check_same(run: Run, known: Run, folder: Path) -> None:
     for key in ("target", "task"):
         if here[key] != there[key]:
             raise RunError(f"the reference {folder} is of another {key}: {there[key]} and not {here[key]}")
+
+
+def _tell_other(known: Run, folder: Path, networks: int, steps: int, rate: float) -> None:
+    """Say where the networks that are taken were not trained as the options ask."""
+    trainer = known.config.trainer
+    there = (known.experiment.generator.networks, trainer.steps, trainer.rate)
+    if there != (networks, steps, rate):
+        notice(
+            f"the reference {folder} is taken as it is: {there[0]} networks, {there[1]} steps, rate {there[2]:g}, and not "
+            f"{networks}, {steps}, {rate:g}; remove it, or name another folder, to have these trained"
+        )
 
 
 class _Told(Silent):

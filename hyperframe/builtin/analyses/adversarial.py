@@ -99,15 +99,16 @@ def _scenes(run: Any, options: AttackOptions) -> tuple[Callable[[int], Scene], i
     order = torch.randperm(len(data), generator=stream(seed, "adversarial items"))[: options.images]
     chosen = data[order.to(data.x.device)].to(device)
     count = -(-len(chosen) // PART)
-    held = run.experiment.generator.at_most(count + 2 * options.networks)
+    wanted = count + 2 * options.networks
+    held = run.experiment.generator.at_most(wanted)
     if held < 3:
         raise NotApplicableError(
             f"analysis '{NAME}' does not apply: it needs a network, an ensemble of others and a fresh one, but the "
             f"generator of run {run.folder.name} holds {held}"
         )
     # A generator that holds few networks divides them; none is in two of the three.
-    singles = min(count, held // 3)
-    each = (held - singles) // 2
+    singles = count if held == wanted else min(count, held // 3)
+    each = min(options.networks, (held - singles) // 2)
     drawn = run.sample(singles + 2 * each, seed)
     x = chosen.x.to(next(iter(drawn.weights.values())).dtype)
     rng = stream(seed, "adversarial targets", device)
