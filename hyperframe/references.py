@@ -124,8 +124,8 @@ def _tell_other(known: Run, folder: Path, networks: int, steps: int, rate: float
     there = (known.experiment.generator.networks, trainer.steps, trainer.rate)
     if there != (networks, steps, rate):
         notice(
-            f"the reference {folder} is taken as it is: {there[0]} networks, {there[1]} steps, rate {there[2]:g}, and not "
-            f"{networks}, {steps}, {rate:g}; remove it, or name another folder, to have these trained"
+            f"the reference {folder} is taken as it is: {there[0]} networks, {there[1]} steps, rate {there[2]:g}, and "
+            f"not {networks}, {steps}, {rate:g}; remove it, or name another folder, to have these trained"
         )
 
 

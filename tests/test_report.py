@@ -525,9 +525,9 @@ def test_elements_that_no_page_could_show(tmp_path, file, values):
 
 
 def test_points_and_grids_have_the_shape_of_their_axes(tmp_path):
+    series = {"own": {"points": [[1.0, 2.0, 3.0]], "axes": ["a", "b"]}}
     with pytest.raises(ValueError, match="as many numbers"):
-        series = {"own": {"points": [[1.0, 2.0, 3.0]], "axes": ["a", "b"]}}
         hf.keep_scatter(tmp_path, "points.json", series, title="t", says="s")
+    labels = {**LABELS, "labels": ("x", "y", "z")}
     with pytest.raises(ValueError, match="a row of 2 for each of 2"):
-        labels = {**LABELS, "labels": ("x", "y", "z")}
         hf.keep_grid(tmp_path, "grid.json", [0, 1], [0, 1], [[1, 2]], marks={}, **labels)

@@ -81,7 +81,7 @@ def _average_of(run: Run, count: int, scale: float, gauge: bool) -> Callable[[],
 
 
 def highlights(found: Mapping[str, Any]) -> dict[str, str]:
-    """The figures that matter: the scores of a member, the ensemble, the student and the average with the best score."""
+    """The figures that matter: scores of a member, the ensemble, the student and the average that does best."""
     name, figures = found["score_name"], found["figures"]
     best = max if name in MORE_IS_BETTER else min
     averages = {way: row["score"] for way, row in figures.items() if way.startswith("average")}

@@ -211,8 +211,8 @@ def _figures(groups: dict[str, Group], typical: float) -> dict[str, Any]:
 def _verdict(typical: float, far: float | None, overlap: float, at_reach: float | None) -> str:
     if far is None or at_reach is None:
         return (
-            f"drawn networks are no farther from each other ({typical:.3g}) than noise that costs less than one standard "
-            "deviation of their accuracy"
+            f"drawn networks are no farther from each other ({typical:.3g}) than noise that costs less than one "
+            "standard deviation of their accuracy"
         )
     word = "farther from each other than" if typical > far else "no farther from each other than"
     common = "fewer" if overlap < at_reach else "no fewer"
