@@ -86,9 +86,10 @@ def highlights(found: Mapping[str, Any]) -> dict[str, str]:
     best = max if name in MORE_IS_BETTER else min
     averages = {way: row["score"] for way, row in figures.items() if way.startswith("average")}
     chosen = {f"{name}, {way}": way for way in ("mean member", "ensemble", STUDENT)}
-    first = best(averages, key=lambda way: averages[way])
-    # Chosen by the figure that is shown, and so a little too good: the reader is told.
-    chosen[f"{name}, best on the test set of {len(averages)} averages: {first}"] = first
+    if averages:
+        first = best(averages, key=lambda way: averages[way])
+        # Chosen by the figure that is shown, and so a little too good: the reader is told.
+        chosen[f"{name}, best on the test set of {len(averages)} averages: {first}"] = first
     return {
         words: shown(name, figures[way]["score"]) for words, way in chosen.items() if figures[way]["score"] is not None
     }
