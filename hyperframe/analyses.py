@@ -78,7 +78,8 @@ def analyse(
         again: take no parts that an interrupted or failed call has kept.
 
     Returns:
-        `run`, `step`, `analysis` (its distribution, version and options) and what the analysis found.
+        `run`, `step`, `analysis` (its distribution, version and options, and what of `evaluation` it can depend on) and
+        what the analysis found.
 
     Raises:
         NotApplicableError: it has nothing to say about such a run.
@@ -140,6 +141,7 @@ def _origin(run: Run, choice: Choice) -> dict[str, Any]:
             "distribution": source.distribution,
             "version": source.version,
             "options": plain_options(choice.options),
+            "evaluation": {key: getattr(run.config.evaluation, key) for key in ("seed", "test_networks", "statistics")},
         },
     }
 
