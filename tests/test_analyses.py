@@ -40,7 +40,8 @@ def test_figures_and_pictures_are_kept(run):
     found = analyse(run, "own", installed([Shop(counts)]))
     assert (found["run"], found["step"], found["networks"]) == (run.folder.name, 2, 3)
     folder = run.folder / "analyses" / "own"
-    evaluation = {"seed": 1, "test_networks": 200, "statistics": 1000}
+    of = run.config.evaluation
+    evaluation = {"seed": of.seed, "test_networks": of.test_networks, "statistics": of.statistics}
     origin = {"distribution": "shop", "version": "", "options": {}, "evaluation": evaluation}
     expected = {"run": "run", "step": 2, "analysis": origin, "networks": 3, "odd": None}
     assert json.loads((folder / "results.json").read_text()) == expected
