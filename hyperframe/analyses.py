@@ -85,7 +85,9 @@ def chosen_analysis(name: str, registry: Registry, options: Mapping[str, Any] | 
     return choose(registry, "analysis", {"name": name, **(options or {})}, name)
 
 
-def analyse(run: Run, name: str, registry: Registry, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def analyse(
+    run: Run, name: str, registry: Registry, options: Mapping[str, Any] | None = None, *, again: bool = False
+) -> dict[str, Any]:
     """Run one analysis; its figures are kept in `analyses/NAME/results.json`, its pictures beside it.
 
     Args:
@@ -93,9 +95,11 @@ def analyse(run: Run, name: str, registry: Registry, options: Mapping[str, Any] 
         name: of the analysis.
         registry: where it is looked up.
         options: of the analysis.
+        again: take no parts that an interrupted or failed call has kept.
 
     Returns:
-        `run`, `step`, `analysis` (its distribution, version and options) and what the analysis found.
+        `run`, `step`, `analysis` (its distribution, version and options, and what of `evaluation` it can depend on) and
+        what the analysis found.
 
     Raises:
         NotApplicableError: it has nothing to say about such a run.
@@ -110,6 +114,8 @@ def analyse(run: Run, name: str, registry: Registry, options: Mapping[str, Any] 
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     origin = _origin(run, choice)
+    if again:
+        remove_parts(folder)
     open_parts(folder, origin)
     try:
         figures = analysis(run, folder)
@@ -159,6 +165,7 @@ def _origin(run: Run, choice: Choice) -> dict[str, Any]:
             "distribution": source.distribution,
             "version": source.version,
             "options": plain_options(choice.options),
+            "evaluation": {key: getattr(run.config.evaluation, key) for key in ("seed", "test_networks", "statistics")},
         },
     }
 

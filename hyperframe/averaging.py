@@ -84,7 +84,7 @@ def average(run: Run, count: int, seed: int | None = None, *, scale: float = 1.0
     Raises:
         RunError: a σ other than 1, but the generator's z is no vector.
 
-    References: section 4.4, where z is drawn from N(0, σI).
+    References: section 4.4, where z is drawn from N(0, σI); σ is taken for the deviation, not the variance.
     """
     check_scale(run, scale)
     return run.networks_of(running_mean(_drawn(run, count, seed, scale, gauge)), seed)

@@ -13,6 +13,18 @@ COLDEST, HOTTEST = 0.02, 50.0
 HALVINGS = 50
 
 
+def calibration_bins(confidence: Tensor) -> Tensor:
+    """The bin (a, b] of each confidence, a number from 0 to 14: int64, of the same shape.
+
+    Example:
+        >>> calibration_bins(torch.tensor([0.0, 1 / 15, 0.07, 1.0])).tolist()
+        [0, 0, 1, 14]
+    """
+    # Rounded, so that a confidence on an edge, such as 1/3, does not change its bin with the order of a sum.
+    bins = (CALIBRATION_BINS * confidence).round(decimals=9).ceil().long() - 1
+    return bins.clamp(0, CALIBRATION_BINS - 1)
+
+
 def calibration_error(confidence: Tensor, right: Tensor) -> Tensor:
     """Expected calibration error of confidences [items] in answers that are right (1) or wrong (0), a scalar.
 
@@ -25,10 +37,8 @@ def calibration_error(confidence: Tensor, right: Tensor) -> Tensor:
         >>> round(float(calibration_error(torch.tensor([0.9, 0.9]), torch.tensor([1.0, 0.0]))), 4)
         0.4
     """
-    # Rounded, so that a confidence on an edge, such as 1/3, does not change its bin with the order of a sum.
-    bins = (CALIBRATION_BINS * confidence).round(decimals=9).ceil().long() - 1
     gaps = confidence.new_zeros(CALIBRATION_BINS)
-    gaps.index_add_(0, bins.clamp(0, CALIBRATION_BINS - 1), right - confidence)
+    gaps.index_add_(0, calibration_bins(confidence), right - confidence)
     return gaps.abs().sum() / len(confidence)
 
 

@@ -21,7 +21,8 @@ def separation(inside: Tensor, outside: Tensor) -> dict[str, float]:
         outside: scores [other items].
 
     References: D. Hendrycks, K. Gimpel (2017), A Baseline for Detecting Misclassified and Out-of-Distribution Examples
-        in Neural Networks.
+        in Neural Networks; S. Liang, Y. Li, R. Srikant (2018), Enhancing the Reliability of Out-of-distribution Image
+        Detection in Neural Networks, for the rate at 95 %.
 
     Example:
         >>> separation(torch.tensor([0.1, 0.2]), torch.tensor([0.15, 0.9]))["auroc"]

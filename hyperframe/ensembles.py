@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from hyperframe.calibration import at_temperature, figures_of, fit_temperature
 from hyperframe.growth import GrowthMeter, spread, temperatures
 from hyperframe.run import Run
 from hyperframe.samples import Networks, select
-from hyperframe.seeds import stream
+from hyperframe.seeds import stream, stream_seed
 from hyperframe.types import Data
 
 SINGLES = 10
@@ -23,7 +24,8 @@ def ensemble_figures(run: Run, draw: int, sizes: Sequence[int], test: Data, vali
 
     Args:
         run: what to draw from.
-        draw: its number, which is added to `evaluation.seed`; the first is of the networks that `Run.evaluate` draws.
+        draw: its number; the first is of the networks that `Run.evaluate` draws, the others have seeds that no other
+            `evaluation.seed` shares.
         sizes: of the ensembles, growing; as many networks are drawn as the last one has.
         test: what is measured on.
         validation: what temperatures are fitted on.
@@ -32,7 +34,8 @@ def ensemble_figures(run: Run, draw: int, sizes: Sequence[int], test: Data, vali
         `single`: the means over the networks of `accuracy`, `nll`, `brier` and `ece`, their deviations, and what is
         left at a temperature of its own for each of the first networks; `ensembles`: see `GrowthMeter.ensembles`.
     """
-    seed = run.config.evaluation.seed + draw
+    seed = run.config.evaluation.seed
+    seed = stream_seed(seed, f"ensemble {draw}") if draw else seed
     networks = run.sample(sizes[-1], seed)
     if run.experiment.generator.networks is not None:
         networks = select(networks, torch.randperm(len(networks), generator=stream(seed, "order of networks")))
@@ -58,7 +61,7 @@ def measured(networks: Networks, sizes: Sequence[int], data: Data) -> GrowthMete
 def _calibrated(networks: Networks, test: Data, validation: Data) -> dict[str, float]:
     """Mean figures of the first networks, each at a temperature of its own."""
     few = select(networks, slice(0, SINGLES))
-    outputs = [few.predict(data.x).double().log() for data in (validation, test)]
+    outputs = [_log_probabilities(few, data) for data in (validation, test)]
     labels = [data.y.to(outputs[0].device) for data in (validation, test)]
     rows = []
     for known, asked in zip(*outputs, strict=True):
@@ -68,3 +71,14 @@ def _calibrated(networks: Networks, test: Data, validation: Data) -> dict[str, f
     return {f"calibrated_{name}": means[name] for name in ("nll", "brier", "ece")} | {
         "temperature": means["temperature"]
     }
+
+
+def _log_probabilities(networks: Networks, data: Data) -> Tensor:
+    """Of each network, in float64, where no probability is too small for a number: [networks, items, classes]."""
+    device = next(iter(networks.weights.values())).device
+    shape = len(networks), len(data), networks.target.spec.num_outputs
+    found = torch.zeros(shape, dtype=torch.float64, device=device)
+    for first, item, outputs in networks.chunks(data.x):
+        logs = outputs.double().log_softmax(-1)
+        found[first : first + len(logs), item : item + logs.shape[1]] = logs
+    return found

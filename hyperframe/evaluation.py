@@ -12,6 +12,7 @@ from hyperframe.types import Data, Weights
 from hyperframe.weights import flatten
 
 STATISTICS_BATCH = 250
+"""Training items of one part, at most, from whose moments a network's statistics are made."""
 
 
 def draw_networks(
@@ -47,7 +48,9 @@ def networks_of(experiment: Experiment, weights: Weights, seed: int, train: Data
         chosen = torch.randperm(len(train), generator=stream(seed, "statistics"))[
             : experiment.config.evaluation.statistics
         ]
-        inputs = train.x[chosen.to(train.x.device)].to(experiment.device).split(STATISTICS_BATCH)
+        # Parts of one size, or nearly: each weighs the same, and BatchNorm has no moments of a single item.
+        parts = -(-len(chosen) // STATISTICS_BATCH)
+        inputs = train.x[chosen.to(train.x.device)].to(experiment.device).tensor_split(parts)
         statistics = experiment.target.estimate_statistics(weights, inputs)
     return Networks(experiment.target, experiment.task, weights, statistics)
 

@@ -13,6 +13,7 @@ from hyperframe.calibration import (
     CALIBRATION_BINS,
     at_temperature,
     brier_scores,
+    calibration_bins,
     entropy_of,
     figures_of,
     fit_temperature,
@@ -92,8 +93,7 @@ class GrowthMeter:
         self._right[rows] += right.sum(1)
         self._nll[rows] -= log_likelihoods(p, labels).sum(1)
         self._brier[rows] += brier_scores(p, labels).sum(1)
-        bins = ((CALIBRATION_BINS * confidence).round(decimals=9).ceil().long() - 1).clamp(0, CALIBRATION_BINS - 1)
-        self._gaps[rows].scatter_add_(1, bins, right - confidence)
+        self._gaps[rows].scatter_add_(1, calibration_bins(confidence), right - confidence)
 
     def singles(self) -> dict[str, Tensor]:
         """Of every single network `accuracy`, `nll`, `brier` and `ece`, [networks] each."""

@@ -97,6 +97,7 @@ def new_plugin(name: str, kind: str, registry: Registry, parent: Path) -> Path:
         WORD: package,
         "SUMMARY": template.summary,
         "KIND": kind,
+        "ARTICLE": "An" if kind[0] in "aeiou" else "A",
         "USE": template.use(package),
         "SETTINGS": template.settings(package),
     }

@@ -90,8 +90,8 @@ def barrier(losses: Tensor, t: Tensor) -> float:
 
     max_t L(t) − ((1 − t) L(0) + t L(1)), where t [points] goes from 0 to 1.
 
-    References: J. Frankle, G. Dziugaite, D. Roy, M. Carbin (2020), Linear Mode Connectivity and the Lottery Ticket
-        Hypothesis.
+    References: R. Entezari, H. Sedghi, O. Saukh, B. Neyshabur (2022), The Role of Permutation Invariance in Linear Mode
+        Connectivity of Neural Networks. J. Frankle et al. (2020) take the mean of the ends' losses instead of the line.
 
     Example:
         >>> barrier(torch.tensor([1.0, 4.0, 2.0]), torch.tensor([0.0, 0.5, 1.0]))

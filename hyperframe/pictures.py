@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hyperframe.files import whole_file, write_json
+from hyperframe.folder import RESULTS
 
 Kind = Literal["scatter", "lines", "grid"]
 
@@ -52,8 +53,18 @@ def keep_scatter(
         series: for each name `points` [points][axes] and `axes`, a label for each.
         title: a few words.
         says: one sentence.
+
+    Returns:
+        What belongs into the analysis' `interactive`.
+
+    Raises:
+        ValueError: a point has not as many numbers as there are labels; or the file cannot have this name.
     """
-    return _keep(folder, file, "scatter", {"series": dict(series)}, title, says)
+    content = {name: {"points": _plain(of["points"]), "axes": list(of["axes"])} for name, of in series.items()}
+    for name, of in content.items():
+        if any(len(point) != len(of["axes"]) for point in of["points"]):
+            raise ValueError(f"{file}: a point of '{name}' has not as many numbers as the series has axes")
+    return _keep(folder, file, "scatter", {"series": content}, title, says)
 
 
 def keep_lines(
@@ -76,8 +87,21 @@ def keep_lines(
         labels: of the two axes.
         title: a few words.
         says: one sentence.
+
+    Returns:
+        What belongs into the analysis' `interactive`.
+
+    Raises:
+        ValueError: a line has not as many values as the axis has places; or the file cannot have this name.
     """
-    content = {"x": list(x), "lines": {name: list(values) for name, values in lines.items()}, "labels": list(labels)}
+    content = {
+        "x": _plain(x),
+        "lines": {name: _plain(values) for name, values in lines.items()},
+        "labels": list(labels),
+    }
+    for name, values in content["lines"].items():
+        if len(values) != len(content["x"]):
+            raise ValueError(f"{file}: the line '{name}' has {len(values)} values for {len(content['x'])} places")
     return _keep(folder, file, "lines", content, title, says)
 
 
@@ -102,20 +126,40 @@ def keep_grid(
         y: places along the second one.
         values: [y][x].
         labels: of the two axes and of the values.
-        marks: points of the plane that have a name.
+        marks: points of the plane that have a name; an empty mapping where there are none.
         title: a few words.
         says: one sentence.
+
+    Returns:
+        What belongs into the analysis' `interactive`.
+
+    Raises:
+        ValueError: the values are not [y][x]; or the file cannot have this name.
     """
+    rows = _plain(values)
+    if len(rows) != len(y) or any(len(row) != len(x) for row in rows):
+        raise ValueError(f"{file}: the values of a grid are a row of {len(x)} for each of {len(y)} places of y")
     content = {
-        "x": list(x),
-        "y": list(y),
-        "values": [list(row) for row in values],
+        "x": _plain(x),
+        "y": _plain(y),
+        "values": rows,
         "labels": list(labels),
         "marks": {name: list(place) for name, place in marks.items()},
     }
     return _keep(folder, file, "grid", content, title, says)
 
 
+def _plain(values: Any) -> Any:
+    """Numbers in sequences, arrays or tensors as lists of plain numbers."""
+    if hasattr(values, "tolist"):
+        return values.tolist()
+    if isinstance(values, Sequence) and not isinstance(values, str):
+        return [_plain(value) for value in values]
+    return values
+
+
 def _keep(folder: Path, file: str, kind: Kind, content: Mapping[str, Any], title: str, says: str) -> dict[str, str]:
+    if not file.endswith(".json") or file == RESULTS:
+        raise ValueError(f"'{file}': the name of an interactive element ends in .json, and is not {RESULTS}")
     write_json(folder / file, content)
     return {"file": file, "kind": kind, "title": title, "says": says}

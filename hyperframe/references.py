@@ -8,7 +8,7 @@ import attrs
 
 from hyperframe.checkpoints import checkpoint_steps
 from hyperframe.config import Config, choose
-from hyperframe.errors import PluginError, RunError
+from hyperframe.errors import PluginError, RunError, notice
 from hyperframe.files import is_file
 from hyperframe.folder import CONFIG
 from hyperframe.formulas import FORMULAS
@@ -79,7 +79,9 @@ def deep_ensemble(run: Run, folder: Path, networks: int, steps: int, rate: float
     if checkpoint_steps(folder):
         known = load_run(folder, registry, str(run.experiment.device))
         _check_same(run, known, folder)
-        if not (shared and known.finished):
+        if shared and known.finished:
+            _tell_other(known, folder, networks, steps, rate)
+        else:
             _check_trained(known, folder, {"networks": networks, "steps": steps, "rate": rate})
         if known.finished:
             return known
@@ -129,6 +131,17 @@ def _check_trained(known: Run, folder: Path, wanted: Mapping[str, float]) -> Non
         raise RunError(
             f"the reference {folder} was begun with {words[0]} and not with {words[1]}; give these options, remove the "
             "folder, or name another one with deep_ensemble.reference=FOLDER"
+        )
+
+
+def _tell_other(known: Run, folder: Path, networks: int, steps: int, rate: float) -> None:
+    """Say where the networks that are taken were not trained as the options ask."""
+    trainer = known.config.trainer
+    there = (known.experiment.generator.networks, trainer.steps, trainer.rate)
+    if there != (networks, steps, rate):
+        notice(
+            f"the reference {folder} is taken as it is: {there[0]} networks, {there[1]} steps, rate {there[2]:g}, and "
+            f"not {networks}, {steps}, {rate:g}; remove it, or name another folder, to have these trained"
         )
 
 

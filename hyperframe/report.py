@@ -91,7 +91,7 @@ def collect(
         try:
             component = registry.get("analysis", name).component
             kept = None if again else kept_analysis(run, name, registry, chosen.get(name))
-            result = kept or analyse(run, name, registry, chosen.get(name))
+            result = kept or analyse(run, name, registry, chosen.get(name), again=again)
             content["analyses"][name] = {
                 "summary": component.summary,
                 "reference": component.reference,

@@ -241,6 +241,11 @@ def test_it_goes_on_where_it_was(run, registry, found, monkeypatch):
     assert len(made) == 6
 
 
+def test_an_ensemble_has_as_many_networks_as_it_was_asked_for(run, registry):
+    found = analyse(run, "adversarial", registry, {**SMALL, "networks": 1, "images": 250, "strong_sizes": []})
+    assert found["networks"] == {"single": 3, "ensemble": 1, "fresh": 1, "attacked_in_ensemble": 1}
+
+
 def test_few_networks_are_divided(registry, tmp_path):
     held = {"target": "mlp", "generator": "direct", "diversity": "none", "trainer.steps": 1, "trainer.device": "cpu"}
     for count in (5, 2):

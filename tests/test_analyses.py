@@ -41,7 +41,9 @@ def test_figures_and_pictures_are_kept(run):
     found = analyse(run, "own", installed([Shop(counts)]))
     assert (found["run"], found["step"], found["networks"]) == (run.folder.name, 2, 3)
     folder = run.folder / "analyses" / "own"
-    origin = {"distribution": "shop", "version": "", "options": {}}
+    of = run.config.evaluation
+    evaluation = {"seed": of.seed, "test_networks": of.test_networks, "statistics": of.statistics}
+    origin = {"distribution": "shop", "version": "", "options": {}, "evaluation": evaluation}
     expected = {"run": "run", "step": 2, "analysis": origin, "networks": 3, "odd": None}
     assert json.loads((folder / "results.json").read_text()) == expected
     assert (folder / "picture.txt").read_text() == "a picture"

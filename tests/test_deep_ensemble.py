@@ -9,7 +9,7 @@ import hyperframe as hf
 from hyperframe.analyses import analyse
 from hyperframe.api import installed
 from hyperframe.equivalent import deep_ensemble_equivalent
-from hyperframe.errors import RunError
+from hyperframe.errors import HyperframeWarning, RunError
 from hyperframe.run import load_run
 
 curves = st.lists(st.floats(0.001, 10), min_size=1, max_size=12)
@@ -56,6 +56,8 @@ def test_the_reference_is_trained_once_and_shared(run, tmp_path):
     other = hf.train("digits", {**PERCEPTRON, "trainer.steps": 3, "trainer.seed": 1}, out=tmp_path / "other")
     again = analyse(other, "deep_ensemble", installed(), {**QUICK, "reference": str(place)})
     assert again["reference"] == found["reference"]
+    with pytest.warns(HyperframeWarning, match="3 networks, 6 steps, rate 0.01, and not 3, 7, 0.01"):
+        analyse(other, "deep_ensemble", installed(), {**QUICK, "reference": str(place), "steps": 7})
     assert {path: path.stat().st_mtime_ns for path in place.rglob("*")} == written
 
 

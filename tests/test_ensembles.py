@@ -3,6 +3,7 @@
 import json
 import math
 
+import attrs
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,8 +13,10 @@ from tiny import PERCEPTRON
 from hyperframe.analyses import analyse
 from hyperframe.api import installed
 from hyperframe.calibration import at_temperature, figures_of, fit_temperature
+from hyperframe.ensembles import ensemble_figures
 from hyperframe.errors import NotApplicableError
 from hyperframe.growth import RULES, GrowthMeter, growing_sizes, spread, temperatures
+from hyperframe.scoring import some_items
 
 NETWORKS, ITEMS, CLASSES = 12, 9, 4
 SIZES = [1, 2, 5, 12]
@@ -175,10 +178,27 @@ def test_the_analysis(tmp_path, chosen):
     for picture in [*found["pictures"], *found["interactive"]]:
         assert (folder / picture["file"]).stat().st_size > 200
         assert picture["says"].endswith(".")
+    test = run.data("test")
+    places = torch.tensor([int((test.x == one).flatten(1).all(1).nonzero()[0]) for one in some_items(test, 30, 0).x])
+    assert sorted(places.tolist()) != list(range(30))  # not the first ones, which may be easier than the others
     evaluated = run.evaluate()  # of the same networks, on all items
     assert quick(run, draws=1, items=1000)["ensembles"]["majority"][-1]["accuracy"]["mean"] == pytest.approx(
         evaluated["ensemble"]["majority"]
     )
+
+
+def test_draws_of_two_seeds_have_nothing_in_common(tmp_path):
+    import hyperframe as hf
+
+    run = hf.train("digits", {**PERCEPTRON, "trainer.steps": 1}, out=tmp_path / "run")
+    seeds, sample, items = [], run.sample, run.data("test")[:5]
+    run.sample = lambda count, seed: seeds.append(seed) or sample(count, seed)
+    for seed in (0, 1):
+        run.config = attrs.evolve(run.config, evaluation=attrs.evolve(run.config.evaluation, seed=seed))
+        for draw in range(3):
+            ensemble_figures(run, draw, [1, 2], items, items)
+    assert len(set(seeds)) == 6
+    assert (seeds[0], seeds[3]) == (0, 1)  # as `Run.evaluate` draws
 
 
 def test_a_regression_is_refused(tmp_path):

@@ -87,6 +87,10 @@ def test_results_are_known_again_for_the_same_step_and_options(run):
     found = analyse(run, "squares", registry)
     assert kept_analysis(run, "squares", registry) == found
     assert kept_analysis(run, "squares", registry, {"factor": 2}) is None
+    own = run.config
+    run.config = attrs.evolve(own, evaluation=attrs.evolve(own.evaluation, seed=7))  # as `resume` can
+    assert kept_analysis(run, "squares", registry) is None
+    run.config = own
     path = run.folder / "analyses" / "squares" / "results.json"
     path.write_text(json.dumps({**found, "step": 1}))
     assert kept_analysis(run, "squares", registry) is None

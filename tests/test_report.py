@@ -7,12 +7,15 @@ import zlib
 from html.parser import HTMLParser
 
 import pytest
+import torch
 from browser import CHROMIUM, Browser
 from tiny import GENERATED
 
+import hyperframe as hf
 from hyperframe import page as page_module
 from hyperframe.api import installed
 from hyperframe.errors import NotApplicableError
+from hyperframe.files import read_json
 from hyperframe.hookspecs import hookimpl
 from hyperframe.page import page
 from hyperframe.pictures import keep_grid, keep_lines, keep_scatter
@@ -265,6 +268,22 @@ def test_what_is_kept_is_taken(run, monkeypatch):
     assert (shop.done, drawn) == (["one", "two", "one"], [1])
 
 
+def test_again_takes_no_parts_of_a_call_that_failed(run):
+    value = ["wrong", "right"]
+
+    def parted(run, folder):
+        found = hf.in_parts(folder, "things", 1, lambda number: {"value": value[0]})
+        if found[0]["value"] == "wrong":
+            raise TypeError
+        return found[0]
+
+    registry = installed([Shop(parted=parted)])
+    assert "parted" in collect(run, registry, ["parted"])["failed"]
+    value.pop(0)
+    assert "parted" in collect(run, registry, ["parted"])["failed"]  # by the part that is kept
+    assert collect(run, registry, ["parted"], again=True)["analyses"]["parted"]["result"]["value"] == "right"
+
+
 @pytest.mark.parametrize("change", [{"seed": 7}, {"split": "validation"}, {"networks": 2}, {"step": 0}, {"run": "x"}])
 def test_another_evaluation_is_not_taken(run, change):
     path = run.folder / "analyses" / "evaluation" / "results.json"
@@ -485,3 +504,30 @@ def test_the_drawings_follow_the_scheme_and_the_width(browser, file):
     browser.run(FRAMES)
     assert browser.run('document.querySelector("canvas").width') < wide
     assert browser.complaints == []
+
+
+LABELS = {"labels": ("x", "y"), "title": "t", "says": "s"}
+
+
+def test_elements_take_arrays_and_tensors(tmp_path):
+    hf.keep_lines(tmp_path, "lines.json", torch.arange(2), {"own": torch.ones(2).numpy()}, **LABELS)
+    assert read_json(tmp_path / "lines.json") == {"x": [0, 1], "lines": {"own": [1.0, 1.0]}, "labels": ["x", "y"]}
+
+
+@pytest.mark.parametrize(
+    ("file", "values"),
+    [("lines.txt", [1, 2]), ("results.json", [1, 2]), ("lines.json", [1]), ("lines.json", [1, 2, 3])],
+)
+def test_elements_that_no_page_could_show(tmp_path, file, values):
+    with pytest.raises(ValueError, match=file):
+        hf.keep_lines(tmp_path, file, [0, 1], {"own": values}, **LABELS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_points_and_grids_have_the_shape_of_their_axes(tmp_path):
+    series = {"own": {"points": [[1.0, 2.0, 3.0]], "axes": ["a", "b"]}}
+    with pytest.raises(ValueError, match="as many numbers"):
+        hf.keep_scatter(tmp_path, "points.json", series, title="t", says="s")
+    labels = {**LABELS, "labels": ("x", "y", "z")}
+    with pytest.raises(ValueError, match="a row of 2 for each of 2"):
+        hf.keep_grid(tmp_path, "grid.json", [0, 1], [0, 1], [[1, 2]], marks={}, **labels)

@@ -656,3 +656,18 @@ def test_networks_that_share_memory_are_written(tmp_path, run, x):
     nets = Networks(run.experiment.target, run.experiment.task, same)
     read = run.read_samples(write_samples(tmp_path / "a", lambda: nets, {}))
     assert torch.equal(read.predict(x), nets.predict(x))
+
+
+def test_statistics_of_one_item_more_than_a_part(tmp_path):
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.norm, self.last = torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.last(self.norm(self.first(x)).relu())
+
+    x, y = torch.randn(600, 3, generator=torch.Generator().manual_seed(0)), torch.arange(600) % 3
+    own = {"trainer.steps": 1, "trainer.z": 4, "trainer.device": "cpu", "evaluation.networks": 2}
+    run = hf.train(module=Net(), data=(x, y), overrides={**own, "evaluation.statistics": 251}, out=tmp_path / "run")
+    assert run.sample(2).statistics["norm.running_var"].isfinite().all()

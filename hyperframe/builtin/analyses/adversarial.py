@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from hyperframe import Component, hookimpl
 from hyperframe.applicability import check_classifies
 from hyperframe.attacks import other_classes
@@ -14,6 +12,7 @@ from hyperframe.fooling import ATTACKS, FIRST, AttackOptions, Scene, added_up, c
 from hyperframe.parts import in_parts
 from hyperframe.pictures import COLOURS, keep_lines, keep_picture, new_figure
 from hyperframe.samples import select
+from hyperframe.scoring import some_items
 from hyperframe.seeds import stream
 
 NAME = "adversarial"
@@ -96,18 +95,18 @@ def _scenes(run: Any, options: AttackOptions) -> tuple[Callable[[int], Scene], i
     """
     data, inputs = run.data("test"), run.data("train").x
     seed, device = run.config.evaluation.seed, run.experiment.device
-    order = torch.randperm(len(data), generator=stream(seed, "adversarial items"))[: options.images]
-    chosen = data[order.to(data.x.device)].to(device)
+    chosen = some_items(data, options.images, seed).to(device)
     count = -(-len(chosen) // PART)
-    held = run.experiment.generator.at_most(count + 2 * options.networks)
+    wanted = count + 2 * options.networks
+    held = run.experiment.generator.at_most(wanted)
     if held < 3:
         raise NotApplicableError(
             f"analysis '{NAME}' does not apply: it needs a network, an ensemble of others and a fresh one, but the "
             f"generator of run {run.folder.name} holds {held}"
         )
     # A generator that holds few networks divides them; none is in two of the three.
-    singles = min(count, held // 3)
-    each = (held - singles) // 2
+    singles = count if held == wanted else min(count, held // 3)
+    each = min(options.networks, (held - singles) // 2)
     drawn = run.sample(singles + 2 * each, seed)
     x = chosen.x.to(next(iter(drawn.weights.values())).dtype)
     rng = stream(seed, "adversarial targets", device)

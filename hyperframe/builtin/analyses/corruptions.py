@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import torch
 
 from hyperframe import Component, hookimpl
 from hyperframe.applicability import check_images
@@ -15,6 +14,7 @@ from hyperframe.members import predicted
 from hyperframe.options import option
 from hyperframe.parts import in_parts
 from hyperframe.pictures import COLOURS, keep_lines, keep_picture, new_figure
+from hyperframe.scoring import some_items
 from hyperframe.seeds import stream
 
 NAME = "corruptions"
@@ -66,8 +66,7 @@ class Corruptions:
         """
         check_images(run, NAME)
         seed, inputs, data = run.config.evaluation.seed, run.data("train").x, run.data("test")
-        chosen = torch.randperm(len(data), generator=stream(seed, "corrupted images"))[: self.options.images]
-        data = data[chosen.to(data.x.device)]
+        data = some_items(data, self.options.images, seed)
         labels, limits = data.y.cpu(), (float(inputs.min()), float(inputs.max()))
         networks = run.sample(run.experiment.generator.at_most(self.options.networks))
         # Without any corruption all are the same.

@@ -17,6 +17,7 @@ from hyperframe.parts import in_parts
 from hyperframe.pictures import COLOURS, keep_picture, new_figure
 from hyperframe.references import IMAGES, deep_ensemble
 from hyperframe.run import Run
+from hyperframe.scoring import some_items
 
 NAME = "deep_ensemble"
 PASSES, FEWEST_STEPS = 3, 1000
@@ -67,7 +68,9 @@ class DeepEnsemble:
         steps = max(passes, FEWEST_STEPS) if chosen.steps is None else chosen.steps
         place = folder / "reference" if chosen.reference is None else Path(chosen.reference)
         other = deep_ensemble(run, place, chosen.networks, steps, chosen.rate, shared=chosen.reference is not None)
-        test, validation = (run.data(split)[: chosen.items] for split in ("test", "validation"))
+        test, validation = (
+            some_items(run.data(split), chosen.items, run.config.evaluation.seed) for split in ("test", "validation")
+        )
 
         def curve(of: Run, what: str, draws: int, sizes: Sequence[int]) -> dict[str, list[float]]:
             """Mean accuracy and calibrated NLL over draws, for each size."""
@@ -120,7 +123,8 @@ def _picture(folder: Path, found: Mapping[str, Any], words: str) -> dict[str, st
     axes.legend(frameon=False)
     says = (
         "Log-likelihood of ensembles of generated and of independently trained networks: "
-        f"{found['sizes'][-1]} generated ones are worth {words} that were trained one by one."
+        f"{found['sizes'][-1]} generated ones are worth {words} that were trained independently, for "
+        f"{reference['steps']:,} steps each."
     )
     return keep_picture(folder, "equivalent.png", figure, title="Deep-ensemble equivalent", says=says)
 

@@ -81,13 +81,18 @@ def _average_of(run: Run, count: int, scale: float, gauge: bool) -> Callable[[],
 
 
 def highlights(found: Mapping[str, Any]) -> dict[str, str]:
-    """The figures that matter: the scores of a member, the ensemble, the student and the best average."""
+    """The figures that matter: scores of a member, the ensemble, the student and the average that does best."""
     name, figures = found["score_name"], found["figures"]
     best = max if name in MORE_IS_BETTER else min
     averages = {way: row["score"] for way, row in figures.items() if way.startswith("average")}
-    averaged = [best(averages, key=lambda way: averages[way])] if averages else []
-    chosen = ["mean member", "ensemble", STUDENT, *averaged]
-    return {f"{name}, {way}": shown(name, figures[way]["score"]) for way in chosen if figures[way]["score"] is not None}
+    chosen = {f"{name}, {way}": way for way in ("mean member", "ensemble", STUDENT)}
+    if averages:
+        first = best(averages, key=lambda way: averages[way])
+        # Chosen by the figure that is shown, and so a little too good: the reader is told.
+        chosen[f"{name}, best on the test set of {len(averages)} averages: {first}"] = first
+    return {
+        words: shown(name, figures[way]["score"]) for words, way in chosen.items() if figures[way]["score"] is not None
+    }
 
 
 def shown(name: str, score: float) -> str:

@@ -15,6 +15,7 @@ from hyperframe.options import option
 from hyperframe.parts import in_parts
 from hyperframe.pictures import COLOURS, keep_lines, keep_picture, new_figure
 from hyperframe.run import Run
+from hyperframe.scoring import some_items
 
 NAME = "ensembles"
 WORDS = {"majority": "majority vote", "mean_probability": "mean probability", "most_confident": "most confident member"}
@@ -52,7 +53,10 @@ class Ensembles:
         check_classifies(run, NAME)
         chosen = self.options.networks
         count = run.default_count if chosen is None else run.experiment.generator.at_most(chosen)
-        test, validation = (run.data(split)[: self.options.items] for split in ("test", "validation"))
+        test, validation = (
+            some_items(run.data(split), self.options.items, run.config.evaluation.seed)
+            for split in ("test", "validation")
+        )
         sizes = growing_sizes(count)
         parts = in_parts(
             folder, "ensembles", self.options.draws, lambda draw: ensemble_figures(run, draw, sizes, test, validation)

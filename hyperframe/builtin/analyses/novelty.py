@@ -189,7 +189,7 @@ def _figures(groups: dict[str, Group], typical: float) -> dict[str, Any]:
                     "distance": float(noised.distance[rows].median()),
                     "accuracy": float(noised.accuracy[rows].mean()),
                     "loss": float(loss.mean()),
-                    "overlap": float(noised.overlap[rows].mean()),
+                    "overlap": float(noised.overlap[rows].median()),
                 }
             )
     far = reach([one["distance"] for one in levels], [one["loss"] for one in levels], allowed)
@@ -211,13 +211,14 @@ def _figures(groups: dict[str, Group], typical: float) -> dict[str, Any]:
 def _verdict(typical: float, far: float | None, overlap: float, at_reach: float | None) -> str:
     if far is None or at_reach is None:
         return (
-            f"drawn networks are no farther from each other ({typical:.3g}) than noise that does not lower the accuracy"
+            f"drawn networks are no farther from each other ({typical:.3g}) than noise that costs less than one "
+            "standard deviation of their accuracy"
         )
     word = "farther from each other than" if typical > far else "no farther from each other than"
     common = "fewer" if overlap < at_reach else "no fewer"
     return (
-        f"drawn networks are {word} noise of equal accuracy ({typical:.3g} against {far:.3g}), and share {common} "
-        f"mistakes ({overlap:.0%} against {at_reach:.0%})"
+        f"drawn networks are {word} noise that costs one standard deviation of their accuracy ({typical:.3g} against "
+        f"{far:.3g}), and share {common} mistakes ({overlap:.0%} against {at_reach:.0%})"
     )
 
 

@@ -20,7 +20,9 @@ from hyperframe.options import option
 from hyperframe.parts import in_parts
 from hyperframe.pictures import COLOURS, keep_lines, keep_picture, new_figure
 from hyperframe.plugins import Registry, make_plugin_manager
+from hyperframe.scoring import some_items
 from hyperframe.seeds import stream
+from hyperframe.types import Data
 
 NAME = "out_of_distribution"
 PARTNERS = {"mnist": "fashion_mnist", "fashion_mnist": "mnist"}
@@ -111,13 +113,13 @@ class OutOfDistribution:
     def _sets(self, run: Any) -> tuple[dict[str, Tensor], dict[str, str]]:
         """The task's own images under `own`, then the strange ones; and those that could not be had, and why."""
         seed, task = run.config.evaluation.seed, run.experiment.task
-        own = _some(run.data("test").x, self.options.images, seed)
+        own = some_items(run.data("test"), self.options.images, seed).x
         sets, skipped = {"own": own}, {}
         known = PARTNERS.get(task.name)
         chosen = self.options.against if self.options.against is not None else ((known,) if known else ())
         for name in chosen:
             try:
-                sets[name] = _some(_images_of(run, name), self.options.images, seed)
+                sets[name] = some_items(_strange(run, name), self.options.images, seed).x
             except DataError as error:
                 skipped[name] = str(error)
         train = run.data("train").x
@@ -128,13 +130,8 @@ class OutOfDistribution:
         return sets, skipped
 
 
-def _some(x: Tensor, count: int, seed: int) -> Tensor:
-    """Some of the images, at random."""
-    return x[torch.randperm(len(x), generator=stream(seed, "images inside and outside"))[:count].to(x.device)]
-
-
-def _images_of(run: Any, name: str) -> Tensor:
-    """Test images of another task, read from the run's folder of data where both tasks have one.
+def _strange(run: Any, name: str) -> Data:
+    """Test items of another task, read from the run's folder of data where both tasks have one.
 
     Raises:
         DataError: there are none, or they have another shape.
@@ -148,8 +145,8 @@ def _images_of(run: Any, name: str) -> Tensor:
     wanted, given = tuple(run.experiment.task.input_shape), tuple(task.input_shape)
     if given != wanted:
         raise DataError(f"its inputs have the shape {list(given)}, those of the run {list(wanted)}")
-    x: Tensor = task.data("test").x
-    return x
+    data: Data = task.data("test")
+    return data
 
 
 def _figures(inside: Mapping[str, Tensor], outside: Mapping[str, Tensor]) -> dict[str, Any]:

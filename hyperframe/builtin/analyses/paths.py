@@ -193,6 +193,9 @@ def _shown(folder: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
     key, what = ("drop", "drop of accuracy") if drop else ("barrier", "barrier of the loss")
     worst = {WORDS[name]: _number(own[key]["max"], drop) for name, own in paths.items()}
     says = f"The greatest {what} along a path is {_listed(worst)}."
+    trained, pairs = paths.get("trained", {"pairs": 0})["pairs"], len(figures["pairs"])
+    if 0 < trained < pairs:
+        says += f" The trained curve joins {trained} of the {pairs} pairs only."
     best = "interpolated" if "interpolated" in paths else "trained"
     names = [name for name in ("direct", "direct_gauged", best) if name in paths]
     title = f"{score.capitalize()} between two networks"
