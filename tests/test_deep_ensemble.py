@@ -94,7 +94,8 @@ def test_a_reference_that_was_trained_otherwise_is_not_taken_for_another(run):
     with pytest.raises(RunError, match=r"networks=3, steps=6, rate=0.01 and not with networks=2, steps=6, rate=0.5"):
         analyse(run, "deep_ensemble", installed(), {**QUICK, "networks": 2, "rate": 0.5})
     place = str(run.folder / "analyses" / "deep_ensemble" / "reference")
-    found = analyse(run, "deep_ensemble", installed(), {**QUICK, "networks": 2, "reference": place})
+    with pytest.warns(HyperframeWarning, match="is taken as it is: 3 networks"):
+        found = analyse(run, "deep_ensemble", installed(), {**QUICK, "networks": 2, "reference": place})
     assert found["reference"]["networks"] == 3
 
 
