@@ -66,6 +66,6 @@ def check_latent(run: Run, analysis: str) -> Any:
     if not hasattr(chosen.options, "draw_latent"):
         raise NotApplicableError(
             f"analysis '{analysis}' does not apply: it moves through z, but the generator '{chosen.name}' of run "
-            f"{run.folder.name} has no vector z with a distribution (options that extend LatentOptions)"
+            f"{run.folder.name} has no vector z with a distribution"
         )
     return chosen.options
