@@ -12,8 +12,9 @@ draws are essentially different from each other.
 
 from hyperframe.api import load, resume, train
 from hyperframe.condensing import distill
+from hyperframe.distillation import DistillationOptions
 from hyperframe.errors import HyperframeError, HyperframeWarning, NotApplicableError
-from hyperframe.generator import Generator
+from hyperframe.generator import Generator, LatentOptions
 from hyperframe.hookspecs import hookimpl
 from hyperframe.labelorbits import walked
 from hyperframe.options import option
@@ -47,6 +48,7 @@ __all__ = [
     "ClassificationTask",
     "Component",
     "Data",
+    "DistillationOptions",
     "DiversityInputs",
     "DiversityTerm",
     "EntropyEstimator",
@@ -54,6 +56,7 @@ __all__ = [
     "Generator",
     "HyperframeError",
     "HyperframeWarning",
+    "LatentOptions",
     "LayerSpec",
     "Networks",
     "NotApplicableError",

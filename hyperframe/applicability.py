@@ -38,6 +38,21 @@ def check_images(run: Run, analysis: str) -> None:
         )
 
 
+def check_count(run: Run, analysis: str, count: int, least: int) -> int:
+    """That many networks, or all that the run's generator holds where these are fewer.
+
+    Raises:
+        NotApplicableError: these are fewer than the analysis needs.
+    """
+    held = run.experiment.generator.at_most(count)
+    if held < least:
+        raise NotApplicableError(
+            f"analysis '{analysis}' does not apply: it needs {least} networks, but the generator of run "
+            f"{run.folder.name} holds {held}"
+        )
+    return held
+
+
 def check_latent(run: Run, analysis: str) -> Any:
     """Check that the run's z is a vector with a distribution, as that of a hypernetwork is.
 

@@ -38,7 +38,7 @@ def ensemble_figures(run: Run, draw: int, sizes: Sequence[int], test: Data, vali
     seed = stream_seed(seed, f"ensemble {draw}") if draw else seed
     networks = run.sample(sizes[-1], seed)
     if run.experiment.generator.networks is not None:
-        networks = select(networks, torch.randperm(len(networks), generator=stream(seed, "order of networks")))
+        networks = select(networks, order_of(len(networks), draw, run.config.evaluation.seed))
     tried, fitted = measured(networks, sizes, test), measured(networks, sizes, validation)
     heat = temperatures(fitted, validation.y.to(run.experiment.device))
     single = {name: float(values.mean()) for name, values in tried.singles().items()}
@@ -47,6 +47,18 @@ def ensemble_figures(run: Run, draw: int, sizes: Sequence[int], test: Data, vali
     for figures, temperature in zip(ensembles["mean_probability"], heat, strict=True):
         figures["temperature"] = temperature
     return {"single": single | _calibrated(networks, test, validation), "ensembles": ensembles}
+
+
+def order_of(count: int, draw: int, seed: int) -> Tensor:
+    """An order of networks, int64 [count]; in `count` draws that follow each other each network has each place once.
+
+    Example:
+        >>> orders = torch.stack([order_of(3, draw, seed=0) for draw in range(3)])
+        >>> orders.sort(0).values.tolist()
+        [[0, 0, 0], [1, 1, 1], [2, 2, 2]]
+    """
+    rng = stream(seed, f"order of networks {draw // count}")
+    return torch.randperm(count, generator=rng).roll(draw % count)
 
 
 def measured(networks: Networks, sizes: Sequence[int], data: Data) -> GrowthMeter:

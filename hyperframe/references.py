@@ -10,7 +10,7 @@ from hyperframe.checkpoints import checkpoint_steps
 from hyperframe.config import Config, choose
 from hyperframe.errors import PluginError, RunError, notice
 from hyperframe.files import is_file
-from hyperframe.folder import CONFIG
+from hyperframe.folder import CONFIG, read_run_config
 from hyperframe.formulas import FORMULAS
 from hyperframe.hookspecs import hookimpl
 from hyperframe.overrides import DEFAULTS
@@ -76,9 +76,9 @@ def deep_ensemble(run: Run, folder: Path, networks: int, steps: int, rate: float
     reporter = _Told(steps)
     if not is_file(folder / CONFIG):
         return train_run(_config(run, networks, steps, rate, registry), registry, folder, reporter)
+    _check_same(run, read_run_config(folder, registry)[1], folder)
     if checkpoint_steps(folder):
         known = load_run(folder, registry, str(run.experiment.device))
-        _check_same(run, known, folder)
         if shared and known.finished:
             _tell_other(known, folder, networks, steps, rate)
         else:
@@ -114,8 +114,8 @@ def _config(run: Run, networks: int, steps: int, rate: float, registry: Registry
     )
 
 
-def _check_same(run: Run, known: Run, folder: Path) -> None:
-    here, there = run.config.plain(), known.config.plain()
+def _check_same(run: Run, known: Config, folder: Path) -> None:
+    here, there = run.config.plain(), known.plain()
     if there["generator"]["name"] != "direct":
         raise RunError(f"the reference {folder} has the generator '{there['generator']['name']}'; it must be 'direct'")
     for key in ("target", "task"):

@@ -1,5 +1,7 @@
 """How many independently trained networks an ensemble is worth: the number, and the reference that is kept."""
 
+import shutil
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,3 +109,13 @@ def test_a_module_that_was_handed_over(tmp_path):
     run = hf.train("digits", {**settings, "trainer.steps": 2}, module=module, out=tmp_path / "run")
     for _ in range(2):  # the second time the reference is read
         assert analyse(run, "deep_ensemble", installed(), QUICK)["reference"]["networks"] == 3
+
+
+def test_a_run_that_was_only_begun_is_no_reference(run, tmp_path):
+    """It is refused, and not trained to its end."""
+    place = tmp_path / "begun"
+    shutil.copytree(run.folder, place)
+    shutil.rmtree(place / "checkpoints")
+    with pytest.raises(RunError, match="it must be 'direct'"):
+        analyse(run, "deep_ensemble", installed(), {**QUICK, "reference": str(place)})
+    assert not (place / "checkpoints").exists()

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from hyperframe import Component, hookimpl
-from hyperframe.applicability import check_classifies
+from hyperframe.applicability import check_classifies, check_count
 from hyperframe.attacks import other_classes
-from hyperframe.errors import NotApplicableError
 from hyperframe.fooling import ATTACKS, FIRST, AttackOptions, Scene, added_up, count_fooled
 from hyperframe.parts import in_parts
 from hyperframe.pictures import COLOURS, keep_lines, keep_picture, new_figure
@@ -98,12 +97,7 @@ def _scenes(run: Any, options: AttackOptions) -> tuple[Callable[[int], Scene], i
     chosen = some_items(data, options.images, seed).to(device)
     count = -(-len(chosen) // PART)
     wanted = count + 2 * options.networks
-    held = run.experiment.generator.at_most(wanted)
-    if held < 3:
-        raise NotApplicableError(
-            f"analysis '{NAME}' does not apply: it needs a network, an ensemble of others and a fresh one, but the "
-            f"generator of run {run.folder.name} holds {held}"
-        )
+    held = check_count(run, NAME, wanted, least=3)  # one network, an ensemble of others and a fresh one
     # A generator that holds few networks divides them; none is in two of the three.
     singles = count if held == wanted else min(count, held // 3)
     each = min(options.networks, (held - singles) // 2)

@@ -23,9 +23,6 @@ NAME = "deep_ensemble"
 PASSES, FEWEST_STEPS = 3, 1000
 """The reference is trained for so many passes over the training data, but at least for so many steps."""
 
-ORDERS = 5
-"""Orders in which the reference's networks are taken; its curve is their mean."""
-
 
 @attrs.frozen(kw_only=True)
 class Options:
@@ -84,7 +81,8 @@ class DeepEnsemble:
         sizes = growing_sizes(run.default_count)
         held = list(range(1, (other.experiment.generator.networks or chosen.networks) + 1))
         own = curve(run, "ensembles of the run", chosen.draws, sizes)
-        reference = curve(other, "ensembles of the reference", ORDERS, held)
+        # In as many orders as there are networks each of them is once the first: its curve is the mean over these.
+        reference = curve(other, "ensembles of the reference", held[-1], held)
         worth = [deep_ensemble_equivalent(nll, reference["calibrated_nll"]) for nll in own["calibrated_nll"]]
         found = {
             "items": len(test),

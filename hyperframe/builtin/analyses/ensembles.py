@@ -89,7 +89,7 @@ def _highlights(found: Mapping[str, Any]) -> dict[str, str]:
         f"majority vote {of}": _percent(last["majority"]["accuracy"]),
         f"mean probability {of}": _percent(mean["accuracy"]),
         "NLL: one network, ensemble": f"{single['nll']['mean']:.4f}, {mean['nll']['mean']:.4f}",
-        "NLL after temperature scaling": f"{scaled[0]:.4f}, {scaled[1]:.4f}",
+        "NLL after temperature scaling: one of the first networks, ensemble": f"{scaled[0]:.4f}, {scaled[1]:.4f}",
         "ECE of the ensemble, before and after": (
             f"{100 * mean['ece']['mean']:.2f}, {100 * mean['calibrated_ece']['mean']:.2f} %"
         ),

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hyperframe import Component, Run, hookimpl
+from hyperframe.applicability import check_count
 from hyperframe.errors import NotApplicableError
 from hyperframe.filterslices import slice_shape, slices_of, spreads
 from hyperframe.options import option
@@ -54,14 +55,12 @@ class Filters:
         """See the class."""
         experiment = run.experiment
         spec = experiment.target.spec
-        count = experiment.generator.at_most(self._options.networks)
-        problem = None
         if not any(slice_shape(spec, layer) for layer in spec.layers):
-            problem = f"it shows filters as images, but target '{spec.name}' of run {run.folder.name} has none of these"
-        elif count < 2:
-            problem = f"it needs two networks, but the generator of run {run.folder.name} holds one"
-        if problem:
-            raise NotApplicableError(f"analysis 'filters' does not apply: {problem}")
+            raise NotApplicableError(
+                f"analysis 'filters' does not apply: it shows filters as images, but target '{spec.name}' of run "
+                f"{run.folder.name} has none of these"
+            )
+        count = check_count(run, "filters", self._options.networks, least=2)
         rng = stream(run.config.evaluation.seed, "filters", experiment.device)
         slices = slices_of(spec, experiment.gauge(draw_weights(experiment.generator, count, rng)))
         layers = {name: _figures(own) for name, own in slices.items()}

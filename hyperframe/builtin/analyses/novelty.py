@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from hyperframe import Component, Weights, hookimpl
-from hyperframe.applicability import check_classifies
-from hyperframe.errors import NotApplicableError
+from hyperframe.applicability import check_classifies, check_count
 from hyperframe.novelty import LEVELS, Neighbourhood, correlation, nearest_other, overlaps, pairs_of, reach
 from hyperframe.options import option
 from hyperframe.parts import in_parts
@@ -87,12 +86,7 @@ class Novelty:
     def __call__(self, run: Any, folder: Path) -> dict[str, Any]:
         """Figures, two pictures, and the points to turn over."""
         check_classifies(run, "novelty")
-        count = run.experiment.generator.at_most(self._networks)
-        if count < 2:
-            raise NotApplicableError(
-                f"analysis 'novelty' does not apply: it compares networks, and the generator of run {run.folder.name} "
-                "holds one"
-            )
+        count = check_count(run, "novelty", self._networks, least=2)
         around = Neighbourhood(run.experiment.orbits, run.sample(count, gauge=True).weights)
         singles: list[tuple[int, ...]] = [(number,) for number in range(count)]
         wrong, distances = _measured(run, folder, "drawn networks", around, singles, None)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from hyperframe import Component, Run, Weights, hookimpl
+from hyperframe.applicability import check_count
 from hyperframe.bezier import curve_points, train_middle
-from hyperframe.errors import NotApplicableError
 from hyperframe.options import option
 from hyperframe.parts import in_parts
 from hyperframe.paths import barrier, linear, relative_length, spherical, straight
@@ -78,12 +78,7 @@ class Paths:
         """See the class."""
         options, experiment = self._options, run.experiment
         seed = run.config.evaluation.seed
-        count = experiment.generator.at_most(2 * options.pairs) // 2
-        if not count:
-            raise NotApplicableError(
-                f"analysis 'paths' does not apply: it needs two networks, but the generator of run {run.folder.name} "
-                "holds one"
-            )
+        count = check_count(run, "paths", 2 * options.pairs, least=2) // 2
         z = experiment.generator.latent(2 * count, stream(seed, "paths", experiment.device)).unflatten(0, (count, 2))
         t = torch.linspace(0, 1, options.points, dtype=torch.float64)
         data = some_items(run.data("test"), options.items, seed)

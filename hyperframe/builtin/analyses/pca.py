@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hyperframe import Component, Run, hookimpl
-from hyperframe.errors import NotApplicableError
+from hyperframe.applicability import check_count
 from hyperframe.options import option
 from hyperframe.pca import Components, Gram
 from hyperframe.pictures import COLOURS, keep_picture, keep_scatter, new_figure
@@ -65,12 +65,7 @@ class Scatter:
     def __call__(self, run: Run, folder: Path) -> dict[str, Any]:
         """See the class."""
         experiment, options = run.experiment, self._options
-        samples = experiment.generator.at_most(options.samples)
-        if samples < 3:
-            raise NotApplicableError(
-                f"analysis 'pca' does not apply: it needs three networks, but the generator of run {run.folder.name} "
-                f"holds {samples}"
-            )
+        samples = check_count(run, "pca", options.samples, least=3)
         z = experiment.generator.latent(samples, stream(run.config.evaluation.seed, "pca", experiment.device))
         found = dict(series(run, z, options.components))
         entries = {name: size for name, (size, _) in found.items()}

@@ -7,6 +7,7 @@ import attrs
 import torch
 
 from hyperframe import Component, hookimpl
+from hyperframe.applicability import check_count
 from hyperframe.errors import NotApplicableError
 from hyperframe.matching import Matching
 from hyperframe.options import option
@@ -48,12 +49,7 @@ class UnitDiversity:
     def __call__(self, run: Any, folder: Path) -> dict[str, Any]:
         """Figures, a picture, and the points to turn over."""
         experiment = run.experiment
-        count = experiment.generator.at_most(self._options.networks)
-        where = "analysis 'unit_diversity' does not apply: "
-        if count < 2:
-            raise NotApplicableError(
-                f"{where}it compares networks, and the generator of run {run.folder.name} holds one"
-            )
+        count = check_count(run, "unit_diversity", self._options.networks, least=2)
         with torch.no_grad():
             rng = stream(run.config.evaluation.seed, "sample", experiment.device)
             weights = experiment.gauge(draw_weights(experiment.generator, count, rng))
@@ -61,8 +57,9 @@ class UnitDiversity:
             found = layer_units(experiment.orbits, matched)
         if not found:
             raise NotApplicableError(
-                f"{where}no layer of target '{experiment.target.spec.name}' of run {run.folder.name} writes units that "
-                "are known to be read by another one"
+                "analysis 'unit_diversity' does not apply: no layer of target "
+                f"'{experiment.target.spec.name}' of run {run.folder.name} writes units that are known to be read by "
+                "another one"
             )
         figures = _figures(found, self._options.weak)
         return {"networks": count, **figures, **_shown(folder, found, figures, self._options.weak)}
