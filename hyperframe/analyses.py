@@ -23,7 +23,17 @@ from hyperframe.overrides import split_override
 from hyperframe.parts import has_parts, open_parts, remove_parts
 from hyperframe.plugins import Registry
 from hyperframe.run import EVALUATION, Run
+from hyperframe.samples import draw_weights
+from hyperframe.seeds import stream
 from hyperframe.types import Analysis
+
+PROBED = 2
+"""Networks, and test items, of which a look shows whether a training has diverged."""
+
+DIVERGED = (
+    "{what} are not finite at step {step}; the training has diverged. Take another checkpoint, or train anew with a "
+    "lower trainer.rate"
+)
 
 
 def analyse_all(run: Run, registry: Registry) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
@@ -101,11 +111,15 @@ def analyse(run: Run, name: str, registry: Registry, options: Mapping[str, Any] 
         NotApplicableError: it has nothing to say about such a run.
         PluginError: there is no such analysis, or it fails for a reason of its own.
         MemoryShortageError: what its options ask for does not fit into memory.
-        RunError: the folder cannot be written.
+        RunError: the folder cannot be written; or the run's networks are not finite.
         KeyboardInterrupt: Ctrl-C; parts that are done are kept, see `hyperframe.parts`.
     """
     choice = chosen_analysis(name, registry, options)
     analysis: Analysis = choice.make()
+    generator = run.experiment.generator
+    weights = draw_weights(generator, generator.at_most(PROBED), stream(0, "probe", run.experiment.device))
+    if not all(bool(value.isfinite().all()) for value in weights.values()):
+        raise RunError(f"{run.folder}: {DIVERGED.format(step=run.step, what='weights of drawn networks')}")
     folder = run.folder / ANALYSES / name
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -127,11 +141,23 @@ def analyse(run: Run, name: str, registry: Registry, options: Mapping[str, Any] 
     # Whatever a third party's analysis raises is reported with the name of who can mend it.
     except Exception as error:
         _remove_empty(folder)
+        if _has_odd_outputs(run):
+            what = DIVERGED.format(step=run.step, what="outputs of drawn networks")
+            raise RunError(f"analysis '{name}': {run.folder}: {what}") from error
         if is_out_of_memory(error):
             raise MemoryShortageError(f"{choice.described} does not fit into memory; take smaller options") from error
         raise PluginError(f"{choice.described} failed: {type(error).__name__}: {brief(error)}") from error
     remove_parts(folder)
     return result
+
+
+def _has_odd_outputs(run: Run) -> bool:
+    """Whether networks that the run draws have outputs that are not finite, which few analyses can work with."""
+    try:
+        parts = run.sample(run.experiment.generator.at_most(PROBED)).chunks(run.data("test").x[:PROBED])
+        return not all(bool(outputs.isfinite().all()) for _, _, outputs in parts)
+    except (HyperframeError, RuntimeError):
+        return False
 
 
 def kept_analysis(

@@ -4,11 +4,13 @@ import json
 import shutil
 
 import pytest
+import torch
 
 from hyperframe.analyses import analyse, kept_analysis
 from hyperframe.api import installed
-from hyperframe.errors import MemoryShortageError, PluginError
+from hyperframe.errors import MemoryShortageError, PluginError, RunError
 from hyperframe.hookspecs import hookimpl
+from hyperframe.run import load_run
 from hyperframe.types import Component
 
 
@@ -77,6 +79,16 @@ def removes(run, folder):
 def test_one_that_removes_its_folder_and_says_much(run):
     with pytest.raises(PluginError, match=r"^analysis 'own' of shop failed: ValueError: lines lines .{,220}$"):
         analyse(run, "own", installed([Shop(removes)]))
+
+
+@pytest.mark.parametrize(("value", "what"), [(float("nan"), "weights"), (1e6, "outputs")])
+def test_a_run_that_diverged_is_named(run, value, what):
+    other = load_run(run.folder, installed())
+    with torch.no_grad():
+        for parameter in other.experiment.generator.parameters():
+            parameter.fill_(value)
+    with pytest.raises(RunError, match=f"{what} of drawn networks are not finite at step 2"):
+        analyse(other, "ensembles", installed(), {"draws": 1, "networks": 2})
 
 
 def test_what_is_found_is_what_is_kept(run):
