@@ -177,7 +177,7 @@ def kept_analysis(
 
 def _origin(run: Run, choice: Choice) -> dict[str, Any]:
     """What a result depends on, as far as it is known."""
-    source = choice.registered.source
+    source, evaluation = choice.registered.source, run.config.evaluation
     return {
         "run": run.folder.name,
         "step": run.step,
@@ -185,6 +185,9 @@ def _origin(run: Run, choice: Choice) -> dict[str, Any]:
             "distribution": source.distribution,
             "version": source.version,
             "options": plain_options(choice.options),
+            # A run that goes on can have others from then on.
+            "evaluation": {"seed": evaluation.seed, "test_networks": evaluation.test_networks},
+            "gauges": run.config.plain()["gauges"],
         },
     }
 
