@@ -16,14 +16,24 @@ from hyperframe.errors import (
     unknown_name,
 )
 from hyperframe.files import LARGEST_FIGURES, as_json, exists, from_json, is_file, read_json, write_json, writing
-from hyperframe.folder import ANALYSES, RESULTS
+from hyperframe.folder import ANALYSES, RESULTS, claimed
 from hyperframe.memory import is_out_of_memory
 from hyperframe.options import plain_options
 from hyperframe.overrides import split_override
 from hyperframe.parts import has_parts, open_parts, remove_parts
 from hyperframe.plugins import Registry
 from hyperframe.run import EVALUATION, Run
+from hyperframe.samples import draw_weights
+from hyperframe.seeds import stream
 from hyperframe.types import Analysis
+
+PROBED = 2
+"""Networks, and test items, of which a look shows whether a training has diverged."""
+
+DIVERGED = (
+    "{what} are not finite at step {step}; the training has diverged. Take another checkpoint, or train anew with a "
+    "lower trainer.rate"
+)
 
 
 def analyse_all(run: Run, registry: Registry) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
@@ -105,12 +115,22 @@ def analyse(
         NotApplicableError: it has nothing to say about such a run.
         PluginError: there is no such analysis, or it fails for a reason of its own.
         MemoryShortageError: what its options ask for does not fit into memory.
-        RunError: the folder cannot be written.
+        RunError: the folder cannot be written, or another process is at it; or the run's networks are not finite.
         KeyboardInterrupt: Ctrl-C; parts that are done are kept, see `hyperframe.parts`.
     """
     choice = chosen_analysis(name, registry, options)
     analysis: Analysis = choice.make()
-    folder = run.folder / ANALYSES / name
+    generator = run.experiment.generator
+    weights = draw_weights(generator, generator.at_most(PROBED), stream(0, "probe", run.experiment.device))
+    if not all(bool(value.isfinite().all()) for value in weights.values()):
+        raise RunError(f"{run.folder}: {DIVERGED.format(step=run.step, what='weights of drawn networks')}")
+    # Two processes must not take each other's parts.
+    with claimed(run.folder / ANALYSES, f"analysis '{name}'", f".{name}.lock"):
+        return _analyse(run, choice, analysis, again)
+
+
+def _analyse(run: Run, choice: Choice, analysis: Analysis, again: bool) -> dict[str, Any]:
+    name, folder = choice.name, run.folder / ANALYSES / choice.name
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     origin = _origin(run, choice)
@@ -133,11 +153,23 @@ def analyse(
     # Whatever a third party's analysis raises is reported with the name of who can mend it.
     except Exception as error:
         _remove_empty(folder)
+        if _has_odd_outputs(run):
+            what = DIVERGED.format(step=run.step, what="outputs of drawn networks")
+            raise RunError(f"analysis '{name}': {run.folder}: {what}") from error
         if is_out_of_memory(error):
             raise MemoryShortageError(f"{choice.described} does not fit into memory; take smaller options") from error
         raise PluginError(f"{choice.described} failed: {type(error).__name__}: {brief(error)}") from error
     remove_parts(folder)
     return result
+
+
+def _has_odd_outputs(run: Run) -> bool:
+    """Whether networks that the run draws have outputs that are not finite, which few analyses can work with."""
+    try:
+        parts = run.sample(run.experiment.generator.at_most(PROBED)).chunks(run.data("test").x[:PROBED])
+        return not all(bool(outputs.isfinite().all()) for _, _, outputs in parts)
+    except (HyperframeError, RuntimeError):
+        return False
 
 
 def kept_analysis(
@@ -157,7 +189,7 @@ def kept_analysis(
 
 def _origin(run: Run, choice: Choice) -> dict[str, Any]:
     """What a result depends on, as far as it is known."""
-    source = choice.registered.source
+    source, evaluation = choice.registered.source, run.config.evaluation
     return {
         "run": run.folder.name,
         "step": run.step,
@@ -165,7 +197,9 @@ def _origin(run: Run, choice: Choice) -> dict[str, Any]:
             "distribution": source.distribution,
             "version": source.version,
             "options": plain_options(choice.options),
-            "evaluation": {key: getattr(run.config.evaluation, key) for key in ("seed", "test_networks", "statistics")},
+            # A run that goes on can have others from then on.
+            "evaluation": {key: getattr(evaluation, key) for key in ("seed", "test_networks", "statistics")},
+            "gauges": run.config.plain()["gauges"],
         },
     }
 

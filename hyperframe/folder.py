@@ -79,21 +79,26 @@ def _counts(name: str) -> bool:
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Keep all other trainings out of a folder, which is made as needed. The system frees it when the process ends.
+def claimed(folder: Path, what: str = "training", name: str = LOCK) -> Iterator[None]:
+    """Keep others of its kind out of a folder, which is made as needed. The system frees it when the process ends.
+
+    Args:
+        folder: where it is at work.
+        what: its kind, for messages.
+        name: of the file that says so.
 
     Raises:
-        RunError: another training is at work there.
+        RunError: another one is at work there.
     """
-    lock = filelock.FileLock(folder / LOCK)
+    lock = filelock.FileLock(folder / name)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=LOCK_SECONDS)
         except filelock.Timeout as error:
-            raise RunError(f"another training is at work in {folder}; wait for it, or name another folder") from error
+            raise RunError(f"another {what} is at work in {folder}; wait for it, or name another folder") from error
         except NotImplementedError as error:
-            raise RunError(f"the file system of {folder} has no locks, which keep other trainings out of it") from error
+            raise RunError(f"the file system of {folder} has no locks, which keep another {what} out of it") from error
     try:
         yield
     finally:

@@ -13,6 +13,7 @@ from hyperframe.folder import ANALYSES, RESULTS, read_provenance
 from hyperframe.plugins import Registry
 from hyperframe.progress import tell
 from hyperframe.run import EVALUATION, Run
+from hyperframe.tables import evaluation_rows, evaluation_title
 
 ORDER = (
     "ensembles",
@@ -121,4 +122,12 @@ def _kept_evaluation(run: Run) -> dict[str, Any] | None:
         "split": "test",
         "networks": run.default_count,
     }
-    return kept if all(kept.get(key) == value for key, value in wanted.items()) else None
+    return kept if all(kept.get(key) == value for key, value in wanted.items()) and _can_be_shown(kept) else None
+
+
+def _can_be_shown(figures: dict[str, Any]) -> bool:
+    """Whether figures that were read are those of an evaluation; a file that was changed by hand need not have them."""
+    try:
+        return bool(evaluation_title(figures) and list(evaluation_rows(figures)))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False

@@ -4,11 +4,14 @@ import json
 import shutil
 
 import pytest
+import torch
 
 from hyperframe.analyses import analyse, kept_analysis
 from hyperframe.api import installed
-from hyperframe.errors import MemoryShortageError, PluginError
+from hyperframe.errors import HyperframeWarning, MemoryShortageError, PluginError, RunError
 from hyperframe.hookspecs import hookimpl
+from hyperframe.resume import resume_run
+from hyperframe.run import load_run
 from hyperframe.types import Component
 
 
@@ -44,6 +47,7 @@ def test_figures_and_pictures_are_kept(run):
     of = run.config.evaluation
     evaluation = {"seed": of.seed, "test_networks": of.test_networks, "statistics": of.statistics}
     origin = {"distribution": "shop", "version": "", "options": {}, "evaluation": evaluation}
+    origin["gauges"] = run.config.plain()["gauges"]
     expected = {"run": "run", "step": 2, "analysis": origin, "networks": 3, "odd": None}
     assert json.loads((folder / "results.json").read_text()) == expected
     assert (folder / "picture.txt").read_text() == "a picture"
@@ -81,12 +85,30 @@ def test_one_that_removes_its_folder_and_says_much(run):
         analyse(run, "own", installed([Shop(removes)]))
 
 
+def test_a_run_that_diverged_is_named(run, monkeypatch):
+    other, registry = load_run(run.folder, installed()), installed([Shop(lambda run, folder: 1 / 0)])
+    forward = other.experiment.target.forward
+    monkeypatch.setattr(
+        type(other.experiment.target), "forward", lambda self, *args, **words: forward(*args, **words) / 0
+    )
+    with pytest.raises(RunError, match="outputs of drawn networks are not finite at step 2"):
+        analyse(other, "own", registry)
+    with torch.no_grad():
+        for parameter in other.experiment.generator.parameters():
+            parameter.fill_(float("nan"))
+    with pytest.raises(RunError, match="weights of drawn networks are not finite at step 2"):
+        analyse(other, "own", registry)
+
+
 def test_what_is_found_is_what_is_kept(run):
     figures = {"pictures": ({"file": "a.png"},), "odd": float("inf"), 1: 2, "step": 77, "many": [0.125] * 200_000}
     registry = installed([Shop(lambda run, folder: figures)])
     found = analyse(run, "own", registry)
     assert (found["step"], found["odd"], found["1"], type(found["pictures"])) == (2, None, 2, list)
     assert kept_analysis(run, "own", registry) == found
+    with pytest.warns(HyperframeWarning, match="all 2 steps are done"):
+        other = resume_run(run.folder, {"evaluation.seed": 7}, registry)
+    assert kept_analysis(other, "own", registry) is None
 
 
 def test_the_runs_own_evaluation_is_not_overwritten(run):

@@ -128,3 +128,15 @@ def test_wrong_arguments(run, hyperframe):
         assert code == 2
         assert message in err
         assert "Traceback" not in out + err
+
+
+def test_two_processes_do_not_take_each_others_parts(run):
+    from hyperframe.errors import RunError
+    from hyperframe.folder import claimed
+
+    with (
+        claimed(run.folder / "analyses", "analysis 'squares'", ".squares.lock"),
+        pytest.raises(RunError, match="another analysis 'squares' is at work"),
+    ):
+        analyse(run, "squares", installed([Squares()]))
+    assert analyse(run, "squares", installed([Squares()]))["squares"] == [0, 1, 4, 9, 16]

@@ -290,8 +290,9 @@ def test_another_evaluation_is_not_taken(run, change):
     right = run.evaluate()
     path.write_text(json.dumps(right | change))
     assert collect(run, installed(), [])["evaluation"] == right
-    path.write_text("{")
-    assert collect(run, installed(), [])["evaluation"] == right
+    for damaged in ("{", json.dumps({key: value for key, value in right.items() if key != "items"})):
+        path.write_text(damaged)
+        assert collect(run, installed(), [])["evaluation"] == right
 
 
 @pytest.fixture
