@@ -100,7 +100,6 @@ applicability
 ensembles
 pictures
 analyses
-report
 trainer
 training
 resume
@@ -114,6 +113,7 @@ reference
 api
 arguments
 tables
+report
 page
 bars
 comparecommand
