@@ -92,7 +92,7 @@ class DeepEnsemble:
             "equivalents": [attrs.asdict(one) for one in worth],
             "reference": {"networks": held[-1], "steps": other.step, "sizes": held, **reference},
         }
-        words = f"{worth[-1]} networks"
+        words = f"{worth[-1]} network{'' if worth[-1].networks == 1 else 's'}"
         return {
             **found,
             "highlights": {
