@@ -15,7 +15,7 @@ from hyperframe.errors import (
     notice,
     unknown_name,
 )
-from hyperframe.files import LARGEST_FIGURES, as_json, exists, from_json, is_file, read_json, write_json, writing
+from hyperframe.files import LARGEST_FIGURES, as_json, exists, from_json, kept_json, write_json, writing
 from hyperframe.folder import ANALYSES, RESULTS, claimed
 from hyperframe.memory import is_out_of_memory
 from hyperframe.options import plain_options
@@ -61,14 +61,20 @@ def chosen_names(text: str) -> list[str]:
     return list(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
-def chosen_options(arguments: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def chosen_options(arguments: Sequence[str], names: Sequence[str], registry: Registry) -> dict[str, dict[str, Any]]:
     """Options of analyses that a user typed as `NAME.OPTION=VALUE`, by the analysis' name.
 
+    All mistakes are told here, before the first analysis begins.
+
     Raises:
-        ConfigError: an argument is no such thing, or is for an analysis that is not among the names.
+        ConfigError: an argument is no such thing, is for an analysis that is not among the names, or is an option that
+            the analysis does not have.
+        PluginError: there is no analysis of one of the names.
 
     Example:
-        >>> chosen_options(["ensembles.draws=3"], ["ensembles", "pca"])
+        >>> from hyperframe.plugins import make_plugin_manager
+        >>> registry = Registry(make_plugin_manager())
+        >>> chosen_options(["ensembles.draws=3"], ["ensembles", "pca"], registry)
         {'ensembles': {'draws': 3}, 'pca': {}}
     """
     options: dict[str, dict[str, Any]] = {name: {} for name in names}
@@ -80,6 +86,8 @@ def chosen_options(arguments: Sequence[str], names: Sequence[str]) -> dict[str, 
         if name not in options:
             raise ConfigError(f"'{argument}': " + unknown_name("analysis", name, names))
         options[name][option] = value
+    for name in names:
+        chosen_analysis(name, registry, options[name])
     return options
 
 
@@ -176,13 +184,9 @@ def kept_analysis(
     run: Run, name: str, registry: Registry, options: Mapping[str, Any] | None = None
 ) -> dict[str, Any] | None:
     """What `analyse` would return where it has been run with the same options on the same step; else None."""
-    path = run.folder / ANALYSES / name / RESULTS
-    if not is_file(path):
+    result = kept_json(run.folder / ANALYSES / name / RESULTS, LARGEST_FIGURES)
+    if result is None:
         return None
-    try:
-        result = read_json(path, LARGEST_FIGURES)
-    except RunError:
-        return None  # damaged: it is made anew
     origin = _origin(run, chosen_analysis(name, registry, options))
     return result if all(result.get(key) == value for key, value in origin.items()) else None
 

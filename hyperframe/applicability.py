@@ -1,7 +1,5 @@
 """What an analysis asks of a run before it begins; where the run has no such thing, it does not apply."""
 
-from typing import Any
-
 import torch
 
 from hyperframe.errors import NotApplicableError
@@ -53,19 +51,23 @@ def check_count(run: Run, analysis: str, count: int, least: int) -> int:
     return held
 
 
-def check_latent(run: Run, analysis: str) -> Any:
-    """Check that the run's z is a vector with a distribution, as that of a hypernetwork is.
+def has_latent(run: Run) -> bool:
+    """Whether the run's z is a vector with a distribution, as that of a hypernetwork is.
 
-    Returns:
-        The generator's options, of the kind `hyperframe.generator.LatentOptions`.
+    The options of such a generator are of the kind `hyperframe.generator.LatentOptions`. The z of the generator
+    `direct` is the number of a network.
+    """
+    return hasattr(run.config.generator.options, "draw_latent")
+
+
+def check_latent(run: Run, analysis: str) -> None:
+    """Check that the run has a latent vector, see `has_latent`.
 
     Raises:
-        NotApplicableError: it is not, as with the generator `direct`, whose z is the number of a network.
+        NotApplicableError: it has none.
     """
-    chosen = run.config.generator
-    if not hasattr(chosen.options, "draw_latent"):
+    if not has_latent(run):
         raise NotApplicableError(
-            f"analysis '{analysis}' does not apply: it moves through z, but the generator '{chosen.name}' of run "
-            f"{run.folder.name} has no vector z with a distribution"
+            f"analysis '{analysis}' does not apply: it moves through z, but the generator "
+            f"'{run.config.generator.name}' of run {run.folder.name} has no vector z with a distribution"
         )
-    return chosen.options

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import torch
 
+from hyperframe.applicability import has_latent
 from hyperframe.errors import RunError
 from hyperframe.run import Run
 from hyperframe.samples import DRAWN_AT_ONCE, Networks
@@ -48,16 +49,11 @@ def running_mean(parts: Iterable[Weights]) -> Weights:
     return {layer: value.to(kinds[layer]) for layer, value in mean.items()}
 
 
-def can_scale(run: Run) -> bool:
-    """Whether z of the run's generator is a vector that can be multiplied; that of `direct` is a network's number."""
-    return hasattr(run.config.generator.options, "draw_latent")
-
-
 def check_scale(run: Run, scale: float) -> None:
     """Check that z can be multiplied by a scale; raises `RunError`."""
     if not 0 <= scale < math.inf:
         raise RunError(f"the scale that z is multiplied by is a number, at least 0, and not {scale:g}")
-    if scale != 1 and not can_scale(run):
+    if scale != 1 and not has_latent(run):
         raise RunError(
             f"the generator '{run.config.generator.name}' of {run.folder} has no vector z that could be multiplied by "
             f"{scale:g}; take the scale 1"

@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from hyperframe.figures import of_networks
 from hyperframe.progress import heard_by
 from hyperframe.run import Run
-from hyperframe.tables import SCORES, of_networks
+from hyperframe.tables import SCORES
 
 
 class ProgressReporter:

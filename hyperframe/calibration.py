@@ -7,6 +7,9 @@ from torch import Tensor
 
 CALIBRATION_BINS = 15
 
+LOWEST = math.log(torch.finfo(torch.float64).tiny)
+"""The logarithm of a probability counts as no less."""
+
 COLDEST, HOTTEST = 0.02, 50.0
 """Between these temperatures the best one is looked for."""
 
@@ -51,6 +54,34 @@ def entropy_of(probabilities: Tensor) -> Tensor:
     """
     entropy: Tensor = torch.special.entr(probabilities).sum(-1)
     return entropy
+
+
+def mutual_information(total: Tensor, mean: Tensor) -> Tensor:
+    """H[p̄] − mean H[p] in nats, [...]: the part of the entropy of mean probabilities that is disagreement.
+
+    Args:
+        total: the entropy H[p̄] of the networks' mean probabilities.
+        mean: the mean over the networks of the entropy H[p].
+
+    References: N. Houlsby, F. Huszár, Z. Ghahramani, M. Lengyel (2011), Bayesian Active Learning.
+    """
+    return (total - mean).clamp(min=0)  # below zero by rounding only
+
+
+def disagreement(votes: Tensor, networks: int) -> float:
+    """The probability that two different networks give different answers to an item; of one network alone 0.
+
+    Args:
+        votes: how many networks answer each item with each class, [items, classes].
+        networks: how many there are.
+
+    Example:
+        >>> round(disagreement(torch.tensor([[2, 1]]), 3), 4)
+        0.6667
+    """
+    votes = votes.double()
+    agreeing = (votes * (votes - 1)).sum(1).mean() / max(networks * (networks - 1), 1)  # ordered pairs of networks
+    return float(1 - agreeing) if networks > 1 else 0.0
 
 
 def log_likelihoods(probabilities: Tensor, labels: Tensor) -> Tensor:
@@ -105,12 +136,9 @@ def fit_temperature(log_probabilities: Tensor, labels: Tensor) -> float:
         >>> round(float((logits[0] / sure).softmax(0)[0]), 4)
         0.75
     """
-    logits = log_probabilities.double()
-    floor = math.log(torch.finfo(logits.dtype).tiny)
-    logits = logits.clamp(min=floor)
+    logits = log_probabilities.double().clamp(min=LOWEST)
     own = logits.gather(1, labels[:, None])[:, 0]
-    low, high = torch.tensor(1 / HOTTEST), torch.tensor(1 / COLDEST)
-    low, high = low.double().to(logits.device), high.double().to(logits.device)
+    low, high = logits.new_tensor([1 / HOTTEST, 1 / COLDEST]).unbind()
     for _ in range(HALVINGS):
         middle = (low * high).sqrt()
         slope = (own - ((logits * middle).softmax(-1) * logits).sum(-1)).mean()
@@ -120,5 +148,4 @@ def fit_temperature(log_probabilities: Tensor, labels: Tensor) -> float:
 
 def at_temperature(log_probabilities: Tensor, temperature: float) -> Tensor:
     """Probabilities softmax(log p / T), [..., classes]."""
-    floor = math.log(torch.finfo(torch.float64).tiny)
-    return (log_probabilities.double().clamp(min=floor) / temperature).softmax(-1)
+    return (log_probabilities.double().clamp(min=LOWEST) / temperature).softmax(-1)

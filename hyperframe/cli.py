@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from hyperframe import tables
-from hyperframe.analyses import analyse, analyse_all, chosen_analysis, chosen_names, chosen_options
+from hyperframe.analyses import analyse, analyse_all, chosen_names, chosen_options
 from hyperframe.api import installed
 from hyperframe.arguments import (
     check_samples,
@@ -169,10 +169,8 @@ def evaluate(
                 "-n, --seed and --samples are for the evaluation; an analysis has options of its own"
             )
         names = chosen_names(analysis)
-        chosen_for = chosen_options(options, names)
         registry = installed()
-        for name in names:  # mistakes are told before the first one begins
-            chosen_analysis(name, registry, chosen_for[name])
+        chosen_for = chosen_options(options, names, registry)
         chosen = loaded(run, checkpoint, device, target)
         with shown_progress(json_wanted):
             found = {name: analyse(chosen, name, registry, chosen_for[name]) for name in names}

@@ -8,6 +8,7 @@ from hyperframe.averaging import average, check_scale
 from hyperframe.distillation import DistillationOptions, taught_network
 from hyperframe.errors import RunError, unknown_name
 from hyperframe.evaluation import measure
+from hyperframe.figures import of_networks
 from hyperframe.run import Run
 from hyperframe.samplefiles import write_network
 from hyperframe.samples import Networks
@@ -85,7 +86,7 @@ def _of_members(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 def _single(figures: Mapping[str, Any]) -> tuple[str, Mapping[str, float]]:
     """Name and moments of the figure of single networks."""
-    return next((name, value) for name, value in figures.items() if isinstance(value, Mapping) and "mean" in value)
+    return next(iter(of_networks(figures).items()))
 
 
 def distill(

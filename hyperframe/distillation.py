@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from hyperframe.config import TrainerOptions
 from hyperframe.errors import TrainingError
-from hyperframe.generator import initial_mean, initial_std
+from hyperframe.generator import initial_weights
 from hyperframe.options import option
 from hyperframe.progress import tell
 from hyperframe.run import Run
@@ -63,13 +63,7 @@ def ensemble_outputs(networks: Networks, x: Tensor) -> Tensor:
     found = []
     for first in range(0, len(x), items):
         tell("inputs predicted by the ensemble", first, len(x))
-        part = x[first : first + items]
-        own: Tensor = x.new_zeros(0)
-        for row, item, outputs in networks.chunks(part):
-            if not len(own):
-                own = outputs.new_zeros(len(networks), len(part), outputs.shape[-1])
-            own[row : row + outputs.shape[0], item : item + outputs.shape[1]] = outputs
-        found.append(networks.task.averaged(own))
+        found.append(networks.task.averaged(networks.gathered(x[first : first + items], lambda outputs: outputs)))
     tell("inputs predicted by the ensemble", len(x), len(x))
     return torch.cat(found)
 
@@ -161,12 +155,7 @@ def teach(run: Run, start: Networks, lesson: Lesson, options: DistillationOption
 
 def fresh_network(run: Run, seed: int) -> Networks:
     """One network as it is before any training, each entry with a standard deviation that keeps signals their size."""
-    spec, rng = run.experiment.target.spec, stream(seed, "distillation start")
-    weights = {
-        layer.name: initial_mean(layer)
-        + initial_std(spec, layer) * torch.randn(1, layer.filters, layer.filter_size, generator=rng)
-        for layer in spec.layers
-    }
+    weights = initial_weights(run.experiment.target.spec, 1, stream(seed, "distillation start"))
     return run.networks_of({layer: value.to(run.experiment.device) for layer, value in weights.items()}, seed)
 
 

@@ -73,24 +73,13 @@ def measured(networks: Networks, sizes: Sequence[int], data: Data) -> GrowthMete
 def _calibrated(networks: Networks, test: Data, validation: Data) -> dict[str, float]:
     """Mean figures of the first networks, each at a temperature of its own."""
     few = select(networks, slice(0, SINGLES))
-    outputs = [_log_probabilities(few, data) for data in (validation, test)]
+    # Logarithms in float64, where no probability is too small for a number.
+    outputs = [few.gathered(data.x, lambda each: each.double().log_softmax(-1)) for data in (validation, test)]
     labels = [data.y.to(outputs[0].device) for data in (validation, test)]
     rows = []
     for known, asked in zip(*outputs, strict=True):
         temperature = fit_temperature(known, labels[0])
         rows.append({"temperature": temperature, **figures_of(at_temperature(asked, temperature), labels[1])})
     means = {name: figure["mean"] for name, figure in spread(rows).items()}
-    return {f"calibrated_{name}": means[name] for name in ("nll", "brier", "ece")} | {
-        "temperature": means["temperature"]
-    }
-
-
-def _log_probabilities(networks: Networks, data: Data) -> Tensor:
-    """Of each network, in float64, where no probability is too small for a number: [networks, items, classes]."""
-    device = next(iter(networks.weights.values())).device
-    shape = len(networks), len(data), networks.target.spec.num_outputs
-    found = torch.zeros(shape, dtype=torch.float64, device=device)
-    for first, item, outputs in networks.chunks(data.x):
-        logs = outputs.double().log_softmax(-1)
-        found[first : first + len(logs), item : item + logs.shape[1]] = logs
-    return found
+    calibrated = {f"calibrated_{name}": means[name] for name in ("nll", "brier", "ece")}
+    return {**calibrated, "temperature": means["temperature"]}

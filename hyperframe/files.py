@@ -106,6 +106,16 @@ def read_json(path: Path, largest: int = LARGEST_TEXT) -> dict[str, Any]:
         raise RunError(f"{path} is damaged: {brief(error)}") from error
 
 
+def kept_json(path: Path, largest: int = LARGEST_TEXT) -> dict[str, Any] | None:
+    """What a file of `read_json` holds; None where there is none or it is damaged, so that it is made anew."""
+    if not is_file(path):
+        return None
+    try:
+        return read_json(path, largest)
+    except RunError:
+        return None
+
+
 def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
     """Read a text file.
 

@@ -121,6 +121,24 @@ def initial_mean(layer: LayerSpec) -> Tensor:
     return _by_role(layer, {"kernel": 0.0, "bias": 0.0, "scale": 1.0, "shift": 0.0})
 
 
+def initial_weights(spec: TargetSpec, networks: int, rng: torch.Generator | None = None) -> Weights:
+    """Weights before any training: normal numbers with `initial_mean` and `initial_std`, on the CPU.
+
+    Args:
+        spec: the target's.
+        networks: how many.
+        rng: of the numbers, on the CPU; None: the global one.
+
+    Returns:
+        For each layer [networks, filters, filter_size].
+    """
+    weights = {}
+    for layer in spec.layers:
+        noise = torch.randn(networks, layer.filters, layer.filter_size, generator=rng)
+        weights[layer.name] = initial_mean(layer) + initial_std(spec, layer) * noise
+    return weights
+
+
 def _by_role(layer: LayerSpec, values: dict[str, float]) -> Tensor:
     entries = torch.zeros(layer.filter_size)
     for role, place in layer.columns.items():

@@ -14,10 +14,12 @@ from hyperframe.calibration import (
     at_temperature,
     brier_scores,
     calibration_bins,
+    disagreement,
     entropy_of,
     figures_of,
     fit_temperature,
     log_likelihoods,
+    mutual_information,
 )
 
 RULES = ("majority", "mean_probability", "most_confident")
@@ -141,13 +143,11 @@ class GrowthMeter:
             confident = torch.where(better[:, None], self._confident[place], confident)
             found["most_confident"].append(figures_of(confident, self._labels))
             entropy = entropy_of(mean)
-            agreeing = (votes[place] * (votes[place] - 1)).sum(-1).mean() / max(size * (size - 1), 1)
             found["uncertainty"].append(
                 {
-                    "disagreement": float(1 - agreeing) if size > 1 else 0.0,
+                    "disagreement": disagreement(votes[place], size),
                     "entropy": float(entropy.mean()),
-                    # below zero by rounding only
-                    "mutual_information": float((entropy - entropies[place] / size).clamp(min=0).mean()),
+                    "mutual_information": float(mutual_information(entropy, entropies[place] / size).mean()),
                 }
             )
         return found

@@ -4,7 +4,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe.calibration import entropy_of
+from hyperframe.calibration import entropy_of, mutual_information
 from hyperframe.samples import Networks
 
 
@@ -30,7 +30,7 @@ class Predicted:
     @property
     def mutual_information(self) -> Tensor:
         """The part H[p̄] − mean H[p] of it that comes from the networks' disagreement, [items]."""
-        return (self.total - self.entropy).clamp(min=0)  # below zero by rounding only
+        return mutual_information(self.total, self.entropy)
 
 
 def predicted(networks: Networks, x: Tensor, singles: int) -> Predicted:

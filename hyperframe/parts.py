@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hyperframe.errors import RunError
-from hyperframe.files import LARGEST_FIGURES, exists, is_file, read_json, write_json, writing
+from hyperframe.files import LARGEST_FIGURES, as_json, exists, from_json, kept_json, write_json, writing
 from hyperframe.progress import tell
 
 PARTS = "parts"
@@ -38,30 +37,19 @@ def in_parts(folder: Path, what: str, count: int, work: Callable[[int], dict[str
     for number in range(count):
         tell(what, number, count)
         path = folder / PARTS / f"{what.replace(' ', '_')}-{number}.json"
-        figures = _kept(path)
+        figures = kept_json(path, LARGEST_FIGURES)
         if figures is None:
-            figures = work(number)
+            figures = from_json(as_json(work(number)))
             write_json(path, figures)
-            figures = read_json(path, LARGEST_FIGURES)
         found.append(figures)
     tell(what, count, count)
     return found
 
 
-def _kept(path: Path) -> dict[str, Any] | None:
-    """A part that is there; one that is damaged is done again."""
-    if not is_file(path):
-        return None
-    try:
-        return read_json(path, LARGEST_FIGURES)
-    except RunError:
-        return None
-
-
 def open_parts(folder: Path, key: Mapping[str, Any]) -> None:
     """Keep the parts in a folder where they were made under the same key, else remove them."""
     path = folder / PARTS / KEY
-    if _kept(path) != key:
+    if kept_json(path, LARGEST_FIGURES) != key:
         remove_parts(folder)
         write_json(path, key)
 

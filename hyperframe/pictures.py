@@ -24,6 +24,15 @@ def new_figure(width: float = 7.0, height: float = 4.5) -> Any:
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
+def size_axis(axes: Any, sizes: Sequence[int]) -> None:
+    """Let a matplotlib plot's horizontal axis be the number of networks in an ensemble, each size a mark."""
+    axes.set_xscale("log")
+    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.minorticks_off()
+    axes.set_xlabel("networks in the ensemble")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
 def keep_picture(folder: Path, file: str, figure: Any, *, title: str, says: str) -> dict[str, str]:
     """Write a figure as PNG into an analysis' folder.
 

@@ -8,49 +8,20 @@ import attrs
 
 from hyperframe.checkpoints import checkpoint_steps
 from hyperframe.config import Config, choose
-from hyperframe.errors import PluginError, RunError, notice
+from hyperframe.errors import RunError, notice
 from hyperframe.files import is_file
 from hyperframe.folder import CONFIG, read_run_config
 from hyperframe.formulas import FORMULAS
-from hyperframe.hookspecs import hookimpl
 from hyperframe.overrides import DEFAULTS
-from hyperframe.plugins import Registry, make_plugin_manager
+from hyperframe.owncomponents import registry_of
+from hyperframe.plugins import Registry
 from hyperframe.progress import tell
 from hyperframe.resume import resume_run
 from hyperframe.run import Run, load_run
 from hyperframe.training import Silent, train_run
-from hyperframe.types import Component
 
 IMAGES = 32
 """Images that each network sees in a step."""
-
-
-class OwnComponents:
-    """A plugin with a run's own target and task, where these were typed or handed over and are not installed."""
-
-    def __init__(self, components: Mapping[str, Component]) -> None:
-        self.components = components
-
-    @hookimpl
-    def hyperframe_targets(self) -> list[Component]:
-        """The target, where it is one of them."""
-        return [self.components["target"]] if "target" in self.components else []
-
-    @hookimpl
-    def hyperframe_tasks(self) -> list[Component]:
-        """The task, where it is one of them."""
-        return [self.components["task"]] if "task" in self.components else []
-
-
-def registry_of(run: Run) -> Registry:
-    """All components that are installed, and a run's own."""
-    registry, own = Registry(make_plugin_manager()), {}
-    for kind, choice in (("target", run.config.target), ("task", run.config.task)):
-        try:
-            registry.get(kind, choice.name)
-        except PluginError:
-            own[kind] = choice.registered.component
-    return registry.extended([OwnComponents(own)]) if own else registry
 
 
 def deep_ensemble(run: Run, folder: Path, networks: int, steps: int, rate: float, *, shared: bool = False) -> Run:
@@ -79,10 +50,8 @@ def deep_ensemble(run: Run, folder: Path, networks: int, steps: int, rate: float
     _check_same(run, read_run_config(folder, registry)[1], folder)
     if checkpoint_steps(folder):
         known = load_run(folder, registry, str(run.experiment.device))
-        if shared and known.finished:
-            _tell_other(known, folder, networks, steps, rate)
-        else:
-            _check_trained(known, folder, {"networks": networks, "steps": steps, "rate": rate})
+        wanted = {"networks": networks, "steps": steps, "rate": rate}
+        _check_trained(known, folder, wanted, shared=shared and known.finished)
         if known.finished:
             return known
     return resume_run(folder, {}, registry, reporter)
@@ -123,26 +92,24 @@ def _check_same(run: Run, known: Config, folder: Path) -> None:
             raise RunError(f"the reference {folder} is of another {key}: {there[key]} and not {here[key]}")
 
 
-def _check_trained(known: Run, folder: Path, wanted: Mapping[str, float]) -> None:
+def _check_trained(known: Run, folder: Path, wanted: Mapping[str, float], *, shared: bool) -> None:
+    """Say where networks were not trained as the options ask; raises `RunError` where they are not shared."""
     trainer = known.config.trainer
     there = {"networks": trainer.z, "steps": trainer.steps, "rate": trainer.rate}
-    if there != wanted:
-        words = ["networks={networks}, steps={steps}, rate={rate:g}".format(**each) for each in (there, wanted)]
-        raise RunError(
-            f"the reference {folder} was begun with {words[0]} and not with {words[1]}; give these options, remove the "
-            "folder, or name another one with deep_ensemble.reference=FOLDER"
-        )
-
-
-def _tell_other(known: Run, folder: Path, networks: int, steps: int, rate: float) -> None:
-    """Say where the networks that are taken were not trained as the options ask."""
-    trainer = known.config.trainer
-    there = (known.experiment.generator.networks, trainer.steps, trainer.rate)
-    if there != (networks, steps, rate):
+    if there == wanted:
+        return
+    if shared:
         notice(
-            f"the reference {folder} is taken as it is: {there[0]} networks, {there[1]} steps, rate {there[2]:g}, and "
-            f"not {networks}, {steps}, {rate:g}; remove it, or name another folder, to have these trained"
+            f"the reference {folder} is taken as it is: {there['networks']} networks, {there['steps']} steps, rate "
+            f"{there['rate']:g}, and not {wanted['networks']}, {wanted['steps']}, {wanted['rate']:g}; remove it, or "
+            "name another folder, to have these trained"
         )
+        return
+    words = ["networks={networks}, steps={steps}, rate={rate:g}".format(**each) for each in (there, wanted)]
+    raise RunError(
+        f"the reference {folder} was begun with {words[0]} and not with {words[1]}; give these options, remove the "
+        "folder, or name another one with deep_ensemble.reference=FOLDER"
+    )
 
 
 class _Told(Silent):

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hyperframe.analyses import analyse, kept_analysis
-from hyperframe.errors import HyperframeError, NotApplicableError, RunError
-from hyperframe.files import is_file, read_json
+from hyperframe.errors import HyperframeError, NotApplicableError
+from hyperframe.files import kept_json
 from hyperframe.folder import ANALYSES, RESULTS, read_provenance
 from hyperframe.plugins import Registry
 from hyperframe.progress import tell
@@ -108,13 +108,9 @@ def collect(
 
 def _kept_evaluation(run: Run) -> dict[str, Any] | None:
     """What `run.evaluate()` would return, where that has been done; else None."""
-    path = run.folder / ANALYSES / EVALUATION / RESULTS
-    if not is_file(path):
+    kept = kept_json(run.folder / ANALYSES / EVALUATION / RESULTS)
+    if kept is None:
         return None
-    try:
-        kept = read_json(path)
-    except RunError:
-        return None  # damaged: it is made anew
     wanted = {
         "run": run.folder.name,
         "step": run.step,

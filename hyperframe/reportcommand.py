@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from hyperframe.analyses import chosen_analysis, chosen_names, chosen_options
+from hyperframe.analyses import chosen_names, chosen_options
 from hyperframe.api import installed
 from hyperframe.arguments import json_option, loaded, run_options
 from hyperframe.bars import shown_progress
@@ -51,9 +51,7 @@ def report_command(
     _check_file(file, again)
     registry = installed()
     names = report_order(registry) if analysis is None else chosen_names(analysis)
-    chosen_for = chosen_options(options, names)
-    for name in names:  # mistakes are told before the first one begins
-        chosen_analysis(name, registry, chosen_for[name])
+    chosen_for = chosen_options(options, names, registry)
     chosen = loaded(run, checkpoint, device, target)
     with shown_progress(json_wanted):
         content = collect(chosen, registry, names, chosen_for, again=again)

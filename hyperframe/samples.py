@@ -106,11 +106,23 @@ class Networks:
 
     def predict(self, x: Tensor) -> Tensor:
         """Every network's prediction, for classification its probabilities: [networks, items, num_outputs]."""
+        return self.gathered(x, self.task.predictions)
+
+    def gathered(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
+        """What `of` makes of every network's outputs, all held at once: [networks, items, ...].
+
+        Args:
+            x: inputs [items, *input_shape].
+            of: takes outputs [some networks, some items, num_outputs], and gives [some networks, some items, ...].
+        """
         self._check_inputs(x)
-        result = self._zeros(len(self), len(x))
+        result = None
         for first, first_item, outputs in self.chunks(x):
-            rows, items = slice(first, first + outputs.shape[0]), slice(first_item, first_item + outputs.shape[1])
-            result[rows, items] = self.task.predictions(outputs)
+            own = of(outputs)
+            if result is None:
+                result = own.new_zeros(len(self), len(x), *own.shape[2:])
+            result[first : first + own.shape[0], first_item : first_item + own.shape[1]] = own
+        assert result is not None  # there is an item, and a network
         return result
 
     def mean(self, x: Tensor) -> Tensor:
@@ -135,13 +147,10 @@ class Networks:
     def _sum(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
         """What `of` makes of the outputs, added up over the networks: [items, num_outputs]."""
         self._check_inputs(x)
-        total = self._zeros(len(x))
+        total = next(iter(self.weights.values())).new_zeros(len(x), self.target.spec.num_outputs)
         for _, first_item, outputs in self.chunks(x):
             total[first_item : first_item + outputs.shape[1]] += of(outputs).sum(0)
         return total
-
-    def _zeros(self, *sizes: int) -> Tensor:
-        return next(iter(self.weights.values())).new_zeros(*sizes, self.target.spec.num_outputs)
 
     def _check_inputs(self, x: Tensor) -> None:
         shape = tuple(self.target.spec.input_shape)

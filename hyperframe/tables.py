@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from hyperframe.figures import MORE_IS_BETTER, PERCENT, of_networks
 from hyperframe.folder import ANALYSES
 from hyperframe.plugins import BrokenPlugin, Registered
 
@@ -28,13 +29,6 @@ COMPARED = {
 """Figures of the ensemble that `compare` shows beside its scores."""
 
 LONGEST_TABLE = 50
-PERCENT = ("accuracy", "majority", "mean_probability", "disagreement", "ece")
-MORE_IS_BETTER = (*PERCENT, "value")
-
-
-def of_networks(figures: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
-    """The figures of single networks: a mean, deviation, least and largest value each."""
-    return {name: value for name, value in figures.items() if isinstance(value, Mapping) and "mean" in value}
 
 
 def _shown(name: str, value: float) -> str:

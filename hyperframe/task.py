@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from hyperframe.calibration import calibration_error, entropy_of
+from hyperframe.calibration import disagreement, entropy_of, figures_of, mutual_information
 from hyperframe.errors import DataError
 from hyperframe.types import Data, Meter
 
@@ -78,12 +78,11 @@ class ClassificationTask:
         mean = predictions.mean(0)
         votes = F.one_hot(predictions.argmax(-1), predictions.shape[-1]).sum(0)
         entropy = entropy_of(mean)
-        information = entropy - entropy_of(predictions).mean(0)
         return {
             "probabilities": mean,
             "vote": votes.argmax(-1),
             "entropy": entropy,
-            "mutual_information": information.clamp(min=0),  # below zero by rounding only
+            "mutual_information": mutual_information(entropy, entropy_of(predictions).mean(0)),
         }
 
     def meter(self, networks: int, items: int, device: torch.device) -> Meter:
@@ -148,12 +147,8 @@ class ClassificationMeter:
         networks, items = len(self._right), len(self._labels)
         accuracy = self._right.double() / items
         mean = self._probability / networks
-        own = mean.gather(1, self._labels[:, None])
         majority = (self._votes.argmax(1) == self._labels).double().mean()
-        confidence, answers = mean.max(1)
-        right = (answers == self._labels).double()
-        votes = self._votes.double()
-        agreeing = (votes * (votes - 1)).sum(1).mean() / max(networks * (networks - 1), 1)  # ordered pairs of networks
+        together = figures_of(mean, self._labels)
         return {
             "accuracy": {
                 "mean": float(accuracy.mean()),
@@ -164,9 +159,9 @@ class ClassificationMeter:
             "nll": float(self._nll.mean() / items),
             "ensemble": {
                 "majority": float(majority),
-                "mean_probability": float(right.mean()),
-                "nll": float(-own.clamp(min=torch.finfo(own.dtype).tiny).log().mean()),
-                "ece": float(calibration_error(confidence, right)),
-                "disagreement": float(1 - agreeing) if networks > 1 else 0.0,
+                "mean_probability": together["accuracy"],
+                "nll": together["nll"],
+                "ece": together["ece"],
+                "disagreement": disagreement(self._votes, networks),
             },
         }

@@ -38,6 +38,17 @@ def registry():
     return installed()
 
 
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """A short training of perceptrons on `digits`, for tests of analyses that leave it as it is."""
+    import tiny
+
+    import hyperframe as hf
+
+    out = tmp_path_factory.mktemp("runs") / "run"
+    return hf.train("digits", {**tiny.PERCEPTRON, "trainer.steps": 10}, out=out)
+
+
 @pytest.fixture
 def root():
     return Path(__file__).resolve().parent.parent

@@ -202,12 +202,6 @@ def test_sizes_are_sorted_and_one_is_needed():
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "run"
-    return hf.train("digits", {**tiny.PERCEPTRON, "trainer.steps": 10}, out=out)
-
-
-@pytest.fixture(scope="module")
 def found(run, registry):
     return analyse(run, "adversarial", registry, SMALL)
 

@@ -75,12 +75,6 @@ def test_a_constant_image_stays_as_it_is():
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "run"
-    return hf.train("digits", {**tiny.PERCEPTRON, "trainer.steps": 10}, out=out)
-
-
-@pytest.fixture(scope="module")
 def found(run, registry):
     return analyse(run, "corruptions", registry, SMALL)
 

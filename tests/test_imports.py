@@ -24,6 +24,7 @@ distributed
 calibration
 growth
 equivalent
+figures
 corruptions
 params
 spec
@@ -93,10 +94,11 @@ checkpoints
 metrics
 folder
 run
+owncomponents
+applicability
 averaging
 distillation
 condensing
-applicability
 ensembles
 pictures
 analyses

@@ -114,19 +114,11 @@ def run(tmp_path_factory):
     return hf.train("digits", settings, out=tmp_path_factory.mktemp("runs") / "run")
 
 
-def numbers(value):
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        return [one for part in value for one in numbers(part)]
-    return [value] if isinstance(value, float) else []
-
-
 def test_figures_and_pictures(run):
     found = analyse(run, "novelty", installed(), {"networks": 6})
     folder = run.folder / "analyses" / "novelty"
     assert {path.name for path in folder.iterdir()} == {"results.json", "distance.png", "overlap.png", "networks.json"}
-    assert all(math.isfinite(number) for number in numbers(found))
+    assert all(math.isfinite(number) for number in tiny.numbers(found))
     assert [found[name]["networks"] for name in ("drawn", "noised")] == [6, 6]
     assert 3 <= found["averaged"]["networks"] <= 6
     assert found["not_fixed"] == []
@@ -169,7 +161,7 @@ def test_equal_networks_are_copies(run, monkeypatch):
     assert found["drawn"]["overlap"]["median"] == 1
     assert "no farther" in found["verdict"]
     assert found["correlation"] == {"distance_and_overlap": None, "distance_and_accuracy": None}
-    assert all(math.isfinite(number) for number in numbers(found))
+    assert all(math.isfinite(number) for number in tiny.numbers(found))
 
 
 def test_runs_without_classes_or_with_one_network_are_refused(run, small, tmp_path):
@@ -193,4 +185,4 @@ def test_networks_with_statistics(tmp_path):
     found = analyse(run, "novelty", installed(), {"networks": 2})
     assert "normalisation" in found["not_fixed"]
     assert found["averaged"]["networks"] == 1
-    assert all(math.isfinite(number) for number in numbers(found))
+    assert all(math.isfinite(number) for number in tiny.numbers(found))

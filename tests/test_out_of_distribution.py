@@ -74,12 +74,6 @@ def test_images_that_are_not_square_are_not_turned():
     assert list(shifted(torch.zeros(2, 1, 3, 4), 0.0, 1.0, torch.Generator())) == KINDS[1:]
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "run"
-    return hf.train("digits", {**tiny.PERCEPTRON, "trainer.steps": 10}, out=out)
-
-
 def test_one_pass_gives_what_all_predictions_do(run):
     networks, x = run.sample(5), run.data("test").x[:30]
     probabilities = networks.predict(x).double()

@@ -115,7 +115,7 @@ def test_progress_is_told(tmp_path):
 )
 def test_wrong_options(argument, message):
     with pytest.raises(ConfigError, match=message):
-        chosen_options([argument], ["squares"])
+        chosen_options([argument], ["squares"], installed([Squares()]))
 
 
 def test_wrong_arguments(run, hyperframe):

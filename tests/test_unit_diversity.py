@@ -81,14 +81,6 @@ def test_switched_off_units_are_found_and_zero_filters_give_no_nan():
     assert all(float(units.spread.max()) < 1e-12 for units in layer_units(of, same))
 
 
-def numbers(value):
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        return [one for part in value for one in numbers(part)]
-    return [value] if isinstance(value, float) else []
-
-
 FAST = {**tiny.GENERATED, "trainer.steps": 2, "evaluation.every": 2}
 
 
@@ -100,7 +92,7 @@ def test_figures_and_pictures(name, tmp_path):
     folder = run.folder / "analyses" / "unit_diversity"
     assert {path.name for path in folder.iterdir()} == {"results.json", "units.png", "units.json"}
     assert found["networks"] == 5
-    assert all(math.isfinite(number) for number in numbers(found))
+    assert all(math.isfinite(number) for number in tiny.numbers(found))
     assert 0 <= found["weak_diversity"] <= 1
     spec = run.experiment.target.spec
     assert list(found["layers"]) == [layer.name for layer in spec.layers[:-1]]
@@ -123,7 +115,7 @@ def test_many_layers_and_statistics(tmp_path):
     run = hf.train("digits", FAST, module=module, out=tmp_path / "run")
     found = analyse(run, "unit_diversity", installed(), {"networks": 3})
     assert len(found["layers"]) == 9
-    assert all(math.isfinite(number) for number in numbers(found))
+    assert all(math.isfinite(number) for number in tiny.numbers(found))
 
 
 def test_networks_without_units_are_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""Settings of trainings that take a moment, for tests that are not about training."""
+"""Settings of trainings that take a moment, for tests that are not about training, and what else several tests need."""
 
 from hyperframe.experiment import traced_target
 from hyperframe.target import Target
@@ -25,3 +25,12 @@ CHECKED = {**GENERATED, "trainer.steps": 4, "trainer.checkpoint_every": 2, "eval
 def target_of(made):
     """The target of what a factory gives: a module with its spec, or what tracing found."""
     return traced_target(made) if isinstance(made, Traced) else Target(*made)
+
+
+def numbers(value):
+    """All floating-point numbers of nested plain data, such as the figures of an analysis."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [one for part in value for one in numbers(part)]
+    return [value] if isinstance(value, float) else []

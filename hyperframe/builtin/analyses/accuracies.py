@@ -11,10 +11,11 @@ import torch
 from hyperframe import Component, Networks, Run, hookimpl
 from hyperframe.errors import RunError
 from hyperframe.evaluation import measure
+from hyperframe.figures import of_networks
 from hyperframe.options import option
+from hyperframe.owncomponents import registry_of
 from hyperframe.parts import in_parts
 from hyperframe.pictures import COLOURS, keep_picture, new_figure
-from hyperframe.references import registry_of
 from hyperframe.run import load_run
 from hyperframe.samples import select
 from hyperframe.scoring import some_items
@@ -94,8 +95,8 @@ def own_figures(run: Run, networks: Networks, numbers: range, data: Data) -> dic
     name, values = "", []
     for number in numbers:
         figures = measure(run.experiment, select(networks, slice(number, number + 1)), data)
-        name = next(key for key, value in figures.items() if isinstance(value, Mapping) and "mean" in value)
-        values.append(figures[name]["mean"])
+        name, single = next(iter(of_networks(figures).items()))
+        values.append(single["mean"])
     return {"figure": name, "values": values}
 
 

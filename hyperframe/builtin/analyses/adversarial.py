@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from hyperframe import Component, hookimpl
 from hyperframe.applicability import check_classifies, check_count
 from hyperframe.attacks import other_classes
@@ -126,8 +128,7 @@ def _scenes(run: Any, options: AttackOptions) -> tuple[Callable[[int], Scene], i
 
 def _first(scene: Scene, items: int) -> Scene:
     """The same with the first items only."""
-    own = {"x": scene.x[:items], "y": scene.y[:items], "targets": scene.targets[:items]}
-    return Scene(single=scene.single, ensemble=scene.ensemble, fresh=scene.fresh, low=scene.low, high=scene.high, **own)
+    return attrs.evolve(scene, x=scene.x[:items], y=scene.y[:items], targets=scene.targets[:items])
 
 
 def _percent(part: float) -> str:

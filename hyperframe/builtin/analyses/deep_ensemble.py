@@ -11,10 +11,10 @@ from hyperframe import Component, hookimpl
 from hyperframe.applicability import check_classifies
 from hyperframe.ensembles import ensemble_figures
 from hyperframe.equivalent import deep_ensemble_equivalent
-from hyperframe.growth import growing_sizes
+from hyperframe.growth import growing_sizes, spread
 from hyperframe.options import option
 from hyperframe.parts import in_parts
-from hyperframe.pictures import COLOURS, keep_picture, new_figure
+from hyperframe.pictures import COLOURS, keep_picture, new_figure, size_axis
 from hyperframe.references import IMAGES, deep_ensemble
 from hyperframe.run import Run
 from hyperframe.scoring import some_items
@@ -72,11 +72,8 @@ class DeepEnsemble:
         def curve(of: Run, what: str, draws: int, sizes: Sequence[int]) -> dict[str, list[float]]:
             """Mean accuracy and calibrated NLL over draws, for each size."""
             parts = in_parts(folder, what, draws, lambda draw: ensemble_figures(of, draw, sizes, test, validation))
-            rows = [part["ensembles"]["mean_probability"] for part in parts]
-            return {
-                name: [sum(row[place][name] for row in rows) / len(rows) for place in range(len(sizes))]
-                for name in ("calibrated_nll", "accuracy")
-            }
+            along = [spread(at) for at in zip(*(part["ensembles"]["mean_probability"] for part in parts), strict=True)]
+            return {name: [one[name]["mean"] for one in along] for name in ("calibrated_nll", "accuracy")}
 
         sizes = growing_sizes(run.default_count)
         held = list(range(1, (other.experiment.generator.networks or chosen.networks) + 1))
@@ -112,12 +109,9 @@ def _picture(folder: Path, found: Mapping[str, Any], words: str) -> dict[str, st
     nlls = reference["calibrated_nll"]
     axes.plot(reference["sizes"], nlls, "s--", color=COLOURS[1], markersize=4, label="independently trained networks")
     axes.axhline(own[-1], color="0.6", linestyle=":", linewidth=1)
-    axes.set_xscale("log")
-    axes.set_xticks(found["sizes"], [str(size) for size in found["sizes"]])
-    axes.minorticks_off()
-    axes.set(xlabel="networks in the ensemble", ylabel="NLL at the best temperature, nats")
+    size_axis(axes, found["sizes"])
+    axes.set_ylabel("NLL at the best temperature, nats")
     axes.set_ylim(bottom=0)
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     says = (
         "Log-likelihood of ensembles of generated and of independently trained networks: "

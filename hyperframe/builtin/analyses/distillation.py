@@ -7,9 +7,11 @@ from typing import Any
 import attrs
 
 from hyperframe import Component, hookimpl
-from hyperframe.averaging import average, can_scale
+from hyperframe.applicability import has_latent
+from hyperframe.averaging import average
 from hyperframe.condensing import figures_of_members, figures_of_one, score_name
 from hyperframe.distillation import DistillationOptions, taught_network
+from hyperframe.figures import MORE_IS_BETTER
 from hyperframe.options import option
 from hyperframe.parts import in_parts
 from hyperframe.pictures import COLOURS, keep_picture, new_figure
@@ -17,7 +19,6 @@ from hyperframe.run import Run
 
 PICTURE = "distillation.png"
 STUDENT = "distilled network"
-MORE_IS_BETTER = ("accuracy", "value")
 
 
 @attrs.frozen(kw_only=True)
@@ -62,14 +63,14 @@ class Distillation:
             "figures": {**members, **dict(zip(list(ways)[1:], singles, strict=True))},
         }
         result = {**found, "highlights": highlights(found), "pictures": [_picture(folder, found)]}
-        if not can_scale(run) and any(scale != 1 for scale in self.options.scales):
+        if not has_latent(run) and any(scale != 1 for scale in self.options.scales):
             result["skipped"] = {"averages for other scales of z": "the generator's z is the number of a network"}
         return result
 
     def _single_networks(self, run: Run, count: int) -> dict[str, Callable[[], dict[str, Any]]]:
         """What makes and measures each single network."""
         ways = {STUDENT: lambda: figures_of_one(run, taught_network(run, self.options))}
-        scales = [scale for scale in self.options.scales if scale == 1 or can_scale(run)]
+        scales = [scale for scale in self.options.scales if scale == 1 or has_latent(run)]
         for gauge, words in ((False, "average"), (True, "average in gauge")):
             for scale in scales if not gauge or run.config.gauges else ():
                 ways[f"{words}, z × {scale:g}"] = _average_of(run, count, scale, gauge)

@@ -13,7 +13,7 @@ from hyperframe.ensembles import ensemble_figures
 from hyperframe.growth import RULES, growing_sizes, spread
 from hyperframe.options import option
 from hyperframe.parts import in_parts
-from hyperframe.pictures import COLOURS, keep_lines, keep_picture, new_figure
+from hyperframe.pictures import COLOURS, keep_lines, keep_picture, new_figure, size_axis
 from hyperframe.run import Run
 from hyperframe.scoring import some_items
 
@@ -67,7 +67,7 @@ class Ensembles:
             "sizes": sizes,
             "single": spread([part["single"] for part in parts]),
             "ensembles": {
-                rule: [spread([part["ensembles"][rule][place] for part in parts]) for place in range(len(sizes))]
+                rule: [spread(at) for at in zip(*(part["ensembles"][rule] for part in parts), strict=True)]
                 for rule in (*RULES, "uncertainty")
             },
         }
@@ -116,7 +116,7 @@ def _accuracy_picture(folder: Path, found: Mapping[str, Any]) -> dict[str, str]:
         axes.plot(sizes, mean, "o-", color=colour, markersize=4, label=WORDS[rule])
         axes.fill_between(sizes, mean - std, mean + std, color=colour, alpha=0.15, linewidth=0)
     axes.axhline(100 * single["accuracy"]["mean"], color="0.4", linestyle=":", label="one network, mean")
-    _size_axis(axes, sizes)
+    size_axis(axes, sizes)
     axes.set_ylabel("test accuracy, %")
     axes.legend(frameon=False)
     gain = 100 * (found["ensembles"]["majority"][-1]["accuracy"]["mean"] - single["accuracy"]["mean"])
@@ -138,7 +138,7 @@ def _calibration_picture(folder: Path, found: Mapping[str, Any]) -> dict[str, st
         axes.plot(sizes, _column(values, name, factor=factor), "o-", color=COLOURS[0], markersize=4, label="as it is")
         scaled = _column(values, f"calibrated_{name}", factor=factor)
         axes.plot(sizes, scaled, "s--", color=COLOURS[1], markersize=4, label="at the best temperature")
-        _size_axis(axes, sizes)
+        size_axis(axes, sizes)
         axes.set_ylabel(words)
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False)
@@ -148,14 +148,6 @@ def _calibration_picture(folder: Path, found: Mapping[str, Any]) -> dict[str, st
         f"{before:.4f}, and {after:.4f} at the temperature that is best on validation data."
     )
     return keep_picture(folder, "calibration.png", figure, title="Calibration as the ensemble grows", says=says)
-
-
-def _size_axis(axes: Any, sizes: Sequence[int]) -> None:
-    axes.set_xscale("log")
-    axes.set_xticks(sizes, [str(size) for size in sizes])
-    axes.minorticks_off()
-    axes.set_xlabel("networks in the ensemble")
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _lines(folder: Path, found: Mapping[str, Any]) -> dict[str, str]:

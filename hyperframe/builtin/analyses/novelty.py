@@ -133,10 +133,7 @@ def _measured(
         first = AT_ONCE * number
         weights = _made(run, around, members[first : first + AT_ONCE], typical)
         networks = run.networks_of(weights)
-        wrong = torch.zeros(len(networks), len(data), dtype=torch.bool)
-        for row, item, outputs in networks.chunks(data.x):
-            labels = data.y[item : item + outputs.shape[1]].to(outputs.device)
-            wrong[row : row + outputs.shape[0], item : item + outputs.shape[1]] = (outputs.argmax(-1) != labels).cpu()
+        wrong = networks.gathered(data.x, lambda outputs: outputs.argmax(-1)).cpu() != data.y.cpu()
         return {
             "wrong": [np.packbits(row).tobytes().hex() for row in wrong.numpy()],
             "distances": around.distances(weights).tolist(),

@@ -17,9 +17,9 @@ from hyperframe.detection import found_at, separation, shifted
 from hyperframe.errors import DataError
 from hyperframe.members import predicted
 from hyperframe.options import option
+from hyperframe.owncomponents import registry_of
 from hyperframe.parts import in_parts
 from hyperframe.pictures import COLOURS, keep_lines, keep_picture, new_figure
-from hyperframe.plugins import Registry, make_plugin_manager
 from hyperframe.scoring import some_items
 from hyperframe.seeds import stream
 from hyperframe.types import Data
@@ -136,7 +136,7 @@ def _strange(run: Any, name: str) -> Data:
     Raises:
         DataError: there are none, or they have another shape.
     """
-    registry = Registry(make_plugin_manager())
+    registry = registry_of(run)
     section: dict[str, Any] = {"name": name}
     folder = getattr(run.config.task.options, "folder", None)
     if folder is not None and hasattr(choose(registry, "task", section, NAME).options, "folder"):

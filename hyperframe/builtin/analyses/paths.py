@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hyperframe import Component, Run, Weights, hookimpl
-from hyperframe.applicability import check_count
+from hyperframe.applicability import check_count, has_latent
 from hyperframe.bezier import curve_points, train_middle
 from hyperframe.options import option
 from hyperframe.parts import in_parts
@@ -127,7 +127,7 @@ class Paths:
 @torch.no_grad()
 def drawn_paths(run: Run, z: Tensor, t: Tensor) -> dict[str, Weights]:
     """For each path between the networks of two z [2, ...] its weights, for each layer [points, filters, size]."""
-    experiment, latent = run.experiment, run.config.generator.options
+    experiment = run.experiment
     generator = experiment.generator
     raw = generator(z)
     gauged = experiment.gauge(raw)
@@ -137,9 +137,9 @@ def drawn_paths(run: Run, z: Tensor, t: Tensor) -> dict[str, Weights]:
         "direct": straight(slice_weights(raw, first), slice_weights(raw, second), places),
         "direct_gauged": straight(slice_weights(gauged, first), slice_weights(gauged, second), places),
     }
-    if hasattr(latent, "draw_latent"):
+    if has_latent(run):
         paths["interpolated"] = generator(linear(z[0], z[1], places))
-        if latent.latent_distribution == "normal":
+        if run.config.generator.options.latent_distribution == "normal":
             paths["spherical"] = generator(spherical(z[0], z[1], places))
     return paths
 

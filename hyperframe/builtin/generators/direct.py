@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hyperframe import Component, Generator, Task, Weights, hookimpl
 from hyperframe.errors import ConfigError
-from hyperframe.generator import initial_mean, initial_std
+from hyperframe.generator import initial_weights
 from hyperframe.options import option
 from hyperframe.spec import TargetSpec
 
@@ -31,10 +31,8 @@ class Direct(Generator):
 
     def __init__(self, options: Options, spec: TargetSpec) -> None:
         super().__init__(spec, dimension=spec.num_weights, networks=options.networks)
-        self.layers = nn.ParameterList()
-        for layer in spec.layers:
-            noise = torch.randn(options.networks, layer.filters, layer.filter_size)
-            self.layers.append(nn.Parameter(initial_mean(layer) + initial_std(spec, layer) * noise))
+        weights = initial_weights(spec, options.networks)
+        self.layers = nn.ParameterList(nn.Parameter(weights[layer.name]) for layer in spec.layers)
 
     def latent(self, count: int, rng: torch.Generator) -> Tensor:
         """Draw the numbers of `count` different networks, int64 [count]."""
