@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hyperframe.checkpoints import checkpoint_steps
 from hyperframe.config import Choice, choose
 from hyperframe.errors import (
     ConfigError,
@@ -18,7 +19,7 @@ from hyperframe.errors import (
 from hyperframe.files import LARGEST_FIGURES, as_json, exists, from_json, kept_json, write_json, writing
 from hyperframe.folder import ANALYSES, RESULTS, claimed
 from hyperframe.memory import is_out_of_memory
-from hyperframe.options import plain_options
+from hyperframe.options import named_runs, plain_options
 from hyperframe.overrides import split_override
 from hyperframe.parts import has_parts, open_parts, remove_parts
 from hyperframe.plugins import Registry
@@ -193,7 +194,7 @@ def kept_analysis(
 
 def _origin(run: Run, choice: Choice) -> dict[str, Any]:
     """What a result depends on, as far as it is known."""
-    source, evaluation = choice.registered.source, run.config.evaluation
+    source, evaluation, others = choice.registered.source, run.config.evaluation, named_runs(choice.options)
     return {
         "run": run.folder.name,
         "step": run.step,
@@ -204,6 +205,8 @@ def _origin(run: Run, choice: Choice) -> dict[str, Any]:
             # A run that goes on can have others from then on.
             "evaluation": {key: getattr(evaluation, key) for key in ("seed", "test_networks", "statistics")},
             "gauges": run.config.plain()["gauges"],
+            # So can the runs that options name.
+            "steps": {key: max(checkpoint_steps(Path(other)), default=None) for key, other in others.items()},
         },
     }
 

@@ -28,10 +28,12 @@ def option(
     maximum: float | None = None,
     above: float | None = None,
     below: float | None = None,
+    run: bool = False,
 ) -> Any:
     """Declare one option of an attrs class: its default, one line of help, and the range it may lie in.
 
-    `minimum` and `maximum` belong to the range, `above` and `below` do not.
+    `minimum` and `maximum` belong to the range, `above` and `below` do not. With `run` the value is the folder of
+    another run, and what an analysis found with it is taken again only while that run has the same newest checkpoint.
 
     Example:
         >>> @attrs.frozen(kw_only=True)
@@ -43,9 +45,8 @@ def option(
         hyperframe.errors.ConfigError: generator.slope: expected a number, at least 0, but got -1
     """
     bounds = {"at least": minimum, "above": above, "at most": maximum, "below": below}
-    return attrs.field(
-        default=default, metadata={"help": help, "bounds": {k: v for k, v in bounds.items() if v is not None}}
-    )
+    given = {word: limit for word, limit in bounds.items() if limit is not None}
+    return attrs.field(default=default, metadata={"help": help, "bounds": given, "run": run})
 
 
 def key_of(field: "attrs.Attribute[Any]") -> str:
@@ -113,6 +114,21 @@ def plain_options(options: Any) -> dict[str, Any]:
     """Return the options as a plain mapping that `read_options` reads back to an equal object."""
     plain = {key_of(field): getattr(options, field.name) for field in attrs.fields(type(options))}
     return {key: _plain(value) for key, value in plain.items()}
+
+
+def named_runs(options: Any) -> dict[str, str]:
+    """The run folders that options name, by the keys that were declared with `run`.
+
+    Example:
+        >>> @attrs.frozen(kw_only=True)
+        ... class Options:
+        ...     other: str | None = option(None, "another run", run=True)
+        >>> named_runs(Options(other="runs/b")), named_runs(Options())
+        ({'other': 'runs/b'}, {})
+    """
+    fields = [field for field in attrs.fields(type(options)) if field.metadata.get("run")]
+    named = {key_of(field): getattr(options, field.name) for field in fields}
+    return {key: folder for key, folder in named.items() if folder is not None}
 
 
 def _plain(value: Any) -> Any:

@@ -58,7 +58,7 @@ def evaluation_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def evaluation_title(figures: Mapping[str, Any]) -> str:
     """How many networks an evaluation drew, and on how many items of which split it ran them."""
-    return f"{figures['networks']} generated networks on {figures['items']} {figures['split']} items"
+    return f"{_counted(figures['networks'], 'generated network')} on {figures['items']} {figures['split']} items"
 
 
 def print_evaluation(figures: Mapping[str, Any]) -> None:
@@ -84,7 +84,7 @@ def print_comparison(content: Mapping[str, Any]) -> None:
         console.print(table)
     else:
         console.print("the configurations are the same")
-    title = f"{content['networks']} networks of each on the test set"
+    title = f"{_counted(content['networks'], 'network')} of each on the test set"
     table = Table(*_folded("", rows), title=title, title_justify="left")
     for words, cells in _compared(rows):
         table.add_row(words, *cells)
@@ -133,7 +133,9 @@ def print_condensed(content: Mapping[str, Any]) -> None:
     """Print what one network in the place of an ensemble reaches, beside the ensemble."""
     name = content["score_name"]
     table = Table("", name, "negative log-likelihood", title_justify="left")
-    table.title = f"{content['networks']} networks and one by '{content['method']}' on {content['items']} test items"
+    table.title = (
+        f"{_counted(content['networks'], 'network')} and one by '{content['method']}' on {content['items']} test items"
+    )
     for words, row in content["figures"].items():
         deviation = "" if row["std"] is None else f" ± {_shown(name, row['std'])}"
         table.add_row(words, _figure(name, row["score"]) + deviation, _figure("nll", row["nll"]))
@@ -253,7 +255,7 @@ def print_benchmark(content: Mapping[str, Any]) -> None:
     """Print what a benchmark measured."""
     sizes = ", ".join(f"{value:,} {name}" for name, value in content["sizes"].items())
     count = content["threads"]
-    threads = f", {count} thread{'' if count == 1 else 's'}" if count else ""
+    threads = f", {_counted(count, 'thread')}" if count else ""
     table = Table("way", "wall, s", "against ours", "CPU, s", "peak of memory, MiB", title_justify="left")
     table.title = f"{content['benchmark']} of {content['config']} ({sizes}) on {content['device']}{threads}"
     ours = content["ways"]["ours"]
@@ -293,3 +295,7 @@ def print_verdict(kind: str, state: str, name: str, message: str, explanation: s
         console.print(escape("\n".join(f"  {text}" for text in explanation.splitlines())), soft_wrap=True)
     else:
         console.print(line + (f"[dim]: {escape(message)}[/]" if message else ""), soft_wrap=True)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

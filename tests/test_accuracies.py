@@ -8,7 +8,7 @@ from tiny import GENERATED, PERCEPTRON
 
 import hyperframe as hf
 import hyperframe.builtin.analyses.accuracies as module
-from hyperframe.analyses import analyse
+from hyperframe.analyses import analyse, kept_analysis
 from hyperframe.api import installed
 from hyperframe.errors import HyperframeWarning, RunError
 
@@ -49,6 +49,17 @@ def test_another_run_beside_it_is_told_by_its_lambda(run, folder):
     assert [(own["name"], own["label"]) for own in found["runs"]] == [("run", "λ = 1,000"), ("other", "λ = 10")]
     assert found["runs"][1]["values"] == analysed(other, networks=3)["runs"][0]["values"]
     assert len(found["highlights"]) == 2
+
+
+def test_what_was_found_is_taken_again_until_the_other_run_goes_on(run, tmp_path):
+    other = hf.train("digits", SETTINGS, out=tmp_path / "other")
+    options = {"other": str(other.folder), "networks": 2, "items": 20}
+    found = analysed(run, **options)
+    assert found["analysis"]["steps"] == {"other": 3}
+    assert kept_analysis(run, "accuracies", installed(), options) == found
+    with pytest.warns(HyperframeWarning, match="steps"):
+        hf.resume(other.folder, {"trainer.steps": 4})
+    assert kept_analysis(run, "accuracies", installed(), options) is None
 
 
 def test_runs_with_the_same_lambda_are_told_by_their_names(run, folder):

@@ -139,8 +139,9 @@ def test_the_command(runs, hyperframe, tmp_path):
     assert "rmse" not in out
     assert "different tasks" not in out
     shutil.copytree(runs / "first", tmp_path / "first")
-    code, out, _ = hyperframe("compare", runs / "first", "first", "-n", 2, "--device", "cpu")
+    code, out, _ = hyperframe("compare", runs / "first", "first", "-n", 1, "--device", "cpu")
     assert "the configurations are the same" in out
+    assert "1 network of each on the test set" in out
     picture = tmp_path / "new" / "diversity.png"
     arguments = ["compare", runs / "first", "first", "-n", 2, "--device", "cpu", "--json", "--out", picture]
     code, out, err = hyperframe(*arguments)

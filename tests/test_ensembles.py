@@ -174,6 +174,9 @@ def test_the_analysis(tmp_path, chosen):
     assert found == quick(run)  # the same seeds
     largest = found["ensembles"]["mean_probability"][-1]
     assert largest["calibrated_nll"]["mean"] > 0
+    heated = quick(run, validation_items=20)["ensembles"]["mean_probability"][-1]  # fewer, and another temperature
+    assert heated["temperature"] != largest["temperature"]
+    assert heated["nll"] == largest["nll"]
     folder = run.folder / "analyses" / "ensembles"
     for picture in [*found["pictures"], *found["interactive"]]:
         assert (folder / picture["file"]).stat().st_size > 200

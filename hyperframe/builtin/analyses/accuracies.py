@@ -33,7 +33,7 @@ class Options:
 
     networks: int | None = option(None, "how many networks are drawn; by default evaluation.test_networks", minimum=1)
     items: int | None = option(None, "test items, at most; by default all", minimum=1)
-    other: str | None = option(None, "the folder of another run of the same task, to be shown beside this one")
+    other: str | None = option(None, "the folder of another run of the same task, shown beside this one", run=True)
 
 
 class Accuracies:

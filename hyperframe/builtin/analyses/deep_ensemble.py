@@ -35,7 +35,8 @@ class Options:
     steps: int | None = option(None, "of their training; null: three passes over the data, at least 1000", minimum=1)
     rate: float = option(1e-2, "of their training, the largest of its cycle", above=0)
     draws: int = option(3, "how many ensembles are drawn from the run", minimum=1)
-    items: int = option(1000, "test items, and validation items for the temperature, at most", minimum=1)
+    items: int = option(1000, "test items, at most", minimum=1)
+    validation_items: int = option(1000, "validation items for the temperature, at most", minimum=1)
 
 
 class DeepEnsemble:
@@ -66,7 +67,8 @@ class DeepEnsemble:
         place = folder / "reference" if chosen.reference is None else Path(chosen.reference)
         other = deep_ensemble(run, place, chosen.networks, steps, chosen.rate, shared=chosen.reference is not None)
         test, validation = (
-            some_items(run.data(split), chosen.items, run.config.evaluation.seed) for split in ("test", "validation")
+            some_items(run.data(split), most, run.config.evaluation.seed)
+            for split, most in (("test", chosen.items), ("validation", chosen.validation_items))
         )
 
         def curve(of: Run, what: str, draws: int, sizes: Sequence[int]) -> dict[str, list[float]]:

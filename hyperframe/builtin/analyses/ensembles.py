@@ -27,7 +27,8 @@ class Options:
 
     draws: int = option(20, "how many ensembles are drawn, independent of each other", minimum=1)
     networks: int | None = option(None, "networks of the largest; null: evaluation.test_networks", minimum=1)
-    items: int = option(1000, "test items, and validation items for the temperature, at most", minimum=1)
+    items: int = option(1000, "test items, at most", minimum=1)
+    validation_items: int = option(1000, "validation items for the temperature, at most", minimum=1)
 
 
 class Ensembles:
@@ -54,8 +55,8 @@ class Ensembles:
         chosen = self.options.networks
         count = run.default_count if chosen is None else run.experiment.generator.at_most(chosen)
         test, validation = (
-            some_items(run.data(split), self.options.items, run.config.evaluation.seed)
-            for split in ("test", "validation")
+            some_items(run.data(split), most, run.config.evaluation.seed)
+            for split, most in (("test", self.options.items), ("validation", self.options.validation_items))
         )
         sizes = growing_sizes(count)
         parts = in_parts(
