@@ -20,6 +20,9 @@ from hyperframe.seeds import stream
 SIDE = 5
 """Samples are shown in a square of so many by so many."""
 
+SHADED = 0.98
+"""The part of the weights that have shades of their own; larger ones have the darkest, or they would hide the rest."""
+
 LAYERS_SHOWN = 6
 
 
@@ -120,14 +123,16 @@ def _figure(slices: Tensor, layer: Mapping[str, Any]) -> Any:
     for axes, name in zip(panels, ("most", "least"), strict=True):
         of = layer[name]
         samples = slices[: SIDE**2, of["filter"], of["channel"]].cpu()
-        edge = float(samples.abs().max())
+        largest = float(samples.abs().max())
+        edge = float(samples.abs().flatten().quantile(SHADED)) or largest
         shades = axes.imshow(_tiled(samples), cmap=colours, vmin=-edge, vmax=edge, interpolation="nearest")
         axes.set_axis_off()
         axes.set_title(
             f"{name} diverse: filter {of['filter']}, channel {of['channel']}\nspread {of['spread']:.2f}",
             fontsize="medium",
         )
-        figure.colorbar(shades, ax=axes, shrink=0.75, label="weight in gauge" if name == "least" else None)
+        label, beyond = "weight in gauge" if name == "least" else None, "both" if edge < largest else "neither"
+        figure.colorbar(shades, ax=axes, shrink=0.75, label=label, extend=beyond)
     return figure
 
 
