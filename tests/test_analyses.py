@@ -48,6 +48,7 @@ def test_figures_and_pictures_are_kept(run):
     evaluation = {"seed": of.seed, "test_networks": of.test_networks, "statistics": of.statistics}
     origin = {"distribution": "shop", "version": "", "options": {}, "evaluation": evaluation}
     origin["gauges"] = run.config.plain()["gauges"]
+    origin["steps"] = {}
     expected = {"run": "run", "step": 2, "analysis": origin, "networks": 3, "odd": None}
     assert json.loads((folder / "results.json").read_text()) == expected
     assert (folder / "picture.txt").read_text() == "a picture"
