@@ -10,11 +10,18 @@ from hyperframe.calibration import at_temperature, figures_of, fit_temperature
 from hyperframe.growth import GrowthMeter, spread, temperatures
 from hyperframe.run import Run
 from hyperframe.samples import Networks, select
+from hyperframe.scoring import some_items
 from hyperframe.seeds import stream, stream_seed
 from hyperframe.types import Data
 
 SINGLES = 10
 """Single networks whose temperature is fitted; that of all of them would have to hold all of their outputs."""
+
+
+def items_of(run: Run, test: int, validation: int) -> tuple[Data, Data]:
+    """At most so many items of the run's test set, and of its validation set; see `some_items`."""
+    of, seed = run.data, run.config.evaluation.seed
+    return some_items(of("test"), test, seed), some_items(of("validation"), validation, seed)
 
 
 def ensemble_figures(run: Run, draw: int, sizes: Sequence[int], test: Data, validation: Data) -> dict[str, Any]:

@@ -127,8 +127,7 @@ def named_runs(options: Any) -> dict[str, str]:
         ({'other': 'runs/b'}, {})
     """
     fields = [field for field in attrs.fields(type(options)) if field.metadata.get("run")]
-    named = {key_of(field): getattr(options, field.name) for field in fields}
-    return {key: folder for key, folder in named.items() if folder is not None}
+    return {key_of(field): folder for field in fields if (folder := getattr(options, field.name)) is not None}
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from tiny import GENERATED, PERCEPTRON
 from torch import nn
 
 import hyperframe as hf
+import hyperframe.builtin.analyses.filters as module
 from hyperframe.analyses import analyse
 from hyperframe.api import installed
 from hyperframe.errors import NotApplicableError
@@ -87,6 +88,16 @@ def test_rows_behind_a_flatten_are_images_of_its_channels(run):
     found = slices_of(run.experiment.target.spec, networks.weights)["out"]
     assert found.shape == (2, 10, 3, 2, 2)
     assert torch.equal(found[1], networks[1][-1].weight.view(10, 3, 2, 2))
+
+
+def test_a_few_large_weights_do_not_hide_the_others():
+    slices = random(25, 1, 1, 7, 7).clamp(-4, 4)
+    slices[0, 0, 0, 0, :2] = 1000.0
+    place = {"filter": 0, "channel": 0, "spread": 0.5}
+    figure = module._figure(slices, {"most": place, "least": place})
+    (low, high), bar = figure.axes[0].images[0].get_clim(), figure.axes[0].images[0].colorbar
+    assert -low == high < 4
+    assert bar.extend == "both"  # which says that there are larger ones
 
 
 def test_a_perceptron_shows_its_first_layer(tmp_path):

@@ -9,7 +9,7 @@ import attrs
 
 from hyperframe import Component, hookimpl
 from hyperframe.applicability import check_classifies
-from hyperframe.ensembles import ensemble_figures
+from hyperframe.ensembles import ensemble_figures, items_of
 from hyperframe.equivalent import deep_ensemble_equivalent
 from hyperframe.growth import growing_sizes, spread
 from hyperframe.options import option
@@ -17,7 +17,6 @@ from hyperframe.parts import in_parts
 from hyperframe.pictures import COLOURS, keep_picture, new_figure, size_axis
 from hyperframe.references import IMAGES, deep_ensemble
 from hyperframe.run import Run
-from hyperframe.scoring import some_items
 
 NAME = "deep_ensemble"
 PASSES, FEWEST_STEPS = 3, 1000
@@ -66,10 +65,7 @@ class DeepEnsemble:
         steps = max(passes, FEWEST_STEPS) if chosen.steps is None else chosen.steps
         place = folder / "reference" if chosen.reference is None else Path(chosen.reference)
         other = deep_ensemble(run, place, chosen.networks, steps, chosen.rate, shared=chosen.reference is not None)
-        test, validation = (
-            some_items(run.data(split), most, run.config.evaluation.seed)
-            for split, most in (("test", chosen.items), ("validation", chosen.validation_items))
-        )
+        test, validation = items_of(run, chosen.items, chosen.validation_items)
 
         def curve(of: Run, what: str, draws: int, sizes: Sequence[int]) -> dict[str, list[float]]:
             """Mean accuracy and calibrated NLL over draws, for each size."""

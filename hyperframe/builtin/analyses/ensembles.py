@@ -9,13 +9,12 @@ import torch
 
 from hyperframe import Component, hookimpl
 from hyperframe.applicability import check_classifies
-from hyperframe.ensembles import ensemble_figures
+from hyperframe.ensembles import ensemble_figures, items_of
 from hyperframe.growth import RULES, growing_sizes, spread
 from hyperframe.options import option
 from hyperframe.parts import in_parts
 from hyperframe.pictures import COLOURS, keep_lines, keep_picture, new_figure, size_axis
 from hyperframe.run import Run
-from hyperframe.scoring import some_items
 
 NAME = "ensembles"
 WORDS = {"majority": "majority vote", "mean_probability": "mean probability", "most_confident": "most confident member"}
@@ -54,10 +53,7 @@ class Ensembles:
         check_classifies(run, NAME)
         chosen = self.options.networks
         count = run.default_count if chosen is None else run.experiment.generator.at_most(chosen)
-        test, validation = (
-            some_items(run.data(split), most, run.config.evaluation.seed)
-            for split, most in (("test", self.options.items), ("validation", self.options.validation_items))
-        )
+        test, validation = items_of(run, self.options.items, self.options.validation_items)
         sizes = growing_sizes(count)
         parts = in_parts(
             folder, "ensembles", self.options.draws, lambda draw: ensemble_figures(run, draw, sizes, test, validation)

@@ -123,8 +123,9 @@ def _figure(slices: Tensor, layer: Mapping[str, Any]) -> Any:
     for axes, name in zip(panels, ("most", "least"), strict=True):
         of = layer[name]
         samples = slices[: SIDE**2, of["filter"], of["channel"]].cpu()
-        largest = float(samples.abs().max())
-        edge = float(samples.abs().flatten().quantile(SHADED)) or largest
+        sizes = samples.abs()
+        largest = float(sizes.max())
+        edge = float(sizes.quantile(SHADED)) or largest
         shades = axes.imshow(_tiled(samples), cmap=colours, vmin=-edge, vmax=edge, interpolation="nearest")
         axes.set_axis_off()
         axes.set_title(
