@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from hyperframe.config import Config
@@ -54,10 +54,13 @@ class Ways:
 
 
 class _PlainTarget(Target):
-    """A target that runs a single network just as torch would."""
+    """A target that runs a single network just as torch would, and one after the other."""
 
-    def _run_one(self, unpacked: dict[str, Tensor], buffers: Statistics, images: Tensor) -> Tensor:
-        return self._call(unpacked, buffers, images)
+    def _run_one(self, module: nn.Module, unpacked: dict[str, Tensor], buffers: Statistics, images: Tensor) -> Tensor:
+        return self._call(module, unpacked, buffers, images)
+
+    def numbers_side_by_side(self, images: int) -> None:
+        """None: threads of their own are a way of ours."""
 
 
 def benchmark(

@@ -39,7 +39,7 @@ class TrainerOptions:
     )
     chunk: int | None = option(
         None,
-        "networks the target runs at a time; changes results by rounding only; null: as suits the device",
+        "networks that one pass of the target runs; changes results by rounding only; null: as suits the device",
         minimum=1,
     )
     rate: float = option(3e-4, "Adam's learning rate", above=0)

@@ -37,6 +37,7 @@ from hyperframe.files import exists, is_file, read_json, write_json, write_tenso
 from hyperframe.overrides import apply_overrides, read_yaml
 from hyperframe.owncode import DATA, HANDED_OVER, MODULE
 from hyperframe.plugins import OWN_DISTRIBUTION, Registry
+from hyperframe.workers import flushes_denormals
 
 CONFIG, PROVENANCE, TARGET = "config.yaml", "provenance.json", "target.safetensors"
 ANALYSES, RESULTS = "analyses", "results.json"
@@ -167,7 +168,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "processor": _processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
-        "denormals": "zero" if float(torch.full((), 1e-40) * 1) == 0 else "kept",
+        "denormals": "zero" if flushes_denormals() else "kept",
         "precision": torch.get_float32_matmul_precision(),
         "torch": torch.__version__,
         "numpy": _version("numpy"),

@@ -145,9 +145,9 @@ class Objective:
         def work(rows: slice) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
             return self._pass(slice_weights(unpacked, rows), batch[rows], count, accuracy_weight)
 
-        for rows, (loss, score, found) in self.chunks.over(
-            len(batch), work, partial(self._too_large, unpacked, batch, "images")
-        ):
+        too_large = partial(self._too_large, unpacked, batch, "images")
+        numbers = self.target.numbers_side_by_side(batch.y.shape[1])
+        for rows, (loss, score, found) in self.chunks.over(len(batch), work, too_large, numbers):
             for name, part in zip(unpacked, found, strict=True):
                 if part is not None:  # the loss need not depend on every parameter
                     gradient[name][rows] = part

@@ -1,6 +1,7 @@
 """Outputs of all networks on the same inputs, and the way back of a gradient at them, in memory that a chunk bounds."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -10,6 +11,8 @@ from hyperframe.errors import MemoryShortageError
 from hyperframe.seeds import RandomState
 from hyperframe.target import Target
 from hyperframe.weights import batch_size, slice_weights
+
+T = TypeVar("T")
 
 
 class SharedOutputs:
@@ -41,8 +44,9 @@ class SharedOutputs:
         self._target, self._unpacked, self._inputs = target, unpacked, inputs
         self._chunks, self._too_large = chunks, too_large
         self._random: dict[int, RandomState] = {}
+        self._numbers = target.numbers_side_by_side(len(inputs))
         with torch.no_grad():
-            parts = [outputs for _, outputs in chunks.over(batch_size(unpacked), self._first, too_large)]
+            parts = [outputs for _, outputs in self._over(self._first)]
         self.values = torch.cat(parts).requires_grad_()
 
     def gradient(self) -> dict[str, Tensor]:
@@ -50,20 +54,24 @@ class SharedOutputs:
         result = {name: torch.zeros_like(value) for name, value in self._unpacked.items()}
         if self.values.grad is None:
             return result
-        for rows, found in self._chunks.over(batch_size(self._unpacked), self._second, self._too_large):
+        for rows, found in self._over(self._second):
             for name, part in zip(result, found, strict=True):
                 if part is not None:  # the outputs need not depend on every parameter
                     result[name][rows] = part
         return result
 
+    def _over(self, work: Callable[[slice], T]) -> Iterator[tuple[slice, T]]:
+        return self._chunks.over(batch_size(self._unpacked), work, self._too_large, self._numbers)
+
     def _first(self, rows: slice) -> Tensor:
         """A chunk's outputs."""
-        self._random[rows.start] = RandomState(self._inputs.device)
+        if self._numbers is None:  # where chunks run side by side, nothing is drawn
+            self._random[rows.start] = RandomState(self._inputs.device)
         return self._run(slice_weights(self._unpacked, rows))
 
     def _second(self, rows: slice) -> tuple[Tensor | None, ...]:
         """A chunk's part of the gradient."""
-        if rows.start not in self._random:  # memory ran out in between, and the chunk is a new one
+        if rows.start not in self._random:  # nothing is drawn; or memory ran out in between, and the chunk is new
             return self._passed_on(rows)
         with self._random[rows.start].again():
             return self._passed_on(rows)

@@ -1,10 +1,12 @@
 """A target network that runs with many weight sets at once."""
 
 import copy
+import itertools
 import math
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext, suppress
-from functools import cached_property
+from functools import cached_property, partial
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -67,6 +69,7 @@ class Target:
         self.frozen = frozen
         self.structure = compile_structure(self.spec) if structure is None else structure
         self._tied = _tied(self.module, self._aliases)
+        self._modules = {get_ident(): self.module}
         self._norms = {
             name: part
             for name, part in self.module.named_modules()
@@ -156,37 +159,51 @@ class Target:
         buffers = dict(statistics or {})
         if not buffers and training and self.has_statistics:
             buffers = self.new_statistics(batch)
-        self.module.train(training)
-        return self._run(dict(unpacked), x, buffers, shared)
+        module = self._module_here().train(training)
+        return self._run(module, dict(unpacked), x, buffers, shared)
 
-    def _run(self, unpacked: dict[str, Tensor], x: Tensor, buffers: Statistics, shared: bool) -> Tensor:
+    def _module_here(self) -> nn.Module:
+        """The module; for another thread than the target's first one a copy, with the same tensors.
+
+        While a module runs, generated weights stand in the place of its parameters.
+        """
+        own = self._modules.get(get_ident())
+        if own is None:
+            tensors = itertools.chain(self.module.parameters(), self.module.buffers())
+            own = copy.deepcopy(self.module, {id(value): value for value in tensors})
+            self._modules[get_ident()] = own
+        return own
+
+    def _run(
+        self, module: nn.Module, unpacked: dict[str, Tensor], x: Tensor, buffers: Statistics, shared: bool
+    ) -> Tensor:
         """Run every network in the mode that the module is in: one as it is, several as one batch of operations."""
         version = x._version
         if batch_size(unpacked) == 1:
             alone = {name: value.squeeze(0) for name, value in unpacked.items()}
             own = {name: value[0] for name, value in buffers.items()}
-            outputs = self._run_one(alone, own, x if shared else x[0])[None]
+            outputs = self._run_one(module, alone, own, x if shared else x[0])[None]
         else:
-            batched = vmap(self._call, in_dims=(0, 0, None if shared else 0), randomness="different")
+            batched = vmap(partial(self._call, module), in_dims=(0, 0, None if shared else 0), randomness="different")
             outputs = batched(unpacked, buffers, x)
         if x._version != version:
             raise SpecError(f"target '{self.spec.name}': its forward changes its input in place; let it work on a copy")
         return outputs
 
-    def _call(self, unpacked: dict[str, Tensor], buffers: Statistics, images: Tensor) -> Tensor:
+    def _call(self, module: nn.Module, unpacked: dict[str, Tensor], buffers: Statistics, images: Tensor) -> Tensor:
         """Run one network."""
         shared_ones = {name: unpacked[first] for name, first in self._tied.items()}
         # torch's own way of tying leaves batched tensors behind where a whole module is shared.
-        outputs = functional_call(self.module, (unpacked, shared_ones, buffers), (images,), tie_weights=False)
+        outputs = functional_call(module, (unpacked, shared_ones, buffers), (images,), tie_weights=False)
         return outputs if isinstance(outputs, Tensor) else self._not_a_tensor(outputs)
 
-    def _run_one(self, unpacked: dict[str, Tensor], buffers: Statistics, images: Tensor) -> Tensor:
+    def _run_one(self, module: nn.Module, unpacked: dict[str, Tensor], buffers: Statistics, images: Tensor) -> Tensor:
         """Run one network as it is, on a CPU with the layout and the products that are fast there."""
         if images.device.type != "cpu" or not self._any_layout:
-            return self._call(unpacked, buffers, images)
+            return self._call(module, unpacked, buffers, images)
         # Forward alone, torch's own convolution is the faster one.
         with GreyConvolutions() if torch.is_grad_enabled() else nullcontext():
-            return self._call(channels_last(unpacked), buffers, images)
+            return self._call(module, channels_last(unpacked), buffers, images)
 
     @cached_property
     def _any_layout(self) -> bool:
@@ -234,8 +251,33 @@ class Target:
 
         On a CPU this is its cache.
         """
-        numbers = NUMBERS_AT_ONCE[self._first.device.type]
-        return max(1, numbers // (images * self.activations + self.spec.num_weights))
+        return max(1, NUMBERS_AT_ONCE[self._first.device.type] // self._numbers(images))
+
+    def numbers_side_by_side(self, images: int) -> int | None:
+        """The numbers that one network holds for so many images, where training may run several in threads of a CPU.
+
+        None on other devices, and where the module draws random numbers: threads would leave their order to chance.
+        """
+        if self._first.device.type != "cpu" or self._draws_numbers:
+            return None
+        _ = self._any_layout  # tried out here and not in the threads, since it seeds the random numbers of them all
+        return self._numbers(images)
+
+    def _numbers(self, images: int) -> int:
+        return images * self.activations + self.spec.num_weights
+
+    @cached_property
+    def _draws_numbers(self) -> bool:
+        """Whether the module draws random numbers in training mode, as a dropout does."""
+        if any(isinstance(value, torch.Generator) for part in self.module.modules() for value in vars(part).values()):
+            return True
+        module, before = copy.deepcopy(self.module).train(), torch.get_rng_state()
+        # What other people's code raises here, it raises with a message where it is run.
+        with suppress(Exception), torch.no_grad(), torch.random.fork_rng(devices=[]):
+            size = (PROBED, *self.spec.input_shape)
+            module(torch.zeros(size, dtype=self._first.dtype, device=self._first.device))
+            return not torch.equal(torch.get_rng_state(), before)
+        return True
 
     def _not_a_tensor(self, outputs: object) -> Tensor:
         kind = type(outputs).__name__
@@ -270,7 +312,7 @@ class Target:
                 for first in range(0, batch_size(weights), at_once):
                     rows = slice(first, first + at_once)
                     own = {name: value[rows] for name, value in statistics.items()}  # views, updated in place
-                    self._run(unpack(self.spec, slice_weights(weights, rows)), batch, own, shared=True)
+                    self._run(self.module, unpack(self.spec, slice_weights(weights, rows)), batch, own, shared=True)
         finally:
             for name, norm in self._norms.items():
                 norm.momentum = momenta[name]

@@ -12,6 +12,7 @@ ORDER = """
 errors
 progress
 memory
+workers
 chunks
 files
 parts
