@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from hyperframe.chunks import Chunks
 from hyperframe.config import Config
 from hyperframe.errors import MemoryShortageError
 from hyperframe.evaluation import draw_networks, evaluate
@@ -56,11 +57,10 @@ class Ways:
 class _PlainTarget(Target):
     """A target that runs a single network just as torch would, and one after the other."""
 
+    runs_in_threads = False
+
     def _run_one(self, module: nn.Module, unpacked: dict[str, Tensor], buffers: Statistics, images: Tensor) -> Tensor:
         return self._call(module, unpacked, buffers, images)
-
-    def numbers_side_by_side(self, images: int) -> None:
-        """None: threads of their own are a way of ours."""
 
 
 def benchmark(
@@ -201,11 +201,18 @@ def _forward(experiment: Experiment, train: Data, networks: int, items: int) -> 
     plain = _plain(experiment)
 
     def run(target: Target, chunk: int) -> Callable[[], object]:
+        numbers, in_threads = target.numbers(options.images), target.runs_in_threads
+
+        def work(rows: slice) -> None:
+            target.run(slice_weights(unpacked, rows), x[rows], training=True)
+
         @torch.no_grad()
         def call() -> None:
-            for first in range(0, options.z, chunk):
-                rows = slice(first, first + chunk)
-                target.run(slice_weights(unpacked, rows), x[rows], training=True)
+            chunks = Chunks(chunk)
+            for _ in chunks.over(options.z, work, MemoryError, numbers=numbers, in_threads=in_threads):
+                pass
+            if chunks.halved:
+                raise MemoryShortageError("not all networks fit at once")
 
         return call
 

@@ -13,16 +13,17 @@ from hyperframe.workers import in_order
 
 T = TypeVar("T")
 
-NUMBERS_SIDE_BY_SIDE = 1 << 26
-"""Activations and weights that chunks which run at the same time may hold together: 256 MiB."""
+NUMBERS_IN_THREADS = 1 << 26
+"""Activations and weights, by the target's estimate, of the chunks that run at the same time; in float32 256 MiB."""
 
 
 class Chunks:
     """Divides a batch of networks; where memory runs out, for good into less at a time.
 
     Attributes:
-        size: how many networks are worked on at a time.
-        halved: the size from when memory first ran out, since when one chunk runs after the other; else None.
+        size: how many networks are a chunk.
+        halved: what the size became where memory ran out; else None.
+        sequential: memory has run out, and one chunk is worked on after the other.
 
     Example:
         >>> [(rows.start, rows.stop, found) for rows, found in Chunks(2).over(5, lambda rows: "done", MemoryError)]
@@ -32,13 +33,16 @@ class Chunks:
     def __init__(self, size: int) -> None:
         self.size = size
         self.halved: int | None = None
+        self.sequential = False
 
     def over(
         self,
         count: int,
         work: Callable[[slice], T],
         too_large: Callable[[], MemoryShortageError | MemoryError],
-        numbers: int | None = None,
+        *,
+        numbers: int = 1,
+        in_threads: bool = False,
     ) -> Iterator[tuple[slice, T]]:
         """Do some work on `count` networks.
 
@@ -46,8 +50,9 @@ class Chunks:
             count: how many there are.
             work: is given the networks of a chunk; done again, for fewer, where memory runs out.
             too_large: makes what is raised where one network alone does not fit.
-            numbers: what the work holds for one network, where chunks may run in several threads at once, see
-                `Target.numbers_side_by_side`; None: one chunk after the other.
+            numbers: what the work holds for one network, see `Target.numbers`.
+            in_threads: chunks may be worked on at the same time, in as many threads as torch has, but no more than
+                hold `NUMBERS_IN_THREADS` together.
 
         Yields:
             Each chunk and what the work gave.
@@ -55,7 +60,10 @@ class Chunks:
         first = 0
         while first < count:
             chunks = [slice(start, min(start + self.size, count)) for start in range(first, count, self.size)]
-            workers = self._workers(len(chunks), numbers)
+            workers = 1
+            if in_threads and not self.sequential:
+                fitting = max(1, NUMBERS_IN_THREADS // (numbers * self.size))
+                workers = min(torch.get_num_threads(), len(chunks), fitting)
             with closing(in_order(partial(_if_it_fits, work), chunks, workers)) as outcomes:
                 for rows, done in zip(chunks, outcomes, strict=True):
                     if not done:
@@ -66,17 +74,11 @@ class Chunks:
                 free_cached()
                 self._lessen(workers, min(self.size, count - first), too_large)
 
-    def _workers(self, chunks: int, numbers: int | None) -> int:
-        """How many chunks run at the same time."""
-        if numbers is None or self.halved is not None:
-            return 1
-        return max(1, min(torch.get_num_threads(), chunks, NUMBERS_SIDE_BY_SIDE // (numbers * self.size)))
-
     def _lessen(self, workers: int, size: int, too_large: Callable[[], MemoryShortageError | MemoryError]) -> None:
         """Memory did not suffice for so many chunks at once, of this size."""
+        self.sequential = True
         if workers > 1:
-            self.halved = self.size
-            notice(f"out of memory: {workers} chunks ran at the same time, one does from here on")
+            notice(f"out of memory: {workers} chunks at a time become one; results change by rounding only")
         elif size == 1:
             raise too_large()
         else:

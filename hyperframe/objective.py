@@ -1,4 +1,4 @@
-"""The loss of the generator and its gradient, computed in memory that one chunk of networks bounds.
+"""The loss of the generator and its gradient, computed in memory that chunks of networks bound.
 
 L(φ) = a · E_z E_data loss(T(x; G(z))) + cost of the weights + Σ_j w_j L_diversity,j + penalty of G
 
@@ -52,7 +52,7 @@ class Objective:
         gauge: applied to the weights for the diversity terms.
         directions: in how many directions gauged weights differ.
         terms: the diversity terms.
-        chunk: how many networks the target runs at a time, until memory runs out.
+        chunk: how many networks one pass of the target runs, until memory runs out.
 
     Attributes:
         chunks: divides the networks.
@@ -146,8 +146,10 @@ class Objective:
             return self._pass(slice_weights(unpacked, rows), batch[rows], count, accuracy_weight)
 
         too_large = partial(self._too_large, unpacked, batch, "images")
-        numbers = self.target.numbers_side_by_side(batch.y.shape[1])
-        for rows, (loss, score, found) in self.chunks.over(len(batch), work, too_large, numbers):
+        numbers, in_threads = self.target.numbers(batch.y.shape[1]), self.target.runs_in_threads
+        for rows, (loss, score, found) in self.chunks.over(
+            len(batch), work, too_large, numbers=numbers, in_threads=in_threads
+        ):
             for name, part in zip(unpacked, found, strict=True):
                 if part is not None:  # the loss need not depend on every parameter
                     gradient[name][rows] = part

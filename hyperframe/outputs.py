@@ -1,4 +1,4 @@
-"""Outputs of all networks on the same inputs, and the way back of a gradient at them, in memory that a chunk bounds."""
+"""Outputs of all networks on the same inputs, and the way back of a gradient at them, in memory that chunks bound."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
@@ -44,7 +44,7 @@ class SharedOutputs:
         self._target, self._unpacked, self._inputs = target, unpacked, inputs
         self._chunks, self._too_large = chunks, too_large
         self._random: dict[int, RandomState] = {}
-        self._numbers = target.numbers_side_by_side(len(inputs))
+        self._in_threads = target.runs_in_threads and torch.get_num_threads() > 1
         with torch.no_grad():
             parts = [outputs for _, outputs in self._over(self._first)]
         self.values = torch.cat(parts).requires_grad_()
@@ -61,11 +61,12 @@ class SharedOutputs:
         return result
 
     def _over(self, work: Callable[[slice], T]) -> Iterator[tuple[slice, T]]:
-        return self._chunks.over(batch_size(self._unpacked), work, self._too_large, self._numbers)
+        count, numbers = batch_size(self._unpacked), self._target.numbers(len(self._inputs))
+        return self._chunks.over(count, work, self._too_large, numbers=numbers, in_threads=self._in_threads)
 
     def _first(self, rows: slice) -> Tensor:
         """A chunk's outputs."""
-        if self._numbers is None:  # where chunks run side by side, nothing is drawn
+        if not self._in_threads:  # else nothing is drawn
             self._random[rows.start] = RandomState(self._inputs.device)
         return self._run(slice_weights(self._unpacked, rows))
 

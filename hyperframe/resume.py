@@ -134,10 +134,11 @@ def _restore(training: Training, found: Checkpoint, changed: Sequence[str]) -> N
     restore(run.folder, found, run.experiment)
     same_device = recorded.get("device") == here["device"]
     training.trainer.restore(found.step, found.trainer(), same_device=same_device)
-    chunk = found.state.get("halved_chunk")
-    if isinstance(chunk, int) and chunk > 0 and not any(_is_one(change, ("trainer.chunk",)) for change in changed):
-        chunks = run.experiment.objective.chunks
-        chunks.size = chunks.halved = chunk
+    if not any(_is_one(change, ("trainer.chunk",)) for change in changed):  # as memory sufficed for them
+        chunk, chunks = found.state.get("halved_chunk"), run.experiment.objective.chunks
+        chunks.sequential = found.state.get("sequential_chunks") is True
+        if isinstance(chunk, int) and chunk > 0:
+            chunks.size = chunks.halved = chunk
     if run.finished and not changed:
         return
     differences = [change for change in changed if not _is_one(change, HARMLESS)] + list(_changes(recorded, here))

@@ -2,12 +2,12 @@
 
 import copy
 import itertools
-import math
+import threading
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from functools import cached_property, partial
-from threading import get_ident
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from hyperframe.compiling import compile_structure
 from hyperframe.convolution import GreyConvolutions, channels_last
 from hyperframe.discovery import Frozen
 from hyperframe.errors import RunError, SpecError
-from hyperframe.seeds import seeded
+from hyperframe.probes import allows_any_layout, count_activations, keeps_nothing
 from hyperframe.spec import TargetSpec
 from hyperframe.structure import Structure
 from hyperframe.types import Statistics, Weights
@@ -26,15 +26,14 @@ from hyperframe.weights import batch_size, slice_weights, to_state_dict, unpack
 NUMBERS_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 28}
 """Activations and weights that a batch of networks may hold: 4 MiB on a CPU, 1 GiB on a CUDA device."""
 
-PROBED = 2
-"""Images that a module is tried out on; some refuse a single one."""
+_COPYING = threading.Lock()
 
 
 class Target:
     """A module, its spec, and the forward pass of a whole batch of weight sets.
 
     Attributes:
-        module: the template; its own parameters are not used, its constants and dtype are.
+        module: the template, which never runs itself; its own parameters are not used, its constants and dtype are.
         spec: the spec, bound to the module.
         structure: the labels of its symmetries; compiled from the spec unless tracing found them.
         frozen: what tracing left without symmetries, and why.
@@ -69,7 +68,7 @@ class Target:
         self.frozen = frozen
         self.structure = compile_structure(self.spec) if structure is None else structure
         self._tied = _tied(self.module, self._aliases)
-        self._modules = {get_ident(): self.module}
+        self._copies: WeakKeyDictionary[threading.Thread, nn.Module] = WeakKeyDictionary()
         self._norms = {
             name: part
             for name, part in self.module.named_modules()
@@ -119,6 +118,7 @@ class Target:
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Target":
         """Move the module's constants and buffers, in place; return the target."""
         self.module.to(device, dtype)
+        self._copies.clear()  # they have the old tensors
         return self
 
     def forward(
@@ -163,15 +163,16 @@ class Target:
         return self._run(module, dict(unpacked), x, buffers, shared)
 
     def _module_here(self) -> nn.Module:
-        """The module; for another thread than the target's first one a copy, with the same tensors.
+        """This thread's copy of the module, with the same tensors; the module itself never runs.
 
-        While a module runs, generated weights stand in the place of its parameters.
+        While a module runs, generated weights stand in the place of its parameters, which no other thread may see.
         """
-        own = self._modules.get(get_ident())
-        if own is None:
-            tensors = itertools.chain(self.module.parameters(), self.module.buffers())
-            own = copy.deepcopy(self.module, {id(value): value for value in tensors})
-            self._modules[get_ident()] = own
+        with _COPYING:
+            own = self._copies.get(threading.current_thread())
+            if own is None:
+                tensors = itertools.chain(self.module.parameters(), self.module.buffers())
+                own = copy.deepcopy(self.module, {id(value): value for value in tensors})
+                self._copies[threading.current_thread()] = own
         return own
 
     def _run(
@@ -207,77 +208,41 @@ class Target:
 
     @cached_property
     def _any_layout(self) -> bool:
-        """Whether the module gives the same for activations that lie channels last; one that calls `view` does not."""
-        module = copy.deepcopy(self.module)
-        parameters: dict[str, Tensor] = dict(module.named_parameters())
-        outputs, same = [], False
-        # Other people's code may raise anything here; what it raises in its usual layout shows where it runs in that.
-        with suppress(Exception), seeded(0, "layout", self._first.device), torch.no_grad():
-            images = torch.randn(PROBED, *self.spec.input_shape, dtype=self._first.dtype, device=self._first.device)
-            for laid_out, mode in ((parameters, nullcontext()), (channels_last(parameters), GreyConvolutions())):
-                with mode, seeded(0, "layout", self._first.device):
-                    outputs.append(functional_call(module.eval(), laid_out, (images,)))
-                    functional_call(module.train(), laid_out, (images,))
-            same = torch.allclose(outputs[0], outputs[1], rtol=1e-3, atol=1e-5, equal_nan=True)
-        return same
+        return allows_any_layout(self.module, self.spec.input_shape)
 
     @cached_property
     def activations(self) -> int:
         """The numbers in one input and in what the module's parts make of it, as far as they are modules themselves."""
-        total = 0
-
-        def count(part: nn.Module, inputs: Any, outputs: Any) -> None:
-            nonlocal total
-            if not list(part.children()):
-                found = outputs if isinstance(outputs, tuple | list) else (outputs,)
-                total += sum(value.numel() for value in found if isinstance(value, Tensor))
-
-        module = copy.deepcopy(self.module).eval()
-        for part in module.modules():
-            part.register_forward_hook(count)
-        # An estimate must not stop anything: a module that fails here fails with a message where it is run.
-        with suppress(Exception), seeded(0, "activations", self._first.device), torch.no_grad():
-            size = (PROBED, *self.spec.input_shape)
-            module(torch.zeros(size, dtype=self._first.dtype, device=self._first.device))
-        return math.prod(self.spec.input_shape) + math.ceil(total / PROBED)
+        return count_activations(self.module, self.spec.input_shape)
 
     @property
     def _first(self) -> Tensor:
         """A parameter that shows on which device and in which precision the module works."""
         return next(value for value in self.module.parameters() if value.is_floating_point())
 
+    def numbers(self, images: int) -> int:
+        """The weights of one network and, about, its activations for so many images."""
+        return images * self.activations + self.spec.num_weights
+
     def networks_at_once(self, images: int) -> int:
         """So many networks that they, and their activations for so many images, fill the memory that is fast to use.
 
         On a CPU this is its cache.
         """
-        return max(1, NUMBERS_AT_ONCE[self._first.device.type] // self._numbers(images))
+        return max(1, NUMBERS_AT_ONCE[self._first.device.type] // self.numbers(images))
 
-    def numbers_side_by_side(self, images: int) -> int | None:
-        """The numbers that one network holds for so many images, where training may run several in threads of a CPU.
+    @property
+    def runs_in_threads(self) -> bool:
+        """Whether passes in training mode may run in several threads at once: on a CPU, if they leave nothing behind.
 
-        None on other devices, and where the module draws random numbers: threads would leave their order to chance.
+        Else threads would leave to chance which pass draws which random numbers, say.
         """
-        if self._first.device.type != "cpu" or self._draws_numbers:
-            return None
-        _ = self._any_layout  # tried out here and not in the threads, since it seeds the random numbers of them all
-        return self._numbers(images)
-
-    def _numbers(self, images: int) -> int:
-        return images * self.activations + self.spec.num_weights
+        return self._first.device.type == "cpu" and self._keeps_nothing
 
     @cached_property
-    def _draws_numbers(self) -> bool:
-        """Whether the module draws random numbers in training mode, as a dropout does."""
-        if any(isinstance(value, torch.Generator) for part in self.module.modules() for value in vars(part).values()):
-            return True
-        module, before = copy.deepcopy(self.module).train(), torch.get_rng_state()
-        # What other people's code raises here, it raises with a message where it is run.
-        with suppress(Exception), torch.no_grad(), torch.random.fork_rng(devices=[]):
-            size = (PROBED, *self.spec.input_shape)
-            module(torch.zeros(size, dtype=self._first.dtype, device=self._first.device))
-            return not torch.equal(torch.get_rng_state(), before)
-        return True
+    def _keeps_nothing(self) -> bool:
+        _ = self._any_layout  # tried out here and not in the threads, since it seeds the random numbers of them all
+        return keeps_nothing(self.module, self.spec.input_shape, self._statistics())
 
     def _not_a_tensor(self, outputs: object) -> Tensor:
         kind = type(outputs).__name__
@@ -301,20 +266,22 @@ class Target:
         statistics = self.new_statistics(batch_size(weights))
         if not statistics:
             return {}
-        momenta = {name: norm.momentum for name, norm in self._norms.items()}
-        self.module.eval()  # but for the norms: dropout is off, as it is when the statistics are used
+        module = self._module_here()
+        norms: dict[str, Any] = {name: module.get_submodule(name) for name in self._norms}
+        momenta = {name: norm.momentum for name, norm in norms.items()}
+        module.eval()  # but for the norms: dropout is off, as it is when the statistics are used
         try:
             for count, batch in enumerate(inputs):
-                for norm in self._norms.values():
+                for norm in norms.values():
                     norm.train()
                     norm.momentum = 1 / (count + 1)  # the running average becomes the mean over all batches so far
                 at_once = self.networks_at_once(len(batch))
                 for first in range(0, batch_size(weights), at_once):
                     rows = slice(first, first + at_once)
                     own = {name: value[rows] for name, value in statistics.items()}  # views, updated in place
-                    self._run(self.module, unpack(self.spec, slice_weights(weights, rows)), batch, own, shared=True)
+                    self._run(module, unpack(self.spec, slice_weights(weights, rows)), batch, own, shared=True)
         finally:
-            for name, norm in self._norms.items():
+            for name, norm in norms.items():
                 norm.momentum = momenta[name]
         return statistics
 

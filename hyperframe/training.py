@@ -237,6 +237,7 @@ class Training:
         state = {
             "merit": merit,
             "halved_chunk": run.experiment.objective.chunks.halved,
+            "sequential_chunks": run.experiment.objective.chunks.sequential,
             "target": run.experiment.target.identity(),
             "environment": self.environment(),
         }

@@ -1,4 +1,4 @@
-"""Threads that compute at the same time on a CPU, each on cores of its own."""
+"""Threads that compute at the same time on a CPU."""
 
 import os
 from collections import deque
@@ -13,7 +13,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 AHEAD = 2
-"""Pieces of work, for each worker, that are begun before the first of them is asked for."""
+"""Pieces of work, for each worker, that are begun or wait before the first of them has to be done."""
 
 
 def in_order(work: Callable[[S], T], items: Iterable[S], workers: int) -> Generator[T, None, None]:
@@ -22,7 +22,8 @@ def in_order(work: Callable[[S], T], items: Iterable[S], workers: int) -> Genera
     The operations of a network that is small for its device keep one core busy and several waiting for each other;
     several such networks keep all of them busy. Each worker takes its share of torch's threads, and does as the caller
     with gradients, which are recorded or not, and with denormal numbers. Work must not draw global random numbers,
-    whose order would be left to chance.
+    whose order would be left to chance, and must not come here again, where it would wait for itself. Until the last
+    result is asked for, the caller's thread has such a share, too.
 
     Args:
         work: is called in one of the workers; on the caller's thread where there is one worker only.
@@ -57,14 +58,22 @@ def in_order(work: Callable[[S], T], items: Iterable[S], workers: int) -> Genera
         for item in items:
             begun.append(_pool(workers).submit(call, item))
             if len(begun) == AHEAD * workers:
-                yield begun.popleft().result()
+                yield _first(begun)
         while begun:
-            yield begun.popleft().result()
+            yield _first(begun)
     finally:
         for future in begun:
             future.cancel()
-        wait(begun)
-        torch.set_num_threads(before)
+        try:
+            wait(begun)
+        finally:
+            torch.set_num_threads(before)
+
+
+def _first(begun: "deque[Future[T]]") -> T:
+    result = begun[0].result()  # where Ctrl-C comes in between, it is waited for later
+    begun.popleft()
+    return result
 
 
 def flushes_denormals() -> bool:

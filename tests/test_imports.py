@@ -59,6 +59,7 @@ assembly
 selfcheck
 tracing
 convolution
+probes
 target
 gauge
 augmentation

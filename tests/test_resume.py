@@ -483,8 +483,11 @@ def test_a_chunk_that_was_halved_stays_so(tmp_path, small):
     small(tmp_path / "run", trainer__stop_after=2)
     found = read_checkpoint(tmp_path / "run", 2)
     assert found.state["halved_chunk"] is None  # what follows from the device is found anew
-    write_checkpoint(tmp_path / "run", 2, found.generator(), found.trainer(), {**found.state, "halved_chunk": 3})
-    assert hf.resume(tmp_path / "run").experiment.objective.chunks.size == 3
+    assert found.state["sequential_chunks"] is False
+    state = {**found.state, "halved_chunk": 3, "sequential_chunks": True}
+    write_checkpoint(tmp_path / "run", 2, found.generator(), found.trainer(), state)
+    chunks = hf.resume(tmp_path / "run").experiment.objective.chunks
+    assert (chunks.size, chunks.halved, chunks.sequential) == (3, 3, True)
 
 
 def test_a_merit_that_is_no_number_is_none(tmp_path, small, monkeypatch):

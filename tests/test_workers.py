@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from contextlib import closing
 
 import pytest
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 import hyperframe as hf
-from hyperframe.chunks import NUMBERS_SIDE_BY_SIDE, Chunks
+from hyperframe.chunks import NUMBERS_IN_THREADS, Chunks
 from hyperframe.config import load_config
 from hyperframe.experiment import build_experiment, traced_target
+from hyperframe.probes import keeps_nothing
 from hyperframe.target import Target
 from hyperframe.tracing import trace
 from hyperframe.trainer import Trainer
@@ -62,41 +64,56 @@ def test_workers_treat_denormal_numbers_as_the_caller_does(flushed):
         torch.set_flush_denormal(before)
 
 
-def test_an_error_comes_through_and_no_call_runs_on():
-    begun, ended = [], []
+class Calls:
+    """Work that is noted; the first piece is done at once, one fails at once, all others take a moment."""
 
-    def work(item):
-        begun.append(item)
-        try:
-            if item == 2:
-                raise ValueError("the third one")
-        finally:
-            ended.append(item)
+    def __init__(self, failing=None):
+        self.failing, self.begun, self.ended = failing, [], []
+
+    def __call__(self, item):
+        self.begun.append(item)
+        if item and item != self.failing:
+            time.sleep(0.5)
+        self.ended.append(item)
+        if item == self.failing:
+            raise ValueError("this one")
         return item
 
+
+def test_an_error_comes_through_and_no_call_runs_on():
+    calls = Calls(failing=1)
     with cpu_threads(2):
-        found = in_order(work, range(1000), 2)
-        assert [next(found), next(found)] == [0, 1]
-        with pytest.raises(ValueError, match="the third one"):
+        found = in_order(calls, range(1000), 2)
+        assert next(found) == 0
+        with pytest.raises(ValueError, match="this one"):
             next(found)
-        assert sorted(begun) == sorted(ended)
-        assert len(begun) < 10
+        assert sorted(calls.begun) == sorted(calls.ended)
+        assert len(calls.begun) < 5  # what waited was cancelled
         assert torch.get_num_threads() == 2
 
 
 def test_no_call_runs_on_where_results_are_left():
-    begun, ended, held = [], [], threading.Event()
-
-    def work(item):
-        begun.append(item)
-        if item:
-            held.wait(0.2)
-        ended.append(item)
-
-    with cpu_threads(2), closing(in_order(work, range(1000), 2)) as found:
+    calls = Calls()
+    with cpu_threads(2), closing(in_order(calls, range(1000), 2)) as found:
         next(found)
-    assert sorted(begun) == sorted(ended)
-    assert len(begun) < 10
+    assert sorted(calls.begun) == sorted(calls.ended)
+    assert len(calls.begun) < 4
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent otherwise")
+def test_ctrl_c_waits_for_the_calls():
+    calls = Calls()
+
+    def interrupting(item):
+        if item == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return calls(item)
+
+    with cpu_threads(2):
+        with pytest.raises(KeyboardInterrupt):
+            list(in_order(interrupting, range(1000), 2))
+        assert sorted(calls.begun) == sorted(calls.ended)
+        assert torch.get_num_threads() == 2
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
@@ -114,19 +131,18 @@ def test_a_forked_process_has_workers_of_its_own():
     assert os.waitpid(child, 0)[1] == 0
 
 
-meeting = threading.Barrier(2)
-
-
 class Meeting(nn.Module):
-    """Two of its passes are at the same place at the same time."""
+    """A pass waits until another one is at the same place, where a test has set that they shall meet."""
+
+    place: threading.Barrier | None = None
 
     def __init__(self):
         super().__init__()
         self.first, self.norm, self.last = nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)
 
     def forward(self, x):
-        if self.training and threading.current_thread().name.startswith("hyperframe"):
-            meeting.wait(SECONDS)
+        if Meeting.place is not None:
+            Meeting.place.wait(SECONDS)
         return self.last(self.norm(self.first(x)).relu())
 
 
@@ -142,12 +158,11 @@ def normal_weights(target, networks):
     }
 
 
-def test_a_target_runs_different_networks_at_the_same_time():
+def test_a_target_runs_different_networks_at_the_same_time(monkeypatch):
     """While a module runs, weights stand in the place of its parameters: threads must not see each other's."""
     target = target_of(Meeting(), 3)
-    weights = normal_weights(target, 4)
     x = torch.randn(4, 6, 3, dtype=torch.float64)
-    unpacked = unpack(target.spec, weights)
+    unpacked = unpack(target.spec, normal_weights(target, 4))
 
     def one(number):
         rows = slice(number, number + 1)
@@ -155,6 +170,7 @@ def test_a_target_runs_different_networks_at_the_same_time():
 
     state = {name: value.clone() for name, value in target.module.state_dict().items()}
     alone = torch.cat([one(number) for number in range(4)])
+    monkeypatch.setattr(Meeting, "place", threading.Barrier(2))
     with cpu_threads(2):
         together = torch.cat(list(in_order(one, range(4), 2)))
     assert torch.equal(alone, together)
@@ -162,26 +178,32 @@ def test_a_target_runs_different_networks_at_the_same_time():
         assert torch.equal(value, state[name])
 
 
-def test_all_threads_share_the_targets_constants():
-    class Scaled(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.only = nn.Linear(3, 2)
-            self.register_buffer("factor", torch.tensor(2.0))
+class Scaled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.only = nn.Linear(3, 2)
+        self.register_buffer("factor", torch.tensor(2.0))
 
-        def forward(self, x):
-            return self.factor * self.only(x)
+    def forward(self, x):
+        return self.factor * self.only(x)
 
+
+def test_all_threads_have_the_targets_constants():
     target = target_of(Scaled(), 3)
-    weights, x = normal_weights(target, 1), torch.ones(1, 3, dtype=torch.float64)
+    place = threading.Barrier(2)
 
     def work(_):
-        return target.forward(weights, x, shared=True)
+        place.wait(SECONDS)
+        dtype = target.module.factor.dtype
+        return target.forward({name: value.to(dtype) for name, value in weights.items()}, x.to(dtype), shared=True)
 
+    weights, x = normal_weights(target, 1), torch.ones(1, 3, dtype=torch.float64)
     before = list(in_order(work, range(4), 2))
-    target.load_constants({name: 2 * value for name, value in target.constants().items()})
-    for one, other in zip(before, in_order(work, range(4), 2), strict=True):
-        torch.testing.assert_close(other, 2 * one)
+    for change in (lambda: target, lambda: target.to("cpu", torch.float32).to("cpu", torch.float64)):
+        change().load_constants({"factor": torch.tensor(6.0)})
+        for one, other in zip(before, in_order(work, range(4), 2), strict=True):
+            torch.testing.assert_close(other, 3 * one)
+        target.load_constants({"factor": torch.tensor(2.0)})
 
 
 class Dropping(nn.Module):
@@ -193,37 +215,75 @@ class Dropping(nn.Module):
         return self.last(nn.functional.dropout(self.first(x), 0.5, self.training))
 
 
-class WithNumbersOfItsOwn(Dropping):
+class WithNumbersOfItsOwn(Scaled):
     def __init__(self):
         super().__init__()
         self.rng = torch.Generator()
 
 
-@pytest.mark.parametrize(("module", "side_by_side"), [(Meeting, True), (Dropping, False), (WithNumbersOfItsOwn, False)])
-def test_only_what_draws_no_random_numbers_runs_side_by_side(module, side_by_side):
-    target, before = target_of(module(), 3), torch.get_rng_state()
-    assert (target.numbers_side_by_side(5) is not None) == side_by_side
-    assert torch.equal(torch.get_rng_state(), before)
+class Counting(Scaled):
+    """Counts its passes."""
+
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return super().forward(x)
 
 
-def threads_of(chunks, count, numbers):
+class Growing(Scaled):
+    """Changes a buffer that is no normalisation's."""
+
+    def forward(self, x):
+        self.factor.mul_(1.01)
+        return super().forward(x)
+
+
+class Failing(Scaled):
+    def forward(self, x):
+        raise ValueError("no")
+
+
+@pytest.mark.parametrize(
+    ("module", "keeps"),
+    [
+        (Meeting, True),
+        (Scaled, True),
+        (Dropping, False),
+        (WithNumbersOfItsOwn, False),
+        (Counting, False),
+        (Growing, False),
+        (Failing, False),
+    ],
+)
+def test_only_what_leaves_nothing_behind_runs_in_threads(module, keeps):
+    made = module()
+    ignored = {"norm.running_mean", "norm.running_var", "norm.num_batches_tracked"}
+    numbers, state = torch.get_rng_state(), {name: value.clone() for name, value in made.state_dict().items()}
+    assert keeps_nothing(made, (3,), ignored) == keeps
+    assert torch.equal(torch.get_rng_state(), numbers)
+    assert all(torch.equal(value, state[name]) for name, value in made.state_dict().items())
+    if keeps:
+        assert target_of(made, 3).runs_in_threads
+        assert keeps_nothing(made, (3,), ()) == (module is Scaled)
+
+
+def threads_of(chunks, count, numbers=10, in_threads=True):
     """Threads that worked on the chunks."""
+
+    def work(_):
+        return threading.current_thread().name.partition("_")[0]
+
     with cpu_threads(2):
-        found = [
-            name for _, name in chunks.over(count, lambda _: threading.current_thread().name, MemoryError, numbers)
-        ]
-    return {name.partition("_")[0] for name in found}
+        return {name for _, name in chunks.over(count, work, MemoryError, numbers=numbers, in_threads=in_threads)}
 
 
 def test_chunks_run_side_by_side_where_they_may_and_their_memory_is_bounded():
-    assert threads_of(Chunks(2), 8, 10) == {"hyperframe"}
-    assert threads_of(Chunks(8), 8, 10) == {"MainThread"}  # there is one only
-    assert threads_of(Chunks(2), 8, None) == {"MainThread"}
-    assert threads_of(Chunks(2), 8, NUMBERS_SIDE_BY_SIDE // 4) == {"hyperframe"}
-    assert threads_of(Chunks(2), 8, NUMBERS_SIDE_BY_SIDE // 4 + 1) == {"MainThread"}
-    short = Chunks(2)
-    short.halved = 2
-    assert threads_of(short, 8, 10) == {"MainThread"}
+    assert threads_of(Chunks(2), 8) == {"hyperframe"}
+    assert threads_of(Chunks(8), 8) == {"MainThread"}  # there is one only
+    assert threads_of(Chunks(2), 8, in_threads=False) == {"MainThread"}
+    assert threads_of(Chunks(2), 8, NUMBERS_IN_THREADS // 4) == {"hyperframe"}
+    assert threads_of(Chunks(2), 8, NUMBERS_IN_THREADS // 4 + 1) == {"MainThread"}
 
 
 def test_where_memory_runs_out_one_chunk_runs_after_the_other_and_then_smaller_ones():
@@ -236,19 +296,22 @@ def test_where_memory_runs_out_one_chunk_runs_after_the_other_and_then_smaller_o
         return rows.start
 
     with cpu_threads(2), pytest.warns(hf.HyperframeWarning) as caught:
-        found = [(rows.start, rows.stop, start) for rows, start in chunks.over(10, work, MemoryError, 1)]
+        found = [(rows.start, rows.stop, start) for rows, start in chunks.over(10, work, MemoryError, in_threads=True)]
     assert found == [(0, 4, 0), (4, 6, 4), (6, 8, 6), (8, 10, 8)]
     assert [str(warning.message).partition(";")[0] for warning in caught] == [
-        "out of memory: 2 chunks ran at the same time, one does from here on",
+        "out of memory: 2 chunks at a time become one",
         "out of memory: trainer.chunk goes from 4 to 2",
     ]
     assert tried[-4:] == [("MainThread", 4), ("MainThread", 2), ("MainThread", 2), ("MainThread", 2)]
     assert chunks.halved == chunks.size == 2
+    assert threads_of(chunks, 8) == {"MainThread"}
+    assert {number for name, number in tried if name == "hyperframe"} <= {4, 2}
 
 
+@pytest.mark.parametrize("chunk", [1, 2])
 @pytest.mark.parametrize("extra", [[], ["diversity=[weight_entropy, disagreement]"]])
-def test_a_step_is_the_same_side_by_side(registry, extra, monkeypatch):
-    """Networks one at a time are computed by the same operations, in whatever thread."""
+def test_a_step_is_the_same_side_by_side(registry, chunk, extra, monkeypatch):
+    """The same operations, in whatever thread."""
     found, run, seen = [], Target.run, set()
 
     def spy(*args, **options):
@@ -257,7 +320,7 @@ def test_a_step_is_the_same_side_by_side(registry, extra, monkeypatch):
 
     monkeypatch.setattr(Target, "run", spy)
     for threads in (1, 2):
-        settings = ["trainer.device=cpu", "trainer.chunk=1", "trainer.z=6", "trainer.images=8", *extra]
+        settings = ["trainer.device=cpu", f"trainer.chunk={chunk}", "trainer.z=6", "trainer.images=8", *extra]
         with cpu_threads(threads):
             trainer = Trainer(build_experiment(load_config("digits", settings, registry)), small_data())
             before = torch.get_rng_state()
@@ -271,6 +334,18 @@ def test_a_step_is_the_same_side_by_side(registry, extra, monkeypatch):
     assert metrics == pytest.approx(others, rel=1e-5)
     for a, b in zip(one, two, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_side_by_side_a_training_goes_on_bit_for_bit(tmp_path, small):
+    settings = {"trainer__z": 6, "trainer__chunk": 1, "trainer__threads": None, "trainer__steps": 6}
+    with cpu_threads(2):
+        whole, again = (small(tmp_path / name, **settings) for name in ("whole", "again"))
+        small(tmp_path / "resumed", **settings, trainer__stop_after=3)
+        resumed = hf.resume(tmp_path / "resumed")
+    assert resumed.finished
+    for other in (again, resumed):
+        for one, two in zip(*(run.experiment.generator.parameters() for run in (whole, other)), strict=True):
+            assert torch.equal(one, two)
 
 
 def small_data():
