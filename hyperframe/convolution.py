@@ -57,7 +57,8 @@ def _conv2d(
     steps, (vertical, horizontal) = _two(stride), _two(padding)
     grey = input.dim() == weight.dim() == 4 and input.shape[1] == weight.shape[1] == 1 and not input.requires_grad
     usual = min(*steps, vertical + 1, horizontal + 1) > 0 and _two(dilation) == (1, 1)
-    if not (grey and usual and weight[0].numel() <= len(weight)) or (bias is not None and len(bias) != len(weight)):
+    fits = bias is None or (bias.shape, bias.dtype) == (weight.shape[:1], weight.dtype)
+    if not (grey and usual and fits and weight[0].numel() <= len(weight)):
         return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
     filters, _, *sizes = weight.shape
     padded = F.pad(input[:, 0], (horizontal, horizontal, vertical, vertical))

@@ -146,7 +146,8 @@ class Objective:
             return self._pass(slice_weights(unpacked, rows), batch[rows], count, accuracy_weight)
 
         too_large = partial(self._too_large, unpacked, batch, "images")
-        numbers, in_threads = self.target.numbers(batch.y.shape[1]), self.target.runs_in_threads
+        images = batch.y.shape[1]
+        numbers, in_threads = self.target.numbers(images), self.target.runs_in_threads(images)
         for rows, (loss, score, found) in self.chunks.over(
             len(batch), work, too_large, numbers=numbers, in_threads=in_threads
         ):

@@ -2,10 +2,13 @@
 
 import copy
 import math
-from collections.abc import Collection
+import numbers
+import random
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext, suppress
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -15,9 +18,6 @@ from hyperframe.seeds import seeded
 
 PROBED = 2
 """Inputs that a module is tried out on; some refuse a single one."""
-
-PLAIN = (bool, int, float, complex, str, bytes, type(None))
-"""Types of attributes that can be compared without calling anything of a module's own."""
 
 
 def allows_any_layout(module: nn.Module, input_shape: tuple[int, ...]) -> bool:
@@ -66,44 +66,63 @@ def count_activations(module: nn.Module, input_shape: tuple[int, ...]) -> int:
     return math.prod(input_shape) + math.ceil(total / PROBED)
 
 
-def keeps_nothing(module: nn.Module, input_shape: tuple[int, ...], ignored: Collection[str]) -> bool:
+def keeps_nothing(module: nn.Module, input_shape: tuple[int, ...], inputs: int, ignored: Collection[str]) -> bool:
     """Whether a module's passes in training mode leave nothing behind on which later ones might depend.
 
-    They neither draw random numbers, as a dropout does, nor change buffers or plain attributes of the module. Such
-    passes may run in any order, and at the same time.
+    They neither draw random numbers, as a dropout does, nor change buffers, or numbers and text among the module's
+    attributes. Such passes may run in any order, and at the same time.
 
     Args:
         module: is copied, and stays as it is.
         input_shape: of one input.
+        inputs: on how many it is tried out.
         ignored: names of buffers that may change.
 
     Example:
-        >>> keeps_nothing(nn.Linear(3, 5), (3,), ignored=()), keeps_nothing(nn.Dropout(), (3,), ignored=())
-        (True, False)
+        >>> keeps_nothing(nn.Linear(3, 5), (3,), 2, ignored=())
+        True
+        >>> keeps_nothing(nn.Sequential(nn.Linear(3, 5), nn.Dropout()), (3,), 2, ignored=())
+        False
     """
-    if any(isinstance(value, torch.Generator) for part in module.modules() for value in vars(part).values()):
-        return False
-    module, numbers = copy.deepcopy(module).train(), torch.get_rng_state()
-    buffers = {name: value.clone() for name, value in module.named_buffers() if name not in ignored}
-    plain = _plain(module)
-    # What other people's code raises here, it raises with a message where it is run.
-    with suppress(Exception), torch.no_grad(), torch.random.fork_rng(devices=[]):
-        module(_inputs(module, input_shape))
-        after = dict(module.named_buffers())
-        return (
-            torch.equal(torch.get_rng_state(), numbers)
-            and plain == _plain(module)
-            and {*buffers} == {*after} - {*ignored}
-            and all(torch.equal(value, after[name]) for name, value in buffers.items())
-        )
+    copied, pythons, numpys = copy.deepcopy(module).train(), random.getstate(), np.random.get_state()
+    try:
+        # What other people's code raises here, it raises with a message where it is run.
+        with suppress(Exception), torch.random.fork_rng(devices=[]):
+            before, buffers = _state(copied), _buffers(copied, ignored)
+            copied(_inputs(copied, input_shape, inputs))
+            after = _buffers(copied, ignored)
+            same = buffers.keys() == after.keys() and all(map(torch.equal, buffers.values(), after.values()))
+            return same and before == _state(copied)
+    finally:
+        random.setstate(pythons)
+        np.random.set_state(numpys)
     return False
 
 
-def _plain(module: nn.Module) -> list[dict[str, Any]]:
-    return [{key: value for key, value in vars(part).items() if isinstance(value, PLAIN)} for part in module.modules()]
+def _buffers(module: nn.Module, ignored: Collection[str]) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in module.named_buffers() if name not in ignored}
 
 
-def _inputs(module: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
+def _state(module: nn.Module) -> list[Any]:
+    """What a pass might change beside buffers, as plain data: random numbers, attributes."""
+    attributes = [{name: _plain(value) for name, value in vars(part).items()} for part in module.modules()]
+    return [torch.get_rng_state().tolist(), random.getstate(), _plain(np.random.get_state()), attributes]
+
+
+def _plain(value: object) -> Any:
+    """Numbers, text and generators' states in a value, however deep in lists and tables; None for all else."""
+    if isinstance(value, numbers.Number | str | bytes):
+        return value
+    if isinstance(value, list | tuple | set):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return value.get_state().tolist() if isinstance(value, torch.Generator) else None
+
+
+def _inputs(module: nn.Module, input_shape: tuple[int, ...], count: int = PROBED) -> Tensor:
     """Zeros, on the module's device and in its precision."""
     first = next(value for value in module.parameters() if value.is_floating_point())
-    return first.new_zeros(PROBED, *input_shape)
+    return first.new_zeros(count, *input_shape)

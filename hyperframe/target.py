@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from functools import cached_property, partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +67,8 @@ class Target:
         self.frozen = frozen
         self.structure = compile_structure(self.spec) if structure is None else structure
         self._tied = _tied(self.module, self._aliases)
-        self._copies: WeakKeyDictionary[threading.Thread, nn.Module] = WeakKeyDictionary()
+        self._copies: dict[int, nn.Module] = {}
+        self._keeping: dict[int, bool] = {}
         self._norms = {
             name: part
             for name, part in self.module.named_modules()
@@ -168,11 +168,11 @@ class Target:
         While a module runs, generated weights stand in the place of its parameters, which no other thread may see.
         """
         with _COPYING:
-            own = self._copies.get(threading.current_thread())
+            own = self._copies.get(threading.get_ident())
             if own is None:
                 tensors = itertools.chain(self.module.parameters(), self.module.buffers())
                 own = copy.deepcopy(self.module, {id(value): value for value in tensors})
-                self._copies[threading.current_thread()] = own
+                self._copies[threading.get_ident()] = own
         return own
 
     def _run(
@@ -231,18 +231,17 @@ class Target:
         """
         return max(1, NUMBERS_AT_ONCE[self._first.device.type] // self.numbers(images))
 
-    @property
-    def runs_in_threads(self) -> bool:
-        """Whether passes in training mode may run in several threads at once: on a CPU, if they leave nothing behind.
+    def runs_in_threads(self, images: int) -> bool:
+        """Whether training passes on so many images may run in several threads: on a CPU, if they leave nothing behind.
 
         Else threads would leave to chance which pass draws which random numbers, say.
         """
-        return self._first.device.type == "cpu" and self._keeps_nothing
-
-    @cached_property
-    def _keeps_nothing(self) -> bool:
-        _ = self._any_layout  # tried out here and not in the threads, since it seeds the random numbers of them all
-        return keeps_nothing(self.module, self.spec.input_shape, self._statistics())
+        if self._first.device.type != "cpu":
+            return False
+        if images not in self._keeping:
+            _ = self._any_layout  # tried out here and not in the threads, since it seeds the random numbers of them all
+            self._keeping[images] = keeps_nothing(self.module, self.spec.input_shape, images, self._statistics())
+        return self._keeping[images]
 
     def _not_a_tensor(self, outputs: object) -> Tensor:
         kind = type(outputs).__name__

@@ -1,6 +1,7 @@
 """Threads that compute at the same time on a CPU."""
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -15,15 +16,17 @@ T = TypeVar("T")
 AHEAD = 2
 """Pieces of work, for each worker, that are begun or wait before the first of them has to be done."""
 
+_THREAD = threading.local()
+
 
 def in_order(work: Callable[[S], T], items: Iterable[S], workers: int) -> Generator[T, None, None]:
     """Do the same work on several items at once; what it gives comes in the items' order.
 
     The operations of a network that is small for its device keep one core busy and several waiting for each other;
     several such networks keep all of them busy. Each worker takes its share of torch's threads, and does as the caller
-    with gradients, which are recorded or not, and with denormal numbers. Work must not draw global random numbers,
-    whose order would be left to chance, and must not come here again, where it would wait for itself. Until the last
-    result is asked for, the caller's thread has such a share, too.
+    with gradients, which are recorded or not, with denormal numbers and with torch.autocast. Work must not draw global
+    random numbers, whose order would be left to chance. Until the last result is asked for, the caller's thread has
+    such a share, too. Work that itself comes here is done on its own thread.
 
     Args:
         work: is called in one of the workers; on the caller's thread where there is one worker only.
@@ -38,17 +41,20 @@ def in_order(work: Callable[[S], T], items: Iterable[S], workers: int) -> Genera
         >>> list(in_order(lambda number: number**2, range(5), workers=2))
         [0, 1, 4, 9, 16]
     """
-    if workers == 1:
-        yield from map(work, items)
+    if workers == 1 or getattr(_THREAD, "works", False):
+        for item in items:
+            yield work(item)
         return
     recorded, flushed = torch.is_grad_enabled(), flushes_denormals()
+    casts, cast_to = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
     before = torch.get_num_threads()
     share = max(1, before // workers)
 
     def call(item: S) -> T:
+        _THREAD.works = True
         torch.set_num_threads(share)
         torch.set_flush_denormal(flushed)
-        with torch.set_grad_enabled(recorded):
+        with torch.set_grad_enabled(recorded), torch.autocast("cpu", cast_to, enabled=casts):
             return work(item)
 
     begun: deque[Future[T]] = deque()
@@ -78,7 +84,7 @@ def _first(begun: "deque[Future[T]]") -> T:
 
 def flushes_denormals() -> bool:
     """Whether this thread takes numbers that are too small to be normal for zero, which is faster."""
-    return float(torch.full((), 1e-40) * 1) == 0
+    return float(torch.full((), 1e-40, device="cpu") * 1) == 0
 
 
 @cache

@@ -58,6 +58,9 @@ def test_what_is_no_convolution_of_grey_data_is_left_alone():
         wanted = call()
         with GreyConvolutions():
             assert torch.equal(call(), wanted)
+    for bias in (torch.ones(9).double(), torch.ones(8), torch.ones(9, 1)):
+        with GreyConvolutions(), pytest.raises(RuntimeError, match="bias"):
+            torch.conv2d(grey, torch.ones(9, 1, 3, 3), bias)
     leaf = grey.clone().requires_grad_()
     with GreyConvolutions():
         (gradient,) = torch.autograd.grad(torch.conv2d(leaf, torch.ones(9, 1, 3, 3)).sum(), leaf)

@@ -1,11 +1,15 @@
 """Work of several threads: in order, none left behind, and networks that run side by side give what they give alone."""
 
 import os
+import pickle
+import random
 import signal
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
+from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -52,6 +56,29 @@ def test_workers_work_at_the_same_time_each_with_its_share_of_the_threads():
 def test_workers_record_gradients_where_the_caller_does(recorded):
     with torch.set_grad_enabled(recorded):
         assert list(in_order(lambda item: torch.is_grad_enabled(), range(3), 2)) == [recorded] * 3
+
+
+def test_workers_cast_as_the_caller_does():
+    matrix = torch.ones(2, 2)
+    for wanted, mode in ((torch.bfloat16, torch.autocast("cpu", torch.bfloat16)), (torch.float32, nullcontext())):
+        with mode:
+            assert list(in_order(lambda _: (matrix @ matrix).dtype, range(3), 2)) == [wanted] * 3
+
+
+def test_work_may_come_here_again():
+    def work(item):
+        return list(in_order(lambda other: (item, other), range(2), 2))
+
+    assert list(in_order(work, range(4), 2)) == [[(item, 0), (item, 1)] for item in range(4)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_work_cannot_end_it(workers):
+    def work(item):
+        raise StopIteration
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        list(in_order(work, range(3), workers))
 
 
 @pytest.mark.parametrize("flushed", [True, False])
@@ -215,15 +242,39 @@ class Dropping(nn.Module):
         return self.last(nn.functional.dropout(self.first(x), 0.5, self.training))
 
 
-class WithNumbersOfItsOwn(Scaled):
-    def __init__(self):
+class Drawing(Scaled):
+    """Draws in some way."""
+
+    def __init__(self, draw):
         super().__init__()
-        self.rng = torch.Generator()
+        self.draw, self.held = draw, {"numbers": [torch.Generator()]}
+
+    def forward(self, x):
+        return super().forward(x) + float(self.draw(self, x))
+
+
+OWN = {
+    "from generators that it holds": lambda module, x: torch.rand((), generator=module.held["numbers"][0]),
+    "from Python's": lambda module, x: random.random(),
+    "from numpy's": lambda module, x: np.random.rand(),
+    "for many images": lambda module, x: torch.rand(()) if len(x) > 4 else 0,
+    "where gradients are wanted": lambda module, x: torch.rand(()) if torch.is_grad_enabled() else 0,
+}
 
 
 class Counting(Scaled):
     """Counts its passes."""
 
+    def __init__(self, calls):
+        super().__init__()
+        self.calls = calls
+
+    def forward(self, x):
+        self.calls[0] += 1
+        return super().forward(x)
+
+
+class Numbering(Scaled):
     calls = 0
 
     def forward(self, x):
@@ -244,28 +295,42 @@ class Failing(Scaled):
         raise ValueError("no")
 
 
-@pytest.mark.parametrize(
-    ("module", "keeps"),
-    [
-        (Meeting, True),
-        (Scaled, True),
-        (Dropping, False),
-        (WithNumbersOfItsOwn, False),
-        (Counting, False),
-        (Growing, False),
-        (Failing, False),
-    ],
-)
-def test_only_what_leaves_nothing_behind_runs_in_threads(module, keeps):
-    made = module()
-    ignored = {"norm.running_mean", "norm.running_var", "norm.num_batches_tracked"}
-    numbers, state = torch.get_rng_state(), {name: value.clone() for name, value in made.state_dict().items()}
-    assert keeps_nothing(made, (3,), ignored) == keeps
+LEAVE = {
+    "dropout": Dropping,
+    "a buffer": Growing,
+    "a failure": Failing,
+    "an attribute": Numbering,
+    "a list": lambda: Counting([0]),
+    "an array": lambda: Counting(np.zeros(1)),
+    **{f"numbers {name}": partial(Drawing, draw) for name, draw in OWN.items()},
+}
+
+
+@pytest.mark.parametrize("made", LEAVE.values(), ids=LEAVE)
+def test_what_leaves_something_behind_does_not_run_in_threads(made):
+    module = made()
+    numbers, state = torch.get_rng_state(), {name: value.clone() for name, value in module.state_dict().items()}
+    pythons, numpys = random.getstate(), np.random.get_state()[1].tolist()
+    assert not keeps_nothing(module, (3,), 5, ())
     assert torch.equal(torch.get_rng_state(), numbers)
-    assert all(torch.equal(value, state[name]) for name, value in made.state_dict().items())
-    if keeps:
-        assert target_of(made, 3).runs_in_threads
-        assert keeps_nothing(made, (3,), ()) == (module is Scaled)
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == (pythons, numpys)
+    assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
+
+
+def test_what_leaves_nothing_behind_runs_in_threads():
+    moments = {"norm.running_mean", "norm.running_var", "norm.num_batches_tracked"}
+    assert keeps_nothing(Scaled(), (3,), 5, ())
+    assert keeps_nothing(Meeting(), (3,), 5, moments)
+    assert not keeps_nothing(Meeting(), (3,), 5, ())
+    assert target_of(Meeting(), 3).runs_in_threads(5)
+    assert not target_of(Dropping(), 3).runs_in_threads(5)
+
+
+def test_a_target_that_has_run_can_be_pickled():
+    target = target_of(Scaled(), 3)
+    weights, x = normal_weights(target, 2), torch.ones(4, 3, dtype=torch.float64)
+    wanted = target.forward(weights, x, shared=True)
+    assert torch.equal(pickle.loads(pickle.dumps(target)).forward(weights, x, shared=True), wanted)
 
 
 def threads_of(chunks, count, numbers=10, in_threads=True):
