@@ -44,7 +44,7 @@ class SharedOutputs:
         self._target, self._unpacked, self._inputs = target, unpacked, inputs
         self._chunks, self._too_large = chunks, too_large
         self._random: dict[int, RandomState] = {}
-        self._in_threads = torch.get_num_threads() > 1 and target.runs_in_threads(len(inputs))
+        self._in_threads = target.runs_in_threads(len(inputs))
         with torch.no_grad():
             parts = [outputs for _, outputs in self._over(self._first)]
         self.values = torch.cat(parts).requires_grad_()

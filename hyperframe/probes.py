@@ -87,7 +87,7 @@ def keeps_nothing(module: nn.Module, input_shape: tuple[int, ...], inputs: int, 
     copied, pythons, numpys = copy.deepcopy(module).train(), random.getstate(), np.random.get_state()
     try:
         # What other people's code raises here, it raises with a message where it is run.
-        with suppress(Exception), torch.random.fork_rng(devices=[]):
+        with suppress(Exception), seeded(0, "state"):
             before, buffers = _state(copied), _buffers(copied, ignored)
             copied(_inputs(copied, input_shape, inputs))
             after = _buffers(copied, ignored)

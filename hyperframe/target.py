@@ -232,11 +232,11 @@ class Target:
         return max(1, NUMBERS_AT_ONCE[self._first.device.type] // self.numbers(images))
 
     def runs_in_threads(self, images: int) -> bool:
-        """Whether training passes on so many images may run in several threads: on a CPU, if they leave nothing behind.
+        """Whether training passes on so many images may run in several threads, where torch has several, on a CPU.
 
-        Else threads would leave to chance which pass draws which random numbers, say.
+        They may if they leave nothing behind: else threads would leave to chance which pass draws which random numbers.
         """
-        if self._first.device.type != "cpu":
+        if self._first.device.type != "cpu" or torch.get_num_threads() == 1:
             return False
         if images not in self._keeping:
             _ = self._any_layout  # tried out here and not in the threads, since it seeds the random numbers of them all

@@ -76,7 +76,7 @@ def in_order(work: Callable[[S], T], items: Iterable[S], workers: int) -> Genera
             torch.set_num_threads(before)
 
 
-def _first(begun: "deque[Future[T]]") -> T:
+def _first(begun: deque[Future[T]]) -> T:
     result = begun[0].result()  # where Ctrl-C comes in between, it is waited for later
     begun.popleft()
     return result

@@ -22,6 +22,7 @@ from hyperframe.config import load_config
 from hyperframe.experiment import build_experiment, traced_target
 from hyperframe.probes import keeps_nothing
 from hyperframe.target import Target
+from hyperframe.testing.examples import random_weights
 from hyperframe.tracing import trace
 from hyperframe.trainer import Trainer
 from hyperframe.training import cpu_threads
@@ -177,19 +178,11 @@ def target_of(module, *shape):
     return traced_target(trace(module, shape, "own")).to("cpu", torch.float64)
 
 
-def normal_weights(target, networks):
-    draw = torch.Generator().manual_seed(0)
-    return {
-        layer.name: torch.randn(networks, layer.filters, layer.filter_size, generator=draw, dtype=torch.float64)
-        for layer in target.spec.layers
-    }
-
-
 def test_a_target_runs_different_networks_at_the_same_time(monkeypatch):
     """While a module runs, weights stand in the place of its parameters: threads must not see each other's."""
     target = target_of(Meeting(), 3)
     x = torch.randn(4, 6, 3, dtype=torch.float64)
-    unpacked = unpack(target.spec, normal_weights(target, 4))
+    unpacked = unpack(target.spec, random_weights(target.spec, 4, 0))
 
     def one(number):
         rows = slice(number, number + 1)
@@ -224,7 +217,7 @@ def test_all_threads_have_the_targets_constants():
         dtype = target.module.factor.dtype
         return target.forward({name: value.to(dtype) for name, value in weights.items()}, x.to(dtype), shared=True)
 
-    weights, x = normal_weights(target, 1), torch.ones(1, 3, dtype=torch.float64)
+    weights, x = random_weights(target.spec, 1, 0), torch.ones(1, 3, dtype=torch.float64)
     before = list(in_order(work, range(4), 2))
     for change in (lambda: target, lambda: target.to("cpu", torch.float32).to("cpu", torch.float64)):
         change().load_constants({"factor": torch.tensor(6.0)})
@@ -322,13 +315,15 @@ def test_what_leaves_nothing_behind_runs_in_threads():
     assert keeps_nothing(Scaled(), (3,), 5, ())
     assert keeps_nothing(Meeting(), (3,), 5, moments)
     assert not keeps_nothing(Meeting(), (3,), 5, ())
-    assert target_of(Meeting(), 3).runs_in_threads(5)
-    assert not target_of(Dropping(), 3).runs_in_threads(5)
+    for threads in (1, 2):
+        with cpu_threads(threads):
+            assert target_of(Meeting(), 3).runs_in_threads(5) == (threads == 2)
+            assert not target_of(Dropping(), 3).runs_in_threads(5)
 
 
 def test_a_target_that_has_run_can_be_pickled():
     target = target_of(Scaled(), 3)
-    weights, x = normal_weights(target, 2), torch.ones(4, 3, dtype=torch.float64)
+    weights, x = random_weights(target.spec, 2, 0), torch.ones(4, 3, dtype=torch.float64)
     wanted = target.forward(weights, x, shared=True)
     assert torch.equal(pickle.loads(pickle.dumps(target)).forward(weights, x, shared=True), wanted)
 
@@ -387,7 +382,8 @@ def test_a_step_is_the_same_side_by_side(registry, chunk, extra, monkeypatch):
     for threads in (1, 2):
         settings = ["trainer.device=cpu", f"trainer.chunk={chunk}", "trainer.z=6", "trainer.images=8", *extra]
         with cpu_threads(threads):
-            trainer = Trainer(build_experiment(load_config("digits", settings, registry)), small_data())
+            built = build_experiment(load_config("digits", settings, registry))
+            trainer = Trainer(built, built.task.data("train"))
             before = torch.get_rng_state()
             seen.clear()
             trainer.step()
@@ -411,8 +407,3 @@ def test_side_by_side_a_training_goes_on_bit_for_bit(tmp_path, small):
     for other in (again, resumed):
         for one, two in zip(*(run.experiment.generator.parameters() for run in (whole, other)), strict=True):
             assert torch.equal(one, two)
-
-
-def small_data():
-    draw = torch.Generator().manual_seed(1)
-    return hf.Data(torch.rand(50, 1, 8, 8, generator=draw), torch.randint(10, (50,), generator=draw))
