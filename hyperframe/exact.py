@@ -1,4 +1,4 @@
-"""Networks as the symmetries have them: in float64, with the statistics of the batch, and no epsilon in any norm.
+"""Networks as the symmetries have them: in float64 throughout, with the statistics of the batch, and no epsilon in norms.
 
 An epsilon in a normalisation breaks its symmetries by a little, stored statistics break them altogether; whether a
 symmetry holds is therefore tried without either.
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
+from hyperframe.precision import DoublePrecision
 from hyperframe.spec import TargetSpec
 from hyperframe.types import Weights
 from hyperframe.weights import unpack
@@ -76,7 +77,7 @@ def run_exactly(
     first = next(iter(unpacked.values()))
     outputs = []
     differentiable = any(theta.requires_grad for theta in weights.values())
-    with torch.set_grad_enabled(differentiable), ExactNorms(own_epsilon):
+    with torch.set_grad_enabled(differentiable), ExactNorms(own_epsilon), DoublePrecision():
         for network in range(len(first)):
             own: Mapping[str, Tensor] = {name: value[network] for name, value in unpacked.items()}
             outputs.append(functional_call(module, dict(own), (inputs,)))

@@ -36,6 +36,8 @@ def tried(module: nn.Module, structure: Structure) -> tuple[Structure, tuple[Fro
         structure: what tracing claims of it.
     """
     trial = _Trial(module, structure)
+    if trial.outputs is None:
+        return _without_all(structure), (Frozen("self-check", "", f"nothing could be tried in float64: {trial.why}"),)
     failed: list[Frozen] = []
     if not trial.broken(structure, KINDS):
         return structure, ()
@@ -75,8 +77,7 @@ class _Trial:
 
     def broken(self, structure: Structure, kinds: Iterable[str]) -> bool:
         """Whether a random action of these kinds changes the outputs."""
-        if self.outputs is None:
-            return True
+        assert self.outputs is not None
         of = orbits(structure, shift_invariant=True)
         action = random_action(of, 1, self.rng, kinds=kinds)
         moved = run_exactly(self.module, structure.spec, apply_action(of, action, self.weights), self.inputs)
@@ -90,8 +91,6 @@ class _Trial:
         of = orbits(structure, shift_invariant=True)
         if not of.counts[kind] or not self.broken(structure, [kind]):
             return structure, []
-        if self.outputs is None:
-            return _nothing(structure, kind, field), [Frozen("self-check", kind, f"not tried: {self.why}")]
         failed = []
         for layer in structure.shifts if kind == "normalisation" else ():
             alone = attrs.evolve(_nothing(structure, kind, field), shifts=(layer,))
@@ -114,6 +113,13 @@ def _nothing(structure: Structure, kind: str, field: Field) -> Structure:
     everything = {label for axis in structure.axes for label in getattr(axis, field)}
     without_labels = without(structure, field, everything)
     return attrs.evolve(without_labels, shifts=()) if kind == "normalisation" else without_labels
+
+
+def _without_all(structure: Structure) -> Structure:
+    """A structure without any symmetry."""
+    for field in FIELDS.values():
+        structure = without(structure, field, {label for axis in structure.axes for label in getattr(axis, field)})
+    return attrs.evolve(structure, shifts=(), spec=attrs.evolve(structure.spec, logits=None))
 
 
 def unit_groups(of: Orbits, kind: str) -> dict[str, set[int]]:

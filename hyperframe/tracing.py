@@ -4,34 +4,25 @@ The module is exported to a graph of operations, and labels are carried through 
 `hyperframe.kernels`). An operation that has no rule freezes what it touches: fewer symmetries, never wrong ones.
 """
 
-import copy
-import io
-import logging
 import operator
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from hyperframe import affine, kernels, layouts, norms, reductions  # noqa: F401  (they register their rules)
 from hyperframe.assembly import assembled
 from hyperframe.discovery import Discovery, FoundLayer, Frozen, View
-from hyperframe.errors import SpecError, brief
+from hyperframe.errors import SpecError
+from hyperframe.exporting import alone, check_parameters, count_outputs, exported, prepared
 from hyperframe.labels import Activation
 from hyperframe.pointwise import pointwise
 from hyperframe.rules import RULES, Operation, flat
-from hyperframe.seeds import seeded
 from hyperframe.selfcheck import tried
 from hyperframe.spec import TargetSpec
 from hyperframe.structure import Structure
-
-IMAGES = 2
-"""Inputs that a module is traced with."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -74,11 +65,16 @@ def trace(module: nn.Module, input_shape: Sequence[int], name: str = "module") -
         >>> traced.structure.classes                      # the three hidden units may change places
         ((0, 1, 2),)
     """
+    with alone():
+        return _traced(module, tuple(input_shape), name)
+
+
+def _traced(original: nn.Module, input_shape: tuple[int, ...], name: str) -> Traced:
     where = f"target '{name}'"
-    _check_parameters(module, where)
-    original, module = module, _prepared(module, where)
-    outputs = _outputs(module, tuple(input_shape), where)
-    program = _exported(module, tuple(input_shape), where)
+    check_parameters(original, where)
+    module = prepared(original, where)
+    outputs = count_outputs(module, input_shape, where)
+    program = exported(module, input_shape, where)
     found = Discovery()
     walk = _Walk(found, module, program)
     if not walk.depends_on_input:
@@ -100,84 +96,6 @@ def trace(module: nn.Module, input_shape: Sequence[int], name: str = "module") -
         frozen=(*found.frozen, *failed),
         unused=unused,
     )
-
-
-def _check_parameters(module: nn.Module, where: str) -> None:
-    for key, value in module.named_parameters():
-        if is_lazy(value):
-            raise SpecError(f"{where}: parameter '{key}' has no shape yet; run the module on an input first")
-        if value.dim() == 0:
-            raise SpecError(f"{where}: parameter '{key}' is a number without an axis; give it the shape (1,)")
-        if not value.is_floating_point():
-            raise SpecError(f"{where}: parameter '{key}' is {value.dtype}; only real floating-point ones are generated")
-
-
-def _prepared(module: nn.Module, where: str) -> nn.Module:
-    """A copy in evaluation mode."""
-    try:
-        return copy.deepcopy(module).cpu().float().eval()
-    # The module's own code, and that of all it holds, may raise anything here.
-    except Exception as error:
-        raise SpecError(f"{where}: the module cannot be copied: {type(error).__name__}: {brief(error)}") from error
-
-
-def _outputs(module: nn.Module, shape: tuple[int, ...], where: str) -> int:
-    """The number of outputs, once the module has run on inputs of this shape, in evaluation and in training."""
-    found = 0
-    for mode in ("evaluation", "training"):
-        try:
-            with torch.no_grad(), seeded(0, "trying a module out"):
-                outputs = copy.deepcopy(module).train(mode == "training")(torch.randn(IMAGES, *shape))
-        # The module's own code may raise anything.
-        except Exception as error:
-            raise SpecError(
-                f"{where}: it does not run on inputs of shape {shape} ({mode} mode): {type(error).__name__}: "
-                f"{brief(error)}"
-            ) from error
-        if not isinstance(outputs, Tensor):
-            raise SpecError(
-                f"{where}: its forward must return one tensor, not {type(outputs).__name__} ({mode} mode); leave "
-                "auxiliary heads out"
-            )
-        if outputs.dim() != 2 or len(outputs) != IMAGES or not outputs.is_floating_point():
-            raise SpecError(
-                f"{where}: its outputs for {IMAGES} inputs are {outputs.dtype} {list(outputs.shape)}, must be real "
-                f"numbers [{IMAGES}, outputs]"
-            )
-        found = outputs.shape[1]
-    return found
-
-
-def _exported(module: nn.Module, shape: tuple[int, ...], where: str) -> Any:
-    inputs = torch.randn(IMAGES, *shape, generator=torch.Generator().manual_seed(0))
-    with _quiet():
-        try:
-            return torch.export.export(module, (inputs,), strict=False).run_decompositions({})
-        # Whatever torch raises about other people's code.
-        except Exception as error:  # noqa: BLE001
-            first = brief(error)
-            dependent = "data-dependent" in str(error).lower() or "GuardOnDataDependent" in type(error).__name__
-            why = "it decides by values that it computes" if dependent else first
-            hint = " (torch.where, or a spec of its own, does without)" if dependent else ""
-            raise SpecError(
-                f"{where}: it cannot be traced: {why}{hint}; see docs/target.md for a written spec"
-            ) from None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what torch prints about a graph that fails."""
-    loggers = [logging.getLogger(key) for key in list(logging.root.manager.loggerDict) if key.startswith("torch")]
-    before = [(logger, logger.disabled) for logger in loggers]
-    for logger in loggers:
-        logger.disabled = True
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, disabled in before:
-            logger.disabled = disabled
 
 
 class _Walk:

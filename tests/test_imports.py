@@ -44,6 +44,7 @@ sorting
 matching
 novelty
 unitdiversity
+precision
 exact
 labels
 discovery
@@ -57,6 +58,7 @@ affine
 exchange
 assembly
 selfcheck
+exporting
 tracing
 convolution
 probes
