@@ -1,4 +1,4 @@
-"""Networks as the symmetries have them: in float64 throughout, with the statistics of the batch, and no epsilon in norms.
+"""Networks as the symmetries have them: in float64 throughout, with the batch's statistics, and no epsilon in a norm.
 
 An epsilon in a normalisation breaks its symmetries by a little, stored statistics break them altogether; whether a
 symmetry holds is therefore tried without either.

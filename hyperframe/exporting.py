@@ -68,7 +68,7 @@ def count_outputs(module: nn.Module, shape: tuple[int, ...], where: str) -> int:
         # The module's own code may raise anything.
         except Exception as error:
             raise SpecError(
-                f"{where}: it does not run on inputs of shape {shape} in float32 ({mode} mode): {type(error).__name__}: "
+                f"{where}: it does not run on inputs of shape {shape} ({mode} mode, float32): {type(error).__name__}: "
                 f"{brief(error)}"
             ) from error
         if not isinstance(outputs, Tensor):
