@@ -121,7 +121,7 @@ def spread(labels: Tensor, shape: Sequence[int], dim: int) -> Tensor:
 def squeezed(labels: Tensor) -> Tensor:
     """The same labels with one entry in place of each axis along which all are equal."""
     for dim, stride in enumerate(labels.stride()):
-        if stride == 0:
+        if stride == 0 and labels.shape[dim] > 1:
             labels = labels.narrow(dim, 0, 1)
     return labels
 
@@ -131,9 +131,8 @@ def compact(labels: Tensor) -> Tensor:
     shape = labels.shape
     labels = squeezed(labels)
     for dim, size in enumerate(labels.shape):
-        first = labels.narrow(dim, 0, 1)
-        if size > 1 and bool((labels == first).all()):
-            labels = first
+        if size > 1 and bool((labels == labels.narrow(dim, 0, 1)).all()):
+            labels = labels.narrow(dim, 0, 1)
     return labels.expand(shape)
 
 

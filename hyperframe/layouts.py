@@ -72,6 +72,8 @@ def layout(operation: Operation) -> Any:
     first = operation.args[0]
     if isinstance(first, View):
         return _view_of(operation, first)
+    if isinstance(operation.get(1, "dtype"), torch.dtype):
+        return None  # bits that are read as another type
     taken = SEVERAL.get(operation.name, 1)
     if any(isinstance(value, Activation | View) for value in flat([operation.args[taken:], operation.kwargs.values()])):
         return None  # where entries go is computed
@@ -98,8 +100,9 @@ def filled(operation: Operation) -> Any:
         return laid.mapped(lambda labels: labels.expand(operation.shape))
     if any(isinstance(value, Activation | View) for value in flat(operation.args[1:])):
         return None
-    shape = operation.args[0].shape
-    return operation.function(torch.zeros(shape), *operation.args[1:], **operation.kwargs)
+    shape, rest = operation.args[0].shape, [*operation.args[1:], *operation.kwargs.values()]
+    kind = torch.complex64 if any(isinstance(value, complex) for value in rest) else torch.float32
+    return operation.function(torch.zeros(shape, dtype=kind), *operation.args[1:], **operation.kwargs)
 
 
 def _pick(value: Any, name: str) -> Any:

@@ -46,6 +46,8 @@ def _constant(operation: Operation, x: Activation, affine: list[Any], shape: Any
     if any(isinstance(value, View | Activation) for value in affine):
         return None
     unit, _, sign = found.along(x, 1)
+    if any(isinstance(value, Tensor) and value.shape != unit.shape for value in affine):
+        return None
     found.signs.freeze(sign)
     for value in affine:
         if isinstance(value, Tensor):

@@ -195,25 +195,15 @@ def added(operation: Operation) -> Activation | None:
     return together(operation, keep=True)
 
 
-@rule("maximum", "minimum")
-def extreme(operation: Operation) -> Activation | None:
-    """The larger or smaller of two: as a sum, but signs do not pass."""
-    result = together(operation, keep=True)
-    if result is None:
-        return None
-    operation.found.signs.freeze(result.sign)
-    return attrs.evolve(result, sign=_without(result.sign, keep_zero=True))
-
-
 @rule("div")
 def multiplied(operation: Operation) -> Activation | None:
     """A product or quotient: a factor passes where the other side has none; where both have one, both are frozen."""
     one, other = operation.args[:2]
     if operation.kwargs.get("rounding_mode") is not None:
         return None
-    if isinstance(other, int | float):
+    if isinstance(other, int | float | complex):
         return _through(operation, scale=True, sign=True)
-    if isinstance(one, View) or isinstance(other, View) or isinstance(one, int | float):
+    if not all(isinstance(value, Activation | Tensor) for value in (one, other)):
         return None
     found = operation.found
     parts = [_broadcast(lifted(found, value), operation.shape) for value in (one, other)]

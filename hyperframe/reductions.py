@@ -68,13 +68,17 @@ def reduced(operation: Operation) -> Any:
     if operation.name == "linalg_vector_norm" and operation.get(1, "ord", 2) == 0:
         return None
     rank = len(value.shape)
+    if rank == 0:
+        return None
     where = 2 if operation.name == "linalg_vector_norm" else 1
     dims = operation.get(where, "dim")
-    dims = list(range(rank)) if dims is None or dims == [] else [dims] if isinstance(dims, int) else list(dims)
+    if dims is None or dims == [] or isinstance(dims, bool):  # var(x, unbiased) has no axis
+        dims = list(range(rank))
+    dims = [dims] if isinstance(dims, int) else list(dims)
     dims = sorted(dim % rank for dim in dims)
     several = isinstance(operation.shape, tuple | list) and not isinstance(operation.shape, torch.Size)
     shape = operation.shape[0] if several else operation.shape
-    scale_passes, sign_passes = REDUCTIONS[operation.name]
+    scale_passes, sign_passes = (passes and operation.floating for passes in REDUCTIONS[operation.name])
     note_groups(found, value, dims)
     fields: dict[str, Tensor] = {}
     for name, partition, passes in (("scale", found.scales, scale_passes), ("sign", found.signs, sign_passes)):
@@ -90,8 +94,7 @@ def reduced(operation: Operation) -> Any:
         unit = unit.narrow(dim, 0, 1)
     if mixed:  # what remains belongs to no unit
         unit = torch.full_like(unit, FIXED)
-    keeps_shape = tuple(shape) == tuple(value.shape)
-    if keeps_shape and len(dims) < rank and "softmax" in operation.name:
+    if "softmax" in operation.name:
         result = attrs.evolve(
             value,
             scale=fields["scale"].expand(shape),

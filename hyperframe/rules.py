@@ -15,7 +15,7 @@ from hyperframe.discovery import Discovery, FoundLayer, View
 
 Rule = Callable[["Operation"], Any]
 RULES: dict[str, Rule] = {}
-"""Rules by the operation's name, such as "relu" for aten.relu.default."""
+"""Rules by the operation's name, such as "relu" for aten.relu.default, or "max.other" for one overload alone."""
 
 
 @attrs.frozen(eq=False)

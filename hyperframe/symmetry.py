@@ -83,9 +83,9 @@ class Orbits:
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """How much of each kind there is: directions of a continuous one, signs, units that are free to change places.
+        """How much of each kind there is: directions of a continuous one, signs, units that another may be exchanged with.
 
-        A unit counts even where no other one is like it.
+        A unit that stands alone does not count as one that can change places.
         """
         biases = sum(self.structure.spec.layer(name).filters for name in self.structure.shifts)
         return {
@@ -94,7 +94,7 @@ class Orbits:
             "sign": self.sign.count,
             "normalisation": self.normalisation.count + biases,
             "norm_sign": self.norm_sign.count,
-            "permutation": len({label for axis in self.structure.axes for label in axis.permutation} - {FROZEN}),
+            "permutation": sum(len(members) for members in self.permutations),
         }
 
 

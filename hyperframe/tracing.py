@@ -12,10 +12,10 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from hyperframe import affine, kernels, layouts, norms, reductions  # noqa: F401  (they register their rules)
+from hyperframe import affine, comparisons, kernels, layouts, norms, reductions  # noqa: F401  (they register their rules)
 from hyperframe.assembly import assembled
 from hyperframe.discovery import Discovery, FoundLayer, Frozen, View
-from hyperframe.errors import SpecError
+from hyperframe.errors import SpecError, brief
 from hyperframe.exporting import alone, check_parameters, count_outputs, exported, prepared
 from hyperframe.labels import Activation
 from hyperframe.pointwise import pointwise
@@ -108,6 +108,7 @@ class _Walk:
         self._values: dict[str, Any] = {}
         self._tail: dict[str, FoundLayer] = {}
         self._logits: dict[str, FoundLayer] = {}
+        self._blind: dict[str, FoundLayer] = {}
         names = {id(value): key for key, value in module.named_parameters()}
         own = {key: names[id(value)] for key, value in module.named_parameters(remove_duplicate=False)}
         frozen = {key for key, value in module.named_parameters() if not value.requires_grad}
@@ -170,9 +171,7 @@ class _Walk:
         if not any(isinstance(value, Activation | View) for value in values):
             return node.target(*args, **kwargs)
         operation = self._operation(node, args, kwargs)
-        result = self._apply(operation, node.target)
-        if result is None:
-            result = self._unknown(operation, values)
+        result = self._apply(operation, values)
         self._follow(node, node.all_input_nodes[0] if node.all_input_nodes else None, operation.name)
         return result
 
@@ -195,17 +194,23 @@ class _Walk:
             single=self._single,
         )
 
-    def _apply(self, operation: Operation, target: Any) -> Any:
-        result = RULES[operation.name](operation) if operation.name in RULES else None
-        if result is None and torch.Tag.pointwise in getattr(target, "tags", ()):
-            return pointwise(operation)
-        return result
+    def _apply(self, operation: Operation, values: list[Any]) -> Any:
+        overload = f"{operation.name}.{getattr(operation.function, '_overloadname', '')}"
+        own = RULES.get(overload, RULES.get(operation.name))
+        why = "it has no rule" if own is None else "its rule does not know such arguments"
+        try:
+            result = None if own is None else own(operation)
+            if result is None and torch.Tag.pointwise in getattr(operation.function, "tags", ()):
+                result = pointwise(operation)
+        except TOLERATED as error:
+            result, why = None, f"its rule fails ({type(error).__name__}: {brief(error)})"
+        return self._unknown(operation, values, why) if result is None else result
 
-    def _unknown(self, operation: Operation, values: list[Any]) -> Any:
-        """An operation without a rule: all that goes into it is frozen, of what comes out nothing is known."""
+    def _unknown(self, operation: Operation, values: list[Any], why: str) -> Any:
+        """An operation that no rule knows: all that goes into it is frozen, of what comes out nothing is known."""
         found = self.found
         if any(isinstance(value, View) or (isinstance(value, Activation) and value.labelled) for value in values):
-            found.report(operation.name, operation.place, "it has no rule")
+            found.report(operation.name, operation.place, why)
         for value in values:
             if isinstance(value, Activation):
                 found.freeze(value)
@@ -230,10 +235,22 @@ class _Walk:
             by_number = name in ("mul", "div", "add", "sub") and isinstance(node.args[1], int | float)
             if (not name or name in PASSING or by_number) and source.name in self._logits:
                 self._logits[node.name] = self._logits[source.name]
+        if name in BLIND and source.name in self._logits and self._over_all(node, source):
+            self._blind[node.name] = self._logits[source.name]
+        moving = [one.name for one in node.all_input_nodes if not isinstance(self._values[one.name], Tensor)]
+        makers = [self._blind[one] for one in moving if one in self._blind]
+        if makers and len(makers) == len(moving) and all(maker is makers[0] for maker in makers):
+            self._blind[node.name] = makers[0]
+
+    def _over_all(self, node: Any, source: Any) -> bool:
+        """Whether a softmax is over the filters of the logits' layer, in their order."""
+        unit, writes = self._values[source.name].unit, self._logits[source.name].writes
+        rows = unit.movedim(node.args[1] if len(node.args) > 1 else node.kwargs["dim"], -1)
+        return writes is not None and rows.shape[-1] == len(writes) and bool((rows == writes).all())
 
     def logits(self, result: Activation) -> FoundLayer | None:
-        """The last layer, where its outputs are the network's own."""
-        layer = self._logits.get(self._output)
+        """The last layer, where a common shift of its outputs is one of the network's, or changes nothing at all."""
+        layer = self._blind.get(self._output, self._logits.get(self._output))
         if (
             layer is None
             or layer not in self.found.layers
@@ -244,14 +261,34 @@ class _Walk:
             return None
         if layer.groups > 1 or any(param.parameter in self.found.reused or param.rows for param in layer.params):
             return None
+        if self._output in self._blind:
+            return layer if layer.filters == result.shape[1] else None
         return layer if torch.equal(result.unit[0], layer.writes) else None
 
 
 PASSING = frozenset(
     {
-        *("view", "_unsafe_view", "reshape", "squeeze", "flatten", "clone", "contiguous", "alias", "detach", "dropout"),
+        *(
+            "neg",
+            "view",
+            "_unsafe_view",
+            "reshape",
+            "squeeze",
+            "flatten",
+            "clone",
+            "contiguous",
+            "alias",
+            "detach",
+            "dropout",
+        ),
         *("mean", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
         *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"),
     }
 )
 """Operations that let a common shift of the logits pass."""
+
+BLIND = frozenset({"softmax", "_softmax", "log_softmax", "_log_softmax"})
+"""Operations that do not see a common shift of the logits, nor does anything behind them."""
+
+TOLERATED: tuple[type[Exception], ...] = (Exception,)
+"""What a rule may raise: that costs symmetries, with a report, and not the training. Tests tolerate nothing."""

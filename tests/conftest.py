@@ -49,6 +49,14 @@ def run(tmp_path_factory):
     return hf.train("digits", {**tiny.PERCEPTRON, "trainer.steps": 10}, out=out)
 
 
+@pytest.fixture(autouse=True)
+def strict_rules(monkeypatch):
+    """A rule of the tracing that raises fails the test, where it would cost a user some symmetries."""
+    from hyperframe import tracing
+
+    monkeypatch.setattr(tracing, "TOLERATED", ())
+
+
 @pytest.fixture
 def root():
     return Path(__file__).resolve().parent.parent

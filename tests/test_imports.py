@@ -51,6 +51,7 @@ discovery
 rules
 layouts
 pointwise
+comparisons
 reductions
 kernels
 norms
