@@ -104,6 +104,7 @@ class Discovery:
         reused: parameters that several operations use.
         unlabelled: parameters that only unknown operations use; each stands for a layer of its own in `layers`.
         producers: for a node of the graph the layer whose outputs it is.
+        at: the operation that is looked at, and the module that it is in.
     """
 
     def __init__(self) -> None:
@@ -115,6 +116,7 @@ class Discovery:
         self.reused: set[str] = set()
         self.unlabelled: list[str] = []
         self.producers: dict[str, FoundLayer] = {}
+        self.at = ("", "")
         self._claimed: dict[str, list[tuple[tuple[int, int] | None, tuple[object, ...]]]] = {}
         self._conflicts: set[str] = set()
         self._numbers = count(1 << 40)
@@ -125,6 +127,19 @@ class Discovery:
         entry = Frozen(op, place, why)
         if entry not in self.frozen:
             self.frozen.append(entry)
+
+    def lose(self, value: Activation, why: str) -> None:
+        """Freeze what might well have symmetries that the operation at hand cannot keep, and say so."""
+        if any(part.alive(labels) for part, labels in self._parts(value)):
+            self.report(*self.at, why)
+        self.freeze(value)
+
+    def has_factors(self, value: Activation) -> bool:
+        """Whether an activation carries a factor or a sign that is not frozen."""
+        return self.scales.alive(value.scale) or self.signs.alive(value.sign)
+
+    def _parts(self, value: Activation) -> list[tuple[Partition, Tensor]]:
+        return [(self.units, value.unit), (self.scales, value.scale), (self.signs, value.sign)]
 
     def new_codes(self, shape: Iterable[int]) -> Tensor:
         """Codes that nothing else has, one for each entry."""
@@ -157,16 +172,23 @@ class Discovery:
         return Activation(none, none, none, self.new_codes(size))
 
     def freeze(self, value: Activation) -> None:
-        """Nothing that this activation carries may move or be scaled."""
-        self.units.freeze(value.unit)
-        self.scales.freeze(value.scale)
-        self.signs.freeze(value.sign)
+        """Nothing that this activation carries may move or be scaled, as at a network's output."""
+        for partition, labels in self._parts(value):
+            partition.freeze(labels)
 
     def along(self, value: Activation, dim: int) -> tuple[Tensor, Tensor, Tensor]:
         """One unit, factor and sign for each place of an axis, for an operation that mixes whatever is there."""
         self.note(value)
         unit = self._unit_along(value, dim)
         return unit, self._factor_along(value.scale, dim, self.scales), self._factor_along(value.sign, dim, self.signs)
+
+    def across(self, value: Activation, dim: int) -> bool:
+        """Whether units, factors or signs stand along other axes than this one."""
+        fields = [(partition, _rows(labels, dim)) for partition, labels in self._parts(value)]
+        mixed = [(partition, rows) for partition, rows in fields if rows.shape[1] > 1]
+        if not any(partition.clash(rows) for partition, rows in mixed):
+            return False
+        return not any(partition.clash(rows.T) for partition, rows in fields)
 
     def _unit_along(self, value: Activation, dim: int) -> Tensor:
         rows = _rows(value.unit, dim)
@@ -177,9 +199,14 @@ class Discovery:
             codes = _rows(value.code.expand(value.shape), dim, squeeze=False)
             around = torch.where(_rows(value.unit, dim, squeeze=False) == FIXED, codes, FIXED)
             if not bool((around == around[:1]).all()):
+                if self.units.alive(value.unit):
+                    self.report(*self.at, "units stand beside numbers that differ")
                 self.units.freeze(value.unit)
+        mixed = self.units.clash(rows)
         first = rows.gather(1, inside.int().argmax(1, keepdim=True))
         self.units.unite(torch.where(inside, rows, first), first)
+        if mixed and not self.units.clash(rows.reshape(1, -1)):
+            self.report(*self.at, "it mixes all units of a layer, which can only move together")
         return first[:, 0]
 
     def _factor_along(self, labels: Tensor, dim: int, partition: Partition) -> Tensor:
@@ -288,6 +315,8 @@ class Discovery:
         """
         axis = view.dims[dim]
         labels = AxisLabels(unit, scale, sign, groups)
+        if axis is None:
+            self.report(*self.at, f"parameter '{view.name}' does not have the axis along which units stand")
         if axis is None or view.name in self._conflicts:
             self._freeze_axis(labels)
             return

@@ -1,9 +1,12 @@
 """What convolutions and dense layers do to labels: each claims its parameters for a layer and labels their axes."""
 
 import torch
+from torch import Tensor
 
-from hyperframe.discovery import FoundLayer, View
-from hyperframe.labels import Activation
+from hyperframe.crossed import Crossed, crossed, first_alone
+from hyperframe.discovery import Discovery, FoundLayer, View
+from hyperframe.labels import FIXED, Activation, compact, varies
+from hyperframe.reductions import common
 from hyperframe.rules import Operation, rule
 
 CONVOLUTIONS = {
@@ -17,54 +20,72 @@ CONVOLUTIONS = {
 
 
 @rule(*CONVOLUTIONS)
-def convolution(operation: Operation) -> Activation | None:
+def convolution(operation: Operation) -> Activation | Crossed | None:
     """A convolution: writes its filters and reads one label a channel; one group a channel moves both as one."""
     x, kernel, bias = operation.args[0], operation.args[1], operation.get(2, "bias")
     transposed = CONVOLUTIONS[operation.name]
     groups = int(operation.get(6, "groups", 1))
-    if not isinstance(x, Activation) or not isinstance(kernel, View) or (kernel.rows is not None and groups > 1):
+    if (
+        not isinstance(x, Activation | Crossed)
+        or not isinstance(kernel, View)
+        or (kernel.rows is not None and groups > 1)
+    ):
         return None
     if (bias is not None and not isinstance(bias, View)) or len(x.shape) != len(kernel.shape):
         return None
     taps = "h w d"[: 2 * (len(kernel.shape) - 2)].strip()
     axes = f"i o {taps}" if transposed else f"o i {taps}"
     filters = kernel.shape[1] * groups if transposed else kernel.shape[0]
-    return _kernel(operation, x, 1, kernel, bias, axes.strip(), filters, groups)
+    single = groups == 1 and all(size == 1 for size in kernel.shape[2:]) and operation.shape[2:] == x.shape[2:]
+    if isinstance(x, Crossed) and not single:
+        x = first_alone(operation).args[0]  # it mixes what stands along the other axes
+    return _kernel(operation, x, 1, kernel, bias, axes.strip(), filters, groups, along=single)
 
 
 @rule("linear")
-def dense(operation: Operation) -> Activation | None:
+def dense(operation: Operation) -> Activation | Crossed | None:
     """A dense layer along the last axis."""
     x, kernel, bias = operation.args[0], operation.args[1], operation.get(2, "bias")
-    if not isinstance(x, Activation) or not isinstance(kernel, View) or len(kernel.shape) != 2:
+    if not isinstance(x, Activation | Crossed) or not isinstance(kernel, View) or len(kernel.shape) != 2:
         return None
     if bias is not None and not isinstance(bias, View):
         return None
-    return _kernel(operation, x, len(x.shape) - 1, kernel, bias, "o i", kernel.shape[0], 1)
+    return _kernel(operation, x, len(x.shape) - 1, kernel, bias, "o i", kernel.shape[0], 1, along=True)
 
 
 @rule("matmul", "mm", "addmm")
-def product(operation: Operation) -> Activation | None:
+def product(operation: Operation) -> Activation | Crossed | None:
     """An activation times a matrix of parameters; of two activations nothing is known."""
     args = operation.args[1:] if operation.name == "addmm" else operation.args
     bias = operation.args[0] if operation.name == "addmm" else None
     x, kernel = args[0], args[1]
-    if not isinstance(x, Activation) or not isinstance(kernel, View) or len(kernel.shape) != 2:
+    if not isinstance(x, Activation | Crossed) or not isinstance(kernel, View) or len(kernel.shape) != 2:
         return None
     if operation.kwargs or (bias is not None and not isinstance(bias, View)):
         return None
-    return _kernel(operation, x, len(x.shape) - 1, kernel, bias, "i o", kernel.shape[1], 1)
+    return _kernel(operation, x, len(x.shape) - 1, kernel, bias, "i o", kernel.shape[1], 1, along=True)
 
 
 def _kernel(
-    operation: Operation, x: Activation, dim: int, kernel: View, bias: View | None, axes: str, filters: int, groups: int
-) -> Activation | None:
+    operation: Operation,
+    x: Activation | Crossed,
+    dim: int,
+    kernel: View,
+    bias: View | None,
+    axes: str,
+    filters: int,
+    groups: int,
+    *,
+    along: bool,
+) -> Activation | Crossed | None:
     letters = axes.split()
     if None in kernel.dims or (kernel.rows is not None and kernel.rows_dim != kernel.dims[letters.index("o")]):
         return None  # where a part of what it reads with is used, filters are not whole
     if bias is not None and tuple(bias.shape) != (filters,):
         return None
     found = operation.found
+    x, passing = _split(found, x, dim) if along else (x, [])
+    assert isinstance(x, Activation)
     unit, scale, sign = found.along(x, dim)
     layer = FoundLayer(name=kernel.owner, filters=filters, groups=groups)
     inputs_first = letters.index("i") < letters.index("o")
@@ -89,4 +110,49 @@ def _kernel(
     layer.writes, layer.channel = written, dim
     result = found.laid_out(operation.shape, dim, written, written_scale, written_sign, group)
     found.producers[operation.node] = layer
+    if not passing:
+        return result
+    return crossed(found, [*(_passed(operation, value, dim, bias is not None) for value in passing), result])
+
+
+def _split(found: Discovery, x: Activation | Crossed, dim: int) -> tuple[Activation, list[Activation]]:
+    """What a map along one axis reads, and what it lets pass: units that stand along others."""
+    layers = x.layers if isinstance(x, Crossed) else (x,)
+    passing = [layer for layer in layers if found.across(layer, dim)]
+    read = [layer for layer in layers if layer not in passing]
+    for layer in read[1:]:
+        found.lose(layer, "units along two axes at once end here")
+    return read[0] if read else found.opaque(x.shape), passing
+
+
+def _passed(operation: Operation, value: Activation, dim: int, offset: bool) -> Activation:
+    """Units along other axes, behind a map along this one: all that it mixes is of one unit, with one factor and sign.
+
+    A bias is the same for all units: they may still change places, but have no factors or signs of their own.
+    """
+    found, shape = operation.found, operation.shape
+    found.note(value)
+    inside = value.unit != FIXED
+    unit = value.unit.gather(dim, inside.int().argmax(dim, keepdim=True))
+    found.units.unite(torch.where(inside, value.unit, unit), unit)
+    scale, sign = common(value.scale, [dim], found.scales), common(value.sign, [dim], found.signs)
+    if offset:
+        if found.has_factors(value):
+            found.report(*found.at, "units along another axis keep no factors and signs, for all have one bias")
+        found.scales.freeze(scale)
+        found.signs.freeze(sign)
+        scale, sign = torch.full_like(scale, FIXED), torch.full_like(sign, FIXED)
+    code = _row_codes(found, value.code, dim, shape[dim])
+    result = Activation(*(compact(labels.expand(shape)) for labels in (unit, scale, sign, code)))
+    found.note(result)
     return result
+
+
+def _row_codes(found: Discovery, code: Tensor, dim: int, filters: int) -> Tensor:
+    """Codes behind a map along an axis: one for each row of codes that occurs, and each filter."""
+    for axis in range(code.dim()):
+        if axis != dim and not varies(code, axis):
+            code = code.narrow(axis, 0, 1)
+    rows = code.movedim(dim, -1)
+    distinct, places = torch.unique(rows.reshape(-1, rows.shape[-1]), dim=0, return_inverse=True)
+    return found.new_codes([len(distinct), filters])[places].view(*rows.shape[:-1], filters).movedim(-1, dim)

@@ -33,6 +33,7 @@ class Partition:
     def __init__(self) -> None:
         self._parent: list[int] = []
         self._frozen: set[int] = set()
+        self._starts: list[int] = []
 
     def __len__(self) -> int:
         return len(self._parent)
@@ -40,6 +41,7 @@ class Partition:
     def new(self, count: int) -> Tensor:
         """So many new labels, int64."""
         first = len(self._parent)
+        self._starts.append(first)
         self._parent += range(first, first + count)
         return torch.arange(first, first + count)
 
@@ -68,6 +70,28 @@ class Partition:
     def freeze(self, labels: Tensor) -> None:
         """Freeze labels, and all they are united with."""
         self._frozen.update(self.root(label) for label in torch.unique(squeezed(labels)).tolist() if label >= 0)
+
+    def alive(self, labels: Tensor) -> bool:
+        """Whether any of these labels is not frozen."""
+        return bool((self.roots(torch.unique(squeezed(labels))) >= 0).any())
+
+    def clash(self, rows: Tensor) -> bool:
+        """Whether a row holds two labels that were made together and are not united.
+
+        Uniting a row would take something away then; labels of different layers may well be tied.
+
+        Example:
+            >>> labels = Partition()
+            >>> one, other = labels.new(2), labels.new(2)
+            >>> labels.clash(torch.stack([one, other], 1)), labels.clash(torch.stack([one, other]))
+            (False, True)
+        """
+        blocks = torch.where(
+            rows < 0, FIXED, torch.bucketize(rows.contiguous(), torch.tensor(self._starts), right=True)
+        )
+        keys = (blocks * (len(self) + 1) + self.roots(rows)).sort(1)
+        blocks = blocks.gather(1, keys.indices)
+        return bool(((blocks[:, 1:] == blocks[:, :-1]) & (keys.values[:, 1:] != keys.values[:, :-1])).any())
 
     def roots(self, labels: Tensor) -> Tensor:
         """Each label's representative; `FIXED` for frozen ones and for entries without a label."""

@@ -84,6 +84,16 @@ def gated_half(operation: Operation) -> Activation | None:
     "pow",
     "reciprocal",
     "cos",
+    "log1p",
+    "log2",
+    "log10",
+    "expm1",
+    "exp2",
+    "erfc",
+    "acos",
+    "acosh",
+    "floor",
+    "ceil",
 )
 def pointwise(operation: Operation) -> Activation | None:
     """Any other function of each entry alone: units pass, factors and signs do not."""

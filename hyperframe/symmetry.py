@@ -83,9 +83,9 @@ class Orbits:
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """How much of each kind there is: directions of a continuous one, signs, units that another may be exchanged with.
+        """How much of each kind there is: directions of a continuous one, signs, units that can be exchanged for another.
 
-        A unit that stands alone does not count as one that can change places.
+        A unit that no other is like does not count.
         """
         biases = sum(self.structure.spec.layer(name).filters for name in self.structure.shifts)
         return {

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from hyperframe import affine, comparisons, kernels, layouts, norms, reductions  # noqa: F401  (they register their rules)
 from hyperframe.assembly import assembled
+from hyperframe.crossed import Crossed, each, first_alone, has_parameters
 from hyperframe.discovery import Discovery, FoundLayer, Frozen, View
 from hyperframe.errors import SpecError, brief
 from hyperframe.exporting import alone, check_parameters, count_outputs, exported, prepared
 from hyperframe.labels import Activation
 from hyperframe.pointwise import pointwise
-from hyperframe.rules import RULES, Operation, flat
+from hyperframe.rules import RULES, Operation, Rule, flat
 from hyperframe.selfcheck import tried
 from hyperframe.spec import TargetSpec
 from hyperframe.structure import Structure
@@ -158,8 +159,10 @@ class _Walk:
                     self._values[node.name] = self.found.opaque(node.meta["val"].shape)
             elif node.op == "call_function":
                 self._values[node.name] = self._result(node)
-        result: Activation = self._values[self._output]
-        return result
+        result: Activation | Crossed = self._values[self._output]
+        for layer in result.layers[1:] if isinstance(result, Crossed) else ():
+            self.found.freeze(layer)
+        return result.layers[0] if isinstance(result, Crossed) else result
 
     def _result(self, node: Any) -> Any:
         args = torch.fx.node.map_arg(node.args, lambda source: self._values[source.name])
@@ -168,7 +171,7 @@ class _Walk:
             self._follow(node, node.args[0])
             return args[0][args[1]]
         values = list(flat([*args, *kwargs.values()]))
-        if not any(isinstance(value, Activation | View) for value in values):
+        if not any(isinstance(value, Activation | Crossed | View) for value in values):
             return node.target(*args, **kwargs)
         operation = self._operation(node, args, kwargs)
         result = self._apply(operation, values)
@@ -195,20 +198,44 @@ class _Walk:
         )
 
     def _apply(self, operation: Operation, values: list[Any]) -> Any:
-        overload = f"{operation.name}.{getattr(operation.function, '_overloadname', '')}"
-        own = RULES.get(overload, RULES.get(operation.name))
-        why = "it has no rule" if own is None else "its rule does not know such arguments"
+        self.found.at = operation.name, operation.place
         try:
-            result = None if own is None else own(operation)
-            if result is None and torch.Tag.pointwise in getattr(operation.function, "tags", ()):
-                result = pointwise(operation)
+            result = self._of_crossed(operation) if any(isinstance(value, Crossed) for value in values) else None
+            result = self._ruled(operation) if result is None else result
+            why = "it has no rule" if self._rule(operation) is None else "its rule does not know such arguments"
         except TOLERATED as error:
             result, why = None, f"its rule fails ({type(error).__name__}: {brief(error)})"
         return self._unknown(operation, values, why) if result is None else result
 
+    def _rule(self, operation: Operation) -> Rule | None:
+        overload = f"{operation.name}.{getattr(operation.function, '_overloadname', '')}"
+        return RULES.get(overload, RULES.get(operation.name))
+
+    def _of_crossed(self, operation: Operation) -> Any:
+        """What units along several axes become: kernels know how, what has no parameters takes them one by one."""
+        if self._rule(operation) in KERNELS:
+            return self._ruled(operation)
+        if has_parameters(operation) or "norm" in operation.name:
+            return self._ruled(first_alone(operation))
+        return each(operation, self._ruled)
+
+    def _ruled(self, operation: Operation) -> Any:
+        """What an operation's rule says; of a function of each entry without one, that units pass."""
+        own = self._rule(operation)
+        result = None if own is None else own(operation)
+        if result is None and torch.Tag.pointwise in getattr(operation.function, "tags", ()):
+            carried = [value for value in operation.args if isinstance(value, Activation)]
+            lost = any(self.found.has_factors(value) for value in carried)
+            result = pointwise(operation)
+            if result is not None and lost:
+                self.found.report(*self.found.at, "units pass, factors and signs do not: no rule knows it")
+        return result
+
     def _unknown(self, operation: Operation, values: list[Any], why: str) -> Any:
         """An operation that no rule knows: all that goes into it is frozen, of what comes out nothing is known."""
         found = self.found
+        layers = [value.layers if isinstance(value, Crossed) else [value] for value in values]
+        values = [layer for some in layers for layer in some]
         if any(isinstance(value, View) or (isinstance(value, Activation) and value.labelled) for value in values):
             found.report(operation.name, operation.place, why)
         for value in values:
@@ -244,8 +271,10 @@ class _Walk:
 
     def _over_all(self, node: Any, source: Any) -> bool:
         """Whether a softmax is over the filters of the logits' layer, in their order."""
-        unit, writes = self._values[source.name].unit, self._logits[source.name].writes
-        rows = unit.movedim(node.args[1] if len(node.args) > 1 else node.kwargs["dim"], -1)
+        value, writes = self._values[source.name], self._logits[source.name].writes
+        if not isinstance(value, Activation):
+            return False
+        rows = value.unit.movedim(node.args[1] if len(node.args) > 1 else node.kwargs["dim"], -1)
         return writes is not None and rows.shape[-1] == len(writes) and bool((rows == writes).all())
 
     def logits(self, result: Activation) -> FoundLayer | None:
@@ -292,3 +321,6 @@ BLIND = frozenset({"softmax", "_softmax", "log_softmax", "_log_softmax"})
 
 TOLERATED: tuple[type[Exception], ...] = (Exception,)
 """What a rule may raise: that costs symmetries, with a report, and not the training. Tests tolerate nothing."""
+
+KERNELS = frozenset({kernels.convolution, kernels.dense, kernels.product})
+"""Rules that take activations with units along several axes."""

@@ -49,6 +49,7 @@ exact
 labels
 discovery
 rules
+crossed
 layouts
 pointwise
 comparisons
