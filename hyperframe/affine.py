@@ -10,8 +10,6 @@ from hyperframe.params import Role
 from hyperframe.pointwise import added, homogeneous, multiplied
 from hyperframe.rules import Operation, rule
 
-LETTERS = "xyzwvu"
-
 
 @rule("mul", "add", "sub")
 def combined(operation: Operation) -> Activation | None:
@@ -24,7 +22,7 @@ def combined(operation: Operation) -> Activation | None:
         return None
     if tuple(operation.shape) != tuple(x.shape) or (operation.name == "sub" and source):
         return None  # the activation is repeated along a new axis, or taken away from the parameter
-    if all(size == 1 for size in view.shape):
+    if not view.wide:
         return _one_for_all(operation, x, view)
     return _of_channels(operation, x, view, source)
 
@@ -35,7 +33,7 @@ def _one_for_all(operation: Operation, x: Activation, view: View) -> Activation 
     if at is None:
         return None
     found, factor = operation.found, operation.name == "mul"
-    found.claim(FoundLayer(name=view.owner, filters=1), "scale" if factor else "shift", view, _axes(view, at))
+    found.claim(FoundLayer(name=view.owner, filters=1), "scale" if factor else "shift", view, view.letters(at))
     if not factor:
         found.scales.freeze(x.scale)
         found.signs.freeze(x.sign)
@@ -52,8 +50,8 @@ def _of_channels(operation: Operation, x: Activation, view: View, source: int) -
     """
     found, rank = operation.found, len(x.shape)
     offset = rank - len(view.shape)
-    wide = [axis for axis, size in enumerate(view.shape) if size > 1]
-    varying = [axis for axis in wide if varies(x.unit, axis + offset)]
+    wide, along = view.wide, found.unit_axes(x)
+    varying = [axis for axis in wide if axis + offset in along]
     if len(varying) > 1 or (not varying and any(varies(x.unit, axis) for axis in range(rank))):
         return None
     at = varying[0] if varying else wide[0]
@@ -95,7 +93,7 @@ def _claimed(
     channel: int,
 ) -> None:
     found = operation.found
-    found.claim(layer, role, view, _axes(view, at))
+    found.claim(layer, role, view, view.letters(at))
     found.label(view, at, 1, unit, *writes)
     if reads:
         found.label(view, at, -1, unit, reads[0], reads[1])
@@ -114,7 +112,7 @@ def prelu(operation: Operation) -> Activation | None:
     if len(wide) > 1 or at is None:
         return None
     size = slope.shape[at]
-    found.claim(FoundLayer(name=slope.owner, filters=size), "scale", slope, _axes(slope, at))
+    found.claim(FoundLayer(name=slope.owner, filters=size), "scale", slope, slope.letters(at))
     if size == 1:
         same: Activation | None = homogeneous(attrs.evolve(operation, args=(x,)))
         return same
@@ -123,8 +121,3 @@ def prelu(operation: Operation) -> Activation | None:
     none = torch.full((size,), FIXED)
     found.label(slope, at, 0, unit, none, none)
     return found.laid_out(operation.shape, 1, unit, scale, torch.where(sign == ZERO, ZERO, FIXED))
-
-
-def _axes(view: View, at: int) -> str:
-    """A letter for each axis of a view, with the filters at one of them."""
-    return " ".join("o" if axis == at else LETTERS[axis] for axis in range(len(view.shape)))

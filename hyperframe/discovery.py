@@ -11,6 +11,8 @@ from hyperframe.labels import FIXED, ZERO, Activation, Partition, compact, sprea
 from hyperframe.params import Param, Role
 from hyperframe.spec import Norm
 
+LETTERS = "xyzwvu"
+
 
 @attrs.frozen(eq=False)
 class View:
@@ -20,7 +22,8 @@ class View:
         name: the parameter.
         rank: the number of its axes.
         shape: of the view.
-        dims: for each of the view's axes the parameter's; None for one of size 1 that the parameter does not have.
+        dims: for each of the view's axes the parameter's; None for one that the parameter does not have, of size 1 or
+            along which it is repeated.
         rows: first and one past the last row, where the view is a part of the parameter.
         rows_dim: the parameter's axis that `rows` are of.
     """
@@ -37,6 +40,15 @@ class View:
         """The module that holds it, where this is one of a module's usual parameters; else its own name."""
         module, _, own = self.name.rpartition(".")
         return module if own in ("weight", "bias") and module else self.name
+
+    @property
+    def wide(self) -> list[int]:
+        """The axes along which its entries differ."""
+        return [axis for axis, size in enumerate(self.shape) if size > 1 and self.dims[axis] is not None]
+
+    def letters(self, at: int) -> str:
+        """A letter for each axis, with the filters at one of them."""
+        return " ".join("o" if axis == at else LETTERS[axis] for axis in range(len(self.shape)))
 
 
 @attrs.frozen(eq=False)
@@ -181,6 +193,19 @@ class Discovery:
         self.note(value)
         unit = self._unit_along(value, dim)
         return unit, self._factor_along(value.scale, dim, self.scales), self._factor_along(value.sign, dim, self.signs)
+
+    def unit_axes(self, value: Activation) -> list[int]:
+        """The axes along which units stand: where they differ, and what stands at one place can be of one unit."""
+        axes = [axis for axis in range(len(value.shape)) if varies(value.unit, axis)]
+        return axes if len(axes) < 2 else [axis for axis in axes if not self.units.clash(_rows(value.unit, axis))]
+
+    def table(self, view: View, at: int) -> Activation:
+        """A parameter as an activation, such as a token that is learnt: units, factors and signs along one axis."""
+        size = view.shape[at]
+        unit, scale, sign = self.units.new(size), self.scales.new(size), self.signs.new(size)
+        self.claim(FoundLayer(name=view.owner, filters=size), "shift", view, view.letters(at))
+        self.label(view, at, 1, unit, scale, sign)
+        return self.laid_out(view.shape, at, unit, scale, sign)
 
     def across(self, value: Activation, dim: int) -> bool:
         """Whether units, factors or signs stand along other axes than this one."""

@@ -137,8 +137,6 @@ def _passed(operation: Operation, value: Activation, dim: int, offset: bool) -> 
     found.units.unite(torch.where(inside, value.unit, unit), unit)
     scale, sign = common(value.scale, [dim], found.scales), common(value.sign, [dim], found.signs)
     if offset:
-        if found.has_factors(value):
-            found.report(*found.at, "units along another axis keep no factors and signs, for all have one bias")
         found.scales.freeze(scale)
         found.signs.freeze(sign)
         scale, sign = torch.full_like(scale, FIXED), torch.full_like(sign, FIXED)

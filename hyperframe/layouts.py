@@ -77,6 +77,8 @@ def layout(operation: Operation) -> Any:
     taken = SEVERAL.get(operation.name, 1)
     if any(isinstance(value, Activation | View) for value in flat([operation.args[taken:], operation.kwargs.values()])):
         return None  # where entries go is computed
+    if operation.name == "cat":
+        operation = attrs.evolve(operation, args=(_with_tables(operation), *operation.args[1:]))
     data = [lifted(operation.found, value) for value in operation.args[:taken]]
     if operation.name == "cat" and all(isinstance(value, Activation) for value in data[0]):
         return _cat(operation, data[0])
@@ -146,6 +148,27 @@ def _cat(operation: Operation, parts: list[Activation]) -> Activation:
     return Activation(*fields)
 
 
+def _with_tables(operation: Operation) -> list[Any]:
+    """What is put together, parameters among activations as activations, along the axis of these activations' units."""
+    found, values = operation.found, list(operation.args[0])
+    along = [axis for value in values if isinstance(value, Activation) for axis in found.unit_axes(value)]
+    for number, value in enumerate(values):
+        if isinstance(value, View) and along and along[0] in value.wide:
+            values[number] = found.table(value, along[0])
+    return values
+
+
+@rule("embedding")
+def looked_up(operation: Operation) -> View | None:
+    """All rows of a table in their order, as tables of positions are read."""
+    table, index = operation.args[:2]
+    if not isinstance(table, View) or not isinstance(index, Tensor) or table.rows is not None:
+        return None
+    if index.numel() != index.shape[-1:].numel() or index.flatten().tolist() != list(range(table.shape[0])):
+        return None
+    return attrs.evolve(table, shape=tuple(operation.shape), dims=(*(None,) * (index.dim() - 1), *table.dims))
+
+
 def _view_of(operation: Operation, view: View) -> View | None:
     """A parameter with its axes in another order, with axes of size 1 more or less, or some of its rows."""
     name, args = operation.name, operation.args
@@ -168,6 +191,8 @@ def _view_of(operation: Operation, view: View) -> View | None:
             return None
         left = iter(dim for _, dim in kept)
         return attrs.evolve(view, shape=shape, dims=tuple(next(left) if size > 1 else None for size in shape))
+    if name in ("expand", "expand_as", "repeat"):
+        return _repeated(view, tuple(operation.shape))
     if name == "slice" and view.rows is None:
         dim = operation.get(1, "dim", 0)
         size = view.shape[dim]
@@ -179,3 +204,13 @@ def _view_of(operation: Operation, view: View) -> View | None:
         if step == 1 and view.dims[dim] is not None:
             return attrs.evolve(view, shape=tuple(operation.shape), rows=(first, end), rows_dim=view.dims[dim])
     return None
+
+
+def _repeated(view: View, shape: tuple[int, ...]) -> View | None:
+    """A parameter repeated along new axes, and along those of size 1."""
+    new = len(shape) - len(view.shape)
+    sizes, dims = (*(1,) * new, *view.shape), (*(None,) * new, *view.dims)
+    if any(size not in (1, wanted) for size, wanted in zip(sizes, shape, strict=True)):
+        return None
+    kept = tuple(dim if size == wanted else None for dim, size, wanted in zip(dims, sizes, shape, strict=True))
+    return attrs.evolve(view, shape=shape, dims=kept)

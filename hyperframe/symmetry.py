@@ -83,7 +83,7 @@ class Orbits:
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """How much of each kind there is: directions of a continuous one, signs, units that can be exchanged for another.
+        """How much of each kind there is: directions of a continuous one, signs, units that can be exchanged.
 
         A unit that no other is like does not count.
         """

@@ -141,6 +141,28 @@ class Depthwise(nn.Module):
         return self.out((x + self.block(x)).mean((2, 3)))
 
 
+class Mixer(nn.Module):
+    """A block of an MLP-mixer: a dense net along the tokens, then one along the channels."""
+
+    def __init__(self, act, bias=True):
+        super().__init__()
+        self.embed, self.act = dense(3, 6), act
+        self.norms = nn.ModuleList(nn.LayerNorm(6) for _ in range(3))
+        self.tokens = nn.ModuleList([nn.Linear(5, 7, bias=bias), dense(7, 5)])
+        self.channels = nn.ModuleList([dense(6, 8), dense(8, 6)])
+        self.out = dense(6, 2)
+
+    def forward(self, x):
+        x = self.embed(x)
+        x = x + self.tokens[1](self.act(self.tokens[0](self.norms[0](x).transpose(1, 2)))).transpose(1, 2)
+        x = x + self.channels[1](self.act(self.channels[0](self.norms[1](x))))
+        return self.out(self.norms[2](x).mean(1))
+
+
+def by_condition(choose):
+    return lambda: Net(lambda m, x: m.out(choose(m.a(x))), a=dense(4, 6), out=dense(6, 2))
+
+
 def counts(scaling=0, permutation=0, sign=0, normalisation=0, norm_sign=0, logit_shift=0):
     return {
         "logit_shift": logit_shift,
@@ -154,6 +176,139 @@ def counts(scaling=0, permutation=0, sign=0, normalisation=0, norm_sign=0, logit
 
 # Each: how it is made, the shape of one input, and the directions of each kind that are there.
 KNOWN = {
+    "cast to float32": (
+        lambda: Net(
+            lambda m, x: m.out(m.a(x.float() @ torch.eye(4)).relu().to(torch.float32)), a=dense(4, 6), out=dense(6, 2)
+        ),
+        (4,),
+        counts(scaling=6, permutation=6, logit_shift=7),
+    ),
+    "tensors of float32": (
+        lambda: Net(
+            lambda m, x: m.out(
+                torch.cat([m.a(F.one_hot((x[:, 0] > 0).long(), 2).float()).relu(), torch.zeros(len(x), 2)], 1)
+            ),
+            a=dense(2, 6),
+            out=dense(8, 2),
+        ),
+        (4,),
+        counts(scaling=6, permutation=6, logit_shift=9),
+    ),
+    "where with a number": (
+        by_condition(lambda h: torch.where(h > 0, h, 0.0)),
+        (4,),
+        counts(scaling=6, permutation=6, logit_shift=7),
+    ),
+    "where with zeros": (
+        by_condition(lambda h: torch.where(h <= 0, torch.zeros_like(h), h)),
+        (4,),
+        counts(scaling=6, permutation=6, logit_shift=7),
+    ),
+    "times a mask": (by_condition(lambda h: h * (h > 0)), (4,), counts(scaling=6, permutation=6, logit_shift=7)),
+    "filled by a mask": (
+        by_condition(lambda h: h.masked_fill(h.lt(0), 0.0) + h.masked_fill((h < 0).logical_not(), 0)),
+        (4,),
+        counts(scaling=6, permutation=6, logit_shift=7),
+    ),
+    "times its own sign": (
+        by_condition(lambda h: h * h.sign()),
+        (4,),
+        counts(scaling=6, sign=6, permutation=6, logit_shift=7),
+    ),
+    "where a number is passed": (
+        by_condition(lambda h: torch.where(h > 1, h, 0.0)),
+        (4,),
+        counts(permutation=6, logit_shift=7),
+    ),
+    "by which of two is larger": (
+        lambda: Net(
+            lambda m, x: given((m.a(x), m.b(x)), lambda h: m.out(torch.where(h[0] > h[1], h[0], -h[1]))),
+            a=dense(4, 6),
+            b=dense(4, 6),
+            out=dense(6, 2),
+        ),
+        (4,),
+        counts(scaling=6, permutation=6, logit_shift=7),
+    ),
+    "the larger of two": (
+        lambda: Net(
+            lambda m, x: m.out(torch.max(torch.max(m.a(x), m.b(x)), torch.zeros(()))),
+            a=dense(4, 6),
+            b=dense(4, 6),
+            out=dense(6, 2),
+        ),
+        (4,),
+        counts(scaling=6, permutation=6, logit_shift=7),
+    ),
+    "clipped by tensors": (
+        by_condition(lambda h: h.clamp(torch.zeros(6)).clamp_max(torch.zeros(()))),
+        (4,),
+        counts(scaling=6, permutation=6, logit_shift=7),
+    ),
+    "mixer": (
+        lambda: Mixer(nn.GELU()),
+        (5, 3),
+        counts(scaling=12, sign=12, permutation=21, normalisation=1, norm_sign=1, logit_shift=7),
+    ),
+    "mixer with ReLU": (
+        lambda: Mixer(nn.ReLU()),
+        (5, 3),
+        counts(scaling=27, sign=12, permutation=21, normalisation=1, norm_sign=1, logit_shift=7),
+    ),
+    "mixer with ReLU, without a bias along the tokens": (
+        lambda: Mixer(nn.ReLU(), bias=False),
+        (5, 3),
+        counts(scaling=27, sign=12, permutation=21, normalisation=1, norm_sign=1, logit_shift=7),
+    ),
+    "a class token": (
+        lambda: Net(
+            lambda m, x: m.out((torch.cat([m.token.expand(len(x), -1, -1), m.a(x)], 1) + m.table).relu().flatten(1)),
+            a=dense(3, 6),
+            token=learnt(1, 1, 6),
+            table=learnt(1, 6, 6),
+            out=dense(36, 2),
+        ),
+        (5, 3),
+        counts(scaling=6, permutation=6, logit_shift=37),
+    ),
+    "a class token without positions": (
+        lambda: Net(
+            lambda m, x: m.out(m.b(torch.cat([m.token.repeat(len(x), 1, 1), m.a(x)], 1)).tanh()[:, 0]),
+            a=dense(3, 6),
+            token=learnt(1, 1, 6),
+            b=dense(6, 4),
+            out=dense(4, 2),
+        ),
+        (5, 3),
+        counts(scaling=6, sign=10, permutation=10, logit_shift=5),
+    ),
+    "positions looked up": (
+        lambda: Net(
+            lambda m, x: m.out((m.a(x) + m.table(torch.arange(5))).relu().flatten(1)),
+            a=dense(3, 6),
+            table=nn.Embedding(5, 6),
+            out=dense(30, 2),
+        ),
+        (5, 3),
+        counts(scaling=6, permutation=6, logit_shift=31),
+    ),
+    "log-softmax at the end": (
+        lambda: chain(dense(4, 6), nn.ReLU(), dense(6, 3), nn.LogSoftmax(1)),
+        (4,),
+        counts(scaling=6, permutation=6, logit_shift=7),
+    ),
+    "a softmax and more at the end": (
+        lambda: Net(lambda m, x: (2 * m.out(m.a(x).relu())).softmax(-1).clamp(0.1) * 3, a=dense(4, 6), out=dense(6, 3)),
+        (4,),
+        counts(scaling=6, permutation=6, logit_shift=7),
+    ),
+    "a softmax over part of the logits": (
+        lambda: Net(
+            lambda m, x: m.out(m.a(x).relu()).view(-1, 2, 2).softmax(2).flatten(1), a=dense(4, 6), out=dense(6, 4)
+        ),
+        (4,),
+        counts(scaling=6, permutation=6),
+    ),
     "shared at the input": (
         lambda: given(dense(4, 4), lambda layer: chain(layer, nn.ReLU(), layer, nn.ReLU(), dense(4, 2))),
         (4,),
@@ -255,7 +410,7 @@ KNOWN = {
     "the input added": (
         lambda: Net(lambda m, x: m.out((x + m.a(x)).relu()), a=dense(4, 4), out=dense(4, 2)),
         (4,),
-        counts(permutation=4, logit_shift=5),
+        counts(logit_shift=5),
     ),
     "constants added to some": (
         lambda: Net(
@@ -383,7 +538,7 @@ KNOWN = {
     "softmax at the end": (
         lambda: chain(dense(4, 6), nn.ReLU(), dense(6, 3), nn.Softmax(1)),
         (4,),
-        counts(scaling=6, permutation=6),
+        counts(scaling=6, permutation=6, logit_shift=7),
     ),
     "maxout": (
         lambda: Net(lambda m, x: m.out(m.a(x).view(-1, 3, 2).amax(2)), a=dense(4, 6), out=dense(3, 2)),
@@ -411,7 +566,7 @@ KNOWN = {
             out=conv(4, 2, 4),
         ),
         (1, 4, 4),
-        counts(scaling=4, permutation=4, logit_shift=65),
+        counts(scaling=4, permutation=3, logit_shift=65),
     ),
     "residual": (
         Residual,
@@ -427,11 +582,6 @@ KNOWN = {
         Depthwise,
         (1, 4, 4),
         counts(scaling=20, permutation=12, normalisation=24, norm_sign=24, logit_shift=5),
-    ),
-    "BatchNorm over another axis": (
-        lambda: chain(dense(3, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Flatten(), dense(25, 2)),
-        (5, 3),
-        None,
     ),
     "an offset for each pixel before BatchNorm": (
         lambda: Net(
