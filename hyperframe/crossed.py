@@ -33,12 +33,13 @@ class Crossed:
 def each(operation: Operation, apply: Callable[[Operation], Any]) -> Any:
     """What an operation without parameters makes of each set of labels."""
     values = list(flat([*operation.args, *operation.kwargs.values()]))
-    like = next(value for value in values if isinstance(value, Crossed))
+    like = max((value for value in values if isinstance(value, Crossed)), key=lambda value: len(value.layers))
     # In a sum with units along one axis alone, those along another end: they are beside numbers that all differ.
     met = {_match(value, like) for value in values if isinstance(value, Activation) and value.labelled}
     ended = {number for number in range(len(like.layers)) if met - {number}}
     if len(met) == 1:
-        operation = _mapped(operation, lambda value: _handed(operation.found, value, next(iter(met)), ended))
+        goes_on = next(iter(met))
+        operation = _mapped(operation, lambda value: _with_factors(operation.found, value, goes_on))
     results = [
         apply(_mapped(operation, partial(_seen, operation.found, number, like))) for number in range(len(like.layers))
     ]
@@ -65,20 +66,34 @@ def _seen(found: Discovery, number: int, like: Crossed, value: Any) -> Any:
     return found.opaque(value.shape) if other else value
 
 
-def _handed(found: Discovery, value: Any, number: int, ended: set[int]) -> Any:
-    """Factors and signs of the sets that end, handed to the one that goes on where it has none of its own."""
+def _with_factors(found: Discovery, value: Any, number: int) -> Any:
+    """A value of which one set of labels goes on, with the factors and signs of the others."""
     if not isinstance(value, Crossed) or number >= len(value.layers):
         return value
-    layers = list(value.layers)
+    return Crossed(tuple(_handed(found, value.layers, number)))
+
+
+def _handed(found: Discovery, layers: Sequence[Activation], number: int) -> list[Activation]:
+    """Sets of labels, factors and signs in the one that goes on, where it has none of its own."""
+    result = list(layers)
     for name, partition in (("scale", found.scales), ("sign", found.signs)):
-        for other in ended & set(range(len(layers))):
-            own, given = (getattr(layers[place], name) for place in (number, other))
+        for other in set(range(len(result))) - {number}:
+            own, given = (getattr(result[place], name) for place in (number, other))
             if not partition.alive(own):
-                layers[number] = attrs.evolve(layers[number], **{name: compact(torch.where(own == ZERO, ZERO, given))})
-                layers[other] = attrs.evolve(
-                    layers[other], **{name: torch.full_like(given[:1], FIXED).expand(given.shape)}
-                )
-    return Crossed(tuple(layers))
+                none = torch.full((1,) * given.dim(), FIXED).expand(given.shape)
+                result[number] = attrs.evolve(result[number], **{name: compact(torch.where(own == ZERO, ZERO, given))})
+                result[other] = attrs.evolve(result[other], **{name: none})
+    return result
+
+
+def merged(found: Discovery, layers: Sequence[Activation]) -> Activation:
+    """One set of labels: the units of the first that has any, and factors and signs of others; what else is lost."""
+    main = next((number for number, layer in enumerate(layers) if found.units.alive(layer.unit)), 0)
+    result = _handed(found, layers, main)
+    for number, layer in enumerate(result):
+        if number != main:
+            found.lose(layer, "units along two axes at once end here")
+    return result[main]
 
 
 def _match(value: Activation, like: Crossed) -> int:
@@ -107,18 +122,11 @@ def crossed(found: Discovery, layers: Sequence[Activation]) -> Activation | Cros
     return Crossed(tuple(kept)) if len(kept) > 1 else (kept or layers)[0]
 
 
-def first_alone(operation: Operation) -> Operation:
-    """The operation with the first set of labels only; the others end here, with a report."""
-    found = operation.found
-
-    def first(value: Any) -> Any:
-        if not isinstance(value, Crossed):
-            return value
-        for layer in value.layers[1:]:
-            found.lose(layer, "units along two axes at once end here")
-        return value.layers[0]
-
-    return _mapped(operation, first)
+def with_merged(operation: Operation) -> Operation:
+    """The operation with one set of labels for each argument; the others end here, with a report."""
+    return _mapped(
+        operation, lambda value: merged(operation.found, value.layers) if isinstance(value, Crossed) else value
+    )
 
 
 def has_parameters(operation: Operation) -> bool:

@@ -66,10 +66,11 @@ def describe(config: Config) -> dict[str, Any]:
 def unit_spaces(of: Orbits) -> list[dict[str, Any]]:
     """The unit spaces of a target: units that one layer is the first to write, with all that writes and reads them.
 
-    Several writers are tied: their filters change places together. `size` counts units that are free to change places,
-    `scaling` and `sign` those whose factors and signs are free as well.
+    Several writers are tied: their filters move together. `size` counts units, `permutation` those that another can be
+    exchanged for, `scaling` and `sign` factors and signs that are free.
     """
     structure = of.structure
+    exchangeable = {label for members in of.permutations for label in members}
     free = set(of.scaling.labels.tolist()), set(of.sign.labels.tolist())
     written, read = (
         {layer.name: _labels(structure, layer, exponent) for layer in structure.spec.layers} for exponent in (1, -1)
@@ -87,6 +88,7 @@ def unit_spaces(of: Orbits) -> list[dict[str, Any]]:
                 {
                     "name": layer.name,
                     "size": len(fresh),
+                    "permutation": len(fresh & exchangeable),
                     "ops": list(structure.spec.ops_behind(layer)),
                     "writers": writers,
                     "readers": readers,

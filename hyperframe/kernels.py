@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from hyperframe.crossed import Crossed, crossed, first_alone
+from hyperframe.crossed import Crossed, crossed, merged, with_merged
 from hyperframe.discovery import Discovery, FoundLayer, View
 from hyperframe.labels import FIXED, Activation, compact, varies
 from hyperframe.reductions import common
@@ -38,7 +38,7 @@ def convolution(operation: Operation) -> Activation | Crossed | None:
     filters = kernel.shape[1] * groups if transposed else kernel.shape[0]
     single = groups == 1 and all(size == 1 for size in kernel.shape[2:]) and operation.shape[2:] == x.shape[2:]
     if isinstance(x, Crossed) and not single:
-        x = first_alone(operation).args[0]  # it mixes what stands along the other axes
+        x = with_merged(operation).args[0]  # it mixes what stands along the other axes
     return _kernel(operation, x, 1, kernel, bias, axes.strip(), filters, groups, along=single)
 
 
@@ -120,9 +120,7 @@ def _split(found: Discovery, x: Activation | Crossed, dim: int) -> tuple[Activat
     layers = x.layers if isinstance(x, Crossed) else (x,)
     passing = [layer for layer in layers if found.across(layer, dim)]
     read = [layer for layer in layers if layer not in passing]
-    for layer in read[1:]:
-        found.lose(layer, "units along two axes at once end here")
-    return read[0] if read else found.opaque(x.shape), passing
+    return merged(found, read) if read else found.opaque(x.shape), passing
 
 
 def _passed(operation: Operation, value: Activation, dim: int, offset: bool) -> Activation:

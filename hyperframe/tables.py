@@ -223,11 +223,12 @@ def _print_symmetries(console: Console, content: Mapping[str, Any]) -> None:
     """Unit spaces, directions known and fixed of each kind, and what was left without symmetries."""
     target = content["target"]
     table = Table(
-        "unit space", "units", "written by", "read by", "operations", "factors", "signs", title_justify="left"
+        *("unit space", "units", "written by", "read by", "operations", "exchangeable", "factors", "signs"),
+        title_justify="left",
     )
-    table.title = "units that change places together, with factors and signs of their own"
+    table.title = "units that move together, how many can be exchanged, and factors and signs of their own"
     for space in target["units"]:
-        numbers = str(space["scaling"]), str(space["sign"])
+        numbers = [str(space[kind]) for kind in ("permutation", "scaling", "sign")]
         places = _few(space["writers"]), _few(space["readers"])
         table.add_row(escape(space["name"]), str(space["size"]), *places, _few(space["ops"]), *numbers)
     if target["units"]:

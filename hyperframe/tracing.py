@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hyperframe import affine, comparisons, kernels, layouts, norms, reductions  # noqa: F401  (they register their rules)
 from hyperframe.assembly import assembled
-from hyperframe.crossed import Crossed, each, first_alone, has_parameters
+from hyperframe.crossed import Crossed, each, has_parameters, with_merged
 from hyperframe.discovery import Discovery, FoundLayer, Frozen, View
 from hyperframe.errors import SpecError, brief
 from hyperframe.exporting import alone, check_parameters, count_outputs, exported, prepared
@@ -216,7 +216,7 @@ class _Walk:
         if self._rule(operation) in KERNELS:
             return self._ruled(operation)
         if has_parameters(operation) or "norm" in operation.name:
-            return self._ruled(first_alone(operation))
+            return self._ruled(with_merged(operation))
         return each(operation, self._ruled)
 
     def _ruled(self, operation: Operation) -> Any:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from modules import Dense, Net, Residual, dense
+from modules import KNOWN, Dense, Net, Residual, dense
 from tiny import CHECKED, GENERATED
 from torch import nn
 
@@ -103,12 +103,24 @@ def test_unit_spaces_name_all_that_writes_and_reads_them(tmp_path):
     assert spaces["b"] | {"ops": []} == {
         "name": "b",
         "size": 24,
+        "permutation": 24,
         "ops": [],
         "writers": ["b", "skip"],
         "readers": ["out"],
         "scaling": 24,
         "sign": 0,
     }
+
+
+def test_units_that_stand_alone_are_not_counted_as_exchangeable():
+    """The input is added, so that each unit stands beside another number."""
+    from hyperframe.describe import unit_spaces
+    from hyperframe.symmetry import orbits
+
+    make, shape, _ = KNOWN["the input added"]
+    of = orbits(hf.trace(make(), shape).structure, True)
+    assert [(space["size"], space["permutation"]) for space in unit_spaces(of)] == [(4, 0)]
+    assert of.counts["permutation"] == 0
 
 
 @pytest.mark.parametrize("module", [Dense, Residual])
