@@ -10,11 +10,13 @@ from hyperframe.config import load_config
 from hyperframe.errors import ConfigError
 from hyperframe.experiment import build_experiment
 from hyperframe.generator import initial_std
+from hyperframe.moments import HeldMoments
 from hyperframe.options import read_options
 from hyperframe.plugins import Registry, make_plugin_manager
 from hyperframe.testing import strategies
 
-GENERATORS = [entry for entry in Registry(make_plugin_manager()).all() if entry.kind == "generator"]
+ALL = Registry(make_plugin_manager()).all()
+GENERATORS = [entry for entry in ALL if entry.kind == "generator"]
 
 
 def rng(seed=0):
@@ -30,9 +32,21 @@ def digits(registry):
     return build_experiment(load_config("digits", ["trainer.device=cpu"], registry))
 
 
-def build(name, digits, **options):
+def make(name, spec, task=None, **options):
     component = entry(name)
-    return component.factory(read_options(component.options, options, "generator"), digits.target.spec, digits.task)
+    return component.factory(read_options(component.options, options, "generator"), spec, task)
+
+
+def build(name, digits, **options):
+    return make(name, digits.target.spec, digits.task, **options)
+
+
+def perceptron(inputs, hidden):
+    """The spec of a perceptron with two outputs."""
+    component = next(entry.component for entry in ALL if (entry.kind, entry.component.name) == ("target", "mlp"))
+    options = read_options(component.options, {"input_shape": [inputs], "hidden": hidden, "outputs": 2}, "target")
+    module, spec = component.factory(options)
+    return spec.bind(module)
 
 
 @pytest.mark.parametrize("name", ["hypernetwork", "mlp", "direct"])
@@ -139,3 +153,75 @@ def test_direct_leaves_undrawn_networks_alone(digits):
     gradient = generator.layers[2].grad
     assert float(gradient[1].min()) == 1
     assert float(gradient[[0, 2]].abs().max()) == 0
+
+
+def rank_of_jacobian(generator, seed):
+    """The rank of ∂ weights / ∂ z at one z, in float64, with parameters at random; the most of several z."""
+    draw = rng(seed)
+    with torch.no_grad():
+        for parameter in generator.double().parameters():
+            parameter.copy_(
+                torch.randn(parameter.shape, generator=draw, dtype=torch.float64) / parameter.shape[-1] ** 0.5
+            )
+    z = generator.latent(6, draw)
+    held = HeldMoments(generator.train(), z)
+
+    def rows(one):
+        return torch.cat([theta.flatten() for theta in held(one[None]).values()])
+
+    return max(int(torch.linalg.matrix_rank(torch.func.jacrev(rows)(one), rtol=1e-11)) for one in z)
+
+
+narrow = st.integers(1, 9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    target=st.fixed_dictionaries({"inputs": st.integers(1, 3), "hidden": st.lists(st.integers(1, 4), max_size=2)}),
+    whole=st.sampled_from([["last"], []]),
+    latent=st.integers(1, 14),
+    options=st.fixed_dictionaries(
+        {
+            "code": st.integers(1, 4),
+            "extractor": st.lists(st.integers(1, 14), max_size=2),
+            "weight_generators": st.lists(st.integers(1, 4), max_size=2),
+            "batch_norm": st.booleans(),
+            "bias": st.booleans(),
+            "activation": st.sampled_from(["leaky_relu", "tanh", "silu"]),
+        }
+    ),
+    seed=st.integers(0, 99),
+)
+def test_the_dimension_of_a_hypernetwork_is_the_rank_of_its_jacobian(target, whole, latent, options, seed):
+    spec = perceptron(**target)
+    generator = make("hypernetwork", spec, latent=latent, whole=whole, **options)
+    assert generator.dimension == rank_of_jacobian(generator, seed)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    latent=narrow,
+    hidden=st.lists(narrow, max_size=2),
+    batch_norm=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_the_dimension_of_a_perceptron_is_the_rank_of_its_jacobian(latent, hidden, batch_norm, seed):
+    generator = make("mlp", perceptron(1, [2]), latent=latent, hidden=hidden, batch_norm=batch_norm)
+    assert generator.dimension == rank_of_jacobian(generator, seed)
+
+
+@pytest.mark.parametrize(
+    ("options", "dimension"),
+    [
+        ({}, 64),
+        ({"code": 1}, 12 + 16 + 1),
+        ({"code": 2}, 2 * 29),
+        ({"code": 1, "whole": ["conv1", "conv2", "out"]}, 3),
+        ({"weight_generators": [[1], [2], [5]], "code": 5}, 12 + 2 * 16 + 5),
+        ({"extractor": [7]}, 7),
+        ({"latent": 300, "extractor": [400], "code": 400, "weight_generators": []}, 12 * 10 + 16 * 109 + 400),
+    ],
+)
+def test_the_dimension_is_that_of_the_narrowest_place(digits, options, dimension):
+    generator = build("hypernetwork", digits, **options)
+    assert generator.dimension == min(dimension, *generator.extractor.sizes[:-1])

@@ -277,6 +277,16 @@ def test_a_narrow_layer_lets_fewer_directions_through(hyperframe, tmp_path):
     assert "z has 97 entries, but what the generator draws has only 3 directions" in error
 
 
+@pytest.mark.parametrize(
+    ("override", "directions"), [("generator.code=1", 29), ("generator.weight_generators=[2,1]", 29)]
+)
+def test_narrow_codes_and_weight_generators_let_fewer_directions_through(hyperframe, tmp_path, override, directions):
+    code, _, error = hyperframe("train", "digits", "diversity=[manifold_entropy]", override, "--out", tmp_path / "run")
+    assert code == 2
+    assert f"z has 64 entries, but what the generator draws has only {directions} directions" in error
+    assert not (tmp_path / "run").exists()
+
+
 def test_more_entries_than_directions_are_minus_infinity_and_said_so():
     generator = Mapped(4, 6, lambda z: torch.cat([z, z[:, :2]], 1))
     with pytest.raises(ConfigError, match="z has 4 entries, but weights after the gauge have only 3 directions"):

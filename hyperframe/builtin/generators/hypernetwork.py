@@ -42,20 +42,21 @@ class Hypernetwork(Generator):
     """
 
     def __init__(self, options: Options, spec: TargetSpec) -> None:
-        super().__init__(spec, dimension=min(options.latent, *options.extractor, spec.num_weights))
+        uses = _uses(options, spec)
+        sizes = [
+            [options.code, *widths, layer.num_weights // uses[layer.name]]
+            for layer, widths in zip(spec.layers, _widths(options, spec), strict=True)
+        ]
+        # Behind the extractor the layers' generators stand side by side, each at its narrowest as often as it is used.
+        side_by_side = sum(count * min(stack) for count, stack in zip(uses.values(), sizes, strict=True))
+        super().__init__(spec, dimension=min(options.latent, *options.extractor, side_by_side))
         self.minimum_batch = 2 if options.batch_norm else 1
         self.options = options
-        whole = {spec.layers[-1].name if name == "last" else name for name in options.whole}
-        for name in whole - set(spec.layer_names):
-            raise ConfigError("generator.whole: " + unknown_name("layer", name, spec.layer_names))
-        self.uses = {layer.name: 1 if layer.name in whole else layer.filters for layer in spec.layers}
-        self._code_counts = [self.uses[layer.name] for layer in spec.layers]
+        self.uses = uses
+        self._code_counts = list(uses.values())
         code_entries = options.code * sum(self._code_counts)
         self.extractor = Dense([options.latent, *options.extractor, code_entries], options)
-        self.weight_generators = nn.ModuleList(
-            Dense([options.code, *widths, layer.num_weights // self.uses[layer.name]], options)
-            for layer, widths in zip(spec.layers, _widths(options, spec), strict=True)
-        )
+        self.weight_generators = nn.ModuleList(Dense(stack, options) for stack in sizes)
         for number, layer in enumerate(spec.layers):
             self.register_buffer(f"mean_{number}", initial_mean(layer), persistent=False)
         self._initialise()
@@ -103,6 +104,14 @@ class Hypernetwork(Generator):
             for layer, stack in zip(self.spec.layers, self._stacks(), strict=True)
         ]
         return {**super().describe(), "extractor": self.extractor.describe(), "weight_generators": rows}
+
+
+def _uses(options: Options, spec: TargetSpec) -> dict[str, int]:
+    """How many codes each layer has: one a filter, or a single one."""
+    whole = {spec.layers[-1].name if name == "last" else name for name in options.whole}
+    for name in whole - set(spec.layer_names):
+        raise ConfigError("generator.whole: " + unknown_name("layer", name, spec.layer_names))
+    return {layer.name: 1 if layer.name in whole else layer.filters for layer in spec.layers}
 
 
 def _widths(options: Options, spec: TargetSpec) -> list[tuple[int, ...]]:
