@@ -21,9 +21,9 @@ class Generator(nn.Module):
 
     Attributes:
         spec: the target's spec.
-        dimension: the dimension of the set of weights that it can draw, which entropy estimators take for d: the rank of
-            ∂ weights / ∂ z, which no place on the way from z to the weights that is narrower lets through. Where weights
-            are parameters themselves, the directions in which these move.
+        dimension: the dimension of the set of weights that it can draw, which entropy estimators take for d. It is at
+            most the width of the narrowest place between z and the weights. Where weights are parameters themselves,
+            it is the number of directions in which these can move.
         networks: how many different networks it holds, all of which are then drawn in every step; None where there is
             no end to them.
         minimum_batch: the fewest networks it can make at a time in training.

@@ -122,6 +122,17 @@ def test_many_entries_as_weights_have(options):
     assert abs(float(single) - by_brute_force(points, 16, options)) < 1e-3
 
 
+@every_variant
+@given(apart=st.sampled_from([0.0, 1.0, 1e2, 1e4]), offset=st.sampled_from([0.0, 1e3]), seed=strategies.seeds())
+@settings(max_examples=12, deadline=None)
+def test_single_precision_finds_neighbours_within_clusters_that_lie_far_apart(options, apart, offset, seed):
+    points = normal(16, 40, seed, dtype=torch.float32)
+    points[::2] += apart
+    points += offset
+    expected = by_brute_force(points.double(), 5, options)
+    assert float(KozachenkoLeonenko(options)(points, 5)) == pytest.approx(expected, rel=1e-5)
+
+
 def test_dimension_comes_from_the_options_where_they_say_it():
     points = normal(10, 3)
     given_three = KozachenkoLeonenko(Options(dimension=3))(points, 7)

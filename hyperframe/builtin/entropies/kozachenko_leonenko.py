@@ -15,7 +15,7 @@ from hyperframe.options import option
 FLOOR = 64.0
 """Distances below this many rounding errors of the samples' own size count as zero."""
 
-BLOCK = 2**24
+BLOCK = 2**23
 """So many entries of the distance matrix are there at a time, or one row."""
 
 
@@ -43,7 +43,8 @@ class KozachenkoLeonenko:
 
     With `constants`, −ψ(k) + log V_d is added, V_d the volume of the unit ball of the metric in d dimensions; only then
     do the values agree with known entropies (for L1 only where d is the number of entries: a lower-dimensional set cuts
-    its ball differently in every direction). Neighbours are found by a matrix product, some rows at a time; the
+    its ball differently in every direction). Neighbours are found by a matrix product in float64, some rows at a time:
+    what it mistakes for equal differs by 1e-8 of the samples' spread, which single precision does not tell apart. The
     distances that count are computed again from differences. Where samples coincide, ε_i is a floor, relative to the
     samples' size, with gradient zero. Scale law: H(aX) = H(X) + d log a, whatever the options.
 
@@ -131,14 +132,16 @@ class KozachenkoLeonenko:
 
     def _neighbours(self, samples: Tensor, subset: Tensor | None) -> Tensor:
         """The index of each sample's k-th nearest neighbour in the subset, int64 [n]."""
-        centred = samples - samples.mean(0)
+        rows = samples
         if self.options.distance == "l2":
-            centred = centred / _largest(centred)
-        numbers = torch.arange(len(samples), device=samples.device)
-        members, others = (numbers, centred) if subset is None else (subset, centred[subset])
+            # In single precision the product would mistake distances up to 1e-3 of the samples' spread for each other.
+            rows = samples - samples.mean(0, dtype=torch.float64)
+            rows /= _largest(rows)
+        numbers = torch.arange(len(rows), device=rows.device)
+        members, others = (numbers, rows) if subset is None else (subset, rows[subset])
         found, block = [], max(1, BLOCK // len(members))
-        for own, rows in zip(numbers.split(block), centred.split(block), strict=True):
-            distances = self._distances(rows, others)
+        for own, some in zip(numbers.split(block), rows.split(block), strict=True):
+            distances = self._distances(some, others)
             distances.masked_fill_(own[:, None] == members, math.inf)
             found.append(members[distances.kthvalue(self.options.neighbour, 1).indices])
         return torch.cat(found)
