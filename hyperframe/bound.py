@@ -1,66 +1,114 @@
 """Whether the loss of `objective: vi` is the negative evidence lower bound, and if not, why."""
 
-from torch import nn
+import copy
+from collections.abc import Callable
 
-from hyperframe.config import Choice
+import torch
+from torch import Tensor
+
 from hyperframe.experiment import Experiment
-from hyperframe.formulas import Variational
-from hyperframe.generator import Generator
+from hyperframe.generator import initial_weights
+from hyperframe.preflight import load_data
+from hyperframe.probes import draws_numbers, repeatable
+from hyperframe.seeds import stream
 
-ENTROPIES = ("weight_entropy", "manifold_entropy")
-"""Diversity terms that are the negative entropy of the weights, with no gauge."""
+AT_ONCE = 8
+"""Items, and networks, that targets and generators are tried out on."""
+
+TOLERANCE = 1e-4
+"""Values that differ by less, relative to the largest, are equal: other items may change how sums are rounded."""
 
 
 def departures(experiment: Experiment) -> list[str] | None:
-    """What keeps a variational loss from being the negative evidence lower bound; None for another objective.
+    """What keeps the loss from being the negative evidence lower bound; None for an objective that means to be none.
 
-    The bound is n · NLL + KL(q ‖ prior) (section 3.2.4, appendix C), with q the density of all weights. That the
-    generator does not fold, so that several z give the same weights, is not looked at: `manifold_entropy` is then an
-    upper bound of the entropy.
+    The bound is n · NLL + KL(q ‖ prior) (section 3.2.4, appendix C), with q the density of all weights. Formula,
+    diversity term, estimator and generator answer for themselves (`departures` in their contracts, docs/hooks.md), and
+    so does the task by its `likelihood`. What task, target and generator do in training is tried out on some training
+    items.
     """
-    config, formula = experiment.config, experiment.config.objective
-    if not isinstance(formula, Variational):
+    own = experiment.config.objective.departures()
+    if own is None:
         return None
-    spec, dimension = experiment.target.spec, experiment.generator.dimension
-    terms = [(choice.name, choice.weight) for choice in config.diversity]
-    reasons = []
-    if not experiment.task.likelihood:
-        reasons.append(f"the loss of task '{experiment.task.name}' is no negative log-likelihood")
-    if config.gauges:
-        gauges = ", ".join(choice.name for choice in config.gauges)
+    inputs = load_data(experiment.task, "train").x[:AT_ONCE].to(experiment.device)
+    reasons = [*_of_task(experiment, inputs), *_of_target(experiment, inputs)]
+    if experiment.gauge.names:
+        gauges = ", ".join(choice.name for choice in experiment.config.gauges)
         reasons.append(f"gauges ({gauges}) take symmetric copies for one: set gauges=[]")
-    if len(terms) != 1 or terms[0][0] not in ENTROPIES or terms[0][1] != 1:
-        listed = ", ".join(f"{weight:g} · {name}" for name, weight in terms) or "nothing"
-        reasons.append(f"the diversity terms are {listed}, not one of {' or '.join(ENTROPIES)} with weight 1")
-    elif terms[0][0] == "manifold_entropy" and config.diversity[0].options.exact_up_to < spec.num_weights:
-        reasons.append("the determinant is probed, with damping: set exact_up_to to the entries of z")
-    elif terms[0][0] == "weight_entropy":
-        reasons += _of_estimator(config.entropy, spec.num_weights)
-    if formula.trust != 1:
-        reasons.append(f"objective.trust={formula.trust:g} tempers the likelihood")
-    if formula.prior == "flat":
-        reasons.append("the prior is flat, and no density")
-    if dimension < spec.num_weights:
+    return [*reasons, *_of_terms(experiment), *own, *_of_generator(experiment)]
+
+
+def _of_task(experiment: Experiment, inputs: Tensor) -> list[str]:
+    task, reasons = experiment.task, []
+    if not task.likelihood:
+        reasons.append(f"the loss of task '{task.name}' is no negative log-likelihood")
+    if not torch.equal(task.augment(inputs, stream(0, "bound", inputs.device)), inputs):
         reasons.append(
-            f"the generator's draws have {dimension:,} dimensions and the weights {spec.num_weights:,}: q has no "
-            "density among all weights, and its entropy is the one on its own manifold"
+            f"task '{task.name}' changes training inputs at random: the likelihood is that of other inputs than the "
+            "training set's"
         )
-    if any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in experiment.generator.modules()):
-        reasons.append(
-            "batch normalisation in the generator makes q depend on the batch: set generator.batch_norm=false"
-        )
-    if type(experiment.generator).penalty is not Generator.penalty:
-        reasons.append(f"generator '{config.generator.name}' adds a penalty of its own to the loss")
     return reasons
 
 
-def _of_estimator(entropy: Choice, num_weights: int) -> list[str]:
-    """What keeps an estimator's values from being Shannon's entropy of the weights, up to its error."""
-    if entropy.name != "kozachenko_leonenko":
-        return [f"'{entropy.name}' does not estimate Shannon's entropy of any q: set entropy=kozachenko_leonenko"]
-    reasons, options = [], entropy.options
-    if not options.constants:
-        reasons.append("the estimator leaves constants out: set entropy.constants=true")
-    if options.distance == "l1" or options.dimension not in (None, num_weights):
-        reasons.append("the estimator measures another volume: set entropy.distance=l2 and entropy.dimension=null")
+def _of_target(experiment: Experiment, inputs: Tensor) -> list[str]:
+    """What the target does in training to some inputs [items, *input_shape]."""
+    target, device, reasons = experiment.target, experiment.device, []
+    name = f"target '{target.spec.name}' in training"
+    drawn = initial_weights(target.spec, 1, stream(0, "bound"))
+    weights = {layer: theta.to(device) for layer, theta in drawn.items()}
+    images = inputs[: experiment.config.trainer.images]
+
+    def run(rows: Tensor) -> Tensor:
+        with torch.no_grad():
+            return target.forward(weights, rows, shared=True, training=True)[0]
+
+    if draws_numbers(lambda: run(images), device):
+        reasons.append(f"{name} draws random numbers, as dropout does: the likelihood is that of networks with noise")
+    if _couples(run, images, device):
+        reasons.append(
+            f"{name} lets what it says of an item depend on the others of its batch, as batch normalisation does: the "
+            "loss is no sum over items"
+        )
     return reasons
+
+
+def _of_terms(experiment: Experiment) -> list[str]:
+    terms = [item for item in experiment.objective.terms if item.weight]
+    if len(terms) == 1 and terms[0].weight == 1 and hasattr(terms[0].term, "departures"):
+        found: list[str] = terms[0].term.departures(experiment.generator)
+        return found
+    listed = ", ".join(f"{item.weight:g} · {item.name}" for item in terms) or "nothing"
+    return [f"the diversity terms are {listed}, not one that is the negative entropy of the weights, with weight 1"]
+
+
+def _of_generator(experiment: Experiment) -> list[str]:
+    generator = copy.deepcopy(experiment.generator).train()  # running moments stay as they are
+    name = f"generator '{experiment.config.generator.name}'"
+    reasons = [f"{name} {reason}" for reason in generator.departures()]
+    with torch.no_grad():
+        z = generator.latent(generator.at_most(AT_ONCE), stream(0, "bound", experiment.device))
+
+    def run(rows: Tensor) -> Tensor:
+        with torch.no_grad():
+            return torch.cat([theta.flatten(1) for theta in generator(rows).values()], 1)
+
+    if draws_numbers(lambda: run(z), experiment.device):
+        reasons.append(f"{name} draws random numbers beside z in training: q is not what is drawn from afterwards")
+    if _couples(run, z, experiment.device):
+        reasons.append(
+            f"{name} lets weights depend on the other z of their batch, as batch normalisation does "
+            "(generator.batch_norm=false): q depends on the batch"
+        )
+    return reasons
+
+
+def _couples(run: Callable[[Tensor], Tensor], rows: Tensor, device: torch.device) -> bool:
+    """Whether what a function gives for the first rows depends on the others."""
+    kept = len(rows) // 2
+    found = []
+    for given in (rows, torch.cat([rows[:kept], rows[: len(rows) - kept]])):
+        with repeatable(device):
+            found.append(run(given)[:kept])
+    one, other = found
+    largest = float(one.abs().amax()) if kept else 0.0
+    return not torch.allclose(one, other, rtol=0, atol=TOLERANCE * largest, equal_nan=True)

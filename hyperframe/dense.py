@@ -95,6 +95,16 @@ class Dense(nn.Module):
         """The number of entries of the matrices."""
         return sum(linear.weight.numel() for linear in self.linears)
 
+    @property
+    def is_injective(self) -> bool:
+        """Whether different inputs give different outputs for almost all parameters.
+
+        No layer is narrower than the one before it, and no two inputs of the activation have one output.
+        """
+        wider = all(size_in <= size_out for size_in, size_out in pairwise(self.sizes))
+        kind = self.options.activation
+        return wider and (kind == "tanh" or (kind == "leaky_relu" and self.options.slope > 0) or len(self.sizes) == 2)
+
     def describe(self) -> dict[str, object]:
         """Its sizes and how many parameters it has, as plain data."""
         everything = sum(parameter.numel() for parameter in self.parameters())

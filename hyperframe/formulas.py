@@ -35,6 +35,10 @@ class Compromise:
         if self.lambda_start is not None and not self.lambda_:
             raise ValueError("lambda_start: λ cannot go to a lambda of 0 along a geometric sequence")
 
+    def departures(self) -> list[str] | None:
+        """None: it does not mean to bound the evidence, see `hyperframe.bound`."""
+        return None
+
     def accuracy_weight(self, step: int, steps: int, items: int) -> float:
         """λ at a step, counted from 0, of so many steps; the number of training items does not matter."""
         if self.lambda_start is None:
@@ -67,6 +71,15 @@ class Variational:
     prior_std: float = option(1.0, "standard deviation of the prior; of the mixture's wide part", above=0)
     narrow_std: float = option(0.1, "scale_mixture: standard deviation of the narrow part", above=0)
     narrow_part: float = option(0.5, "scale_mixture: weight of the narrow part", above=0, below=1)
+
+    def departures(self) -> list[str] | None:
+        """What of its options keeps the loss from being the negative evidence lower bound."""
+        reasons = []
+        if self.trust != 1:
+            reasons.append(f"objective.trust={self.trust:g} tempers the likelihood")
+        if self.prior == "flat":
+            reasons.append("the prior is flat, and no density")
+        return reasons
 
     def accuracy_weight(self, step: int, steps: int, items: int) -> float:
         """The number of training items times `trust`, at every step."""

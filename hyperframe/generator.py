@@ -57,6 +57,27 @@ class Generator(nn.Module):
         """Differential entropy of one z in nats; None where z has no density, such as the number of a network."""
         return None
 
+    def is_injective(self) -> bool:
+        """Whether different z give different weights for almost all parameters; False where that is not known."""
+        return False
+
+    def departures(self) -> list[str]:
+        """What keeps its draws from having a density among all weights, each as the end of a sentence about it.
+
+        See `hyperframe.bound`, which itself tries out whether the z of a batch have an effect on each other.
+        """
+        reasons, weights = [], self.spec.num_weights
+        if self.networks is not None:
+            reasons.append(f"holds {self.networks} networks: q is no density")
+        elif self.dimension < weights:
+            reasons.append(
+                f"makes draws of {self.dimension:,} dimensions, and the weights have {weights:,}: q has no density "
+                "among all weights, and its entropy is the one on its own manifold"
+            )
+        if type(self).penalty is not Generator.penalty:
+            reasons.append("adds a penalty of its own to the loss")
+        return reasons
+
     def after_step(self, step: int) -> None:
         """Called after every optimiser step, counted from 0: for state that moves on outside the optimiser."""
 

@@ -4,8 +4,8 @@ import copy
 import math
 import numbers
 import random
-from collections.abc import Collection, Mapping
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,31 @@ def count_activations(module: nn.Module, input_shape: tuple[int, ...]) -> int:
     return math.prod(input_shape) + math.ceil(total / PROBED)
 
 
+@contextmanager
+def repeatable(device: torch.device | str = "cpu") -> Iterator[None]:
+    """Global random numbers, of torch, Python and NumPy, that are the same each time; afterwards they are as before."""
+    pythons, numpys = random.getstate(), np.random.get_state()
+    try:
+        with seeded(0, "probe", device):
+            yield
+    finally:
+        random.setstate(pythons)
+        np.random.set_state(numpys)
+
+
+def draws_numbers(run: Callable[[], object], device: torch.device | str = "cpu") -> bool:
+    """Whether a call draws from global random numbers: of torch, of a device, of Python or of NumPy.
+
+    Example:
+        >>> draws_numbers(lambda: torch.rand(2)), draws_numbers(lambda: torch.ones(2))
+        (True, False)
+    """
+    with repeatable(device):
+        before = _random_numbers(device)
+        run()
+        return before != _random_numbers(device)
+
+
 def keeps_nothing(module: nn.Module, input_shape: tuple[int, ...], inputs: int, ignored: Collection[str]) -> bool:
     """Whether a module's passes in training mode leave nothing behind on which later ones might depend.
 
@@ -84,18 +109,14 @@ def keeps_nothing(module: nn.Module, input_shape: tuple[int, ...], inputs: int, 
         >>> keeps_nothing(nn.Sequential(nn.Linear(3, 5), nn.Dropout()), (3,), 2, ignored=())
         False
     """
-    copied, pythons, numpys = copy.deepcopy(module).train(), random.getstate(), np.random.get_state()
-    try:
-        # What other people's code raises here, it raises with a message where it is run.
-        with suppress(Exception), seeded(0, "state"):
-            before, buffers = _state(copied), _buffers(copied, ignored)
-            copied(_inputs(copied, input_shape, inputs))
-            after = _buffers(copied, ignored)
-            same = buffers.keys() == after.keys() and all(map(torch.equal, buffers.values(), after.values()))
-            return same and before == _state(copied)
-    finally:
-        random.setstate(pythons)
-        np.random.set_state(numpys)
+    copied = copy.deepcopy(module).train()
+    # What other people's code raises here, it raises with a message where it is run.
+    with suppress(Exception), repeatable():
+        before, buffers = _state(copied), _buffers(copied, ignored)
+        copied(_inputs(copied, input_shape, inputs))
+        after = _buffers(copied, ignored)
+        same = buffers.keys() == after.keys() and all(map(torch.equal, buffers.values(), after.values()))
+        return same and before == _state(copied)
     return False
 
 
@@ -106,7 +127,13 @@ def _buffers(module: nn.Module, ignored: Collection[str]) -> dict[str, Tensor]:
 def _state(module: nn.Module) -> list[Any]:
     """What a pass might change beside buffers, as plain data: random numbers, attributes."""
     attributes = [{name: _plain(value) for name, value in vars(part).items()} for part in module.modules()]
-    return [torch.get_rng_state().tolist(), random.getstate(), _plain(np.random.get_state()), attributes]
+    return [*_random_numbers("cpu"), attributes]
+
+
+def _random_numbers(device: torch.device | str) -> list[Any]:
+    """The states of all global sources of random numbers, as plain data."""
+    on_device = torch.cuda.get_rng_state(device).tolist() if torch.device(device).type == "cuda" else None
+    return [torch.get_rng_state().tolist(), on_device, random.getstate(), _plain(np.random.get_state())]
 
 
 def _plain(value: object) -> Any:

@@ -146,6 +146,9 @@ class EntropyEstimator(Protocol):
 
     Where several processes train together, it gathers the samples of all (`hyperframe.distributed.gather`).
 
+    A method may be left out: `departures(entries, dimension)` says in a list of texts what keeps the values from being
+    Shannon's entropy of a density on so many entries, see `hyperframe.bound`. Without it nothing is taken for granted.
+
     Attributes:
         minimum_samples: the fewest samples it works on.
     """
@@ -203,6 +206,9 @@ class DiversityTerm(Protocol):
 
     Two attributes may be left out. `minimum_networks`: the fewest networks in a batch it works on, by default 1.
     `own_gradient`: True where its gradient is meant not to be that of its value, as with a bandwidth that is held.
+
+    A term that means to be the negative entropy of the weights has a method `departures(generator)`, which says in a
+    list of texts what keeps it from that, see `hyperframe.bound`.
 
     Attributes:
         needs: names of `DiversityInputs`' fields that must be filled.

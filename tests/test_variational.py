@@ -4,22 +4,27 @@ import json
 import math
 from itertools import pairwise
 
+import attrs
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 import hyperframe as hf
 from hyperframe.bound import departures
+from hyperframe.builtin.diversities.weight_entropy import WeightEntropy
 from hyperframe.config import load_config
 from hyperframe.errors import ConfigError, HyperframeWarning
-from hyperframe.experiment import build_experiment
+from hyperframe.experiment import build_experiment, traced_target
 from hyperframe.formulas import Compromise, Variational
 from hyperframe.gauge import ComposedGauge
 from hyperframe.gaussian_regression import GaussianRegressionTask
 from hyperframe.objective import Objective, WeightedTerm
 from hyperframe.priors import log_prior
 from hyperframe.target import Target
+from hyperframe.tracing import trace
 from hyperframe.types import Data
 
 INPUTS, ITEMS, NOISE, PRIOR_STD = 3, 12, 0.5, 1.3
@@ -231,10 +236,22 @@ def test_a_run_says_whether_its_loss_is_the_bound(small, tmp_path):
         (["diversity=[weight_entropy]", "entropy=gaussian"], "'gaussian' does not estimate Shannon's entropy"),
         (["diversity=[weight_entropy]"], "entropy.constants=true"),
         (["diversity=[weight_entropy]", "entropy.constants=true", "entropy.dimension=3"], "entropy.dimension=null"),
+        (["diversity=[weight_entropy]", "entropy.constants=true", "entropy.coordinates=5"], "sees 5 of 97 entries"),
+        (["diversity=[weight_entropy]", "entropy.constants=true", "entropy.coordinates=97"], "an error of either sign"),
+        (["diversity=[weight_entropy]", "entropy.constants=true", "entropy.distance=l1"], "an error of either sign"),
+        (["diversity=[weight_entropy]", "entropy.constants=true", "entropy.subset=5"], "an error of either sign"),
         (["diversity.0.exact_up_to=0"], "the determinant is probed"),
+        (["diversity.0.exact_up_to=96"], "the determinant is probed"),
         (["diversity.0.weight=2"], "2 · manifold_entropy"),
-        (["generator.hidden=[8]"], "the generator's draws have 8 dimensions and the weights 97"),
-        (["generator.hidden=[128]", "generator.batch_norm=true"], "generator.batch_norm=false"),
+        (["diversity=[variance]"], "1 · variance, not one that is the negative entropy"),
+        (["diversity=[none]"], "1 · none"),
+        (["diversity=[manifold_entropy,variance]", "diversity.0.exact_up_to=97"], "1 · manifold_entropy, 1 · variance"),
+        (["generator.hidden=[8]"], "makes draws of 8 dimensions, and the weights have 97"),
+        (["generator.hidden=[97]", "generator.batch_norm=true"], "generator.batch_norm=false"),
+        (["generator.hidden=[128]"], "several z may give the same weights"),
+        (["generator.hidden=[97]", "generator.activation=silu"], "several z may give the same weights"),
+        (["generator.hidden=[97]", "generator.activation=relu"], "several z may give the same weights"),
+        (["generator.hidden=[97]", "generator.slope=0"], "several z may give the same weights"),
         (["objective.trust=0.5"], "trust=0.5 tempers"),
         (["objective.prior=flat"], "the prior is flat"),
         (["gauges=[scale]"], "gauges (scale)"),
@@ -245,6 +262,165 @@ def test_what_keeps_a_loss_from_being_the_bound(registry, overrides, word):
     found = departures(built)
     assert len(found) == 1
     assert word in found[0]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["generator.hidden=[97]"],
+        ["generator.hidden=[97,97]", "generator.activation=tanh", "generator.bias=true"],
+        ["objective.prior=laplace"],
+        ["diversity=[manifold_entropy,variance]", "diversity.0.exact_up_to=97", "diversity.1.weight=0"],
+        ["entropy=renyi"],
+        ["entropy.coordinates=3"],
+        ["trainer.gradient_clip=1", "trainer.images=1"],
+    ],
+)
+def test_where_the_loss_is_the_bound_nothing_is_named(registry, overrides):
+    assert departures(build_experiment(load_config("diabetes", ["trainer.device=cpu", *overrides], registry))) == []
+
+
+def test_networks_that_are_held_are_no_density(registry):
+    overrides = ["generator=direct", "trainer.z=16", "diversity=[weight_entropy]", "entropy.constants=true"]
+    found = departures(build_experiment(load_config("diabetes", ["trainer.device=cpu", *overrides], registry)))
+    assert [reason for reason in found if "sign" not in reason] == [
+        "generator 'direct' holds 16 networks: q is no density"
+    ]
+
+
+def test_moved_training_images_are_named(registry):
+    settings = ["trainer.device=cpu", "objective=vi", "gauges=[]"]
+    for option in ("rotation=5", "shear=5", "zoom=0.1", "translation=1"):
+        found = departures(build_experiment(load_config("digits", [*settings, f"task.{option}"], registry)))
+        assert any("task 'digits' changes training inputs at random" in reason for reason in found)
+    found = departures(build_experiment(load_config("digits", settings, registry)))
+    assert not any("task" in reason or "target" in reason for reason in found)
+
+
+class Scaled(nn.Module):
+    """A network of the module's own that does something to its features in training."""
+
+    def __init__(self, inside):
+        super().__init__()
+        self.first, self.inside, self.last = nn.Linear(10, 6), inside, nn.Linear(6, 1)
+
+    def forward(self, x):
+        return self.last(self.inside(self.first(x)).relu())
+
+
+class Functional(nn.Module):
+    """Dropout and batch statistics without a module of torch's for them."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x, self.training)
+
+
+def coupled_by_the_mean(x, training):
+    return x - x.mean(0, keepdim=True) if training else x
+
+
+def noisy(x, training):
+    return x + 0.1 * torch.randn_like(x) if training else x
+
+
+def by_numpy(x, training):
+    return x * np.random.uniform(0.5, 1.5) if training else x
+
+
+COUPLED, NOISY = "depend on the others of its batch", "draws random numbers"
+
+
+@pytest.mark.parametrize(
+    ("inside", "named"),
+    [
+        (nn.BatchNorm1d(6), {COUPLED}),
+        (nn.BatchNorm1d(6, track_running_stats=False), {COUPLED}),
+        (nn.Sequential(nn.BatchNorm1d(6), nn.Dropout(0.1)), {COUPLED, NOISY}),
+        (Functional(coupled_by_the_mean), {COUPLED}),
+        (nn.Dropout(0.01), {NOISY}),
+        (nn.AlphaDropout(0.1), {NOISY}),
+        (Functional(noisy), {NOISY}),
+        (Functional(by_numpy), {NOISY}),
+        (nn.Dropout(0.0), set()),
+        (nn.LayerNorm(6), set()),
+        (nn.GroupNorm(2, 6), set()),
+        (nn.Tanh(), set()),
+    ],
+    ids=str,
+)
+def test_what_a_target_does_in_training_is_named(registry, inside, named):
+    built = build_experiment(load_config("diabetes", ["trainer.device=cpu"], registry))
+    target = traced_target(trace(Scaled(inside), (10,), "scaled"))
+    found = departures(attrs.evolve(built, target=target))
+    assert {word for reason in found for word in (COUPLED, NOISY) if word in reason} == named
+    assert len(found) == len(named)
+
+
+def test_one_item_at_a_time_depends_on_no_other(registry):
+    built = build_experiment(load_config("diabetes", ["trainer.device=cpu", "trainer.images=1"], registry))
+    target = traced_target(trace(Scaled(Functional(coupled_by_the_mean)), (10,), "scaled"))
+    assert departures(attrs.evolve(built, target=target)) == []
+
+
+class Own:
+    """An estimator of a third party, which says of itself what it is."""
+
+    minimum_samples = 2
+
+    def __init__(self, says=None):
+        if says is not None:
+            self.departures = lambda entries, dimension: says
+
+    def __call__(self, samples, dimension, rng=None):
+        return samples.var()
+
+
+@pytest.mark.parametrize(
+    ("says", "expected"),
+    [
+        (None, ["the estimator Own does not say that it estimates Shannon's entropy of any q"]),
+        ([], []),
+        (["it guesses"], ["it guesses"]),
+    ],
+)
+def test_components_of_others_answer_for_themselves(registry, says, expected):
+    built = build_experiment(load_config("diabetes", ["trainer.device=cpu"], registry))
+    built.objective.terms = [WeightedTerm(name="own", term=WeightEntropy(Own(says)), weight=1.0)]
+    assert departures(built) == expected
+
+
+def test_a_generator_with_a_penalty_or_noise_of_its_own_is_named(registry):
+    built = build_experiment(load_config("diabetes", ["trainer.device=cpu"], registry))
+    plain = type(built.generator)
+
+    class Penalised(plain):
+        def penalty(self, z, weights):
+            return z.square().mean()
+
+    class Noisy(plain):
+        def forward(self, z):
+            return super().forward(z + 0.1 * torch.randn_like(z) if self.training else z)
+
+    for kind, words in ((Penalised, "adds a penalty of its own"), (Noisy, "draws random numbers beside z")):
+        built.generator.__class__ = kind
+        (reason,) = departures(built)
+        assert words in reason
+
+
+def test_asking_leaves_no_trace(registry):
+    overrides = ["trainer.device=cpu", "generator.hidden=[97]", "generator.batch_norm=true"]
+    built = build_experiment(load_config("diabetes", overrides, registry))
+    state = {name: value.clone() for name, value in built.generator.state_dict().items()}
+    numbers = torch.get_rng_state(), np.random.get_state()[1].copy()
+    departures(built)
+    assert torch.equal(torch.get_rng_state(), numbers[0])
+    assert (np.random.get_state()[1] == numbers[1]).all()
+    assert all(torch.equal(state[name], value) for name, value in built.generator.state_dict().items())
 
 
 def test_a_resumed_run_says_it_of_what_it_has_become(tmp_path):

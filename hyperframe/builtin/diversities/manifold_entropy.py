@@ -59,6 +59,18 @@ class ManifoldEntropy:
     def __init__(self, options: Options) -> None:
         self.options = options
 
+    def departures(self, generator: Generator) -> list[str]:
+        """What keeps it from being the negative entropy of all weights, see `hyperframe.bound`."""
+        reasons = []
+        if generator.dimension > self.options.exact_up_to:
+            reasons.append("the determinant is probed, with damping: set exact_up_to to the entries of z")
+        if generator.dimension == generator.spec.num_weights and not generator.is_injective():
+            reasons.append(
+                "several z may give the same weights, and the entropy is then less than this term takes it for: no "
+                "hidden layer may be narrower than the one before it, and activations must be injective"
+            )
+        return reasons
+
     def __call__(self, inputs: DiversityInputs) -> Tensor:
         """The negative entropy, in nats.
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from hyperframe import Component, DiversityInputs, EntropyEstimator, hookimpl
+from hyperframe import Component, DiversityInputs, EntropyEstimator, Generator, hookimpl
 from hyperframe.types import NoOptions
 
 
@@ -14,6 +14,14 @@ class WeightEntropy:
     def __init__(self, estimator: EntropyEstimator) -> None:
         self.minimum_networks = estimator.minimum_samples
         self._estimator = estimator
+
+    def departures(self, generator: Generator) -> list[str]:
+        """What keeps it from being the negative entropy of all weights, which the estimator knows; see `hyperframe.bound`."""
+        if not hasattr(self._estimator, "departures"):
+            kind = type(self._estimator).__name__
+            return [f"the estimator {kind} does not say that it estimates Shannon's entropy of any q"]
+        found: list[str] = self._estimator.departures(generator.spec.num_weights, generator.dimension)
+        return found
 
     def __call__(self, inputs: DiversityInputs) -> Tensor:
         """The negative entropy, in nats."""

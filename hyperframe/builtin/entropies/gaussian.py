@@ -43,6 +43,10 @@ class GaussianEntropy:
         """The g of H(aX) = H(X) + g log a: r, the number of directions that count."""
         return min(count - 1, entries, dimension)
 
+    def departures(self, entries: int, dimension: int) -> list[str]:
+        """What keeps its values from being Shannon's entropy of a density on all entries, see `hyperframe.bound`."""
+        return ["'gaussian' does not estimate Shannon's entropy of any q, but of a normal one with its covariance"]
+
     def __call__(self, samples: Tensor, dimension: int, rng: torch.Generator | None = None) -> Tensor:
         """Estimate the entropy in nats.
 

@@ -78,6 +78,27 @@ class KozachenkoLeonenko:
         """The g of H(aX) = H(X) + g log a: d."""
         return self.options.dimension or dimension
 
+    def departures(self, entries: int, dimension: int) -> list[str]:
+        """What keeps its values from being Shannon's entropy of a density on all entries, see `hyperframe.bound`."""
+        options, reasons = self.options, []
+        if not options.constants:
+            reasons.append("the estimator leaves constants out: set entropy.constants=true")
+        if options.dimension not in (None, entries):
+            reasons.append(
+                f"the estimator takes {entries:,} dimensions for {options.dimension:,}: set entropy.dimension=null"
+            )
+        elif options.distance == "l1" and dimension < entries:
+            reasons.append("L1 measures no volume of a lower-dimensional set: set entropy.distance=l2")
+        if options.coordinates is not None and options.coordinates < entries:
+            reasons.append(
+                f"the estimator sees {options.coordinates:,} of {entries:,} entries, which have another entropy: set "
+                "entropy.coordinates=null"
+            )
+        return reasons or [
+            "the entropy is estimated from the networks of a step, with an error of either sign: the term "
+            "manifold_entropy has none"
+        ]
+
     def __call__(self, samples: Tensor, dimension: int, rng: torch.Generator | None = None) -> Tensor:
         """Estimate the entropy in nats.
 

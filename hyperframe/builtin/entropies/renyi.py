@@ -55,6 +55,10 @@ class RenyiEntropy:
         """The g of H(aX) = H(X) + g log a: d."""
         return dimension
 
+    def departures(self, entries: int, dimension: int) -> list[str]:
+        """What keeps its values from being Shannon's entropy of a density on all entries, see `hyperframe.bound`."""
+        return ["'renyi' does not estimate Shannon's entropy of any q, but Rényi's of order 2"]
+
     def __call__(self, samples: Tensor, dimension: int, rng: torch.Generator | None = None) -> Tensor:
         """Estimate the entropy in nats.
 

@@ -83,6 +83,10 @@ class Hypernetwork(Generator):
         """Entropy of z in nats."""
         return self.options.entropy
 
+    def is_injective(self) -> bool:
+        """Whether neither the extractor nor a weight generator lets different inputs become one."""
+        return all(stack.is_injective for stack in (self.extractor, *self._stacks()))
+
     def codes(self, z: Tensor) -> dict[str, Tensor]:
         """Each layer's codes: [batch, filters, code], or [batch, 1, code] for a layer with one code."""
         codes = rearrange(self.extractor(z), "batch (codes code) -> batch codes code", code=self.options.code)

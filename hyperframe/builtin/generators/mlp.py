@@ -47,6 +47,10 @@ class FullyConnected(Generator):
         """Entropy of z in nats."""
         return self.options.entropy
 
+    def is_injective(self) -> bool:
+        """Whether no layer lets different z become one."""
+        return self.dense.is_injective
+
     def forward(self, z: Tensor) -> Weights:
         """Turn z [batch, latent] into weights."""
         return unflatten(self.spec, self.dense(z) + self.get_buffer("mean"))
