@@ -53,7 +53,7 @@ class KernelRepulsion:
             parts[-1] = parts[-1][: count // 2]  # opposite rows meet twice
         squares = torch.cat(parts)  # of each pair
         if self.options.bandwidth is not None:
-            wide = rows.new_tensor(self.options.bandwidth**2)
+            wide: Tensor | float = self.options.bandwidth**2
         else:
             rounding = FLOOR * torch.finfo(rows.dtype).eps * torch.linalg.vector_norm(rows.detach(), dim=1).amax()
             floor = rounding.square().clamp(min=torch.finfo(rows.dtype).tiny)

@@ -67,6 +67,7 @@ class GaussianMixture(RegressionTask):
         self.deviations = torch.from_numpy(rng.uniform(1, 1.1, COMPONENTS))
         proportions = torch.from_numpy(rng.uniform(1, 3, COMPONENTS))
         self.proportions = proportions / proportions.sum()
+        self._placed: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor, Tensor]] = {}
 
     def data(self, split: str) -> Data:
         """The split, which holds nothing but zeros."""
@@ -81,11 +82,18 @@ class GaussianMixture(RegressionTask):
 
     def log_mixture(self, points: Tensor) -> Tensor:
         """Logarithm of f at points [..., 2], shape [...]: finite where f itself would be zero by rounding."""
-        means, deviations = self.means.to(points), self.deviations.to(points)
+        means, deviations, proportions = self._beside(points)
         squares = (points[..., None, :] - means).square().sum(-1)
         sign = 1 if self.options.form == "authors" else -1
-        factors = self.proportions.to(points) * (2 * math.pi * deviations.square()) ** sign
+        factors = proportions * (2 * math.pi * deviations.square()) ** sign
         return torch.logsumexp(factors.log() - squares / (2 * deviations.square()), -1)
+
+    def _beside(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Means, deviations and proportions where points are; moved there once, since a CUDA device waits for that."""
+        place = points.device, points.dtype
+        if place not in self._placed:
+            self._placed[place] = self.means.to(points), self.deviations.to(points), self.proportions.to(points)
+        return self._placed[place]
 
     def mixture(self, points: Tensor) -> Tensor:
         """The mixture f at points [..., 2], shape [...]."""
