@@ -5,26 +5,27 @@ nor CUDA's own random numbers: see `test_devices.py`, which a machine with a dev
 """
 
 import copy
-from functools import cache
 
 import attrs
 import numpy as np
 import pytest
 import torch
+from components import NETWORKS, REGISTRY, make, of_kind, target_of
 from PIL import Image
 from pretended import Rng, cuda, move, value_of
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorDeviceMismatchError, unset_fake_temporarily
 
-from hyperframe.api import installed
-from hyperframe.config import choose, load_config
+from hyperframe.config import load_config
 from hyperframe.errors import DataError
-from hyperframe.experiment import build_experiment, make_target
+from hyperframe.evaluation import evaluate
+from hyperframe.experiment import build_experiment
 from hyperframe.gauge import ComposedGauge
 from hyperframe.generator import initial_weights
 from hyperframe.logdet import exact_logdet, probed_logdet
 from hyperframe.moments import HeldMoments
 from hyperframe.objective import WeightedTerm
+from hyperframe.samples import Networks
 from hyperframe.seeds import seeded
 from hyperframe.target import Target
 from hyperframe.testing.laws import Draw
@@ -32,42 +33,7 @@ from hyperframe.testing.networks import network
 from hyperframe.types import Data
 from hyperframe.weights import flatten
 
-REGISTRY = installed()
-NETWORKS, IMAGES = 4, 3
-OPTIONS = {
-    ("generator", "direct"): {"networks": NETWORKS},
-    ("target", "torchvision"): {"model": "squeezenet1_1"},
-    ("target", "mlp"): {"activation": "tanh"},
-}
-"""Where the defaults do not do: so many networks, a small model, signs."""
-VARIANTS = {
-    ("entropy", "kozachenko_leonenko"): [{"subset": 3, "coordinates": 2, "constants": True}, {"distance": "l1"}],
-    ("generator", "hypernetwork"): [{"initialisation": "hyperfan", "bias": True, "batch_norm": False}],
-    ("diversity", "kernel_repulsion"): [{"bandwidth": 1.0}],
-    ("diversity", "pairwise_distance"): [{"distance": "l1"}],
-    ("diversity", "manifold_entropy"): [{"networks": None}],
-}
-"""Options with other ways through a component."""
-
-
-def of_kind(kind):
-    names = [entry.component.name for entry in REGISTRY.all() if entry.kind == kind]
-    return [
-        pytest.param(name, options, id="-".join([name, *options]))
-        for name in names
-        for options in [{}, *VARIANTS.get((kind, name), [])]
-    ]
-
-
-def make(kind, name, options, *arguments):
-    settings = {"name": name, **OPTIONS.get((kind, name), {}), **options}
-    return choose(REGISTRY, kind, settings, kind).make(*arguments)
-
-
-@cache
-def target_of(name):
-    choice = choose(REGISTRY, "target", {"name": name, **OPTIONS.get(("target", name), {})}, "target")
-    return make_target(choice, (), 0).to("cpu", torch.float64)
+IMAGES = 3
 
 
 def moved_target(target):
@@ -301,6 +267,28 @@ def labels_for(task, items):
             continue
         return labels
     raise AssertionError(f"task {task.name} takes neither classes nor values")
+
+
+def test_an_evaluation(digits, monkeypatch):
+    data = Data(draw(12, 1, 8, 8).abs(), torch.arange(12) % 10)
+    weights = digits.generator(digits.generator.latent(NETWORKS, torch.Generator().manual_seed(0)))
+    weights = {layer: theta.detach() for layer, theta in weights.items()}
+    wanted = evaluate(digits, Networks(digits.target, digits.task, weights), data)
+    monkeypatch.setattr("hyperframe.evaluation.stream", lambda seed, name, device: Rng().manual_seed(seed))
+    with cuda():
+        found = digits.orbits.to("cuda")
+        gauge = ComposedGauge({name: make("gauge", name, {}, found) for name in digits.gauge.names})
+        there = attrs.evolve(digits, target=moved_target(digits.target), gauge=gauge, device=torch.device("cuda", 0))
+        networks = Networks(there.target, there.task, move(weights))
+        found = evaluate(there, networks, data.to("cuda"))
+        probabilities = networks.predict(move(data.x))
+    assert leaves(found) == pytest.approx(leaves(wanted), rel=1e-9)
+    torch.testing.assert_close(value_of(probabilities), Networks(digits.target, digits.task, weights).predict(data.x))
+
+
+def leaves(figures):
+    """The numbers of nested mappings, in order."""
+    return [value for one in figures.values() for value in (leaves(one) if isinstance(one, dict) else [one])]
 
 
 def constant_on_the_cpu(x):
