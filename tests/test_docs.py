@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import statistics
 import subprocess
 import sys
 import types
@@ -24,7 +25,7 @@ from hyperframe.testing import checks
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-PAGES += sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("plugins/*/README.md")])
+PAGES += sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*/README.md")])
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
@@ -271,6 +272,36 @@ def test_the_readmes_figures_are_those_of_the_results_pages():
     figures = re.findall(r"\d+\.\d+", results.partition("![")[0] + results.partition(".png)")[2])
     assert len(figures) > 10
     assert [figure for figure in figures if figure not in measured] == []
+
+
+def table_rows(page):
+    """The cells of a results page's tables, row by row, without those of their heads."""
+    lines = (ROOT / "docs" / "results" / page).read_text(encoding="utf-8").splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+
+
+def numbers(cell):
+    return [float(number) for number in re.findall(r"\d+\.\d+", cell)]
+
+
+def test_means_over_seeds_are_those_of_the_rows():
+    seeds, found = [], []
+    for row in table_rows("digits.md"):
+        if row[0].isdecimal():
+            seeds.append(row)
+        elif "mean" in row[0]:
+            chosen = [numbers(" ".join(one[1:])) for one in seeds[-10:]][: int(row[0].split()[2][0]) + 1]
+            columns = [statistics.mean(column) for column in zip(*chosen, strict=True)]
+            deviations = [statistics.stdev(column) for column in zip(*chosen, strict=True)]
+            # Of the first cell the mean, none of worst and best; what the rows are rounded to.
+            places = {0: 0.01, 4: 0.01, 5: 0.01, 6: 0.001, 7: 0.001, 8: 0.01, 9: 0.1}
+            found.append(numbers(" ".join(row[1:])))
+            for (place, rounding), *values in zip(places.items(), found[-1][::2], found[-1][1::2], strict=True):
+                assert values == pytest.approx([columns[place], deviations[place]], abs=rounding)
+    assert len(seeds) == 20
+    assert len(found) == 4
+    (same,) = [row for row in table_rows("initialisation.md")[:4] if row[0].startswith("authors', BatchNorm")]
+    assert numbers(same[1] + same[2]) == found[3][:4]
 
 
 def test_the_readmes_own_module_works_as_printed(tmp_path, monkeypatch, capsys):
