@@ -425,6 +425,17 @@ class Weights(hf.Generator):
         return hf.unflatten(self.spec, self.mean + z)
 
 
+class Narrow(Weights):
+    """Draws from a plane, and says that it draws from all weights."""
+
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.two = nn.Parameter(torch.randn(2, spec.num_weights))
+
+    def forward(self, z):
+        return hf.unflatten(self.spec, self.mean + (z @ self.two.T).tanh() @ self.two)
+
+
 class IgnoresZ(Weights):
     def forward(self, z):
         return hf.unflatten(self.spec, self.mean.expand(len(z), -1))
@@ -505,6 +516,7 @@ GENERATORS = {
     "state beside the state_dict": (CountsSteps, {"state_is_complete"}),
     "tensors in a list": (TensorsInAList, {"describes_itself"}),
     "double precision": (Double, {"weights_have_shapes"}),
+    "fewer directions than it says": (Narrow, {"dimension_is_the_rank"}),
     "weights that ignore z": (IgnoresZ, {"weights_follow_z"}),
     "random numbers of its own": (OwnNumbers, {"draws_repeat"}),
     "a latent without its rng": (GlobalLatent, {"draws_repeat"}),

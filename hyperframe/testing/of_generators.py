@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from hyperframe.errors import HyperframeError
 from hyperframe.generator import Generator
@@ -20,6 +21,12 @@ NETWORKS = ("dense", "residual", "table")
 
 TOLERANCE = 1e-3
 """Of weights in single precision, relative to the largest of their layer; normalisations amplify rounding."""
+
+PARAMETERS = 3
+"""Times that parameters are drawn for the rank, and z with them: where units are off, some have less."""
+
+RANK = 1e-11
+"""Singular values below that part of the largest are zero."""
 
 STEPS = 3
 """Optimiser steps that a generator is told of before its state is taken."""
@@ -118,6 +125,35 @@ def _state(case: GeneratorCase, draw: Draw) -> None:
         raise Broken("another one with the same state_dict gives other weights", f"layer '{layer}'")
 
 
+def _dimension(case: GeneratorCase, draw: Draw) -> None:
+    generator = case.made(draw).double().eval()
+    rng, most = draw.rng(), 0
+    for _ in range(PARAMETERS):
+        with torch.no_grad():
+            for parameter in generator.parameters():
+                spread = max(parameter.shape[-1:], default=1) ** -0.5
+                parameter.copy_(spread * torch.randn(parameter.shape, generator=rng, dtype=torch.float64))
+        z = generator.latent(case.several(generator, draw), rng)
+        most = max(most, *(_rank(generator, one[None]) for one in z))
+        if most == generator.dimension:
+            return
+    raise Broken(f"the rank is {most} at parameters drawn at random, but dimension is {generator.dimension}")
+
+
+def _rank(generator: Generator, z: Tensor) -> int:
+    """The rank of ∂ weights / ∂ z at one z [1, …]; where z is a number and no vector, of ∂ weights / ∂ parameters."""
+    parameters = dict(generator.named_parameters())
+
+    def rows(*moved: Tensor) -> Tensor:
+        own, at = (dict(zip(parameters, moved, strict=True)), z) if z.dtype == torch.int64 else ({}, moved[0])
+        return torch.cat([theta.flatten() for theta in functional_call(generator, own, (at,)).values()])
+
+    inputs = tuple(parameters.values()) if z.dtype == torch.int64 else (z.double(),)
+    found = torch.autograd.functional.jacobian(rows, inputs)
+    jacobian = torch.cat([part.flatten(1) for part in found], 1)
+    return int(torch.linalg.matrix_rank(jacobian, rtol=RANK))
+
+
 def _trains(case: GeneratorCase, draw: Draw) -> None:
     generator = case.made(draw).train()
     z = generator.latent(case.several(generator, draw), draw.rng())
@@ -193,6 +229,13 @@ LAWS = (
         text="another one with the same state_dict gives the same weights",
         cause="a tensor that is drawn when it is built and is not registered as a buffer",
         holds=_state,
+    ),
+    Law(
+        name="dimension_is_the_rank",
+        text="dimension is the rank of ∂ weights / ∂ z at parameters drawn at random, of ∂ weights / ∂ parameters for "
+        "networks that are held",
+        cause="a narrow layer on the way from z to the weights, which lets fewer directions through than z has entries",
+        holds=_dimension,
     ),
     Law(
         name="can_be_trained",
