@@ -15,6 +15,9 @@ from hyperframe.seeds import stream
 AT_ONCE = 8
 """Items, and networks, that targets and generators are tried out on."""
 
+COPIES = 128
+"""Of each of these items, tried out on what moves training inputs: some tasks move few of them."""
+
 TOLERANCE = 1e-4
 """Values that differ by less, relative to the largest, are equal: other items may change how sums are rounded."""
 
@@ -30,7 +33,8 @@ def departures(experiment: Experiment) -> list[str] | None:
     own = experiment.config.objective.departures()
     if own is None:
         return None
-    inputs = load_data(experiment.task, "train").x[:AT_ONCE].to(experiment.device)
+    train = load_data(experiment.task, "train").x
+    inputs = train[:: -(-len(train) // AT_ONCE)].to(experiment.device)
     reasons = [*_of_task(experiment, inputs), *_of_target(experiment, inputs)]
     if experiment.gauge.names:
         gauges = ", ".join(choice.name for choice in experiment.config.gauges)
@@ -42,7 +46,8 @@ def _of_task(experiment: Experiment, inputs: Tensor) -> list[str]:
     task, reasons = experiment.task, []
     if not task.likelihood:
         reasons.append(f"the loss of task '{task.name}' is no negative log-likelihood")
-    if not torch.equal(task.augment(inputs, stream(0, "bound", inputs.device)), inputs):
+    copies = inputs.repeat(COPIES, *[1] * (inputs.dim() - 1))
+    if not torch.equal(task.augment(copies, stream(0, "bound", inputs.device)), copies):
         reasons.append(
             f"task '{task.name}' changes training inputs at random: the likelihood is that of other inputs than the "
             "training set's"

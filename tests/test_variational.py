@@ -294,6 +294,9 @@ def test_moved_training_images_are_named(registry):
     for option in ("rotation=5", "shear=5", "zoom=0.1", "translation=1"):
         found = departures(build_experiment(load_config("digits", [*settings, f"task.{option}"], registry)))
         assert any("task 'digits' changes training inputs at random" in reason for reason in found)
+    built = build_experiment(load_config("digits", settings, registry))
+    built.task.augment = lambda x, rng: torch.where(torch.rand(len(x), 1, 1, 1, generator=rng) < 0.01, x.flip(-1), x)
+    assert any("task 'digits' changes training inputs at random" in reason for reason in departures(built))
     found = departures(build_experiment(load_config("digits", settings, registry)))
     assert not any("task" in reason or "target" in reason for reason in found)
 
@@ -307,6 +310,13 @@ class Scaled(nn.Module):
 
     def forward(self, x):
         return self.last(self.inside(self.first(x)).relu())
+
+
+class Kept(nn.BatchNorm1d):
+    """A batch normalisation that stays in evaluation mode, as in a network that is fine-tuned."""
+
+    def train(self, mode=True):
+        return super().train(False)
 
 
 class Functional(nn.Module):
@@ -347,6 +357,7 @@ COUPLED, NOISY = "depend on the others of its batch", "draws random numbers"
         (Functional(noisy), {NOISY}),
         (Functional(by_numpy), {NOISY}),
         (nn.Dropout(0.0), set()),
+        (Kept(6), set()),
         (nn.LayerNorm(6), set()),
         (nn.GroupNorm(2, 6), set()),
         (nn.Tanh(), set()),
