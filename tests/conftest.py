@@ -57,6 +57,17 @@ def strict_rules(monkeypatch):
     monkeypatch.setattr(tracing, "TOLERATED", ())
 
 
+@pytest.fixture(scope="session")
+def learnt(tmp_path_factory):
+    """The same, trained until its networks differ in what they answer; its gauges fix all of its continuous orbits."""
+    import tiny
+
+    import hyperframe as hf
+
+    settings = {"trainer.steps": 60, "trainer.rate": 1e-2, "gauges": ["scale", "logit_shift"]}
+    return hf.train("digits", {**tiny.PERCEPTRON, **settings}, out=tmp_path_factory.mktemp("runs") / "run")
+
+
 @pytest.fixture
 def root():
     return Path(__file__).resolve().parent.parent

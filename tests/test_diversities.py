@@ -99,6 +99,12 @@ def test_terms_of_entropies_draw_subsets_anew(name):
     assert len({float(term(inputs)) for _ in range(5)}) > 1
 
 
+@pytest.mark.parametrize(("dimension", "directions", "counted"), [(5, 3, 3), (3, 5, 3)])
+def test_the_entropy_of_weights_counts_no_more_directions_than_are_left(dimension, directions, counted):
+    found = value("weight_entropy", flat=rows(9), dimension=dimension, directions=directions)
+    assert float(found) == pytest.approx(-float(ESTIMATOR(rows(9), counted)), rel=1e-12)
+
+
 def test_probabilities_of_two_classes_are_one_number(outputs):
     task = choose(REGISTRY, "task", "digits", "task").make()
     logits = torch.randn(4000, 1, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)

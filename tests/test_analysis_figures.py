@@ -1,0 +1,220 @@
+"""Figures of analyses are what they say: computed once more from the networks that they are of."""
+
+import itertools
+import math
+from unittest import mock
+
+import pytest
+import torch
+import wiring
+from scipy.optimize import minimize_scalar
+from wiring import OPTIONS
+
+import hyperframe.builtin.analyses.adversarial as adversarial
+from hyperframe.analyses import analyse
+from hyperframe.attacks import answers, fast_gradient_sign, projected_gradient
+from hyperframe.builtin.analyses.out_of_distribution import RATES
+from hyperframe.calibration import COLDEST, HOTTEST, entropy_of
+from hyperframe.equivalent import deep_ensemble_equivalent
+from hyperframe.fooling import ATTACKS, AttackOptions, count_fooled
+from hyperframe.novelty import Neighbourhood
+from hyperframe.run import load_run
+from hyperframe.samples import select
+from hyperframe.scoring import some_items
+from hyperframe.seeds import stream_seed
+
+
+def items(learnt, split, count):
+    return some_items(learnt.data(split), count, learnt.config.evaluation.seed)
+
+
+def probabilities(networks, x):
+    return networks.gathered(x, lambda outputs: outputs.double().softmax(-1))
+
+
+def scores(networks, x, singles):
+    p = probabilities(networks, x)
+    total = entropy_of(p.mean(0))
+    return {
+        "entropy": [total],
+        "mutual_information": [total - entropy_of(p).mean(0)],
+        "single_entropy": list(entropy_of(p[:singles])),
+    }
+
+
+def area(inside, outside):
+    """The probability that a strange item has the greater score."""
+    return float((outside[:, None] > inside).double().mean() + (outside[:, None] == inside).double().mean() / 2)
+
+
+def test_strange_images_are_told_by_each_score(learnt, registry):
+    own = OPTIONS["out_of_distribution"]
+    found = analyse(learnt, "out_of_distribution", registry, own)
+    networks, x, train = learnt.sample(own["networks"]), items(learnt, "test", own["images"]).x, learnt.data("train").x
+    inside = scores(networks, x, own["singles"])
+    strange = {"turned": x.rot90(1, (-2, -1)), "inverted": train.min() + train.max() - x}
+    for kind, images in strange.items():
+        outside = scores(networks, images, own["singles"])
+        for score in inside:
+            areas = [area(one, other) for one, other in zip(inside[score], outside[score], strict=True)]
+            assert found["kinds"][kind][score]["auroc"] == pytest.approx(sum(areas) / len(areas), abs=1e-9)
+        assert found["kinds"][kind]["mean_entropy"] == pytest.approx(float(outside["entropy"][0].mean()))
+        curve = [torch.tensor(part, dtype=torch.float64) for part in (found["roc"]["found"][kind], RATES)]
+        assert found["kinds"][kind]["entropy"]["auroc"] == pytest.approx(float(torch.trapezoid(*curve)), abs=0.01)
+    assert found["mean_entropy"] == pytest.approx(float(inside["entropy"][0].mean()))
+
+
+def calibrated(p, test, validation):
+    """NLL of probabilities on test items at the temperature that is best on validation items."""
+
+    def nll(temperature, p, labels):
+        return float(torch.nn.functional.cross_entropy(p.log() / temperature, labels))
+
+    ends = math.log(COLDEST), math.log(HOTTEST)
+    fitted = minimize_scalar(lambda log: nll(math.exp(log), p[1], validation.y), bounds=ends, method="bounded")
+    return nll(math.exp(fitted.x), p[0], test.y)
+
+
+def test_the_equivalent_is_that_of_calibrated_likelihoods(learnt, registry):
+    own = OPTIONS["deep_ensemble"]
+    found = analyse(learnt, "deep_ensemble", registry, own)
+    test, validation = items(learnt, "test", own["items"]), items(learnt, "validation", own["validation_items"])
+
+    def nll(networks, size):
+        both = [probabilities(networks, data.x)[:size].mean(0) for data in (test, validation)]
+        return calibrated(both, test, validation)
+
+    seed = learnt.config.evaluation.seed
+    draws = [learnt.sample(found["sizes"][-1], draw) for draw in (seed, stream_seed(seed, "ensemble 1"))]
+    for place, size in enumerate(found["sizes"]):
+        wanted = sum(nll(networks, size) for networks in draws) / len(draws)
+        assert found["ensembles"]["calibrated_nll"][place] == pytest.approx(wanted, rel=1e-5)
+    trained = load_run(learnt.folder / "analyses" / "deep_ensemble" / "reference", registry, "cpu").sample(3)
+    alone = [nll(select(trained, slice(number, number + 1)), 1) for number in range(3)]
+    curve = found["reference"]["calibrated_nll"]
+    assert curve[0] == pytest.approx(sum(alone) / 3, rel=1e-5)
+    assert curve[2] == pytest.approx(nll(trained, 3), rel=1e-5)
+    worth = [deep_ensemble_equivalent(value, curve) for value in found["ensembles"]["calibrated_nll"]]
+    assert found["equivalents"] == [{"networks": one.networks, "bound": one.bound} for one in worth]
+
+
+def test_temperatures_of_single_networks_are_their_own(learnt, registry):
+    own = {**OPTIONS["ensembles"], "draws": 1}
+    found = analyse(learnt, "ensembles", registry, own)
+    test, validation = items(learnt, "test", own["items"]), items(learnt, "validation", own["validation_items"])
+    both = [probabilities(learnt.sample(own["networks"]), data.x) for data in (test, validation)]
+    wanted = [calibrated(pair, test, validation) for pair in zip(*both, strict=True)]
+    assert found["single"]["calibrated_nll"]["mean"] == pytest.approx(sum(wanted) / len(wanted), rel=1e-5)
+    together = calibrated([p.mean(0) for p in both], test, validation)
+    largest = found["ensembles"]["mean_probability"][-1]
+    assert largest["calibrated_nll"]["mean"] == pytest.approx(together, rel=1e-5)
+
+
+def test_mistakes_and_distances_are_those_to_other_networks(learnt, registry):
+    found = analyse(learnt, "novelty", registry, OPTIONS["novelty"])["drawn"]["each"]
+    test, networks = learnt.data("test"), learnt.sample(OPTIONS["novelty"]["networks"], gauge=True)
+    wrong = probabilities(networks, test.x).argmax(-1) != test.y
+    sets = [set(row.nonzero()[:, 0].tolist()) for row in wrong]
+    others = [[other for other in range(len(sets)) if other != own] for own in range(len(sets))]
+    alike = [max(len(sets[n] & sets[m]) / len(sets[n] | sets[m]) for m in others[n]) for n in range(len(sets))]
+    assert found["overlap"] == pytest.approx(alike)
+    assert max(alike) < 1
+    assert found["accuracy"] == pytest.approx((1 - wrong.double().mean(1)).tolist())
+    apart = Neighbourhood(learnt.experiment.orbits, networks.weights).distances(networks.weights)
+    nearest = [float(min(min(apart[n, m], apart[m, n]) for m in others[n])) for n in range(len(sets))]
+    assert found["distance"] == pytest.approx(nearest)
+    assert min(nearest) > 0
+
+
+def test_a_plane_goes_through_the_first_pair_of_the_paths(learnt, registry):
+    seen, generator = {}, learnt.experiment.generator
+    forward = generator.forward
+    for name in ("paths", "plane"):
+        inputs = seen.setdefault(name, [])
+        with mock.patch.object(generator, "forward", lambda z, to=inputs: (to.append(z), forward(z))[1]):
+            analyse(learnt, name, registry, OPTIONS[name])
+    pairs = [z for z in seen["paths"][1:] if len(z) == 2]  # the first networks show whether the training diverged
+    assert torch.equal(seen["plane"][-1][:2], pairs[0])
+    assert len({row.numpy().tobytes() for z in pairs for row in z}) == 2 * OPTIONS["paths"]["pairs"]
+
+
+@pytest.fixture(scope="module")
+def scenes(learnt, registry):
+    """What the analysis of adversarial examples attacks, part by part."""
+    seen = []
+
+    def noting(scene, attack, options):
+        seen.append((scene, attack, options))
+        return count_fooled(scene, attack, options)
+
+    with mock.patch.object(adversarial, "count_fooled", noting):
+        analyse(learnt, "adversarial", registry, OPTIONS["adversarial"])
+    return seen
+
+
+def test_attacked_networks_others_and_fresh_ones_are_different_draws(learnt, scenes):
+    first = [scene for scene, attack, _ in scenes if attack == "one_step_on_single"]
+    assert len(first) == 2
+    own = OPTIONS["adversarial"]
+    singles = [wiring.rows_of(scene.single)[0] for scene in first]
+    assert len(set(singles)) == 2
+    for scene, _, _ in scenes:
+        ensemble, fresh = set(wiring.rows_of(scene.ensemble)), set(wiring.rows_of(scene.fresh))
+        assert len(ensemble) == len(fresh) == own["networks"]
+        assert not ensemble & fresh
+        assert not (ensemble | fresh) & set(singles)
+    test, train = items(learnt, "test", own["images"]), learnt.data("train").x
+    assert torch.equal(torch.cat([scene.x for scene in first]), test.x)
+    assert torch.equal(torch.cat([scene.y for scene in first]), test.y)
+    for scene, _, _ in scenes:
+        assert (scene.low, scene.high) == (float(train.min()), float(train.max()))
+        assert (scene.targets != scene.y).all()
+
+
+def test_examples_are_made_for_one_and_tried_on_others(scenes):
+    """Every count of every attack, from the attack itself and the answers of whom it is tried on."""
+    tried = 0
+    for scene, attack, options in scenes:
+        counts = count_fooled(scene, attack, options)["fooled"]
+        seen = scene.single if attack.endswith("single") else select(scene.ensemble, slice(options.gradient_networks))
+        for size, count in zip(options.sizes_of(attack), counts, strict=True):
+            reach, limits = size * (scene.high - scene.low), (scene.low, scene.high)
+            if attack.startswith("one_step"):
+                (examples,) = fast_gradient_sign(seen, scene.x, scene.targets, (reach,), limits)
+            else:
+                examples = projected_gradient(seen, scene.x, scene.targets, reach, options.steps, limits)
+            for who in ATTACKS[attack]:
+                name, _, rule = who.partition("_")
+                answer = getattr(answers(getattr(scene, name), examples), rule or "mean")
+                wanted = {"any_error": answer != scene.y, "target": answer == scene.targets}
+                assert {goal: count[who][goal][0] for goal in wanted} == {
+                    goal: int(fooled.sum()) for goal, fooled in wanted.items()
+                }
+                tried += 1
+    attacks = AttackOptions(**{**OPTIONS["adversarial"], "sizes": (0.02, 0.1), "strong_sizes": (0.1,)}).attacks
+    assert {attack for _, attack, _ in scenes} == set(attacks)
+    assert tried > 20
+
+
+def test_ensembles_of_different_draws_share_no_network(learnt, registry):
+    with wiring.Spy().watching() as spy:
+        analyse(learnt, "ensembles", registry, OPTIONS["ensembles"])
+    draws = list(dict.fromkeys(tuple(rows) for rows, _ in spy.seen if len(rows) == OPTIONS["ensembles"]["networks"]))
+    assert len(draws) == OPTIONS["ensembles"]["draws"]
+    assert draws[0] == tuple(wiring.rows_of(learnt.sample(OPTIONS["ensembles"]["networks"])))
+    for one, other in itertools.combinations(draws, 2):
+        assert not set(one) & set(other)
+
+
+def test_the_entropy_counts_no_more_directions_than_are_left(learnt, monkeypatch):
+    """That of the evaluation is the estimator's at min(dimension, directions)."""
+    experiment = learnt.experiment
+    networks = learnt.sample(4)
+    rows = torch.cat([theta.flatten(1) for theta in experiment.gauge(networks.weights).values()], 1)
+    directions = experiment.target.spec.num_weights - sum(
+        experiment.gauge.fixed(experiment.orbits.counts)[kind] for kind in ("logit_shift", "scaling", "normalisation")
+    )
+    for dimension, counted in ((3, 3), (10**6, directions)):
+        monkeypatch.setattr(experiment.generator, "dimension", dimension)
+        wanted = float(experiment.estimator(rows, counted))
+        assert learnt.evaluate(4)["entropy"] == pytest.approx(wanted, rel=1e-6)

@@ -1,0 +1,215 @@
+"""What analyses are fed: which data, which networks, in which gauge.
+
+The helpers of analyses have tests of their own; a right helper that is given the wrong split, weights without their
+gauge or the networks of somebody else gives figures that look right. Here data, weights and seeds are changed, and it
+is said for every analysis which of its figures may change then, and which must.
+"""
+
+import fnmatch
+
+import attrs
+import pytest
+import tiny
+import torch
+import wiring
+from torch import nn
+
+import hyperframe as hf
+from hyperframe.run import Run, load_run
+
+OF_NOISE = ["?reach", "?ratio", "?overlap_at_reach", "?verdict"]
+
+FIGURES_OF_TEST_ITEMS = {
+    "accuracies": ["runs/*"],
+    "adversarial": ["attacks/*"],
+    "corruptions": ["corruptions/*", "mean/*"],
+    "deep_ensemble": ["ensembles/*", "reference/accuracy", "reference/calibrated_nll", "equivalents/*"],
+    "distillation": ["figures/*"],
+    "ensembles": ["single/*", "ensembles/*", "!*/temperature/*"],
+    "novelty": [
+        *("drawn/*", "noised/*", "averaged/*", "levels/*", "correlation/*", *OF_NOISE),
+        *("!*/distance", "!*/distance/*", "!*/amplitude"),
+    ],
+    "paths": ["pairs/*", "paths/*", "!*/relative_length*"],
+    "plane": ["score", "loss", "inside/*", "outside/*"],
+}
+CALIBRATED = ["single/calibrated_*", "*/calibrated_*", "single/temperature/*", "ensembles/*/temperature/*"]
+BY_TEMPERATURE = ["ensembles/calibrated_nll", "reference/calibrated_nll", "equivalents/*"]
+TAUGHT = ["pairs/trained/*", "paths/trained/*"]
+
+MAY_CHANGE = {
+    "train images": {  # which give an attack and a corruption their range
+        "adversarial": ["attacks/*", "range"],
+        "corruptions": ["corruptions/noise/*", "mean/*", "range"],
+        "deep_ensemble": ["reference/accuracy", "reference/calibrated_nll", "equivalents/*"],
+        "distillation": ["figures/distilled network/*"],
+        "out_of_distribution": ["*/inverted", "*/inverted/*", "*/noise", "*/noise/*"],
+        "paths": TAUGHT,
+    },
+    "train labels": {
+        "deep_ensemble": ["reference/accuracy", "reference/calibrated_nll", "equivalents/*"],
+        "paths": TAUGHT,
+    },
+    "validation images": {"deep_ensemble": BY_TEMPERATURE, "ensembles": CALIBRATED},
+    "validation labels": {"deep_ensemble": BY_TEMPERATURE, "ensembles": CALIBRATED},
+    "test images": {
+        **FIGURES_OF_TEST_ITEMS,
+        "out_of_distribution": ["mean_entropy", "kinds/*", "histograms/shares/*", "roc/found/*"],
+    },
+    "test labels": {
+        **FIGURES_OF_TEST_ITEMS,
+        "ensembles": [*FIGURES_OF_TEST_ITEMS["ensembles"], "!*/uncertainty/*"],
+    },
+    "scaling and shifts": {  # which the run's gauges fix
+        "distillation": ["figures/average, *"],
+        "paths": ["pairs/direct/*", "paths/direct/*", *TAUGHT],
+    },
+    "places of units": {  # which no gauge of the run fixes
+        "distillation": ["figures/average*"],
+        "filters": ["layers/*"],
+        "novelty": ["noised/*", "levels/*", *OF_NOISE],  # which stays in its place
+        "paths": ["pairs/*", "paths/*", "!pairs/interpolated/loss", "!pairs/interpolated/score"],
+        "pca": ["series/*"],
+        "unit_diversity": ["layers/*/spread", "layers/*/strength"],  # of the units in their places
+    },
+}
+"""For each change the figures that it changes; all others stay as they are.
+
+Of a pattern some figure must change; with ? before it none needs to, and with ! none may.
+"""
+
+ACTIONS = {"scaling and shifts": ("scaling", "logit_shift"), "places of units": ("permutation",)}
+ROUNDING = 1e-9
+
+
+def check_changes(changed, patterns):
+    """Every change was expected, and what is expected has changed."""
+    needed = [pattern for pattern in patterns if pattern[0] not in "?!"]
+    allowed = [pattern.removeprefix("?") for pattern in patterns if not pattern.startswith("!")]
+    never = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+    assert {path for path in changed if matches(path, never) or not matches(path, allowed)} == set()
+    assert [pattern for pattern in needed if not any(matches(path, [pattern]) for path in changed)] == []
+
+
+def matches(path, patterns):
+    return any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
+
+
+@pytest.mark.parametrize(
+    ("changed", "patterns"),
+    [({"a/b"}, []), ({"a/b"}, ["a/*", "!*/b"]), (set(), ["a/*"]), ({"a/b", "c"}, ["a/*"])],
+)
+def test_what_should_not_change_is_found(changed, patterns):
+    with pytest.raises(AssertionError):
+        check_changes(changed, patterns)
+
+
+@pytest.fixture(scope="module")
+def runs(learnt, tmp_path_factory):
+    """Perceptrons; such with BatchNorm, whose networks have statistics; points of the toy problem."""
+    parent = tmp_path_factory.mktemp("wired")
+    toy = {"trainer.steps": 2, "trainer.device": "cpu", "evaluation.test_networks": 3, "evaluation.networks": 2}
+    layers = nn.Flatten(), nn.Linear(64, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 10)
+    normed = {**tiny.GENERATED, "trainer.steps": 20, "trainer.rate": 1e-2, "evaluation.statistics": 300}
+    return {
+        "plain": learnt,
+        "normed": hf.train("digits", normed, module=nn.Sequential(*layers), out=parent / "normed"),
+        "toy": hf.train("toy", toy, out=parent / "toy"),
+    }
+
+
+@pytest.fixture(scope="module")
+def exact(runs, registry):
+    """The perceptron's run in float64, in which symmetries hold to rounding."""
+    run = load_run(runs["plain"].folder, registry, "cpu")
+    run.experiment.generator.double()
+    run.experiment.target.to("cpu", torch.float64)
+    return run
+
+
+@pytest.fixture(scope="module")
+def found(runs, registry, tmp_path_factory):
+    """What an analysis finds, and which networks it runs; each is kept, since many tests ask for it."""
+    kept = {}
+
+    def figures(name, run):
+        if (name, id(run)) not in kept:
+            with wiring.Spy().watching() as spy:
+                figures = wiring.figures_of(run, name, registry, tmp_path_factory.mktemp(name) / "folder")
+            kept[name, id(run)] = figures, spy
+        return kept[name, id(run)]
+
+    return figures
+
+
+every_analysis = pytest.mark.parametrize("name", wiring.OPTIONS)
+
+
+def of(runs, name, usual="plain"):
+    return runs["toy"] if name == "toy_curve" else runs[usual]
+
+
+def test_all_analyses_are_here(registry):
+    shipped = [entry for entry in registry.all() if entry.kind == "analysis"]
+    assert {entry.component.name for entry in shipped if entry.source.distribution == "hyperframe-nn"} == set(
+        wiring.OPTIONS
+    )
+    assert all(set(MAY_CHANGE[change]) <= set(wiring.OPTIONS) for change in MAY_CHANGE)
+
+
+@every_analysis
+def test_one_seed_gives_the_same_figures(runs, found, registry, tmp_path, name):
+    run = of(runs, name)
+    assert not wiring.differences(found(name, run)[0], wiring.figures_of(run, name, registry, tmp_path / "again"))
+
+
+@every_analysis
+@pytest.mark.parametrize("change", wiring.CHANGES)
+def test_data_changes_what_it_should(runs, found, registry, tmp_path, name, change):
+    run = of(runs, name)
+    with wiring.changed_data(run, change):
+        other = wiring.figures_of(run, name, registry, tmp_path / "other")
+    check_changes(wiring.differences(found(name, run)[0], other), MAY_CHANGE[change].get(name, []))
+
+
+@every_analysis
+@pytest.mark.parametrize("change", ACTIONS)
+def test_symmetries_change_what_they_should(runs, exact, found, registry, tmp_path, name, change):
+    run = of({**runs, "plain": exact}, name)
+    with wiring.moved_networks(run, ACTIONS[change]):
+        other = wiring.figures_of(run, name, registry, tmp_path / "other")
+    changed = wiring.differences(found(name, run)[0], other, ROUNDING)
+    check_changes(changed, MAY_CHANGE[change].get(name, []))
+
+
+RUNS_NETWORKS = [name for name in wiring.OPTIONS if name not in ("filters", "pca", "toy_curve", "unit_diversity")]
+"""All analyses but those of weights alone."""
+
+
+@pytest.mark.parametrize("name", RUNS_NETWORKS)
+def test_nothing_is_learnt_from_test_items(runs, found, registry, tmp_path, name):
+    """Weights and statistics of all networks that run: the drawn ones, students, curves, references."""
+    run, before = runs["normed"], found(name, runs["normed"])[1].networks
+    changes = [change for change in wiring.CHANGES if not change.startswith("train")]
+    with wiring.changed_data(run, *changes), wiring.Spy().watching() as spy:
+        wiring.figures_of(run, name, registry, tmp_path / "other")
+    assert before == spy.networks
+
+
+@pytest.mark.parametrize("name", RUNS_NETWORKS)
+def test_statistics_are_those_of_training_images(runs, found, registry, tmp_path, name):
+    run, before = runs["normed"], found(name, runs["normed"])[1].networks
+    with wiring.changed_data(run, "train images"), wiring.Spy().watching() as spy:
+        wiring.figures_of(run, name, registry, tmp_path / "other")
+    assert not before & spy.networks
+    assert before
+
+
+@pytest.mark.parametrize("name", RUNS_NETWORKS)
+def test_another_seed_draws_other_networks(runs, found, registry, tmp_path, name):
+    run, before = runs["plain"], found(name, runs["plain"])[1].networks
+    config = attrs.evolve(run.config, evaluation=attrs.evolve(run.config.evaluation, seed=17))
+    with wiring.Spy().watching() as spy:
+        wiring.figures_of(Run(run.folder, config, run.step, run.experiment), name, registry, tmp_path / "other")
+    trained = wiring.OPTIONS[name]["networks"] if name == "deep_ensemble" else 0  # by the seed of the training
+    assert len(before & spy.networks) == trained

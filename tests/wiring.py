@@ -1,0 +1,174 @@
+"""Analyses on splits, networks and weights that are changed on purpose, and what then changes of their figures."""
+
+import contextlib
+from unittest import mock
+
+import torch
+from matplotlib.figure import Figure
+
+from hyperframe.analyses import chosen_analysis
+from hyperframe.run import Run
+from hyperframe.samples import Networks
+from hyperframe.symmetry import apply_action, random_action
+from hyperframe.types import Data
+from hyperframe.weights import concatenate, flatten
+
+OPTIONS = {
+    "accuracies": {"networks": 4},
+    "adversarial": {
+        **{"networks": 3, "images": 120, "sizes": [0.02, 0.1], "strong_sizes": [0.1], "strong_images": 40},
+        **{"steps": 2, "gradient_networks": 2},
+    },
+    "corruptions": {"networks": 4, "singles": 2, "images": 40},
+    "deep_ensemble": {"networks": 3, "steps": 20, "draws": 2, "items": 60, "validation_items": 60, "rate": 0.05},
+    "distillation": {"networks": 4, "items": 80, "steps": 15, "batch": 16, "scales": [1.0, 0.5]},
+    "ensembles": {"draws": 2, "networks": 4, "items": 60, "validation_items": 60},
+    "filters": {"networks": 4},
+    "novelty": {"networks": 6},
+    "out_of_distribution": {"networks": 4, "images": 60, "singles": 2},
+    "paths": {"pairs": 2, "points": 3, "items": 60, "bezier_pairs": 1, "bezier_steps": 5},
+    "pca": {"samples": 8, "components": 2},
+    "plane": {"points": 3, "items": 60},
+    "toy_curve": {},
+    "unit_diversity": {"networks": 6, "weak": 0.8},
+}
+"""Of each analysis that ships, so that it takes a moment."""
+
+WORDS = ("highlights", "interactive", "pictures", "skipped")
+"""What an analysis returns that is no figure."""
+
+
+def other_images(data):
+    """Other inputs in a smaller range, with the labels as they are."""
+    return Data(0.9 * (data.x.max() - data.x), data.y)
+
+
+def other_labels(data):
+    """The same labels, on other items."""
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(3))
+    return Data(data.x, data.y[order])
+
+
+CHANGES = {
+    f"{split} {what}": (split, change)
+    for split in ("train", "validation", "test")
+    for what, change in (("images", other_images), ("labels", other_labels))
+}
+"""What can be changed of a task's data."""
+
+
+@contextlib.contextmanager
+def changed_data(run, *changes):
+    """The run's task, however it is built, has other data."""
+    kind = type(run.experiment.task)
+    own = kind.data
+
+    def data(self, split):
+        found = own(self, split)
+        for change in changes:
+            of, function = CHANGES[change]
+            found = function(found) if of == split else found
+        return found
+
+    with mock.patch.object(kind, "data", data):
+        yield
+
+
+@contextlib.contextmanager
+def moved_networks(run, kinds):
+    """The run's generator draws networks that random symmetries of these kinds have acted on, each one's its own."""
+    generator, of = run.experiment.generator, run.experiment.orbits
+    own = generator.forward
+
+    def forward(z):
+        weights, moved = own(z), []
+        for number, row in enumerate(z):
+            rng = torch.Generator().manual_seed(int(row.double().abs().sum() * 1e6))  # of the network, not its place
+            action = random_action(of, 1, rng, kinds=kinds)
+            one = {layer: value[number : number + 1] for layer, value in weights.items()}
+            moved.append(apply_action(of, action, one))
+        return concatenate(moved)
+
+    with mock.patch.object(generator, "forward", forward):
+        yield
+
+
+class Spy:
+    """Notes which networks run on inputs.
+
+    Attributes:
+        seen: for each call the weights of all networks and their statistics, rows of bytes.
+    """
+
+    def __init__(self):
+        self.seen = []
+
+    @contextlib.contextmanager
+    def watching(self):
+        """Watch all networks."""
+        own = Networks.chunks
+
+        def chunks(networks, x):
+            self.seen.append((rows_of(networks), x))
+            return own(networks, x)
+
+        with mock.patch.object(Networks, "chunks", chunks):
+            yield self
+
+    @property
+    def networks(self):
+        """The different networks that have run."""
+        return {row for rows, _ in self.seen for row in rows}
+
+
+def rows_of(networks):
+    """Weights and statistics of each network, as bytes."""
+    parts = [flatten(networks.target.spec, networks.weights).detach()]
+    parts += [value.reshape(len(networks), -1).to(parts[0]) for value in networks.statistics.values()]
+    return [row.numpy().tobytes() for row in torch.cat(parts, 1)]
+
+
+def figures_of(run, name, registry, folder, **options):
+    """What an analysis finds, without its pictures, of a run whose data is read anew."""
+    fresh = Run(run.folder, run.config, run.step, run.experiment)
+    chosen = chosen_analysis(name, registry, {**OPTIONS[name], **options})
+    folder.mkdir(parents=True)
+
+    def savefig(self, file, **_):
+        file.write_bytes(b"")
+
+    with mock.patch.object(Figure, "savefig", savefig):
+        found = chosen.make()(fresh, folder)
+    return {key: value for key, value in found.items() if key not in WORDS}
+
+
+def leaves(figures, path=""):
+    """The numbers of nested plain data by their path, in which places of lists do not count."""
+    if isinstance(figures, dict):
+        found = {}
+        for key, value in figures.items():
+            for place, values in leaves(value, f"{path}/{key}" if path else str(key)).items():
+                found.setdefault(place, []).extend(values)
+        return found
+    if isinstance(figures, list | tuple):
+        found = {}
+        for value in figures:
+            for place, values in leaves(value, path).items():
+                found.setdefault(place, []).extend(values)
+        return found
+    return {path: [figures]}
+
+
+def differences(one, other, tolerance=0.0):
+    """The paths of all numbers that differ by more than a part of them, or that only one of the two has."""
+    first, second = leaves(one), leaves(other)
+    return {path for path in {**first, **second} if not equal(first.get(path), second.get(path), tolerance)}
+
+
+def equal(one, other, tolerance):
+    if one is None or other is None or len(one) != len(other):
+        return False
+    return all(
+        abs(a - b) <= tolerance * max(abs(a), abs(b), 1.0) if isinstance(a, float) and isinstance(b, float) else a == b
+        for a, b in zip(one, other, strict=True)
+    )
