@@ -17,11 +17,12 @@ from hyperframe.builtin.analyses.out_of_distribution import RATES
 from hyperframe.calibration import COLDEST, HOTTEST, entropy_of
 from hyperframe.equivalent import deep_ensemble_equivalent
 from hyperframe.fooling import ATTACKS, AttackOptions, count_fooled
-from hyperframe.novelty import Neighbourhood
+from hyperframe.novelty import LEVELS, Neighbourhood, nearest_other, pairs_of
 from hyperframe.run import load_run
 from hyperframe.samples import select
 from hyperframe.scoring import some_items
 from hyperframe.seeds import stream_seed
+from hyperframe.weights import concatenate
 
 
 def items(learnt, split, count):
@@ -218,3 +219,18 @@ def test_the_entropy_counts_no_more_directions_than_are_left(learnt, monkeypatch
         monkeypatch.setattr(experiment.generator, "dimension", dimension)
         wanted = float(experiment.estimator(rows, counted))
         assert learnt.evaluate(4)["entropy"] == pytest.approx(wanted, rel=1e-6)
+
+
+def test_copies_and_averages_are_compared_in_gauge(learnt, registry):
+    found = analyse(learnt, "novelty", registry, OPTIONS["novelty"])
+    samples = learnt.sample(OPTIONS["novelty"]["networks"], gauge=True).weights
+    around = Neighbourhood(learnt.experiment.orbits, samples)
+    nearest, which = nearest_other(around.distances(samples))
+    parts = [level * float(nearest.median()) for level in LEVELS]
+    made = {
+        "noised": [around.noised(n, parts[n], learnt.config.evaluation.seed) for n in range(len(parts))],
+        "averaged": [around.averaged(*pair) for pair in pairs_of(which.tolist())],
+    }
+    for name, copies in made.items():
+        apart = around.distances(learnt.experiment.gauge(concatenate(copies)))
+        assert found[name]["each"]["distance"] == pytest.approx(apart.amin(1).tolist(), rel=1e-5)

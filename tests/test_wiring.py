@@ -105,30 +105,36 @@ def test_what_should_not_change_is_found(changed, patterns):
 
 
 @pytest.fixture(scope="module")
-def runs(learnt, tmp_path_factory):
-    """Perceptrons; such with BatchNorm, whose networks have statistics; points of the toy problem."""
-    parent = tmp_path_factory.mktemp("wired")
-    toy = {"trainer.steps": 2, "trainer.device": "cpu", "evaluation.test_networks": 3, "evaluation.networks": 2}
+def normed(tmp_path_factory):
+    """Perceptrons with BatchNorm, whose networks have statistics."""
     layers = nn.Flatten(), nn.Linear(64, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 10)
-    normed = {**tiny.GENERATED, "trainer.steps": 20, "trainer.rate": 1e-2, "evaluation.statistics": 300}
-    return {
-        "plain": learnt,
-        "normed": hf.train("digits", normed, module=nn.Sequential(*layers), out=parent / "normed"),
-        "toy": hf.train("toy", toy, out=parent / "toy"),
-    }
+    settings = {**tiny.GENERATED, "trainer.steps": 20, "trainer.rate": 1e-2, "evaluation.statistics": 300}
+    return hf.train("digits", settings, module=nn.Sequential(*layers), out=tmp_path_factory.mktemp("runs") / "normed")
 
 
 @pytest.fixture(scope="module")
-def exact(runs, registry):
-    """The perceptron's run in float64, in which symmetries hold to rounding."""
-    run = load_run(runs["plain"].folder, registry, "cpu")
+def toy(tmp_path_factory):
+    settings = {"trainer.steps": 2, "trainer.device": "cpu", "evaluation.test_networks": 3, "evaluation.networks": 2}
+    return hf.train("toy", settings, out=tmp_path_factory.mktemp("runs") / "toy")
+
+
+@pytest.fixture(scope="module")
+def exact(learnt, registry):
+    """The run that has learnt in float64, in which symmetries hold to rounding."""
+    run = load_run(learnt.folder, registry, "cpu")
     run.experiment.generator.double()
     run.experiment.target.to("cpu", torch.float64)
     return run
 
 
+@pytest.fixture
+def run(request, name):
+    """Such as an analysis applies to."""
+    return request.getfixturevalue("toy" if name == "toy_curve" else "learnt")
+
+
 @pytest.fixture(scope="module")
-def found(runs, registry, tmp_path_factory):
+def found(registry, tmp_path_factory):
     """What an analysis finds, and which networks it runs; each is kept, since many tests ask for it."""
     kept = {}
 
@@ -145,10 +151,6 @@ def found(runs, registry, tmp_path_factory):
 every_analysis = pytest.mark.parametrize("name", wiring.OPTIONS)
 
 
-def of(runs, name, usual="plain"):
-    return runs["toy"] if name == "toy_curve" else runs[usual]
-
-
 def test_all_analyses_are_here(registry):
     shipped = [entry for entry in registry.all() if entry.kind == "analysis"]
     assert {entry.component.name for entry in shipped if entry.source.distribution == "hyperframe-nn"} == set(
@@ -158,15 +160,13 @@ def test_all_analyses_are_here(registry):
 
 
 @every_analysis
-def test_one_seed_gives_the_same_figures(runs, found, registry, tmp_path, name):
-    run = of(runs, name)
+def test_one_seed_gives_the_same_figures(run, found, registry, tmp_path, name):
     assert not wiring.differences(found(name, run)[0], wiring.figures_of(run, name, registry, tmp_path / "again"))
 
 
 @every_analysis
 @pytest.mark.parametrize("change", wiring.CHANGES)
-def test_data_changes_what_it_should(runs, found, registry, tmp_path, name, change):
-    run = of(runs, name)
+def test_data_changes_what_it_should(run, found, registry, tmp_path, name, change):
     with wiring.changed_data(run, change):
         other = wiring.figures_of(run, name, registry, tmp_path / "other")
     check_changes(wiring.differences(found(name, run)[0], other), MAY_CHANGE[change].get(name, []))
@@ -174,8 +174,8 @@ def test_data_changes_what_it_should(runs, found, registry, tmp_path, name, chan
 
 @every_analysis
 @pytest.mark.parametrize("change", ACTIONS)
-def test_symmetries_change_what_they_should(runs, exact, found, registry, tmp_path, name, change):
-    run = of({**runs, "plain": exact}, name)
+def test_symmetries_change_what_they_should(run, exact, found, registry, tmp_path, name, change):
+    run = run if name == "toy_curve" else exact
     with wiring.moved_networks(run, ACTIONS[change]):
         other = wiring.figures_of(run, name, registry, tmp_path / "other")
     changed = wiring.differences(found(name, run)[0], other, ROUNDING)
@@ -187,29 +187,31 @@ RUNS_NETWORKS = [name for name in wiring.OPTIONS if name not in ("filters", "pca
 
 
 @pytest.mark.parametrize("name", RUNS_NETWORKS)
-def test_nothing_is_learnt_from_test_items(runs, found, registry, tmp_path, name):
+def test_nothing_is_learnt_from_test_items(normed, found, registry, tmp_path, name):
     """Weights and statistics of all networks that run: the drawn ones, students, curves, references."""
-    run, before = runs["normed"], found(name, runs["normed"])[1].networks
+    before = found(name, normed)[1].networks
     changes = [change for change in wiring.CHANGES if not change.startswith("train")]
-    with wiring.changed_data(run, *changes), wiring.Spy().watching() as spy:
-        wiring.figures_of(run, name, registry, tmp_path / "other")
+    with wiring.changed_data(normed, *changes), wiring.Spy().watching() as spy:
+        wiring.figures_of(normed, name, registry, tmp_path / "other")
     assert before == spy.networks
 
 
 @pytest.mark.parametrize("name", RUNS_NETWORKS)
-def test_statistics_are_those_of_training_images(runs, found, registry, tmp_path, name):
-    run, before = runs["normed"], found(name, runs["normed"])[1].networks
-    with wiring.changed_data(run, "train images"), wiring.Spy().watching() as spy:
-        wiring.figures_of(run, name, registry, tmp_path / "other")
+def test_statistics_are_those_of_training_images(normed, found, registry, tmp_path, name):
+    before = found(name, normed)[1].networks
+    with wiring.changed_data(normed, "train images"), wiring.Spy().watching() as spy:
+        wiring.figures_of(normed, name, registry, tmp_path / "other")
     assert not before & spy.networks
     assert before
 
 
 @pytest.mark.parametrize("name", RUNS_NETWORKS)
-def test_another_seed_draws_other_networks(runs, found, registry, tmp_path, name):
-    run, before = runs["plain"], found(name, runs["plain"])[1].networks
-    config = attrs.evolve(run.config, evaluation=attrs.evolve(run.config.evaluation, seed=17))
+def test_another_seed_draws_other_networks(learnt, found, registry, tmp_path, name):
+    before = found(name, learnt)[1].networks
+    config = attrs.evolve(learnt.config, evaluation=attrs.evolve(learnt.config.evaluation, seed=17))
     with wiring.Spy().watching() as spy:
-        wiring.figures_of(Run(run.folder, config, run.step, run.experiment), name, registry, tmp_path / "other")
+        wiring.figures_of(
+            Run(learnt.folder, config, learnt.step, learnt.experiment), name, registry, tmp_path / "other"
+        )
     trained = wiring.OPTIONS[name]["networks"] if name == "deep_ensemble" else 0  # by the seed of the training
     assert len(before & spy.networks) == trained
