@@ -119,9 +119,11 @@ def outcome(tree: Path, mutant: Mutant) -> str:
     path = tree / mutant.file
     source = path.read_text(encoding="utf-8")
     before = path.stat()
-    path.write_text(mutant.of(source), encoding="utf-8")
     try:
+        path.write_text(mutant.of(source), encoding="utf-8")
         code = tested(tree, mutant.killed_by)
+    except ValueError as error:
+        return f"not tried, {error}"
     finally:
         path.write_text(source, encoding="utf-8")
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
