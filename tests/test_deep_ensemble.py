@@ -1,8 +1,10 @@
 """How many independently trained networks an ensemble is worth: the number, and the reference that is kept."""
 
 import shutil
+from unittest import mock
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import PERCEPTRON
@@ -12,7 +14,10 @@ from hyperframe.analyses import analyse
 from hyperframe.api import installed
 from hyperframe.equivalent import deep_ensemble_equivalent
 from hyperframe.errors import HyperframeWarning, RunError
+from hyperframe.formulas import Compromise
+from hyperframe.references import IMAGES, deep_ensemble
 from hyperframe.run import load_run
+from hyperframe.trainer import Trainer
 
 curves = st.lists(st.floats(0.001, 10), min_size=1, max_size=12)
 
@@ -63,9 +68,28 @@ def test_the_reference_is_trained_once_and_shared(run, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in place.rglob("*")} == written
 
 
-def test_a_training_that_was_interrupted_goes_on(run, monkeypatch, tmp_path):
-    from hyperframe.trainer import Trainer
+def test_networks_of_the_reference_are_independent(run, tmp_path):
+    """No term drives them apart or together, they begin at different weights, and see different images."""
+    seen, pass_through = [], Trainer._drawn
 
+    def noting(trainer, name, *sizes):
+        data = pass_through(trainer, name, *sizes)
+        seen.append(data.x)
+        return data
+
+    with mock.patch.object(Trainer, "_drawn", noting):
+        reference = deep_ensemble(run, tmp_path / "reference", networks=4, steps=1, rate=1e-6)
+    assert [(choice.name, choice.weight) for choice in reference.config.diversity] == [("none", 1.0)]
+    assert reference.config.objective == Compromise()
+    rows = hf.flatten(reference.experiment.target.spec, reference.sample(4).weights)
+    others = ~torch.eye(4, dtype=torch.bool)
+    assert float(torch.corrcoef(rows)[others].abs().max()) < 0.2
+    (images,) = seen
+    assert images.shape[:2] == (4, IMAGES)
+    assert not any(torch.equal(images[n], images[m]) for n in range(4) for m in range(n))
+
+
+def test_a_training_that_was_interrupted_goes_on(run, monkeypatch, tmp_path):
     step, place = Trainer.step, tmp_path / "reference"
 
     def breaking(trainer):

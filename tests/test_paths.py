@@ -115,6 +115,30 @@ def test_training_lowers_the_loss_along_the_curve(run):
     assert torch.equal(trained(0), trained(0))
 
 
+def test_a_curve_is_trained_at_random_places_as_networks_are(run, monkeypatch):
+    """Batch statistics and dropout, images moved as the task moves them, and every t in [0, 1]."""
+    target, task, data = run.experiment.target, run.experiment.task, run.data("train")
+    ends = tuple(run.sample(1, seed).weights for seed in (1, 2))
+    one, other = (hf.flatten(target.spec, end) for end in ends)
+    forward, places = target.forward, []
+
+    def noting(weights, x, **options):
+        assert options == {"training": True}
+        assert x.shape[:2] == (1, 16)
+        assert float(x.min()) >= 100  # as the task's variation has it
+        difference = hf.flatten(target.spec, weights).detach() - one  # the curve begins as a straight line
+        places.append(float((difference * (other - one)).sum() / (other - one).square().sum()))
+        return forward(weights, x, **options)
+
+    monkeypatch.setattr(target, "forward", noting)
+    monkeypatch.setattr(task, "augment", lambda images, rng: images + 100)
+    for seed in range(40):
+        train_middle(target, task, ends, data, steps=1, items=16, rate=0.01, seed=seed)
+    assert 0 <= min(places) < 0.2
+    assert 0.8 < max(places) <= 1
+    assert sum(places) / 40 == pytest.approx(0.5, abs=0.15)
+
+
 def test_scores_are_those_of_the_evaluation(run):
     networks, data = run.sample(7), run.data("test")
     losses, scores = mean_scores(networks, data)

@@ -1,4 +1,4 @@
-"""What analyses are fed: which data, which networks, in which gauge.
+"""What analyses, and trainings, are fed: which data, which networks, in which gauge.
 
 The helpers of analyses have tests of their own; a right helper that is given the wrong split, weights without their
 gauge or the networks of somebody else gives figures that look right. Here data, weights and seeds are changed, and it
@@ -15,6 +15,7 @@ import wiring
 from torch import nn
 
 import hyperframe as hf
+from hyperframe.metrics import read_metrics
 from hyperframe.run import Run, load_run
 
 OF_NOISE = ["?reach", "?ratio", "?overlap_at_reach", "?verdict"]
@@ -215,3 +216,30 @@ def test_another_seed_draws_other_networks(learnt, found, registry, tmp_path, na
         )
     trained = wiring.OPTIONS[name]["networks"] if name == "deep_ensemble" else 0  # by the seed of the training
     assert len(before & spy.networks) == trained
+
+
+@pytest.fixture(scope="module")
+def trained(learnt, tmp_path_factory):
+    """Parameters and figures of validations of a short training on changed data; each is done once."""
+    kept = {}
+    settings = {"target": "mlp", "target.hidden": [6], **tiny.CHECKED}
+
+    def outcome(change=None):
+        if change not in kept:
+            with wiring.changed_data(learnt, *([change] if change else [])):
+                run = hf.train("digits", settings, out=tmp_path_factory.mktemp("trained") / "run")
+            parameters = torch.cat([value.detach().flatten() for value in run.experiment.generator.parameters()])
+            validations = [line["validation"] for line in read_metrics(run.folder) if "validation" in line]
+            assert len(validations) == 2
+            kept[change] = parameters, validations
+        return kept[change]
+
+    return outcome
+
+
+@pytest.mark.parametrize("change", wiring.CHANGES)
+def test_training_learns_from_training_items_and_validates_on_others(trained, change):
+    """So a checkpoint is chosen by validation items, and by nothing that test items say."""
+    (before, figures), (after, others) = trained(), trained(change)
+    assert torch.equal(before, after) is not change.startswith("train")
+    assert (figures == others) is change.startswith("test")
