@@ -7,6 +7,7 @@ import attrs
 import torch
 from torch import nn
 
+from hyperframe.aliases import check_memory
 from hyperframe.config import Choice, Config, refuse_twice
 from hyperframe.errors import ConfigError, DeviceError, PluginError, notice, unknown_name
 from hyperframe.gauge import ComposedGauge
@@ -75,18 +76,21 @@ def make_target(choice: Choice, input_shape: tuple[int, ...], seed: int) -> Targ
     """
     with seeded(seed, "target"):
         made = choice.make()
-    module, spec = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
-    if isinstance(module, nn.Module) and isinstance(spec, TargetSpec):
-        return Target(module, spec).to("cpu", torch.float32)
-    if isinstance(module, nn.Module) and spec is None:
-        made = trace(module, input_shape, choice.name)
-    if not isinstance(made, Traced):
+    given, spec = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    module = given.module if isinstance(given, Traced) else given
+    if isinstance(module, nn.Module):
+        check_memory(module, f"target '{choice.name}'")
+    if isinstance(given, nn.Module) and isinstance(spec, TargetSpec):
+        return Target(given, spec).to("cpu", torch.float32)
+    if isinstance(given, nn.Module) and spec is None:
+        given = trace(given, input_shape, choice.name)
+    if not isinstance(given, Traced) or spec is not None:
         kind = type(made).__name__
         raise PluginError(
             f"{choice.described}: its factory must return a module, (module, TargetSpec) or what "
             f"hyperframe.trace gives, but gives {kind}"
         )
-    return traced_target(made).to("cpu", torch.float32)
+    return traced_target(given).to("cpu", torch.float32)
 
 
 def traced_target(traced: Traced) -> Target:

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.utils.data import Dataset, IterableDataset
 
+from hyperframe.aliases import check_memory
 from hyperframe.errors import ConfigError, DataError, brief, unknown_name
 from hyperframe.hookspecs import hookimpl
 from hyperframe.memory import missing_memory
@@ -106,6 +107,7 @@ def _copied(module: nn.Module, spec: TargetSpec | None) -> nn.Module:
     lazy = next((name for name, parameter in module.named_parameters() if is_lazy(parameter)), None)
     if lazy is not None:
         raise ConfigError(f"module: parameter '{lazy}' has no shape yet; run the module on an input first")
+    check_memory(module, "module")  # a copy of it shows it no more
     if spec is not None:
         spec.bind(module)
     try:

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from hyperframe.aliases import own_names, tied_names
 from hyperframe.compiling import compile_structure
 from hyperframe.convolution import GreyConvolutions, channels_last
 from hyperframe.discovery import Frozen
 from hyperframe.errors import RunError, SpecError
+from hyperframe.normstatistics import PlainMeans
 from hyperframe.probes import allows_any_layout, count_activations, keeps_nothing
 from hyperframe.spec import TargetSpec
 from hyperframe.structure import Structure
@@ -61,12 +63,10 @@ class Target:
         frozen: tuple[Frozen, ...] = (),
     ) -> None:
         self.spec = spec.bind(module)
-        self._aliases = _aliases(module, {param.parameter for layer in self.spec.layers for param in layer.params})
         self._trainable = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
         self.module = copy.deepcopy(module).requires_grad_(False)
         self.frozen = frozen
         self.structure = compile_structure(self.spec) if structure is None else structure
-        self._tied = _tied(self.module, self._aliases)
         self._copies: dict[int, nn.Module] = {}
         self._keeping: dict[int, bool] = {}
         self._norms = {
@@ -74,9 +74,14 @@ class Target:
             for name, part in self.module.named_modules()
             if isinstance(part, nn.modules.batchnorm._NormBase) and part.track_running_stats
         }
+        self._momenta = {name: norm.momentum for name, norm in self._norms.items()}
         for norm in self._norms.values():
             if norm.momentum is None:  # a count would be read on the host; what training collects is thrown away
                 norm.momentum = 0.1
+        self._names = own_names(self.module)
+        own = {param.parameter for layer in self.spec.layers for param in layer.params} | set(self._statistics())
+        self._aliases = {name: first for name, first in self._names.items() if first in own}
+        self._tied = tied_names(self.module, self._aliases)
 
     @property
     def has_statistics(self) -> bool:
@@ -84,11 +89,11 @@ class Target:
         return bool(self._norms)
 
     def _statistics(self) -> dict[str, Tensor]:
-        """The template's running moments, by their names in the module."""
+        """The template's running moments, by the first of their names in the module."""
         return {
-            f"{name}.{own}" if name else own: value
+            self._names[f"{name}.{local}" if name else local]: value
             for name, norm in self._norms.items()
-            for own, value in norm.named_buffers(recurse=False)
+            for local, value in norm.named_buffers(recurse=False)
         }
 
     def identity(self) -> dict[str, str]:
@@ -98,9 +103,9 @@ class Target:
         return {"target": self.spec.name, "operations": operations}
 
     def constants(self) -> dict[str, Tensor]:
-        """What the module's state holds besides generated weights and statistics."""
-        others = set(self._aliases) | set(self._statistics())
-        return {name: value for name, value in self.module.state_dict().items() if name not in others}
+        """What the module holds besides generated weights and statistics; also buffers that state_dicts leave out."""
+        held = {**self.module.state_dict(), **dict(self.module.named_buffers())}
+        return {name: value for name, value in held.items() if name not in self._aliases}
 
     def load_constants(self, constants: Mapping[str, Tensor]) -> None:
         """Set what `constants` gave.
@@ -114,6 +119,9 @@ class Target:
             wrong = min(set(wanted.items()) ^ set(found.items()))
             raise RunError(f"target '{self.spec.name}': the constants kept with the run do not fit: {wrong}")
         self.module.load_state_dict(dict(constants), strict=False)
+        for name, buffer in self.module.named_buffers():
+            if name in constants:
+                buffer.copy_(constants[name])
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Target":
         """Move the module's constants and buffers, in place; return the target."""
@@ -193,7 +201,8 @@ class Target:
 
     def _call(self, module: nn.Module, unpacked: dict[str, Tensor], buffers: Statistics, images: Tensor) -> Tensor:
         """Run one network."""
-        shared_ones = {name: unpacked[first] for name, first in self._tied.items()}
+        given = {**unpacked, **buffers}
+        shared_ones = {name: given[first] for name, first in self._tied.items() if first in given}
         # torch's own way of tying leaves batched tensors behind where a whole module is shared.
         outputs = functional_call(module, (unpacked, shared_ones, buffers), (images,), tie_weights=False)
         return outputs if isinstance(outputs, Tensor) else self._not_a_tensor(outputs)
@@ -266,29 +275,23 @@ class Target:
         if not statistics:
             return {}
         module = self._module_here()
-        norms: dict[str, Any] = {name: module.get_submodule(name) for name in self._norms}
-        momenta = {name: norm.momentum for name, norm in norms.items()}
         module.eval()  # but for the norms: dropout is off, as it is when the statistics are used
-        try:
-            for count, batch in enumerate(inputs):
-                for norm in norms.values():
-                    norm.train()
-                    norm.momentum = 1 / (count + 1)  # the running average becomes the mean over all batches so far
+        with PlainMeans({name: module.get_submodule(name) for name in self._norms}, self._names) as averaging:
+            for batch in inputs:
                 at_once = self.networks_at_once(len(batch))
                 for first in range(0, batch_size(weights), at_once):
+                    averaging.begin(first == 0)
                     rows = slice(first, first + at_once)
                     own = {name: value[rows] for name, value in statistics.items()}  # views, updated in place
                     self._run(module, unpack(self.spec, slice_weights(weights, rows)), batch, own, shared=True)
-        finally:
-            for name, norm in norms.items():
-                norm.momentum = momenta[name]
         return statistics
 
     def state_dict(self, weights: Weights, index: int, statistics: Statistics | None = None) -> dict[str, Tensor]:
-        """One network of a batch as a state_dict that the module loads strictly."""
+        """One network of a batch as a state_dict that the module loads strictly; each tensor under all its names."""
         state = {name: value.clone() for name, value in self.module.state_dict().items()}
         generated = to_state_dict(self.spec, weights, index, statistics)
-        return state | generated | {name: generated[own] for name, own in self._aliases.items()}
+        given = {name: generated[own] for name, own in self._aliases.items() if name in state and own in generated}
+        return state | given
 
     def network(self, weights: Weights, index: int, statistics: Statistics | None = None) -> nn.Module:
         """One network of a batch as an ordinary module of its own, in evaluation mode."""
@@ -296,24 +299,7 @@ class Target:
         module.load_state_dict(self.state_dict(weights, index, statistics))
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(name in self._trainable)
+        for name, momentum in self._momenta.items():
+            norm: Any = module.get_submodule(name)
+            norm.momentum = momentum
         return module.eval()
-
-
-def _aliases(module: nn.Module, generated: set[str]) -> dict[str, str]:
-    """For every name of a generated parameter, also those of parameters shared with it, the name the spec uses."""
-    by_identity = {id(parameter): name for name, parameter in module.named_parameters() if name in generated}
-    every = module.named_parameters(remove_duplicate=False)
-    return {name: by_identity[id(parameter)] for name, parameter in every if id(parameter) in by_identity}
-
-
-def _tied(module: nn.Module, aliases: Mapping[str, str]) -> dict[str, str]:
-    """The aliases that are places of their own: not the spec's names, and not another path to the same module."""
-    taken: set[tuple[int, str]] = set()
-    tied = {}
-    for name, own in sorted(aliases.items(), key=lambda item: item[0] != item[1]):
-        path, _, local = name.rpartition(".")
-        place = id(module.get_submodule(path)), local
-        if place not in taken and name != own:
-            tied[name] = own
-        taken.add(place)
-    return tied

@@ -30,6 +30,7 @@ corruptions
 params
 spec
 types
+aliases
 hookspecs
 plugins
 factories
@@ -63,6 +64,7 @@ selfcheck
 exporting
 tracing
 convolution
+normstatistics
 probes
 target
 gauge
