@@ -39,6 +39,20 @@ def tied_names(module: nn.Module, aliases: Mapping[str, str]) -> dict[str, str]:
     return tied
 
 
+def tie_buffers(module: nn.Module, own: Mapping[str, str]) -> None:
+    """Let buffers with several names be one tensor again; moving a module to a device or precision makes them two.
+
+    Args:
+        module: the module.
+        own: what `own_names` said of it before.
+    """
+    for name, buffer in list(module.named_buffers(remove_duplicate=False)):
+        path, _, local = name.rpartition(".")
+        first = module.get_buffer(own[name]) if own[name] != name else buffer
+        if first is not buffer:
+            module.get_submodule(path)._buffers[local] = first
+
+
 def check_memory(module: nn.Module, where: str) -> None:
     """Check that no two tensors of a module lie in the same memory, as views of one tensor do.
 

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -157,12 +158,20 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a name to write under; the file appears under its own when all of it is on the disk."""
+    """Give a name to write under; the file appears under its own when all of it is on the disk.
+
+    Who may read it follows from the process' umask, as for any file, whatever library writes it.
+    """
     partial = partial_of(path)
     with writing(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            partial.unlink(missing_ok=True)
+            partial.touch()
+            mode = stat.S_IMODE(partial.stat().st_mode)
             yield partial
+            if stat.S_IMODE(partial.stat().st_mode) != mode:  # safetensors makes files for their owner alone
+                partial.chmod(mode)
             flush(partial)
             partial.replace(path)
             flush(path.parent)

@@ -7,7 +7,8 @@ likewise. safetensors and torch alone read it:
     networks = load_file("networks.safetensors")
     module.load_state_dict({name: value[3] for name, value in networks.items()})    # the fourth one
 
-Constants of the target, and further names of parameters that modules share, are in the files for each network only.
+Constants of the target, and further names of a tensor (of a parameter that modules share, or of a module that has two
+names), are in the files for each network only; load the one file's networks with strict=False where there are any.
 
 Its header says, as JSON under the key `hyperframe`, where the networks come from: run, step, seed, gauges, number; and
 what of their target the tensors do not show: its name, the operations between its layers, a digest of its constants.
@@ -137,7 +138,7 @@ def read_samples(path: str | Path, target: Target, task: Task, device: torch.dev
     file = Path(path)
     parameters = _parameters(target.spec)
     statistics = {name: value[0] for name, value in target.new_statistics(1).items()}
-    wanted = {name: (shape, "F32") for name, shape in parameters.items()}
+    wanted = {name: (shape, _TYPES[target.dtype]) for name, shape in parameters.items()}
     wanted |= {name: (tuple(value.shape), _TYPES[value.dtype]) for name, value in statistics.items()}
     with opened_tensors(file) as opened:
         names = list(opened.keys())
@@ -195,11 +196,11 @@ def _count(
                 f"{file} does not fit target '{spec.name}' of the run: '{name}' is {part.get_dtype()} "
                 f"{list(found)}, should be {kind} [{should}]"
             )
-        needed += torch.Size(found).numel() * (8 if kind == "I64" else 4)
+        needed += torch.Size(found).numel() * (4 if kind == "F32" else 8)
     return count, needed
 
 
-_TYPES = {torch.float32: "F32", torch.int64: "I64"}
+_TYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64"}
 
 
 def _check_header(file: Path, metadata: Mapping[str, str], identity: Mapping[str, str]) -> None:

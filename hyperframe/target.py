@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from hyperframe.aliases import own_names, tied_names
+from hyperframe.aliases import own_names, tie_buffers, tied_names
 from hyperframe.compiling import compile_structure
 from hyperframe.convolution import GreyConvolutions, channels_last
 from hyperframe.discovery import Frozen
@@ -126,6 +126,7 @@ class Target:
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Target":
         """Move the module's constants and buffers, in place; return the target."""
         self.module.to(device, dtype)
+        tie_buffers(self.module, self._names)
         self._copies.clear()  # they have the old tensors
         return self
 
@@ -228,6 +229,11 @@ class Target:
     def _first(self) -> Tensor:
         """A parameter that shows on which device and in which precision the module works."""
         return next(value for value in self.module.parameters() if value.is_floating_point())
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision in which the module works."""
+        return self._first.dtype
 
     def numbers(self, images: int) -> int:
         """The weights of one network and, about, its activations for so many images."""

@@ -16,7 +16,7 @@ from hyperframe.overrides import as_section
 from hyperframe.plugins import KINDS, OWN_DISTRIBUTION, Registry
 from hyperframe.spec import TargetSpec
 from hyperframe.symmetry import Orbits
-from hyperframe.testing import of_diversities, of_estimators, of_gauges, of_generators, of_targets, of_tasks
+from hyperframe.testing import of_diversities, of_estimators, of_exports, of_gauges, of_generators, of_targets, of_tasks
 from hyperframe.testing.laws import Case, ConformanceError, Draw, Law, Verdict, tried
 from hyperframe.testing.networks import network
 from hyperframe.types import Gauge, Task
@@ -30,7 +30,7 @@ ESTIMATOR = "kozachenko_leonenko"
 """What diversity terms are given."""
 
 LAWS: dict[str, tuple[Law, ...]] = {
-    "target": of_targets.LAWS,
+    "target": (*of_targets.LAWS, *of_exports.LAWS),
     "gauge": of_gauges.LAWS,
     "entropy": of_estimators.LAWS,
     "diversity": of_diversities.LAWS,

@@ -1,0 +1,108 @@
+"""The law of what leaves the framework: as a module, a state_dict or a file, a network is what it is inside."""
+
+import copy
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from hyperframe.aliases import every_tensor, own_names
+from hyperframe.exact import redrawn
+from hyperframe.samplefiles import read_samples, write_network, write_samples, write_state_dicts
+from hyperframe.samples import Networks, select
+from hyperframe.target import Target
+from hyperframe.task import ClassificationTask
+from hyperframe.testing.laws import Broken, Draw, Law, relative
+from hyperframe.testing.of_targets import TOLERANCE, TargetCase
+
+BATCHES = 2
+"""Batches from which statistics are estimated."""
+
+
+def _agrees(case: TargetCase, draw: Draw) -> str:
+    """Every way out gives what the batched forward gives."""
+    rng = draw.rng()
+    weights = redrawn(case.spec, case.several, rng)
+    batches = torch.randn(BATCHES, draw.images, *case.spec.input_shape, generator=rng, dtype=torch.float64)
+    statistics = case.target.estimate_statistics(weights, batches)
+    networks = Networks(case.target, ClassificationTask(), weights, statistics)
+    inputs = batches[0]
+    expected = networks.gathered(inputs, lambda outputs: outputs)
+    worst = 0.0
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        ways = _in_memory(networks) if case.large else (*_in_memory(networks), *_in_files(networks, Path(folder)))
+        for way, number, module in ways:
+            found: Tensor = module.eval()(inputs)
+            difference = relative(expected[number], found)
+            if not difference <= TOLERANCE:
+                raise Broken(f"outputs differ from those of the batch by {difference:.1e} of the largest", way)
+            worst = max(worst, difference)
+    return f"within {worst:.0e}"
+
+
+Way = tuple[str, int, nn.Module]
+"""How a network came out, its number, and the module that it is now."""
+
+
+def _in_memory(networks: Networks) -> Iterator[Way]:
+    for number in range(len(networks)):
+        yield "nets[i]", number, networks[number]
+        yield "nets.state_dict(i)", number, _loaded(networks.target, networks.state_dict(number))
+
+
+def _in_files(networks: Networks, folder: Path) -> Iterator[Way]:
+    target, header = networks.target, {"run": "law"}
+    split = write_state_dicts(folder / "split", lambda: networks, header)
+    together = write_samples(folder / "together.safetensors", lambda: networks, header)
+    again = read_samples(together, target, networks.task, torch.device("cpu"))
+    tensors = load_file(together)
+    for number, path in enumerate(sorted(split.iterdir())):
+        yield "a file for each network", number, _loaded(target, load_file(path))
+        one = slice(number, number + 1)
+        file, _ = write_network(folder / f"{number}.safetensors", lambda: select(networks, one), header)  # noqa: B023
+        yield "a file of one network", number, _loaded(target, load_file(file))
+        state = {name: value[number] for name, value in tensors.items()}
+        yield "one file of all networks", number, _loaded(target, state, strict=False)
+        yield "one file of all networks, read again", number, again[number]
+
+
+def _loaded(target: Target, state: dict[str, Tensor], *, strict: bool = True) -> nn.Module:
+    """A user's own module with a network's state: what the state must bring is noise in it before.
+
+    Args:
+        target: whose module it is.
+        state: what is loaded.
+        strict: the state has each tensor under all its names, and constants; else it may leave out constants, and all
+            but the first name.
+
+    Raises:
+        Broken: the state does not fit.
+    """
+    module, constants = copy.deepcopy(target.module), target.constants()
+    names = own_names(module)
+    for name, tensor in every_tensor(module):
+        if names[name] not in constants:
+            tensor.copy_(torch.randn(tensor.shape) if tensor.is_floating_point() else torch.full_like(tensor, 7))
+    try:
+        missing = module.load_state_dict(state, strict=strict).missing_keys
+    except RuntimeError as error:
+        raise Broken(f"the target's module does not load it: {error}", "state_dict") from error
+    lost = [name for name in missing if name not in constants and names[name] not in state]
+    if lost:
+        raise Broken(f"it has no '{lost[0]}'", "one file of all networks")
+    return module
+
+
+LAWS = (
+    Law(
+        name="every_way_out_agrees",
+        text="as a module, a state_dict, and from each kind of file a network gives what it gives in the batch",
+        cause="state that the batch and the module share without one tensor behind it, or a module whose state_dict "
+        "does not hold, or changes, what it is made of",
+        holds=_agrees,
+        examples=1,
+    ),
+)
