@@ -8,10 +8,10 @@ from hyperframe.checkpoints import checkpoint_steps
 from hyperframe.config import Choice, choose
 from hyperframe.errors import (
     ConfigError,
+    DivergedError,
     HyperframeError,
     MemoryShortageError,
     PluginError,
-    RunError,
     brief,
     notice,
     unknown_name,
@@ -24,17 +24,12 @@ from hyperframe.overrides import split_override
 from hyperframe.parts import has_parts, open_parts, remove_parts
 from hyperframe.plugins import Registry
 from hyperframe.run import EVALUATION, Run
-from hyperframe.samples import draw_weights
+from hyperframe.samples import Networks, draw_weights
 from hyperframe.seeds import stream
 from hyperframe.types import Analysis
 
 PROBED = 2
 """Networks, and test items, of which a look shows whether a training has diverged."""
-
-DIVERGED = (
-    "{what} are not finite at step {step}; the training has diverged. Take another checkpoint, or train anew with a "
-    "lower trainer.rate"
-)
 
 
 def analyse_all(run: Run, registry: Registry) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
@@ -124,15 +119,17 @@ def analyse(
         NotApplicableError: it has nothing to say about such a run.
         PluginError: there is no such analysis, or it fails for a reason of its own.
         MemoryShortageError: what its options ask for does not fit into memory.
-        RunError: the folder cannot be written, or another process is at it; or the run's networks are not finite.
+        RunError: the folder cannot be written, or another process is at it.
+        DivergedError: the run's networks are not finite numbers.
         KeyboardInterrupt: Ctrl-C; parts that are done are kept, see `hyperframe.parts`.
     """
     choice = chosen_analysis(name, registry, options)
     analysis: Analysis = choice.make()
     generator = run.experiment.generator
     weights = draw_weights(generator, generator.at_most(PROBED), stream(0, "probe", run.experiment.device))
-    if not all(bool(value.isfinite().all()) for value in weights.values()):
-        raise RunError(f"{run.folder}: {DIVERGED.format(step=run.step, what='weights of drawn networks')}")
+    Networks(
+        run.experiment.target, run.experiment.task, weights, origin=f"{run.folder}, step {run.step}"
+    ).check_weights()
     # Two processes must not take each other's parts.
     with claimed(run.folder / ANALYSES, f"analysis '{name}'", f".{name}.lock"):
         return _analyse(run, choice, analysis, again)
@@ -162,9 +159,7 @@ def _analyse(run: Run, choice: Choice, analysis: Analysis, again: bool) -> dict[
     # Whatever a third party's analysis raises is reported with the name of who can mend it.
     except Exception as error:
         _remove_empty(folder)
-        if _has_odd_outputs(run):
-            what = DIVERGED.format(step=run.step, what="outputs of drawn networks")
-            raise RunError(f"analysis '{name}': {run.folder}: {what}") from error
+        _check_outputs(run, error)
         if is_out_of_memory(error):
             raise MemoryShortageError(f"{choice.described} does not fit into memory; take smaller options") from error
         raise PluginError(f"{choice.described} failed: {type(error).__name__}: {brief(error)}") from error
@@ -172,13 +167,15 @@ def _analyse(run: Run, choice: Choice, analysis: Analysis, again: bool) -> dict[
     return result
 
 
-def _has_odd_outputs(run: Run) -> bool:
-    """Whether networks that the run draws have outputs that are not finite, which few analyses can work with."""
+def _check_outputs(run: Run, failure: Exception) -> None:
+    """Raise where networks that the run draws have outputs that few analyses can work with, as why one failed."""
     try:
-        parts = run.sample(run.experiment.generator.at_most(PROBED)).chunks(run.data("test").x[:PROBED])
-        return not all(bool(outputs.isfinite().all()) for _, _, outputs in parts)
+        for _ in run.sample(run.experiment.generator.at_most(PROBED)).chunks(run.data("test").x[:PROBED]):
+            pass
+    except DivergedError as error:
+        raise error from failure
     except (HyperframeError, RuntimeError):
-        return False
+        return
 
 
 def kept_analysis(

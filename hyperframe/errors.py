@@ -33,6 +33,10 @@ class NotApplicableError(RunError):
     """An analysis has nothing to say about such a run, as one of probabilities about a regression."""
 
 
+class DivergedError(RunError):
+    """Networks have weights or outputs that are not finite numbers, so that nothing they say means anything."""
+
+
 class DeviceError(HyperframeError):
     """A device was asked for that this machine does not have."""
 

@@ -68,10 +68,16 @@ class Run:
             seed: of the draws; by default `evaluation.seed`.
             gauge: take the representatives of the weights under the run's gauges. A target's statistics are estimated
                 for the weights that are returned.
+
+        Raises:
+            DivergedError: weights or outputs of networks are not finite numbers.
         """
         if count < 1:
             raise ValueError(f"at least one network must be drawn, not {count}")
-        return draw_networks(self.experiment, count, self._seed(seed), self._for_statistics(), gauge=gauge)
+        networks = draw_networks(self.experiment, count, self._seed(seed), self._for_statistics(), gauge=gauge)
+        networks.origin = self._described
+        networks.check_finite()
+        return networks
 
     def networks_of(self, weights: Weights, seed: int | None = None) -> Networks:
         """Networks with weights that are given, such as those between two drawn ones.
@@ -80,7 +86,13 @@ class Run:
             weights: for each layer [networks, filters, filter_size].
             seed: of the choice of training items from which a target's statistics are estimated.
         """
-        return networks_of(self.experiment, weights, self._seed(seed), self._for_statistics())
+        networks = networks_of(self.experiment, weights, self._seed(seed), self._for_statistics())
+        networks.origin = self._described
+        return networks
+
+    @property
+    def _described(self) -> str:
+        return f"{self.folder}, step {self.step}"
 
     def _seed(self, seed: int | None) -> int:
         return self.config.evaluation.seed if seed is None else seed

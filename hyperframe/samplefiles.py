@@ -73,10 +73,12 @@ def write_network(path: str | Path, make: Callable[[], Networks], origin: Mappin
 
     Raises:
         RunError: the file exists, ends otherwise, or cannot be written.
+        DivergedError: the network's weights or outputs are not finite numbers.
     """
     file = _named(path)
     check_new_file(file, (".safetensors",), "the network is")
     network = make()
+    network.check_finite()
     write_tensors(
         file, network.state_dict(0), {HEADER: json.dumps({"format": ONE, **origin, **_identity(network.target)})}
     )
@@ -134,6 +136,7 @@ def read_samples(path: str | Path, target: Target, task: Task, device: torch.dev
 
     Raises:
         RunError: the file is damaged, or holds networks of another target.
+        DivergedError: weights or outputs of networks are not finite numbers.
     """
     file = Path(path)
     parameters = _parameters(target.spec)
@@ -153,7 +156,9 @@ def read_samples(path: str | Path, target: Target, task: Task, device: torch.dev
             raise RunError(f"{file} is too large: {missing}")
         tensors = {name: opened.get_tensor(name).to(device) for name in names}
     weights = pack(target.spec, {name: tensors[name] for name in parameters})
-    return Networks(target, task, weights, {name: tensors[name] for name in statistics})
+    networks = Networks(target, task, weights, {name: tensors[name] for name in statistics}, str(file))
+    networks.check_finite()
+    return networks
 
 
 def read_first_weights(path: str | Path, spec: TargetSpec) -> Weights:

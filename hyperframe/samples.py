@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from hyperframe.errors import MemoryShortageError, notice
+from hyperframe.errors import DivergedError, MemoryShortageError, notice
 from hyperframe.generator import Generator
 from hyperframe.memory import free_cached, is_out_of_memory, missing_memory
 from hyperframe.target import Target
@@ -16,6 +16,9 @@ ITEMS_AT_ONCE = {"cpu": 250, "cuda": 1000}
 """Items that drawn networks run on at a time."""
 
 DRAWN_AT_ONCE = 64
+
+PROBED = 2
+"""Inputs on which networks are tried out before they are given away."""
 
 SUMMARISED_AT_ONCE = 1 << 24
 """Numbers, of all networks' predictions, that are held at a time."""
@@ -29,13 +32,22 @@ class Networks:
         task: what the outputs mean.
         weights: for each layer [networks, filters, filter_size].
         statistics: for each buffer [networks, *shape]; empty for a target without buffers.
+        origin: where they come from, for messages.
     """
 
-    def __init__(self, target: Target, task: Task, weights: Weights, statistics: Statistics | None = None) -> None:
+    def __init__(
+        self,
+        target: Target,
+        task: Task,
+        weights: Weights,
+        statistics: Statistics | None = None,
+        origin: str = "drawn networks",
+    ) -> None:
         self.target = target
         self.task = task
         self.weights = weights
         self.statistics: Statistics = statistics or {}
+        self.origin = origin
         items = ITEMS_AT_ONCE[next(iter(weights.values())).device.type]
         self._at_once = target.networks_at_once(items), items
 
@@ -58,6 +70,43 @@ class Networks:
             raise IndexError(f"network {index} of {len(self)}")
         return index % len(self)
 
+    def check_weights(self) -> None:
+        """Check that weights and statistics are finite numbers; waits for the device.
+
+        Raises:
+            DivergedError: those of a network are not.
+        """
+        odd = self._none()
+        for value in (*self.weights.values(), *self.statistics.values()):
+            odd |= ~value.isfinite().reshape(len(value), -1).all(1)
+        self._refuse(odd, "weights")
+
+    def check_finite(self) -> None:
+        """Check that weights, statistics, and outputs on two random inputs are finite numbers.
+
+        Raises:
+            DivergedError: those of a network are not.
+        """
+        self.check_weights()
+        rng = torch.Generator().manual_seed(0)
+        for _ in self.chunks(torch.randn(PROBED, *self.target.spec.input_shape, generator=rng)):
+            pass
+
+    def _none(self) -> Tensor:
+        """A mark for each network, not set."""
+        return torch.zeros(len(self), dtype=torch.bool, device=next(iter(self.weights.values())).device)
+
+    def _refuse(self, odd: Tensor, what: str) -> None:
+        """Raise where networks are marked."""
+        numbers: list[int] = odd.nonzero().flatten().tolist()
+        if numbers:
+            listed = ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
+            raise DivergedError(
+                f"{self.origin}: {what} of {len(numbers)} of {len(self)} networks (number {listed}) are not finite "
+                "numbers; the training has diverged, or the file is damaged. Take another checkpoint or file, or train "
+                "anew with a lower trainer.rate"
+            )
+
     @torch.no_grad()
     def chunks(self, x: Tensor) -> Iterator[tuple[int, int, Tensor]]:
         """Run all networks on the same inputs [items, *input_shape], some networks and some items at a time.
@@ -66,17 +115,23 @@ class Networks:
 
         Yields:
             The first network, the first item and the outputs [networks, items, num_outputs] of each chunk.
+
+        Raises:
+            DivergedError: in the end, where outputs are not finite numbers.
         """
         first_layer = next(iter(self.weights.values()))
         device, dtype = first_layer.device, first_layer.dtype
-        first_item = 0
+        first_item, odd = 0, self._none()
         while first_item < len(x):
             networks, items = self._at_once
             images = x[first_item : first_item + items].to(device, dtype)
             for first in range(0, len(self), networks):
                 rows = slice(first, min(first + networks, len(self)))
-                yield from self._outputs(rows, images, first_item)
+                for place, item, outputs in self._outputs(rows, images, first_item):
+                    odd[place : place + len(outputs)] |= ~outputs.isfinite().flatten(1).all(1)
+                    yield place, item, outputs
             first_item += items
+        self._refuse(odd, "outputs")
 
     def _outputs(self, rows: slice, images: Tensor, first_item: int) -> Iterator[tuple[int, int, Tensor]]:
         """Run some networks on some items, in halves where memory does not suffice."""
@@ -166,7 +221,7 @@ def select(networks: Networks, rows: slice | Tensor) -> Networks:
     weights, statistics = (
         {key: value[rows] for key, value in of.items()} for of in (networks.weights, networks.statistics)
     )
-    return Networks(networks.target, networks.task, weights, statistics)
+    return Networks(networks.target, networks.task, weights, statistics, networks.origin)
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from hyperframe.checkpoints import (
     write_checkpoint,
 )
 from hyperframe.config import Config
-from hyperframe.errors import HyperframeError, MemoryShortageError, RunError, TrainingError, notice
+from hyperframe.errors import DivergedError, HyperframeError, MemoryShortageError, RunError, TrainingError, notice
 from hyperframe.evaluation import draw_networks, evaluate
 from hyperframe.experiment import build_experiment
 from hyperframe.files import fingerprint
@@ -222,7 +222,12 @@ class Training:
         experiment, evaluation = self.run.experiment, self.run.config.evaluation
         count = experiment.generator.at_most(evaluation.networks)
         networks = draw_networks(experiment, count, evaluation.seed, self.trainer.train)
-        figures = evaluate(experiment, networks, self.validation)
+        networks.origin = f"step {self.trainer.step_count} is not validated"
+        try:
+            figures = evaluate(experiment, networks, self.validation)
+        except DivergedError as error:  # the training may recover
+            notice(str(error))
+            return None
         log.validation(self.trainer.step_count, figures)
         self.reporter.validated(self.trainer.step_count, figures)
         merit = experiment.task.merit(figures)

@@ -92,12 +92,12 @@ def test_a_run_that_diverged_is_named(run, monkeypatch):
     monkeypatch.setattr(
         type(other.experiment.target), "forward", lambda self, *args, **words: forward(*args, **words) / 0
     )
-    with pytest.raises(RunError, match="outputs of drawn networks are not finite at step 2"):
+    with pytest.raises(RunError, match=r"step 2: outputs of 2 of 2 networks \(number 0, 1\) are not finite numbers"):
         analyse(other, "own", registry)
     with torch.no_grad():
         for parameter in other.experiment.generator.parameters():
             parameter.fill_(float("nan"))
-    with pytest.raises(RunError, match="weights of drawn networks are not finite at step 2"):
+    with pytest.raises(RunError, match="step 2: weights of 2 of 2 networks"):
         analyse(other, "own", registry)
 
 

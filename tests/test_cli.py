@@ -6,8 +6,6 @@ import sys
 
 import pytest
 
-from hyperframe.checkpoints import read_checkpoint, write_checkpoint
-
 FAST = [
     "trainer.device=cpu",
     "trainer.steps=4",
@@ -199,15 +197,3 @@ def test_the_http2_library_of_the_same_name_is_named(tmp_path):
 def test_the_launcher_runs_the_command(tmp_path):
     answer = launch(tmp_path, "config", "--list")
     assert (answer.returncode, answer.stdout.split()[0]) == (0, "diabetes")
-
-
-def test_figures_that_are_not_finite_are_null_in_json(hyperframe, tmp_path):
-    assert hyperframe("train", *FAST, "--out", "mine", "--json")[0] == 0
-    state = read_checkpoint(tmp_path / "mine", 4).generator()
-    nothing = {name: value * float("nan") if value.is_floating_point() else value for name, value in state.items()}
-    write_checkpoint(tmp_path / "mine", 4, nothing, {}, {})
-    code, out, _ = hyperframe("evaluate", "mine", "--json")
-    figures = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
-    assert code == 0
-    assert figures["nll"] is None
-    assert figures == json.loads((tmp_path / "mine" / "analyses" / "evaluation" / "results.json").read_text())
