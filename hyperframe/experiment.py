@@ -14,7 +14,7 @@ from hyperframe.gauge import ComposedGauge
 from hyperframe.generator import Generator
 from hyperframe.memory import keep_freed
 from hyperframe.objective import Objective, WeightedTerm
-from hyperframe.preflight import dry_run
+from hyperframe.preflight import check_steady, dry_run
 from hyperframe.seeds import seeded
 from hyperframe.spec import TargetSpec
 from hyperframe.symmetry import Orbits, orbits
@@ -125,6 +125,7 @@ def build_experiment(config: Config) -> Experiment:
 
     Raises:
         ConfigError: parts that do not fit together.
+        SpecError: a target that is no function of its inputs, or a spec that is not its module's.
         DeviceError: the device is not there.
     """
     device = resolve_device(config.trainer.device)
@@ -148,6 +149,7 @@ def build_experiment(config: Config) -> Experiment:
     ]
     generator = build_generator(config, target.spec, task).to(device)
     _check_batch(config, generator, terms)
+    check_steady(target)
     dry_run(target, generator, task)
     chunk = config.trainer.chunk or target.networks_at_once(config.trainer.images)
     objective = Objective(

@@ -1,10 +1,14 @@
 """What is tried before a run writes anything: that the data fits the task, and one small pass through all parts."""
 
+from contextlib import suppress
+
 import torch
 from torch import Tensor
 
-from hyperframe.errors import ConfigError, DataError, HyperframeError
+from hyperframe.errors import ConfigError, DataError, HyperframeError, SpecError
+from hyperframe.exact import redrawn
 from hyperframe.generator import Generator
+from hyperframe.probes import unsteady
 from hyperframe.seeds import seeded, stream
 from hyperframe.spec import TargetSpec
 from hyperframe.target import Target
@@ -69,6 +73,22 @@ def dry_run(target: Target, generator: Generator, task: Task) -> None:
             f"target '{target.spec.name}': for {ITEMS} inputs its forward must give outputs of shape {wanted[1:]}, "
             f"but gives {tuple(outputs.shape[1:])}"
         )
+
+
+def check_steady(target: Target) -> None:
+    """Check that a network in evaluation mode is a function of its inputs, on random weights and inputs.
+
+    Raises:
+        SpecError: it draws random numbers, or what it gives depends on passes before.
+    """
+    weights = redrawn(target.spec, 1, stream(0, "steady"), target.dtype)
+    inputs = torch.randn(ITEMS, *target.spec.input_shape, generator=stream(0, "steady inputs"), dtype=target.dtype)
+    why = None
+    # What other people's code raises here, it raises with a message in the dry run.
+    with suppress(Exception):
+        why = unsteady(target.network(weights, 0).cpu(), inputs)  # where the same operations give the same bits
+    if why is not None:
+        raise SpecError(f"target '{target.spec.name}': {why}")
 
 
 def check_weights(spec: TargetSpec, weights: Weights, batch: int) -> None:

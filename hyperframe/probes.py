@@ -120,6 +120,99 @@ def keeps_nothing(module: nn.Module, input_shape: tuple[int, ...], inputs: int, 
     return False
 
 
+def unsteady(module: nn.Module, inputs: Tensor) -> str | None:
+    """Why a module in evaluation mode is no function of its inputs, in words; None where nothing shows that.
+
+    It must give the same again, also after a pass in training. Statistics of normalisations may change in that, since
+    each network has its own.
+
+    Args:
+        module: in evaluation mode; it is copied, and stays as it is.
+        inputs: that it is tried out on, [items, *input_shape].
+
+    Example:
+        >>> unsteady(nn.Sequential(nn.Linear(3, 5), nn.Dropout()).eval(), torch.ones(2, 3))
+        >>> class Noisy(nn.Module):
+        ...     def forward(self, x):
+        ...         return x + torch.rand(())
+        >>> unsteady(nn.Sequential(nn.Linear(3, 5), Noisy()).eval(), torch.ones(2, 3))[:68]
+        "in evaluation mode its part '1' (Noisy) draws random numbers, so tha"
+    """
+    copied, pythons, numpys = copy.deepcopy(module), random.getstate(), np.random.get_state()
+    try:
+        with seeded(0, "evaluation", inputs.device), torch.no_grad():
+            first = copied(inputs)
+            if not _same(copied(inputs), first):
+                return (
+                    f"in evaluation mode {_culprit(copied, inputs)}, so that no two predictions agree; let that be in "
+                    "training only, as nn.Dropout, F.dropout(x, p, training=self.training) or 'if self.training' do"
+                )
+            statistics = [(value, value.clone()) for value in _statistics(copied)]
+            copied.train()(inputs)
+            for value, before in statistics:
+                value.copy_(before)
+            if not _same(copied.eval()(inputs), first):
+                return (
+                    f"in training mode {_culprit(copied.train(), inputs)}, on which its outputs in evaluation mode "
+                    "depend; only the statistics of torch's BatchNorm and InstanceNorm are kept for each network: take "
+                    "these, or leave it unchanged"
+                )
+    finally:
+        random.setstate(pythons)
+        np.random.set_state(numpys)
+    return None
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
+
+
+def _statistics(module: nn.Module) -> list[Tensor]:
+    """The statistics of all normalisations."""
+    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._NormBase)]
+    return [value for norm in norms for value in norm.buffers()]
+
+
+def _culprit(module: nn.Module, inputs: Tensor) -> str:
+    """The innermost part of a module that draws random numbers in a pass, or changes, in words."""
+    found: list[str] = []
+    begun: list[tuple[list[Any], dict[str, Tensor], int]] = []
+    names = {part: name for name, part in module.named_modules()}
+    passed_over = set(map(id, _statistics(module)))
+
+    def kept(part: nn.Module) -> dict[str, Tensor]:
+        return {name: value.clone() for name, value in part.named_buffers() if id(value) not in passed_over}
+
+    def enter(part: nn.Module, given: Any) -> None:
+        begun.append((_state(part), kept(part), len(found)))
+
+    def leave(part: nn.Module, given: Any, outputs: Any) -> None:
+        state, buffers, before = begun.pop()
+        if len(found) > before:
+            return
+        now = _state(part)
+        changed = [name for name, value in kept(part).items() if not torch.equal(value, buffers[name])]
+        if state[:-1] != now[:-1]:
+            what = "draws random numbers"
+        elif changed:
+            what = f"changes its buffer '{changed[0]}'"
+        elif state != now:
+            what = "changes what it holds"
+        else:
+            return
+        where = f"part '{names[part]}'" if names[part] else "own forward"
+        found.append(f"its {where} ({type(part).__name__}) {what}")
+
+    handles = [part.register_forward_pre_hook(enter) for part in names]
+    handles += [part.register_forward_hook(leave) for part in names]
+    try:
+        module(inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found[0] if found else "something draws random numbers, or changes"
+
+
 def _buffers(module: nn.Module, ignored: Collection[str]) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in module.named_buffers() if name not in ignored}
 

@@ -121,7 +121,7 @@ def target_of(module):
 
 
 def verdict_of(module):
-    (law,) = of_exports.LAWS
+    (law,) = [law for law in of_exports.LAWS if law.name == "every_way_out_agrees"]
     return tried(law, [TargetCase(target_of(module))])
 
 

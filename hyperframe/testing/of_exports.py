@@ -10,7 +10,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hyperframe.aliases import every_tensor, own_names
+from hyperframe.errors import SpecError
 from hyperframe.exact import redrawn
+from hyperframe.preflight import check_steady
 from hyperframe.samplefiles import read_samples, write_network, write_samples, write_state_dicts
 from hyperframe.samples import Networks, select
 from hyperframe.target import Target
@@ -96,6 +98,14 @@ def _loaded(target: Target, state: dict[str, Tensor], *, strict: bool = True) ->
     return module
 
 
+def _is_steady(case: TargetCase, draw: Draw) -> None:
+    """A network in evaluation mode is a function of its inputs."""
+    try:
+        check_steady(case.target)
+    except SpecError as error:
+        raise Broken(str(error)) from error
+
+
 LAWS = (
     Law(
         name="every_way_out_agrees",
@@ -103,6 +113,13 @@ LAWS = (
         cause="state that the batch and the module share without one tensor behind it, or a module whose state_dict "
         "does not hold, or changes, what it is made of",
         holds=_agrees,
+        examples=1,
+    ),
+    Law(
+        name="evaluation_is_steady",
+        text="in evaluation mode outputs follow from weights, statistics and inputs, whatever passes there were before",
+        cause="a dropout without training=self.training, noise, or a buffer or a count that passes change",
+        holds=_is_steady,
         examples=1,
     ),
 )
