@@ -99,6 +99,7 @@ def resume(
 
 def load(
     folder: str | Path,
+    overrides: Mapping[str, Any] | None = None,
     *,
     device: str | None = None,
     checkpoint: str | int = "last",
@@ -112,6 +113,7 @@ def load(
 
     Args:
         folder: what `hyperframe train` named, or `Run.folder`.
+        overrides: where the run's data lie now, such as `{"task.folder": "/data"}`; nothing else of it can be changed.
         device: auto, cpu, cuda or cuda:INDEX; by default auto.
         checkpoint: "last", "best" (on validation data), or a step that is kept.
         target: the target `package.module:factory` of a run that has one; code is never taken from the folder.
@@ -123,7 +125,8 @@ def load(
     Raises:
         HyperframeError: anything that you can mend; the message says how.
     """
-    return load_run(folder, _with(registry, OwnCode(module, spec, data), _typed(target)), device, checkpoint)
+    chosen = _with(registry, OwnCode(module, spec, data), _typed(target))
+    return load_run(folder, chosen, device, checkpoint, overrides or {})
 
 
 def _typed(target: str | None) -> list[str]:

@@ -26,10 +26,25 @@ def json_option(command: F) -> F:
 def split_arguments(arguments: tuple[str, ...], default: str) -> tuple[str, list[str]]:
     """Split `[CONFIG] [KEY=VALUE…]`: the first argument is the configuration unless it is an override."""
     first = arguments[0] if arguments else ""
-    names_key = "=" in first and first.partition("=")[0].partition(".")[0] in KEY_HELP
-    if first and not names_key and ("=" not in first or is_file(Path(first))):
+    if first and not _names_key(first) and ("=" not in first or is_file(Path(first))):
         return arguments[0], list(arguments[1:])
     return default, list(arguments)
+
+
+def _names_key(argument: str) -> bool:
+    """Whether an argument is `KEY=VALUE` of a configuration."""
+    return "=" in argument and argument.partition("=")[0].partition(".")[0] in KEY_HELP
+
+
+def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split what is written behind a run into `KEY=VALUE` of its configuration, and all else.
+
+    Example:
+        >>> split_overrides(["a.png", "task.folder=/data", "ensembles.draws=5"])
+        (['task.folder=/data'], ['a.png', 'ensembles.draws=5'])
+    """
+    overrides = [argument for argument in arguments if _names_key(argument)]
+    return overrides, [argument for argument in arguments if argument not in overrides]
 
 
 def load_options(command: F) -> F:
@@ -57,9 +72,10 @@ def draw_options(command: F) -> F:
     return networks(seed(command))
 
 
-def loaded(run: str, checkpoint: str, device: str, target: str | None) -> Run:
-    """The run that the options of `run_options` name."""
-    return load_run(run, registry_with([] if target is None else [checked_factory(target)]), device, checkpoint)
+def loaded(run: str, checkpoint: str, device: str, target: str | None, overrides: Sequence[str] = ()) -> Run:
+    """The run that the options of `run_options` name; overrides say where its data lie now."""
+    registry = registry_with([] if target is None else [checked_factory(target)])
+    return load_run(run, registry, device, checkpoint, overrides)
 
 
 def registry_with(typed: Sequence[str]) -> Registry:

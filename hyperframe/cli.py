@@ -21,6 +21,7 @@ from hyperframe.arguments import (
     registry_for,
     run_options,
     split_arguments,
+    split_overrides,
 )
 from hyperframe.bars import ProgressReporter, shown_progress
 from hyperframe.benchmark import BENCHMARKS, ITEMS, NETWORKS, benchmark
@@ -136,7 +137,7 @@ def train(arguments: tuple[str, ...], out: str | None, resume: str | None, json_
 
 @main.command()
 @run_options
-@click.argument("options", nargs=-1, metavar="[NAME.OPTION=VALUE]...")
+@click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]... [NAME.OPTION=VALUE]...")
 @draw_options
 @click.option(
     "--split", type=click.Choice(["test", "validation"]), default="test", show_default=True, help="Which data."
@@ -154,15 +155,17 @@ def evaluate(
     split: str,
     samples: str | None,
     analysis: str | None,
-    options: tuple[str, ...],
+    arguments: tuple[str, ...],
     json_wanted: bool,
 ) -> None:
     """Draw networks from a trained generator and measure them, alone and as an ensemble.
 
     RUN is a run folder. The figures are kept in RUN/analyses/evaluation/results.json too, those of an analysis in
     RUN/analyses/NAME/results.json, with its pictures beside them. Options of an analysis are written behind the run,
-    such as ensembles.draws=5. An analysis that is interrupted goes on where it was when it is run again.
+    such as ensembles.draws=5. An analysis that is interrupted goes on where it was when it is run again. KEY=VALUE says
+    where the run's data lie now, such as task.folder=/data.
     """
+    overrides, options = split_overrides(arguments)
     if analysis is not None:
         if networks or seed is not None or samples is not None:
             raise click.UsageError(
@@ -171,7 +174,7 @@ def evaluate(
         names = chosen_names(analysis)
         registry = installed()
         chosen_for = chosen_options(options, names, registry)
-        chosen = loaded(run, checkpoint, device, target)
+        chosen = loaded(run, checkpoint, device, target, overrides)
         with shown_progress(json_wanted):
             found = {name: analyse(chosen, name, registry, chosen_for[name]) for name in names}
         click.echo(as_json(found) if json_wanted else as_json(found, indent=2))
@@ -179,7 +182,7 @@ def evaluate(
     if options:
         raise click.UsageError(f"'{options[0]}' is an option of an analysis; name the analysis with --analysis")
     check_samples(samples, networks, seed)
-    figures = loaded(run, checkpoint, device, target).evaluate(networks, split, seed, samples=samples)
+    figures = loaded(run, checkpoint, device, target, overrides).evaluate(networks, split, seed, samples=samples)
     if json_wanted:
         click.echo(as_json(figures))
     else:
@@ -188,6 +191,7 @@ def evaluate(
 
 @main.command()
 @run_options
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @draw_options
 @click.option("--out", type=click.Path(), help="One safetensors file with all networks; it must not exist.")
 @click.option("--split", type=click.Path(), metavar="DIR", help="A folder, absent or empty: a file for each network.")
@@ -202,15 +206,17 @@ def sample(
     out: str | None,
     split: str | None,
     gauge: bool,
+    overrides: tuple[str, ...],
 ) -> None:
     """Draw networks from a trained generator into a file, or into a folder of state_dicts.
 
     The file holds each parameter of the target as [networks, *shape], and the statistics of its normalisations
-    likewise; safetensors and torch alone read it. Default: evaluation.test_networks networks.
+    likewise; safetensors and torch alone read it. Default: evaluation.test_networks networks. Where the target has
+    statistics, they are estimated from training data; KEY=VALUE says where these lie now, such as task.folder=/data.
     """
     if (out is None) == (split is None):
         raise click.UsageError("give either --out FILE or --split DIR")
-    chosen = loaded(run, checkpoint, device, target)
+    chosen = loaded(run, checkpoint, device, target, overrides)
     count = networks or chosen.default_count
     written = (
         chosen.write_samples(out, count, seed, gauge=gauge)
@@ -222,14 +228,14 @@ def sample(
 
 @main.command()
 @run_options
-@click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE...")
+@click.argument("arguments", nargs=-1, type=click.Path(), metavar="FILE... [KEY=VALUE]...")
 @draw_options
 @click.option("--samples", type=click.Path(), help="Take the networks of this file, which 'sample' wrote.")
 @click.option("--out", type=click.Path(), help="Write the figures to this .npz or .safetensors file.")
 @json_option
 def predict(
     run: str,
-    files: tuple[str, ...],
+    arguments: tuple[str, ...],
     checkpoint: str,
     device: str,
     target: str | None,
@@ -244,12 +250,16 @@ def predict(
     FILE is a .npy, .npz or .safetensors file with inputs x, or images, or folders of images; they are scaled to the
     size that the target takes. For classes: the mean probabilities, the majority vote, the entropy of the mean
     probabilities and the mutual information (the part of it that is disagreement), in nats. For values: mean and
-    standard deviation.
+    standard deviation. The run's data are needed only where the target has statistics and no --samples are given;
+    KEY=VALUE says where they lie now, such as task.folder=/data.
     """
+    overrides, files = split_overrides(arguments)
+    if not files:
+        raise click.UsageError("Missing argument 'FILE...'.")
     check_samples(samples, networks, seed)
     if out is not None:
         check_new_file(Path(out), RESULT_FILES, "results are")
-    chosen = loaded(run, checkpoint, device, target)
+    chosen = loaded(run, checkpoint, device, target, overrides)
     x, names = read_inputs([Path(file) for file in files], chosen.experiment.target.spec.input_shape)
     drawn = chosen.networks(networks, seed, samples)
     figures = drawn.summary(x)

@@ -5,21 +5,21 @@ from pathlib import Path
 import click
 
 from hyperframe import tables
-from hyperframe.arguments import draw_options, json_option, load_options, registry_with
+from hyperframe.arguments import draw_options, json_option, load_options, registry_with, split_overrides
 from hyperframe.comparison import compare, write_picture
 from hyperframe.factories import checked_factory
 from hyperframe.files import as_json, check_new_file
 
 
 @click.command(name="compare")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(), metavar="RUN RUN...")
+@click.argument("arguments", nargs=-1, required=True, type=click.Path(), metavar="RUN RUN... [KEY=VALUE]...")
 @load_options
 @click.option("--target", "targets", multiple=True, help="package.module:factory of runs with such a target.")
 @draw_options
 @click.option("--out", type=click.Path(), metavar="FILE.png", help="Draw accuracy against diversity into this file.")
 @json_option
 def compare_command(
-    runs: tuple[str, ...],
+    arguments: tuple[str, ...],
     checkpoint: str,
     device: str,
     targets: tuple[str, ...],
@@ -33,11 +33,13 @@ def compare_command(
     As many networks are drawn from each run, by default as many as the least of evaluation.test_networks. Entropies
     are those of the weights in the run's gauges, by every entropy estimator that is installed, with its default
     options. Training time is that of the steps alone. Nothing is written but the picture.
+    KEY=VALUE says where the data of runs that have such a key lie now, such as task.folder=/data.
     """
+    overrides, runs = split_overrides(arguments)
     if out is not None:
         check_new_file(Path(out), (".png",), "the picture is")
     registry = registry_with([checked_factory(target) for target in targets])
-    content = compare(runs, registry, networks, seed, device=device, checkpoint=checkpoint)
+    content = compare(runs, registry, networks, seed, device=device, checkpoint=checkpoint, overrides=overrides)
     if json_wanted:
         click.echo(as_json(content))
     else:

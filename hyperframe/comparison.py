@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from hyperframe.config import choose
+from hyperframe.config import Config, choose, override_pairs
 from hyperframe.errors import RunError, brief, notice
 from hyperframe.evaluation import gauged_rows, measure
 from hyperframe.files import whole_file
@@ -26,6 +26,7 @@ def compare(
     *,
     device: str | None = None,
     checkpoint: str | int = "last",
+    overrides: Sequence[str] | Mapping[str, Any] = (),
 ) -> dict[str, Any]:
     """Measure the networks of several runs, as many of each, on the test set of its task. Nothing is written.
 
@@ -36,6 +37,7 @@ def compare(
         seed: of the draws; by default each run's `evaluation.seed`.
         device: auto, cpu, cuda or cuda:INDEX; by default auto.
         checkpoint: of each run "last", "best" or a step.
+        overrides: where data lie now, `KEY=VALUE` texts or a mapping; each run takes those whose keys it has.
 
     Returns:
         `networks`; `different`, see `differences`; `runs`, for each `run` (a short name), `folder`, `task`, `step`,
@@ -49,8 +51,12 @@ def compare(
     """
     paths = [check_is_run(folder) for folder in folders]
     names = _names(paths)
-    configs = {name: read_run_config(path, registry)[0].plain() for name, path in zip(names, paths, strict=True)}
-    runs = [load_run(path, registry, device, checkpoint) for path in paths]
+    stored = [read_run_config(path, registry)[0] for path in paths]
+    configs = {name: config.plain() for name, config in zip(names, stored, strict=True)}
+    runs = [
+        load_run(path, registry, device, checkpoint, own)
+        for path, own in zip(paths, _moved(stored, override_pairs(overrides)), strict=True)
+    ]
     count = min(run.default_count for run in runs) if networks is None else networks
     for run in runs:
         held = run.experiment.generator.at_most(count)
@@ -58,6 +64,13 @@ def compare(
             raise RunError(f"{run.folder} holds {held} networks, {count} were asked for; compare at most {held}")
     rows = [{"run": name, **_measured(run, count, seed, registry)} for name, run in zip(names, runs, strict=True)]
     return {"networks": count, "different": differences(configs), "runs": rows}
+
+
+def _moved(stored: Sequence[Config], pairs: Sequence[tuple[str, Any]]) -> list[dict[str, Any]]:
+    """For each run the overrides whose keys it has; all of them where no run has one, which is then refused."""
+    own = [{key: value for key, value in pairs if key in config.locations} for config in stored]
+    known = set().union(*own)
+    return own if all(key in known for key, _ in pairs) else [dict(pairs) for _ in stored]
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -1,6 +1,6 @@
 """Complete configurations: every component found, every option known, typed and in range."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +10,14 @@ import attrs
 from hyperframe.errors import ConfigError, HyperframeError, PluginError, unknown_name
 from hyperframe.files import is_file
 from hyperframe.formulas import FORMULAS, Formula, name_of
-from hyperframe.options import option, plain_options, read_options, shown
+from hyperframe.options import (
+    locations,
+    option,
+    plain_options,
+    read_options,
+    shown,
+    with_absolute_locations,
+)
 from hyperframe.overrides import (
     DEFAULTS,
     KEY_HELP,
@@ -146,9 +153,50 @@ class Config:
         return attrs.evolve(self, trainer=attrs.evolve(self.trainer, stop_after=None, max_seconds=None))
 
     @property
+    def locations(self) -> dict[str, Any]:
+        """Where data lie: dotted keys and their values."""
+        keyed = [(key, getattr(self, key)) for key in SINGLE]
+        keyed += [(f"{key}.{number}", choice) for key in LISTS for number, choice in enumerate(getattr(self, key))]
+        return {f"{path}.{key}": value for path, choice in keyed for key, value in locations(choice.options).items()}
+
+    def with_absolute_locations(self) -> "Config":
+        """The same configuration, in which all paths of data are absolute: it means the same from another folder."""
+        changed: dict[str, Any] = {key: _located(getattr(self, key)) for key in SINGLE}
+        changed |= {key: tuple(_located(choice) for choice in getattr(self, key)) for key in LISTS}
+        return attrs.evolve(self, **changed)
+
+    def kept(self) -> dict[str, Any]:
+        """What a run *is*: its task, less where the data lie, its target, its generator and the seed, as plain data."""
+        kept: dict[str, Any] = {key: _plain_choice(getattr(self, key)) for key in ("task", "target", "generator")}
+        for key in self.locations:
+            section, _, name = key.partition(".")
+            if section in kept:
+                del kept[section][name]
+        return {**kept, "trainer": {"seed": self.trainer.seed}}
+
+    @property
     def choices(self) -> list[Choice]:
         """Every component that it chose."""
         return [self.task, self.target, self.generator, *self.gauges, self.entropy, *self.diversity]
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Each key whose value has changed, with both values.
+
+    Example:
+        >>> list(changes({"trainer": {"steps": 5, "z": 4}}, {"trainer": {"steps": 9, "z": 4}}))
+        ['trainer.steps: 5 → 9']
+    """
+    for key in [*before, *(key for key in after if key not in before)]:
+        old, new, where = before.get(key), after.get(key), f"{path}{key}"
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from changes(old, new, f"{where}.")
+        elif old != new:
+            yield f"{where}: {old} → {new}"
+
+
+def _located(choice: Choice) -> Choice:
+    return attrs.evolve(choice, options=with_absolute_locations(choice.options))
 
 
 def _plain_choice(choice: Choice) -> dict[str, Any]:

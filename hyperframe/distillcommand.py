@@ -16,6 +16,7 @@ DEFAULTS = DistillationOptions()
 
 @click.command(name="distill")
 @run_options
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option(
     "--out", type=click.Path(), required=True, metavar="FILE.safetensors", help="The file; it must not exist."
 )
@@ -43,6 +44,7 @@ def distill_command(
     checkpoint: str,
     device: str,
     target: str | None,
+    overrides: tuple[str, ...],
     out: str,
     method: str,
     networks: int | None,
@@ -55,10 +57,11 @@ def distill_command(
 
     The file holds one ordinary network, which the target's module loads. Default: an ensemble of 50 networks. With the
     method predictions an untrained network learns the ensemble's mean prediction of training inputs and mixtures of
-    these. The averages are means of weights, which need not be good networks.
+    these. The averages are means of weights, which need not be good networks. KEY=VALUE says where the run's data lie
+    now, such as task.folder=/data.
     """
     check_new_file(Path(out), (".safetensors",), "the network is")  # before the run is loaded
-    chosen = loaded(run, checkpoint, device, target)
+    chosen = loaded(run, checkpoint, device, target, overrides)
     options = DistillationOptions(networks=networks or DEFAULTS.networks, steps=steps)
     with shown_progress(json_wanted):
         content = distill(chosen, out, method, options, seed, scale=scale)

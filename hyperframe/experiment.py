@@ -118,10 +118,14 @@ def build_generator(config: Config, spec: TargetSpec, task: Task) -> Generator:
     return generator
 
 
-def build_experiment(config: Config) -> Experiment:
+def build_experiment(config: Config, task: Task | None = None) -> Experiment:
     """Build all parts of a configuration; the generator's parameters are drawn with `trainer.seed`.
 
-    No data is loaded.
+    No data is loaded, but what a task reads of its files to say what it is.
+
+    Args:
+        config: the configuration.
+        task: its task, where that is made already.
 
     Raises:
         ConfigError: parts that do not fit together.
@@ -132,7 +136,7 @@ def build_experiment(config: Config) -> Experiment:
     cores = os.cpu_count() or 1
     if (config.trainer.threads or 1) > cores:
         raise ConfigError(f"trainer.threads: {config.trainer.threads} threads were asked for, there are {cores} cores")
-    task = config.task.make()
+    task = config.task.make() if task is None else task
     if not isinstance(task, Task):
         raise PluginError(f"{config.task.described}: its factory must return a Task; {missing_of(task)}")
     if device.type == "cpu":

@@ -2,6 +2,7 @@
 
     config.yaml        the complete configuration; a folder that has it is a run
     target.safetensors what the target's module holds besides generated weights, where it holds anything
+    task.json          what the data say of the task, where it is not known without them
     provenance.json    versions of everything that took part, device, seed, source revision, and where it was resumed
     metrics.jsonl      one line every `trainer.log_every` steps and one for each validation
     checkpoints/STEP/  see `hyperframe.checkpoints`
@@ -30,16 +31,17 @@ from omegaconf import OmegaConf
 from hyperframe.bound import departures
 from hyperframe.checkpoints import FORMAT
 from hyperframe.config import Config, read_config
-from hyperframe.errors import HyperframeError, PluginError, RunError, notice
+from hyperframe.errors import ConfigError, HyperframeError, PluginError, RunError, notice
 from hyperframe.experiment import Experiment
 from hyperframe.factories import TYPED
 from hyperframe.files import exists, is_file, read_json, write_json, write_tensors, write_text, writing
 from hyperframe.overrides import apply_overrides, read_yaml
 from hyperframe.owncode import DATA, HANDED_OVER, MODULE
 from hyperframe.plugins import OWN_DISTRIBUTION, Registry
+from hyperframe.types import Task
 from hyperframe.workers import flushes_denormals
 
-CONFIG, PROVENANCE, TARGET = "config.yaml", "provenance.json", "target.safetensors"
+CONFIG, PROVENANCE, TARGET, TASK = "config.yaml", "provenance.json", "target.safetensors", "task.json"
 ANALYSES, RESULTS = "analyses", "results.json"
 LOCK = ".lock"
 LOCK_SECONDS = 1.0
@@ -138,6 +140,9 @@ def create_run(folder: Path, config: Config, experiment: Experiment) -> None:
     constants = experiment.target.constants()
     if constants:
         write_tensors(folder / TARGET, constants)
+    facts = getattr(experiment.task, "facts", None)
+    if facts is not None:
+        write_json(folder / TASK, facts)
     write_json(folder / PROVENANCE, provenance(config, experiment.device) | _bound(experiment))
 
 
@@ -259,6 +264,22 @@ def read_run_config(folder: Path, registry: Registry, pairs: Sequence[tuple[str,
     if missing:
         raise RunError(f"{folder / CONFIG} is not complete: '{missing}' is missing{_other_writer(folder)}")
     return stored, read_config(folder.name, apply_overrides(content, pairs), registry) if pairs else stored
+
+
+def restored_task(folder: Path, config: Config) -> Task | None:
+    """The task of a run, of what its folder keeps, without its data; None where the task takes none for this.
+
+    Raises:
+        RunError: what the folder keeps is damaged.
+    """
+    restore = config.task.registered.component.restore
+    if restore is None or not is_file(folder / TASK):
+        return None
+    try:
+        task: Task = restore(config.task.options, read_json(folder / TASK))
+    except ConfigError as error:
+        raise RunError(f"{folder / TASK} is damaged: {error}") from error
+    return task
 
 
 def _other_writer(folder: Path) -> str:

@@ -29,11 +29,14 @@ def option(
     above: float | None = None,
     below: float | None = None,
     run: bool = False,
+    location: bool = False,
 ) -> Any:
     """Declare one option of an attrs class: its default, one line of help, and the range it may lie in.
 
     `minimum` and `maximum` belong to the range, `above` and `below` do not. With `run` the value is the folder of
     another run, and what an analysis found with it is taken again only while that run has the same newest checkpoint.
+    With `location` the value says where data lie, or how they get there: it is kept as an absolute path, and may change
+    without making a run another one.
 
     Example:
         >>> @attrs.frozen(kw_only=True)
@@ -46,7 +49,7 @@ def option(
     """
     bounds = {"at least": minimum, "above": above, "at most": maximum, "below": below}
     given = {word: limit for word, limit in bounds.items() if limit is not None}
-    return attrs.field(default=default, metadata={"help": help, "bounds": given, "run": run})
+    return attrs.field(default=default, metadata={"help": help, "bounds": given, "run": run, "location": location})
 
 
 def key_of(field: "attrs.Attribute[Any]") -> str:
@@ -128,6 +131,39 @@ def named_runs(options: Any) -> dict[str, str]:
     """
     fields = [field for field in attrs.fields(type(options)) if field.metadata.get("run")]
     return {key_of(field): folder for field in fields if (folder := getattr(options, field.name)) is not None}
+
+
+def locations(options: Any) -> dict[str, Any]:
+    """Keys and values of options that were declared with `location`.
+
+    Example:
+        >>> @attrs.frozen(kw_only=True)
+        ... class Options:
+        ...     file: str | None = option(None, "where the data lie", location=True)
+        ...     size: int = option(3)
+        >>> locations(Options(file="a.npz"))
+        {'file': 'a.npz'}
+    """
+    fields = [field for field in attrs.fields(type(options)) if field.metadata.get("location")]
+    return {key_of(field): getattr(options, field.name) for field in fields}
+
+
+def with_absolute_locations(options: T) -> T:
+    """The same options with every path that says where data lie absolute, seen from the current folder.
+
+    Example:
+        >>> @attrs.frozen(kw_only=True)
+        ... class Options:
+        ...     file: str | None = option(None, "where the data lie", location=True)
+        >>> with_absolute_locations(Options(file="/data/../x.npz")), with_absolute_locations(Options())
+        (Options(file='/x.npz'), Options(file=None))
+    """
+    found = {}
+    for field in attrs.fields(cast(Any, type(options))):
+        value = getattr(options, field.name)
+        if field.metadata.get("location") and isinstance(value, str):
+            found[field.alias or field.name] = os.path.abspath(os.path.expanduser(value))
+    return attrs.evolve(cast(Any, options), **found) if found else options
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """Tasks made of a user's own arrays: checked, divided into splits, for classification or regression."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Literal
 
 import attrs
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from hyperframe.errors import DataError, unknown_name
 from hyperframe.memory import missing_memory
-from hyperframe.options import option
+from hyperframe.options import option, plain_options, read_options
 from hyperframe.regression import RegressionTask
 from hyperframe.task import ClassificationTask
 from hyperframe.types import Data
@@ -47,24 +48,33 @@ class OwnOptions(SplitOptions):
     classes: int | None = option(None, "number of classes; null: as many as the labels need", minimum=2)
 
 
+@attrs.frozen(kw_only=True)
+class OwnFacts:
+    """What own data say of their task, and a run keeps."""
+
+    kind: Literal["classification", "regression"] = option()
+    input_shape: tuple[int, ...] = option(minimum=1)
+    num_outputs: int = option(minimum=1)
+
+
 class OwnClassification(ClassificationTask):
     """Classification of own data.
 
     Args:
         name: the task's name.
-        splits: the data of each split.
-        classes: the number of classes.
+        facts: what the data say of it.
+        splits: gives the data of each split; called when one is first asked for.
     """
 
-    def __init__(self, name: str, splits: Mapping[str, Data], classes: int) -> None:
+    def __init__(self, name: str, facts: OwnFacts, splits: Callable[[], Mapping[str, Data]]) -> None:
         self.name = name
-        self.input_shape = tuple(splits["train"].x.shape[1:])
-        self.num_outputs = classes
-        self._splits = splits
+        self.input_shape, self.num_outputs = facts.input_shape, facts.num_outputs
+        self.facts = plain_options(facts)
+        self.splits = splits
 
     def data(self, split: str) -> Data:
         """The split."""
-        return chosen_split(self._splits, split)
+        return chosen_split(self.splits(), split)
 
 
 class OwnRegression(RegressionTask):
@@ -72,18 +82,55 @@ class OwnRegression(RegressionTask):
 
     Args:
         name: the task's name.
-        splits: the data of each split.
+        facts: what the data say of it.
+        splits: gives the data of each split; called when one is first asked for.
     """
 
-    def __init__(self, name: str, splits: Mapping[str, Data]) -> None:
+    def __init__(self, name: str, facts: OwnFacts, splits: Callable[[], Mapping[str, Data]]) -> None:
         self.name = name
-        self.input_shape = tuple(splits["train"].x.shape[1:])
-        self.num_outputs = splits["train"].y.shape[1]
-        self._splits = splits
+        self.input_shape, self.num_outputs = facts.input_shape, facts.num_outputs
+        self.facts = plain_options(facts)
+        self.splits = splits
 
     def data(self, split: str) -> Data:
         """The split."""
-        return chosen_split(self._splits, split)
+        return chosen_split(self.splits(), split)
+
+
+OwnTask = OwnClassification | OwnRegression
+
+
+def restored_task(name: str, facts: Mapping[str, Any], make: Callable[[], OwnTask]) -> OwnTask:
+    """The task of own data as a run keeps it; the data are read when a split is first asked for.
+
+    Args:
+        name: the task's name.
+        facts: what `OwnTask.facts` was.
+        make: reads the data, and makes the task of them.
+
+    Raises:
+        ConfigError: the facts are damaged.
+        DataError: of `data`, where they are not there, or say something else.
+    """
+
+    @cache
+    def splits() -> Mapping[str, Data]:
+        made = make()
+        check_facts(name, made.facts, restored.facts)
+        return made.splits()
+
+    read = read_options(OwnFacts, facts, "task")
+    restored = (OwnClassification if read.kind == "classification" else OwnRegression)(name, read, splits)
+    return restored
+
+
+def check_facts(name: str, found: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
+    """Raise `DataError` where data say something else of their task than what a run keeps."""
+    for key, value in kept.items():
+        if found[key] != value:
+            raise DataError(
+                f"task '{name}': the data are not those that the run was trained on: {key} is {found[key]}, was {value}"
+            )
 
 
 def chosen_split(splits: Mapping[str, Data], split: str) -> Data:
@@ -93,7 +140,7 @@ def chosen_split(splits: Mapping[str, Data], split: str) -> Data:
     return splits[split]
 
 
-def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions) -> OwnClassification | OwnRegression:
+def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions) -> OwnTask:
     """Make a task of arrays.
 
     Args:
@@ -126,12 +173,17 @@ def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions) -> OwnCl
         values = {split: Data(data.x, _values(data.y, where)) for split, data in given.items()}
         if len({data.y.shape[1] for data in values.values()}) > 1:
             raise DataError(f"{where}: the splits have labels of different sizes")
-        return OwnRegression(name, divided(values, options, where))
+        splits = divided(values, options, where)
+        return OwnRegression(name, _facts("regression", splits, splits["train"].y.shape[1]), lambda: splits)
     labelled = {split: Data(data.x, _labels(data.y, where)) for split, data in given.items()}
     classes = _classes(torch.cat([data.y for data in labelled.values()]), options, where)
     splits = divided(labelled, options, where)
     _check_several(splits["train"].y, where)
-    return OwnClassification(name, splits, classes)
+    return OwnClassification(name, _facts("classification", splits, classes), lambda: splits)
+
+
+def _facts(kind: Literal["classification", "regression"], splits: Mapping[str, Data], outputs: int) -> OwnFacts:
+    return OwnFacts(kind=kind, input_shape=tuple(splits["train"].x.shape[1:]), num_outputs=outputs)
 
 
 def _are_values(given: Mapping[str, Data], options: OwnOptions, where: str) -> bool:

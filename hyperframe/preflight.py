@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hyperframe.errors import ConfigError, DataError, HyperframeError, SpecError
 from hyperframe.exact import redrawn
+from hyperframe.files import fingerprint
 from hyperframe.generator import Generator
 from hyperframe.probes import unsteady
 from hyperframe.seeds import seeded, stream
@@ -38,6 +39,11 @@ def load_data(task: Task, split: str) -> Data:
         raise DataError(f"{where}: an input is not a finite number")
     task.check_labels(data.y, where)
     return data
+
+
+def fingerprint_of_data(train: Data, validation: Data) -> str:
+    """What tells the data of a training from other data."""
+    return fingerprint({"x": train.x, "y": train.y, "validation x": validation.x, "validation y": validation.y})
 
 
 def dry_run(target: Target, generator: Generator, task: Task) -> None:

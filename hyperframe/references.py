@@ -48,13 +48,14 @@ def deep_ensemble(run: Run, folder: Path, networks: int, steps: int, rate: float
     if not is_file(folder / CONFIG):
         return train_run(_config(run, networks, steps, rate, registry), registry, folder, reporter)
     _check_same(run, read_run_config(folder, registry)[1], folder)
+    data = {key: value for key, value in run.config.locations.items() if key.startswith("task.")}  # may have moved
     if checkpoint_steps(folder):
-        known = load_run(folder, registry, str(run.experiment.device))
+        known = load_run(folder, registry, str(run.experiment.device), overrides=data)
         wanted = {"networks": networks, "steps": steps, "rate": rate}
         _check_trained(known, folder, wanted, shared=shared and known.finished)
         if known.finished:
             return known
-    return resume_run(folder, {}, registry, reporter)
+    return resume_run(folder, data, registry, reporter)
 
 
 def _config(run: Run, networks: int, steps: int, rate: float, registry: Registry) -> Config:
@@ -88,7 +89,7 @@ def _check_same(run: Run, known: Config, folder: Path) -> None:
     if there["generator"]["name"] != "direct":
         raise RunError(f"the reference {folder} has the generator '{there['generator']['name']}'; it must be 'direct'")
     for key in ("target", "task"):
-        if here[key] != there[key]:
+        if run.config.kept()[key] != known.kept()[key]:
             raise RunError(f"the reference {folder} is of another {key}: {there[key]} and not {here[key]}")
 
 

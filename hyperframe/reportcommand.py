@@ -7,7 +7,7 @@ import click
 
 from hyperframe.analyses import chosen_names, chosen_options
 from hyperframe.api import installed
-from hyperframe.arguments import json_option, loaded, run_options
+from hyperframe.arguments import json_option, loaded, run_options, split_overrides
 from hyperframe.bars import shown_progress
 from hyperframe.errors import PluginError, RunError
 from hyperframe.files import as_json, check_writable, exists, write_json, write_text
@@ -20,7 +20,7 @@ REPORT = "report.html"
 
 @click.command(name="report")
 @run_options
-@click.argument("options", nargs=-1, metavar="[NAME.OPTION=VALUE]...")
+@click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]... [NAME.OPTION=VALUE]...")
 @click.option("--analysis", metavar="NAME[,NAME...]", help="Run these analyses. [default: all that are installed]")
 @click.option("--out", type=click.Path(), metavar="FILE.html", help="The report. [default: RUN/report.html]")
 @click.option("--open", "opened", is_flag=True, help="Open the report in a browser.")
@@ -31,7 +31,7 @@ def report_command(
     checkpoint: str,
     device: str,
     target: str | None,
-    options: tuple[str, ...],
+    arguments: tuple[str, ...],
     analysis: str | None,
     out: str | None,
     opened: bool,
@@ -44,15 +44,16 @@ def report_command(
     What has been found for the same checkpoint and options is not worked out again; after Ctrl-C the same command goes
     on from where it was. Options of an analysis are written behind the run, such as ensembles.draws=5. Analyses that
     have nothing to say about such a run are named with the reason; where one fails, the report is written without it,
-    and the exit code is 2.
+    and the exit code is 2. KEY=VALUE says where the run's data lie now, such as task.folder=/data.
     """
+    overrides, options = split_overrides(arguments)
     folder = check_is_run(run)
     file = folder / REPORT if out is None else Path(out)
     _check_file(file, again)
     registry = installed()
     names = report_order(registry) if analysis is None else chosen_names(analysis)
     chosen_for = chosen_options(options, names, registry)
-    chosen = loaded(run, checkpoint, device, target)
+    chosen = loaded(run, checkpoint, device, target, overrides)
     with shown_progress(json_wanted):
         content = collect(chosen, registry, names, chosen_for, again=again)
     write_json(folder / RESULTS, content)

@@ -1,12 +1,12 @@
 """Runs that go on: from their newest checkpoint that is whole, bit for bit where nothing has changed."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hyperframe.checkpoints import Checkpoint, newest_checkpoint, set_damaged_aside
-from hyperframe.config import Config, override_pairs
+from hyperframe.config import Config, changes, override_pairs
 from hyperframe.errors import ConfigError, notice
 from hyperframe.experiment import build_experiment
 from hyperframe.folder import (
@@ -21,14 +21,7 @@ from hyperframe.plugins import Registry
 from hyperframe.run import Run, restore
 from hyperframe.training import Reporter, Silent, Training
 
-KEPT = ("task", "target", "generator", "trainer.seed")
-"""What a run cannot change: it would be another run."""
-
-MOVED = ("task.download", "task.file", "task.folder")
-"""Places of data, which can change; whether the data is the same is compared."""
-
 HARMLESS = (
-    *MOVED,
     "evaluation",
     "trainer.checkpoint_every",
     "trainer.device",  # what it comes to is compared instead, and so it is with threads
@@ -36,7 +29,7 @@ HARMLESS = (
     "trainer.log_every",
     "trainer.threads",
 )
-"""What can change without changing what is trained."""
+"""What can change without changing what is trained, beside where data lie; whether they are the same is compared."""
 
 
 def resume_run(
@@ -65,10 +58,11 @@ def resume_run(
     path = check_is_run(folder)
     with claimed(path):
         stored, config = read_run_config(path, registry, override_pairs(overrides))
-        changed = list(_changes(stored.without_pauses().plain(), config.without_pauses().plain()))
+        config = config.with_absolute_locations()
+        changed = list(changes(stored.without_pauses().plain(), config.without_pauses().plain()))
         found = newest_checkpoint(path)
         step = found.step if found else 0
-        _check_changes(config, changed, step)
+        _check_changes(stored, config, step)
         run = Run(path, config, step, build_experiment(config))
         training = Training(run, registry, reporter or Silent())
         with training.settings(_threads(config, found)):
@@ -85,25 +79,9 @@ def resume_run(
     return run
 
 
-def _changes(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """Each key whose value has changed, with both values.
-
-    Example:
-        >>> list(_changes({"trainer": {"steps": 5, "z": 4}}, {"trainer": {"steps": 9, "z": 4}}))
-        ['trainer.steps: 5 → 9']
-    """
-    for key in [*before, *(key for key in after if key not in before)]:
-        old, new, where = before.get(key), after.get(key), f"{path}{key}"
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            yield from _changes(old, new, f"{where}.")
-        elif old != new:
-            yield f"{where}: {old} → {new}"
-
-
-def _check_changes(config: Config, changed: Sequence[str], step: int) -> None:
-    for change in changed:
-        if _is_one(change, KEPT) and not _is_one(change, MOVED):
-            raise ConfigError(f"a run keeps its {change.partition(':')[0]} ({change}); train a new run for another one")
+def _check_changes(stored: Config, config: Config, step: int) -> None:
+    for change in changes(stored.kept(), config.kept()):
+        raise ConfigError(f"a run keeps its {change.partition(':')[0]} ({change}); train a new run for another one")
     if config.trainer.steps < step:
         raise ConfigError(f"trainer.steps: {config.trainer.steps} steps were asked for, but {step} are done already")
 
@@ -141,7 +119,8 @@ def _restore(training: Training, found: Checkpoint, changed: Sequence[str]) -> N
             chunks.size = chunks.halved = chunk
     if run.finished and not changed:
         return
-    differences = [change for change in changed if not _is_one(change, HARMLESS)] + list(_changes(recorded, here))
+    harmless = (*HARMLESS, *run.config.locations)
+    differences = [change for change in changed if not _is_one(change, harmless)] + list(changes(recorded, here))
     if differences and not run.finished:
         notice(
             f"from step {found.step} on the run is not, bit for bit, what it would have been without the interruption: "

@@ -1,18 +1,18 @@
 """Runs: a run folder with its trained generator, to draw networks from and to evaluate."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hyperframe.checkpoints import Checkpoint, best_checkpoint, newest_checkpoint, read_checkpoint
-from hyperframe.config import Config
-from hyperframe.errors import RunError, notice
+from hyperframe.config import Config, changes, override_pairs
+from hyperframe.errors import ConfigError, DataError, RunError, notice
 from hyperframe.evaluation import draw_networks, evaluate, networks_of
 from hyperframe.experiment import Experiment, build_experiment
-from hyperframe.files import different_tensors, read_tensors, write_json
-from hyperframe.folder import ANALYSES, RESULTS, TARGET, check_is_run, read_run_config
+from hyperframe.files import as_json, different_tensors, from_json, read_tensors, write_json
+from hyperframe.folder import ANALYSES, CONFIG, RESULTS, TARGET, check_is_run, read_run_config, restored_task
 from hyperframe.plugins import Registry
-from hyperframe.preflight import load_data
+from hyperframe.preflight import fingerprint_of_data, load_data
 from hyperframe.samplefiles import read_samples, write_samples, write_state_dicts
 from hyperframe.samples import Networks
 from hyperframe.types import Data, Weights
@@ -29,13 +29,17 @@ class Run:
         config: its configuration.
         step: the step of the checkpoint that is loaded.
         experiment: everything the configuration describes, with the trained generator.
+        trained_on: the fingerprint of the data that it was trained and validated on, where that is known.
     """
 
-    def __init__(self, folder: Path, config: Config, step: int, experiment: Experiment) -> None:
+    def __init__(
+        self, folder: Path, config: Config, step: int, experiment: Experiment, trained_on: str | None = None
+    ) -> None:
         self.folder = folder
         self.config = config
         self.step = step
         self.experiment = experiment
+        self.trained_on = trained_on
         self._data: dict[str, Data] = {}
 
     @property
@@ -49,10 +53,47 @@ class Run:
         return self.experiment.generator.at_most(self.config.evaluation.test_networks)
 
     def data(self, split: str) -> Data:
-        """The split "train", "validation" or "test" of the run's task, read once; raises `DataError`."""
+        """The split "train", "validation" or "test" of the run's task, read once.
+
+        Where the data are not those that the run was trained on, a warning says so.
+
+        Raises:
+            DataError: they cannot be had; the message names the keys that say where they lie.
+        """
         if split not in self._data:
-            self._data[split] = load_data(self.experiment.task, split)
+            try:
+                self._data[split] = load_data(self.experiment.task, split)
+            except DataError as error:
+                raise DataError(f"{error}{self._moved()}") from error
+            self._check_data()
         return self._data[split]
+
+    def _moved(self) -> str:
+        """How to say where the data lie now, as the end of a message."""
+        keys = [f"{key}={value}" for key, value in self.config.locations.items() if _is_path(key, value)]
+        return (
+            f". The run has {', '.join(keys)}; where the data lie elsewhere now, say so behind the run" if keys else ""
+        )
+
+    def _check_data(self) -> None:
+        """Say where the data are not those that the run was trained and validated on, as resuming it does."""
+        recorded, self.trained_on = self.trained_on, None
+        if recorded is None:
+            return
+        try:
+            parts = [
+                self._data[split] if split in self._data else load_data(self.experiment.task, split)
+                for split in ("train", "validation")
+            ]
+        except DataError as error:
+            notice(f"whether the data are those that {self.folder} was trained on is not known: {error}")
+            return
+        found = fingerprint_of_data(*parts)
+        if found != recorded:
+            notice(
+                f"the data are not those that {self.folder} was trained on ({found}, and not {recorded}): its "
+                "networks may have been trained on what they are tested on here"
+            )
 
     def networks(self, count: int | None, seed: int | None, samples: str | Path | None) -> Networks:
         """Networks that are drawn, or those of a file where one is given."""
@@ -98,7 +139,15 @@ class Run:
         return self.config.evaluation.seed if seed is None else seed
 
     def _for_statistics(self) -> Data | None:
-        return self.data("train") if self.experiment.target.has_statistics else None
+        if not self.experiment.target.has_statistics:
+            return None
+        try:
+            return self.data("train")
+        except DataError as error:
+            raise DataError(
+                "the statistics of the target's normalisations are estimated from training data, which cannot be had: "
+                f"{error}"
+            ) from error
 
     def write_samples(self, path: str | Path, count: int, seed: int | None = None, *, gauge: bool = False) -> Path:
         """Draw networks into one safetensors file, which `read_samples`, and safetensors alone, read again.
@@ -168,7 +217,13 @@ class Run:
         return result
 
 
-def load_run(folder: str | Path, registry: Registry, device: str | None = None, checkpoint: str | int = "last") -> Run:
+def load_run(
+    folder: str | Path,
+    registry: Registry,
+    device: str | None = None,
+    checkpoint: str | int = "last",
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+) -> Run:
     """Load a run from its folder, with one of its checkpoints.
 
     Args:
@@ -177,22 +232,35 @@ def load_run(folder: str | Path, registry: Registry, device: str | None = None, 
         device: auto, cpu, cuda or cuda:INDEX; by default auto.
         checkpoint: "last", "best" (on validation data), or a step. Where the last or the best is damaged, the one
             before it or the next best is taken, and a warning says so.
+        overrides: where data lie now, `KEY=VALUE` texts or a mapping of dotted keys to values.
 
     Raises:
+        ConfigError: an override of something else.
         RunError: the folder is no run, or holds no such checkpoint that is whole.
     """
     path = check_is_run(folder)
     # The number of threads belongs to training; this machine may have fewer.
-    _, config = read_run_config(path, registry, [("trainer.device", device or "auto"), ("trainer.threads", None)])
+    here = [("trainer.device", device or "auto"), ("trainer.threads", None)]
+    moved = override_pairs(overrides)
+    stored, config = read_run_config(path, registry, [*here, *moved])
+    for key, _ in moved:
+        if key not in stored.locations:
+            known = f"{', '.join(stored.locations)} say where data lie" if stored.locations else "it has none of these"
+            raise ConfigError(
+                f"{key}: a run is read as it was trained; what can be said anew is where its data lie, and {known}"
+            )
     found = _checkpoint(path, checkpoint)
-    experiment = build_experiment(config)
+    experiment = build_experiment(config, restored_task(path, config))
     restore(path, found, experiment)
     experiment.generator.eval()
-    return Run(path, config, found.step, experiment)
+    recorded = found.state.get("environment")
+    data = recorded.get("data") if isinstance(recorded, Mapping) else None
+    return Run(path, config, found.step, experiment, data if isinstance(data, str) else None)
 
 
 def restore(folder: Path, found: Checkpoint, experiment: Experiment) -> None:
     """Put a checkpoint's parameters and the target's constants into an experiment."""
+    _check_config(folder, found, experiment.config)
     if experiment.target.constants():
         experiment.target.load_constants(read_tensors(folder / TARGET))
     trained, here = found.state.get("target"), experiment.target.identity()
@@ -204,6 +272,25 @@ def restore(folder: Path, found: Checkpoint, experiment: Experiment) -> None:
     if different:
         raise RunError(f"{folder}: the checkpoint of step {found.step} does not fit its configuration: {different}")
     experiment.generator.load_state_dict(state)
+
+
+def _is_path(key: str, value: Any) -> bool:
+    return key.startswith("task.") and not isinstance(value, bool)
+
+
+def _check_config(folder: Path, found: Checkpoint, config: Config) -> None:
+    """Raise where what a run is was changed in its configuration after it was trained."""
+    trained, here = found.state.get("kept"), from_json(as_json(config.kept()))
+    if not isinstance(trained, Mapping):
+        return
+    for section, values in trained.items():
+        known = here.get(section)
+        if not isinstance(values, Mapping) or not isinstance(known, Mapping):
+            continue
+        for change in changes(values, {key: known.get(key) for key in values}, f"{section}."):
+            raise RunError(
+                f"{folder / CONFIG} is not what the run was trained with ({change}); put that back, or train a new run"
+            )
 
 
 def _checkpoint(folder: Path, which: str | int) -> Checkpoint:

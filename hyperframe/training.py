@@ -23,12 +23,11 @@ from hyperframe.config import Config
 from hyperframe.errors import DivergedError, HyperframeError, MemoryShortageError, RunError, TrainingError, notice
 from hyperframe.evaluation import draw_networks, evaluate
 from hyperframe.experiment import build_experiment
-from hyperframe.files import fingerprint
 from hyperframe.folder import claimed, create_run, environment, folder_identity, free_folder
 from hyperframe.memory import is_out_of_memory
 from hyperframe.metrics import MetricsLog
 from hyperframe.plugins import Registry
-from hyperframe.preflight import load_data
+from hyperframe.preflight import fingerprint_of_data, load_data
 from hyperframe.run import Run
 from hyperframe.schedule import rate_at
 from hyperframe.seeds import seeded
@@ -90,6 +89,7 @@ def train_run(
         HyperframeError: anything a user can mend.
         KeyboardInterrupt: Ctrl-C; what was trained is saved first.
     """
+    config = config.with_absolute_locations()
     folder = free_folder(out, config)
     run = Run(folder, config, 0, build_experiment(config))
     training = Training(run, registry, reporter or Silent())
@@ -116,9 +116,7 @@ class Training:
         self.options = run.config.trainer
         task, images = run.experiment.task, run.config.evaluation.images
         train, validation = load_data(task, "train"), load_data(task, "validation")
-        self._data = fingerprint(
-            {"x": train.x, "y": train.y, "validation x": validation.x, "validation y": validation.y}
-        )
+        self._data = fingerprint_of_data(train, validation)
         self.validation: Data = validation[:images].to(run.experiment.device)
         self.trainer = Trainer(run.experiment, train)
         self.trainer.rehearse()
@@ -244,6 +242,7 @@ class Training:
             "halved_chunk": run.experiment.objective.chunks.halved,
             "sequential_chunks": run.experiment.objective.chunks.sequential,
             "target": run.experiment.target.identity(),
+            "kept": run.config.kept(),
             "environment": self.environment(),
         }
         write_checkpoint(run.folder, step, run.experiment.generator.state_dict(), self.trainer.tensors(), state)

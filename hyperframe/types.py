@@ -237,6 +237,9 @@ class Component:
         name: what a configuration calls it.
         factory: makes it; what it is called with depends on the kind, see `hyperframe.hookspecs`. Nothing heavy is
             imported or allocated before it is called.
+        restore: of a task whose data say what it is (its shapes, its classes): makes it of its options and of what its
+            attribute `facts`, plain data, was when a run was trained on it, without a look at the data; `Task.data`
+            then reads them, and raises `DataError` where they are not there, or are others.
         options: the attrs class of its options.
         summary: one line.
         reference: the paper or section it comes from.
@@ -247,6 +250,7 @@ class Component:
     options: type[Any] = attrs.field(factory=lambda: NoOptions)
     summary: str = ""
     reference: str = ""
+    restore: Callable[..., Any] | None = None
 
     def __attrs_post_init__(self) -> None:
         if not attrs.has(self.options):

@@ -15,7 +15,9 @@ class Options:
     """Options of the gauge."""
 
     reference: str | None = option(
-        None, "a file of networks that 'sample --out' wrote, of which the first is matched with; null: random filters"
+        None,
+        "a file of networks that 'sample --out' wrote, of which the first is matched with; null: random filters",
+        location=True,
     )
 
 

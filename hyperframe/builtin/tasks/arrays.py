@@ -1,6 +1,9 @@
 """The task `arrays`: a user's own arrays in a file, for classification or regression."""
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -8,21 +11,28 @@ from hyperframe import Component, hookimpl
 from hyperframe.arrayfiles import read_arrays
 from hyperframe.errors import DataError
 from hyperframe.options import option
-from hyperframe.owndata import ARRAYS, OwnClassification, OwnOptions, OwnRegression, own_task
+from hyperframe.owndata import ARRAYS, OwnOptions, OwnTask, own_task, restored_task
 
 
 @attrs.frozen(kw_only=True)
 class Options(OwnOptions):
     """Options of the task."""
 
-    file: str | None = option(None, "a .npz or .safetensors file with the arrays x and y; x_test, … are splits")
+    file: str | None = option(
+        None, "a .npz or .safetensors file with the arrays x and y; x_test, … are splits", location=True
+    )
 
 
-def build(options: Options) -> OwnClassification | OwnRegression:
+def build(options: Options) -> OwnTask:
     """Read the file, and make a task of its arrays."""
     if options.file is None:
         raise DataError("task 'arrays' needs a file: set task.file to a .npz or .safetensors file with x and y")
     return own_task("arrays", read_arrays(Path(options.file).expanduser(), ARRAYS), options)
+
+
+def restore(options: Options, facts: Mapping[str, Any]) -> OwnTask:
+    """The task of a run, whose file is read when data are asked for."""
+    return restored_task("arrays", facts, partial(build, options))
 
 
 @hookimpl
@@ -33,6 +43,7 @@ def hyperframe_tasks() -> list[Component]:
             name="arrays",
             factory=build,
             options=Options,
+            restore=restore,
             summary="own arrays x and y from a .npz or .safetensors file: classification or regression",
         )
     ]

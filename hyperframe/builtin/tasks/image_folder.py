@@ -1,6 +1,9 @@
 """The task `image_folder`: a user's own images, in a folder for each class."""
 
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import attrs
 import torch
@@ -11,15 +14,15 @@ from hyperframe.arrayfiles import entries, image_paths, read_images
 from hyperframe.augmentation import AffineOptions, random_affine
 from hyperframe.errors import DataError
 from hyperframe.files import exists
-from hyperframe.options import option
-from hyperframe.owndata import SplitOptions, chosen_split, divided
+from hyperframe.options import option, read_options
+from hyperframe.owndata import SplitOptions, check_facts, chosen_split, divided
 
 
 @attrs.frozen(kw_only=True)
 class Options(AffineOptions, SplitOptions):
     """Options of the task."""
 
-    folder: str | None = option(None, "a folder that holds a folder of images for each class")
+    folder: str | None = option(None, "a folder that holds a folder of images for each class", location=True)
     size: tuple[int, ...] = option((32, 32), "height and width that all images are scaled to", minimum=1)
     colours: bool = option(True, "three channels; false: one, of grey")
 
@@ -29,8 +32,19 @@ class Options(AffineOptions, SplitOptions):
             raise ValueError(f"size: expected a height and a width, but got {len(self.size)} numbers")
 
 
+@attrs.frozen(kw_only=True)
+class Facts:
+    """What the folder says of the task, and a run keeps."""
+
+    classes: tuple[str, ...] = option()
+
+
 class ImageFolder(ClassificationTask):
     """Images of any size, scaled to one, values in [0, 1]. The folders' names, in order, are the classes.
+
+    Args:
+        options: of the task.
+        facts: what the folder said when a run was trained on it; left out, it is looked at now.
 
     Attributes:
         classes: their names.
@@ -41,10 +55,19 @@ class ImageFolder(ClassificationTask):
 
     name = "image_folder"
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, facts: Mapping[str, Any] | None = None) -> None:
+        self.options = options
+        self.classes = self._listed[0] if facts is None else list(read_options(Facts, facts, "task").classes)
+        self.facts = {"classes": self.classes}
+        self.input_shape = (3 if options.colours else 1, *options.size)
+        self.num_outputs = len(self.classes)
+
+    @cached_property
+    def _listed(self) -> tuple[list[str], list[Path], dict[str, Data]]:
+        """The classes, all files, and for each split numbers of files and their labels."""
+        options = self.options
         if options.folder is None:
             raise DataError("task 'image_folder' needs a folder: set task.folder to one with a folder for each class")
-        self.options = options
         folder = Path(options.folder).expanduser()
         if not exists(folder) or not folder.is_dir():
             raise DataError(f"task 'image_folder': there is no folder {folder}")
@@ -53,19 +76,18 @@ class ImageFolder(ClassificationTask):
             raise DataError(
                 f"task 'image_folder': {folder} holds {len(found)} folders, one for each class; two classes are needed"
             )
-        self.classes = [path.name for path in found]
-        self.input_shape = (3 if options.colours else 1, *options.size)
-        self.num_outputs = len(found)
         files = [(image, label) for label, path in enumerate(found) for image in image_paths(path)]
-        self._files = [image for image, _ in files]
         labels = torch.tensor([label for _, label in files])
         numbers = Data(torch.arange(len(files)), labels)
-        self._splits = divided({"train": numbers}, options, "task 'image_folder'")
+        splits = divided({"train": numbers}, options, "task 'image_folder'")
+        return [path.name for path in found], [image for image, _ in files], splits
 
     def data(self, split: str) -> Data:
         """The split: its images are read now."""
-        chosen = chosen_split(self._splits, split)
-        return Data(read_images([self._files[number] for number in chosen.x.tolist()], self.input_shape), chosen.y)
+        classes, files, splits = self._listed
+        check_facts(self.name, {"classes": classes}, self.facts)
+        chosen = chosen_split(splits, split)
+        return Data(read_images([files[number] for number in chosen.x.tolist()], self.input_shape), chosen.y)
 
     def augment(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
         """Each training image turned, leant, zoomed and moved at random, as far as the options say."""
@@ -80,6 +102,7 @@ def hyperframe_tasks() -> list[Component]:
             name="image_folder",
             factory=ImageFolder,
             options=Options,
+            restore=ImageFolder,
             summary="own images, a folder for each class, scaled to one size",
         )
     ]

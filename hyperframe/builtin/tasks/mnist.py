@@ -24,8 +24,10 @@ VALIDATION = 5000
 class Options(AffineOptions):
     """Options of the task."""
 
-    folder: str | None = option(None, "folder of the data; null: $HYPERFRAME_DATA, else ~/.cache/hyperframe/data")
-    download: bool = option(False, "fetch the data into the folder where it is missing")
+    folder: str | None = option(
+        None, "folder of the data; null: $HYPERFRAME_DATA, else ~/.cache/hyperframe/data", location=True
+    )
+    download: bool = option(False, "fetch the data into the folder where it is missing", location=True)
 
 
 @attrs.frozen(kw_only=True)
