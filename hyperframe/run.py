@@ -11,6 +11,7 @@ from hyperframe.evaluation import draw_networks, evaluate, networks_of
 from hyperframe.experiment import Experiment, build_experiment
 from hyperframe.files import as_json, different_tensors, from_json, read_tensors, write_json
 from hyperframe.folder import ANALYSES, CONFIG, RESULTS, TARGET, check_is_run, read_run_config, restored_task
+from hyperframe.options import shown
 from hyperframe.plugins import Registry
 from hyperframe.preflight import fingerprint_of_data, load_data
 from hyperframe.samplefiles import read_samples, write_samples, write_state_dicts
@@ -70,10 +71,11 @@ class Run:
 
     def _moved(self) -> str:
         """How to say where the data lie now, as the end of a message."""
-        keys = [f"{key}={value}" for key, value in self.config.locations.items() if _is_path(key, value)]
-        return (
-            f". The run has {', '.join(keys)}; where the data lie elsewhere now, say so behind the run" if keys else ""
-        )
+        places = {key: value for key, value in self.config.locations.items() if _is_path(key, value)}
+        if not places:
+            return ""
+        there = ", ".join(f"{key}={shown(value)}" for key, value in places.items())
+        return f". The run has {there}; where the data lie elsewhere now, override that: {next(iter(places))}=PATH"
 
     def _check_data(self) -> None:
         """Say where the data are not those that the run was trained and validated on, as resuming it does."""
@@ -242,13 +244,15 @@ def load_run(
     # The number of threads belongs to training; this machine may have fewer.
     here = [("trainer.device", device or "auto"), ("trainer.threads", None)]
     moved = override_pairs(overrides)
-    stored, config = read_run_config(path, registry, [*here, *moved])
+    stored, config = read_run_config(path, registry, here)
     for key, _ in moved:
         if key not in stored.locations:
-            known = f"{', '.join(stored.locations)} say where data lie" if stored.locations else "it has none of these"
+            known = ", ".join(stored.locations) or "this run has no key for that"
             raise ConfigError(
-                f"{key}: a run is read as it was trained; what can be said anew is where its data lie, and {known}"
+                f"{key}: a run is read as it was trained; only where its data lie can be overridden: {known}"
             )
+    if moved:
+        _, config = read_run_config(path, registry, [*here, *moved])
     found = _checkpoint(path, checkpoint)
     experiment = build_experiment(config, restored_task(path, config))
     restore(path, found, experiment)
