@@ -1,7 +1,7 @@
 """The conformance kit: all laws of a component, found by its name, as a list of checks."""
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 from unittest import SkipTest
 
@@ -120,7 +120,8 @@ class _Subject:
         task = self.choices[0].make()
         if not isinstance(task, Task):
             raise PluginError(f"its factory must return a Task; {missing_of(task)}")
-        return [of_tasks.TaskCase(task)]
+        restore = self.choices[0].registered.component.restore
+        return [of_tasks.TaskCase(task, None if restore is None else partial(restore, self.choices[0].options))]
 
 
 @attrs.frozen(kw_only=True, eq=False)

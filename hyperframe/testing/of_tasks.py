@@ -1,6 +1,7 @@
 """Laws of tasks: data of the shapes they say, a loss that knows its symmetry, figures that do not depend on chunks."""
 
 import math
+from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hyperframe.errors import DataError
+from hyperframe.files import as_json, from_json
 from hyperframe.testing.laws import Broken, Case, Draw, Law, Vacuous, relative
 from hyperframe.types import Data, Task
 
@@ -22,10 +24,15 @@ DOWNHILL, RATE = 200, 0.1
 
 
 class TaskCase(Case):
-    """A task with its data."""
+    """A task with its data.
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    Args:
+        task: the task.
+        restore: makes it of what a run keeps of it, where its component can do that.
+    """
+
+    def __init__(self, task: Task, restore: Callable[[Mapping[str, Any]], Task] | None = None) -> None:
+        self.task, self.restore = task, restore
 
     def data(self, split: str) -> Data:
         """A split; raises `Vacuous` where the data is not here."""
@@ -176,6 +183,28 @@ def _answers(case: TaskCase, draw: Draw) -> None:
         raise Broken("augment gives something else with the same random numbers")
 
 
+def _restored(case: TaskCase, draw: Draw) -> str:
+    """What a run keeps of a task makes the same task again."""
+    if case.restore is None:
+        return "it is made without its data"
+    facts = getattr(case.task, "facts", None)
+    if not isinstance(facts, Mapping) or from_json(as_json(facts)) != facts:
+        raise Broken(f"its attribute 'facts' is no plain data, but {facts!r}")
+    again = case.restore(facts)
+    for name in ("name", "input_shape", "num_outputs", "shift_invariant", "likelihood", "score_name"):
+        if getattr(again, name) != getattr(case.task, name):
+            raise Broken(f"{name} is {getattr(again, name)} where it was {getattr(case.task, name)}")
+    outputs, _ = case.drawn(draw)
+    for name, value in case.task.summarise(case.task.predictions(outputs)).items():
+        if not torch.equal(again.summarise(again.predictions(outputs))[name], value):
+            raise Broken(f"its summary has another '{name}'")
+    for split in SPLITS:
+        data, other = case.data(split), again.data(split)
+        if not torch.equal(data.x, other.x) or not torch.equal(data.y, other.y):
+            raise Broken("it has other data", f"split '{split}'")
+    return "made of what a run keeps it is the same"
+
+
 LAWS = (
     Law(
         name="splits_are_data",
@@ -207,5 +236,12 @@ LAWS = (
         text="predictions, summaries and augmented inputs have a row for each item, and augment draws from its rng",
         cause="numbers from torch's global generator, or a change in place",
         holds=_answers,
+    ),
+    Law(
+        name="is_restored",
+        text="where its component can 'restore' it, that makes the same task of its attribute 'facts' alone",
+        cause="facts that leave out what a prediction depends on, or a restore that reads other options",
+        holds=_restored,
+        examples=1,
     ),
 )
