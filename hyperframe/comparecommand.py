@@ -12,7 +12,7 @@ from hyperframe.files import as_json, check_new_file
 
 
 @click.command(name="compare")
-@click.argument("arguments", nargs=-1, required=True, type=click.Path(), metavar="RUN RUN... [KEY=VALUE]...")
+@click.argument("arguments", nargs=-1, type=click.Path(), metavar="RUN RUN... [KEY=VALUE]...")
 @load_options
 @click.option("--target", "targets", multiple=True, help="package.module:factory of runs with such a target.")
 @draw_options
@@ -36,6 +36,8 @@ def compare_command(
     KEY=VALUE says where the data of runs that have such a key lie now, such as task.folder=/data.
     """
     overrides, runs = split_overrides(arguments)
+    if not runs:
+        raise click.UsageError("Missing argument 'RUN RUN...'.")
     if out is not None:
         check_new_file(Path(out), (".png",), "the picture is")
     registry = registry_with([checked_factory(target) for target in targets])

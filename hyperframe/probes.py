@@ -141,17 +141,17 @@ def unsteady(module: nn.Module, inputs: Tensor) -> str | None:
     copied, pythons, numpys = copy.deepcopy(module), random.getstate(), np.random.get_state()
     try:
         with seeded(0, "evaluation", inputs.device), torch.no_grad():
-            first = copied(inputs)
-            if not _same(copied(inputs), first):
+            first = copied(inputs.clone())  # some work on it in place
+            if not _same(copied(inputs.clone()), first):
                 return (
                     f"in evaluation mode {_culprit(copied, inputs)}, so that no two predictions agree; let that be in "
                     "training only, as nn.Dropout, F.dropout(x, p, training=self.training) or 'if self.training' do"
                 )
             statistics = [(value, value.clone()) for value in _statistics(copied)]
-            copied.train()(inputs)
+            copied.train()(inputs.clone())
             for value, before in statistics:
                 value.copy_(before)
-            if not _same(copied.eval()(inputs), first):
+            if not _same(copied.eval()(inputs.clone()), first):
                 return (
                     f"in training mode {_culprit(copied.train(), inputs)}, on which its outputs in evaluation mode "
                     "depend; only the statistics of torch's BatchNorm and InstanceNorm are kept for each network: take "
@@ -206,7 +206,7 @@ def _culprit(module: nn.Module, inputs: Tensor) -> str:
     handles = [part.register_forward_pre_hook(enter) for part in names]
     handles += [part.register_forward_hook(leave) for part in names]
     try:
-        module(inputs)
+        module(inputs.clone())
     finally:
         for handle in handles:
             handle.remove()

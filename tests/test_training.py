@@ -13,7 +13,7 @@ from torch import nn
 
 import hyperframe as hf
 from hyperframe.api import installed
-from hyperframe.checkpoints import checkpoint_steps, write_checkpoint
+from hyperframe.checkpoints import checkpoint_steps, newest_checkpoint, write_checkpoint
 from hyperframe.config import TrainerOptions, load_config
 from hyperframe.errors import ConfigError, DeviceError, RunError, TrainingError
 from hyperframe.experiment import build_experiment, resolve_device
@@ -274,6 +274,10 @@ def test_a_checkpoint_of_another_configuration(tmp_path, small):
     run = small(tmp_path / "run")
     path = run.folder / "config.yaml"
     path.write_text(path.read_text().replace("latent: 64", "latent: 65"))
+    with pytest.raises(RunError, match=r"not what the run was trained with \(generator.latent: 64 → 65\)"):
+        hf.load(run.folder)
+    found = newest_checkpoint(run.folder)
+    write_checkpoint(run.folder, found.step, found.generator(), found.trainer(), {})  # one that does not say
     with pytest.raises(RunError, match="does not fit its configuration"):
         hf.load(run.folder)
 
