@@ -14,7 +14,7 @@ from hyperframe.errors import ConfigError, DataError, brief, unknown_name
 from hyperframe.hookspecs import hookimpl
 from hyperframe.memory import missing_memory
 from hyperframe.options import shown
-from hyperframe.owndata import ARRAYS, OwnOptions, as_tensor, own_task
+from hyperframe.owndata import ARRAYS, OwnOptions, OwnTask, as_tensor, own_task, restored_task
 from hyperframe.spec import TargetSpec
 from hyperframe.types import Component, Task
 
@@ -100,6 +100,29 @@ class OwnCode:
                 name=DATA, factory=lambda options: own_task(DATA, data, options), options=OwnOptions, summary=summary
             )
         ]
+
+
+class KeptData:
+    """A plugin that registers data which were handed over when a run was trained, and are not now."""
+
+    __name__ = HANDED_OVER
+
+    @hookimpl
+    def hyperframe_tasks(self) -> list[Component]:
+        """Register the data, which nobody can read."""
+
+        def restore(options: OwnOptions, facts: Mapping[str, Any]) -> OwnTask:
+            return restored_task(DATA, facts, lambda: _missing(options))
+
+        return [
+            Component(name=DATA, factory=_missing, options=OwnOptions, restore=restore, summary="handed over before")
+        ]
+
+
+def _missing(options: OwnOptions) -> OwnTask:
+    raise DataError(
+        "the run's data were handed over in Python; hand them over again: hyperframe.load(folder, data=...)"
+    )
 
 
 def _copied(module: nn.Module, spec: TargetSpec | None) -> nn.Module:

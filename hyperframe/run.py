@@ -9,9 +9,10 @@ from hyperframe.config import Config, changes, override_pairs
 from hyperframe.errors import ConfigError, DataError, RunError, notice
 from hyperframe.evaluation import draw_networks, evaluate, networks_of
 from hyperframe.experiment import Experiment, build_experiment
-from hyperframe.files import as_json, different_tensors, from_json, read_tensors, write_json
-from hyperframe.folder import ANALYSES, CONFIG, RESULTS, TARGET, check_is_run, read_run_config, restored_task
+from hyperframe.files import as_json, different_tensors, from_json, is_file, read_tensors, write_json
+from hyperframe.folder import ANALYSES, CONFIG, RESULTS, TARGET, TASK, check_is_run, read_run_config, restored_task
 from hyperframe.options import shown
+from hyperframe.owncode import DATA, KeptData
 from hyperframe.plugins import Registry
 from hyperframe.preflight import fingerprint_of_data, load_data
 from hyperframe.samplefiles import read_samples, write_samples, write_state_dicts
@@ -242,6 +243,8 @@ def load_run(
     """
     path = check_is_run(folder)
     # The number of threads belongs to training; this machine may have fewer.
+    if is_file(path / TASK) and all((entry.kind, entry.component.name) != ("task", DATA) for entry in registry.all()):
+        registry = registry.extended([KeptData()])
     here = [("trainer.device", device or "auto"), ("trainer.threads", None)]
     moved = override_pairs(overrides)
     stored, config = read_run_config(path, registry, here)

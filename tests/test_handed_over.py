@@ -92,13 +92,14 @@ def test_the_run_goes_on_where_the_module_is_handed_over_again(tmp_path):
     assert {**resumed.evaluate(), "run": ""} == {**whole.evaluate(), "run": ""}
 
 
-@pytest.mark.parametrize("use", [hf.load, hf.resume])
 @pytest.mark.parametrize(
-    ("given", "parts"),
+    ("use", "given", "parts"),
     [
-        ({}, ["target", "task", "module=...", "data=..."]),
-        ({"data": (X, Y)}, ["module=..."]),
-        ({"module": Net(), "spec": spec()}, ["data=..."]),
+        (hf.load, {}, ["target", "task", "module=...", "data=..."]),
+        (hf.resume, {}, ["target", "task", "module=...", "data=..."]),
+        (hf.load, {"data": (X, Y)}, ["module=..."]),
+        (hf.resume, {"data": (X, Y)}, ["module=..."]),
+        (hf.resume, {"module": Net(), "spec": spec()}, ["data=..."]),
     ],
 )
 def test_what_was_handed_over_is_asked_for(tmp_path, use, given, parts):
@@ -107,6 +108,23 @@ def test_what_was_handed_over_is_asked_for(tmp_path, use, given, parts):
         use(run.folder, **given)
     for part in ("handed over in Python", str(run.folder), *parts):
         assert part in str(caught.value)
+
+
+def test_data_that_were_handed_over_are_asked_for_where_they_are_needed(tmp_path, hyperframe):
+    run = train(tmp_path / "run")
+    message = r"handed over in Python; hand them over again: hyperframe.load\(folder, data=...\)"
+    loaded = hf.load(run.folder, module=Net(), spec=spec())
+    for ask in (lambda: loaded.sample(2), loaded.evaluate):
+        with pytest.raises(DataError, match=message):
+            ask()
+    plain = hf.train(
+        "digits", {**FAST, "target": "mlp", "target.input_shape": [3], "target.outputs": 4}, data=(X, Y), out="plain"
+    )
+    assert torch.equal(hf.load("plain").sample(2).predict(X), plain.sample(2).predict(X))
+    assert hyperframe("sample", "plain", "-n", 2, "--out", "nets")[0] == 0
+    code, out, err = hyperframe("evaluate", "plain")
+    assert (code, out) == (2, "")
+    assert "hand them over again" in err
 
 
 def test_the_command_says_what_was_handed_over(tmp_path, hyperframe):
