@@ -11,7 +11,6 @@ from hyperframe.evaluation import draw_networks, evaluate, networks_of
 from hyperframe.experiment import Experiment, build_experiment
 from hyperframe.files import as_json, different_tensors, from_json, is_file, read_tensors, write_json
 from hyperframe.folder import ANALYSES, CONFIG, RESULTS, TARGET, TASK, check_is_run, read_run_config, restored_task
-from hyperframe.options import shown
 from hyperframe.owncode import DATA, KeptData
 from hyperframe.plugins import Registry
 from hyperframe.preflight import fingerprint_of_data, load_data
@@ -72,11 +71,12 @@ class Run:
 
     def _moved(self) -> str:
         """How to say where the data lie now, as the end of a message."""
-        places = {key: value for key, value in self.config.locations.items() if _is_path(key, value)}
-        if not places:
+        places = {key: value for key, value in self.config.locations.items() if key.startswith("task.")}
+        there = [f"{key}={value}" for key, value in places.items() if isinstance(value, str)]
+        if not there:
             return ""
-        there = ", ".join(f"{key}={shown(value)}" for key, value in places.items())
-        return f". The run has {there}; where the data lie elsewhere now, override that: {next(iter(places))}=PATH"
+        key = there[0].partition("=")[0]
+        return f". The run has {', '.join(there)}; where the data lie elsewhere now, override that: {key}=PATH"
 
     def _check_data(self) -> None:
         """Say where the data are not those that the run was trained and validated on, as resuming it does."""
@@ -279,10 +279,6 @@ def restore(folder: Path, found: Checkpoint, experiment: Experiment) -> None:
     if different:
         raise RunError(f"{folder}: the checkpoint of step {found.step} does not fit its configuration: {different}")
     experiment.generator.load_state_dict(state)
-
-
-def _is_path(key: str, value: Any) -> bool:
-    return key.startswith("task.") and not isinstance(value, bool)
 
 
 def _check_config(folder: Path, found: Checkpoint, config: Config) -> None:

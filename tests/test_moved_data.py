@@ -75,7 +75,7 @@ def test_what_needs_them_says_how_to_say_where_they_lie(tmp_path, moved, hyperfr
     old = tmp_path / "before" / "mine.npz"
     code, out, err = hyperframe(*command)
     assert (code, out) == (2, "")
-    assert f"there is no file {old}. The run has task.file='{old}'; where the data lie elsewhere now, override" in err
+    assert f"there is no file {old}. The run has task.file={old}; where the data lie elsewhere now, override" in err
     assert "override that: task.file=PATH" in err
     code, out, err = hyperframe(*command, "task.file=new.npz")
     assert (code, err) == (0, "")
@@ -108,7 +108,7 @@ def test_other_commands_and_the_library_take_the_place_too(tmp_path, moved, hype
         ("task.split_seed=1", "task.split_seed: a run is read as it was trained; .* overridden: task.file"),
         ("task.folder=new.npz", "task.folder: a run is read as it was trained"),
         ("task.file=3", "task.file: expected a text or null, but got 3"),
-        ("task.file=none.npz", "there is no file none.npz. The run has task.file='none.npz'"),
+        ("task.file=none.npz", "there is no file none.npz. The run has task.file=none.npz"),
         ("task.file=run", "there is no file run"),
     ],
 )
