@@ -362,7 +362,7 @@ COUPLED, NOISY = "depend on the others of its batch", "draws random numbers"
         (nn.GroupNorm(2, 6), set()),
         (nn.Tanh(), set()),
     ],
-    ids=str,
+    ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
 )
 def test_what_a_target_does_in_training_is_named(registry, inside, named):
     built = build_experiment(load_config("diabetes", ["trainer.device=cpu"], registry))
