@@ -6,8 +6,9 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from hyperframe.discovery import AxisLabels, Discovery, FoundLayer
+from hyperframe.discovery import Discovery, FoundLayer
 from hyperframe.exchange import exchange_classes
+from hyperframe.factors import Combination
 from hyperframe.params import Param
 from hyperframe.spec import LayerSpec, TargetSpec
 from hyperframe.structure import FROZEN, Axis, Structure
@@ -50,22 +51,19 @@ def assembled(
     )
     _drop_needless_reads(found)
     classes = exchange_classes(found.units, found.trail)
-    lookups = found.units.lookup(), found.scales.lookup(), found.signs.lookup()
-    axes = []
-    for (parameter, rows, dim, exponent), labels in found.axes.items():
-        axes.append(_axis(parameter, rows, dim, exponent, labels, lookups, shapes[parameter][dim]))
+    axes, read = _axes(found, {param.parameter: param for layer in layers for param in layer.params})
     shifts = tuple(
         names[id(layer)]
         for layer in found.layers
         if layer.shift_absorbed
         and not any(param.role == "bias" and param.parameter in found.reused for param in layer.params)
     )
-    # All that goes into an output is frozen; a factor that nothing reads ends in a normalisation.
-    written, read = ({label for axis in axes if axis.exponent == sign for label in axis.scaling} for sign in (1, -1))
+    written = {label for axis in axes if axis.exponent == 1 for label in axis.scaling}
     return Structure(
         spec=spec,
         axes=tuple(axes),
         classes=classes,
+        # All that goes into an output is frozen; a factor that nothing reads ends in a normalisation.
         absorbed=frozenset(written - read - {FROZEN}),
         shifts=shifts,
     )
@@ -130,25 +128,83 @@ def _drop_needless_reads(found: Discovery) -> None:
                 found.axes[key] = attrs.evolve(found.axes[key], scale=none)
 
 
-def _axis(
-    parameter: str,
-    rows: tuple[int, int] | None,
-    dim: int,
-    exponent: int,
-    labels: AxisLabels,
-    lookups: tuple[Tensor, Tensor, Tensor],
-    size: int,
-) -> Axis:
-    fields = []
-    for lookup, values in zip(lookups, (labels.unit, labels.scale, labels.sign), strict=True):
-        found = lookup[values.clamp(min=FROZEN)]
-        if rows is not None and len(found) == rows[1] - rows[0] and len(found) < size:
-            padded = torch.full((size,), FROZEN)
-            padded[rows[0] : rows[1]] = found
-            found = padded
-        fields.append(tuple(found.tolist()))
-    if exponent == 0:
-        fields[1] = (FROZEN,) * len(fields[1])
+def _axes(found: Discovery, params: dict[str, Param]) -> tuple[list[Axis], set[int]]:
+    """Every axis of every parameter with labels, as often as its entries have labels of one exponent; the labels read.
+
+    What divides a product that is read is read as well, although its exponent is positive there.
+    """
+    units = found.units.lookup()
+    scales, signs = _solved(found, params)
+    axes, read = [], set[int]()
+    for (parameter, rows, dim, exponent), labels in found.axes.items():
+        param = params[parameter]
+        # What a kernel reads with is written where the kernel is computed from its parameters.
+        own = -1 if exponent == 1 and param.letters[dim] != "o" else exponent
+        factors = _products(labels.scale, scales, exponent)
+        flips = [sorted(product) for product in _products(labels.sign, signs, 1)]
+        for power in (own, -own) if own else (0,):
+            scaled = [_repeated(product, power) if own else [] for product in factors]
+            # Of a sign that is joint times others, it is the joint one that is written.
+            joint = [[label for label in labels if label in found.signs.joint] for labels in flips]
+            other = [[label for label in labels if label not in found.signs.joint] for labels in flips]
+            signed = [
+                (one or two) if power == own else two if one else [] for one, two in zip(joint, other, strict=True)
+            ]
+            for place in range(max([int(power == own), *map(len, scaled), *map(len, signed)])):
+                first = power == own and place == 0
+                moved = units[labels.unit.clamp(min=FROZEN)].tolist() if first else [FROZEN] * len(factors)
+                fields = [
+                    _padded(values, rows, param.known_shape[dim])
+                    for values in (moved, _each(scaled, place), _each(signed, place))
+                ]
+                axes.append(_axis(parameter, dim, fields, power, labels.groups))
+                read |= set(fields[1]) if own == -1 or power == -1 else set()
+    return axes, read
+
+
+def _solved(found: Discovery, params: dict[str, Param]) -> tuple[list[Combination], list[Combination]]:
+    """Factors and signs as products of free ones, which filters write in the order of `params`."""
+    places = {parameter: place for place, parameter in enumerate(params)}
+    written = [
+        (parameter, labels)
+        for (parameter, _, dim, exponent), labels in sorted(found.axes.items(), key=lambda item: places[item[0][0]])
+        if exponent == 1 and params[parameter].letters[dim] == "o"
+    ]
+    used = found.axes.values()
+    scales = found.scales.solved([labels.scale for _, labels in written], [labels.scale for labels in used])
+    signs = found.signs.solved([labels.sign for _, labels in written], [labels.sign for labels in used])
+    roots = found.scales.lookup().tolist()
+    rooted = {label for label, root in enumerate(roots[:-1]) if root in found.scales.rooted}
+    for parameter, labels in written if rooted else ():
+        if rooted & set(labels.scale.tolist()):
+            found.report("power", parameter, "what reads its factor would need a root of it")
+    return scales, signs
+
+
+def _products(labels: Tensor, solved: list[Combination], exponent: int) -> list[Combination]:
+    """For each entry its product of free labels, to the power of an exponent."""
+    return [
+        {} if label < 0 else {free: power * exponent for free, power in solved[label].items()}
+        for label in labels.tolist()
+    ]
+
+
+def _repeated(product: Combination, power: int) -> list[int]:
+    """The labels of a product that have an exponent of this sign, each as often as the exponent says."""
+    return [label for label, exponent in sorted(product.items()) for _ in range(int(exponent * power))]
+
+
+def _each(chosen: list[list[int]], place: int) -> list[int]:
+    return [labels[place] if place < len(labels) else FROZEN for labels in chosen]
+
+
+def _padded(values: list[int], rows: tuple[int, int] | None, size: int) -> tuple[int, ...]:
+    if rows is None or len(values) != rows[1] - rows[0] or len(values) == size:
+        return tuple(values)
+    return (*(FROZEN,) * rows[0], *values, *(FROZEN,) * (size - rows[1]))
+
+
+def _axis(parameter: str, dim: int, fields: list[tuple[int, ...]], exponent: int, groups: int) -> Axis:
     return Axis(
         parameter=parameter,
         dim=dim,
@@ -156,5 +212,5 @@ def _axis(
         scaling=fields[1],
         sign=fields[2],
         exponent=exponent,
-        groups=labels.groups,
+        groups=groups,
     )

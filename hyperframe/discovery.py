@@ -1,17 +1,21 @@
 """What tracing has found so far: labels of units, factors and signs, the layers, and the labels on their parameters."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from itertools import count
 
 import attrs
 import torch
 from torch import Tensor
 
+from hyperframe.factors import Factors
 from hyperframe.labels import FIXED, ZERO, Activation, Partition, compact, spread, squeezed, varies
 from hyperframe.params import Param, Role
 from hyperframe.spec import Norm
 
 LETTERS = "xyzwvu"
+PARAMETRIZATION = re.compile(r"(parametrizations\.(?=\w+\.original\d*$)|\.original\d*$|_(g|v|orig)$)")
+"""What torch's parametrizations, and its older weight_norm and pruning, make of the name of a parameter."""
 
 
 @attrs.frozen(eq=False)
@@ -38,7 +42,7 @@ class View:
     @property
     def owner(self) -> str:
         """The module that holds it, where this is one of a module's usual parameters; else its own name."""
-        module, _, own = self.name.rpartition(".")
+        module, _, own = PARAMETRIZATION.sub("", self.name).rpartition(".")
         return module if own in ("weight", "bias") and module else self.name
 
     @property
@@ -75,6 +79,7 @@ class FoundLayer:
         writes: the units that it writes.
         channel: the axis of its outputs that its filters are along.
         shift_absorbed: whether a normalisation swallows its bias.
+        computed: whether its kernel is computed from its parameters.
     """
 
     name: str
@@ -86,6 +91,7 @@ class FoundLayer:
     writes: Tensor | None = None
     channel: int = 1
     shift_absorbed: bool = False
+    computed: bool = False
 
     @property
     def roles(self) -> set[Role]:
@@ -117,10 +123,11 @@ class Discovery:
         unlabelled: parameters that only unknown operations use; each stands for a layer of its own in `layers`.
         producers: for a node of the graph the layer whose outputs it is.
         at: the operation that is looked at, and the module that it is in.
+        absorbing: nodes of the graph that take a constant of each channel away.
     """
 
     def __init__(self) -> None:
-        self.units, self.scales, self.signs = Partition(), Partition(), Partition()
+        self.units, self.scales, self.signs = Partition(), Factors(), Factors(signs=True)
         self.layers: list[FoundLayer] = []
         self.frozen: list[Frozen] = []
         self.trail: list[tuple[Tensor, Tensor]] = []
@@ -129,8 +136,10 @@ class Discovery:
         self.unlabelled: list[str] = []
         self.producers: dict[str, FoundLayer] = {}
         self.at = ("", "")
+        self.absorbing: set[str] = set()
         self._claimed: dict[str, list[tuple[tuple[int, int] | None, tuple[object, ...]]]] = {}
         self._conflicts: set[str] = set()
+        self._lifted: set[str] = set()
         self._numbers = count(1 << 40)
         self._values: dict[float, int] = {}
 
@@ -286,6 +295,8 @@ class Discovery:
         for letter, dim in zip(axes.split(), view.dims, strict=True):
             if dim is not None:
                 letters[dim] = letter
+        if view.name in self._lifted:
+            self.conflict(view.name)
         use = (role, *letters, layer.groups)
         earlier = self._claimed.setdefault(view.name, [])
         if earlier and (view.rows is None or any(rows is None or _overlap(rows, view.rows) for rows, _ in earlier)):
@@ -301,6 +312,39 @@ class Discovery:
         layer.params.append(Param(role=role, parameter=view.name, axes=" ".join(letters), rows=view.rows))
         if layer not in self.layers:
             self.layers.append(layer)
+
+    def lift(self, view: View) -> None:
+        """Note that other values are computed from a parameter; one that operations also use as it is conflicts."""
+        if view.name in self._claimed and view.name not in self._lifted:
+            self.conflict(view.name)
+        self._lifted.add(view.name)
+
+    def claim_lifted(self, layer: FoundLayer, role: Role, view: View, letters: Sequence[str]) -> bool:
+        """Give a layer a parameter from which what it uses is computed, unless one has it already; whether it got it.
+
+        `letters` are of the parameter's own axes. All uses of such a parameter share its labels, whatever they are.
+        """
+        earlier = self._claimed.setdefault(view.name, [])
+        if any(rows is None or view.rows is None or _overlap(rows, view.rows) for rows, _ in earlier):
+            self.reused.add(view.name)
+            return False
+        earlier.append((view.rows, (role, *letters, layer.groups)))
+        layer.params.append(Param(role=role, parameter=view.name, axes=" ".join(letters), rows=view.rows))
+        if layer not in self.layers:
+            self.layers.append(layer)
+        return True
+
+    def stop(self, name: str) -> None:
+        """All labels of a parameter are frozen, now and later, whoever has it; a reason has been reported."""
+        self._conflicts.add(name)
+        self._freeze_parameter(name)
+
+    def leftover(self, views: Iterable[View]) -> None:
+        """Make a layer without labels of each parameter that operations use, but that no layer has."""
+        for view in views:
+            if view.name not in self._claimed:
+                self.stop(view.name)
+                self.plain(view)
 
     def plain(self, view: View) -> None:
         """Something unknown uses a parameter: all of it makes a layer without labels, unless it belongs to one."""
@@ -318,6 +362,9 @@ class Discovery:
             self.report("shared parameter", name, "it is used in different ways")
         self._conflicts.add(name)
         self.reused.add(name)
+        self._freeze_parameter(name)
+
+    def _freeze_parameter(self, name: str) -> None:
         for key, labels in self.axes.items():
             if key[0] == name:
                 self._freeze_axis(labels)

@@ -1,7 +1,7 @@
 """Factors or signs on labels, laid out for walks over the layers: what gauges work on."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 import torch
@@ -15,6 +15,9 @@ from hyperframe.types import Weights
 STAGES: tuple[tuple[Role, ...], ...] = (("kernel", "bias"), ("scale", "shift"))
 """The parts of a layer in the order in which they act."""
 
+Anchors = tuple[list[int], list[int] | None, list[int]]
+"""The `anchors`, `segments` and `anchored` of a stage."""
+
 
 @attrs.frozen(kw_only=True, eq=False)
 class Stage:
@@ -23,7 +26,8 @@ class Stage:
     Attributes:
         layer: its name.
         columns: those of the stage, int64; None where they are all that the layer has.
-        reads: numbers of labels that divide, broadcastable to [filters, columns]; None where none do.
+        reads: numbers of labels that divide, each tensor broadcastable to [filters, columns]: none, one, or as many as
+            an entry has labels.
         writes: numbers of labels that multiply, likewise.
         anchors: filters that carry labels for the first time; several may carry one, such as those of a group that is
             normalised together.
@@ -34,8 +38,8 @@ class Stage:
 
     layer: str
     columns: Tensor | None
-    reads: Tensor | None
-    writes: Tensor | None
+    reads: tuple[Tensor, ...]
+    writes: tuple[Tensor, ...]
     anchors: Tensor
     segments: Tensor | None
     anchored: Tensor
@@ -43,12 +47,26 @@ class Stage:
 
     def to(self, device: torch.device | str) -> "Stage":
         """The same with its tensors on a device."""
-        moved = {
+        moved: dict[str, Any] = {
             field.name: getattr(self, field.name).to(device)
             for field in attrs.fields(Stage)
             if isinstance(getattr(self, field.name), Tensor)
         }
+        for name in ("reads", "writes"):
+            moved[name] = tuple(grid.to(device) for grid in getattr(self, name))
         return attrs.evolve(self, **moved)
+
+    def multiplied(self, theta: Tensor, factors: Tensor) -> Tensor:
+        """Its columns [batch, filters, columns], multiplied by the factors [batch, labels + 1] of what they write."""
+        for grid in self.writes:
+            theta = theta * factors[:, grid]
+        return theta
+
+    def divided(self, theta: Tensor, factors: Tensor) -> Tensor:
+        """Its columns [batch, filters, columns], divided by the factors [batch, labels + 1] of what they read."""
+        for grid in self.reads:
+            theta = theta / factors[:, grid]
+        return theta
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -92,20 +110,30 @@ def label_orbit(
             columns = _columns(layer, roles)
             if not len(columns):
                 continue
-            writes, reads = (_selected(structure.grid(layer, roles, kind, exponent), select) for exponent in (1, -1))
+            writes, reads = (
+                [_selected(grid, select) for grid in structure.grids(layer, roles, kind, exponent)]
+                for exponent in (1, -1)
+            )
             bias = layer.name not in structure.shifts  # else it says nothing
             carrier = _carrier(layer, roles, kind, carriers if bias else ("kernel",))
-            carried = writes[:, carrier if writes.shape[1] > 1 else slice(0, 1 if len(carrier) else 0)]
-            highest = carried.amax(1).expand(layer.filters).tolist() if carried.shape[1] else []
-            known = set(numbers)
-            fresh = [row for row, label in enumerate(highest) if label != FROZEN and label not in known]
-            anchored = list(dict.fromkeys(highest[row] for row in fresh))
-            numbers.update({label: len(numbers) + place for place, label in enumerate(anchored)})
-            segments = [anchored.index(highest[row]) for row in fresh] if len(fresh) > len(anchored) else None
-            places = [numbers[label] for label in anchored]
-            found.append((layer, columns, reads, writes, (fresh, segments, places), carrier))
-    rest = sorted({int(label) for *_, writes, _, _ in found for label in torch.unique(writes)} - {FROZEN, *numbers})
-    for label in rest:  # known, but with nothing to be fixed by
+            # A sum of what is scaled differently has no sign of its own.
+            scaled = structure.grids(layer, roles, "scaling", 1) if kind == "sign" else []
+            parts: list[tuple[Anchors, Tensor]] = []
+            while True:
+                labels, carried = _carried(writes, scaled, carrier, (layer.filters, len(columns)), set(numbers))
+                fresh = [row for row, label in enumerate(labels) if label != FROZEN]
+                anchored = list(dict.fromkeys(labels[row] for row in fresh))
+                numbers.update({label: len(numbers) + place for place, label in enumerate(anchored)})
+                segments = [anchored.index(labels[row]) for row in fresh] if len(fresh) > len(anchored) else None
+                if parts and not fresh:
+                    break
+                parts.append(((fresh, segments, [numbers[label] for label in anchored]), carried))
+            # Where columns carry different labels, all are found before any is multiplied.
+            for place, (anchors, carried) in enumerate(parts):
+                first, last = place == 0, place == len(parts) - 1
+                found.append((layer, columns, reads if first else [], writes if last else [], anchors, carried))
+    rest = {int(label) for *_, writes, _, _ in found for grid in writes for label in torch.unique(grid)}
+    for label in sorted(rest - {FROZEN, *numbers}):  # known, but with nothing to be fixed by
         numbers[label] = len(numbers)
     lookup = torch.full((max(numbers, default=-1) + 2,), len(numbers))
     for label, number in numbers.items():
@@ -114,8 +142,8 @@ def label_orbit(
         Stage(
             layer=layer.name,
             columns=None if len(columns) == layer.filter_size else columns,
-            reads=_squeezed(lookup[reads], len(numbers)),
-            writes=_squeezed(lookup[writes], len(numbers)),
+            reads=_squeezed([lookup[grid] for grid in reads], len(numbers)),
+            writes=_squeezed([lookup[grid] for grid in writes], len(numbers)),
             anchors=torch.tensor(fresh, dtype=torch.int64),
             segments=None if segments is None else torch.tensor(segments),
             anchored=torch.tensor(places, dtype=torch.int64),
@@ -123,8 +151,37 @@ def label_orbit(
         )
         for layer, columns, reads, writes, (fresh, segments, places), carrier in found
     )
-    used = tuple(stage for stage in stages if stage.reads is not None or stage.writes is not None)
+    used = tuple(stage for stage in stages if stage.reads or stage.writes or len(stage.anchors))
     return LabelOrbit(labels=torch.tensor(list(numbers), dtype=torch.int64), stages=used)
+
+
+def _carried(
+    writes: list[Tensor], scaled: list[Tensor], carrier: Tensor, shape: tuple[int, int], known: set[int]
+) -> tuple[list[int], Tensor]:
+    """For each filter the first new label that it has alone, or `FROZEN`, and all carriers that have it alone."""
+    single = writes[0]
+    for grid in writes[1:]:
+        single = torch.where(grid == FROZEN, single, FROZEN)
+    single = single.expand(shape[0], single.shape[1])
+    carried = single.expand(shape)[:, carrier] if single.shape[1] > 1 else single[:, : min(1, len(carrier))]
+    fresh = (carried != FROZEN) & ~torch.isin(carried, torch.tensor(sorted(known), dtype=torch.int64))
+    if not bool(fresh.any()):
+        return [], carrier
+    first = int(fresh.any(0).int().argmax())
+    labels = torch.where(fresh[:, first], carried[:, first], FROZEN)
+    if single.shape[1] > 1 or any(grid.shape[1] > 1 for grid in scaled):
+        rows = labels != FROZEN
+        carrier = carrier[(carried[rows] == labels[rows, None]).all(0) & _alike(scaled, carrier, first)]
+    return labels.tolist(), carrier
+
+
+def _alike(grids: list[Tensor], columns: Tensor, first: int) -> Tensor:
+    """Which of some columns have the labels of one of them."""
+    same = torch.ones(len(columns), dtype=torch.bool)
+    for grid in grids:
+        if grid.shape[1] > 1:
+            same &= (grid[:, columns] == grid[:, columns[first : first + 1]]).all(0)
+    return same
 
 
 def _columns(layer: LayerSpec, roles: tuple[Role, ...]) -> Tensor:
@@ -152,14 +209,11 @@ def _selected(grid: Tensor, select: Callable[[int], bool]) -> Tensor:
     return kept[places]
 
 
-def _squeezed(grid: Tensor, neutral: int) -> Tensor | None:
-    """Drop an axis along which all numbers are equal, and the grid where it is neutral throughout."""
-    if bool((grid == neutral).all()):
-        return None
+def _squeezed(grids: list[Tensor], neutral: int) -> tuple[Tensor, ...]:
+    """Drop axes along which all numbers are equal, and grids that are neutral throughout."""
     for dim in (0, 1):
-        if bool((grid == grid.narrow(dim, 0, 1)).all()):
-            grid = grid.narrow(dim, 0, 1)
-    return grid
+        grids = [grid.narrow(dim, 0, 1) if bool((grid == grid.narrow(dim, 0, 1)).all()) else grid for grid in grids]
+    return tuple(grid for grid in grids if grid.numel() > 1 or int(grid) != neutral)
 
 
 Factor = Callable[[Tensor, Tensor | None, int], Tensor]
@@ -180,13 +234,11 @@ def walked(orbit: LabelOrbit, weights: Weights, factor: Factor) -> Weights:
     result = dict(weights)
     for stage in orbit.stages:
         theta = _columns_of(stage, result[stage.layer])
-        if stage.reads is not None:
-            theta = theta / factors[:, stage.reads]
+        theta = stage.divided(theta, factors)
         if len(stage.anchors):
             found = factor(carriers(stage, theta), stage.segments, len(stage.anchored))
             factors = factors.index_copy(1, stage.anchored, found)
-        if stage.writes is not None:
-            theta = theta * factors[:, stage.writes]
+        theta = stage.multiplied(theta, factors)
         result[stage.layer] = _with_columns(stage, result[stage.layer], theta)
     return result
 
@@ -196,10 +248,7 @@ def applied(orbit: LabelOrbit, weights: Weights, factors: Tensor) -> Weights:
     result = dict(weights)
     for stage in orbit.stages:
         theta = _columns_of(stage, result[stage.layer])
-        if stage.reads is not None:
-            theta = theta / factors[:, stage.reads]
-        if stage.writes is not None:
-            theta = theta * factors[:, stage.writes]
+        theta = stage.multiplied(stage.divided(theta, factors), factors)
         result[stage.layer] = _with_columns(stage, result[stage.layer], theta)
     return result
 

@@ -79,6 +79,8 @@ def layout(operation: Operation) -> Any:
         return None  # where entries go is computed
     if operation.name == "cat":
         operation = attrs.evolve(operation, args=(_with_tables(operation), *operation.args[1:]))
+    if any(isinstance(value, View) for value in flat(operation.args[:taken])):
+        return None  # a parameter among others is a value that is computed
     data = [lifted(operation.found, value) for value in operation.args[:taken]]
     if operation.name == "cat" and all(isinstance(value, Activation) for value in data[0]):
         return _cat(operation, data[0])

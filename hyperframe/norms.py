@@ -32,6 +32,7 @@ def _by_channel(operation: Operation, shape: Any) -> Activation | None:
     x, scale, shift = operation.args[0], operation.get(1, "weight"), operation.get(2, "bias")
     if not isinstance(x, Activation):
         return None
+    operation.found.absorbing.add(operation.node)
     if any(isinstance(value, Tensor) for value in (scale, shift)):
         return _constant(operation, x, [scale, shift], shape)
     if not _are_views(scale, shift):
@@ -134,8 +135,6 @@ def _layer(operation: Operation, view: View | None, size: int, norm: Norm, chann
     earlier = operation.layer_before(0)
     if earlier is not None and earlier.channel != channel:
         earlier = None
-    if earlier is not None and norm == "batch" and "kernel" in earlier.roles:
-        earlier.shift_absorbed = "bias" in earlier.roles
     free = earlier is not None and earlier.filters == size and earlier.norm == "none"
     if earlier is not None and free and not {"scale", "shift"} & earlier.roles:
         earlier.norm = norm

@@ -1,20 +1,53 @@
 """What functions of each entry do to labels: of one activation, of several, sums and products."""
 
-from typing import Any
+import math
+from fractions import Fraction
+from typing import Any, Literal
 
 import attrs
 import torch
 from torch import Tensor
 
 from hyperframe.discovery import Discovery, View
+from hyperframe.factors import Exponent
 from hyperframe.labels import FIXED, ZERO, Activation, compact
 from hyperframe.rules import Operation, lifted, rule
 
+EPSILON = 1e-6
+"""Bounds from below that only keep a divisor from zero are no greater, such as that of `F.normalize`."""
 
-@rule("relu", "leaky_relu", "rrelu_eval", "abs")
+MAX_ROOT = 64
+"""The highest root that exponents are taken for, such as 3 for 0.333…"""
+
+ROUNDING = 1e-12
+"""How far an exponent may be from such a fraction."""
+
+
+@rule("relu", "leaky_relu", "rrelu_eval")
 def homogeneous(operation: Operation) -> Activation | None:
     """f(a·x) = a·f(x) for a > 0: factors pass, signs do not."""
-    return _through(operation, scale=True, sign=False)
+    return _through(operation, scale=1, sign=None)
+
+
+@rule("abs", "cos", "cosh", "sinc")
+def even(operation: Operation) -> Activation | None:
+    """f(−x) = f(x): the sign ends here, and nothing needs to read it; of an absolute value the factor passes."""
+    return _through(operation, scale=1 if operation.name == "abs" else None, sign=0)
+
+
+@rule("square", "pow", "sqrt", "rsqrt", "reciprocal")
+def power(operation: Operation) -> Activation | None:
+    """x^p: a factor a becomes a^p; a sign ends here where p is even, passes where it is odd, else neither."""
+    fixed = {"square": 2, "sqrt": Fraction(1, 2), "rsqrt": Fraction(-1, 2), "reciprocal": -1}
+    exponent = fixed.get(operation.name) or operation.args[1]
+    if not isinstance(exponent, int | float | Fraction) or not math.isfinite(exponent):
+        return together(operation, keep=False)
+    root = Fraction(exponent).limit_denominator(MAX_ROOT)
+    if abs(root - Fraction(exponent)) > ROUNDING:
+        return _through(operation, scale=None, sign=None)
+    if root.denominator > 1:
+        return _through(operation, scale=root, sign=None)
+    return _through(operation, scale=int(root), sign=1 if root % 2 else 0)
 
 
 @rule("clamp", "clamp_min", "clamp_max", "threshold", "hardtanh")
@@ -28,22 +61,24 @@ def clipped(operation: Operation) -> Activation | None:
     if any(isinstance(bound, Tensor | Activation | View) for bound in (low, high)):
         return None
     if operation.name == "threshold":
-        return _through(operation, scale=low == 0 and high == 0, sign=False)
-    if (low, high) in ((0, None), (None, 0)):
-        return _through(operation, scale=True, sign=False)
-    return _through(operation, scale=False, sign=low is not None and high is not None and low == -high and low < high)
+        return _through(operation, scale=1 if low == 0 and high == 0 else None, sign=None)
+    if (low, high) in ((0, None), (None, 0)) or (low is not None and high is None and 0 < low <= EPSILON):
+        return _through(operation, scale=1, sign=None)
+    symmetric = low is not None and high is not None and low == -high and low < high
+    return _through(operation, scale=None, sign=1 if symmetric else None)
 
 
 @rule("tanh", "sin", "asin", "atan", "sinh", "asinh", "atanh", "erf", "softsign", "hardshrink", "softshrink", "tan")
 def odd(operation: Operation) -> Activation | None:
     """f(−x) = −f(x): signs pass, factors do not."""
-    return _through(operation, scale=False, sign=True)
+    return _through(operation, scale=None, sign=1)
 
 
 @rule("neg", "dropout", "feature_dropout", "alpha_dropout", "identity", "_to_copy", "to", "positive", "type_as")
 def linear(operation: Operation) -> Activation | None:
     """A factor that is the same for all: everything passes, unless numbers become whole."""
-    return _through(operation, scale=operation.floating, sign=operation.floating)
+    passes: Literal[1] | None = 1 if operation.floating else None
+    return _through(operation, scale=passes, sign=passes)
 
 
 @rule("glu")
@@ -78,12 +113,6 @@ def gated_half(operation: Operation) -> Activation | None:
     "relu6",
     "exp",
     "log",
-    "sqrt",
-    "rsqrt",
-    "square",
-    "pow",
-    "reciprocal",
-    "cos",
     "log1p",
     "log2",
     "log10",
@@ -100,25 +129,30 @@ def pointwise(operation: Operation) -> Activation | None:
     return together(operation, keep=False)
 
 
-def _through(operation: Operation, *, scale: bool, sign: bool) -> Activation | None:
-    """A function of each entry; `scale` and `sign` tell whether factors and signs pass."""
+def _through(operation: Operation, *, scale: Exponent | None, sign: Literal[0, 1] | None) -> Activation | None:
+    """A function of each entry, by the powers of factors and signs that pass: 0 where they end here, None for neither.
+
+    What ends is taken away, and nothing needs to read it; what neither passes nor ends is frozen.
+    """
     value = operation.args[0]
     if not isinstance(value, Activation) or any(isinstance(other, Activation | View) for other in operation.args[1:]):
         return None
     found = operation.found
-    if not scale:
-        found.scales.freeze(value.scale)
-    if not sign:
-        found.signs.freeze(value.sign)
-    both = scale or sign  # then zero stays zero
-    result = Activation(
-        value.unit,
-        value.scale if scale else _without(value.scale, keep_zero=both),
-        value.sign if sign else _without(value.sign, keep_zero=both),
-        new_fixed_codes(found, value),
-    )
+    zero = (scale is not None and scale > 0) or (scale is None and sign == 1)  # then zero stays zero
+    fields = []
+    for labels, partition, passes in ((value.scale, found.scales, scale), (value.sign, found.signs, sign)):
+        if passes is None:
+            partition.freeze(labels)
+        kept = partition.product([(labels, passes)]) if passes else _none(labels.shape)
+        fields.append(compact(torch.where(labels == ZERO, ZERO if zero else FIXED, kept)))
+    result = Activation(value.unit, fields[0], fields[1], new_fixed_codes(found, value))
     found.note(result)
     return result
+
+
+def _none(shape: torch.Size) -> Tensor:
+    """No labels."""
+    return torch.full((1,) * len(shape), FIXED).expand(shape)
 
 
 def _without(labels: Tensor, *, keep_zero: bool) -> Tensor:
@@ -201,36 +235,32 @@ def added(operation: Operation) -> Activation | None:
     """A sum: units, factors and signs of both are the same; a number that is added lets neither pass."""
     other = operation.args[1]
     if isinstance(other, int | float):
-        return _through(operation, scale=other == 0, sign=other == 0)
+        passes: Literal[1] | None = 1 if other == 0 else None
+        return _through(operation, scale=passes, sign=passes)
     return together(operation, keep=True)
 
 
 @rule("div")
 def multiplied(operation: Operation) -> Activation | None:
-    """A product or quotient: a factor passes where the other side has none; where both have one, both are frozen."""
+    """A product or quotient: so are its factors and signs."""
     one, other = operation.args[:2]
     if operation.kwargs.get("rounding_mode") is not None:
         return None
     if isinstance(other, int | float | complex):
-        return _through(operation, scale=True, sign=True)
+        return _through(operation, scale=1, sign=1)
+    if isinstance(one, int | float | complex):
+        exponent: Literal[1, -1] = -1 if operation.name == "div" else 1
+        return _through(attrs.evolve(operation, args=(other,)), scale=exponent, sign=1)
     if not all(isinstance(value, Activation | Tensor) for value in (one, other)):
         return None
     found = operation.found
-    parts = [_broadcast(lifted(found, value), operation.shape) for value in (one, other)]
-    result = _united(found, *parts, keep=False)
-    fields = []
-    for name, partition in (("scale", found.scales), ("sign", found.signs)):
-        a, b = getattr(parts[0], name), getattr(parts[1], name)
-        if operation.name == "div":
-            partition.freeze(b)
-            b = _without(b, keep_zero=False)
-        zero = (a == ZERO) | (b == ZERO)
-        both = (a >= 0) & (b >= 0) & ~zero
-        square = both & (a == b) & torch.tensor(name == "sign")  # one sign twice is none
-        partition.freeze(torch.where(both & ~square, a, FIXED))
-        partition.freeze(torch.where(both & ~square, b, FIXED))
-        product = torch.where(both, FIXED, torch.where(a >= 0, a, b))
-        fields.append(compact(torch.where(zero, ZERO, product)))
-    result = attrs.evolve(result, scale=fields[0], sign=fields[1])
+    first, second = (_broadcast(lifted(found, value), operation.shape) for value in (one, other))
+    result = _united(found, first, second, keep=False)
+    exponent = -1 if operation.name == "div" else 1
+    result = attrs.evolve(
+        result,
+        scale=compact(found.scales.product([(first.scale, 1), (second.scale, exponent)])),
+        sign=compact(found.signs.product([(first.sign, 1), (second.sign, exponent)])),
+    )
     found.note(result)
     return result

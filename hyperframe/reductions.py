@@ -1,13 +1,14 @@
 """What pooling, means, maxima and other functions of many entries do to labels."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import torch
 from torch import Tensor
 
 from hyperframe.discovery import Discovery
+from hyperframe.factors import Exponent
 from hyperframe.labels import FIXED, ZERO, Activation, Partition, compact, varies
 from hyperframe.pointwise import new_fixed_codes
 from hyperframe.rules import Operation, rule
@@ -40,23 +41,24 @@ def pooled(operation: Operation) -> Any:
     return (result, found.opaque(shape)) if several else result
 
 
-REDUCTIONS = {
-    "mean": (True, True),
-    "sum": (True, True),
-    "amax": (True, False),
-    "amin": (True, False),
-    "max": (True, False),
-    "min": (True, False),
-    "softmax": (False, False),
-    "_softmax": (False, False),
-    "log_softmax": (False, False),
-    "_log_softmax": (False, False),
-    "var": (False, False),
-    "std": (False, False),
-    "logsumexp": (False, False),
-    "prod": (False, False),
-    "linalg_vector_norm": (True, False),
+REDUCTIONS: dict[str, tuple[Exponent | None, Literal[0, 1] | None]] = {
+    "mean": (1, 1),
+    "sum": (1, 1),
+    "amax": (1, None),
+    "amin": (1, None),
+    "max": (1, None),
+    "min": (1, None),
+    "softmax": (None, None),
+    "_softmax": (None, None),
+    "log_softmax": (None, None),
+    "_log_softmax": (None, None),
+    "var": (2, 0),
+    "std": (1, 0),
+    "logsumexp": (None, None),
+    "prod": (None, None),
+    "linalg_vector_norm": (1, 0),
 }
+"""The powers of factors and signs that pass; a sign to the power of 0 ends there, None passes neither."""
 
 
 @rule(*REDUCTIONS)
@@ -78,16 +80,18 @@ def reduced(operation: Operation) -> Any:
     dims = sorted(dim % rank for dim in dims)
     several = isinstance(operation.shape, tuple | list) and not isinstance(operation.shape, torch.Size)
     shape = operation.shape[0] if several else operation.shape
-    scale_passes, sign_passes = (passes and operation.floating for passes in REDUCTIONS[operation.name])
+    powers = [power if operation.floating else None for power in REDUCTIONS[operation.name]]
     note_groups(found, value, dims)
     fields: dict[str, Tensor] = {}
-    for name, partition, passes in (("scale", found.scales, scale_passes), ("sign", found.signs, sign_passes)):
+    for name, partition, power in (("scale", found.scales, powers[0]), ("sign", found.signs, powers[1])):
         labels = getattr(value, name)
+        if power == 0 and operation.name == "linalg_vector_norm":  # of each entry the absolute value
+            labels = torch.where(labels == ZERO, ZERO, FIXED)
         first = common(labels, dims, partition)
-        if not passes:
+        if power is None:
             partition.freeze(labels)
             first = torch.where(first == ZERO, FIXED, first).clamp(max=FIXED)
-        fields[name] = first
+        fields[name] = partition.product([(first, power or 0)]) if power != 1 else first
     unit = value.unit
     mixed = any(varies(unit, dim) for dim in dims)
     for dim in dims:

@@ -82,25 +82,33 @@ class Structure:
     def grid(
         self, layer: LayerSpec, roles: Iterable[Role], kind: Literal["permutation", "scaling", "sign"], exponent: int
     ) -> Tensor:
+        """The labels of one exponent on some of a layer's columns, where no entry has two; see `grids`."""
+        return self.grids(layer, roles, kind, exponent)[0]
+
+    def grids(
+        self, layer: LayerSpec, roles: Iterable[Role], kind: Literal["permutation", "scaling", "sign"], exponent: int
+    ) -> list[Tensor]:
         """The labels of one exponent on some of a layer's columns, those of `roles` in the order of its parameters.
 
         Returns:
-            int64, broadcastable to [filters, columns]: an axis along which all labels are equal may have size 1.
+            One grid, and as many more as entries have further labels (what reads a product of two factors has two).
+            Each is int64, broadcastable to [filters, columns]: an axis along which all labels are equal may have
+            size 1.
         """
-        parts = []
+        parts, entries = [], []
         for param in layer.params:
             if param.role in roles:
                 axes = self._axes_of.get((param.parameter, exponent), [])
-                entries = param.entries(layer.groups)
-                part = torch.full((1, 1), FROZEN)
-                for axis in axes:
-                    part = torch.where(part == FROZEN, _as_rows(axis, layer, param, getattr(axis, kind)), part)
-                parts.append((part, entries))
-        first = parts[0][0]
-        if all(part.shape[1] == 1 and torch.equal(part, first) for part, _ in parts):
-            return first
-        rows = max(part.shape[0] for part, _ in parts)
-        return torch.cat([part.expand(rows, entries) for part, entries in parts], 1)
+                parts.append(_stacked([_as_rows(axis, layer, param, getattr(axis, kind)) for axis in axes]))
+                entries.append(param.entries(layer.groups))
+        found = []
+        for place in range(max(len(part) for part in parts)):
+            own = [part[place] if place < len(part) else _NONE for part in parts]
+            if not all(part.shape[1] == 1 and torch.equal(part, own[0]) for part in own):
+                rows = max(part.shape[0] for part in own)
+                own = [torch.cat([part.expand(rows, size) for part, size in zip(own, entries, strict=True)], 1)]
+            found.append(own[0])
+        return found
 
     @cached_property
     def _axes_of(self) -> dict[tuple[str, int], list[Axis]]:
@@ -135,6 +143,23 @@ class Structure:
                 for label in set(axis.sign) - {FROZEN}:
                     readers.setdefault(label, set()).add(axis.parameter in scales)
         return frozenset(label for label, found in readers.items() if found == {True})
+
+
+_NONE = torch.full((1, 1), FROZEN)
+
+
+def _stacked(grids: list[Tensor]) -> list[Tensor]:
+    """As few grids as hold the labels of all, none of which is lost where two are on one entry."""
+    found = [_NONE]
+    for grid in grids:
+        if bool((grid == FROZEN).all()):
+            continue
+        free = (at for at, other in enumerate(found) if not bool(((other != FROZEN) & (grid != FROZEN)).any()))
+        place = next(free, len(found))
+        if place == len(found):
+            found.append(_NONE)
+        found[place] = torch.where(found[place] == FROZEN, grid, found[place])
+    return found
 
 
 def _as_rows(axis: Axis, layer: LayerSpec, param: Param, labels: tuple[int, ...]) -> Tensor:

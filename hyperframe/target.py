@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from hyperframe.aliases import own_names, tie_buffers, tied_names
+from hyperframe.batching import BatchedWeightNorm, has_parametrizations
 from hyperframe.compiling import compile_structure
 from hyperframe.convolution import GreyConvolutions, channels_last
 from hyperframe.discovery import Frozen
@@ -69,6 +70,7 @@ class Target:
         self.structure = compile_structure(self.spec) if structure is None else structure
         self._copies: dict[int, nn.Module] = {}
         self._keeping: dict[int, bool] = {}
+        self._parametrized = has_parametrizations(self.module)
         self._norms = {
             name: part
             for name, part in self.module.named_modules()
@@ -195,7 +197,8 @@ class Target:
             outputs = self._run_one(module, alone, own, x if shared else x[0])[None]
         else:
             batched = vmap(partial(self._call, module), in_dims=(0, 0, None if shared else 0), randomness="different")
-            outputs = batched(unpacked, buffers, x)
+            with BatchedWeightNorm() if self._parametrized else nullcontext():
+                outputs = batched(unpacked, buffers, x)
         if x._version != version:
             raise SpecError(f"target '{self.spec.name}': its forward changes its input in place; let it work on a copy")
         return outputs

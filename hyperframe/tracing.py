@@ -12,16 +12,17 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from hyperframe import affine, comparisons, kernels, layouts, norms, reductions  # noqa: F401  (they register their rules)
+from hyperframe import affine, comparisons, computedkernels, kernels, layouts, norms  # noqa: F401  (for their rules)
 from hyperframe.assembly import assembled
+from hyperframe.computed import Computed, applied, rule_of, ruled
 from hyperframe.crossed import Crossed, each, has_parameters, with_merged
 from hyperframe.discovery import Discovery, FoundLayer, Frozen, View
 from hyperframe.errors import SpecError, brief
 from hyperframe.exporting import alone, check_parameters, count_outputs, exported, prepared
 from hyperframe.labels import Activation
-from hyperframe.pointwise import pointwise
-from hyperframe.rules import RULES, Operation, Rule, flat
+from hyperframe.rules import Operation, flat
 from hyperframe.selfcheck import tried
+from hyperframe.shifts import find_absorbed_shifts
 from hyperframe.spec import TargetSpec
 from hyperframe.structure import Structure
 
@@ -84,10 +85,12 @@ def _traced(original: nn.Module, input_shape: tuple[int, ...], name: str) -> Tra
     used = {view.name for view in walk.views.values()}
     trainable = [key for key, value in module.named_parameters() if value.requires_grad]
     unused = tuple(key for key in trainable if key not in used)
+    found.leftover(walk.views.values())
     if not found.layers:
         raise SpecError(f"{where}: its outputs depend on no trainable parameter")
     logits = walk.logits(result)
     found.freeze(result)
+    find_absorbed_shifts(walk.graph, found)
     structure = assembled(found, module, name=name, input_shape=input_shape, outputs=outputs, logits=logits)
     structure, failed = tried(module, structure)
     return Traced(
@@ -171,7 +174,7 @@ class _Walk:
             self._follow(node, node.args[0])
             return args[0][args[1]]
         values = list(flat([*args, *kwargs.values()]))
-        if not any(isinstance(value, Activation | Crossed | View) for value in values):
+        if not any(isinstance(value, Activation | Computed | Crossed | View) for value in values):
             return node.target(*args, **kwargs)
         operation = self._operation(node, args, kwargs)
         result = self._apply(operation, values)
@@ -201,51 +204,50 @@ class _Walk:
         self.found.at = operation.name, operation.place
         try:
             result = self._of_crossed(operation) if any(isinstance(value, Crossed) for value in values) else None
-            result = self._ruled(operation) if result is None else result
-            why = "it has no rule" if self._rule(operation) is None else "its rule does not know such arguments"
+            result = applied(operation) if result is None else result
+            why = "it has no rule" if rule_of(operation) is None else "its rule does not know such arguments"
         except TOLERATED as error:
             result, why = None, f"its rule fails ({type(error).__name__}: {brief(error)})"
         return self._unknown(operation, values, why) if result is None else result
 
-    def _rule(self, operation: Operation) -> Rule | None:
-        overload = f"{operation.name}.{getattr(operation.function, '_overloadname', '')}"
-        return RULES.get(overload, RULES.get(operation.name))
-
     def _of_crossed(self, operation: Operation) -> Any:
         """What units along several axes become: kernels know how, what has no parameters takes them one by one."""
-        if self._rule(operation) in KERNELS:
-            return self._ruled(operation)
+        values = flat([*operation.args, *operation.kwargs.values()])
+        if any(isinstance(value, Computed) for value in values):
+            return applied(with_merged(operation))
+        if rule_of(operation) in KERNELS:
+            return ruled(operation)
         if has_parameters(operation) or "norm" in operation.name:
-            return self._ruled(with_merged(operation))
-        return each(operation, self._ruled)
-
-    def _ruled(self, operation: Operation) -> Any:
-        """What an operation's rule says; of a function of each entry without one, that units pass."""
-        own = self._rule(operation)
-        result = None if own is None else own(operation)
-        if result is None and torch.Tag.pointwise in getattr(operation.function, "tags", ()):
-            carried = [value for value in operation.args if isinstance(value, Activation)]
-            lost = any(self.found.has_factors(value) for value in carried)
-            result = pointwise(operation)
-            if result is not None and lost:
-                self.found.report(*self.found.at, "units pass, factors and signs do not: no rule knows it")
-        return result
+            return applied(with_merged(operation))
+        return each(operation, ruled)
 
     def _unknown(self, operation: Operation, values: list[Any], why: str) -> Any:
         """An operation that no rule knows: all that goes into it is frozen, of what comes out nothing is known."""
         found = self.found
         layers = [value.layers if isinstance(value, Crossed) else [value] for value in values]
         values = [layer for some in layers for layer in some]
-        if any(isinstance(value, View) or (isinstance(value, Activation) and value.labelled) for value in values):
+        sources = tuple(view for value in values if isinstance(value, Computed) for view in value.sources)
+        if sources:
+            names = ", ".join(f"'{name}'" for name in dict.fromkeys(view.name for view in sources))
+            found.report(operation.name, operation.place, f"it has no rule for what is computed from {names}")
+        elif any(isinstance(value, View) or (isinstance(value, Activation) and value.labelled) for value in values):
             found.report(operation.name, operation.place, why)
+        computed = not any(isinstance(value, Activation) for value in values)
         for value in values:
             if isinstance(value, Activation):
                 found.freeze(value)
+            elif isinstance(value, View) and computed:
+                sources = (*sources, value)
+                found.stop(value.name)
             elif isinstance(value, View):
                 found.plain(value)
-        if isinstance(operation.shape, list):
-            return tuple(found.opaque(shape) for shape in operation.shape)
-        return found.opaque(operation.shape)
+        for view in sources:
+            found.stop(view.name)
+        several = isinstance(operation.shape, list)
+        results: list[Any] = [found.opaque(shape) for shape in (operation.shape if several else [operation.shape])]
+        if computed:
+            results = [Computed((), result, sources) for result in results]
+        return tuple(results) if several else results[0]
 
     def _follow(self, node: Any, source: Any, name: str = "") -> None:
         """Note which layer a result comes from, and what has acted on it since."""
@@ -280,6 +282,10 @@ class _Walk:
     def logits(self, result: Activation) -> FoundLayer | None:
         """The last layer, where a common shift of its outputs is one of the network's, or changes nothing at all."""
         layer = self._blind.get(self._output, self._logits.get(self._output))
+        if layer is not None and layer.computed:
+            why = "a common shift of its filters is none of the parameters that they are computed from"
+            self.found.report("logits", layer.name, why)
+            return None
         if (
             layer is None
             or layer not in self.found.layers

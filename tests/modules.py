@@ -3,6 +3,8 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.parametrize import register_parametrization
 
 
 class Net(nn.Module):
@@ -161,6 +163,44 @@ class Mixer(nn.Module):
 
 def by_condition(choose):
     return lambda: Net(lambda m, x: m.out(choose(m.a(x))), a=dense(4, 6), out=dense(6, 2))
+
+
+class Masked(nn.Module):
+    """A parametrization: entries that are kept, as after pruning."""
+
+    def __init__(self, mask):
+        super().__init__()
+        self.register_buffer("mask", mask)
+
+    def forward(self, weight):
+        return weight * self.mask
+
+
+class Standardised(nn.Module):
+    """A parametrization: less the mean of each filter, by its deviation."""
+
+    def forward(self, weight):
+        rest = tuple(range(1, weight.dim()))
+        return (weight - weight.mean(rest, keepdim=True)) / weight.std(rest, keepdim=True)
+
+
+def parametrized(layer, parametrization):
+    register_parametrization(layer, "weight", parametrization)
+    return layer
+
+
+def computed_kernels():
+    """For digits: kernels that are standardised, masked and of unit length, and a product of two layers."""
+    return Net(
+        lambda m, x: given(m.features(x), lambda h: m.out(m.value(h) * m.gate(h).relu())),
+        features=chain(
+            *(parametrized(conv(1, 4, stride=2), Standardised()), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten()),
+            *(parametrized(dense(36, 5), Masked((torch.arange(36) % 3 > 0).float())), nn.ReLU()),
+        ),
+        value=weight_norm(dense(5, 6)),
+        gate=dense(5, 6),
+        out=dense(6, 10),
+    )
 
 
 def counts(scaling=0, permutation=0, sign=0, normalisation=0, norm_sign=0, logit_shift=0):
@@ -350,17 +390,17 @@ KNOWN = {
     "square": (
         lambda: Net(lambda m, x: m.out(m.a(x) ** 2), a=dense(4, 6), out=dense(6, 2)),
         (4,),
-        counts(permutation=6, logit_shift=7),
+        counts(scaling=6, sign=6, permutation=6, logit_shift=7),
     ),
     "product of two": (
         lambda: Net(lambda m, x: m.out(m.a(x) * m.b(x)), a=dense(4, 6), b=dense(4, 6), out=dense(6, 2)),
         (4,),
-        counts(permutation=6, logit_shift=7),
+        counts(scaling=12, sign=12, permutation=6, logit_shift=7),
     ),
     "product with itself": (
         lambda: Net(lambda m, x: given(m.a(x), lambda h: m.out(h * h)), a=dense(4, 6), out=dense(6, 2)),
         (4,),
-        counts(permutation=6, sign=6, logit_shift=7),
+        counts(scaling=6, permutation=6, sign=6, logit_shift=7),
     ),
     "both halves of a sign": (
         lambda: Net(
@@ -621,7 +661,7 @@ KNOWN = {
     "constant scale and shift": (
         lambda: chain(conv(1, 4), nn.BatchNorm2d(4).requires_grad_(False), nn.ReLU(), nn.Flatten(), dense(36, 2)),
         (1, 5, 5),
-        counts(permutation=4, normalisation=4, logit_shift=37),
+        counts(permutation=4, normalisation=8, logit_shift=37),
     ),
     "logits divided by a number": (
         lambda: Net(lambda m, x: m.out(m.a(x).relu()) / 3.0, a=dense(4, 6), out=dense(6, 2)),

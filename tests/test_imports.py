@@ -48,6 +48,7 @@ unitdiversity
 precision
 exact
 labels
+factors
 discovery
 rules
 crossed
@@ -58,6 +59,9 @@ reductions
 kernels
 norms
 affine
+computed
+computedkernels
+shifts
 exchange
 assembly
 selfcheck
@@ -65,6 +69,7 @@ exporting
 tracing
 convolution
 normstatistics
+batching
 probes
 target
 gauge

@@ -4,6 +4,7 @@ import inspect
 from functools import lru_cache
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from hyperframe.experiment import traced_target
 from hyperframe.target import Target
@@ -23,8 +24,19 @@ class _Maxout(nn.Module):
         return outputs
 
 
-TRACED = {"maxout": _Maxout}
-"""Examples that no spec can describe: in `maxout` two filters share one factor. Their sizes are fixed."""
+class _Gated(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.gate, self.out = weight_norm(nn.Linear(3, 4)), nn.Linear(3, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.out(self.first(x) * self.gate(x).relu())
+        return outputs
+
+
+TRACED = {"maxout": _Maxout, "gated": _Gated}
+"""Examples that no spec can describe, of fixed sizes: in `maxout` two filters share one factor, in `gated` what reads a
+unit makes up for several."""
 
 
 def network(name: str, draw: Draw) -> TargetCase:

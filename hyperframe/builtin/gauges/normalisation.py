@@ -62,10 +62,10 @@ def _first_readers(orbits: Orbits) -> list[tuple[str, Tensor, Tensor, slice]]:
     orbit, found = orbits.norm_sign, []
     seen: set[int] = set()
     for stage in orbit.stages:
-        if stage.reads is None:
+        if not stage.reads:
             continue
         layer = orbits.structure.spec.layer(stage.layer)
-        numbers = stage.reads.amin(1).expand(layer.filters)
+        numbers = stage.reads[0].amin(1).expand(layer.filters)
         fresh = [row for row, number in enumerate(numbers.tolist()) if number < orbit.count and number not in seen]
         seen.update(numbers.tolist())
         rows = torch.tensor(fresh, dtype=torch.int64, device=numbers.device)

@@ -12,7 +12,8 @@ class SignGauge:
     """Fixes signs that odd operations let pass, such as tanh: Σ_k θ_{l,i}[k] ≥ 0 for the filter that first writes.
 
     The sum is over a filter's kernel and bias, or over the shift behind a normalisation. Where it is zero, or where
-    there is no shift, the sign is left as it is.
+    there is no shift, the sign is left as it is. Where several filters have one sign, their sums are added, each
+    divided by the filter's norm, since a normalisation may take away their factors one by one.
 
     Shapes: each layer [batch, filters, filter_size], in and out.
     """
@@ -28,7 +29,10 @@ class SignGauge:
 
 
 def _signs(carriers: Tensor, segments: Tensor | None, labels: int) -> Tensor:
-    sums = summed(carriers.detach().sum(2), segments, labels)
+    sums = carriers.detach().sum(2)
+    if segments is not None:
+        norms = torch.linalg.vector_norm(carriers.detach(), dim=2)
+        sums = summed(sums / torch.where(norms > 0, norms, 1.0), segments, labels)
     return torch.where(sums < 0, -1.0, 1.0).to(carriers)
 
 
