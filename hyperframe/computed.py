@@ -81,7 +81,9 @@ def computed_of(found: Discovery, view: View) -> Computed:
         size = view.shape[axis]
         unit = found.units.new(size) if size > 1 else torch.tensor([FIXED])
         scale, sign = found.scales.new(size), found.signs.new(size)
-        found.label(view, axis, 1, unit, scale, sign)
+        # All rows share the labels along other axes.
+        whole = view if view.dims[axis] == view.rows_dim else attrs.evolve(view, rows=None, rows_dim=None)
+        found.label(whole, axis, 1, unit, scale, sign)
         labels = found.laid_out(view.shape, axis, unit, scale, sign)
         strands.append(Strand(labels, frozenset({(view.name, view.dims[axis] or 0)})))
     return Computed(tuple(strands), found.opaque(view.shape), (view,))
@@ -220,17 +222,22 @@ def _beside(operation: Operation) -> Any:
     }
     role: Role = "scale" if operation.name in ("mul", "div") else "shift"
 
-    def alone(value: Computed) -> Activation:
-        chosen = next((strand for strand in value.strands if strand.axes() & axes), None)
-        if chosen is None and rank > 1:
-            chosen = next((strand for strand in value.strands if strand.axes() == {1 - rank}), None)
-        for strand in value.strands:
-            if strand is not chosen:
-                found.freeze(strand.labels)
-        claim_apart(found, value.sources, role, chosen.origins if chosen is not None else frozenset())
-        return value.body if chosen is None else chosen.labels
+    chosen: list[tuple[Computed, Strand | None]] = []
 
-    return ruled(attrs.evolve(operation, args=_mapped(operation.args, alone, Computed)))
+    def alone(value: Computed) -> Activation:
+        strand = next((strand for strand in value.strands if strand.axes() & axes), None)
+        if strand is None and rank > 1:
+            strand = next((strand for strand in value.strands if strand.axes() == {1 - rank}), None)
+        chosen.append((value, strand))
+        return value.body if strand is None else strand.labels
+
+    result = ruled(attrs.evolve(operation, args=_mapped(operation.args, alone, Computed)))
+    for value, strand in chosen if result is not None else ():
+        for other in value.strands:
+            if other is not strand:
+                found.freeze(other.labels)
+        claim_apart(found, value.sources, role, frozenset() if strand is None else strand.origins)
+    return result
 
 
 def claim_apart(found: Discovery, sources: Sequence[View], role: Role, filters: frozenset[tuple[str, int]]) -> None:

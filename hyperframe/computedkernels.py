@@ -132,19 +132,21 @@ def _read(
         written.add(found, unit if inputs > 1 else None, scale, sign)
     unit, scale, sign = written.labels(found, filters)
     layer = _claimed(operation, kernel, origins, o, i)
-    if isinstance(bias, View):
+    plain = isinstance(bias, View) and tuple(bias.shape) == (filters,)
+    if plain:
         # Where there is nothing to add to, the offset alone says which factor it has.
         scale = torch.where(scale == ZERO, found.scales.new(filters), scale)
         sign = torch.where(sign == ZERO, found.signs.new(filters), sign)
         found.claim(layer, "shift" if "scale" in layer.roles else "bias", bias, "o")
         found.label(bias, 0, 1, unit, scale, sign)
     result = found.laid_out(operation.shape, dim, unit, scale, sign)
-    if bias is None or isinstance(bias, View):
+    if bias is None or plain:
         layer.writes, layer.channel, layer.computed = unit, dim, True
         found.producers[operation.node] = layer
         return result
-    shape = [*bias.shape, *(1 for _ in range(dim + 1, len(operation.shape)))]
-    return step(operation, "add", result, step(operation, "view", bias, shape, shape=shape))
+    rest = [1 for _ in range(dim + 1, len(operation.shape))]
+    shape = [*bias.shape, *rest]
+    return step(operation, "add", result, step(operation, "view", bias, shape, shape=shape) if rest else bias)
 
 
 def _match(found: Discovery, own: tuple[Tensor, ...], read: tuple[Tensor, ...]) -> None:

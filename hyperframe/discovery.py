@@ -324,12 +324,13 @@ class Discovery:
 
         `letters` are of the parameter's own axes. All uses of such a parameter share its labels, whatever they are.
         """
+        span = view.rows if view.rows_dim is not None and letters[view.rows_dim] == "o" else None
         earlier = self._claimed.setdefault(view.name, [])
-        if any(rows is None or view.rows is None or _overlap(rows, view.rows) for rows, _ in earlier):
+        if any(rows is None or span is None or _overlap(rows, span) for rows, _ in earlier):
             self.reused.add(view.name)
             return False
-        earlier.append((view.rows, (role, *letters, layer.groups)))
-        layer.params.append(Param(role=role, parameter=view.name, axes=" ".join(letters), rows=view.rows))
+        earlier.append((span, (role, *letters, layer.groups)))
+        layer.params.append(Param(role=role, parameter=view.name, axes=" ".join(letters), rows=span))
         if layer not in self.layers:
             self.layers.append(layer)
         return True
@@ -343,7 +344,6 @@ class Discovery:
         """Make a layer without labels of each parameter that operations use, but that no layer has."""
         for view in views:
             if view.name not in self._claimed:
-                self.stop(view.name)
                 self.plain(view)
 
     def plain(self, view: View) -> None:
@@ -351,7 +351,7 @@ class Discovery:
         if view.name in self._claimed:
             self.conflict(view.name)
             return
-        self._conflicts.add(view.name)
+        self.stop(view.name)
         self._claimed[view.name] = [(None, ())]
         self.unlabelled.append(view.name)
         self.layers.append(FoundLayer(name=view.name, filters=0))

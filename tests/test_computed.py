@@ -177,6 +177,24 @@ CASES = {
         (4,),
         counts(scaling=5, permutation=5, logit_shift=6),
     ),
+    "rows along another axis": (
+        lambda: Net(
+            lambda m, x: m.out((m.b((m.a(x) + m.t[:5]).relu()) + m.t[5:]).relu().flatten(1)),
+            a=dense(3, 10),
+            b=dense(10, 10),
+            t=learnt(10, 10),
+            out=dense(50, 2),
+        ),
+        (5, 3),
+        counts(scaling=10, permutation=10, logit_shift=51),
+    ),
+    "a bias of two axes": (
+        lambda: Net(
+            lambda m, x: m.out(torch.addmm(m.b, x, m.w).relu()), b=learnt(1, 6), w=learnt(4, 6), out=dense(6, 2)
+        ),
+        (4,),
+        counts(scaling=6, permutation=6, logit_shift=7),
+    ),
     "1 + γ": (
         lambda: Net(lambda m, x: m.out(m.a(x).relu() * (1 + m.g)), a=dense(4, 6), g=learnt(6), out=dense(6, 2)),
         (4,),
