@@ -62,7 +62,7 @@ def _of_channels(operation: Operation, x: Activation, view: View, source: int) -
     if earlier is not None and (earlier.filters != len(unit) or earlier.channel != at + offset):
         earlier = None
     if operation.name == "mul":
-        reads = [torch.where(labels == ZERO, FIXED, labels) for labels in (scale, sign)]
+        reads = [scale, sign]
         scale, sign = found.scales.new(len(unit)), found.signs.new(len(unit))
         role: Role = "scale"
         if earlier is not None and (earlier.norm != "none" or {"scale", "shift"} & earlier.roles):

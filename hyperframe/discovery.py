@@ -400,8 +400,9 @@ class Discovery:
                 self._freeze_axis(labels)
                 return
             self.units.unite(earlier.unit, unit)
-            self.scales.unite(earlier.scale, scale)
-            self.signs.unite(earlier.sign, sign)
+            scale = self.scales.merged(earlier.scale, scale)
+            sign = self.signs.merged(earlier.sign, sign)
+            self.axes[key] = attrs.evolve(earlier, scale=scale, sign=sign)
             return
         self.axes[key] = labels
         blocks = torch.zeros(1, dtype=torch.int64).expand(len(unit))

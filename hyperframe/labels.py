@@ -67,6 +67,19 @@ class Partition:
             if high in self._frozen:
                 self._frozen.add(low)
 
+    def merged(self, one: Tensor, other: Tensor) -> Tensor:
+        """Unite labels pairwise, and return those of both: the other's where one is `ZERO`, which goes with anything.
+
+        Example:
+            >>> labels = Partition()
+            >>> labels.merged(torch.tensor([ZERO, FIXED]), labels.new(2)).tolist()
+            [0, -1]
+            >>> labels.roots(torch.tensor([0, 1])).tolist()
+            [0, -1]
+        """
+        self.unite(one, other)
+        return torch.where(one == ZERO, other, one)
+
     def freeze(self, labels: Tensor) -> None:
         """Freeze labels, and all they are united with."""
         self._frozen.update(self.root(label) for label in torch.unique(squeezed(labels)).tolist() if label >= 0)

@@ -23,7 +23,7 @@ ROUNDING = 1e-12
 """How far an exponent may be from such a fraction."""
 
 
-@rule("relu", "leaky_relu", "rrelu_eval")
+@rule("relu", "leaky_relu", "rrelu")
 def homogeneous(operation: Operation) -> Activation | None:
     """f(a·x) = a·f(x) for a > 0: factors pass, signs do not."""
     return _through(operation, scale=1, sign=None)
@@ -217,10 +217,8 @@ def _united(found: Discovery, one: Activation, other: Activation, *, keep: bool)
         code = torch.where(loose, _pair_codes(found, one.code, other.code), code)
     scale, sign = one.scale, one.sign
     if keep:
-        found.scales.unite(one.scale, other.scale)
-        found.signs.unite(one.sign, other.sign)
-        scale = compact(torch.where(one.scale == ZERO, other.scale, one.scale))
-        sign = compact(torch.where(one.sign == ZERO, other.sign, one.sign))
+        scale = compact(found.scales.merged(one.scale, other.scale))
+        sign = compact(found.signs.merged(one.sign, other.sign))
     return Activation(unit, scale, sign, compact(code))
 
 

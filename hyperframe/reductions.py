@@ -38,7 +38,7 @@ def pooled(operation: Operation) -> Any:
         found.signs.freeze(sign)
         sign = torch.where(sign == ZERO, ZERO, FIXED)
     result = found.laid_out(shape, 1, unit, scale, sign)
-    return (result, found.opaque(shape)) if several else result
+    return (result, _indices(found, result)) if several else result
 
 
 REDUCTIONS: dict[str, tuple[Exponent | None, Literal[0, 1] | None]] = {
@@ -116,7 +116,15 @@ def reduced(operation: Operation) -> Any:
         code = torch.where(unit == FIXED, code, _reduced_codes(value.code, dims).reshape(shape))
     result = Activation(compact(unit), compact(scale), compact(sign), compact(code))
     found.note(result)
-    return (result, found.opaque(shape)) if several else result
+    if mixed and 1 in operation.used:  # where the largest is found depends on the order
+        found.units.freeze(value.unit)
+    return (result, _indices(found, result)) if several else result
+
+
+def _indices(found: Discovery, result: Activation) -> Activation:
+    """Where in each unit what was found stands: it moves with the unit, and has neither factor nor sign."""
+    none = torch.full((1,) * len(result.shape), FIXED).expand(result.shape)
+    return Activation(result.unit, none, none, new_fixed_codes(found, result))
 
 
 def _reduced_codes(code: Tensor, dims: Sequence[int]) -> Tensor:
@@ -140,7 +148,8 @@ def common(labels: Tensor, dims: Sequence[int], partition: Partition) -> Tensor:
 
 
 def note_groups(found: Discovery, value: Activation, dims: Sequence[int]) -> None:
-    """Units that stand in different groups of a reduction cannot change places."""
+    """Units change places within a group of a reduction only, and only where their entries stand alike in it."""
+    found.note(value)
     if not any(varies(value.unit, dim) for dim in dims):
         return  # each unit by itself
     groups = [1 if axis in dims else size for axis, size in enumerate(value.shape)]

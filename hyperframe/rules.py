@@ -34,6 +34,7 @@ class Operation:
         place: the module it is in.
         sources: for each positional argument the node it comes from, where it is an activation.
         single: the nodes whose result nothing but this operation uses.
+        used: where it has several results, the numbers of those that are used.
     """
 
     found: Discovery
@@ -47,6 +48,7 @@ class Operation:
     place: str
     sources: tuple[str | None, ...]
     single: frozenset[str]
+    used: frozenset[int]
 
     def get(self, number: int, name: str, default: Any = None) -> Any:
         """An argument by its position or its name."""

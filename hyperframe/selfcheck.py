@@ -1,6 +1,6 @@
 """What tracing claims, tried out: symmetries that do not hold are frozen, so that a mistake never lies."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import attrs
@@ -9,12 +9,21 @@ from torch import Tensor, nn
 
 from hyperframe.discovery import Frozen
 from hyperframe.errors import brief
-from hyperframe.exact import exact_copy, redrawn, run_exactly
+from hyperframe.exact import Mode, exact_copy, other_modes, redrawn, run_exactly
 from hyperframe.structure import FROZEN, Axis, Structure
 from hyperframe.symmetry import KINDS, Orbits, apply_action, orbits, random_action
+from hyperframe.types import Weights
 
-IMAGES = 16
-TRIES = 3
+TRIALS = ((100_000, 8, 17), (30_000_000, 2, 7))
+"""Up to so many weights: on how many networks an action is tried, and on how many items. Few modules have 7 or 17
+channels, so that what is of each item is not taken for what is of each channel."""
+
+ONE = (1, 7)
+"""The same of all larger modules."""
+
+DRAWN = 4
+"""So often as many networks are drawn as are wanted, until they are there: some are dead or not finite."""
+
 TOLERANCE = 1e-6
 """Of the largest output; what does not hold is wrong by far more, and rounding is amplified by normalisations."""
 
@@ -29,90 +38,152 @@ FIELDS: dict[str, Field] = {
 
 
 def tried(module: nn.Module, structure: Structure) -> tuple[Structure, tuple[Frozen, ...]]:
-    """Try one action of all kinds at once, and where it fails each kind; return what holds, and what was frozen.
+    """Try actions of all kinds at once until they hold; return what holds, and what was frozen.
+
+    Where they do not hold, the kinds are added one after the other, and of a kind that does not hold beside those
+    before it the parts, each the labels that one layer writes first. A part that does not hold is frozen.
 
     Args:
         module: the traced module; it is not changed.
         structure: what tracing claims of it.
     """
     trial = _Trial(module, structure)
-    if trial.outputs is None:
+    if not trial.outputs:
         return _without_all(structure), (Frozen("self-check", "", f"nothing could be tried in float64: {trial.why}"),)
     failed: list[Frozen] = []
-    if not trial.broken(structure, KINDS):
-        return structure, ()
-    for kind, field in FIELDS.items():
-        structure, found = trial.mended(structure, kind, field)
+    while trial.broken(structure, KINDS) is not None:
+        found: list[Frozen] = []
+        for number, kind in enumerate(KINDS):
+            structure, frozen = trial.mended(structure, kind, KINDS[:number])
+            found += frozen
+        if not found:  # it holds in some draws, and in others not
+            for kind in KINDS:
+                structure = _with_parts(structure, kind, _parts(structure, kind), ())
+            found = [Frozen("self-check", "", "all actions together change the outputs in some draws")]
         failed += found
-    if structure.spec.logits is not None and trial.broken(structure, ["logit_shift"]):
-        failed.append(Frozen("self-check", structure.spec.logits, "a common shift of the logits changes the outputs"))
-        structure = attrs.evolve(structure, spec=attrs.evolve(structure.spec, logits=None))
     return structure, tuple(failed)
 
 
+@attrs.frozen
+class _Part:
+    """Some of the labels of a kind, a layer whose biases are shifted, or the layer of the logits."""
+
+    place: str
+    why: str
+    labels: frozenset[int] = frozenset()
+
+
 class _Trial:
-    """A module with weights and inputs on which its outputs are finite."""
+    """A module with networks and inputs on which its outputs are finite and depend on the inputs."""
 
     def __init__(self, module: nn.Module, structure: Structure) -> None:
-        self.module = exact_copy(module)
-        self.outputs: Tensor | None = None
-        self.why = "its outputs are not finite on random weights"
-        shape = structure.spec.input_shape
-        for seed in range(TRIES):
-            self.rng = torch.Generator().manual_seed(seed)
-            self.weights = redrawn(structure.spec, 1, self.rng)
-            self.inputs = torch.randn(IMAGES, *shape, generator=self.rng, dtype=torch.float64)
-            try:
-                outputs = run_exactly(self.module, structure.spec, self.weights, self.inputs)
-            # The module's own code: it may work for two inputs, or in float32, only.
-            except Exception as error:  # noqa: BLE001
-                self.why = f"{type(error).__name__}: {brief(error)}"
-                return
-            if not torch.equal(outputs, run_exactly(self.module, structure.spec, self.weights, self.inputs)):
+        self.module, self.spec = exact_copy(module), structure.spec
+        self.rng = torch.Generator().manual_seed(0)
+        self.outputs: dict[Mode, Tensor] = {}
+        self.why = "its outputs are not finite, or do not depend on its inputs, on random weights"
+        try:
+            self._draw()
+        # The module's own code: it may work for two inputs, or in float32, only.
+        except Exception as error:  # noqa: BLE001
+            self.outputs, self.why = {}, f"{type(error).__name__}: {brief(error)}"
+
+    def _draw(self) -> None:
+        size = self.spec.num_weights
+        wanted, items = next((trial[1:] for trial in TRIALS if size <= trial[0]), ONE)
+        self.inputs = torch.randn(items, *self.spec.input_shape, generator=self.rng, dtype=torch.float64)
+        kept: list[tuple[Weights, Tensor]] = []
+        for _ in range(DRAWN * wanted):
+            weights = redrawn(self.spec, 1, self.rng)
+            outputs = run_exactly(self.module, self.spec, weights, self.inputs)
+            if not kept and not torch.equal(outputs, run_exactly(self.module, self.spec, weights, self.inputs)):
                 self.why = "its outputs are not the same twice"
                 return
-            if bool(outputs.isfinite().all()):
-                self.outputs = outputs
-                return
+            if bool(outputs.isfinite().all()) and bool(outputs.std(1).max() > TOLERANCE * outputs.abs().max()):
+                kept.append((weights, outputs))
+            if len(kept) == wanted:
+                break
+        if not kept:
+            return
+        others = other_modes(self.module, self.spec, kept[0][0], self.inputs, kept[0][1])
+        self.weights = {layer: torch.cat([weights[layer] for weights, _ in kept]) for layer in kept[0][0]}
+        for mode in others:
+            self.outputs[mode] = run_exactly(self.module, self.spec, self.weights, self.inputs, mode=mode)
+        self.outputs["evaluation"] = torch.cat([outputs for _, outputs in kept])
 
-    def broken(self, structure: Structure, kinds: Iterable[str]) -> bool:
-        """Whether a random action of these kinds changes the outputs."""
-        assert self.outputs is not None
+    def broken(self, structure: Structure, kinds: Iterable[str]) -> str | None:
+        """Where a random action of these kinds changes the outputs: a mode, in words; None where it does not."""
         of = orbits(structure, shift_invariant=True)
-        action = random_action(of, 1, self.rng, kinds=kinds)
-        moved = run_exactly(self.module, structure.spec, apply_action(of, action, self.weights), self.inputs)
-        difference = moved - self.outputs
-        if "logit_shift" in kinds:
-            difference = difference - difference.mean(-1, keepdim=True)
-        return not bool(difference.abs().max() <= TOLERANCE * self.outputs.abs().max())
+        for mode, outputs in self.outputs.items():
+            left = kinds_in(mode, kinds, self.outputs)
+            action = random_action(of, len(outputs), self.rng, kinds=left)
+            moved = apply_action(of, action, self.weights)
+            difference = run_exactly(self.module, self.spec, moved, self.inputs, mode=mode) - outputs
+            if "logit_shift" in left:
+                difference = difference - difference.mean(-1, keepdim=True)
+            if not bool((difference.abs().amax((1, 2)) <= TOLERANCE * outputs.abs().amax((1, 2))).all()):
+                return "" if mode == "evaluation" else " in training mode"
+        return None
 
-    def mended(self, structure: Structure, kind: str, field: Field) -> tuple[Structure, list[Frozen]]:
-        """The structure without those labels of a kind that do not hold."""
-        of = orbits(structure, shift_invariant=True)
-        if not of.counts[kind] or not self.broken(structure, [kind]):
+    def mended(self, structure: Structure, kind: str, held: Sequence[str]) -> tuple[Structure, list[Frozen]]:
+        """The structure without those parts of a kind that do not hold beside each other and the kinds that hold."""
+        parts = _parts(structure, kind)
+        if not parts:
             return structure, []
-        failed = []
-        for layer in structure.shifts if kind == "normalisation" else ():
-            alone = attrs.evolve(_nothing(structure, kind, field), shifts=(layer,))
-            if self.broken(alone, [kind]):
-                kept = tuple(name for name in structure.shifts if name != layer)
-                structure = attrs.evolve(structure, shifts=kept)
-                failed.append(Frozen("self-check", layer, "a shift of its biases changes the outputs"))
-        for place, labels in unit_groups(of, kind).items():
-            if self.broken(only(structure, field, labels), [kind]):
-                structure = without(structure, field, labels)
-                failed.append(Frozen("self-check", place, f"an action of the kind '{kind}' changes the outputs"))
-        if orbits(structure, shift_invariant=True).counts[kind] and self.broken(structure, [kind]):
-            structure = _nothing(structure, kind, field)
-            failed.append(Frozen("self-check", kind, "together its actions change the outputs"))
-        return structure, failed
+        failed: list[Frozen] = []
+
+        def holding(kept: list[_Part], more: list[_Part]) -> list[_Part]:
+            """What is kept, with as much of what is more as holds beside it."""
+            where = self.broken(_with_parts(structure, kind, parts, [*kept, *more]), [*held, kind])
+            if where is None:
+                return [*kept, *more]
+            if len(more) == 1:
+                failed.append(Frozen("self-check", more[0].place, more[0].why + where))
+                return kept
+            half = len(more) // 2
+            return holding(holding(kept, more[:half]), more[half:])
+
+        return _with_parts(structure, kind, parts, holding([], parts)), failed
 
 
-def _nothing(structure: Structure, kind: str, field: Field) -> Structure:
-    """A structure without any symmetry of a kind."""
-    everything = {label for axis in structure.axes for label in getattr(axis, field)}
-    without_labels = without(structure, field, everything)
-    return attrs.evolve(without_labels, shifts=()) if kind == "normalisation" else without_labels
+def _parts(structure: Structure, kind: str) -> list[_Part]:
+    """The parts of a kind, each of which is kept or frozen as a whole."""
+    of = orbits(structure, shift_invariant=True)
+    if kind == "logit_shift":
+        logits = structure.spec.logits
+        return [] if logits is None else [_Part(logits, "a common shift of the logits changes the outputs")]
+    shifts = of.shifts if kind == "normalisation" else ()
+    return [
+        *(_Part(layer, "a shift of its biases changes the outputs") for layer in shifts),
+        *(
+            _Part(place, f"an action of the kind '{kind}' changes the outputs", frozenset(labels))
+            for place, labels in unit_groups(of, kind).items()
+        ),
+    ]
+
+
+def _with_parts(structure: Structure, kind: str, parts: Sequence[_Part], kept: Sequence[_Part]) -> Structure:
+    """The structure with some of the parts that it has of a kind."""
+    gone = [part for part in parts if part not in kept]
+    labels = set[int]().union(*(part.labels for part in gone))
+    if labels:
+        structure = without(structure, FIELDS[kind], labels)
+    places = {part.place for part in gone if not part.labels}
+    if kind == "logit_shift" and places:
+        return attrs.evolve(structure, spec=attrs.evolve(structure.spec, logits=None))
+    return attrs.evolve(structure, shifts=tuple(layer for layer in structure.shifts if layer not in places))
+
+
+def kinds_in(mode: Mode, kinds: Iterable[str], modes: Iterable[Mode]) -> list[str]:
+    """Those of some kinds that are tried in a mode, one of several: units that change places meet other random numbers.
+
+    Example:
+        >>> kinds_in("training", ["sign", "permutation"], ["evaluation", "training", "alike"])
+        ['sign']
+        >>> kinds_in("training", ["sign", "permutation"], ["evaluation", "training"])
+        ['sign', 'permutation']
+    """
+    random_numbers = mode == "training" and "alike" in modes
+    return [kind for kind in kinds if not (random_numbers and kind == "permutation")]
 
 
 def _without_all(structure: Structure) -> Structure:

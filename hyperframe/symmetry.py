@@ -155,44 +155,60 @@ def random_action(
     exponents: int | None = 3,
     dtype: torch.dtype = torch.float64,
 ) -> Action:
-    """Draw an action for each network of a batch.
+    """Draw an action for each network of a batch, in which nothing that can be moved stays as it is.
+
+    A wrong symmetry shall not go unnoticed because the identity was drawn, or because two mistakes make up for each
+    other. So no factor is 1; every second network has the signs that the one before it has not; and the units of a
+    class all change places with each other in one network, two of them in the next.
 
     Args:
         of: the symmetries to draw from.
         batch: the number of networks.
         rng: a random generator on the CPU.
         kinds: which kinds of symmetry take part; the others are left at the identity.
-        exponents: scaling factors are 2^k with |k| ≤ `exponents`, which a ReLU network's outputs survive bit for bit;
-            None draws them between 1/8 and 8.
+        exponents: scaling factors are 2^k with 1 ≤ |k| ≤ `exponents`, which a ReLU network's outputs survive bit for
+            bit; 0 makes them 1, and None draws them between 1/8 and 8.
         dtype: of the factors and the shifts.
     """
-    wanted = set(kinds)
-    sizes = {name: 1 + of.structure.highest(name) for name in ("scaling", "sign", "permutation")}
-    shape = (batch, sizes["scaling"])
+    wanted, highest = set(kinds), of.structure.highest
+    scaled = _taking_part(1 + highest("scaling"), wanted, scaling=of.scaling, normalisation=of.normalisation)
+    shape = (batch, len(scaled))
     if exponents is not None:
-        factors = 2.0 ** torch.randint(-exponents, exponents + 1, shape, generator=rng).to(dtype)
+        powers = torch.randint(min(1, exponents), exponents + 1, shape, generator=rng).to(dtype)
+        factors = 2.0 ** (powers * _signs(shape, rng, dtype))
     else:
         factors = 8 ** (2 * torch.rand(shape, generator=rng, dtype=dtype) - 1)
-    signs = 1 - 2 * torch.randint(2, (batch, sizes["sign"]), generator=rng).to(dtype)
-    taking_part = {"scaling": of.scaling, "normalisation": of.normalisation, "sign": of.sign, "norm_sign": of.norm_sign}
-    for values, names in ((factors, ("scaling", "normalisation")), (signs, ("sign", "norm_sign"))):
-        chosen = torch.zeros(values.shape[1], dtype=torch.bool)
-        for name in names:
-            if name in wanted:
-                chosen[taking_part[name].labels] = True
-        values[:, ~chosen] = 1
-    sources = torch.arange(sizes["permutation"]).repeat(batch, 1)
+    signed = _taking_part(1 + highest("sign"), wanted, sign=of.sign, norm_sign=of.norm_sign)
+    signs = torch.where(signed, _signs(((batch + 1) // 2, len(signed)), rng, dtype), 1.0)
+    signs[(signs == 1).all(1)] = torch.where(signed, -1.0, 1.0).to(dtype)
+    signs = torch.stack([signs, torch.where(signed, -signs, 1.0)], 1).flatten(0, 1)[:batch]
+    sources = torch.arange(1 + highest("permutation")).repeat(batch, 1)
     for members in of.permutations if "permutation" in wanted else ():
         places = torch.tensor(members)
-        for row in sources:
-            row[places] = places[torch.randperm(len(places), generator=rng)]
+        for number, row in enumerate(sources):
+            order = places[torch.randperm(len(places), generator=rng)]
+            moved = order[: len(order) if number % 2 == 0 else 2]
+            row[moved] = moved.roll(1)
     offsets = {}
     for layer in of.shifts if "normalisation" in wanted else ():
         offsets[layer] = torch.randn(batch, of.structure.spec.layer(layer).filters, generator=rng, dtype=dtype)
     shift = None
     if "logit_shift" in wanted and of.logit_shift is not None:
         shift = torch.randn(batch, of.logit_shift.directions, generator=rng, dtype=dtype)
-    return Action(factors=factors, signs=signs, sources=sources, offsets=offsets, shift=shift)
+    return Action(factors=torch.where(scaled, factors, 1.0), signs=signs, sources=sources, offsets=offsets, shift=shift)
+
+
+def _taking_part(size: int, wanted: set[str], **of_kinds: LabelOrbit) -> Tensor:
+    """Which labels belong to the kinds that are wanted, bool [size]."""
+    chosen = torch.zeros(size, dtype=torch.bool)
+    for kind, orbit in of_kinds.items():
+        if kind in wanted:
+            chosen[orbit.labels] = True
+    return chosen
+
+
+def _signs(shape: tuple[int, int], rng: torch.Generator, dtype: torch.dtype) -> Tensor:
+    return 1 - 2 * torch.randint(2, shape, generator=rng).to(dtype)
 
 
 def apply_action(of: Orbits, action: Action, weights: Weights) -> Weights:

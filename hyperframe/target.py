@@ -18,6 +18,7 @@ from hyperframe.compiling import compile_structure
 from hyperframe.convolution import GreyConvolutions, channels_last
 from hyperframe.discovery import Frozen
 from hyperframe.errors import RunError, SpecError
+from hyperframe.exact import batch_norms
 from hyperframe.normstatistics import PlainMeans
 from hyperframe.probes import allows_any_layout, count_activations, keeps_nothing
 from hyperframe.spec import TargetSpec
@@ -71,11 +72,7 @@ class Target:
         self._copies: dict[int, nn.Module] = {}
         self._keeping: dict[int, bool] = {}
         self._parametrized = has_parametrizations(self.module)
-        self._norms = {
-            name: part
-            for name, part in self.module.named_modules()
-            if isinstance(part, nn.modules.batchnorm._NormBase) and part.track_running_stats
-        }
+        self._norms = batch_norms(self.module)
         self._momenta = {name: norm.momentum for name, norm in self._norms.items()}
         for norm in self._norms.values():
             if norm.momentum is None:  # a count would be read on the host; what training collects is thrown away
@@ -87,7 +84,7 @@ class Target:
 
     @property
     def has_statistics(self) -> bool:
-        """True where the module has normalisations that keep running moments."""
+        """True where the module has normalisations that collect running moments in training."""
         return bool(self._norms)
 
     def _statistics(self) -> dict[str, Tensor]:

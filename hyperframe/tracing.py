@@ -18,6 +18,7 @@ from hyperframe.computed import Computed, applied, rule_of, ruled
 from hyperframe.crossed import Crossed, each, has_parameters, with_merged
 from hyperframe.discovery import Discovery, FoundLayer, Frozen, View
 from hyperframe.errors import SpecError, brief
+from hyperframe.exact import as_evaluated
 from hyperframe.exporting import alone, check_parameters, count_outputs, exported, prepared
 from hyperframe.labels import Activation
 from hyperframe.rules import Operation, flat
@@ -76,6 +77,7 @@ def _traced(original: nn.Module, input_shape: tuple[int, ...], name: str) -> Tra
     check_parameters(original, where)
     module = prepared(original, where)
     outputs = count_outputs(module, input_shape, where)
+    as_evaluated(module)
     program = exported(module, input_shape, where)
     found = Discovery()
     walk = _Walk(found, module, program)
@@ -198,6 +200,7 @@ class _Walk:
             place=stack[-1][0] if stack else "",
             sources=tuple(source.name if isinstance(source, torch.fx.Node) else None for source in node.args),
             single=self._single,
+            used=frozenset(user.args[1] for user in node.users if user.target is operator.getitem),
         )
 
     def _apply(self, operation: Operation, values: list[Any]) -> Any:

@@ -281,7 +281,7 @@ KNOWN = {
         counts(scaling=6, permutation=6, logit_shift=7),
     ),
     "clipped by tensors": (
-        by_condition(lambda h: h.clamp(torch.zeros(6)).clamp_max(torch.zeros(()))),
+        by_condition(lambda h: h.clamp(torch.zeros(6)).clamp_min(torch.zeros(()))),
         (4,),
         counts(scaling=6, permutation=6, logit_shift=7),
     ),
@@ -313,7 +313,7 @@ KNOWN = {
     ),
     "a class token without positions": (
         lambda: Net(
-            lambda m, x: m.out(m.b(torch.cat([m.token.repeat(len(x), 1, 1), m.a(x)], 1)).tanh()[:, 0]),
+            lambda m, x: m.out(m.b(torch.cat([m.token.repeat(len(x), 1, 1), m.a(x)], 1)).tanh().mean(1)),
             a=dense(3, 6),
             token=learnt(1, 1, 6),
             b=dense(6, 4),

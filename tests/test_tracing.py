@@ -20,7 +20,6 @@ from hyperframe.rules import RULES
 from hyperframe.structure import FROZEN
 from hyperframe.symmetry import KINDS, apply_action, orbits, random_action
 from hyperframe.testing.examples import EXAMPLES
-from hyperframe.testing.of_targets import ConstantChannels
 from hyperframe.tracing import trace
 
 EXACT_KINDS = ("scaling", "sign", "norm_sign")
@@ -47,24 +46,9 @@ def change_of(of, copy, spec, weights, inputs, action):
     return float(change.abs().max() / before.abs().max()), torch.equal(before, after)
 
 
-def moving_action(of, kind, seed):
-    """A random action in which nothing that can move stays."""
-    rng = torch.Generator().manual_seed(seed)
-    action = random_action(of, 1, rng, kinds=[kind])
-    for values, names in ((action.factors, ("scaling", "normalisation")), (action.signs, ("sign", "norm_sign"))):
-        if kind in names:
-            labels = getattr(of, kind).labels
-            values[:, labels] = values[:, labels].where(values[:, labels] != 1, -1.0 if names[0] == "sign" else 4.0)
-    for members in of.permutations if kind == "permutation" else ():
-        order = torch.randperm(len(members), generator=rng)
-        places = torch.tensor(members)[order]
-        action.sources[:, places] = places.roll(1)
-    return action
-
-
 def check_symmetries(traced, of, copy, weights, inputs, seed):
     for kind in KINDS:
-        action = moving_action(of, kind, seed)
+        action = random_action(of, 1, torch.Generator().manual_seed(seed), kinds=[kind])
         change, same = change_of(of, copy, traced.spec, weights, inputs, action)
         assert change < 1e-9, kind
         assert same or kind not in EXACT_KINDS, kind
@@ -179,7 +163,7 @@ def test_residual_networks(registry, name, blocks, weights, shortcut):
 
 ZOO = {
     "squeezenet1_1": {"scaling": 2944, "permutation": 2944},
-    "shufflenet_v2_x0_5": {"scaling": 3976, "permutation": 2944},
+    "shufflenet_v2_x0_5": {"scaling": 3976, "permutation": 2938},
     "mobilenet_v3_small": {"scaling": 1152, "permutation": 4872},
 }
 
@@ -226,7 +210,7 @@ def test_every_reader_and_writer_counts(name, kind):
         ]
         broken = attrs.evolve(of, structure=attrs.evolve(of.structure, axes=tuple(keep)))
         for seed in range(5):
-            action = moving_action(of, kind, seed)
+            action = random_action(of, 1, torch.Generator().manual_seed(seed), kinds=[kind])
             change, _ = change_of(broken, copy, traced.spec, weights, inputs, action)
             caught += change > 1e-6
             tried += 1
@@ -287,7 +271,7 @@ FROZEN_PARTS = {
     "BatchNorm over another axis than the units'": (
         lambda: chain(dense(3, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Flatten(), dense(25, 2)),
         (5, 3),
-        [("_native_batch_norm_legit_no_training", "1")],
+        [("_native_batch_norm_legit_functional", "1")],
     ),
     "a convolution along the units": (
         lambda: chain(dense(3, 8), nn.ReLU(), nn.Conv1d(5, 4, 3), nn.Flatten(), dense(24, 2)),
@@ -375,11 +359,11 @@ def test_what_is_not_known_is_frozen_and_named(name):
     check_symmetries(traced, of, copy, weights, inputs, 0)
 
 
-def test_outputs_that_are_random_claim_nothing():
+def test_of_outputs_that_are_random_only_the_shift_of_the_logits_is_claimed():
     module = Net(lambda m, x: m.out(F.dropout(m.a(x).relu(), 0.5, True)), a=dense(4, 6), out=dense(6, 2))
     traced = trace(module, (4,))
     assert traced.frozen
-    assert sum(orbits(traced.structure, True).counts.values()) == 0
+    assert orbits(traced.structure, True).counts == {**dict.fromkeys(KINDS, 0), "logit_shift": 7}
 
 
 def test_a_wrong_shift_of_biases_is_frozen_by_the_check():
@@ -492,10 +476,7 @@ def test_chains_of_any_kind(widths, activations, normalised, seed):
     assert (of.counts["scaling"], of.counts["sign"]) == (scaling, sign)
     assert of.counts["permutation"] == sum(width for width in widths if width > 1)
     assert of.counts["logit_shift"] == last + 1
-    with ConstantChannels() as constant:
-        run_exactly(copy, traced.spec, weights, inputs)
-    if not constant.seen:  # units may be dead, and a norm of nothing amplifies rounding
-        check_symmetries(traced, of, copy, weights, inputs, seed)
+    check_symmetries(traced, of, copy, weights, inputs, seed)
 
 
 # Trained from a plain module.

@@ -1,17 +1,17 @@
-"""Laws of targets: a spec describes its module, and the symmetries that follow from it, or were traced, hold."""
+"""Laws of targets: a spec describes its module, and the symmetries that follow from it, or were traced, hold.
+
+They must hold in both modes in which networks are used, see `hyperframe.exact`.
+"""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import attrs
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
-from hyperframe.exact import redrawn, run_exactly
+from hyperframe.exact import Mode, other_modes, redrawn, run_exactly
 from hyperframe.precision import DoublePrecision
-from hyperframe.selfcheck import FIELDS, Field, only, unit_groups
+from hyperframe.selfcheck import FIELDS, Field, kinds_in, only, unit_groups
 from hyperframe.structure import Axis
 from hyperframe.symmetry import KINDS, Orbits, apply_action, orbits, random_action
 from hyperframe.target import Target
@@ -29,28 +29,10 @@ TOLERANCE = 1e-6
 """Of outputs, relative to the largest. What does not hold is wrong by far more; norms amplify rounding."""
 
 REDRAWN = 10
-"""So often weights are drawn anew where outputs are not finite, or a normalisation sees a constant channel."""
+"""So often weights are drawn anew where outputs are not finite."""
 
 PLACES = 3
 """So many places are named where a symmetry does not hold."""
-
-CONSTANT = 1e-20
-"""A channel with a smaller variance, relative to its squared mean, is constant but for rounding."""
-
-
-class ConstantChannels(TorchFunctionMode):
-    """Sees whether a normalisation over the batch gets a channel without variance, and blows up its rounding."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen = False
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is F.batch_norm or func is F.instance_norm:
-            others = [dim for dim in range(args[0].dim()) if dim != 1]
-            variance, mean = torch.var_mean(args[0], others, correction=0)
-            self.seen |= bool((variance <= CONSTANT * mean.square()).any())
-        return func(*args, **(kwargs or {}))
 
 
 class TargetCase(Case):
@@ -62,34 +44,44 @@ class TargetCase(Case):
         self.large = self.spec.num_weights > LARGE
         self.several = 1 if self.spec.num_weights > HUGE else 2  # networks that are run together
         self.orbits = orbits(self.structure, shift_invariant=True)
+        self._modes: tuple[Mode, ...] = ()
 
-    def outputs(self, weights: Weights, inputs: Tensor, *, own_epsilon: bool = False) -> Tensor:
+    def outputs(
+        self, weights: Weights, inputs: Tensor, *, own_epsilon: bool = False, mode: Mode = "evaluation"
+    ) -> Tensor:
         """What the module computes, with the statistics of the batch."""
-        return run_exactly(self.target.module.eval(), self.spec, weights, inputs, own_epsilon=own_epsilon)
+        module = self.target.module
+        return run_exactly(module, self.spec, weights, inputs, own_epsilon=own_epsilon, mode=mode)
+
+    def modes(self, weights: Weights, inputs: Tensor, outputs: Tensor) -> tuple[Mode, ...]:
+        """The modes in which symmetries are tried, found out on the first networks that it is called with.
+
+        Args:
+            weights: of networks.
+            inputs: what they saw.
+            outputs: theirs in evaluation mode.
+        """
+        if not self._modes:
+            first = slice_weights(weights, slice(1))
+            others = other_modes(self.target.module, self.spec, first, inputs, outputs[:1])
+            self._modes = ("evaluation", *others)
+        return self._modes
 
     def drawn(self, draw: Draw) -> tuple[Weights, Tensor, Tensor]:
         """Weights on which the outputs are finite, inputs, and these outputs.
-
-        Where it can be had, no normalisation sees a constant channel: it would show rounding, not symmetries.
 
         Raises:
             Broken: outputs are finite on none of several draws.
         """
         rng = draw.rng()
         networks = 1 if self.large else draw.networks
-        found = None
         for _ in range(REDRAWN):
             weights = redrawn(self.spec, networks, rng)
             inputs = torch.randn(draw.images, *self.spec.input_shape, generator=rng, dtype=torch.float64)
-            with ConstantChannels() as channels:
-                outputs = self.outputs(weights, inputs)
+            outputs = self.outputs(weights, inputs)
             if bool(outputs.isfinite().all()):
-                found = weights, inputs, outputs
-                if self.large or not channels.seen:
-                    break
-        if found is None:
-            raise Broken("outputs are not finite on random weights of the usual size")
-        return found
+                return weights, inputs, outputs
+        raise Broken("outputs are not finite on random weights of the usual size")
 
 
 def _describes(case: TargetCase, draw: Draw) -> None:
@@ -167,29 +159,61 @@ def _matters(case: TargetCase, draw: Draw) -> None:
     raise Broken("no output changes with it", f"parameter '{min(silent)}'")
 
 
+@attrs.frozen(eq=False)
+class _Trial:
+    """Networks on inputs in one mode, with their outputs."""
+
+    case: TargetCase
+    draw: Draw
+    weights: Weights
+    inputs: Tensor
+    mode: Mode
+    before: Tensor
+
+    def moved(self, of: Orbits, kinds: Sequence[str]) -> Weights:
+        """What a random action of some kinds makes of the weights, always the same one."""
+        action = random_action(of, len(self.before), self.draw.rng(), kinds=kinds, exponents=self.draw.exponents)
+        return apply_action(of, action, self.weights)
+
+    def difference(self, moved: Weights, kinds: Sequence[str]) -> float:
+        """By how much a task sees the outputs change, relative to the largest."""
+        after = self.case.outputs(moved, self.inputs, mode=self.mode)
+        return relative(_seen(self.before, kinds), _seen(after, kinds))
+
+
 def _holds(kinds: Sequence[str], case: TargetCase, draw: Draw) -> str:
-    """Actions of some kinds change no output but by rounding."""
-    of = case.orbits
-    if not any(of.counts[kind] for kind in kinds):
+    """Actions of some kinds change no output but by rounding, in evaluation and in training."""
+    if not any(case.orbits.counts[kind] for kind in kinds):
         raise Vacuous("the target has no such symmetry")
     weights, inputs, before = case.drawn(draw)
-    action = random_action(of, len(before), draw.rng(), kinds=kinds, exponents=draw.exponents)
-    moved = apply_action(of, action, weights)
-    if farthest(weights, moved)[0] == 0:
-        raise Vacuous("the drawn action moves nothing")
-    after = case.outputs(moved, inputs)
-    difference = relative(_seen(before, kinds), _seen(after, kinds))
-    if not difference <= TOLERANCE:
-        where = "; ".join(_places(case, kinds, weights, inputs, before, draw))
-        raise Broken(f"outputs change by {difference:.1e} of the largest", where)
-    note = "outputs equal bit for bit" if torch.equal(before, after) else f"outputs within {difference:.0e}"
+    trial = _Trial(case, draw, weights, inputs, "evaluation", before)
+    difference = _unchanged(trial, kinds)
+    modes = case.modes(weights, inputs, before)
+    for mode in modes[1:]:
+        left = kinds_in(mode, kinds, modes)
+        if any(case.orbits.counts[kind] for kind in left):
+            _unchanged(attrs.evolve(trial, mode=mode, before=case.outputs(weights, inputs, mode=mode)), left)
+    note = f"outputs within {difference:.0e}" if difference else "outputs equal bit for bit"
     if len(kinds) > 1:
+        moved = trial.moved(case.orbits, kinds)
         pair = (case.outputs(these, inputs, own_epsilon=True) for these in (weights, moved))
         own = relative(*(_seen(outputs, kinds) for outputs in pair))
         return f"{note}; with the norms' own epsilons within {own:.0e}"
     if kinds[0] in ("scaling", "sign", "permutation") and not case.large:
-        _not_vacuous(case, kinds[0], weights, inputs, before, draw)
+        _not_vacuous(trial, kinds[0])
     return note
+
+
+def _unchanged(trial: _Trial, kinds: Sequence[str]) -> float:
+    """By how much an action changes the outputs; raises `Broken` where it is by more than rounding."""
+    moved = trial.moved(trial.case.orbits, kinds)
+    if farthest(trial.weights, moved)[0] == 0:
+        raise Vacuous("the drawn action moves nothing")
+    difference = trial.difference(moved, kinds)
+    if not difference <= TOLERANCE:
+        where = "" if trial.mode == "evaluation" else " in training mode"
+        raise Broken(f"outputs change by {difference:.1e} of the largest{where}", "; ".join(_places(trial, kinds)))
+    return difference
 
 
 def _seen(outputs: Tensor, kinds: Sequence[str]) -> Tensor:
@@ -197,38 +221,29 @@ def _seen(outputs: Tensor, kinds: Sequence[str]) -> Tensor:
     return outputs - outputs.mean(-1, keepdim=True) if "logit_shift" in kinds else outputs
 
 
-def _not_vacuous(case: TargetCase, kind: str, weights: Weights, inputs: Tensor, before: Tensor, draw: Draw) -> None:
+def _not_vacuous(trial: _Trial, kind: str) -> None:
     """An action that forgets all readers must be seen in the outputs; otherwise nothing was tried."""
+    case = trial.case
     writers = tuple(axis for axis in case.structure.axes if axis.exponent != -1)
-    broken = attrs.evolve(case.orbits, structure=attrs.evolve(case.structure, axes=writers))
-    action = random_action(broken, len(before), draw.rng(), kinds=[kind], exponents=draw.exponents)
-    moved = apply_action(broken, action, weights)
-    if farthest(weights, moved)[0] and torch.equal(case.outputs(moved, inputs), before):
+    moved = trial.moved(attrs.evolve(case.orbits, structure=attrs.evolve(case.structure, axes=writers)), [kind])
+    if farthest(trial.weights, moved)[0] and torch.equal(case.outputs(moved, trial.inputs), trial.before):
         raise Vacuous("an action that forgets all readers changes no output either: no signal reaches the outputs")
 
 
-def _places(
-    case: TargetCase, kinds: Sequence[str], weights: Weights, inputs: Tensor, before: Tensor, draw: Draw
-) -> list[str]:
+def _places(trial: _Trial, kinds: Sequence[str]) -> list[str]:
     """Where a symmetry does not hold: the layers that write the units, and the axes that its labels sit on."""
     found: list[str] = []
+    structure, of = trial.case.structure, trial.case.orbits
     for kind, field in FIELDS.items():
-        if kind not in kinds or not case.orbits.counts[kind]:
+        if kind not in kinds or not of.counts[kind]:
             continue
-        for place, labels in unit_groups(case.orbits, kind).items():
-            of = orbits(only(case.structure, field, labels), shift_invariant=True)
-            if _broken(case, of, kind, weights, inputs, before, draw):
-                found.append(f"units of {place} ({_axes(case.structure.axes, field, labels)})")
+        for place, labels in unit_groups(of, kind).items():
+            alone = orbits(only(structure, field, labels), shift_invariant=True)
+            if not trial.difference(trial.moved(alone, [kind]), [kind]) <= TOLERANCE:
+                found.append(f"units of {place} ({_axes(structure.axes, field, labels)})")
             if len(found) == PLACES:
                 return found
     return found or [f"kind '{kinds[0]}'" if len(kinds) == 1 else "only all kinds together"]
-
-
-def _broken(
-    case: TargetCase, of: Orbits, kind: str, weights: Weights, inputs: Tensor, before: Tensor, draw: Draw
-) -> bool:
-    action = random_action(of, len(before), draw.rng(), kinds=[kind], exponents=draw.exponents)
-    return not relative(before, case.outputs(apply_action(of, action, weights), inputs)) <= TOLERANCE
 
 
 def _axes(axes: Sequence[Axis], field: Field, labels: set[int]) -> str:

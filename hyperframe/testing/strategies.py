@@ -119,6 +119,6 @@ def actions(
             bound, at most 8. Otherwise factors lie between 1/8 and 8.
         dtype: of the factors and the shift.
     """
-    exponents = draw(st.integers(0, 8)) if powers_of_two else None
+    exponents = draw(st.integers(1, 8)) if powers_of_two else None
     rng = torch.Generator().manual_seed(draw(seeds()))
     return random_action(of, batch, rng, kinds=kinds, exponents=exponents, dtype=dtype)
