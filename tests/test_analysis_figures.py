@@ -17,12 +17,14 @@ from hyperframe.builtin.analyses.out_of_distribution import RATES
 from hyperframe.calibration import COLDEST, HOTTEST, entropy_of
 from hyperframe.equivalent import deep_ensemble_equivalent
 from hyperframe.fooling import ATTACKS, AttackOptions, count_fooled
+from hyperframe.matching import Matching
 from hyperframe.novelty import LEVELS, Neighbourhood, nearest_other, pairs_of
+from hyperframe.plane import Plane
 from hyperframe.run import load_run
 from hyperframe.samples import select
-from hyperframe.scoring import some_items
+from hyperframe.scoring import mean_scores, some_items
 from hyperframe.seeds import stream_seed
-from hyperframe.weights import concatenate
+from hyperframe.weights import concatenate, slice_weights
 
 
 def items(learnt, split, count):
@@ -133,10 +135,17 @@ def test_a_plane_goes_through_the_first_pair_of_the_paths(learnt, registry):
     for name in ("paths", "plane"):
         inputs = seen.setdefault(name, [])
         with mock.patch.object(generator, "forward", lambda z, to=inputs: (to.append(z), forward(z))[1]):
-            analyse(learnt, name, registry, OPTIONS[name])
+            found = analyse(learnt, name, registry, OPTIONS[name])
     pairs = [z for z in seen["paths"][1:] if len(z) == 2]  # the first networks show whether the training diverged
     assert torch.equal(seen["plane"][-1][:2], pairs[0])
     assert len({row.numpy().tobytes() for z in pairs for row in z}) == 2 * OPTIONS["paths"]["pairs"]
+    plane, test = Plane(seen["plane"][-1]), items(learnt, "test", OPTIONS["plane"]["items"])
+    for row, y in enumerate(found["y"]):
+        z = plane.at(torch.tensor([[x, y] for x in found["x"]]))
+        with torch.no_grad():
+            losses, scores = mean_scores(learnt.networks_of(generator(z)), test)
+        assert found["loss"][row] == pytest.approx(losses.tolist(), rel=1e-4)
+        assert found["score"][row] == pytest.approx(scores.tolist(), abs=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -234,3 +243,23 @@ def test_copies_and_averages_are_compared_in_gauge(learnt, registry):
     for name, copies in made.items():
         apart = around.distances(learnt.experiment.gauge(concatenate(copies)))
         assert found[name]["each"]["distance"] == pytest.approx(apart.amin(1).tolist(), rel=1e-5)
+    for number, level in enumerate(
+        found["levels"]
+    ):  # what noise costs is what it costs the network that it is added to
+        before, after = (found[name]["each"]["accuracy"][number :: len(LEVELS)] for name in ("drawn", "noised"))
+        costs = [one - other for one, other in zip(before, after, strict=True)]
+        assert level["loss"] == pytest.approx(sum(costs) / len(costs), abs=1e-9)
+    assert len({level["loss"] for level in found["levels"]}) > 1
+
+
+def test_units_are_those_of_all_networks(learnt, registry):
+    found = analyse(learnt, "unit_diversity", registry, OPTIONS["unit_diversity"])
+    weights = learnt.sample(OPTIONS["unit_diversity"]["networks"], gauge=True).weights
+    matched = Matching(learnt.experiment.orbits, slice_weights(weights, slice(0, 1)))(weights)
+    layer, reader = (matched[name] for name in learnt.experiment.target.spec.layer_names)
+    apart = (layer - layer.mean(0)).square().sum(2).mean(0) / layer.square().sum(2).mean(0)
+    (units,) = found["layers"].values()
+    assert units["spread"] == pytest.approx(apart.sqrt().tolist(), rel=1e-5)
+    read = reader[:, :, : layer.shape[1]].square().sum(1).sqrt()
+    strength = (read / read.mean(1, keepdim=True)).mean(0)
+    assert units["strength"] == pytest.approx(strength.tolist(), rel=1e-5)

@@ -66,6 +66,18 @@ def test_noise_has_its_amplitude(around):
     assert float(nearest) == pytest.approx(0.01 * norm)
 
 
+def test_every_copy_has_noise_of_its_own(around):
+    neighbourhood, target = around
+    rows = flatten(target.spec, neighbourhood.samples)
+
+    def noise(number, seed):
+        return (flatten(target.spec, neighbourhood.noised(number, 0.01, seed)) - rows[number])[0]
+
+    one, other, again = noise(0, 0), noise(1, 0), noise(0, 1)
+    assert torch.equal(one, noise(0, 0))
+    assert all(abs(float(torch.cosine_similarity(one, each, 0))) < 0.5 for each in (other, again))
+
+
 def test_the_average_of_permuted_copies_is_the_network(around):
     neighbourhood, target = around
     of = orbits(target.structure, shift_invariant=True)

@@ -349,3 +349,44 @@ def test_no_host_sync_hides_in_the_step(monkeypatch, small):
     for name in ("item", "tolist", "__bool__", "__float__", "__int__", "__index__"):
         monkeypatch.setattr(torch.Tensor, name, forbidden)
     trainer.step()
+
+
+def trainer_of(settings, **changes):
+    experiment = build_experiment(load_config("digits", {**settings, **changes}, installed()))
+    return Trainer(experiment, experiment.task.data("train"))
+
+
+def test_training_images_are_varied_as_the_task_says(monkeypatch, small):
+    trainer = trainer_of(small.settings)
+    monkeypatch.setattr(trainer.experiment.task, "augment", lambda images, rng: images + 100)
+    seen, gradients = [], trainer.experiment.objective.gradients
+
+    def noting(generator, z, batch, *others, **options):
+        seen.append(batch.x)
+        return gradients(generator, z, batch, *others, **options)
+
+    monkeypatch.setattr(trainer.experiment.objective, "gradients", noting)
+    trainer.step()
+    assert float(seen[0].min()) >= 100
+
+
+def test_terms_that_compare_outputs_do_not_change_what_is_trained_on(monkeypatch, small):
+    """Images that all networks see are drawn by random numbers of their own."""
+    seen = []
+    for terms in (["none"], ["none", "disagreement"]):
+        trainer = trainer_of(small.settings, diversity=terms)
+        batches, gradients = [], trainer.experiment.objective.gradients
+
+        def noting(generator, z, batch, *others, to=batches, own=gradients, **options):
+            to.append((z, batch.x, options["shared"]))
+            return own(generator, z, batch, *others, **options)
+
+        monkeypatch.setattr(trainer.experiment.objective, "gradients", noting)
+        trainer.step()
+        trainer.step()
+        seen.append(batches)
+    for (z, x, none), (other_z, other_x, shared) in zip(*seen, strict=True):
+        assert none is None
+        assert shared is not None
+        assert torch.equal(z, other_z)
+        assert torch.equal(x, other_x)
