@@ -69,8 +69,8 @@ class UnitWalk:
 class Sorting:
     """Brings the units of each class into lexicographic order of the filters that first write them.
 
-    Units with equal filters stand in the order of the summed squares of what first reads them. Values that differ by
-    rounding only are equal.
+    Units with equal filters stand in the order of the sums, and of the summed squares, of what else each layer has of
+    them, in execution order. Values that differ by rounding only are equal.
 
     Args:
         orbits: the target's symmetries.
@@ -87,20 +87,32 @@ class Sorting:
         seen = {layer: theta.detach() for layer, theta in weights.items()}
 
         def place(members: tuple[int, ...], keys: Tensor) -> Tensor:
-            return lexicographic(torch.cat([keys, self._read_squares(seen, members)[:, :, None]], 2))
+            order = lexicographic(keys)
+            return lexicographic(torch.cat([keys, self._sums(seen, members)], 2)) if _tied(keys, order) else order
 
         return self._walk.moved(weights, self._walk.sources(weights, place))
 
-    def _read_squares(self, weights: Weights, members: tuple[int, ...]) -> Tensor:
-        """For each label the summed squares of what the first layer that reads it reads it with [batch, labels]."""
+    def _sums(self, weights: Weights, members: tuple[int, ...]) -> Tensor:
+        """Sums and summed squares of what layers read and write each label with [batch, labels, columns].
+
+        They do not depend on the order of other units.
+        """
         structure = self._structure
-        first = next(iter(weights.values()))
+        columns = []
         for layer in structure.spec.layers:
-            reads = structure.grid(layer, [param.role for param in layer.params], "permutation", -1)
-            if bool((reads == members[0]).any()):
-                theta, reads = weights[layer.name], reads.to(first.device)
-                return torch.stack([(theta * (reads == label)).square().sum((1, 2)) for label in members], 1)
-        return first.new_zeros(len(first), len(members))
+            for exponent in (1, -1):
+                labels = structure.grid(layer, [param.role for param in layer.params], "permutation", exponent)
+                if bool((labels == members[0]).any()):
+                    theta, labels = weights[layer.name], labels.to(weights[layer.name].device)
+                    own = [(labels == label) for label in members]
+                    columns += [torch.stack([(of * chosen).sum((1, 2)) for chosen in own], 1) for of in (theta, theta**2)]
+        return torch.stack(columns, 2)
+
+
+def _tied(keys: Tensor, order: Tensor) -> bool:
+    """Whether two rows [batch, rows, columns] are equal, when in their order [batch, rows]."""
+    ordered = keys.take_along_dim(order[:, :, None], 1)
+    return bool((ordered.diff(dim=1).abs() <= rounding_of(keys)[:, None, None]).all(2).any())
 
 
 def _plan(orbits: Orbits) -> list[tuple[LayerSpec, list[tuple[int, ...]]]]:

@@ -16,6 +16,7 @@ from torch.func import functional_call
 
 from hyperframe.errors import SpecError
 from hyperframe.exact import redrawn
+from hyperframe.precision import DoublePrecision
 from hyperframe.symmetry import KINDS, Action, apply_action, orbits
 from hyperframe.tracing import trace
 from hyperframe.weights import unpack
@@ -47,7 +48,7 @@ def exactly(program, training, moving):
 def outputs_of(module, spec, weights, inputs):
     torch.manual_seed(1)
     own = {name: value[0] for name, value in unpack(spec, weights).items()}
-    with torch.no_grad():
+    with torch.no_grad(), DoublePrecision():
         return functional_call(copy.deepcopy(module), own, (inputs,))
 
 

@@ -263,7 +263,7 @@ LAWS = (
     ),
     Law(
         name="same_on_the_orbit",
-        text="θ and Sθ have the same representative, for every S that the gauge fixes",
+        text="θ and Sθ have the same representative, for every S that the gauge fixes, unless a filter is wholly zero",
         cause="an epsilon in a norm or a root, a sum where a mean is meant, or a norm that depends on other factors",
         holds=_alone(_same),
     ),

@@ -11,7 +11,7 @@ class ScaleGauge:
     The layers are walked once in execution order. What anchors a unit is the filter that writes it first; its carrier
     is its kernel and bias (n is their number of entries) or, behind a normalisation, its scale and shift (n = 2). All
     that writes the unit is multiplied by √(n / Σθ²), all that reads it divided by it. Where a carrier's norm is
-    zero the factor is 1, and its gradient zero.
+    zero the factor is 1, and its gradient zero: what reads a unit that is always zero keeps its size, which S changes.
 
     Shapes: each layer [batch, filters, filter_size], in and out.
     """
