@@ -4,7 +4,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe.discovery import FoundLayer, View
+from hyperframe.findings import FoundLayer, View
 from hyperframe.labels import FIXED, ZERO, Activation, varies
 from hyperframe.params import Role
 from hyperframe.pointwise import added, homogeneous, multiplied

@@ -6,9 +6,10 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from hyperframe.discovery import Discovery, FoundLayer
+from hyperframe.discovery import Discovery
 from hyperframe.exchange import exchange_classes
 from hyperframe.factors import Combination
+from hyperframe.findings import FoundLayer
 from hyperframe.params import Param
 from hyperframe.spec import LayerSpec, TargetSpec
 from hyperframe.structure import FROZEN, Axis, Structure

@@ -11,7 +11,8 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe.discovery import Discovery, FoundLayer, View
+from hyperframe.discovery import Discovery
+from hyperframe.findings import FoundLayer, View
 from hyperframe.labels import FIXED, ZERO, Activation, varies
 from hyperframe.params import Role
 from hyperframe.pointwise import pointwise

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from hyperframe.computed import COMPUTED, TAKEN_APART, TAPS, Computed, Strand, computed_of, step
-from hyperframe.discovery import Discovery, FoundLayer, View
+from hyperframe.discovery import Discovery
+from hyperframe.findings import FoundLayer, View
 from hyperframe.kernels import CONVOLUTIONS
 from hyperframe.labels import FIXED, ZERO, Activation
 from hyperframe.params import Role

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from hyperframe.discovery import Discovery, View
+from hyperframe.discovery import Discovery
+from hyperframe.findings import View
 from hyperframe.labels import FIXED, ZERO, Activation, compact, varies
 from hyperframe.rules import Operation, flat
 

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from hyperframe.crossed import Crossed, crossed, merged, with_merged
-from hyperframe.discovery import Discovery, FoundLayer, View
+from hyperframe.discovery import Discovery
+from hyperframe.findings import FoundLayer, View
 from hyperframe.labels import FIXED, Activation, compact, varies
 from hyperframe.reductions import common
 from hyperframe.rules import Operation, rule

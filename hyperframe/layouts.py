@@ -7,7 +7,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe.discovery import View
+from hyperframe.findings import View
 from hyperframe.labels import FIXED, ZERO, Activation, compact, varies
 from hyperframe.rules import Operation, flat, lifted, rule
 

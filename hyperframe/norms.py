@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hyperframe.discovery import FoundLayer, View
+from hyperframe.findings import FoundLayer, View
 from hyperframe.labels import FIXED, ZERO, Activation, Partition, compact, varies
 from hyperframe.reductions import common, note_groups
 from hyperframe.rules import Operation, rule

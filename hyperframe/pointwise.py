@@ -8,8 +8,9 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe.discovery import Discovery, View
+from hyperframe.discovery import Discovery
 from hyperframe.factors import Exponent
+from hyperframe.findings import View
 from hyperframe.labels import FIXED, ZERO, Activation, compact
 from hyperframe.rules import Operation, lifted, rule
 

@@ -11,7 +11,8 @@ from typing import Any
 import attrs
 from torch import Tensor
 
-from hyperframe.discovery import Discovery, FoundLayer, View
+from hyperframe.discovery import Discovery
+from hyperframe.findings import FoundLayer, View
 
 Rule = Callable[["Operation"], Any]
 RULES: dict[str, Rule] = {}

@@ -7,9 +7,9 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from hyperframe.discovery import Frozen
 from hyperframe.errors import brief
 from hyperframe.exact import Mode, exact_copy, other_modes, redrawn, run_exactly
+from hyperframe.findings import Frozen
 from hyperframe.structure import FROZEN, Axis, Structure
 from hyperframe.symmetry import KINDS, Orbits, apply_action, orbits, random_action
 from hyperframe.types import Weights

@@ -105,7 +105,9 @@ class Sorting:
                 if bool((labels == members[0]).any()):
                     theta, labels = weights[layer.name], labels.to(weights[layer.name].device)
                     own = [(labels == label) for label in members]
-                    columns += [torch.stack([(of * chosen).sum((1, 2)) for chosen in own], 1) for of in (theta, theta**2)]
+                    columns += [
+                        torch.stack([(of * chosen).sum((1, 2)) for chosen in own], 1) for of in (theta, theta**2)
+                    ]
         return torch.stack(columns, 2)
 
 

@@ -16,9 +16,9 @@ from hyperframe.aliases import own_names, tie_buffers, tied_names
 from hyperframe.batching import BatchedWeightNorm, has_parametrizations
 from hyperframe.compiling import compile_structure
 from hyperframe.convolution import GreyConvolutions, channels_last
-from hyperframe.discovery import Frozen
 from hyperframe.errors import RunError, SpecError
 from hyperframe.exact import batch_norms
+from hyperframe.findings import Frozen
 from hyperframe.normstatistics import PlainMeans
 from hyperframe.probes import allows_any_layout, count_activations, keeps_nothing
 from hyperframe.spec import TargetSpec

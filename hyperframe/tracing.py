@@ -16,10 +16,11 @@ from hyperframe import affine, comparisons, computedkernels, kernels, layouts, n
 from hyperframe.assembly import assembled
 from hyperframe.computed import Computed, applied, rule_of, ruled
 from hyperframe.crossed import Crossed, each, has_parameters, with_merged
-from hyperframe.discovery import Discovery, FoundLayer, Frozen, View
+from hyperframe.discovery import Discovery
 from hyperframe.errors import SpecError, brief
 from hyperframe.exact import as_evaluated
 from hyperframe.exporting import alone, check_parameters, count_outputs, exported, prepared
+from hyperframe.findings import FoundLayer, Frozen, View
 from hyperframe.labels import Activation
 from hyperframe.rules import Operation, flat
 from hyperframe.selfcheck import tried

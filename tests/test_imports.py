@@ -49,6 +49,7 @@ precision
 exact
 labels
 factors
+findings
 discovery
 rules
 crossed

@@ -4,7 +4,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from modules import KNOWN
+from modules import KNOWN, chain, dense
+from torch import nn
 
 from hyperframe.exact import exact_copy, redrawn, run_exactly
 from hyperframe.gauge import ComposedGauge
@@ -198,3 +199,19 @@ def test_the_module_with_its_own_epsilon_moves_by_little(registry, traced):
     copy.eval()
     change = float((canonical(before) - canonical(after)).abs().max() / before.abs().max())
     assert 0 < change < 1e-2
+
+
+def test_units_with_equal_filters_behind_a_norm_stand_in_one_order(registry):
+    """The norm's scale reads both alike as well: what comes after it decides."""
+    module = chain(dense(3, 4), nn.ReLU(), nn.BatchNorm1d(4), dense(4, 2))
+    traced = trace(module, (3,))
+    of, rng = orbits(traced.structure, True), torch.Generator().manual_seed(0)
+    weights = redrawn(traced.spec, 2, rng)
+    for layer in ("0", "2"):
+        weights[layer][:, 1:] = weights[layer][:, :1]
+    component = registry.get("gauge", "permutation_sort").component
+    gauge = component.factory(component.options(), of)
+    for seed in range(5):
+        action = random_action(of, 2, torch.Generator().manual_seed(seed), kinds=["permutation"])
+        for layer, theta in gauge(apply_action(of, action, weights)).items():
+            assert torch.equal(theta, gauge(weights)[layer]), layer

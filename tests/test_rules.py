@@ -10,7 +10,8 @@ from torch.utils._pytree import tree_map_only
 
 from hyperframe import tracing  # noqa: F401  (it loads the rules)
 from hyperframe.crossed import Crossed
-from hyperframe.discovery import Discovery, View
+from hyperframe.discovery import Discovery
+from hyperframe.findings import View
 from hyperframe.labels import Activation
 from hyperframe.rules import RULES, Operation
 

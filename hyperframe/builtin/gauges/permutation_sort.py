@@ -9,10 +9,10 @@ class PermutationSortGauge:
     """Fixes permutations: units of one class stand in lexicographic order of the filters that first write them.
 
     The layers are walked in execution order; what a filter reads of units that stand in their order already counts,
-    what it reads of others does not. Units with equal filters stand in the order of the sums, and of the summed squares,
-    of what the layers after that have of them; units that agree in these as well stay as they stood. Values that differ
-    by rounding only are equal: another gauge may have made them so (one input and no bias leave the gauge `scale`
-    nothing but signs). It asks the device how the values compare, so it is for analyses rather than for training.
+    what it reads of others does not. Units with equal filters stand in the order of the sums and the summed squares of
+    what each layer has of them; units that agree in these as well stay as they stood. Values that differ by rounding
+    only are equal: another gauge may have made them so (one input and no bias leave the gauge `scale` nothing but
+    signs). It asks the device how the values compare, so it is for analyses rather than for training.
 
     Shapes: each layer [batch, filters, filter_size], in and out.
     """
