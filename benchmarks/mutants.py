@@ -33,7 +33,7 @@ SETTINGS = {
     "PYTHONDONTWRITEBYTECODE": "1",  # a mutant's would be taken for that of the file without it
 }
 SLOW = ("matplotlib.figure", "scipy.optimize", "sklearn.metrics", "torch", "torchvision")
-"""What tests import, and takes seconds: imported once."""
+"""Modules that tests import and that take seconds: imported once."""
 
 FORK = multiprocessing.get_context("fork")
 OUTPUT = "output.txt"
@@ -89,7 +89,7 @@ def tested(tree: Path, tests: Sequence[str]) -> int | None:
 
 
 def _test(tree: Path, tests: Sequence[str]) -> None:
-    """What a process does that runs tests: it has the libraries that tests use, and takes hyperframe from the tree."""
+    """Run tests in a process that has the libraries that tests use, and takes hyperframe from the tree."""
     os.chdir(tree)
     os.environ["PYTHONPATH"] = str(tree)  # for processes that tests start
     sys.path.insert(0, str(tree))

@@ -1,4 +1,4 @@
-"""What torch has no batched form of, in terms of what it has."""
+"""Functions that torch has no batched form of, made of those that it has."""
 
 from collections.abc import Callable, Iterable
 from typing import Any

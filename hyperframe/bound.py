@@ -23,7 +23,7 @@ TOLERANCE = 1e-4
 
 
 def departures(experiment: Experiment) -> list[str] | None:
-    """What keeps the loss from being the negative evidence lower bound; None for an objective that means to be none.
+    """List what keeps the loss from being the negative evidence lower bound; None for an objective of another kind.
 
     The bound is n · NLL + KL(q ‖ prior) (section 3.2.4, appendix C), with q the density of all weights. Formula,
     diversity term, estimator and generator answer for themselves (`departures` in their contracts, docs/hooks.md), and
@@ -56,7 +56,7 @@ def _of_task(experiment: Experiment, inputs: Tensor) -> list[str]:
 
 
 def _of_target(experiment: Experiment, inputs: Tensor) -> list[str]:
-    """What the target does in training to some inputs [items, *input_shape]."""
+    """Say what the target does in training to some inputs [items, *input_shape]."""
     target, device, reasons = experiment.target, experiment.device, []
     name = f"target '{target.spec.name}' in training"
     drawn = initial_weights(target.spec, 1, stream(0, "bound"))

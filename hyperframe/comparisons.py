@@ -1,4 +1,4 @@
-"""What comparing and choosing do to labels: x > 0 does not see a positive factor, so `where(x > 0, x, 0)` is a ReLU."""
+"""Rules of comparing and choosing: x > 0 does not see a positive factor, so `where(x > 0, x, 0)` is a ReLU."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def compared(operation: Operation) -> Activation | None:
 
 @rule("signbit", "logical_not", "isnan", "isinf", "isfinite", "isposinf", "isneginf")
 def truth(operation: Operation) -> Activation | None:
-    """What is true of a number and of all its positive multiples; of its negative as well but for the sign's own."""
+    """Tests that all positive multiples of a number pass as well; so does its negative, but for tests of the sign."""
     value = operation.args[0]
     if not isinstance(value, Activation):
         return None

@@ -91,7 +91,7 @@ def computed_of(found: Discovery, view: View) -> Computed:
 
 
 def applied(operation: Operation) -> Any:
-    """What an operation makes of its arguments: by its rule, or with parameters as computed values; None if unknown."""
+    """Apply an operation to its arguments: by its rule, or with parameters as computed values; None if unknown."""
     values = list(flat([*operation.args, *operation.kwargs.values()]))
     if operation.name in TAKEN_APART:
         return TAKEN_APART[operation.name](operation)
@@ -136,7 +136,7 @@ def rule_of(operation: Operation) -> Rule | None:
 
 
 def ruled(operation: Operation) -> Any:
-    """What an operation's rule says; of a function of each entry without one, that units pass."""
+    """Apply an operation's rule; of a function of each entry without one, units pass."""
     found, own = operation.found, rule_of(operation)
     result = None if own is None else own(operation)
     if result is None and torch.Tag.pointwise in getattr(operation.function, "tags", ()):

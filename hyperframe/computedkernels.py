@@ -81,7 +81,7 @@ def _contracted(operation: Operation, one: Any, other: Any) -> Computed | None:
 
 @attrs.define
 class _Written:
-    """What a kernel's filters write: units, and the factors and signs that multiply."""
+    """The labels that a kernel's filters write: units, and the factors and signs that multiply."""
 
     unit: Tensor | None = None
     scales: list[Tensor] = attrs.field(factory=list)
@@ -106,7 +106,7 @@ class _Written:
 def _read(
     operation: Operation, x: Activation, dim: int, given: View | Computed, bias: Any, axes: tuple[int, int]
 ) -> Any:
-    """What a computed kernel makes of an axis of an activation: of its own axes the first writes, the second reads."""
+    """Apply a computed kernel along an axis of an activation: of its own axes the first writes, the second reads."""
     found, (o, i) = operation.found, axes
     kernel = computed_of(found, given) if isinstance(given, View) else given
     rank = len(kernel.shape)

@@ -166,7 +166,7 @@ class Config:
         return attrs.evolve(self, **changed)
 
     def kept(self) -> dict[str, Any]:
-        """What a run *is*: its task, less where the data lie, its target, its generator and the seed, as plain data."""
+        """Identify the run by plain data: its task, less where data lie, its target, its generator and the seed."""
         kept: dict[str, Any] = {key: _plain_choice(getattr(self, key)) for key in ("task", "target", "generator")}
         for key in self.locations:
             section, _, name = key.partition(".")

@@ -32,7 +32,7 @@ class Crossed:
 
 
 def each(operation: Operation, apply: Callable[[Operation], Any]) -> Any:
-    """What an operation without parameters makes of each set of labels."""
+    """Apply an operation without parameters to each set of labels."""
     values = list(flat([*operation.args, *operation.kwargs.values()]))
     like = max((value for value in values if isinstance(value, Crossed)), key=lambda value: len(value.layers))
     # In a sum with units along one axis alone, those along another end: they are beside numbers that all differ.
@@ -109,7 +109,7 @@ def _axes(unit: Tensor) -> set[int]:
 
 
 def _put(found: Discovery, layers: Sequence[Activation], ended: set[int]) -> Activation | Crossed:
-    """What is left of sets of labels: those of which anything may still move."""
+    """The sets of labels of which anything may still move."""
     for number in ended:
         if found.has_factors(layers[number]):
             found.lose(layers[number], "units along two axes at once end here")

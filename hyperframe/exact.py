@@ -32,7 +32,7 @@ EPSILON = 1e-100
 """What stands in for zero, which torch's normalisations refuse."""
 
 CONSTANT = 1e-20
-"""What has a smaller variance, relative to its squared mean, is constant but for rounding."""
+"""A smaller variance, relative to the squared mean, is that of a constant but for rounding."""
 
 Mode = Literal["evaluation", "training", "alike"]
 """How a network runs: as it is evaluated, as it is trained, or as it is trained with random numbers that all entries of

@@ -10,7 +10,7 @@ from hyperframe.spec import Norm
 
 LETTERS = "xyzwvu"
 PARAMETRIZATION = re.compile(r"(parametrizations\.(?=\w+\.original\d*$)|\.original\d*$|_(g|v|orig)$)")
-"""What torch's parametrizations, and its older weight_norm and pruning, make of the name of a parameter."""
+"""Parts of a parameter's name that torch's parametrizations, and its older weight_norm and pruning, add."""
 
 
 @attrs.frozen(eq=False)

@@ -73,7 +73,7 @@ class Variational:
     narrow_part: float = option(0.5, "scale_mixture: weight of the narrow part", above=0, below=1)
 
     def departures(self) -> list[str] | None:
-        """What of its options keeps the loss from being the negative evidence lower bound."""
+        """Say which of its options keep the loss from being the negative evidence lower bound."""
         reasons = []
         if self.trust != 1:
             reasons.append(f"objective.trust={self.trust:g} tempers the likelihood")

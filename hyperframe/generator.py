@@ -62,7 +62,7 @@ class Generator(nn.Module):
         return False
 
     def departures(self) -> list[str]:
-        """What keeps its draws from having a density among all weights, each as the end of a sentence about it.
+        """Say what keeps its draws from having a density among all weights, each as the end of a sentence about it.
 
         See `hyperframe.bound`, which itself tries out whether the z of a batch have an effect on each other.
         """

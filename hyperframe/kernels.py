@@ -117,7 +117,7 @@ def _kernel(
 
 
 def _split(found: Discovery, x: Activation | Crossed, dim: int) -> tuple[Activation, list[Activation]]:
-    """What a map along one axis reads, and what it lets pass: units that stand along others."""
+    """Split units into those that a map along one axis reads, and those along others, which pass."""
     layers = x.layers if isinstance(x, Crossed) else (x,)
     passing = [layer for layer in layers if found.across(layer, dim)]
     read = [layer for layer in layers if layer not in passing]

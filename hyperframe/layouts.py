@@ -151,7 +151,7 @@ def _cat(operation: Operation, parts: list[Activation]) -> Activation:
 
 
 def _with_tables(operation: Operation) -> list[Any]:
-    """What is put together, parameters among activations as activations, along the axis of these activations' units."""
+    """Put together parameters among activations as activations, along the axis of these activations' units."""
     found, values = operation.found, list(operation.args[0])
     along = [axis for value in values if isinstance(value, Activation) for axis in found.unit_axes(value)]
     for number, value in enumerate(values):

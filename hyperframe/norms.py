@@ -148,7 +148,7 @@ def _affine(
     shape: Any,
     channel: int,
 ) -> Activation:
-    """What a normalisation's scale and shift make of units, factors and signs; a scale reads them and writes others.
+    """Apply a normalisation's scale and shift to units, factors and signs; a scale reads them and writes others.
 
     No factor is left of what was normalised by statistics that were taken of it.
     """

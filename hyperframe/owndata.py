@@ -50,7 +50,7 @@ class OwnOptions(SplitOptions):
 
 @attrs.frozen(kw_only=True)
 class OwnFacts:
-    """What own data say of their task, and a run keeps."""
+    """Facts of the task that own data say, and that a run keeps."""
 
     kind: Literal["classification", "regression"] = option()
     input_shape: tuple[int, ...] = option(minimum=1)

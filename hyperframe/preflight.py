@@ -42,7 +42,7 @@ def load_data(task: Task, split: str) -> Data:
 
 
 def fingerprint_of_data(train: Data, validation: Data) -> str:
-    """What tells the data of a training from other data."""
+    """A fingerprint that tells the data of a training from other data."""
     return fingerprint({"x": train.x, "y": train.y, "validation x": validation.x, "validation y": validation.y})
 
 

@@ -29,7 +29,7 @@ HARMLESS = (
     "trainer.log_every",
     "trainer.threads",
 )
-"""What can change without changing what is trained, beside where data lie; whether they are the same is compared."""
+"""Keys that can change and leave what is trained as it is, beside where data lie; the data themselves are compared."""
 
 
 def resume_run(

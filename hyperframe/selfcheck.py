@@ -132,7 +132,7 @@ class _Trial:
         failed: list[Frozen] = []
 
         def holding(kept: list[_Part], more: list[_Part]) -> list[_Part]:
-            """What is kept, with as much of what is more as holds beside it."""
+            """Keep what is kept, and as much of what is more as holds beside it."""
             where = self.broken(_with_parts(structure, kind, parts, [*kept, *more]), [*held, kind])
             if where is None:
                 return [*kept, *more]

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from hyperframe.discovery import Discovery
 
 Constant = Literal["channels", "images"]
-"""What a shift is a constant for: each channel (and so each image), or each place of an image alone."""
+"""The things that a shift is a constant for: each channel (and so each image), or each place of an image alone."""
 
 POOLED = {
     *(f"{kind}_pool{n}d" for kind in ("adaptive_avg", "adaptive_max", "max") for n in (1, 2, 3)),
@@ -46,7 +46,7 @@ def _ends_in(user: Any, node: Any, constant: Constant, found: Discovery) -> bool
 
 
 def _passed(user: Any, node: Any, constant: Constant) -> Constant | None:
-    """What a shift of one input is to an operation's outputs; None for anything but a constant."""
+    """The kind of shift that one of an input is to an operation's outputs; None for anything but a constant."""
     name = getattr(getattr(user.target, "overloadpacket", None), "__name__", str(user.target))
     value, given = user.meta.get("val"), node.meta["val"]
     if value is None:  # an assertion

@@ -102,7 +102,7 @@ class Target:
         return {"target": self.spec.name, "operations": operations}
 
     def constants(self) -> dict[str, Tensor]:
-        """What the module holds besides generated weights and statistics; also buffers that state_dicts leave out."""
+        """Tensors of the module besides generated weights and statistics; also buffers that state_dicts leave out."""
         held = {**self.module.state_dict(), **dict(self.module.named_buffers())}
         return {name: value for name, value in held.items() if name not in self._aliases}
 

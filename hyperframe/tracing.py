@@ -215,7 +215,7 @@ class _Walk:
         return self._unknown(operation, values, why) if result is None else result
 
     def _of_crossed(self, operation: Operation) -> Any:
-        """What units along several axes become: kernels know how, what has no parameters takes them one by one."""
+        """Apply an operation to units along several axes: kernels know how, others take them in turn."""
         values = flat([*operation.args, *operation.kwargs.values()])
         if any(isinstance(value, Computed) for value in values):
             return applied(with_merged(operation))
@@ -330,7 +330,7 @@ BLIND = frozenset({"softmax", "_softmax", "log_softmax", "_log_softmax"})
 """Operations that do not see a common shift of the logits, nor does anything behind them."""
 
 TOLERATED: tuple[type[Exception], ...] = (Exception,)
-"""What a rule may raise: that costs symmetries, with a report, and not the training. Tests tolerate nothing."""
+"""Exceptions that a rule may raise: they cost symmetries, with a report, and not the training. Tests tolerate none."""
 
 KERNELS = frozenset({kernels.convolution, kernels.dense, kernels.product})
 """Rules that take activations with units along several axes."""

@@ -171,7 +171,7 @@ class _Trial:
     before: Tensor
 
     def moved(self, of: Orbits, kinds: Sequence[str]) -> Weights:
-        """What a random action of some kinds makes of the weights, always the same one."""
+        """Apply a random action of some kinds to the weights, always the same one."""
         action = random_action(of, len(self.before), self.draw.rng(), kinds=kinds, exponents=self.draw.exponents)
         return apply_action(of, action, self.weights)
 

@@ -184,7 +184,7 @@ def _answers(case: TaskCase, draw: Draw) -> None:
 
 
 def _restored(case: TaskCase, draw: Draw) -> str:
-    """What a run keeps of a task makes the same task again."""
+    """From what a run keeps of a task the same task is made again."""
     if case.restore is None:
         return "it is made without its data"
     facts = getattr(case.task, "facts", None)

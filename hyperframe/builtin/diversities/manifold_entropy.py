@@ -60,7 +60,7 @@ class ManifoldEntropy:
         self.options = options
 
     def departures(self, generator: Generator) -> list[str]:
-        """What keeps it from being the negative entropy of all weights, see `hyperframe.bound`."""
+        """Say what keeps it from being the negative entropy of all weights, see `hyperframe.bound`."""
         reasons = []
         if generator.dimension > self.options.exact_up_to:
             reasons.append("the determinant is probed, with damping: set exact_up_to to the entries of z")

@@ -34,7 +34,7 @@ class Options(AffineOptions, SplitOptions):
 
 @attrs.frozen(kw_only=True)
 class Facts:
-    """What the folder says of the task, and a run keeps."""
+    """Facts of the task that the folder says, and that a run keeps."""
 
     classes: tuple[str, ...] = option()
 
