@@ -78,7 +78,8 @@ def _traced(original: nn.Module, input_shape: tuple[int, ...], name: str) -> Tra
     check_parameters(original, where)
     module = prepared(original, where)
     outputs = count_outputs(module, input_shape, where)
-    as_evaluated(module)
+    for norm in as_evaluated(module).values():
+        norm.track_running_stats = False  # moments that the graph would update are not used
     program = exported(module, input_shape, where)
     found = Discovery()
     walk = _Walk(found, module, program)

@@ -113,6 +113,9 @@ def hyperframe(monkeypatch, capsys, tmp_path):
             run_command_line()
         except SystemExit as stop:
             code = stop.code or 0
+        for name, module in list(sys.modules.items()):  # files of one name are other modules in the next test
+            if Path(getattr(module, "__file__", None) or "/").is_relative_to(tmp_path):
+                del sys.modules[name]
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
