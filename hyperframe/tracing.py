@@ -78,9 +78,12 @@ def _traced(original: nn.Module, input_shape: tuple[int, ...], name: str) -> Tra
     check_parameters(original, where)
     module = prepared(original, where)
     outputs = count_outputs(module, input_shape, where)
-    for norm in as_evaluated(module).values():
-        norm.track_running_stats = False  # moments that the graph would update are not used
+    norms = as_evaluated(module).values()
+    for norm in norms:
+        norm.track_running_stats = False  # the graph need not update moments, which nothing uses
     program = exported(module, input_shape, where)
+    for norm in norms:
+        norm.track_running_stats = True
     found = Discovery()
     walk = _Walk(found, module, program)
     if not walk.depends_on_input:

@@ -271,7 +271,7 @@ FROZEN_PARTS = {
     "BatchNorm over another axis than the units'": (
         lambda: chain(dense(3, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Flatten(), dense(25, 2)),
         (5, 3),
-        [("_native_batch_norm_legit_functional", "1")],
+        [("_native_batch_norm_legit", "1")],
     ),
     "a convolution along the units": (
         lambda: chain(dense(3, 8), nn.ReLU(), nn.Conv1d(5, 4, 3), nn.Flatten(), dense(24, 2)),
