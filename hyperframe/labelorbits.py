@@ -132,7 +132,8 @@ def label_orbit(
             for place, (anchors, carried) in enumerate(parts):
                 first, last = place == 0, place == len(parts) - 1
                 found.append((layer, columns, reads if first else [], writes if last else [], anchors, carried))
-    rest = {int(label) for *_, writes, _, _ in found for grid in writes for label in torch.unique(grid)}
+    grids = [grid for _, _, reads, writes, _, _ in found for grid in (*reads, *writes)]
+    rest = {int(label) for grid in grids for label in torch.unique(grid)}
     for label in sorted(rest - {FROZEN, *numbers}):  # known, but with nothing to be fixed by
         numbers[label] = len(numbers)
     lookup = torch.full((max(numbers, default=-1) + 2,), len(numbers))

@@ -15,6 +15,9 @@ from torch import nn
 from hyperframe import tracing
 from hyperframe.exact import other_modes, redrawn, run_exactly
 from hyperframe.symmetry import KINDS, orbits, random_action
+from hyperframe.target import Target
+from hyperframe.testing.laws import tried
+from hyperframe.testing.of_targets import LAWS, TargetCase
 from hyperframe.tracing import trace
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
@@ -189,15 +192,38 @@ def test_a_planted_claim_is_wrong():
     assert results == {"found"}
 
 
-@pytest.mark.parametrize("width", range(1, 13))
-def test_a_wrong_sign_is_found_at_every_width(width):
-    """ReLU taken for odd."""
-    module = chain(dense(3, width), nn.ReLU(), dense(width, 2))
-    structure = trace(module, (3,)).structure
+def with_signs(structure):
+    """A sign claimed wherever there is a factor."""
     axes = tuple(
         attrs.evolve(axis, sign=tuple(label + 100 if label >= 0 else -1 for label in axis.scaling))
         for axis in structure.axes
     )
-    mended, failed = tracing.tried(module, attrs.evolve(structure, axes=axes))
+    return attrs.evolve(structure, axes=axes)
+
+
+@pytest.mark.parametrize(("width", "outputs"), [*((width, 2) for width in range(1, 13)), (1, 1), (3, 1), (12, 1)])
+def test_a_wrong_sign_is_found_at_every_width(width, outputs):
+    """ReLU taken for odd; a common shift of a single output would be any change."""
+    module = chain(dense(3, width), nn.ReLU(), dense(width, outputs))
+    structure = trace(module, (3,)).structure
+    mended, failed = tracing.tried(module, with_signs(structure))
     assert orbits(mended, True).counts == {**dict.fromkeys(KINDS, 0), **orbits(structure, True).counts}
+    assert [entry.op for entry in failed] == ["self-check"]
+
+
+def test_the_laws_together_see_what_shifts_all_outputs():
+    """One output, or a claim that changes every output by the same: what a task with a softmax does not see."""
+    module = chain(dense(3, 4), nn.ReLU(), dense(4, 1))
+    traced = trace(module, (3,))
+    (law,) = [law for law in LAWS if law.name == "all_together"]
+    for structure, state in ((traced.structure, "passed"), (with_signs(traced.structure), "failed")):
+        assert tried(law, [TargetCase(Target(module, traced.spec, structure))]).state == state
+
+
+def test_a_label_that_is_read_and_never_written_is_frozen():
+    module = chain(dense(3, 4), nn.ReLU(), dense(4, 2))
+    structure = trace(module, (3,)).structure
+    readers = tuple(axis for axis in structure.axes if axis.exponent == -1)
+    mended, failed = tracing.tried(module, attrs.evolve(structure, axes=readers, classes=()))
+    assert orbits(mended, True).counts["scaling"] == 0
     assert [entry.op for entry in failed] == ["self-check"]

@@ -206,6 +206,9 @@ def _holds(kinds: Sequence[str], case: TargetCase, draw: Draw) -> str:
 
 def _unchanged(trial: _Trial, kinds: Sequence[str]) -> float:
     """By how much an action changes the outputs; raises `Broken` where it is by more than rounding."""
+    others = [kind for kind in kinds if kind != "logit_shift"]
+    if len(others) < len(kinds) and any(trial.case.orbits.counts[kind] for kind in others):
+        _unchanged(trial, others)  # no other kind may shift all outputs alike, which of a single one is any change
     moved = trial.moved(trial.case.orbits, kinds)
     if farthest(trial.weights, moved)[0] == 0:
         raise Vacuous("the drawn action moves nothing")
