@@ -1,25 +1,31 @@
 """Plant wrong claims and count how many the self-check of tracing finds: `python benchmarks/planted.py [PER_NETWORK]`.
 
-The networks are those of `tests/modules.py`. Into what is claimed of each, one mistake at a time is planted that a rule
-could make: a reader or a writer that is forgotten, a function that is taken for homogeneous or odd, units that are
-exchanged although they stand in different ways, a bias that nothing takes away. A mistake is found where its labels are
-frozen; one that stays is tried with other draws, and counts as missed where these say that it is wrong.
+The networks are those of `tests/modules.py`, and the kit's examples with 1 to 12 units a layer. Into what is claimed of
+each, one mistake at a time is planted that a rule could make: a reader or a writer that is forgotten, two labels that
+are confused, a function that is taken for homogeneous or odd, units that are exchanged although they stand in different
+ways, a bias that nothing takes away. A mistake is found where what the self-check leaves holds. That is tried in other
+draws; what these do not refute before either was right after all, and does not count.
 """
 
+import inspect
 import random
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import attrs
 import torch
 from torch import nn
 
-from hyperframe.exact import exact_copy, redrawn, run_exactly
-from hyperframe.selfcheck import Field, tried
+from hyperframe.compiling import compile_structure
+from hyperframe.exact import exact_copy, other_modes, redrawn, run_exactly
+from hyperframe.selfcheck import Field, kinds_in, tried
+from hyperframe.spec import TargetSpec
 from hyperframe.structure import FROZEN, Axis, Structure
 from hyperframe.symmetry import KINDS, apply_action, orbits, random_action
+from hyperframe.testing.examples import EXAMPLES
 from hyperframe.tracing import trace
 
 ITEMS, DRAWS, WRONG = 23, 12, 1e-6
@@ -32,11 +38,9 @@ def main() -> None:
 
     per_network = int(sys.argv[1]) if len(sys.argv) > 1 else 24
     found: Counter[tuple[str, str]] = Counter()
-    for name in KNOWN:
+    for name, make in {**{name: partial(_traced, *KNOWN[name][:2]) for name in KNOWN}, **dict(_examples())}.items():
         torch.manual_seed(0)
-        make, shape, _ = KNOWN[name]
-        module = make()
-        structure = trace(module, shape).structure
+        module, structure = make()
         for mistake, result in plant_all(module, structure, per_network, random.Random(name)):  # noqa: S311 (no secret)
             found[mistake, result] += 1
             if result == "missed":
@@ -51,37 +55,65 @@ def main() -> None:
         print(f"| {mistake} | {caught + missed} | {caught} ({caught / (caught + missed):.2%}) | {missed} | {right} |")
 
 
+Claimed = tuple[nn.Module, Structure]
+
+
+def _traced(make: Callable[[], nn.Module], shape: tuple[int, ...]) -> Claimed:
+    module = make()
+    return module, trace(module, shape).structure
+
+
+def _examples() -> Iterator[tuple[str, Callable[[], Claimed]]]:
+    """The kit's examples in several sizes, among them those with a single output."""
+    rng = random.Random(0)  # noqa: S311 (no secret)
+    for name, example in EXAMPLES.items():
+        for outputs in (1, 2, 3, 12):
+            names = [size for size in inspect.signature(example).parameters if size != "outputs"]
+            widest = {"groups": 3, "tokens": 3}
+            sizes = {size: rng.randint(1, widest.get(size, 12)) for size in names}
+            yield f"{name} {sizes} with {outputs} outputs", partial(_written, example, {**sizes, "outputs": outputs})
+
+
+def _written(example: Callable[..., tuple[nn.Module, TargetSpec]], sizes: dict[str, int]) -> Claimed:
+    module, spec = example(**sizes)
+    return module, compile_structure(spec.bind(module))
+
+
 def plant_all(module: nn.Module, structure: Structure, count: int, rng: random.Random) -> Iterator[tuple[str, str]]:
     """Plant mistakes into a structure one by one; the name of each, and whether it was found, missed or right."""
-    plants = [plant_forgotten, plant_passing, plant_exchange, plant_shift]
+    plants = [plant_forgotten, plant_confused, plant_passing, plant_exchange, plant_shift]
     for number in range(count):
         planted = plants[number % len(plants)](structure, rng)
         if planted is None:
             continue
         mistake, wrong = planted
         mended, _ = tried(module, wrong)
-        if not _holds(wrong, mended):
-            yield mistake, "found" if is_wrong(module, wrong) else "right"
+        if is_wrong(module, mended):
+            yield mistake, "missed"
         else:
-            yield mistake, "missed" if is_wrong(module, wrong) else "right"
-
-
-def _holds(wrong: Structure, mended: Structure) -> bool:
-    """Whether the self-check left everything as it was planted."""
-    return (wrong.axes, wrong.classes, wrong.shifts) == (mended.axes, mended.classes, mended.shifts)
+            yield mistake, "found" if is_wrong(module, wrong) else "right"
 
 
 def is_wrong(module: nn.Module, structure: Structure) -> bool:
-    """Whether any of many actions changes the outputs."""
-    copy, of, rng = exact_copy(module), orbits(structure, shift_invariant=True), torch.Generator().manual_seed(1)
-    for _ in range(DRAWS):
-        weights = redrawn(structure.spec, 1, rng)
-        inputs = torch.randn(ITEMS, *structure.spec.input_shape, generator=rng, dtype=torch.float64)
-        before = run_exactly(copy, structure.spec, weights, inputs)
-        action = random_action(of, 1, rng, kinds=[kind for kind in KINDS if kind != "logit_shift"])
-        after = run_exactly(copy, structure.spec, apply_action(of, action, weights), inputs)
-        if not bool((after - before).abs().max() <= WRONG * before.abs().max()):
-            return True
+    """Whether any of many actions changes the outputs, in any mode."""
+    copy, spec, of = exact_copy(module), structure.spec, orbits(structure, shift_invariant=True)
+    rng = torch.Generator().manual_seed(1)
+    inputs = torch.randn(ITEMS, *spec.input_shape, generator=rng, dtype=torch.float64)
+    weights = redrawn(spec, DRAWS, rng)
+    evaluated = run_exactly(copy, spec, weights, inputs)
+    first = {layer: theta[:1] for layer, theta in weights.items()}
+    modes = ("evaluation", *other_modes(copy, spec, first, inputs, evaluated[:1]))
+    for mode in modes:
+        before = run_exactly(copy, spec, weights, inputs, mode=mode)
+        finite, size = before.isfinite().all(2).all(1), before.abs().amax((1, 2))
+        for shifts in (False, True):
+            left = [kind for kind in kinds_in(mode, KINDS, modes) if (kind == "logit_shift") == shifts]
+            moved = apply_action(of, random_action(of, DRAWS, rng, kinds=left), weights)
+            change = run_exactly(copy, spec, moved, inputs, mode=mode) - before
+            if shifts:
+                change = change - change.mean(-1, keepdim=True)
+            if not bool((change.abs().amax((1, 2)) <= WRONG * size)[finite].all()):
+                return True
     return False
 
 
@@ -97,6 +129,19 @@ def plant_forgotten(structure: Structure, rng: random.Random) -> tuple[str, Stru
     other = _relabelled(axis, field, [FROZEN if label in gone else label for label in getattr(axis, field)])
     name = "reader" if axis.exponent == -1 else "writer"
     return f"a forgotten {name}, {field}", _with_axis(structure, axis, other)
+
+
+def plant_confused(structure: Structure, rng: random.Random) -> tuple[str, Structure] | None:
+    """On one of the axes that have them, two labels stand in each other's place, or one in that of the other."""
+    field = rng.choice(["scaling", "sign"])
+    several = [axis for axis in structure.axes if axis.exponent and len(set(getattr(axis, field)) - {FROZEN}) > 1]
+    if not several:
+        return None
+    axis = rng.choice(several)
+    one, other = rng.sample(sorted(set(getattr(axis, field)) - {FROZEN}), 2)
+    changed = {one: other, other: rng.choice([one, other])}
+    values = [changed.get(label, label) for label in getattr(axis, field)]
+    return f"confused labels, {field}", _with_axis(structure, axis, _relabelled(axis, field, values))
 
 
 def plant_passing(structure: Structure, rng: random.Random) -> tuple[str, Structure] | None:
