@@ -78,11 +78,11 @@ def _traced(original: nn.Module, input_shape: tuple[int, ...], name: str) -> Tra
     check_parameters(original, where)
     module = prepared(original, where)
     outputs = count_outputs(module, input_shape, where)
-    norms = as_evaluated(module).values()
-    for norm in norms:
+    collecting = as_evaluated(module).values()
+    for norm in collecting:
         norm.track_running_stats = False  # the graph need not update moments, which nothing uses
     program = exported(module, input_shape, where)
-    for norm in norms:
+    for norm in collecting:
         norm.track_running_stats = True
     found = Discovery()
     walk = _Walk(found, module, program)
