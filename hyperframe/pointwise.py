@@ -156,13 +156,6 @@ def _none(shape: torch.Size) -> Tensor:
     return torch.full((1,) * len(shape), FIXED).expand(shape)
 
 
-def _without(labels: Tensor, *, keep_zero: bool) -> Tensor:
-    """No factors; where zero stays zero it is still free of them."""
-    if keep_zero:
-        return compact(torch.where(labels == ZERO, ZERO, FIXED))
-    return labels.new_full((1,) * labels.dim(), FIXED).expand(labels.shape)
-
-
 def new_fixed_codes(found: Discovery, value: Activation) -> Tensor:
     """Codes after a function of each entry: units keep theirs, other entries get one for each value they had."""
     loose = value.unit == FIXED

@@ -242,9 +242,9 @@ def load_run(
         RunError: the folder is no run, or holds no such checkpoint that is whole.
     """
     path = check_is_run(folder)
-    # The number of threads belongs to training; this machine may have fewer.
     if is_file(path / TASK) and all((entry.kind, entry.component.name) != ("task", DATA) for entry in registry.all()):
         registry = registry.extended([KeptData()])
+    # The number of threads belongs to training; this machine may have fewer.
     here = [("trainer.device", device or "auto"), ("trainer.threads", None)]
     moved = override_pairs(overrides)
     stored, config = read_run_config(path, registry, here)

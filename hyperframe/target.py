@@ -17,7 +17,7 @@ from hyperframe.batching import BatchedWeightNorm, has_parametrizations
 from hyperframe.compiling import compile_structure
 from hyperframe.convolution import GreyConvolutions, channels_last
 from hyperframe.errors import RunError, SpecError
-from hyperframe.exact import batch_norms
+from hyperframe.exact import batch_norms, running_moments
 from hyperframe.findings import Frozen
 from hyperframe.normstatistics import PlainMeans
 from hyperframe.probes import allows_any_layout, count_activations, keeps_nothing
@@ -89,11 +89,7 @@ class Target:
 
     def _statistics(self) -> dict[str, Tensor]:
         """The template's running moments, by the first of their names in the module."""
-        return {
-            self._names[f"{name}.{local}" if name else local]: value
-            for name, norm in self._norms.items()
-            for local, value in norm.named_buffers(recurse=False)
-        }
+        return {self._names[name]: value for name, value in running_moments(self._norms).items()}
 
     def identity(self) -> dict[str, str]:
         """What targets can differ in whose parameters have the same names and shapes."""
