@@ -14,11 +14,13 @@ from hyperframe.structure import FROZEN, Axis, Structure
 from hyperframe.symmetry import KINDS, Orbits, apply_action, orbits, random_action
 from hyperframe.types import Weights
 
-TRIALS = ((100_000, 8, 17), (30_000_000, 2, 7))
-"""Up to so many weights: on how many networks an action is tried, and on how many items. Few modules have 7 or 17
-channels, so that what is of each item is not taken for what is of each channel."""
+TRIALS = ((100_000, 8, 17, 3), (30_000_000, 2, 7, 1))
+"""Up to so many weights: on how many networks an action is tried, on how many items, and how many actions. Few modules
+have 7 or 17 channels, so that what is of each item is not taken for what is of each channel. One action takes two signs
+for one in 1 of 16 draws, since every second of 8 networks has just the signs that the one before it has not; three do
+so in 1 of 4,096. Layers of large modules have too many units for all of them to be missed."""
 
-ONE = (1, 7)
+ONE = (1, 7, 1)
 """The same of all larger modules."""
 
 DRAWN = 4
@@ -88,7 +90,7 @@ class _Trial:
 
     def _draw(self) -> None:
         size = self.spec.num_weights
-        wanted, items = next((trial[1:] for trial in TRIALS if size <= trial[0]), ONE)
+        wanted, items, self.actions = next((trial[1:] for trial in TRIALS if size <= trial[0]), ONE)
         self.inputs = torch.randn(items, *self.spec.input_shape, generator=self.rng, dtype=torch.float64)
         kept: list[tuple[Weights, Tensor]] = []
         for _ in range(DRAWN * wanted):
@@ -110,9 +112,9 @@ class _Trial:
         self.outputs["evaluation"] = torch.cat([outputs for _, outputs in kept])
 
     def broken(self, structure: Structure, kinds: Iterable[str]) -> str | None:
-        """Where a random action of these kinds changes the outputs: a mode, in words; None where it does not."""
+        """Where random actions of these kinds change the outputs: a mode, in words; None where they do not."""
         of = orbits(structure, shift_invariant=True)
-        for mode in self.outputs:
+        for mode in [*self.outputs] * self.actions:
             left = kinds_in(mode, kinds, self.outputs)
             # No other kind may shift all outputs alike, which of a single output would let any change pass.
             others = [kind for kind in left if kind != "logit_shift"]
