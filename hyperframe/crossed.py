@@ -46,6 +46,8 @@ def each(operation: Operation, apply: Callable[[Operation], Any]) -> Any:
     ]
     if any(result is None for result in results):
         return None
+    if isinstance(results[0], Tensor):  # known numbers, such as zeros in the activation's shape
+        return results[0]
     if isinstance(results[0], tuple):
         return tuple(_put(operation.found, parts, ended) for parts in zip(*results, strict=True))
     return _put(operation.found, results, ended)

@@ -257,10 +257,24 @@ def averaging(m, x):
     return y - m.mean
 
 
+def above_zero(x):
+    return torch.maximum(x, torch.zeros_like(x))
+
+
 FROZEN_PARTS = {
     "units along two axes at once": (
         lambda: Net(
             lambda m, x: m.out(m.t(m.a(x).transpose(1, 2)).relu().flatten(1)),
+            a=dense(3, 6),
+            t=nn.Linear(5, 4, bias=False),
+            out=dense(24, 2),
+        ),
+        (5, 3),
+        [("linear", "out")],
+    ),
+    "units along two axes at once, beside zeros of their shape": (
+        lambda: Net(
+            lambda m, x: m.out(above_zero(m.t(m.a(x).transpose(1, 2))).flatten(1)),
             a=dense(3, 6),
             t=nn.Linear(5, 4, bias=False),
             out=dense(24, 2),
