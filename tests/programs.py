@@ -333,7 +333,7 @@ BINARY = [
     ("gate", lambda a, b: a * b.sigmoid()),
     ("reglu", lambda a, b: a * b.relu()),
     ("quotient", lambda a, b: a / (1 + b.abs())),
-    ("ratio", lambda a, b: a / (a.abs() + b.abs() + 1e-12)),
+    ("ratio", lambda a, b: a / (a.abs() + b.abs() + 0.001)),
     ("addcmul", lambda a, b: torch.addcmul(a, a, b, value=0.5)),
     ("lerp", lambda a, b: torch.lerp(a, b, 0.3)),
     ("where larger", lambda a, b: torch.where(a > b, a, b)),
