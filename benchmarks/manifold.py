@@ -18,7 +18,7 @@ import hyperframe as hf
 from hyperframe.api import installed
 from hyperframe.config import choose, load_config
 from hyperframe.experiment import build_experiment
-from hyperframe.objective import WeightedTerm
+from hyperframe.loss import WeightedTerm
 
 REGISTRY = installed()
 ESTIMATORS: dict[str, dict[str, Any]] = {
@@ -92,7 +92,7 @@ def costs(config: str, repeats: int) -> dict[str, float]:
     built = build_experiment(load_config(config, ["trainer.device=cpu"], REGISTRY))
     terms = {words: choose(REGISTRY, "diversity", "weight_entropy", "d").make(estimator(words)) for words in ESTIMATORS}
     terms |= {f"manifold_entropy, {words}": manifold(**options) for words, options in MANIFOLD.items()}
-    objective, generator = built.objective, built.generator.train()
+    objective, generator = built.loss, built.generator.train()
     rng = torch.Generator().manual_seed(0)
     times: dict[str, list[float]] = {name: [] for name in terms}
     for repeat in range(repeats + 1):
@@ -115,8 +115,8 @@ def quality() -> None:
 
     def gradient(seed: int, **options: Any) -> Tensor:
         term, rng = manifold(networks=None, **options), torch.Generator().manual_seed(seed)
-        built.objective.terms = [WeightedTerm(name="manifold_entropy", term=term, weight=1.0)]
-        value = term(built.objective.inputs(generator, z, generator(z), rng))
+        built.loss.terms = [WeightedTerm(name="manifold_entropy", term=term, weight=1.0)]
+        value = term(built.loss.inputs(generator, z, generator(z), rng))
         parts = torch.autograd.grad(value, list(generator.parameters()), allow_unused=True)
         return torch.cat([part.flatten() for part in parts if part is not None])
 

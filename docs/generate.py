@@ -21,7 +21,6 @@ import hyperframe.testing.examples
 import hyperframe.testing.strategies
 from hyperframe.cli import main as command_line
 from hyperframe.config import SECTIONS, load_config, shipped_configs
-from hyperframe.formulas import FORMULAS
 from hyperframe.options import expected, key_of, plain_options
 from hyperframe.overrides import KEY_HELP, LISTS, SINGLE
 from hyperframe.plugins import LIMIT_VARIABLE, OWN_DISTRIBUTION, Registered, Registry, make_plugin_manager
@@ -108,10 +107,6 @@ def configuration() -> str:
     parts += ["## Configurations that ship\n", *(f"### {name}\n\n```yaml\n{complete[name]}```\n" for name in complete)]
     parts.append("## Sections\n")
     parts += [f"### {key}\n\n{_sentence(KEY_HELP[key])}\n\n{_options(cls)}" for key, cls in SECTIONS.items()]
-    parts += [
-        f"### objective: {name}\n\n{_sentence(cls.__doc__.partition(':')[0])}\n\n{_options(cls)}"
-        for name, cls in FORMULAS.items()
-    ]
     parts.append(COMPONENTS)
     for key in (key for key in KEY_HELP if key in kinds):
         parts.append(f"### {key}\n")

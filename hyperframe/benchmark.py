@@ -109,7 +109,7 @@ def benchmark(
         "device": _device_name(experiment.device),
         "threads": threads if experiment.device.type == "cpu" else None,
         "torch": torch.__version__,
-        "sizes": {"z": options.z, "images": options.images, "chunk": experiment.objective.chunks.size}
+        "sizes": {"z": options.z, "images": options.images, "chunk": experiment.loss.chunks.size}
         if what in ("step", "forward")
         else {"networks": count, **({"items": min(items, len(train))} if what == "evaluate" else {})},
         "repeats": repeats,
@@ -173,12 +173,12 @@ def _step(experiment: Experiment, train: Data, networks: int, items: int) -> Way
     experiment.generator.train()
 
     def step(target: Target, chunk: int) -> Callable[[], object]:
-        objective = experiment.objective.evolved(target, chunk)
-        trainer = Trainer(attrs.evolve(experiment, objective=objective), train)
+        loss = experiment.loss.evolved(target, chunk)
+        trainer = Trainer(attrs.evolve(experiment, loss=loss), train)
 
         def call() -> None:
             trainer.step()
-            if objective.chunks.halved:
+            if loss.chunks.halved:
                 raise MemoryShortageError("not all networks fit at once")
 
         return call
@@ -186,7 +186,7 @@ def _step(experiment: Experiment, train: Data, networks: int, items: int) -> Way
     plain = _plain(experiment)
     loop = step(plain, 1)
     return Ways(
-        ours=step(experiment.target, experiment.objective.chunks.size),
+        ours=step(experiment.target, experiment.loss.chunks.size),
         loop=loop,
         vmap=step(plain, experiment.config.trainer.z),
         counted=loop,
@@ -221,7 +221,7 @@ def _forward(experiment: Experiment, train: Data, networks: int, items: int) -> 
 
     loop = run(plain, 1)
     return Ways(
-        ours=run(experiment.target, experiment.objective.chunks.size),
+        ours=run(experiment.target, experiment.loss.chunks.size),
         loop=loop,
         vmap=run(plain, options.z),
         counted=loop,

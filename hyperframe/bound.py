@@ -1,4 +1,4 @@
-"""Whether the loss of `objective: vi` is the negative evidence lower bound, and if not, why."""
+"""Whether the loss of an objective that means to be it is the negative evidence lower bound, and if not, why."""
 
 import copy
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def departures(experiment: Experiment) -> list[str] | None:
     so does the task by its `likelihood`. What task, target and generator do in training is tried out on some training
     items.
     """
-    own = experiment.config.objective.departures()
+    own = experiment.loss.objective.departures()
     if own is None:
         return None
     train = load_data(experiment.task, "train").x
@@ -78,7 +78,7 @@ def _of_target(experiment: Experiment, inputs: Tensor) -> list[str]:
 
 
 def _of_terms(experiment: Experiment) -> list[str]:
-    terms = [item for item in experiment.objective.terms if item.weight]
+    terms = [item for item in experiment.loss.terms if item.weight]
     if len(terms) == 1 and terms[0].weight == 1 and hasattr(terms[0].term, "departures"):
         found: list[str] = terms[0].term.departures(experiment.generator)
         return found

@@ -9,7 +9,6 @@ import attrs
 
 from hyperframe.errors import ConfigError, HyperframeError, PluginError, unknown_name
 from hyperframe.files import is_file
-from hyperframe.formulas import FORMULAS, Formula, name_of
 from hyperframe.options import (
     locations,
     option,
@@ -26,6 +25,7 @@ from hyperframe.overrides import (
     apply_overrides,
     as_section,
     checked_override,
+    named_section,
     read_yaml,
     split_override,
 )
@@ -135,7 +135,7 @@ class Config:
     gauges: tuple[Choice, ...]
     entropy: Choice
     diversity: tuple[Choice, ...]
-    objective: Formula
+    objective: Choice
     trainer: TrainerOptions
     evaluation: EvaluationOptions
 
@@ -144,7 +144,6 @@ class Config:
         plain: dict[str, Any] = {key: _plain_choice(getattr(self, key)) for key in SINGLE}
         plain["gauges"] = [_plain_choice(choice) for choice in self.gauges]
         plain["diversity"] = [{**_plain_choice(choice), "weight": choice.weight} for choice in self.diversity]
-        plain["objective"] = {"name": name_of(self.objective), **plain_options(self.objective)}
         plain |= {key: plain_options(getattr(self, key)) for key in SECTIONS}
         return {key: plain[key] for key in KEY_HELP}
 
@@ -177,7 +176,7 @@ class Config:
     @property
     def choices(self) -> list[Choice]:
         """Every component that it chose."""
-        return [self.task, self.target, self.generator, *self.gauges, self.entropy, *self.diversity]
+        return [self.task, self.target, self.generator, *self.gauges, self.entropy, *self.diversity, self.objective]
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> Iterator[str]:
@@ -248,13 +247,12 @@ def read_config(name: str, content: Mapping[str, Any], registry: Registry) -> Co
     for key, kind in SINGLE.items():
         if key not in content:
             raise ConfigError(f"{key}: a value is needed, the name of a {kind}")
-        found[key] = choose(registry, kind, content[key], key)
+        found[key] = choose(registry, kind, named_section(content[key], key), key)
     for key, kind in LISTS.items():
         if not isinstance(content[key], list):
             raise ConfigError(f"{key}: expected a list, such as {DEFAULTS[key]} or [], but got {shown(content[key])}")
         items = enumerate(content[key])
         found[key] = tuple(choose(registry, kind, item, f"{key}.{number}") for number, item in items)
-    found["objective"] = _read_formula(content["objective"])
     for key, cls in SECTIONS.items():
         section = {} if content.get(key) is None else content[key]
         if not isinstance(section, Mapping):
@@ -271,15 +269,6 @@ def refuse_twice(names: Sequence[str], key: str) -> None:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ConfigError(f"{key}: '{twice}' is listed twice")
-
-
-def _read_formula(section: Any) -> Formula:
-    """Read the section `objective`: a formula's name, which can be left out, and its options."""
-    section = {"name": DEFAULTS["objective"], **as_section({} if section is None else section, "objective")}
-    name = section.pop("name")
-    if name not in FORMULAS:
-        raise ConfigError("objective: " + unknown_name("formula", str(name), FORMULAS))
-    return read_options(FORMULAS[name], section, "objective")
 
 
 def choose(registry: Registry, kind: str, section: Any, path: str) -> Choice:

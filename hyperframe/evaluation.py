@@ -81,7 +81,7 @@ def measure(experiment: Experiment, networks: Networks, data: Data) -> dict[str,
 def gauged_rows(experiment: Experiment, networks: Networks) -> tuple[Tensor, int]:
     """The networks' weights after the gauge, [networks, num_weights], and the dimension of the set they are from."""
     flat = flatten(experiment.target.spec, experiment.gauge(networks.weights))
-    return flat, min(experiment.generator.dimension, experiment.objective.directions)
+    return flat, min(experiment.generator.dimension, experiment.loss.directions)
 
 
 def weight_entropy(experiment: Experiment, networks: Networks) -> float | None:

@@ -12,15 +12,15 @@ from hyperframe.config import Choice, Config, refuse_twice
 from hyperframe.errors import ConfigError, DeviceError, PluginError, notice, unknown_name
 from hyperframe.gauge import ComposedGauge
 from hyperframe.generator import Generator
+from hyperframe.loss import BatchLoss, WeightedTerm
 from hyperframe.memory import keep_freed
-from hyperframe.objective import Objective, WeightedTerm
 from hyperframe.preflight import check_steady, dry_run
 from hyperframe.seeds import seeded
 from hyperframe.spec import TargetSpec
 from hyperframe.symmetry import Orbits, orbits
 from hyperframe.target import Target
 from hyperframe.tracing import Traced, trace
-from hyperframe.types import DiversityInputs, EntropyEstimator, Task
+from hyperframe.types import DiversityInputs, EntropyEstimator, Objective, Task
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -35,7 +35,7 @@ class Experiment:
     gauge: ComposedGauge
     generator: Generator
     estimator: EntropyEstimator
-    objective: Objective
+    loss: BatchLoss
 
 
 def resolve_device(name: str) -> torch.device:
@@ -118,6 +118,14 @@ def build_generator(config: Config, spec: TargetSpec, task: Task) -> Generator:
     return generator
 
 
+def _build_objective(config: Config) -> Objective:
+    objective = config.objective.make()
+    if not isinstance(objective, Objective):
+        kind = type(objective).__name__
+        raise PluginError(f"{config.objective.described}: its factory must return an Objective, but gives {kind}")
+    return objective
+
+
 def build_experiment(config: Config, task: Task | None = None) -> Experiment:
     """Build all parts of a configuration; the generator's parameters are drawn with `trainer.seed`.
 
@@ -156,8 +164,8 @@ def build_experiment(config: Config, task: Task | None = None) -> Experiment:
     check_steady(target)
     dry_run(target, generator, task)
     chunk = config.trainer.chunk or target.networks_at_once(config.trainer.images)
-    objective = Objective(
-        config.objective,
+    loss = BatchLoss(
+        _build_objective(config),
         target=target,
         task=task,
         gauge=gauge,
@@ -174,7 +182,7 @@ def build_experiment(config: Config, task: Task | None = None) -> Experiment:
         gauge=gauge,
         generator=generator,
         estimator=estimator,
-        objective=objective,
+        loss=loss,
     )
 
 

@@ -42,6 +42,11 @@ def hyperframe_diversity_terms() -> list[Component]:  # type: ignore[empty-body]
 
 
 @hookspec
+def hyperframe_objectives() -> list[Component]:  # type: ignore[empty-body]
+    """Register objectives: factory(options) → Objective."""
+
+
+@hookspec
 def hyperframe_analyses() -> list[Component]:  # type: ignore[empty-body]
     """Register analyses of trained runs: factory(options) → Analysis."""
 

@@ -50,6 +50,7 @@ TEMPLATES = {
     "gauge": Template("the rows of the last layer sum to zero", "gauges", "[scale,PACKAGE]"),
     "entropy": Template("an entropy from the distances of all pairs", "entropy"),
     "diversity": Template("the mean squared cosine between two networks' weights", "diversity", "[PACKAGE]"),
+    "objective": Template("accuracy that counts more with every step", "objective"),
     "task": Template("ten random pictures with noise", "task"),
     "generator": Template("independent normal weights", "generator"),
     "analysis": Template("the mean norm of the weights of networks"),

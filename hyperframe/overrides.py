@@ -16,38 +16,23 @@ from hyperframe.errors import ConfigError, RunError, brief, unknown_name
 from hyperframe.factories import FAMILIES
 from hyperframe.files import read_text
 from hyperframe.options import shown
+from hyperframe.plugins import KINDS
 
-SINGLE = {"task": "task", "target": "target", "generator": "generator", "entropy": "entropy"}
+SINGLE = {kind.key: kind.name for kind in KINDS.values() if kind.key and not kind.many}
 """Keys that hold one component, and its kind."""
 
-LISTS = {"gauges": "gauge", "diversity": "diversity"}
+LISTS = {kind.key: kind.name for kind in KINDS.values() if kind.many}
 """Keys that hold a list of components, and their kind."""
 
-NAMED = (*SINGLE, "objective")
-"""Keys that hold one name and its options."""
-
-DEFAULTS: dict[str, Any] = {
-    "generator": "hypernetwork",
-    "gauges": ["scale", "logit_bias"],
-    "entropy": "kozachenko_leonenko",
-    "diversity": ["weight_entropy"],
-    "objective": "compromise",
-}
+DEFAULTS: dict[str, Any] = {kind.key: kind.default for kind in KINDS.values() if kind.default is not None}
 """What stands for a component that a configuration does not name."""
 
 KEY_HELP = {
-    "task": "data, loss and metrics",
-    "target": "the architecture whose weights are generated",
-    "generator": "what draws the weights",
-    "gauges": "list: symmetries that do not count as diversity",
-    "entropy": "estimator that diversity terms use",
-    "diversity": "list: terms of the loss, each with a weight",
-    "objective": "the loss's parts",
+    **{kind.key: kind.help for kind in KINDS.values() if kind.key},
     "trainer": "how training runs",
     "evaluation": "how networks are evaluated",
 }
 """All keys, in order, and what they hold."""
-
 
 LARGEST = 1 << 18
 """Bytes of a configuration file at most; a complete one has a few thousand."""
@@ -80,6 +65,17 @@ def as_section(section: Any, path: str) -> dict[str, Any]:
             return {**section, "name": family, FAMILIES[family]: member}
         return dict(section)
     raise ConfigError(f"{path}: expected a name, or keys and values with a name, but got {shown(section)}")
+
+
+def named_section(section: Any, key: str) -> dict[str, Any]:
+    """The same for a key that holds one component, with the default's name where there are options alone.
+
+    Example:
+        >>> named_section({"lambda": 10}, "objective")
+        {'name': 'trade_off', 'lambda': 10}
+    """
+    default = {"name": DEFAULTS[key]} if key in DEFAULTS else {}
+    return {**default, **as_section({} if default and section is None else section, key)}
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -158,11 +154,9 @@ def apply_overrides(content: Mapping[str, Any], pairs: Sequence[tuple[str, Any]]
         {'task': {'name': 'mnist', 'download': True}}
     """
     result = dict(content)
-    for key in NAMED:
+    for key in SINGLE:
         if result.get(key) is not None:
-            result[key] = as_section(result[key], key)
-    if isinstance(result.get("objective"), dict):
-        result["objective"] = {"name": DEFAULTS["objective"], **result["objective"]}
+            result[key] = named_section(result[key], key)
     for key in LISTS:
         if isinstance(result.get(key), list):
             result[key] = [as_section(item, f"{key}.{number}") for number, item in enumerate(result[key])]
@@ -173,7 +167,7 @@ def apply_overrides(content: Mapping[str, Any], pairs: Sequence[tuple[str, Any]]
 
 def _names_component(key: str) -> bool:
     head, *rest = key.split(".")
-    if head in NAMED:
+    if head in SINGLE:
         return rest in ([], ["name"])
     return head in LISTS and (len(rest) <= 1 or (len(rest) == 2 and rest[1] == "name"))
 
@@ -194,7 +188,7 @@ def _set(result: dict[str, Any], key: str, value: Any) -> None:
             numbers = f"0 to {len(items) - 1}" if items else "none, it is empty"
             raise ConfigError(f"{key}: '{rest[0]}' is no item of '{head}'; its items are {numbers}")
         items[int(rest[0])] = _changed(items[int(rest[0])], rest[1:], value, key)
-    elif head in NAMED:
+    elif head in SINGLE:
         result[head] = _changed(result.get(head) or {}, rest, value, key)
     else:
         section = {} if result.get(head) is None else result[head]

@@ -78,8 +78,14 @@ def _about(content: Mapping[str, Any]) -> str:
 
 
 def _objective(content: Mapping[str, Any]) -> str:
+    """The objective's name, and the first of its options."""
     objective = content["config"]["objective"]
-    return f"λ\u00a0=\u00a0{objective['lambda']:,g}" if objective.get("lambda") is not None else str(objective["name"])
+    name, *first = list(objective)[:2]
+    return ", ".join([str(objective[name]), *(f"{key}\u00a0=\u00a0{_value(objective[key])}" for key in first)])
+
+
+def _value(value: Any) -> str:
+    return f"{value:,g}" if isinstance(value, int | float) else str(value)
 
 
 def _step(content: Mapping[str, Any]) -> str:

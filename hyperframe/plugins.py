@@ -18,16 +18,73 @@ from hyperframe.types import Component
 OWN_DISTRIBUTION = "hyperframe-nn"
 LIMIT_VARIABLE = "HYPERFRAME_PLUGINS"
 
-KINDS = {
-    "target": "hyperframe_targets",
-    "task": "hyperframe_tasks",
-    "generator": "hyperframe_generators",
-    "gauge": "hyperframe_gauges",
-    "entropy": "hyperframe_entropy_estimators",
-    "diversity": "hyperframe_diversity_terms",
-    "analysis": "hyperframe_analyses",
-}
-"""The kinds of components, as a configuration calls them, and the hook that registers each."""
+
+@attrs.frozen(kw_only=True)
+class Kind:
+    """A kind of components: what the engine knows of it.
+
+    Attributes:
+        name: what messages call it.
+        hook: the hook that registers such components.
+        key: the key of a configuration that chooses them; empty for analyses, which are listed by name alone.
+        many: True where the key holds a list.
+        default: what the key holds where a configuration has nothing; None where it must say.
+        help: what the key holds, in a few words.
+    """
+
+    name: str
+    hook: str
+    key: str = ""
+    many: bool = False
+    default: Any = None
+    help: str = ""
+
+
+_KINDS = (
+    Kind(name="task", hook="hyperframe_tasks", key="task", help="data, loss and metrics"),
+    Kind(name="target", hook="hyperframe_targets", key="target", help="the architecture whose weights are generated"),
+    Kind(
+        name="generator",
+        hook="hyperframe_generators",
+        key="generator",
+        default="hypernetwork",
+        help="what draws the weights",
+    ),
+    Kind(
+        name="gauge",
+        hook="hyperframe_gauges",
+        key="gauges",
+        many=True,
+        default=["scale", "logit_bias"],
+        help="list: symmetries that do not count as diversity",
+    ),
+    Kind(
+        name="entropy",
+        hook="hyperframe_entropy_estimators",
+        key="entropy",
+        default="kozachenko_leonenko",
+        help="estimator that diversity terms use",
+    ),
+    Kind(
+        name="diversity",
+        hook="hyperframe_diversity_terms",
+        key="diversity",
+        many=True,
+        default=["weight_entropy"],
+        help="list: terms of the loss, each with a weight",
+    ),
+    Kind(
+        name="objective",
+        hook="hyperframe_objectives",
+        key="objective",
+        default="trade_off",
+        help="what accuracy counts in the loss, and what the weights cost",
+    ),
+    Kind(name="analysis", hook="hyperframe_analyses"),
+)
+
+KINDS = {kind.name: kind for kind in _KINDS}
+"""The kinds of components, by name."""
 
 
 @attrs.frozen(kw_only=True)
@@ -154,10 +211,10 @@ class Registry:
     def __init__(self, manager: PluginManager) -> None:
         self.manager = manager
         self._components: dict[str, dict[str, Registered]] = {}
-        for kind, hook in KINDS.items():
+        for kind, row in KINDS.items():
             table: dict[str, Registered] = {}
             self._components[kind] = table
-            for implementation in getattr(manager.hook, hook).get_hookimpls():
+            for implementation in getattr(manager.hook, row.hook).get_hookimpls():
                 source = manager.sources[implementation.plugin_name]
                 for component in self._components_of(implementation, source):
                     other = table.get(component.name)

@@ -7,7 +7,6 @@ import attrs
 import yaml
 
 from hyperframe.config import SECTIONS, Choice, Config
-from hyperframe.formulas import FORMULAS
 from hyperframe.options import key_of
 from hyperframe.overrides import KEY_HELP, LISTS, SINGLE, split_override
 
@@ -28,10 +27,6 @@ def commented_yaml(config: Config) -> str:
             for choice, item in zip(getattr(config, key), value, strict=True):
                 first, *others = _component(choice, item, "    ")
                 lines += ["  - " + first.strip(), *others]
-        elif key == "objective":
-            name, *options = value
-            lines += ["", f"{key}:  # {help_}", _line(f"  name: {value[name]}", " or ".join(FORMULAS))]
-            lines += _options(FORMULAS[value[name]], {option: value[option] for option in options}, "  ")
         else:
             lines += ["", f"{key}:  # {help_}", *_options(SECTIONS[key], value, "  ")]
     return "\n".join(lines) + "\n"

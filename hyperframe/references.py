@@ -11,7 +11,6 @@ from hyperframe.config import Config, choose
 from hyperframe.errors import RunError, notice
 from hyperframe.files import is_file
 from hyperframe.folder import CONFIG, read_run_config
-from hyperframe.formulas import FORMULAS
 from hyperframe.overrides import DEFAULTS
 from hyperframe.owncomponents import registry_of
 from hyperframe.plugins import Registry
@@ -78,7 +77,7 @@ def _config(run: Run, networks: int, steps: int, rate: float, registry: Registry
         name=f"{run.config.name}-reference",
         generator=choose(registry, "generator", {"name": "direct", "networks": networks}, "generator"),
         diversity=(choose(registry, "diversity", "none", "diversity"),),
-        objective=FORMULAS[DEFAULTS["objective"]](),
+        objective=choose(registry, "objective", DEFAULTS["objective"], "objective"),
         trainer=trainer,
         evaluation=attrs.evolve(run.config.evaluation, every=steps, analyses=()),
     )

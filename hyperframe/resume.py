@@ -113,7 +113,7 @@ def _restore(training: Training, found: Checkpoint, changed: Sequence[str]) -> N
     same_device = recorded.get("device") == here["device"]
     training.trainer.restore(found.step, found.trainer(), same_device=same_device)
     if not any(_is_one(change, ("trainer.chunk",)) for change in changed):  # as memory sufficed for them
-        chunk, chunks = found.state.get("halved_chunk"), run.experiment.objective.chunks
+        chunk, chunks = found.state.get("halved_chunk"), run.experiment.loss.chunks
         chunks.sequential = found.state.get("sequential_chunks") is True
         if isinstance(chunk, int) and chunk > 0:
             chunks.size = chunks.halved = chunk

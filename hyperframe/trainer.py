@@ -51,11 +51,11 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(self.step_count, options)
         z = generator.latent(options.z, self.streams["latent"])
-        objective = self.experiment.objective
+        loss = self.experiment.loss
         batch = self._drawn("data", options.z, options.images)
-        shared = self._drawn("shared", options.shared_images) if objective.compares_outputs else None
-        weight = objective.formula.accuracy_weight(self.step_count, options.steps, len(self.train))
-        metrics = objective.gradients(generator, z, batch, self.streams["terms"], accuracy_weight=weight, shared=shared)
+        shared = self._drawn("shared", options.shared_images) if loss.compares_outputs else None
+        weight = loss.objective.accuracy_weight(self.step_count, options.steps, len(self.train))
+        metrics = loss.gradients(generator, z, batch, self.streams["terms"], accuracy_weight=weight, shared=shared)
         gradients = [value.grad for value in self.parameters if value.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         if options.gradient_clip is not None:
@@ -78,7 +78,7 @@ class Trainer:
         Raises:
             ConfigError: a term does not work with this generator, target or task.
         """
-        objective, generator, options = self.experiment.objective, self.experiment.generator, self.options
+        loss, generator, options = self.experiment.loss, self.experiment.generator, self.options
         rng = stream(options.seed, "rehearsal", self._device)
         images = slice(min(options.shared_images, len(self.train)))
         training = generator.training
@@ -86,7 +86,7 @@ class Trainer:
         try:
             with seeded(options.seed, "rehearsal", self._device):
                 z = generator.latent(options.z, rng)
-                objective.rehearse(generator, z, self.train[images] if objective.compares_outputs else None, rng)
+                loss.rehearse(generator, z, self.train[images] if loss.compares_outputs else None, rng)
         finally:
             generator.train(training)
 

@@ -150,7 +150,7 @@ class Training:
         self.run.experiment.generator.train()
         self.reporter.started(self.run)
         for reason in departures(self.run.experiment) or ():
-            notice(f"objective vi: the loss is no bound of the evidence, since {reason}")
+            notice(f"objective {self.run.config.objective.name}: the loss is no bound of the evidence, since {reason}")
         try:
             with StopSignals() as signals, MetricsLog(self.run.folder, self.trainer.step_count) as log:
                 reason = self._guarded(log, signals)
@@ -239,8 +239,8 @@ class Training:
         log.flush()
         state = {
             "merit": merit,
-            "halved_chunk": run.experiment.objective.chunks.halved,
-            "sequential_chunks": run.experiment.objective.chunks.sequential,
+            "halved_chunk": run.experiment.loss.chunks.halved,
+            "sequential_chunks": run.experiment.loss.chunks.sequential,
             "target": run.experiment.target.identity(),
             "kept": run.config.kept(),
             "environment": self.environment(),

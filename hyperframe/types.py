@@ -221,6 +221,40 @@ class DiversityTerm(Protocol):
         ...
 
 
+class Objective:
+    """What a generator's loss is made of, beside its diversity terms; the base class of such components.
+
+    L(φ) = a(t) · E_z E_data loss(T(x; G(z))) + cost(G(z)) + Σ_j w_j L_diversity,j + penalty of G
+
+    An objective says what accuracy counts in a step, a(t), and what the weights themselves cost.
+
+    Example:
+        >>> class Halves(Objective):
+        ...     def accuracy_weight(self, step: int, steps: int, items: int) -> float:
+        ...         return 2.0**-step
+        >>> Halves().accuracy_weight(3, steps=10, items=60000)
+        0.125
+    """
+
+    def accuracy_weight(self, step: int, steps: int, items: int) -> float:
+        """Say what the mean loss counts in a step.
+
+        Args:
+            step: counted from 0.
+            steps: how many the training has.
+            items: how many training items there are.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must say what accuracy counts, in accuracy_weight")
+
+    def cost(self, weights: Weights) -> Tensor | None:
+        """What the weights cost, the mean over the networks: a differentiable scalar, or None for nothing."""
+        return None
+
+    def departures(self) -> list[str] | None:
+        """List what keeps the loss from being the negative evidence lower bound; None: it does not mean to be that."""
+        return None
+
+
 class Analysis(Protocol):
     """Finds something out about a trained run."""
 

@@ -70,7 +70,7 @@ def test_runs_with_the_same_lambda_are_told_by_their_names(run, folder):
 
 
 def test_errors_of_a_regression_and_one_network_alone(tmp_path, run):
-    settings = {"trainer.steps": 2, "trainer.device": "cpu", "objective": "compromise"}
+    settings = {"trainer.steps": 2, "trainer.device": "cpu", "objective": "trade_off"}
     other = hf.train("diabetes", settings, out=tmp_path / "regression")
     found = analysed(other, networks=1)
     assert found["figure"] == "rmse"

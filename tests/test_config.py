@@ -32,7 +32,7 @@ def test_the_papers_settings(registry):
     assert config.trainer.steps == 13_000
     assert (config.trainer.z, config.trainer.images) == (32, 32)
     assert (config.trainer.rate, config.trainer.decay) == (3e-4, 0.99998)
-    assert config.objective.lambda_ == 1000
+    assert config.objective.options.lambda_ == 1000
     options = config.generator.options
     assert (options.latent, options.latent_distribution, options.code) == (300, "uniform", 15)
     assert (options.slope, options.batch_norm_eps, options.batch_norm_momentum) == (0.05, 1e-7, 0.02)
@@ -45,7 +45,7 @@ def test_the_papers_settings(registry):
 def test_numbers_with_exponents_are_numbers(registry):
     assert load(registry, "digits", "trainer.steps=1e3").trainer.steps == 1000
     assert load(registry, "digits", "trainer.rate=1e-3").trainer.rate == 1e-3
-    assert load_config("digits", {"objective.lambda": 1e5}, registry).objective.lambda_ == 1e5
+    assert load_config("digits", {"objective.lambda": 1e5}, registry).objective.options.lambda_ == 1e5
 
 
 def test_a_changed_name_drops_the_old_options_whatever_the_order(registry):

@@ -12,9 +12,9 @@ from tiny import PERCEPTRON
 import hyperframe as hf
 from hyperframe.analyses import analyse
 from hyperframe.api import installed
+from hyperframe.builtin.objectives.trade_off import Options
 from hyperframe.equivalent import deep_ensemble_equivalent
 from hyperframe.errors import HyperframeWarning, RunError
-from hyperframe.formulas import Compromise
 from hyperframe.references import IMAGES, deep_ensemble
 from hyperframe.run import load_run
 from hyperframe.trainer import Trainer
@@ -80,7 +80,7 @@ def test_networks_of_the_reference_are_independent(run, tmp_path):
     with mock.patch.object(Trainer, "_drawn", noting):
         reference = deep_ensemble(run, tmp_path / "reference", networks=4, steps=1, rate=1e-6)
     assert [(choice.name, choice.weight) for choice in reference.config.diversity] == [("none", 1.0)]
-    assert reference.config.objective == Compromise()
+    assert reference.config.objective.options == Options()
     rows = hf.flatten(reference.experiment.target.spec, reference.sample(4).weights)
     others = ~torch.eye(4, dtype=torch.bool)
     assert float(torch.corrcoef(rows)[others].abs().max()) < 0.2

@@ -12,7 +12,7 @@ from hyperframe.config import load_config
 from hyperframe.errors import HyperframeWarning
 from hyperframe.experiment import build_experiment
 from hyperframe.generator import initial_weights
-from hyperframe.objective import WeightedTerm
+from hyperframe.loss import WeightedTerm
 from hyperframe.samples import Networks
 from hyperframe.seeds import seeded
 from hyperframe.target import Target
@@ -69,7 +69,7 @@ def test_one_step(device, target, generator, options):
         built = experiment(place, *overrides)
         trainer = Trainer(built, batch_for(built, place)[0])
         z = built.generator.latent(4, torch.Generator().manual_seed(0)).to(place)
-        metrics[place] = built.objective.gradients(
+        metrics[place] = built.loss.gradients(
             built.generator, z, batch_for(built, place), trainer.streams["terms"], accuracy_weight=100.0
         )
         trainer.optimizer.step()
@@ -156,7 +156,7 @@ def test_an_estimator_draws_its_numbers_on_the_device(device):
 def test_diversity_terms(device, name, options):
     def found(place, seed):
         built = experiment(place, "generator.latent=5")
-        objective = built.objective
+        objective = built.loss
         term = make("diversity", name, options, built.estimator)
         objective.terms = [WeightedTerm(name=name, term=term, weight=1.0)]
         metrics = objective.gradients(
@@ -235,7 +235,7 @@ def test_memory_that_runs_out_on_cuda_halves_the_chunk_and_changes_nothing():
     rng = torch.Generator("cuda")
 
     def loss():
-        return built.objective.gradients(built.generator, z, batch, rng, accuracy_weight=1.0)["loss"]
+        return built.loss.gradients(built.generator, z, batch, rng, accuracy_weight=1.0)["loss"]
 
     torch.cuda.reset_peak_memory_stats()
     wanted = loss()

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 import hyperframe as hf
 from hyperframe.api import installed
+from hyperframe.builtin.objectives.trade_off import Options, TradeOff
 from hyperframe.config import choose, load_config
 from hyperframe.errors import ConfigError
 from hyperframe.experiment import build_experiment
-from hyperframe.formulas import Compromise
-from hyperframe.objective import Objective, WeightedTerm
+from hyperframe.loss import BatchLoss, WeightedTerm
 from hyperframe.symmetry import CONTINUOUS, apply_action, random_action
 from hyperframe.types import Data, DiversityInputs
 from hyperframe.weights import unpack
@@ -123,7 +123,7 @@ def test_a_term_gets_nothing_that_another_one_needs():
             return torch.zeros((), dtype=torch.float64)
 
     built = experiment()
-    objective = built.objective
+    objective = built.loss
     objective.terms = [
         WeightedTerm(name="disagreement", term=made("disagreement"), weight=1.0),
         WeightedTerm(name="spy", term=Spy(), weight=1.0),
@@ -191,7 +191,7 @@ def test_the_gradient_through_shared_outputs_is_that_of_one_graph(chunk):
     weights = built.generator(z)
     each = [{name: part[i] for name, part in unpack(built.target.spec, weights).items()} for i in range(5)]
     found = torch.stack([torch.func.functional_call(built.target.module, one, (shared.x,)) for one in each])
-    source = built.objective
+    source = built.loss
     inputs = source.inputs(built.generator, z, weights, torch.Generator(), found, shared)
     flat = source.gauge(weights)
     assert inputs.outputs is None  # the configuration's own term does not look at them
@@ -204,8 +204,8 @@ def test_the_gradient_through_shared_outputs_is_that_of_one_graph(chunk):
     )
     whole = sum(item.weight * item.term(inputs) for item in terms)
     wanted = torch.autograd.grad(whole, list(built.generator.parameters()))
-    objective = Objective(
-        Compromise(lambda_=0.0),
+    objective = BatchLoss(
+        TradeOff(Options(lambda_=0.0)),
         target=built.target,
         task=built.task,
         gauge=source.gauge,
@@ -343,7 +343,7 @@ def measured(tmp_path_factory):
 
     def measure(trained, name):
         built = trained.experiment
-        objective = built.objective.evolved(built.target, 8)
+        objective = built.loss.evolved(built.target, 8)
         objective.terms = [WeightedTerm(name=name, term=made(name), weight=1.0)]
         z = built.generator.latent(64, torch.Generator().manual_seed(9))
         train = built.task.data("train")[:64]

@@ -23,8 +23,8 @@ from hyperframe.experiment import build_experiment
 from hyperframe.gauge import ComposedGauge
 from hyperframe.generator import initial_weights
 from hyperframe.logdet import exact_logdet, probed_logdet
+from hyperframe.loss import WeightedTerm
 from hyperframe.moments import HeldMoments
-from hyperframe.objective import WeightedTerm
 from hyperframe.samples import Networks
 from hyperframe.seeds import seeded
 from hyperframe.target import Target
@@ -147,7 +147,7 @@ def test_entropy_estimators(name, options):
 
 @pytest.mark.parametrize(("name", "options"), of_kind("diversity"))
 def test_diversity_terms(digits, name, options):
-    objective = digits.objective
+    objective = digits.loss
     term = make("diversity", name, options, digits.estimator)
     if "generator" in term.needs:
         return  # it differentiates the generator; see `test_moments_and_determinants`
@@ -198,14 +198,14 @@ def test_moments_and_determinants(digits):
 
 @pytest.mark.parametrize("choice", [{"name": "vi", "prior": prior} for prior in ("flat", "laplace", "scale_mixture")])
 def test_objectives(choice):
-    formula = load_config("digits", {"objective": choice}, REGISTRY).objective
+    objective = load_config("digits", {"objective": choice}, REGISTRY).objective.make()
     weights = {"one": draw(2, 3, 4)}
     with cuda() as waits:
         moved = move(weights)
         before = len(waits)
-        found = formula.cost(moved)
+        found = objective.cost(moved)
         assert not waits[before:]
-    close(found, formula.cost(weights))
+    close(found, objective.cost(weights))
 
 
 @pytest.fixture(scope="module")

@@ -107,7 +107,7 @@ def test_a_perceptron_shows_its_first_layer(tmp_path):
 
 
 def test_it_does_not_apply_where_nothing_is_an_image(tmp_path):
-    settings = {"trainer.steps": 2, "trainer.device": "cpu", "objective": "compromise"}
+    settings = {"trainer.steps": 2, "trainer.device": "cpu", "objective": "trade_off"}
     run = hf.train("diabetes", settings, out=tmp_path / "run")
     with pytest.raises(NotApplicableError, match="analysis 'filters' does not apply"):
         analysed(run)

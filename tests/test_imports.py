@@ -87,10 +87,9 @@ moments
 logdet
 preflight
 priors
-formulas
 outputs
 bezier
-objective
+loss
 overrides
 config
 schedule

@@ -221,8 +221,8 @@ def test_the_gradient_is_the_slope_with_batch_normalisation_and_a_gauge():
     z = generator.latent(5, torch.Generator().manual_seed(0))
 
     def value():
-        inputs = built.objective.inputs(generator, z, generator(z), torch.Generator().manual_seed(0))
-        return built.objective.terms[0].term(inputs)
+        inputs = built.loss.inputs(generator, z, generator(z), torch.Generator().manual_seed(0))
+        return built.loss.terms[0].term(inputs)
 
     parameter = generator.extractor.linears[0].weight
     (gradient,) = torch.autograd.grad(value(), [parameter])
@@ -246,7 +246,7 @@ def test_probes_give_value_and_gradient_of_a_shipped_generator():
             z=z,
             generator=generator,
             gauged=lambda theta: flatten(built.target.spec, built.gauge(theta)),
-            directions=built.objective.directions,
+            directions=built.loss.directions,
             dimension=generator.dimension,
             rng=torch.Generator().manual_seed(seed),
         )

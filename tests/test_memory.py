@@ -165,7 +165,7 @@ except hf.HyperframeError as error:
     print(error)
 else:
     trainer.check_finite()
-    print("chunk", built.objective.chunks.size)
+    print("chunk", built.loss.chunks.size)
 """
 
 

@@ -4,11 +4,11 @@ import attrs
 import pytest
 import torch
 
+from hyperframe.builtin.objectives.trade_off import Options, TradeOff
 from hyperframe.config import load_config
 from hyperframe.experiment import build_experiment
-from hyperframe.formulas import Compromise
 from hyperframe.generator import Generator
-from hyperframe.objective import Objective, WeightedTerm
+from hyperframe.loss import BatchLoss, WeightedTerm
 from hyperframe.types import Data
 from hyperframe.weights import flatten
 
@@ -29,9 +29,9 @@ def batch(networks, images):
 
 
 def objective(experiment, chunk, **options):
-    source = experiment.objective
-    return Objective(
-        Compromise(**options),
+    source = experiment.loss
+    return BatchLoss(
+        TradeOff(Options(**options)),
         target=experiment.target,
         task=experiment.task,
         gauge=experiment.gauge,
@@ -42,7 +42,7 @@ def objective(experiment, chunk, **options):
 
 
 def one_step(of, generator, z, data, shared=None):
-    weight = of.formula.accuracy_weight(0, 1, 1)
+    weight = of.objective.accuracy_weight(0, 1, 1)
     return of.gradients(generator, z, data, torch.Generator(), accuracy_weight=weight, shared=shared)
 
 

@@ -222,7 +222,7 @@ def test_statistics_of_batch_norm_are_those_of_each_network(tmp_path):
 
 def test_regression_has_a_barrier_and_no_accuracy(tmp_path):
     run = hf.train(
-        "diabetes", {"trainer.steps": 2, "trainer.device": "cpu", "objective": "compromise"}, out=tmp_path / "run"
+        "diabetes", {"trainer.steps": 2, "trainer.device": "cpu", "objective": "trade_off"}, out=tmp_path / "run"
     )
     found = analysed(run, pairs=1)
     assert found["score_name"] == "squared error"

@@ -192,7 +192,7 @@ def test_the_page_tells_everything(whole):
     assert f"{figures['accuracy']['mean']:.2%} ± {figures['accuracy']['std']:.2%}" in words
     for expected in (
         "a<b>run",
-        "digits_cnn on digits · mlp · λ\u00a0=\u00a01,000 · step 1 of 1",
+        "digits_cnn on digits · mlp · trade_off, lambda\u00a0=\u00a01,000 · step 1 of 1",
         "98.6\u00a0%",
         "What it is.",
         "Reference: a book",

@@ -486,7 +486,7 @@ def test_a_chunk_that_was_halved_stays_so(tmp_path, small):
     assert found.state["sequential_chunks"] is False
     state = {**found.state, "halved_chunk": 3, "sequential_chunks": True}
     write_checkpoint(tmp_path / "run", 2, found.generator(), found.trainer(), state)
-    chunks = hf.resume(tmp_path / "run").experiment.objective.chunks
+    chunks = hf.resume(tmp_path / "run").experiment.loss.chunks
     assert (chunks.size, chunks.halved, chunks.sequential) == (3, 3, True)
 
 

@@ -125,8 +125,8 @@ def test_wrong_labels_and_splits_are_named():
 
 def test_the_loss_is_the_authors_divided_by_their_factor(registry):
     config = load_config("toy", [], registry)
-    assert config.objective.lambda_ * 2.2 == pytest.approx(1)
-    assert config.objective.weight_l2 * 2.2 == pytest.approx(0.05)
+    assert config.objective.options.lambda_ * 2.2 == pytest.approx(1)
+    assert config.objective.options.weight_l2 * 2.2 == pytest.approx(0.05)
     assert [choice.weight for choice in config.diversity] == [1]
     generator = build_experiment(config).generator
     assert [tuple(linear.weight.shape) for linear in generator.dense.linears] == [(30, 1), (10, 30), (10, 10), (2, 10)]

@@ -359,13 +359,13 @@ def trainer_of(settings, **changes):
 def test_training_images_are_varied_as_the_task_says(monkeypatch, small):
     trainer = trainer_of(small.settings)
     monkeypatch.setattr(trainer.experiment.task, "augment", lambda images, rng: images + 100)
-    seen, gradients = [], trainer.experiment.objective.gradients
+    seen, gradients = [], trainer.experiment.loss.gradients
 
     def noting(generator, z, batch, *others, **options):
         seen.append(batch.x)
         return gradients(generator, z, batch, *others, **options)
 
-    monkeypatch.setattr(trainer.experiment.objective, "gradients", noting)
+    monkeypatch.setattr(trainer.experiment.loss, "gradients", noting)
     trainer.step()
     assert float(seen[0].min()) >= 100
 
@@ -375,13 +375,13 @@ def test_terms_that_compare_outputs_do_not_change_what_is_trained_on(monkeypatch
     seen = []
     for terms in (["none"], ["none", "disagreement"]):
         trainer = trainer_of(small.settings, diversity=terms)
-        batches, gradients = [], trainer.experiment.objective.gradients
+        batches, gradients = [], trainer.experiment.loss.gradients
 
         def noting(generator, z, batch, *others, to=batches, own=gradients, **options):
             to.append((z, batch.x, options["shared"]))
             return own(generator, z, batch, *others, **options)
 
-        monkeypatch.setattr(trainer.experiment.objective, "gradients", noting)
+        monkeypatch.setattr(trainer.experiment.loss, "gradients", noting)
         trainer.step()
         trainer.step()
         seen.append(batches)

@@ -15,13 +15,15 @@ from torch import nn
 import hyperframe as hf
 from hyperframe.bound import departures
 from hyperframe.builtin.diversities.weight_entropy import WeightEntropy
+from hyperframe.builtin.objectives import trade_off, vi
+from hyperframe.builtin.objectives.trade_off import TradeOff
+from hyperframe.builtin.objectives.vi import VariationalInference
 from hyperframe.config import load_config
-from hyperframe.errors import ConfigError, HyperframeWarning
+from hyperframe.errors import ConfigError, HyperframeWarning, PluginError
 from hyperframe.experiment import build_experiment, traced_target
-from hyperframe.formulas import Compromise, Variational
 from hyperframe.gauge import ComposedGauge
 from hyperframe.gaussian_regression import GaussianRegressionTask
-from hyperframe.objective import Objective, WeightedTerm
+from hyperframe.loss import BatchLoss, WeightedTerm
 from hyperframe.priors import log_prior
 from hyperframe.target import Target
 from hyperframe.tracing import trace
@@ -82,8 +84,8 @@ def linear_experiment(registry, entropy="manifold_entropy"):
     generator = config.generator.make(target.spec, task).double()
     estimator = config.entropy.make()
     choice = config.diversity[0]
-    objective = Objective(
-        config.objective,
+    objective = BatchLoss(
+        config.objective.make(),
         target=target,
         task=task,
         gauge=ComposedGauge({}),
@@ -101,7 +103,7 @@ def set_q(generator, mean, factor):
 
 def variational_loss(generator, objective, model, z):
     data = Data(model.x.expand(len(z), -1, -1), model.y.expand(len(z), -1, -1))
-    weight = objective.formula.accuracy_weight(0, 1, items=ITEMS)
+    weight = objective.objective.accuracy_weight(0, 1, items=ITEMS)
     return float(objective.gradients(generator, z, data, torch.Generator(), accuracy_weight=weight)["loss"])
 
 
@@ -176,16 +178,16 @@ def test_costs_are_means_over_networks(weights, networks):
     split = {"one": theta, "two": 2 * theta}
     rows = torch.cat([theta.flatten(1), 2 * theta.flatten(1)], 1)
     squares = float(rows.square().sum(1).mean())
-    assert float(Compromise(weight_l2=0.3).cost(split)) == pytest.approx(0.3 * squares, rel=1e-12)
-    assert Compromise().cost(split) is None
+    assert float(TradeOff(trade_off.Options(weight_l2=0.3)).cost(split)) == pytest.approx(0.3 * squares, rel=1e-12)
+    assert TradeOff(trade_off.Options()).cost(split) is None
     normal = torch.distributions.Normal(torch.tensor(0.0).double(), torch.tensor(2.0).double())
     expected = -float(normal.log_prob(rows).sum(1).mean())
-    assert float(Variational(prior_std=2).cost(split)) == pytest.approx(expected, rel=1e-12)
-    assert float(Variational(prior="flat").cost(split)) == 0
+    assert float(VariationalInference(vi.Options(prior_std=2)).cost(split)) == pytest.approx(expected, rel=1e-12)
+    assert float(VariationalInference(vi.Options(prior="flat")).cost(split)) == 0
 
 
 def test_lambda_rises_geometrically_and_stays():
-    rising = Compromise(lambda_=1000.0, lambda_start=1.0, lambda_part=0.3)
+    rising = TradeOff(trade_off.Options(lambda_=1000.0, lambda_start=1.0, lambda_part=0.3))
     found = [rising.accuracy_weight(step, 100, 1) for step in range(100)]
     assert found[0] == 1
     assert found[10] == pytest.approx(10)
@@ -195,18 +197,22 @@ def test_lambda_rises_geometrically_and_stays():
 
 def test_one_key_switches_the_objective(registry):
     config = load_config("digits", ["objective=vi", "objective.prior=laplace"], registry)
-    assert config.objective == Variational(prior="laplace")
+    assert config.objective.options == vi.Options(prior="laplace")
     assert config.plain()["objective"]["name"] == "vi"
     back = load_config("digits", ["objective.prior_std=2", "objective=vi"], registry)
-    assert back.objective == Variational(prior_std=2.0)
-    assert load_config("digits", ["objective.weight_l2=1"], registry).objective == Compromise(weight_l2=1.0)
-    assert load_config("digits", {"objective": {"lambda": 3}}, registry).objective == Compromise(lambda_=3.0)
+    assert back.objective.options == vi.Options(prior_std=2.0)
+    assert load_config("digits", ["objective.weight_l2=1"], registry).objective.options == trade_off.Options(
+        weight_l2=1.0
+    )
+    assert load_config("digits", {"objective": {"lambda": 3}}, registry).objective.options == trade_off.Options(
+        lambda_=3.0
+    )
 
 
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["objective=elbo"], "objective: unknown formula 'elbo'"),
+        (["objective=elbo"], "unknown objective 'elbo'. Known: trade_off"),
         (["objective=vi", "objective.lambda=3"], "objective: unknown key 'lambda'"),
         (["objective=vi", "objective.prior=cauchy"], "objective.prior: expected one of flat, gaussian"),
         (["objective.lambda_start=0"], "objective.lambda_start: expected a number or null, above 0"),
@@ -214,7 +220,7 @@ def test_one_key_switches_the_objective(registry):
     ],
 )
 def test_wrong_objectives_are_named(registry, overrides, words):
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises((ConfigError, PluginError), match=words):
         load_config("digits", overrides, registry)
 
 
@@ -401,7 +407,7 @@ class Own:
 )
 def test_components_of_others_answer_for_themselves(registry, says, expected):
     built = build_experiment(load_config("diabetes", ["trainer.device=cpu"], registry))
-    built.objective.terms = [WeightedTerm(name="own", term=WeightEntropy(Own(says)), weight=1.0)]
+    built.loss.terms = [WeightedTerm(name="own", term=WeightEntropy(Own(says)), weight=1.0)]
     assert departures(built) == expected
 
 
@@ -461,4 +467,4 @@ def test_other_objectives_say_nothing_of_a_bound(small, tmp_path):
 def test_the_configured_weight_of_accuracy_is_the_number_of_training_items(registry):
     built = build_experiment(load_config("diabetes", ["trainer.device=cpu"], registry))
     items = len(built.task.data("train"))
-    assert built.objective.formula.accuracy_weight(5, 10, items) == items == 310
+    assert built.loss.objective.accuracy_weight(5, 10, items) == items == 310

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import hyperframe as hf
+from hyperframe.plugins import KINDS as REGISTERED
 from hyperframe.structure import FROZEN
 from hyperframe.testing.examples import EXAMPLES
 from hyperframe.tracing import trace
@@ -647,6 +648,73 @@ TASKS = {
     "no task": (nn.Identity, {"can_be_built"}),
 }
 
+
+class Uncounted(hf.Objective):
+    """Divides by the step, which begins at 0."""
+
+    def accuracy_weight(self, step, steps, items):
+        return 1.0 / step if step else float("inf")
+
+
+class Counting(hf.Objective):
+    """Counts the calls in the place of the steps."""
+
+    calls = 0
+
+    def accuracy_weight(self, step, steps, items):
+        self.calls += 1
+        return float(self.calls)
+
+
+class Constantly(hf.Objective):
+    """Right so far."""
+
+    def accuracy_weight(self, step, steps, items):
+        return 1000.0
+
+
+class SumOverNetworks(Constantly):
+    """A sum over networks."""
+
+    def cost(self, weights):
+        return torch.stack([theta.square().sum() for theta in weights.values()]).sum()
+
+
+class DetachedCost(Constantly):
+    """Weights without their graph."""
+
+    def cost(self, weights):
+        return torch.stack([theta.detach().square().mean() for theta in weights.values()]).mean()
+
+
+class SingleCost(Constantly):
+    """Single precision, whatever the weights have."""
+
+    def cost(self, weights):
+        return torch.stack([theta.float().square().mean() for theta in weights.values()]).mean()
+
+
+class TemperedInSecret(hf.Objective):
+    """Means to be the bound, with a temperature that it does not tell."""
+
+    def accuracy_weight(self, step, steps, items):
+        return 0.1 * items
+
+    def departures(self):
+        return []
+
+
+OBJECTIVES = {
+    "a division by the step": (Uncounted, {"accuracy_counts"}),
+    "calls that count": (Counting, {"accuracy_counts"}),
+    "no accuracy_weight": (hf.Objective, {"accuracy_counts"}),
+    "a sum over networks": (SumOverNetworks, {"cost_is_a_mean"}),
+    "detached weights": (DetachedCost, {"cost_is_differentiable"}),
+    "single precision": (SingleCost, {"cost_has_the_weights_precision"}),
+    "a temperature in secret": (TemperedInSecret, {"departures_are_told"}),
+    "no objective": (nn.Identity, {"can_be_built"}),
+}
+
 KINDS = {
     "target": (TARGETS, lambda make: lambda options: make()),
     "gauge": (GAUGES, lambda make: lambda options, orbits: make(orbits)),
@@ -654,15 +722,7 @@ KINDS = {
     "diversity": (DIVERSITIES, lambda made: lambda options, estimator: made),
     "generator": (GENERATORS, lambda make: lambda options, spec, task: make(spec)),
     "task": (TASKS, lambda make: lambda options: make()),
-}
-
-HOOKS = {
-    "target": "hyperframe_targets",
-    "gauge": "hyperframe_gauges",
-    "entropy": "hyperframe_entropy_estimators",
-    "diversity": "hyperframe_diversity_terms",
-    "generator": "hyperframe_generators",
-    "task": "hyperframe_tasks",
+    "objective": (OBJECTIVES, lambda make: lambda options: make()),
 }
 
 
@@ -674,7 +734,7 @@ def plugin(kind, name):
 
 def registering(kind, component):
     """A plugin that registers one component."""
-    hook = HOOKS[kind]
+    hook = REGISTERED[kind].hook
 
     def implementation():
         return [component]

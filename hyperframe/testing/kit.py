@@ -16,10 +16,19 @@ from hyperframe.overrides import as_section
 from hyperframe.plugins import KINDS, OWN_DISTRIBUTION, Registry
 from hyperframe.spec import TargetSpec
 from hyperframe.symmetry import Orbits
-from hyperframe.testing import of_diversities, of_estimators, of_exports, of_gauges, of_generators, of_targets, of_tasks
+from hyperframe.testing import (
+    of_diversities,
+    of_estimators,
+    of_exports,
+    of_gauges,
+    of_generators,
+    of_objectives,
+    of_targets,
+    of_tasks,
+)
 from hyperframe.testing.laws import Case, ConformanceError, Draw, Law, Verdict, tried
 from hyperframe.testing.networks import network
-from hyperframe.types import Gauge, Task
+from hyperframe.types import Gauge, Objective, Task
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,6 +44,7 @@ LAWS: dict[str, tuple[Law, ...]] = {
     "entropy": of_estimators.LAWS,
     "diversity": of_diversities.LAWS,
     "generator": of_generators.LAWS,
+    "objective": of_objectives.LAWS,
     "task": of_tasks.LAWS,
 }
 """The laws of each kind of component."""
@@ -115,6 +125,12 @@ class _Subject:
 
         make(network(of_generators.NETWORKS[0], Draw()).spec)
         return [of_generators.GeneratorCase(name, make) for name in of_generators.NETWORKS]
+
+    def _objective_cases(self) -> list[Case]:
+        objective = self.choices[0].make()
+        if not isinstance(objective, Objective):
+            raise PluginError(f"its factory must return an Objective, but gives {type(objective).__name__}")
+        return [of_objectives.ObjectiveCase(objective)]
 
     def _task_cases(self) -> list[Case]:
         task = self.choices[0].make()

@@ -9,17 +9,16 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe.formulas import Compromise
 from hyperframe.gauge import ComposedGauge
 from hyperframe.generator import Generator
-from hyperframe.objective import Objective, WeightedTerm
+from hyperframe.loss import BatchLoss, WeightedTerm
 from hyperframe.spec import TargetSpec
 from hyperframe.symmetry import KINDS, Orbits, apply_action, random_action
 from hyperframe.task import ClassificationTask
 from hyperframe.testing.laws import STEP, Broken, Case, Draw, Law, Vacuous, check_slope
 from hyperframe.testing.networks import network
 from hyperframe.testing.of_targets import TargetCase
-from hyperframe.types import Data, DiversityInputs, DiversityTerm, Gauge, Weights
+from hyperframe.types import Data, DiversityInputs, DiversityTerm, Gauge, Objective, Weights
 from hyperframe.weights import unflatten
 
 NETWORKS = ("dense", "dense_tanh", "residual")
@@ -76,24 +75,24 @@ class DiversityCase(Case):
 
     def __init__(self, name: str, term: DiversityTerm, gauges: Callable[[Orbits], Mapping[str, Gauge]]) -> None:
         self.name, self.term, self._gauges = name, term, gauges
-        self._objectives: dict[TargetCase, Objective] = {}
+        self._losses: dict[TargetCase, BatchLoss] = {}
 
     def drawn(self, draw: Draw) -> tuple[TargetCase, Generator, Tensor]:
         """A network, a generator for it, and latent vectors of several networks."""
         net = network(self.name, draw)
-        generator = _Linear(net.spec, max(1, min(LATENT, self._objective(net).directions // 2)), draw.rng())
+        generator = _Linear(net.spec, max(1, min(LATENT, self._loss(net).directions // 2)), draw.rng())
         fewest = getattr(self.term, "minimum_networks", 1)
         return net, generator, generator.latent(fewest + draw.networks + 1, draw.rng())
 
-    def _objective(self, net: TargetCase) -> Objective:
-        if net not in self._objectives:
-            self._objectives[net] = self._made(net)
-        return self._objectives[net]
+    def _loss(self, net: TargetCase) -> BatchLoss:
+        if net not in self._losses:
+            self._losses[net] = self._made(net)
+        return self._losses[net]
 
-    def _made(self, net: TargetCase) -> Objective:
+    def _made(self, net: TargetCase) -> BatchLoss:
         gauge = ComposedGauge(self._gauges(net.orbits))
-        return Objective(
-            Compromise(),
+        return BatchLoss(
+            Objective(),
             target=net.target,
             task=_Classes(net.spec),
             gauge=gauge,
@@ -108,14 +107,14 @@ class DiversityCase(Case):
         fields = {field.name for field in attrs.fields(DiversityInputs)}
         if not isinstance(needs, frozenset) or not needs <= fields:
             raise Broken(f"needs must be a frozenset of {', '.join(sorted(fields))}, but is {needs!r}")
-        objective, rng = self._objective(net), torch.Generator().manual_seed(seed)
+        loss, rng = self._loss(net), torch.Generator().manual_seed(seed)
         outputs, shared = None, None
-        if objective.compares_outputs:
+        if loss.compares_outputs:
             draw = torch.Generator().manual_seed(0)
             x = torch.randn(IMAGES, *net.spec.input_shape, generator=draw, dtype=torch.float64)
             shared = Data(x, torch.randint(net.spec.num_outputs, (IMAGES,), generator=draw))
             outputs = net.outputs(weights, x)
-        inputs = objective.inputs(generator, z, weights, rng, outputs, shared)
+        inputs = loss.inputs(generator, z, weights, rng, outputs, shared)
         value: Any = self.term(inputs)
         if not isinstance(value, Tensor) or value.dim():
             raise Broken(f"it gives {type(value).__name__}, not a tensor without axes")

@@ -115,7 +115,7 @@ def _figures(values: list[float]) -> dict[str, Any]:
 
 def _labels(runs: list[Run]) -> list[str]:
     """The λ of each run, or its name where one has none or both have the same."""
-    factors = [getattr(run.config.objective, "lambda_", None) for run in runs]
+    factors = [getattr(run.config.objective.options, "lambda_", None) for run in runs]
     if None in factors or len(set(factors)) < len(runs):
         names = [run.folder.name for run in runs]
         return names if len(set(names)) == len(names) else [names[0], f"{names[1]}, the other one"]

@@ -2,7 +2,7 @@
 
 L(φ) = a · E_z E_data loss(T(x; G(z))) + cost of the weights + Σ_j w_j L_diversity,j + penalty of G
 
-What accuracy counts (a) and what the weights cost is said by a formula, see `hyperframe.formulas`.
+What accuracy counts (a) and what the weights cost is said by the objective, see `hyperframe.types.Objective`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +15,12 @@ from torch import Tensor
 
 from hyperframe.chunks import Chunks
 from hyperframe.errors import ConfigError, HyperframeError, MemoryShortageError, brief
-from hyperframe.formulas import Formula
 from hyperframe.generator import Generator
 from hyperframe.memory import free_cached, is_out_of_memory
 from hyperframe.options import shown
 from hyperframe.outputs import SharedOutputs
 from hyperframe.target import Target
-from hyperframe.types import Data, DiversityInputs, DiversityTerm, Task, Weights
+from hyperframe.types import Data, DiversityInputs, DiversityTerm, Objective, Task, Weights
 from hyperframe.weights import flatten, pack, slice_weights, unpack
 
 ALWAYS = frozenset({"dimension", "directions"})
@@ -37,7 +36,7 @@ class WeightedTerm:
     weight: float
 
 
-class Objective:
+class BatchLoss:
     """Computes the loss of one batch and leaves its gradient in the generator's parameters.
 
     The generator runs on the whole batch of z; its graph is cut at the weights θ. The target runs on chunks of
@@ -46,7 +45,7 @@ class Objective:
     sees all of them. Nothing waits for the device.
 
     Args:
-        formula: what the parts count.
+        objective: what the parts count.
         target: the target.
         task: its loss and score.
         gauge: applied to the weights for the diversity terms.
@@ -60,7 +59,7 @@ class Objective:
 
     def __init__(
         self,
-        formula: Formula,
+        objective: Objective,
         *,
         target: Target,
         task: Task,
@@ -69,7 +68,7 @@ class Objective:
         terms: Sequence[WeightedTerm],
         chunk: int,
     ) -> None:
-        self.formula = formula
+        self.objective = objective
         self.target = target
         self.task = task
         self.gauge = gauge
@@ -77,10 +76,10 @@ class Objective:
         self.terms = list(terms)
         self.chunks = Chunks(chunk)
 
-    def evolved(self, target: Target, chunk: int) -> "Objective":
-        """The same objective for another way of running the target."""
-        return Objective(
-            self.formula,
+    def evolved(self, target: Target, chunk: int) -> "BatchLoss":
+        """The same loss for another way of running the target."""
+        return BatchLoss(
+            self.objective,
             target=target,
             task=self.task,
             gauge=self.gauge,
@@ -204,7 +203,7 @@ class Objective:
         """The weights' cost and the diversity terms, in all and each; their gradient is added to `gradient`."""
         leaves = {layer: value.detach().requires_grad_() for layer, value in weights.items()}
         total, metrics = z.new_zeros((), dtype=next(iter(leaves.values())).dtype), {}
-        cost = self.formula.cost(leaves)
+        cost = self.objective.cost(leaves)
         if cost is not None:
             metrics["weight_cost"] = cost.detach()
             total = total + cost

@@ -1,0 +1,63 @@
+"""The objective `trade_off`: accuracy against diversity (Eq. 1), with a λ that may rise."""
+
+import math
+
+import attrs
+import torch
+from torch import Tensor
+
+from hyperframe import Component, Objective, Weights, hookimpl, option
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """Options of `trade_off`."""
+
+    lambda_: float = option(1000.0, "λ of Eq. 1: what accuracy counts against diversity", minimum=0)
+    lambda_start: float | None = option(None, "λ of the first step, from which it goes to lambda; null: no", above=0)
+    lambda_part: float = option(
+        0.5, "the part of the steps in which λ goes from lambda_start to lambda", above=0, maximum=1
+    )
+    weight_l2: float = option(0.0, "factor of the mean squared norm of the weights", minimum=0)
+
+    def __attrs_post_init__(self) -> None:
+        if self.lambda_start is not None and not self.lambda_:
+            raise ValueError("lambda_start: λ cannot go to a lambda of 0 along a geometric sequence")
+
+
+class TradeOff(Objective):
+    """Eq. 1 with a norm of the weights: λ · L_accuracy + weight_l2 · E‖θ‖² + L_diversity.
+
+    With `lambda_start` λ goes from there to `lambda` along a geometric sequence, in the first `lambda_part` of the
+    steps, and then stays.
+
+    Example:
+        >>> rising = TradeOff(Options(lambda_=1000, lambda_start=10, lambda_part=0.5))
+        >>> [round(rising.accuracy_weight(step, 100, items=7)) for step in (0, 25, 50, 99)]
+        [10, 100, 1000, 1000]
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def accuracy_weight(self, step: int, steps: int, items: int) -> float:
+        """λ at a step, counted from 0, of so many steps; the number of training items does not matter."""
+        options = self.options
+        if options.lambda_start is None:
+            return options.lambda_
+        done = min(step / (options.lambda_part * steps), 1.0)
+        return math.exp((1 - done) * math.log(options.lambda_start) + done * math.log(options.lambda_))
+
+    def cost(self, weights: Weights) -> Tensor | None:
+        """`weight_l2` times the squared norm, a scalar; None where that is 0."""
+        if not self.options.weight_l2:
+            return None
+        squares = torch.stack([theta.square().sum() for theta in weights.values()]).sum()
+        return self.options.weight_l2 * squares / len(next(iter(weights.values())))
+
+
+@hookimpl
+def hyperframe_objectives() -> list[Component]:
+    """Register the objective."""
+    summary = "λ times the loss, with a factor of the weights' norm if wanted"
+    return [Component(name="trade_off", factory=TradeOff, options=Options, summary=summary, reference="Eq. 1")]

@@ -1,0 +1,137 @@
+"""Laws of objectives: what accuracy counts in every step, and what the weights cost."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from hyperframe.testing.laws import STEP, Broken, Case, Draw, Law, Vacuous, check_slope
+from hyperframe.testing.networks import network
+from hyperframe.types import Objective, Weights
+
+TOLERANCE = 1e-12
+"""Of costs in float64, relative to the largest of single networks."""
+
+STEPS = (1, 2, 7, 2000)
+"""Lengths of trainings that are tried."""
+
+
+class ObjectiveCase(Case):
+    """An objective."""
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+
+    def weights(self, draw: Draw, dtype: torch.dtype = torch.float64) -> Weights:
+        """Normal weights of two to four networks with two layers."""
+        spec, rng = network("dense", draw).spec, draw.rng()
+        return {
+            layer.name: torch.randn(draw.networks + 1, layer.filters, layer.filter_size, generator=rng, dtype=dtype)
+            for layer in spec.layers
+        }
+
+    def cost(self, weights: Weights) -> Tensor:
+        """The cost, which may have a graph; raises `Broken` where it is no finite scalar, `Vacuous` where none."""
+        cost = self.objective.cost(weights)
+        if cost is None:
+            raise Vacuous("the weights cost nothing")
+        if not isinstance(cost, Tensor) or cost.dim():
+            raise Broken(f"the cost is {type(cost).__name__}, not a tensor without axes")
+        if not bool(cost.isfinite()):
+            raise Broken(f"the cost is {float(cost)}")
+        return cost
+
+
+def _counts(case: ObjectiveCase, draw: Draw) -> None:
+    for steps in STEPS:
+        for step in sorted({0, steps // 2, steps - 1}):
+            count = case.objective.accuracy_weight(step, steps, draw.images)
+            if isinstance(count, bool) or not isinstance(count, int | float):
+                raise Broken(f"accuracy_weight gives {type(count).__name__}, not a number")
+            if not (math.isfinite(count) and count >= 0):
+                raise Broken(f"in step {step} of {steps} accuracy counts {count}")
+            if case.objective.accuracy_weight(step, steps, draw.images) != count:
+                raise Broken(f"in step {step} of {steps} accuracy counts something else when asked again")
+
+
+def _precision(case: ObjectiveCase, draw: Draw) -> None:
+    for dtype in (torch.float32, torch.float64):
+        cost = case.cost(case.weights(draw, dtype))
+        if cost.dtype != dtype:
+            raise Broken(f"of weights in {dtype} it makes {cost.dtype}")
+
+
+def _averages(case: ObjectiveCase, draw: Draw) -> None:
+    weights = case.weights(draw)
+    count = len(next(iter(weights.values())))
+    ones = [float(case.cost({name: theta[n : n + 1] for name, theta in weights.items()})) for n in range(count)]
+    expected, found = sum(ones) / count, float(case.cost(weights))
+    if not abs(found - expected) <= TOLERANCE * max(1.0, *map(abs, ones)):
+        raise Broken(f"{count} networks cost {found:.9g}, their mean by themselves is {expected:.9g}")
+
+
+def _gradient(case: ObjectiveCase, draw: Draw) -> None:
+    weights = case.weights(draw)
+    leaves = {name: theta.clone().requires_grad_() for name, theta in weights.items()}
+    cost = case.cost(leaves)
+    if not cost.requires_grad:
+        ahead = float(case.cost({name: theta + 1 for name, theta in weights.items()}))
+        if ahead != float(cost):
+            raise Broken("its gradient is zero, although it is not the same everywhere")
+        return
+    cost.backward()
+    rng = draw.rng()
+    way = {name: torch.randn(theta.shape, generator=rng, dtype=theta.dtype) for name, theta in weights.items()}
+    ends = [
+        float(case.cost({name: theta + sign * STEP * way[name] for name, theta in weights.items()})) for sign in (1, -1)
+    ]
+    parts = [(leaf.grad, way[name]) for name, leaf in leaves.items() if leaf.grad is not None]
+    derivative = sum(float((gradient * along).sum()) for gradient, along in parts)
+    size = math.sqrt(sum(float(gradient.square().sum()) for gradient, _ in parts))
+    check_slope(derivative, (ends[0], ends[1]), size)
+
+
+def _departures(case: ObjectiveCase, draw: Draw) -> None:
+    found = case.objective.departures()
+    if found is None:
+        raise Vacuous("it does not mean to be the negative evidence lower bound")
+    if not isinstance(found, list) or not all(isinstance(reason, str) and reason for reason in found):
+        raise Broken(f"departures must give a list of texts or None, but gives {found!r}")
+    if case.objective.accuracy_weight(0, 1, 7) != 7 and not found:
+        raise Broken("accuracy does not count the number of training items, and no departure says so")
+    if case.objective.accuracy_weight(0, 9, 7) != case.objective.accuracy_weight(8, 9, 7) and not found:
+        raise Broken("what accuracy counts changes with the steps, and no departure says so")
+
+
+LAWS = (
+    Law(
+        name="accuracy_counts",
+        text="'accuracy_weight' gives a finite number, not below zero, the same whenever a step is asked for",
+        cause="a division by the number of steps, a logarithm of zero, or a state that each call moves on",
+        holds=_counts,
+    ),
+    Law(
+        name="cost_has_the_weights_precision",
+        text="the cost is a finite scalar in the weights' precision, or None",
+        cause="a constant tensor in single precision, or a mean over no axis",
+        holds=_precision,
+    ),
+    Law(
+        name="cost_is_a_mean",
+        text="the cost of several networks is the mean of what each costs by itself",
+        cause="a sum over networks, or a mean over entries in its place",
+        holds=_averages,
+    ),
+    Law(
+        name="cost_is_differentiable",
+        text="the cost's gradient agrees with difference quotients",
+        cause="weights that were detached",
+        holds=_gradient,
+    ),
+    Law(
+        name="departures_are_told",
+        text="an objective that means to be the negative evidence lower bound says what keeps it from that",
+        cause="a factor on the likelihood, a temperature or a schedule, which 'departures' leaves out",
+        holds=_departures,
+    ),
+)
