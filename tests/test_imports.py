@@ -79,6 +79,8 @@ task
 regression
 gaussian_regression
 arrayfiles
+arraynames
+classnames
 owndata
 owncode
 dense
