@@ -198,7 +198,7 @@ def _image(path: Path, shape: Sequence[int]) -> tuple[Tensor, bool]:
             plain: Image.Image = ImageOps.exif_transpose(image)
             if plain.has_transparency_data:
                 layer = plain.convert("RGBA")
-                through = layer.getextrema()[3][0] < 255
+                through = layer.getchannel("A").getextrema() != (255, 255)
                 plain = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer) if through else plain
             plain = plain.convert("L" if channels == 1 else "RGB")
             pixels = np.asarray(plain.resize((width, height), Image.Resampling.BILINEAR))

@@ -68,7 +68,7 @@ def chosen_parts(names: Iterable[str], where: str) -> dict[str, str]:
 
 
 def chosen_inputs(names: Iterable[str], where: str) -> str:
-    """The array with the inputs: `x`, another usual name of inputs, or the only array that there is.
+    """The array with the inputs: `x`, another usual name of inputs, or the only array that there is and has no name of labels.
 
     Raises:
         DataError: no array is, or several could be.
@@ -79,7 +79,7 @@ def chosen_inputs(names: Iterable[str], where: str) -> str:
     """
     there = sorted(names)
     found = ["x"] if "x" in there else [name for name in there if name.lower() in INPUTS]
-    found = found or (there if len(there) == 1 else [])
+    found = found or (there if len(there) == 1 and there[0].lower() not in part_names() else [])
     if len(found) != 1:
         listed = ", ".join(there) or "no array"
         raise DataError(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hyperframe.channels import channels_first
 from hyperframe.classnames import are_values, as_classes, texts_as_numbers
 from hyperframe.errors import DataError, unknown_name
 from hyperframe.memory import missing_memory
@@ -58,6 +59,10 @@ class OwnFacts:
     num_outputs: int = option(minimum=1)
     classes: tuple[str, ...] = option((), "names of the classes; none where they are called by their numbers")
     pixels: bool = option(False, "whether inputs were bytes, which are taken for pixels and divided by 255")
+
+    def __attrs_post_init__(self) -> None:
+        if self.classes and len(self.classes) != self.num_outputs:
+            raise ValueError(f"there are {len(self.classes)} names of classes for {self.num_outputs} outputs")
 
 
 class OwnClassification(ClassificationTask):
@@ -225,7 +230,8 @@ def _pair(arrays: Mapping[str, Any], x: str, y: str, where: str) -> Data:
         if name not in arrays:
             found = ", ".join(sorted(map(str, arrays)))
             raise DataError(f"{where}: there is no array '{name}'; found: {found or 'none'}")
-    data = Data(as_inputs(arrays[x], f"{where}: {x}"), as_tensor(arrays[y], f"{where}: {y}"))
+    inputs = channels_first(as_inputs(arrays[x], f"{where}: {x}"), f"{where}: {x}")
+    data = Data(inputs, as_tensor(arrays[y], f"{where}: {y}"))
     if len(data.x) != len(data.y):
         raise DataError(f"{where}: {x} holds {len(data.x)} items, {y} {len(data.y)}")
     return data

@@ -80,6 +80,7 @@ regression
 gaussian_regression
 arrayfiles
 arraynames
+channels
 classnames
 owndata
 owncode
@@ -98,6 +99,7 @@ config
 schedule
 experiment
 bound
+trainedinputs
 samples
 members
 detection
