@@ -68,7 +68,7 @@ def chosen_parts(names: Iterable[str], where: str) -> dict[str, str]:
 
 
 def chosen_inputs(names: Iterable[str], where: str) -> str:
-    """The array with the inputs: `x`, another usual name of inputs, or the only array that there is and has no name of labels.
+    """The inputs' array: `x`, another usual name of inputs, or the only array if it is not called as labels are.
 
     Raises:
         DataError: no array is, or several could be.

@@ -11,13 +11,15 @@ from torch import Tensor
 
 from hyperframe.channels import channels_first
 from hyperframe.classnames import are_values, as_classes, texts_as_numbers
-from hyperframe.errors import DataError, unknown_name
+from hyperframe.errors import DataError, notice, unknown_name
 from hyperframe.memory import missing_memory
 from hyperframe.options import option, plain_options, read_options
 from hyperframe.regression import RegressionTask
 from hyperframe.task import ClassificationTask
 from hyperframe.types import Data
 
+FEW_ITEMS = 10
+"""Below so many items to be divided, a notice says that they are few."""
 SPLITS = ("train", "validation", "test")
 ARRAYS = ("x", "y", "x_validation", "y_validation", "x_test", "y_test")
 """The names of arrays that make a task."""
@@ -343,6 +345,8 @@ def divided(given: Mapping[str, Data], options: SplitOptions, where: str) -> dic
     for split, count in counts.items():
         splits[split] = given["train"][torch.from_numpy(order[first : first + count])]
         first += count
+    if items < FEW_ITEMS:
+        notice(f"{where}: {items} items are very few; {items - first} of them train, and figures of so few say little")
     if first:
         splits["train"] = given["train"][torch.from_numpy(np.sort(order[first:]))]
     return splits
