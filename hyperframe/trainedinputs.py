@@ -48,6 +48,11 @@ class TrainedInputs:
         if len(self.aspects) not in (0, 2):
             raise ValueError(f"aspects: expected two numbers or none, but got {len(self.aspects)}")
 
+    @property
+    def _span(self) -> tuple[float, float]:
+        """The range that inputs are expected in: that of the training, or all that pixels can be."""
+        return (0.0, 1.0) if self.pixels else (self.low, self.high)
+
     def check_pixels(self, x: Tensor) -> None:
         """Compare bytes or images, divided by 255, with the scale of the training.
 
@@ -78,7 +83,8 @@ class TrainedInputs:
             DataError: they are on another scale than the pixels that were trained on.
         """
         low, high = _range(x)
-        beyond = max(self.low - low, high - self.high) / ((self.high - self.low) or 1.0)
+        least, greatest = self._span
+        beyond = max(least - low, high - greatest) / ((greatest - least) or 1.0)
         images = x.dim() == 4 and x.shape[1] in OF_IMAGES
         ranges = f"inputs go from {low:.4g} to {high:.4g}, those of the training from {self.low:.4g} to {self.high:.4g}"
         divided = " (bytes divided by 255)" if self.pixels else ""
@@ -91,9 +97,10 @@ class TrainedInputs:
 
     def _check_brightness(self, x: Tensor) -> None:
         """Say where images are as bright as those of the training are dark, or the other way round."""
-        width = (self.high - self.low) or 1.0
-        here = float((x.flatten(1).mean(1).median() - self.low) / width) - 0.5
-        trained = (self.mean - self.low) / width - 0.5
+        least, greatest = self._span
+        width = (greatest - least) or 1.0
+        here = float((x.flatten(1).mean(1).median() - least) / width) - 0.5
+        trained = (self.mean - least) / width - 0.5
         if here * trained < 0 and abs(trained) > GREY and abs(here) > GREY:
             kinds = ("bright", "dark") if here > 0 else ("dark", "bright")
             notice(

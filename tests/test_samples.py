@@ -473,7 +473,7 @@ def test_mistakes(tmp_path, run, hyperframe, arguments, message, nothing_drawn):
     (tmp_path / "mine").write_text("mine")
     np.savez(tmp_path / "x.npz", x=pixels)
     np.savez(tmp_path / "y.npz", y=pixels)
-    wrong = {"nan": pixels * np.nan, "flat": pixels.reshape(5, 64), "one": pixels[0], "none": pixels[:0]}
+    wrong = {"nan": pixels * np.nan, "flat": pixels.reshape(5, 64), "one": pixels[0, 0], "none": pixels[:0]}
     for name, array in {"x": pixels, "text": pixels.astype(str), **wrong}.items():
         np.save(tmp_path / f"{name}.npy", array)
     before = listed(tmp_path)
