@@ -3,17 +3,19 @@
 import math
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hyperframe.errors import DataError, RunError, brief
+from hyperframe.errors import DataError, RunError, brief, notice
 from hyperframe.files import exists, is_file, opened_tensors
 from hyperframe.memory import missing_memory
+
+T = TypeVar("T")
 
 ARRAY_FILES = (".npz", ".npy", ".safetensors")
 IMAGE_FILES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
@@ -21,6 +23,15 @@ IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TIFF")
 """What is decoded here; other formats can start programs (EPS)."""
 LARGEST_IMAGE = 100_000_000
 """Pixels of one image at most."""
+
+
+def array_names(path: Path) -> list[str]:
+    """The names of the arrays in a .npz or .safetensors file; a .npy file holds one, "x".
+
+    Raises:
+        DataError: there is no such file, it is none of these, or it is damaged.
+    """
+    return _read(path, _names)
 
 
 def read_arrays(path: Path, names: Sequence[str]) -> dict[str, Any]:
@@ -33,15 +44,34 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, Any]:
     Raises:
         DataError: there is no such file, it is none of these, it is damaged, or there is no room for what it holds.
     """
+    return _read(path, lambda path: _arrays(path, names))
+
+
+def _names(path: Path) -> list[str]:
+    if path.suffix == ".safetensors":
+        with opened_tensors(path) as file:
+            return sorted(file.keys())
+    if path.suffix == ".npy":
+        return ["x"]
+    with zipfile.ZipFile(path) as archive:
+        return sorted(name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy"))
+
+
+def _arrays(path: Path, names: Sequence[str]) -> dict[str, Any]:
+    if path.suffix == ".safetensors":
+        return _safetensors(path, names)
+    with warnings.catch_warnings(action="ignore"):  # of how old a file is
+        return _npz(path, names) if path.suffix == ".npz" else _npy(path, names[0])
+
+
+def _read(path: Path, read: Callable[[Path], T]) -> T:
+    """Read something of a file of arrays; whatever goes wrong is told as a `DataError`."""
     if not is_file(path):
         raise DataError(f"there is no file {path}")
     if path.suffix not in ARRAY_FILES:
         raise DataError(f"{path}: expected a file that ends in {', '.join(ARRAY_FILES)}")
     try:
-        if path.suffix == ".safetensors":
-            return _safetensors(path, names)
-        with warnings.catch_warnings(action="ignore"):  # of how old a file is
-            return _npz(path, names) if path.suffix == ".npz" else _npy(path, names[0])
+        return read(path)
     except DataError:
         raise
     except RunError as error:
@@ -129,6 +159,9 @@ def entries(folder: Path) -> list[Path]:
 def read_images(paths: Sequence[Path], shape: Sequence[int]) -> Tensor:
     """Read images, scaled to one size: float32 [images, channels, height, width] in [0, 1].
 
+    A camera's note on how an image is to be turned (EXIF) is followed. What is transparent is laid on white, as
+    programs that show images do, and a notice says so.
+
     Args:
         paths: the files.
         shape: channels (1: grey, 3: colours), height and width.
@@ -140,15 +173,21 @@ def read_images(paths: Sequence[Path], shape: Sequence[int]) -> Tensor:
         raise DataError(f"images have the shape [1 or 3, height, width], but inputs here are {list(shape)}")
     _check_room(Path(paths[0]).parent, 2 * 4 * len(paths) * math.prod(shape))
     images = torch.empty(len(paths), *shape)
+    transparent = []
     for number, path in enumerate(paths):
-        images[number] = _image(path, shape)
+        images[number], through = _image(path, shape)
+        transparent += [path] if through else []
+    if transparent:
+        notice(f"{len(transparent)} of {len(paths)} images are transparent and laid on white, such as {transparent[0]}")
     return images
 
 
-def _image(path: Path, shape: Sequence[int]) -> Tensor:
-    from PIL import Image  # noqa: PLC0415  (comes with torchvision)
+def _image(path: Path, shape: Sequence[int]) -> tuple[Tensor, bool]:
+    """An image [channels, height, width], and whether one sees through any of it."""
+    from PIL import Image, ImageOps  # noqa: PLC0415  (comes with torchvision)
 
     channels, height, width = shape
+    through = False
     try:
         # What PIL only warns of is refused below, or is of no matter here.
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=IMAGE_FORMATS) as image:
@@ -156,11 +195,37 @@ def _image(path: Path, shape: Sequence[int]) -> Tensor:
                 raise DataError(f"{path} is too large: {image.width} × {image.height} pixels")
             if image.mode.startswith(("I", "F")):  # converting would clip it
                 raise DataError(f"{path} has more than 8 bits a channel; save it with 8")
-            plain = image.convert("L" if channels == 1 else "RGB")
+            plain: Image.Image = ImageOps.exif_transpose(image)
+            if plain.has_transparency_data:
+                layer = plain.convert("RGBA")
+                through = layer.getchannel("A").getextrema() != (255, 255)
+                plain = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer) if through else plain
+            plain = plain.convert("L" if channels == 1 else "RGB")
             pixels = np.asarray(plain.resize((width, height), Image.Resampling.BILINEAR))
     except DataError:
         raise
     # As above: a decoder's errors are no closed list.
     except Exception as error:
         raise DataError(f"{path} cannot be read as an image: {type(error).__name__}: {brief(error)}") from error
-    return torch.from_numpy(pixels.astype(np.float32) / 255).reshape(height, width, channels).permute(2, 0, 1)
+    values = torch.from_numpy(pixels.astype(np.float32) / 255).reshape(height, width, channels)
+    return values.permute(2, 0, 1), through
+
+
+def image_aspects(paths: Sequence[Path]) -> list[float]:
+    """Width over height of images as they are shown, which only their headers are read for.
+
+    Raises:
+        DataError: a file is no image.
+    """
+    from PIL import ExifTags, Image  # noqa: PLC0415  (comes with torchvision)
+
+    aspects = []
+    for path in paths:
+        try:
+            with warnings.catch_warnings(action="ignore"), Image.open(path, formats=IMAGE_FORMATS) as image:
+                aspect = image.width / image.height
+                lies = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        except Exception as error:
+            raise DataError(f"{path} cannot be read as an image: {type(error).__name__}: {brief(error)}") from error
+        aspects.append(1 / aspect if lies else aspect)
+    return aspects

@@ -248,7 +248,8 @@ def predict(
     """Say what an ensemble of drawn networks makes of inputs, and how sure it is.
 
     FILE is a .npy, .npz or .safetensors file with inputs x, or images, or folders of images; they are scaled to the
-    size that the target takes. For classes: the mean probabilities, the majority vote, the entropy of the mean
+    size that the target takes. A notice says where inputs are unlike those of the training, as in their range,
+    brightness or proportions. For classes: the mean probabilities, the majority vote, the entropy of the mean
     probabilities and the mutual information (the part of it that is disagreement), in nats. For values: mean and
     standard deviation. The run's data are needed only where the target has statistics and no --samples are given;
     KEY=VALUE says where they lie now, such as task.folder=/data.
@@ -260,14 +261,17 @@ def predict(
     if out is not None:
         check_new_file(Path(out), RESULT_FILES, "results are")
     chosen = loaded(run, checkpoint, device, target, overrides)
-    x, names = read_inputs([Path(file) for file in files], chosen.experiment.target.spec.input_shape)
+    x, names = read_inputs(
+        [Path(file) for file in files], chosen.experiment.target.spec.input_shape, chosen.trained_inputs
+    )
     drawn = chosen.networks(networks, seed, samples)
     figures = drawn.summary(x)
+    classes = getattr(chosen.experiment.task, "classes", ())
     if out is not None:
-        write_result(Path(out), figures)
-    rows = as_rows(figures, names)
+        write_result(Path(out), figures, classes)
+    rows = as_rows(figures, names, classes)
     if json_wanted:
-        click.echo(as_json({"networks": len(drawn), "items": rows}))
+        click.echo(as_json({"networks": len(drawn), "classes": list(classes), "items": rows}))
     elif out is not None:
         click.echo(f"{len(rows)} predictions of {len(drawn)} networks written to {out}")
     else:

@@ -3,6 +3,7 @@
     config.yaml        the complete configuration; a folder that has it is a run
     target.safetensors what the target's module holds besides generated weights, where it holds anything
     task.json          what the data say of the task, where it is not known without them
+    inputs.json        type, range and proportions of the inputs that are trained on
     provenance.json    versions of everything that took part, device, seed, source revision, and where it was resumed
     metrics.jsonl      one line every `trainer.log_every` steps and one for each validation
     checkpoints/STEP/  see `hyperframe.checkpoints`
@@ -38,6 +39,7 @@ from hyperframe.files import exists, is_file, read_json, write_json, write_tenso
 from hyperframe.overrides import apply_overrides, read_yaml
 from hyperframe.owncode import DATA, HANDED_OVER, MODULE
 from hyperframe.plugins import OWN_DISTRIBUTION, Registry
+from hyperframe.trainedinputs import TrainedInputs, write_trained_inputs
 from hyperframe.types import Task
 from hyperframe.workers import flushes_denormals
 
@@ -130,7 +132,7 @@ def is_claimed(folder: Path) -> bool:
         return False
 
 
-def create_run(folder: Path, config: Config, experiment: Experiment) -> None:
+def create_run(folder: Path, config: Config, experiment: Experiment, inputs: TrainedInputs) -> None:
     """Write what a run folder holds from the start; may be called again for a run that was killed in doing so.
 
     Raises:
@@ -143,6 +145,7 @@ def create_run(folder: Path, config: Config, experiment: Experiment) -> None:
     facts = getattr(experiment.task, "facts", None)
     if facts is not None:
         write_json(folder / TASK, facts)
+    write_trained_inputs(folder, inputs)
     write_json(folder / PROVENANCE, provenance(config, experiment.device) | _bound(experiment))
 
 

@@ -10,6 +10,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils.data import Dataset, IterableDataset
 
 from hyperframe.aliases import check_memory
+from hyperframe.arraynames import chosen_parts, part_names
 from hyperframe.errors import ConfigError, DataError, brief, unknown_name
 from hyperframe.hookspecs import hookimpl
 from hyperframe.memory import missing_memory
@@ -147,10 +148,11 @@ def _is_task(data: Any) -> bool:
 def _arrays(data: Any) -> Mapping[str, Any]:
     """Arrays x and y, and those of other splits where they are given."""
     if isinstance(data, Mapping):
+        known = part_names()
         for name in data:
-            if name not in ARRAYS:
+            if str(name).lower() not in known:
                 raise DataError("data: " + unknown_name("array", str(name), ARRAYS))
-        return data
+        return {part: data[name] for part, name in chosen_parts(data, "data").items()}
     if isinstance(data, tuple | list) and len(data) == 2:
         return {"x": data[0], "y": data[1]}
     if isinstance(data, Dataset):

@@ -9,13 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hyperframe.errors import DataError, unknown_name
+from hyperframe.channels import channels_first
+from hyperframe.classnames import are_values, as_classes, texts_as_numbers
+from hyperframe.errors import DataError, notice, unknown_name
 from hyperframe.memory import missing_memory
 from hyperframe.options import option, plain_options, read_options
 from hyperframe.regression import RegressionTask
 from hyperframe.task import ClassificationTask
 from hyperframe.types import Data
 
+FEW_ITEMS = 10
+"""Below so many items to be divided, a notice says that they are few."""
 SPLITS = ("train", "validation", "test")
 ARRAYS = ("x", "y", "x_validation", "y_validation", "x_test", "y_test")
 """The names of arrays that make a task."""
@@ -43,9 +47,9 @@ class OwnOptions(SplitOptions):
     """How own arrays are divided and what their labels are."""
 
     kind: Literal["auto", "classification", "regression"] = option(
-        "auto", "auto: whole numbers are classes, other numbers are values to be predicted"
+        "auto", "auto: whole numbers and texts are classes, other numbers are values to be predicted"
     )
-    classes: int | None = option(None, "number of classes; null: as many as the labels need", minimum=2)
+    classes: int | None = option(None, "number of classes, 0, 1, …; null: the labels that occur", minimum=2)
 
 
 @attrs.frozen(kw_only=True)
@@ -55,6 +59,12 @@ class OwnFacts:
     kind: Literal["classification", "regression"] = option()
     input_shape: tuple[int, ...] = option(minimum=1)
     num_outputs: int = option(minimum=1)
+    classes: tuple[str, ...] = option((), "names of the classes; none where they are called by their numbers")
+    pixels: bool = option(False, "whether inputs were bytes, which are taken for pixels and divided by 255")
+
+    def __attrs_post_init__(self) -> None:
+        if self.classes and len(self.classes) != self.num_outputs:
+            raise ValueError(f"there are {len(self.classes)} names of classes for {self.num_outputs} outputs")
 
 
 class OwnClassification(ClassificationTask):
@@ -69,6 +79,7 @@ class OwnClassification(ClassificationTask):
     def __init__(self, name: str, facts: OwnFacts, splits: Callable[[], Mapping[str, Data]]) -> None:
         self.name = name
         self.input_shape, self.num_outputs = facts.input_shape, facts.num_outputs
+        self.classes, self.pixels = facts.classes, facts.pixels
         self.facts = plain_options(facts)
         self.splits = splits
 
@@ -89,6 +100,7 @@ class OwnRegression(RegressionTask):
     def __init__(self, name: str, facts: OwnFacts, splits: Callable[[], Mapping[str, Data]]) -> None:
         self.name = name
         self.input_shape, self.num_outputs = facts.input_shape, facts.num_outputs
+        self.pixels = facts.pixels
         self.facts = plain_options(facts)
         self.splits = splits
 
@@ -145,7 +157,8 @@ def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions) -> OwnTa
 
     Args:
         name: the task's name.
-        arrays: `x` [items, ...] and `y` [items] or [items, values], tensors or numpy arrays. Where there are also
+        arrays: `x` [items, ...] and `y` [items] or [items, values], tensors or numpy arrays; classes can be
+            texts. Where there are also
             `x_test` and `y_test`, or `x_validation` and `y_validation`, they are those splits; the others are drawn
             from `x` and `y`.
         options: how they are divided and what `y` means.
@@ -161,6 +174,7 @@ def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions) -> OwnTa
         (4, 40, 5)
     """
     where = f"task '{name}'"
+    arrays, names = _numbered_texts(arrays, options, where)
     given = {"train": _pair(arrays, "x", "y", where)}
     for split in ("validation", "test"):
         if f"x_{split}" in arrays or f"y_{split}" in arrays:
@@ -169,37 +183,48 @@ def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions) -> OwnTa
     for split, data in given.items():
         if data.x.shape[1:] != shape:
             raise DataError(f"{where}: x has items of shape {list(shape)}, x_{split} of {list(data.x.shape[1:])}")
-    if _are_values(given, options, where):
+    pixels = _are_pixels(arrays, given, where)
+    labels = {"y" if split == "train" else f"y_{split}": data.y for split, data in given.items()}
+    if are_values(labels, options.kind, options.classes, where):
         values = {split: Data(data.x, _values(data.y, where)) for split, data in given.items()}
         if len({data.y.shape[1] for data in values.values()}) > 1:
             raise DataError(f"{where}: the splits have labels of different sizes")
         splits = divided(values, options, where)
-        return OwnRegression(name, _facts("regression", splits, splits["train"].y.shape[1]), lambda: splits)
-    labelled = {split: Data(data.x, _labels(data.y, where)) for split, data in given.items()}
-    classes = _classes(torch.cat([data.y for data in labelled.values()]), options, where)
-    splits = divided(labelled, options, where)
-    _check_several(splits["train"].y, where)
-    return OwnClassification(name, _facts("classification", splits, classes), lambda: splits)
+        outputs = splits["train"].y.shape[1]
+        facts = OwnFacts(kind="regression", input_shape=tuple(shape), num_outputs=outputs, pixels=pixels)
+        return OwnRegression(name, facts, lambda: splits)
+    classes = as_classes({split: data.y for split, data in given.items()}, options.classes, where)
+    names = names or classes.names
+    splits = divided({split: Data(given[split].x, y) for split, y in classes.labels.items()}, options, where)
+    _check_several(splits["train"].y, names, where)
+    facts = OwnFacts(
+        kind="classification", input_shape=tuple(shape), num_outputs=classes.number, classes=names, pixels=pixels
+    )
+    return OwnClassification(name, facts, lambda: splits)
 
 
-def _facts(kind: Literal["classification", "regression"], splits: Mapping[str, Data], outputs: int) -> OwnFacts:
-    return OwnFacts(kind=kind, input_shape=tuple(splits["train"].x.shape[1:]), num_outputs=outputs)
+def _numbered_texts(
+    arrays: Mapping[str, Any], options: OwnOptions, where: str
+) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """The arrays, with numbers for labels that are texts, and the texts that the numbers stand for."""
+    labels = {name: arrays[name] for name in ("y", "y_validation", "y_test") if name in arrays}
+    try:
+        numbered, names = texts_as_numbers(labels)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
+    if names and options.kind == "regression":
+        raise DataError(f"{where}: y holds texts, which are no values to be predicted (task.kind=regression)")
+    return {**arrays, **numbered}, names
 
 
-def _are_values(given: Mapping[str, Data], options: OwnOptions, where: str) -> bool:
-    """Whether labels are values to be predicted, and not classes; raises `DataError` where that is not clear."""
-    types = {"y" if split == "train" else f"y_{split}": data.y.dtype for split, data in given.items()}
-    broken = {name: kind for name, kind in types.items() if kind.is_floating_point}
-    if options.kind == "classification" and broken:
-        name, kind = next(iter(broken.items()))
-        raise DataError(f"{where}: classes must be whole numbers, but {name} is {_word(kind)}")
-    if options.kind == "auto" and broken and len(broken) < len(types):
-        listed = ", ".join(f"{name} is {_word(kind)}" for name, kind in types.items())
-        raise DataError(f"{where}: {listed}; whole numbers are classes, others are values: set task.kind to say which")
-    values = options.kind == "regression" or (options.kind == "auto" and bool(broken))
-    if values and options.classes is not None:
-        raise DataError(f"{where}: task.classes is {options.classes}, but y, {_word(types['y'])}, holds values")
-    return values
+def _are_pixels(arrays: Mapping[str, Any], given: Mapping[str, Data], where: str) -> bool:
+    """Whether inputs are bytes; raises `DataError` where those of one split are, and of another are not."""
+    names = ["x" if split == "train" else f"x_{split}" for split in given]
+    types = {name: str(arrays[name].dtype).removeprefix("torch.") for name in names}
+    if "uint8" in types.values() and len(set(types.values())) > 1:
+        listed = ", ".join(f"{name} is {kind}" for name, kind in types.items())
+        raise DataError(f"{where}: {listed}; bytes are divided by 255 and others are not: give all the same type")
+    return "uint8" in types.values()
 
 
 def _pair(arrays: Mapping[str, Any], x: str, y: str, where: str) -> Data:
@@ -207,7 +232,8 @@ def _pair(arrays: Mapping[str, Any], x: str, y: str, where: str) -> Data:
         if name not in arrays:
             found = ", ".join(sorted(map(str, arrays)))
             raise DataError(f"{where}: there is no array '{name}'; found: {found or 'none'}")
-    data = Data(as_inputs(arrays[x], f"{where}: {x}"), as_tensor(arrays[y], f"{where}: {y}"))
+    inputs = channels_first(as_inputs(arrays[x], f"{where}: {x}"), f"{where}: {x}")
+    data = Data(inputs, as_tensor(arrays[y], f"{where}: {y}"))
     if len(data.x) != len(data.y):
         raise DataError(f"{where}: {x} holds {len(data.x)} items, {y} {len(data.y)}")
     return data
@@ -285,29 +311,12 @@ def _values(y: Tensor, where: str) -> Tensor:
     return values
 
 
-def _labels(y: Tensor, where: str) -> Tensor:
-    """Classes: int64 [items]."""
-    if y.dim() == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if y.dim() != 1:
-        raise DataError(f"{where}: y has the shape {list(y.shape)}, expected a class for each item, [items]")
-    return y.to(torch.int64)
-
-
-def _classes(labels: Tensor, options: OwnOptions, where: str) -> int:
-    low, high = int(labels.min()), int(labels.max())
-    classes = high + 1 if options.classes is None else options.classes
-    if low < 0 or high >= classes:
-        wanted = "be 0 or more" if options.classes is None else f"lie between 0 and {classes - 1}"
-        raise DataError(f"{where}: labels must {wanted}, but go from {low} to {high}")
-    return classes
-
-
-def _check_several(labels: Tensor, where: str) -> None:
+def _check_several(labels: Tensor, names: tuple[str, ...], where: str) -> None:
     low, high = int(labels.min()), int(labels.max())
     if low == high:
+        only = names[low] if names else low
         raise DataError(
-            f"{where}: all labels to train on are {low}; there is nothing to tell apart, two classes are needed"
+            f"{where}: all labels to train on are {only}; there is nothing to tell apart, two classes are needed"
         )
 
 
@@ -336,6 +345,8 @@ def divided(given: Mapping[str, Data], options: SplitOptions, where: str) -> dic
     for split, count in counts.items():
         splits[split] = given["train"][torch.from_numpy(order[first : first + count])]
         first += count
+    if items < FEW_ITEMS:
+        notice(f"{where}: {items} items are very few; {items - first} of them train, and figures of so few say little")
     if first:
         splits["train"] = given["train"][torch.from_numpy(np.sort(order[first:]))]
     return splits

@@ -99,6 +99,7 @@ def _origin(content: Mapping[str, Any]) -> str:
     rows = {
         "target": config["target"]["name"],
         "task": config["task"]["name"],
+        "classes": ", ".join(f"{number}: {name}" for number, name in enumerate(content.get("classes", []))),
         "generator": config["generator"]["name"],
         "gauges": ", ".join(choice["name"] for choice in config["gauges"]) or "none",
         "diversity": ", ".join(choice["name"] for choice in config["diversity"]) or "none",

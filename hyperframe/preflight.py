@@ -5,7 +5,7 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-from hyperframe.errors import ConfigError, DataError, HyperframeError, SpecError
+from hyperframe.errors import ConfigError, DataError, HyperframeError, SpecError, notice
 from hyperframe.exact import redrawn
 from hyperframe.files import fingerprint
 from hyperframe.generator import Generator
@@ -16,6 +16,8 @@ from hyperframe.target import Target
 from hyperframe.types import Data, Task, Weights
 
 NETWORKS, ITEMS = 2, 2
+ROUNDING = 1e-4
+"""How far from 1 probabilities may add up."""
 
 
 def load_data(task: Task, split: str) -> Data:
@@ -78,6 +80,11 @@ def dry_run(target: Target, generator: Generator, task: Task) -> None:
         raise ConfigError(
             f"target '{target.spec.name}': for {ITEMS} inputs its forward must give outputs of shape {wanted[1:]}, "
             f"but gives {tuple(outputs.shape[1:])}"
+        )
+    if task.shift_invariant and bool((outputs >= 0).all() and ((outputs.sum(-1) - 1).abs() < ROUNDING).all()):
+        notice(
+            f"target '{target.spec.name}' ends with a softmax, it seems: its outputs are probabilities, but task "
+            f"'{task.name}' takes logits and has a softmax of its own; leave that of the target out"
         )
 
 

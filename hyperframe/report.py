@@ -68,7 +68,8 @@ def collect(
         again: take nothing that is kept.
 
     Returns:
-        `run` (its folder's name), `step`, `config` (all of the configuration), `provenance` (that of the training),
+        `run` (its folder's name), `step`, `classes` (their names, where they have any),
+        `config` (all of the configuration), `provenance` (that of the training),
         `evaluation`, `analyses` (for each name `summary` and `reference` of the component, and its `result`),
         `left_out` (for each name why the analysis does not apply) and `failed` (for each name its message).
 
@@ -80,6 +81,7 @@ def collect(
     content: dict[str, Any] = {
         "run": run.folder.name,
         "step": run.step,
+        "classes": list(getattr(run.experiment.task, "classes", ())),
         "config": run.config.plain(),
         "provenance": read_provenance(run.folder),
         "evaluation": evaluation or run.evaluate(),

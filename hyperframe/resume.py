@@ -68,7 +68,7 @@ def resume_run(
         with training.settings(_threads(config, found)):
             if found is None:
                 notice(f"{path} has no checkpoint yet; it starts anew")
-                create_run(path, config, run.experiment)
+                create_run(path, config, run.experiment, training.inputs)
             else:
                 _restore(training, found, changed)
             if run.finished:

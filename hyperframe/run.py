@@ -1,6 +1,7 @@
 """Runs: a run folder with its trained generator, to draw networks from and to evaluate."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hyperframe.plugins import Registry
 from hyperframe.preflight import fingerprint_of_data, load_data
 from hyperframe.samplefiles import read_samples, write_samples, write_state_dicts
 from hyperframe.samples import Networks
+from hyperframe.trainedinputs import TrainedInputs, read_trained_inputs
 from hyperframe.types import Data, Weights
 
 EVALUATION = "evaluation"
@@ -47,6 +49,11 @@ class Run:
     def finished(self) -> bool:
         """Whether all steps of its configuration are done."""
         return self.step >= self.config.trainer.steps
+
+    @cached_property
+    def trained_inputs(self) -> TrainedInputs | None:
+        """What the inputs were like that the run was trained on, as its folder keeps it."""
+        return read_trained_inputs(self.folder)
 
     @property
     def default_count(self) -> int:
@@ -119,7 +126,7 @@ class Run:
         if count < 1:
             raise ValueError(f"at least one network must be drawn, not {count}")
         networks = draw_networks(self.experiment, count, self._seed(seed), self._for_statistics(), gauge=gauge)
-        networks.origin = self._described
+        networks.origin, networks.trained_inputs = self._described, self.trained_inputs
         networks.check_finite()
         return networks
 
@@ -131,7 +138,7 @@ class Run:
             seed: of the choice of training items from which a target's statistics are estimated.
         """
         networks = networks_of(self.experiment, weights, self._seed(seed), self._for_statistics())
-        networks.origin = self._described
+        networks.origin, networks.trained_inputs = self._described, self.trained_inputs
         return networks
 
     @property
@@ -181,7 +188,9 @@ class Run:
         Raises:
             RunError: the file is damaged, or holds networks of another target.
         """
-        return read_samples(path, self.experiment.target, self.experiment.task, self.experiment.device)
+        networks = read_samples(path, self.experiment.target, self.experiment.task, self.experiment.device)
+        networks.trained_inputs = self.trained_inputs
+        return networks
 
     def _origin(self, count: int, seed: int | None, gauge: bool) -> dict[str, str]:
         """Where drawn networks come from, as a file of samples says it."""

@@ -1,14 +1,19 @@
 """Drawn networks: weights and statistics, run together or taken out as ordinary modules."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hyperframe.channels import laid_out
 from hyperframe.errors import DivergedError, MemoryShortageError, notice
 from hyperframe.generator import Generator
 from hyperframe.memory import free_cached, is_out_of_memory, missing_memory
+from hyperframe.owndata import as_inputs
 from hyperframe.target import Target
+from hyperframe.trainedinputs import TrainedInputs
 from hyperframe.types import Statistics, Task, Weights
 from hyperframe.weights import batch_size, concatenate, slice_weights
 
@@ -33,7 +38,10 @@ class Networks:
         weights: for each layer [networks, filters, filter_size].
         statistics: for each buffer [networks, *shape]; empty for a target without buffers.
         origin: where they come from, for messages.
+        trained_inputs: what the inputs were like that they were trained on, where that is known.
     """
+
+    trained_inputs: TrainedInputs | None = None
 
     def __init__(
         self,
@@ -159,9 +167,19 @@ class Networks:
             for offset in range(0, items, halves[1]):
                 yield from self._outputs(own, images[offset : offset + halves[1]], first_item + offset)
 
-    def predict(self, x: Tensor) -> Tensor:
-        """Every network's prediction, for classification its probabilities: [networks, items, num_outputs]."""
-        return self.gathered(x, self.task.predictions)
+    def predict(self, x: Any) -> Tensor:
+        """Every network's prediction, for classification its probabilities: [networks, items, num_outputs].
+
+        Args:
+            x: inputs [items, *input_shape], as training takes them: a tensor or a numpy array, where bytes are pixels
+                and are divided by 255. Channels of images can stand last, and a single one needs no axis. So it is for
+                `mean`, `vote` and `summary`. Where inputs are unlike those of the training, a notice says so.
+
+        Raises:
+            DataError: they are no numbers, or on another scale than the pixels that were trained on.
+            ValueError: they have another shape.
+        """
+        return self.gathered(self._inputs(x), self.task.predictions)
 
     def gathered(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
         """What `of` makes of every network's outputs, all held at once: [networks, items, ...].
@@ -180,38 +198,47 @@ class Networks:
         assert result is not None  # there is an item, and a network
         return result
 
-    def mean(self, x: Tensor) -> Tensor:
+    def mean(self, x: Any) -> Tensor:
         """The ensemble's mean prediction: [items, num_outputs]."""
         return self._sum(x, self.task.predictions) / len(self)
 
-    def vote(self, x: Tensor) -> Tensor:
+    def vote(self, x: Any) -> Tensor:
         """The class that most networks choose, the lower one of equals: int64 [items]."""
         return self._sum(x, lambda outputs: nn.functional.one_hot(outputs.argmax(-1), outputs.shape[-1])).argmax(-1)
 
-    def summary(self, x: Tensor) -> dict[str, Tensor]:
+    def summary(self, x: Any) -> dict[str, Tensor]:
         """What the ensemble says of each item, and how sure it is: for each figure of the task [items, ...].
 
         For classification: `probabilities` (their mean), `vote`, `entropy` and `mutual_information` in nats. For
         regression: `mean` and `std` of the predictions.
         """
-        self._check_inputs(x)
+        x = self._inputs(x)
         items = max(1, SUMMARISED_AT_ONCE // (len(self) * self.target.spec.num_outputs))
-        parts = [self.task.summarise(self.predict(part)) for part in x.split(items)]
+        parts = [self.task.summarise(self.gathered(part, self.task.predictions)) for part in x.split(items)]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def _sum(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
+    def _sum(self, x: Any, of: Callable[[Tensor], Tensor]) -> Tensor:
         """What `of` makes of the outputs, added up over the networks: [items, num_outputs]."""
-        self._check_inputs(x)
+        x = self._inputs(x)
         total = next(iter(self.weights.values())).new_zeros(len(x), self.target.spec.num_outputs)
         for _, first_item, outputs in self.chunks(x):
             total[first_item : first_item + outputs.shape[1]] += of(outputs).sum(0)
         return total
 
+    def _inputs(self, x: Any) -> Tensor:
+        """What a user hands over, as inputs of the target, compared with those of the training."""
+        pixels = getattr(x, "dtype", None) in (torch.uint8, np.dtype("uint8"))
+        inputs = x if isinstance(x, Tensor) and x.is_floating_point() else as_inputs(x, "x")
+        inputs = laid_out(inputs, self.target.spec.input_shape)
+        self._check_inputs(inputs)
+        if self.trained_inputs is not None:
+            if pixels:
+                self.trained_inputs.check_pixels(inputs)
+            self.trained_inputs.check_values(inputs)
+        return inputs
+
     def _check_inputs(self, x: Tensor) -> None:
         shape = tuple(self.target.spec.input_shape)
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
-            raise TypeError(f"expected a tensor of floating-point numbers, but got {kind}")
         if tuple(x.shape[1:]) != shape or not len(x):
             raise ValueError(f"expected inputs {['items', *shape]}, one or more, but got {list(x.shape)}")
 
@@ -221,7 +248,9 @@ def select(networks: Networks, rows: slice | Tensor) -> Networks:
     weights, statistics = (
         {key: value[rows] for key, value in of.items()} for of in (networks.weights, networks.statistics)
     )
-    return Networks(networks.target, networks.task, weights, statistics, networks.origin)
+    chosen = Networks(networks.target, networks.task, weights, statistics, networks.origin)
+    chosen.trained_inputs = networks.trained_inputs
+    return chosen
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """What classification tasks share: cross-entropy, accuracy, centred logits, and the meter of networks and ensembles."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,9 @@ class ClassificationTask:
     """Base class of tasks with one label an item and softmax outputs; a subclass gives the data.
 
     Outputs are logits [..., classes], labels int64 [...].
+
+    Attributes:
+        classes: the names of the classes, in their order; none where they are called by their numbers.
     """
 
     name: str = ""
@@ -26,6 +29,7 @@ class ClassificationTask:
     shift_invariant = True
     likelihood = True
     score_name = "accuracy"
+    classes: Sequence[str] = ()
 
     def data(self, split: str) -> Data:
         """The split "train", "validation" or "test"."""

@@ -32,6 +32,7 @@ from hyperframe.run import Run
 from hyperframe.schedule import rate_at
 from hyperframe.seeds import seeded
 from hyperframe.signals import StopSignals
+from hyperframe.trainedinputs import trained_inputs
 from hyperframe.trainer import Trainer
 from hyperframe.types import Data
 
@@ -95,7 +96,7 @@ def train_run(
     training = Training(run, registry, reporter or Silent())
     with claimed(folder), training.settings(config.trainer.threads):
         free_folder(folder, config)  # another run may have used it meanwhile
-        create_run(folder, config, run.experiment)
+        create_run(folder, config, run.experiment, training.inputs)
         training.go_on()
     return run
 
@@ -117,6 +118,7 @@ class Training:
         task, images = run.experiment.task, run.config.evaluation.images
         train, validation = load_data(task, "train"), load_data(task, "validation")
         self._data = fingerprint_of_data(train, validation)
+        self.inputs = trained_inputs(task, train)
         self.validation: Data = validation[:images].to(run.experiment.device)
         self.trainer = Trainer(run.experiment, train)
         self.trainer.rehearse()

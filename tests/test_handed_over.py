@@ -295,7 +295,7 @@ class LongStream(Stream):
         ("own.npz", "but got str"),
         ((X, Y, X), "but got tuple"),
         ({"x": X, "y": Y, "x_tset": X}, "unknown array 'x_tset'; did you mean 'x_test'"),
-        ({"x": X}, "there is no array 'y'; found: x"),
+        ({"x": X}, "there is no array 'y' of labels, but x"),
         (Items(None, 0), "the Dataset is empty"),
         (Stream(), "no numbered items"),
         (LongStream(), "no numbered items"),

@@ -79,6 +79,9 @@ task
 regression
 gaussian_regression
 arrayfiles
+arraynames
+channels
+classnames
 owndata
 owncode
 dense
@@ -95,6 +98,7 @@ config
 schedule
 experiment
 bound
+trainedinputs
 samples
 members
 detection

@@ -56,6 +56,8 @@ def test_paths_are_kept_absolute(tmp_path, moved):
         "kind": "classification",
         "input_shape": [5],
         "num_outputs": 3,
+        "classes": [],
+        "pixels": False,
     }
 
 

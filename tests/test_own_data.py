@@ -19,8 +19,10 @@ from hypothesis import strategies as st
 
 import hyperframe as hf
 from hyperframe.arrayfiles import read_arrays
-from hyperframe.errors import ConfigError, DataError
+from hyperframe.arraynames import chosen_parts
+from hyperframe.errors import ConfigError, DataError, HyperframeWarning
 from hyperframe.options import read_options
+from hyperframe.owncode import OwnCode
 from hyperframe.owndata import ARRAYS, OwnOptions, SplitOptions, as_inputs, divided, own_task
 from hyperframe.types import Data, Task
 
@@ -44,6 +46,7 @@ def splits(task):
 # Division
 
 
+@pytest.mark.filterwarnings("ignore:.* items are very few")
 @given(
     items=st.integers(3, 150),
     validation=st.floats(0.001, 0.6),
@@ -132,6 +135,56 @@ def test_the_kind_can_be_said():
     assert make(mixed, kind="regression").num_outputs == 1
 
 
+@given(values=st.sets(st.integers(-(2**40), 2**40), min_size=2, max_size=6), seed=st.integers(0, 99))
+def test_labels_that_are_not_0_1_2_keep_their_values_as_names(values, seed):
+    ordered = sorted(values)
+    numbers = np.random.default_rng(seed).permutation(np.arange(60) % len(ordered))
+    given = {"x": np.arange(60.0)[:, None], "y": np.array(ordered)[numbers]}
+    task = make(given)
+    counted = ordered == list(range(len(ordered)))
+    assert task.num_outputs == len(ordered)
+    assert task.classes == (() if counted else tuple(map(str, ordered)))
+    for data in splits(task).values():
+        assert torch.equal(data.y, torch.from_numpy(numbers)[data.x[:, 0].long()])
+    with pytest.warns(
+        HyperframeWarning, match="whole numbers as floating-point numbers, .* in 60 items; .* as classes"
+    ):
+        again = make({**given, "y": given["y"].astype(float)[:, None]})
+    assert again.facts == task.facts
+    assert torch.equal(again.data("train").y, task.data("train").y)
+    assert make({**given, "y": given["y"].astype(float)}, kind="classification").facts == task.facts
+    assert make({**given, "y": given["y"].astype(float)}, kind="regression").num_outputs == 1
+
+
+def test_texts_are_classes():
+    given = arrays(classes=3)
+    for texts in (np.array(["cat", "ant", "bee"]), np.array([b"cat", b"ant", b"bee"])):
+        task = make({**given, "y": texts[given["y"]], "x_test": given["x"][:2], "y_test": texts[:2]})
+        assert (task.num_outputs, task.classes) == (3, ("ant", "bee", "cat"))
+        assert task.data("test").y.tolist() == [2, 0]
+
+
+@pytest.mark.parametrize("kind", ["float32", "int64", "bool"])
+def test_one_hot_rows_are_classes(kind):
+    given = arrays(classes=3)
+    with pytest.warns(HyperframeWarning, match=r"y is one-hot, \[items, 5\], and read as the class of each item"):
+        task = make({**given, "y": np.eye(5)[given["y"]].astype(kind)})
+    assert (task.num_outputs, task.classes) == (5, ())
+    assert torch.equal(task.data("train").y, make(given).data("train").y)
+    assert make({**given, "y": np.eye(5)[given["y"]]}, kind="regression").num_outputs == 5
+    assert make({**given, "y": np.eye(5)[given["y"]] * 0.9}).data("train").y.is_floating_point()
+
+
+def test_whole_numbers_that_could_be_values():
+    given = {"x": np.arange(60.0)[:, None]}
+    with pytest.warns(
+        HyperframeWarning, match=r"60 different ones in 60 items; .* as values .*, task.kind=classification"
+    ):
+        assert not make({**given, "y": np.arange(60.0)}).shift_invariant
+    with pytest.warns(HyperframeWarning, match=r"60 different ones in 60 items; .* as classes, task.kind=regression"):
+        assert make({**given, "y": np.arange(60)}).num_outputs == 60
+
+
 @given(
     kind=st.sampled_from(["bool", "int8", "int32", "int64", "uint16", "float16", "float32", ">f8", "<i2"]),
     shape=st.lists(st.integers(1, 4), min_size=2, max_size=4),
@@ -191,14 +244,18 @@ BAD = [
     ({"x": np.full((40, 3), -np.inf), "y": Y}, {}, "x holds NaN or infinite values"),
     ({"x": X, "y": NAN}, {}, "y holds NaN or infinite values"),
     ({"x": X, "y": np.ones((40, 2, 2))}, {}, r"y has the shape \[40, 2, 2\], expected \[items\] or \[items, values\]"),
-    ({"x": X, "y": np.eye(4, dtype=int)[Y]}, {}, r"y has the shape \[40, 4\], expected a class for each item"),
-    ({"x": X, "y": Y - 1}, {}, "labels must be 0 or more, but go from -1 to 2"),
+    ({"x": X, "y": np.eye(4, dtype=int)[Y] * 2}, {}, r"y has the shape \[40, 4\], expected a class for each item"),
+    ({"x": X, "y": Y - 1}, {"classes": 4}, "labels must lie between 0 and 3, but go from -1 to 2"),
+    ({"x": X, "y": Y.astype(str), "x_test": X, "y_test": Y}, {}, "y_test holds numbers, other arrays of labels hold"),
+    ({"x": X, "y": Y.astype(str)}, {"kind": "regression"}, "y holds texts, which are no values"),
+    ({"x": X, "y": Y, "x_test": X.astype(np.uint8), "y_test": Y}, {}, "x is float32, x_test is uint8; bytes are"),
+    ({"x": X, "y": Y}, {"kind": "regression", "classes": 4}, "task.classes is 4, but task.kind=regression has none"),
     ({"x": X, "y": Y}, {"classes": 3}, "labels must lie between 0 and 2, but go from 0 to 3"),
     ({"x": X, "y": Y * 0 + 2}, {}, "all labels to train on are 2; .* two classes are needed"),
     ({"x": X, "y": Y * 0, "x_test": X, "y_test": Y}, {}, "all labels to train on are 0"),
     ({"x": X, "y": Y + 0.5}, {"kind": "classification"}, "classes must be whole numbers, but y is float64"),
     ({"x": X, "y": Y, "x_test": X, "y_test": Y / 2}, {}, "y is int64, y_test is float64; .* set task.kind"),
-    ({"x": X, "y": Y / 2}, {"classes": 4}, "task.classes is 4, but y, float64, holds values"),
+    ({"x": X, "y": Y / 2}, {"classes": 4}, "classes must be whole numbers, but y is float64"),
     ({"x": X, "y": Y, "x_test": X[:, :2], "y_test": Y}, {}, r"x has items of shape \[3\], x_test of \[2\]"),
     ({"x": X, "y": X, "x_test": X, "y_test": X[:, :2]}, {}, "the splits have labels of different sizes"),
     ({"x": X[:2], "y": Y[:2]}, {}, "2 items are too few to be divided into train, test, validation"),
@@ -241,6 +298,7 @@ def test_files_hold_what_was_written(tmp_path, name):
     assert np.array_equal(read_arrays(tmp_path / "one.npy", ["x"])["x"], given["x"])
 
 
+@pytest.mark.filterwarnings("ignore:.* items are very few")
 @given(data=st.data())
 @pytest.mark.parametrize("name", ["own.npz", "own.npy", "own.safetensors"])
 def test_damaged_files_are_said_to_be_or_read_right(tmp_path_factory, name, data):
@@ -260,6 +318,47 @@ def test_damaged_files_are_said_to_be_or_read_right(tmp_path_factory, name, data
         found = read_arrays(path, ["x", "y"])
         task = own_task("mine", found, OwnOptions(kind="regression", test=0.25, validation=0.25))
         assert [len(part) for part in splits(task).values()] == [2, 1, 1]
+
+
+LAYOUTS = [
+    ("x", "y", "x_validation", "y_validation", "x_test", "y_test"),
+    ("X", "y", "X_val", "y_val", "X_test", "y_test"),
+    ("x_train", "y_train", "x_valid", "y_valid", "x_test", "y_test"),
+    ("Xtrain", "Ytrain", "Xval", "Yval", "Xtest", "Ytest"),
+    ("train_images", "train_labels", "val_images", "val_labels", "test_images", "test_labels"),
+    ("data", "target", "data_val", "target_val", "data_test", "target_test"),
+    ("features", "targets", "validation_features", "validation_targets", "test_features", "test_targets"),
+]
+
+
+@pytest.mark.parametrize("names", LAYOUTS)
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_usual_names_of_arrays(tmp_path, names, suffix):
+    draw = np.random.default_rng(0)
+    content = {
+        name: np.arange(12) % 3 if number % 2 else draw.normal(size=(12, 2)) for number, name in enumerate(names)
+    }
+    path = write(tmp_path / f"own{suffix}", {**content, "names_of_all": np.zeros(1)})
+    component = hf.api.installed().get("task", "arrays").component
+    read = component.factory(read_options(component.options, {"file": str(path)}, "task"))
+    handed = OwnCode(None, None, content).hyperframe_tasks()[0].factory(OwnOptions())
+    for task in (read, handed):
+        for split, place in (("train", 0), ("validation", 2), ("test", 4)):
+            assert np.array_equal(task.data(split).x, content[names[place]].astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["arr_0", "arr_1"], "there is no array 'x' of inputs, but arr_0, arr_1; it can also be called data, images"),
+        (["data", "arr_1"], "there is no array 'y' of labels, but arr_1, data; it can also be called target"),
+        (["x_train", "data", "y"], "data and x_train could both be 'x'"),
+    ],
+)
+def test_names_of_arrays_that_say_nothing(names, message):
+    with pytest.raises(DataError, match=message):
+        chosen_parts(names, "here")
+    assert chosen_parts([*names, "x", "y"], "here")["x"] == "x"
 
 
 def header(shape, kind="<f8"):
@@ -377,10 +476,10 @@ def test_training_on_a_file(tmp_path, hyperframe, name):
     ("content", "settings", "message"),
     [
         (arrays(), {"task.file": None}, "task 'arrays' needs a file: set task.file"),
-        ({"x": X}, {}, "there is no array 'y'; found: x"),
+        ({"x": X}, {}, "own.npz: there is no array 'y' of labels, but x; it can also be"),
         ({"x": NAN, "y": Y}, {}, "x holds NaN or infinite values"),
         ({"x": X.astype(object), "y": Y}, {}, "holds Python objects"),
-        ({"x": X, "y": Y - 1}, {}, "labels must be 0 or more"),
+        ({"x": X, "y": Y - 1}, {"task.classes": 4}, "labels must lie between 0 and 3"),
         (arrays(classes=3), {}, "target 'mlp' does not fit task 'arrays': outputs, in number 4 against 3"),
         (arrays(shape=(2,)), {}, r"inputs of shape (3,) against (2,)"),
         (arrays(), {"task.test": 0}, "set task.test to a part such as 0.1"),

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import hyperframe as hf
-from hyperframe.arrayfiles import image_paths, read_images
+from hyperframe.arrayfiles import image_aspects, image_paths, read_images
 from hyperframe.errors import ConfigError, DataError
 from hyperframe.options import read_options
 from hyperframe.types import Task
@@ -91,9 +91,53 @@ def test_pixels_that_need_no_scaling_are_kept(tmp_path):
 def test_every_mode_of_eight_bits_is_read(tmp_path, mode):
     image = Image.fromarray(pixels(6, 7, 3)).convert(mode)
     path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
-    image.save(path, **({"transparency": bytes([0] * 9 + [255] * 247)} if mode == "P" else {}))
+    if mode in ("LA", "RGBA"):
+        image.putalpha(255)
+    image.save(path, **({"transparency": bytes([255] * 256)} if mode == "P" else {}))
     for channels in (1, 3):
         assert read_images([path], (channels, 4, 4)).shape == (1, channels, 4, 4)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "P", "L", "RGB"])
+def test_what_is_transparent_is_laid_on_white(tmp_path, mode):
+    shown = np.zeros((4, 6), np.uint8)
+    if mode in ("LA", "RGBA"):  # black, seen through on its left half, and half seen through in one column
+        image = Image.fromarray(shown).convert(mode)
+        image.putalpha(Image.fromarray(np.repeat(np.uint8([[0, 0, 0, 51, 255, 255]]), 4, 0)))
+        image.save(tmp_path / "a.png")
+        wanted = [1, 1, 1, 0.8, 0, 0]
+    else:  # one colour of it is none
+        shown[:, :3] = 9
+        image = Image.fromarray(shown).convert(mode)
+        image.save(tmp_path / "a.png", transparency=(9, 9, 9) if mode == "RGB" else 0 if mode == "P" else 9)
+        wanted = [1, 1, 1, 0, 0, 0] if mode != "P" else None
+    with pytest.warns(hf.errors.HyperframeWarning, match=r"^1 of 1 images are transparent and laid on white, .*a\.png"):
+        found = read_images([tmp_path / "a.png"], (3, 4, 6))[0]
+    if wanted is None:
+        assert float(found.max()) == 1
+    else:
+        torch.testing.assert_close(found, torch.tensor(wanted, dtype=torch.float32).expand(3, 4, 6), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_images_are_turned_as_their_camera_says(tmp_path, orientation):
+    shown = pixels(5, 8)
+    flips = {
+        1: shown,
+        2: shown[:, ::-1],
+        3: shown[::-1, ::-1],
+        4: shown[::-1],
+        5: shown.T,
+        6: np.rot90(shown, 1),
+        7: np.rot90(shown, 2).T,
+        8: np.rot90(shown, -1),
+    }
+    image = Image.fromarray(np.ascontiguousarray(flips[orientation]))
+    exif = Image.Exif()
+    exif[274] = orientation
+    image.save(tmp_path / "a.png", exif=exif)
+    assert torch.equal(read_images([tmp_path / "a.png"], (1, 5, 8))[0, 0], torch.from_numpy(shown).float() / 255)
+    assert image_aspects([tmp_path / "a.png"]) == [8 / 5]
 
 
 def claims(width):

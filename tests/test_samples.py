@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 import hyperframe as hf
-from hyperframe.errors import RunError
+from hyperframe.errors import DataError, RunError
 from hyperframe.gauge import ComposedGauge
 from hyperframe.generator import Generator
 from hyperframe.hookspecs import hookimpl
@@ -461,7 +461,7 @@ def test_the_command_sample(tmp_path, run, hyperframe):
         (["predict", "y.npz"], "y.npz holds no array 'x'"),
         (["predict", "nan.npy"], "x holds NaN or infinite values"),
         (["predict", "flat.npy"], "x has the shape [5, 64], the run's target takes [items, 1, 8, 8]"),
-        (["predict", "one.npy"], "x has the shape [1, 8, 8], the run's target takes [items, 1, 8, 8]"),
+        (["predict", "one.npy"], "x has the shape [8, 8], the run's target takes [items, 1, 8, 8]"),
         (["predict", "none.npy"], "expected one or more items"),
         (["predict", "text.npy"], "expected real numbers"),
     ],
@@ -473,7 +473,7 @@ def test_mistakes(tmp_path, run, hyperframe, arguments, message, nothing_drawn):
     (tmp_path / "mine").write_text("mine")
     np.savez(tmp_path / "x.npz", x=pixels)
     np.savez(tmp_path / "y.npz", y=pixels)
-    wrong = {"nan": pixels * np.nan, "flat": pixels.reshape(5, 64), "one": pixels[0], "none": pixels[:0]}
+    wrong = {"nan": pixels * np.nan, "flat": pixels.reshape(5, 64), "one": pixels[0, 0], "none": pixels[:0]}
     for name, array in {"x": pixels, "text": pixels.astype(str), **wrong}.items():
         np.save(tmp_path / f"{name}.npy", array)
     before = listed(tmp_path)
@@ -609,12 +609,24 @@ def test_networks_that_are_one_another_disagree_in_nothing(run, x):
 
 def test_inputs_that_have_no_summary(run, x):
     nets = run.sample(2)
-    for wrong in (x[:0], x[0], x[..., :7], x.flatten(1)):
+    for wrong in (x[:0], x[0, 0], x[..., :7], x.flatten(1)):
         with pytest.raises(ValueError, match="expected inputs"):
             nets.summary(wrong)
-    for wrong in (x.long(), x.numpy()):
-        with pytest.raises(TypeError, match="floating-point numbers"):
+    for wrong in (x.tolist(), "x", x.numpy().astype(str), x.numpy()[0, 0, 0]):
+        with pytest.raises(DataError, match=r"x is|x has the shape"):
             nets.summary(wrong)
+
+
+def test_arrays_are_inputs_as_tensors_are(run, x):
+    nets = run.sample(3)
+    numbers = (x * 16).round().to(torch.uint8) * 15
+    for ask in (nets.predict, nets.mean, nets.vote, nets.summary):
+        for values, others in (
+            (x, [x.numpy(), x.numpy().astype(np.float64), x.movedim(1, 3).numpy(), x[:, 0].numpy()]),
+            (numbers.float() / 255, [numbers, numbers.numpy()]),
+        ):
+            for other in others:
+                torch.testing.assert_close(ask(other), ask(values), rtol=0, atol=0)
 
 
 def test_the_summary_of_values(tmp_path, hyperframe):

@@ -8,10 +8,11 @@ from typing import Any
 import attrs
 
 from hyperframe import Component, hookimpl
-from hyperframe.arrayfiles import read_arrays
+from hyperframe.arrayfiles import array_names, read_arrays
+from hyperframe.arraynames import chosen_parts
 from hyperframe.errors import DataError
 from hyperframe.options import option
-from hyperframe.owndata import ARRAYS, OwnOptions, OwnTask, own_task, restored_task
+from hyperframe.owndata import OwnOptions, OwnTask, own_task, restored_task
 
 
 @attrs.frozen(kw_only=True)
@@ -19,7 +20,7 @@ class Options(OwnOptions):
     """Options of the task."""
 
     file: str | None = option(
-        None, "a .npz or .safetensors file with the arrays x and y; x_test, … are splits", location=True
+        None, "a .npz or .safetensors file with x and y, or data and target, …; x_test, … are splits", location=True
     )
 
 
@@ -27,7 +28,10 @@ def build(options: Options) -> OwnTask:
     """Read the file, and make a task of its arrays."""
     if options.file is None:
         raise DataError("task 'arrays' needs a file: set task.file to a .npz or .safetensors file with x and y")
-    return own_task("arrays", read_arrays(Path(options.file).expanduser(), ARRAYS), options)
+    path = Path(options.file).expanduser()
+    parts = chosen_parts(array_names(path), f"task 'arrays': {path}")
+    arrays = read_arrays(path, list(parts.values()))
+    return own_task("arrays", {part: arrays[name] for part, name in parts.items()}, options)
 
 
 def restore(options: Options, facts: Mapping[str, Any]) -> OwnTask:

@@ -10,12 +10,15 @@ import torch
 from torch import Tensor
 
 from hyperframe import ClassificationTask, Component, Data, hookimpl
-from hyperframe.arrayfiles import entries, image_paths, read_images
+from hyperframe.arrayfiles import entries, image_aspects, image_paths, read_images
 from hyperframe.augmentation import AffineOptions, random_affine
 from hyperframe.errors import DataError
 from hyperframe.files import exists
 from hyperframe.options import option, read_options
 from hyperframe.owndata import SplitOptions, check_facts, chosen_split, divided
+
+LOOKED_AT = 1000
+"""Images at most whose proportions are looked at."""
 
 
 @attrs.frozen(kw_only=True)
@@ -54,10 +57,11 @@ class ImageFolder(ClassificationTask):
     """
 
     name = "image_folder"
+    pixels = True
 
     def __init__(self, options: Options, facts: Mapping[str, Any] | None = None) -> None:
         self.options = options
-        self.classes = self._listed[0] if facts is None else list(read_options(Facts, facts, "task").classes)
+        self.classes: list[str] = self._listed[0] if facts is None else list(read_options(Facts, facts, "task").classes)
         self.facts = {"classes": self.classes}
         self.input_shape = (3 if options.colours else 1, *options.size)
         self.num_outputs = len(self.classes)
@@ -88,6 +92,13 @@ class ImageFolder(ClassificationTask):
         check_facts(self.name, {"classes": classes}, self.facts)
         chosen = chosen_split(splits, split)
         return Data(read_images([files[number] for number in chosen.x.tolist()], self.input_shape), chosen.y)
+
+    def aspects(self) -> tuple[float, float]:
+        """Least and greatest width over height of the images to train on, of 1,000 of them where there are more."""
+        _, files, splits = self._listed
+        numbers = splits["train"].x.tolist()
+        found = image_aspects([files[number] for number in numbers[:: -(-len(numbers) // LOOKED_AT)]])
+        return min(found), max(found)
 
     def augment(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
         """Each training image turned, leant, zoomed and moved at random, as far as the options say."""
