@@ -16,8 +16,9 @@ from hyperframe.errors import (
     notice,
     unknown_name,
 )
-from hyperframe.files import LARGEST_FIGURES, as_json, exists, from_json, kept_json, write_json, writing
+from hyperframe.files import LARGEST_FIGURES, as_json, contents, exists, from_json, kept_json, write_json, writing
 from hyperframe.folder import ANALYSES, RESULTS, claimed
+from hyperframe.links import inside
 from hyperframe.memory import is_out_of_memory
 from hyperframe.options import named_runs, plain_options
 from hyperframe.overrides import split_override
@@ -131,12 +132,12 @@ def analyse(
         run.experiment.target, run.experiment.task, weights, origin=f"{run.folder}, step {run.step}"
     ).check_weights()
     # Two processes must not take each other's parts.
-    with claimed(run.folder / ANALYSES, f"analysis '{name}'", f".{name}.lock"):
+    with claimed(inside(run.folder, ANALYSES), f"analysis '{name}'", f".{name}.lock"):
         return _analyse(run, choice, analysis, again)
 
 
 def _analyse(run: Run, choice: Choice, analysis: Analysis, again: bool) -> dict[str, Any]:
-    name, folder = choice.name, run.folder / ANALYSES / choice.name
+    name, folder = choice.name, inside(run.folder, ANALYSES, choice.name)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     origin = _origin(run, choice)
@@ -212,5 +213,5 @@ def _remove_empty(folder: Path) -> None:
     """Leave no empty folder of an analysis that failed."""
     if not has_parts(folder):
         remove_parts(folder)
-    if exists(folder) and not any(folder.iterdir()):
+    if exists(folder) and not contents(folder):
         folder.rmdir()

@@ -21,6 +21,7 @@ from torch import Tensor
 from hyperframe.errors import RunError, notice
 from hyperframe.files import (
     as_json,
+    contents,
     digest,
     exists,
     is_file,
@@ -31,6 +32,7 @@ from hyperframe.files import (
     write_tensors,
     writing,
 )
+from hyperframe.links import inside
 
 CHECKPOINTS = "checkpoints"
 GENERATOR, TRAINER, STATE = "generator.safetensors", "trainer.safetensors", "state.json"
@@ -64,8 +66,8 @@ class Checkpoint:
 def checkpoint_steps(run: Path) -> list[int]:
     """The steps of a run's checkpoints, in order, whether they are damaged or not."""
     parent = run / CHECKPOINTS
-    found = parent.iterdir() if exists(parent) and parent.is_dir() else ()
-    return sorted(int(path.name) for path in found if _is_step(path.name) and path.is_dir())
+    found = contents(parent) if exists(parent) and parent.is_dir() else []
+    return sorted(int(path.name) for path in found if _is_step(path.name) and exists(path) and path.is_dir())
 
 
 def _is_step(name: str) -> bool:
@@ -87,7 +89,7 @@ def write_checkpoint(
     Raises:
         RunError: it cannot be written; what was there before is as it was.
     """
-    final = run / CHECKPOINTS / str(step)
+    final = inside(run, CHECKPOINTS) / str(step)
     _sweep(final.parent)
     with whole_folder(final) as partial:
         write_tensors(partial / GENERATOR, generator)
@@ -97,7 +99,7 @@ def write_checkpoint(
         write_json(partial / STATE, {**content, "sha256": _own_digest(content)})
         if final.exists():
             final.rename(_old(final))
-    shutil.rmtree(_old(final), ignore_errors=True)
+    _remove(_old(final))
 
 
 def _old(path: Path) -> Path:
@@ -107,14 +109,14 @@ def _old(path: Path) -> Path:
 
 def _sweep(parent: Path) -> None:
     """Remove what a process that was killed has left unfinished."""
-    with writing(parent):
-        for pattern in (".*.partial", ".*.old"):
-            for path in parent.glob(pattern):
+    for path in contents(parent):
+        if path.name.startswith(".") and path.suffix in (".partial", ".old"):
+            with writing(path):
                 _remove(path)
 
 
 def _remove(path: Path) -> None:
-    """Remove a folder, or a file that stands where one should."""
+    """Remove a folder, or a file or a link that stands where one should."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -167,13 +169,21 @@ def _read_state(folder: Path) -> dict[str, Any]:
     files = state.get("files")
     if not isinstance(files, dict) or set(files) != {GENERATOR, TRAINER}:
         raise RunError(f"{path} does not name the files of a checkpoint")
-    if not all(isinstance(measured, dict) and {"bytes", "sha256"} <= set(measured) for measured in files.values()):
+    if not all(_is_measured(value) for value in files.values()):
         raise RunError(f"{path} does not say what files of a checkpoint are")
     if str(state.get("step")) != folder.name:
         raise RunError(f"{path} is of step {state.get('step')}; the folder was renamed")
     if not isinstance(state.get("merit"), float | int | None):
         raise RunError(f"{path}: merit is {state['merit']!r}, expected a number")
     return state
+
+
+def _is_measured(value: Any) -> bool:
+    """Whether a value is what `_measure` gives."""
+    if not isinstance(value, dict):
+        return False
+    size, sha256 = value.get("bytes"), value.get("sha256")
+    return isinstance(size, int) and not isinstance(size, bool) and isinstance(sha256, str)
 
 
 def newest_checkpoint(run: Path) -> Checkpoint | None:
@@ -243,11 +253,11 @@ def remove_checkpoints(run: Path, keep: int, best: int | None) -> None:
     """Remove all checkpoints but the last `keep` and the best one."""
     for step in checkpoint_steps(run)[:-keep]:
         if step != best:
-            path = run / CHECKPOINTS / str(step)
+            path = inside(run, CHECKPOINTS) / str(step)
             old = _old(path)
             with writing(path):
                 path.rename(old)  # at once: nobody finds half of it under its name
-            shutil.rmtree(old, ignore_errors=True)
+                _remove(old)
 
 
 def set_damaged_aside(run: Path) -> None:
@@ -256,7 +266,7 @@ def set_damaged_aside(run: Path) -> None:
         try:
             read_checkpoint(run, step)
         except RunError:
-            path = run / CHECKPOINTS / str(step)
+            path = inside(run, CHECKPOINTS) / str(step)
             aside = path.with_name(f"{step}.damaged")
             with writing(aside):
                 _remove(aside)

@@ -39,6 +39,7 @@ from hyperframe.predictions import RESULT_FILES, as_rows, read_inputs, write_res
 from hyperframe.reference import commented_yaml
 from hyperframe.reportcommand import report_command
 from hyperframe.resume import resume_run
+from hyperframe.signals import end_on_signals
 from hyperframe.training import Reporter, Silent, train_run
 
 USER_MISTAKE = 2
@@ -48,7 +49,7 @@ def run_command_line() -> None:
     """Run the command; a user's mistake gives one message and exit code 2, never a traceback."""
     warnings.showwarning = _show_warning
     warnings.simplefilter("always", HyperframeWarning)
-    signal.signal(signal.SIGTERM, _terminate)
+    end_on_signals()
     try:
         with_plugins(main, make_plugin_manager())(standalone_mode=False)
     except HyperframeError as error:
@@ -80,12 +81,6 @@ def _show_warning(
         click.echo(warnings.formatwarning(message, category, filename, lineno, line), err=True, nl=False)
 
 
-def _terminate(number: int, frame: object) -> None:
-    """End on SIGTERM as on an error, so that all that is open is closed; a second one ends it at once."""
-    signal.signal(number, signal.SIG_DFL)
-    sys.exit(128 + number)
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="hyperframe-nn", prog_name="hyperframe")
 def main() -> None:
@@ -104,7 +99,8 @@ def train(arguments: tuple[str, ...], out: str | None, resume: str | None, json_
     trainer.steps=500 or gauges=[scale]. 'hyperframe config' shows all keys. A target can be package.module:factory.
 
     With --resume a run goes on where it stopped, on the CPU bit for bit; KEY=VALUE can extend it (trainer.steps) or
-    change how it is trained from there on. Ctrl-C and SIGTERM save before they end a training.
+    change how it is trained from there on. Ctrl-C, SIGTERM and the signals of
+    schedulers (SIGUSR1, SIGUSR2, SIGHUP, SIGXCPU) save before they end a training.
     """
     reporter: Reporter = Silent() if json_wanted else ProgressReporter()
     source, overrides = split_arguments(arguments, "")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import attrs
 
-from hyperframe.errors import ConfigError, HyperframeError, PluginError, unknown_name
+from hyperframe.errors import STOPPED, ConfigError, HyperframeError, PluginError, unknown_name
 from hyperframe.files import is_file
 from hyperframe.options import (
     locations,
@@ -111,10 +111,10 @@ class Choice:
         """
         try:
             return self.registered.component.factory(self.options, *arguments)
-        except HyperframeError:
+        except (HyperframeError, *STOPPED):
             raise
         # Whatever a third party's factory raises is reported with the name of who can mend it.
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             raise PluginError(f"{self.described}: its factory failed: {type(error).__name__}: {error}") from error
 
     @property
@@ -276,7 +276,7 @@ def choose(registry: Registry, kind: str, section: Any, path: str) -> Choice:
 
     Args:
         registry: where it is looked up.
-        kind: of `hyperframe.plugins.KINDS`.
+        kind: of `hyperframe.kinds.KINDS`.
         section: its name, or a mapping with `name` and options.
         path: where the section stands, for messages.
 

@@ -13,9 +13,9 @@ from hyperframe.arguments import json_option, registry_with
 from hyperframe.errors import HyperframeError
 from hyperframe.factories import is_factory
 from hyperframe.files import as_json
+from hyperframe.kinds import KINDS
 from hyperframe.newplugin import TEMPLATES, new_plugin
 from hyperframe.overrides import split_override
-from hyperframe.plugins import KINDS
 
 LAWFUL = [kind for kind in KINDS if kind != "analysis"]
 """The kinds that there are laws of."""

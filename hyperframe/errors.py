@@ -49,6 +49,14 @@ class MemoryShortageError(HyperframeError):
     """What was asked for does not fit into memory, in however small pieces."""
 
 
+class Terminated(SystemExit):
+    """A signal ended the program; the code is the one that a shell gives for it."""
+
+
+STOPPED = (KeyboardInterrupt, Terminated)
+"""What the user or the system wants. All else that other people's code raises, `sys.exit` too, is a failure of it."""
+
+
 class HyperframeWarning(UserWarning):
     """Something a user should know and that stops nothing; the command prints its message on standard error."""
 

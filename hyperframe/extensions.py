@@ -4,8 +4,8 @@ import copy
 
 import click
 
-from hyperframe.errors import brief, notice
-from hyperframe.plugins import PluginManager
+from hyperframe.errors import STOPPED, notice
+from hyperframe.plugins import PluginManager, described
 
 
 def with_plugins(group: click.Group, manager: PluginManager) -> click.Group:
@@ -16,9 +16,11 @@ def with_plugins(group: click.Group, manager: PluginManager) -> click.Group:
         own, source = click.Group(), manager.sources[implementation.plugin_name]
         try:
             implementation.function(**({"cli": own} if "cli" in implementation.argnames else {}))
+        except STOPPED:
+            raise
         # A third party's mistake: the other commands go on working.
-        except Exception as error:  # noqa: BLE001
-            notice(f"{source.distribution} could not add its commands: {type(error).__name__}: {brief(error)}")
+        except BaseException as error:  # noqa: BLE001
+            notice(f"{source.distribution} could not add its commands: {described(error)}")
         for name, command in own.commands.items():
             if name in result.commands:
                 notice(f"{source.distribution} adds a command '{name}', which there is already; it is left out")

@@ -29,6 +29,13 @@ LARGEST_FIGURES = 1 << 28
 """Bytes of what an analysis found at most; a plane of many points or many networks' figures have some MiB."""
 
 
+DEEPEST = 50
+"""Levels of a JSON file at most; those of a run have about ten."""
+
+LONGEST_NUMBER = 300
+"""Digits of a whole number in a JSON file at most: with a few more, no float could hold it."""
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turn what the system says against writing a file into a `RunError` that names it."""
@@ -37,6 +44,21 @@ def writing(path: Path) -> Iterator[None]:
     except (OSError, safetensors.SafetensorError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else brief(error)
         raise RunError(f"{path} cannot be written: {reason}") from error
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what the system says against reading a file or folder into a `RunError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror or brief(error)}") from error
+
+
+def contents(folder: Path) -> list[Path]:
+    """What lies in a folder; nothing where there is none. Raises `RunError` where it cannot be read."""
+    with reading(folder):
+        return sorted(folder.iterdir()) if exists(folder) else []
 
 
 def exists(path: Path) -> bool:
@@ -76,18 +98,30 @@ def _finite(value: Any) -> Any:
 
 
 def from_json(text: str) -> dict[str, Any]:
-    """Read a text that holds one JSON object.
+    """Read a text that holds one JSON object, in which numbers are no larger than a float can be.
 
     Raises:
-        ValueError: it holds something else.
+        ValueError: it holds something else, or is nested so deeply that whoever works through it could not.
     """
     try:
-        content = json.loads(text)
+        content = json.loads(text, parse_int=_whole)
     except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+        raise ValueError(f"it is nested more than {DEEPEST} levels deep") from error
     if not isinstance(content, dict):
         raise ValueError(f"expected keys and values, but found {type(content).__name__}")  # noqa: TRY004
+    level: list[Any] = [content]
+    for _ in range(DEEPEST):
+        items = (item for value in level for item in (value.values() if isinstance(value, dict) else value))
+        level = [item for item in items if isinstance(item, dict | list)]
+    if level:
+        raise ValueError(f"it is nested more than {DEEPEST} levels deep")
     return content
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > LONGEST_NUMBER:
+        raise ValueError(f"it holds a whole number of {len(digits):,} digits")
+    return int(digits)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -135,9 +169,9 @@ def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file; folders are made as needed."""
+    """Write a text file; folders are made as needed. What is no character (half of one) is written as its number."""
     with whole_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:

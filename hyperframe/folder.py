@@ -35,7 +35,8 @@ from hyperframe.config import Config, read_config
 from hyperframe.errors import ConfigError, HyperframeError, PluginError, RunError, notice
 from hyperframe.experiment import Experiment
 from hyperframe.factories import TYPED
-from hyperframe.files import exists, is_file, read_json, write_json, write_tensors, write_text, writing
+from hyperframe.files import contents, exists, is_file, read_json, write_json, write_tensors, write_text, writing
+from hyperframe.links import lock_of
 from hyperframe.overrides import apply_overrides, read_yaml
 from hyperframe.owncode import DATA, HANDED_OVER, MODULE
 from hyperframe.plugins import OWN_DISTRIBUTION, Registry
@@ -71,9 +72,7 @@ def free_folder(chosen: str | Path | None, config: Config) -> Path:
             f"the output folder {path} holds a run already; name another, or go on with "
             f"'hyperframe train --resume {path}'"
         )
-    with writing(path):
-        entries = list(path.iterdir()) if exists(path) else []
-    if any(_counts(entry.name) for entry in entries):
+    if any(_counts(entry.name) for entry in contents(path)):
         raise RunError(f"the output folder {path} is not empty; name one that is, or one that does not exist yet")
     return path
 
@@ -95,9 +94,9 @@ def claimed(folder: Path, what: str = "training", name: str = LOCK) -> Iterator[
     Raises:
         RunError: another one is at work there.
     """
-    lock = filelock.FileLock(folder / name)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(lock_of(folder, name))
         try:
             lock.acquire(timeout=LOCK_SECONDS)
         except filelock.Timeout as error:
@@ -124,11 +123,12 @@ def is_claimed(folder: Path) -> bool:
     if not is_file(folder / LOCK):
         return False
     try:
-        with filelock.FileLock(folder / LOCK, blocking=False):
+        with filelock.FileLock(lock_of(folder, LOCK), blocking=False):
             return False
     except filelock.Timeout:
         return True
-    except (OSError, NotImplementedError):  # a folder that cannot be written to, or has no locks
+    # A folder that cannot be written to, that has no locks, or in which something else has the lock's name.
+    except (OSError, NotImplementedError, RunError):
         return False
 
 
@@ -210,7 +210,7 @@ def add_resumption(folder: Path, step: int, changed: Sequence[str], experiment: 
 def _version(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
+    except (importlib.metadata.PackageNotFoundError, ValueError):  # the latter of a name that none can have
         return None
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from hyperframe.errors import RunError, brief, notice
-from hyperframe.files import as_json, exists, from_json, is_file, write_text, writing
+from hyperframe.files import as_json, exists, from_json, is_file, reading, write_text, writing
+from hyperframe.links import inside
 
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
@@ -27,7 +28,7 @@ class MetricsLog:
     """
 
     def __init__(self, run: Path, after: int = 0) -> None:
-        self._path = run / METRICS
+        self._path = inside(run, METRICS)
         if exists(self._path) and not is_file(self._path):
             raise RunError(f"{self._path} is no file; remove it")
         if is_file(self._path):
@@ -38,7 +39,7 @@ class MetricsLog:
         with writing(self._path):
             # Without a buffer nothing is left to be written where the disk is full.
             self._file = self._path.open("ab", buffering=0)
-        self._board = _tensorboard(run / TENSORBOARD, after)
+        self._board = _tensorboard(run, after)
 
     def __enter__(self) -> "MetricsLog":
         return self
@@ -101,7 +102,7 @@ def read_metrics(run: Path) -> Iterator[dict[str, Any]]:
     path = run / METRICS
     if not is_file(path):
         return
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         while line := file.readline(LONGEST_LINE):
             try:
                 content = from_json(line.decode("utf-8"))
@@ -112,14 +113,14 @@ def read_metrics(run: Path) -> Iterator[dict[str, Any]]:
                 yield content
 
 
-def _tensorboard(folder: Path, after: int) -> Any:
+def _tensorboard(run: Path, after: int) -> Any:
     """TensorBoard's writer, or None where it is not installed; what it has of later steps is hidden."""
     if importlib.util.find_spec("tensorboard") is None:
         return None
     try:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (an extra, and slow to import)
 
-        return SummaryWriter(str(folder), purge_step=after + 1)
-    except (ImportError, OSError) as error:
+        return SummaryWriter(str(inside(run, TENSORBOARD)), purge_step=after + 1)
+    except (ImportError, OSError, RunError) as error:
         notice(f"TensorBoard's files are not written: {error}")
         return None

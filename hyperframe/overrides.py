@@ -15,8 +15,8 @@ from omegaconf import OmegaConf
 from hyperframe.errors import ConfigError, RunError, brief, unknown_name
 from hyperframe.factories import FAMILIES
 from hyperframe.files import read_text
+from hyperframe.kinds import KINDS
 from hyperframe.options import shown
-from hyperframe.plugins import KINDS
 
 SINGLE = {kind.key: kind.name for kind in KINDS.values() if kind.key and not kind.many}
 """Keys that hold one component, and its kind."""
@@ -89,7 +89,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         text = read_text(path, LARGEST)
-        _check_structure(text, path)
+        _check_structure(text, f"configuration file {path}")
         loaded = OmegaConf.create(text)
     except RunError as error:
         raise ConfigError(str(error)) from error
@@ -102,15 +102,20 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
-def _check_structure(text: str, path: Path) -> None:
-    """Refuse aliases and deep nesting, which make little text into much work; before anything is built of it."""
+def _check_structure(text: str, where: str) -> None:
+    """Refuse aliases and deep nesting, which make little text into much work, and tags, which make other types of it.
+
+    This is done before anything is built of the text.
+    """
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
-            raise ConfigError(f"configuration file {path}: aliases such as '*{event.anchor}' are not allowed")
+            raise ConfigError(f"{where}: aliases such as '*{event.anchor}' are not allowed")
+        if getattr(event, "tag", None) is not None:
+            raise ConfigError(f"{where}: tags such as '{event.tag}' are not allowed")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
-            raise ConfigError(f"configuration file {path} is nested more than {DEEPEST} levels deep")
+            raise ConfigError(f"{where} is nested more than {DEEPEST} levels deep")
 
 
 def _refuse_interpolations(value: Any, where: str) -> None:
@@ -119,6 +124,23 @@ def _refuse_interpolations(value: Any, where: str) -> None:
     items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
         _refuse_interpolations(item, f"{where}: {key}" if isinstance(value, Mapping) else where)
+
+
+def read_value(text: str, where: str) -> Any:
+    """Read a YAML value that stands within a text of a configuration, with the same limits as the configuration.
+
+    Raises:
+        ConfigError: it is no YAML value, or one that could do harm.
+
+    Example:
+        >>> read_value("[1, 2]", "target.arguments: 'sizes'")
+        [1, 2]
+    """
+    try:
+        _check_structure(text, where)
+        return yaml.safe_load(text)
+    except _YAML_ERRORS as error:
+        raise ConfigError(f"{where} is no YAML value: {brief(error)}") from error
 
 
 def checked_override(key: Any, value: Any) -> tuple[str, Any]:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hyperframe.files import LARGEST_FIGURES, as_json, exists, from_json, kept_json, write_json, writing
+from hyperframe.files import LARGEST_FIGURES, as_json, contents, exists, from_json, kept_json, write_json, writing
+from hyperframe.links import inside
 from hyperframe.progress import tell
 
 PARTS = "parts"
@@ -36,7 +37,7 @@ def in_parts(folder: Path, what: str, count: int, work: Callable[[int], dict[str
     found = []
     for number in range(count):
         tell(what, number, count)
-        path = folder / PARTS / f"{what.replace(' ', '_')}-{number}.json"
+        path = inside(folder, PARTS) / f"{what.replace(' ', '_')}-{number}.json"
         figures = kept_json(path, LARGEST_FIGURES)
         if figures is None:
             figures = from_json(as_json(work(number)))
@@ -48,7 +49,7 @@ def in_parts(folder: Path, what: str, count: int, work: Callable[[int], dict[str
 
 def open_parts(folder: Path, key: Mapping[str, Any]) -> None:
     """Keep the parts in a folder where they were made under the same key, else remove them."""
-    path = folder / PARTS / KEY
+    path = inside(folder, PARTS) / KEY
     if kept_json(path, LARGEST_FIGURES) != key:
         remove_parts(folder)
         write_json(path, key)
@@ -56,11 +57,11 @@ def open_parts(folder: Path, key: Mapping[str, Any]) -> None:
 
 def has_parts(folder: Path) -> bool:
     """Whether any part is kept."""
-    return exists(folder / PARTS) and any(path.name != KEY for path in (folder / PARTS).iterdir())
+    return exists(folder / PARTS) and any(path.name != KEY for path in contents(folder / PARTS))
 
 
 def remove_parts(folder: Path) -> None:
     """Remove what is kept."""
     if exists(folder / PARTS):
         with writing(folder / PARTS):
-            shutil.rmtree(folder / PARTS)
+            shutil.rmtree(inside(folder, PARTS))

@@ -12,79 +12,12 @@ import attrs
 import pluggy
 
 from hyperframe import hookspecs
-from hyperframe.errors import PluginError, unknown_name
+from hyperframe.errors import STOPPED, PluginError, brief, notice, unknown_name
+from hyperframe.kinds import KINDS
 from hyperframe.types import Component
 
 OWN_DISTRIBUTION = "hyperframe-nn"
 LIMIT_VARIABLE = "HYPERFRAME_PLUGINS"
-
-
-@attrs.frozen(kw_only=True)
-class Kind:
-    """A kind of components: what the engine knows of it.
-
-    Attributes:
-        name: what messages call it.
-        hook: the hook that registers such components.
-        key: the key of a configuration that chooses them; empty for analyses, which are listed by name alone.
-        many: True where the key holds a list.
-        default: what the key holds where a configuration has nothing; None where it must say.
-        help: what the key holds, in a few words.
-    """
-
-    name: str
-    hook: str
-    key: str = ""
-    many: bool = False
-    default: Any = None
-    help: str = ""
-
-
-_KINDS = (
-    Kind(name="task", hook="hyperframe_tasks", key="task", help="data, loss and metrics"),
-    Kind(name="target", hook="hyperframe_targets", key="target", help="the architecture whose weights are generated"),
-    Kind(
-        name="generator",
-        hook="hyperframe_generators",
-        key="generator",
-        default="hypernetwork",
-        help="what draws the weights",
-    ),
-    Kind(
-        name="gauge",
-        hook="hyperframe_gauges",
-        key="gauges",
-        many=True,
-        default=["scale", "logit_bias"],
-        help="list: symmetries that do not count as diversity",
-    ),
-    Kind(
-        name="entropy",
-        hook="hyperframe_entropy_estimators",
-        key="entropy",
-        default="kozachenko_leonenko",
-        help="estimator that diversity terms use",
-    ),
-    Kind(
-        name="diversity",
-        hook="hyperframe_diversity_terms",
-        key="diversity",
-        many=True,
-        default=["weight_entropy"],
-        help="list: terms of the loss, each with a weight",
-    ),
-    Kind(
-        name="objective",
-        hook="hyperframe_objectives",
-        key="objective",
-        default="trade_off",
-        help="what accuracy counts in the loss, and what the weights cost",
-    ),
-    Kind(name="analysis", hook="hyperframe_analyses"),
-)
-
-KINDS = {kind.name: kind for kind in _KINDS}
-"""The kinds of components, by name."""
 
 
 @attrs.frozen(kw_only=True)
@@ -129,6 +62,8 @@ class PluginManager(pluggy.PluginManager):
         super().__init__(hookspecs.GROUP)
         self.add_hookspecs(hookspecs)
         self.sources: dict[str, Source] = {}
+        self.handed_over: set[str] = set()
+        self._failed_observers: set[str] = set()
         self.broken: list[BrokenPlugin] = []
 
     def add(self, plugin: Any, source: Source) -> None:
@@ -136,12 +71,51 @@ class PluginManager(pluggy.PluginManager):
         try:
             self.register(plugin, name=source.plugin)
             self.check_pending()
-        except (pluggy.PluginValidationError, ValueError) as error:
+        except STOPPED:
+            raise
+        # Registering looks at all that the plugin has, which may run code of its own.
+        except BaseException as error:  # noqa: BLE001
             if self.get_plugin(source.plugin) is plugin:
                 self.unregister(plugin)
-            self.broken.append(BrokenPlugin(source=source, reason=str(error)))
+            expected = isinstance(error, pluggy.PluginValidationError | ValueError)
+            self.leave_out(source, str(error) if expected else described(error))
         else:
             self.sources[source.plugin] = source
+
+    def tell_step(self, run: Any, step: int, metrics: dict[str, float]) -> None:
+        """Tell those who observe a training of a step; one that fails is named, and not told of any more."""
+        event = {"run": run, "step": step, "metrics": metrics}
+        for implementation in reversed(self.hook.hyperframe_step_end.get_hookimpls()):
+            name = implementation.plugin_name
+            if name in self._failed_observers:
+                continue
+            try:
+                implementation.function(**{key: event[key] for key in implementation.argnames})
+            except STOPPED:
+                raise
+            # Whoever only looks on must not end a training that takes hours.
+            except BaseException as error:  # noqa: BLE001
+                self._failed_observers.add(name)
+                owner = self.sources[name].distribution
+                notice(
+                    f"{owner} is not told of steps any more, since its hyperframe_step_end failed: {described(error)}"
+                )
+
+    def leave_out(self, source: Source, reason: str) -> None:
+        """Note why a plugin, or a component of it, is not there; once, however often it is found."""
+        item = BrokenPlugin(source=source, reason=reason)
+        if item not in self.broken:
+            self.broken.append(item)
+
+
+def described(error: BaseException) -> str:
+    """What other people's code raised, in one line.
+
+    Example:
+        >>> described(SystemExit(3))
+        'SystemExit: 3'
+    """
+    return f"{type(error).__name__}: {brief(error)}"
 
 
 def make_plugin_manager(
@@ -177,9 +151,11 @@ def make_plugin_manager(
                 source = attrs.evolve(source, plugin=f"{distribution}:{point.name}")
             try:
                 plugin = point.load()
+            except STOPPED:
+                raise
             # Whatever a third party's module raises on import must be reported, and must not stop the rest.
-            except Exception as error:  # noqa: BLE001
-                manager.broken.append(BrokenPlugin(source=source, reason=f"{type(error).__name__}: {error}"))
+            except BaseException as error:  # noqa: BLE001
+                manager.leave_out(source, described(error))
             else:
                 manager.add(plugin, source)
     _add_all(manager, extra)
@@ -191,7 +167,9 @@ def _add_all(manager: PluginManager, extra: Iterable[Any], first: int = 0) -> No
     broken = len(manager.broken)
     for number, plugin in enumerate(extra, first):
         name = getattr(plugin, "__name__", type(plugin).__name__)
-        manager.add(plugin, Source(plugin=f"{name}#{number}", distribution=name, version=""))
+        source = Source(plugin=f"{name}#{number}", distribution=name, version="")
+        manager.handed_over.add(source.plugin)
+        manager.add(plugin, source)
     if manager.broken[broken:]:
         raise PluginError("; ".join(map(str, manager.broken[broken:])))
 
@@ -199,8 +177,11 @@ def _add_all(manager: PluginManager, extra: Iterable[Any], first: int = 0) -> No
 class Registry:
     """Looks components up by kind and name.
 
+    Where two plugins register one name for a kind, a built-in component stays and the other one is left out; of two
+    third parties' neither is taken, since which one was meant is not known. `broken` names both plugins.
+
     Raises:
-        PluginError: two plugins register one name for a kind; the message names both.
+        PluginError: a plugin that was handed over registers a name that is taken.
 
     Example:
         >>> registry = Registry(make_plugin_manager())
@@ -211,28 +192,54 @@ class Registry:
     def __init__(self, manager: PluginManager) -> None:
         self.manager = manager
         self._components: dict[str, dict[str, Registered]] = {}
+        disputed: set[tuple[str, str]] = set()
         for kind, row in KINDS.items():
             table: dict[str, Registered] = {}
             self._components[kind] = table
             for implementation in getattr(manager.hook, row.hook).get_hookimpls():
                 source = manager.sources[implementation.plugin_name]
                 for component in self._components_of(implementation, source):
-                    other = table.get(component.name)
-                    if other is not None:
-                        raise PluginError(
-                            f"{kind} '{component.name}' is registered twice: by {_owner(other.source)} and by "
-                            f"{_owner(source)}; uninstall one, or leave one out with {LIMIT_VARIABLE}"
-                        )
-                    table[component.name] = Registered(kind=kind, component=component, source=source)
+                    entry = Registered(kind=kind, component=component, source=source)
+                    if not self._add(table, entry):
+                        disputed.add((kind, component.name))
+        for kind, name in disputed:
+            del self._components[kind][name]
+
+    def _add(self, table: dict[str, Registered], entry: Registered) -> bool:
+        """Add a component to those of its kind where its name is free; False where nobody may have the name."""
+        name, source = entry.component.name, entry.source
+        other = table.setdefault(name, entry)
+        if other is entry:
+            return True
+        message = (
+            f"{entry.kind} '{name}' is registered twice: by {_owner(other.source)} and by {_owner(source)}; "
+            f"uninstall one, or leave one out with {LIMIT_VARIABLE}"
+        )
+        if source.plugin in self.manager.handed_over:
+            raise PluginError(message)
+        both = (other, entry)
+        kept = next((one for one in both if one.source.distribution == OWN_DISTRIBUTION), None)
+        table[name] = kept or other
+        for one in both:
+            if one is not kept:
+                self.manager.leave_out(one.source, message)
+        return kept is not None
 
     def _components_of(self, implementation: pluggy.HookImpl, source: Source) -> Sequence[Component]:
         try:
             components = implementation.function()
             if not isinstance(components, list) or not all(isinstance(item, Component) for item in components):
                 raise TypeError(f"{implementation.function.__name__} must return a list of Components")
+            for item in components:
+                if not isinstance(item.name, str) or not item.name:
+                    raise TypeError(
+                        f"{implementation.function.__name__}: a component's name must be a text, not {item.name!r}"
+                    )
+        except STOPPED:
+            raise
         # As with imports: a third party's mistake is reported and the rest keeps working.
-        except Exception as error:  # noqa: BLE001
-            self.manager.broken.append(BrokenPlugin(source=source, reason=f"{type(error).__name__}: {error}"))
+        except BaseException as error:  # noqa: BLE001
+            self.manager.leave_out(source, described(error))
             return []
         return components
 

@@ -12,6 +12,7 @@ from hyperframe.evaluation import draw_networks, evaluate, networks_of
 from hyperframe.experiment import Experiment, build_experiment
 from hyperframe.files import as_json, different_tensors, from_json, is_file, read_tensors, write_json
 from hyperframe.folder import ANALYSES, CONFIG, RESULTS, TARGET, TASK, check_is_run, read_run_config, restored_task
+from hyperframe.links import inside
 from hyperframe.owncode import DATA, KeptData
 from hyperframe.plugins import Registry
 from hyperframe.preflight import fingerprint_of_data, load_data
@@ -223,7 +224,7 @@ class Run:
         origin = {"step": self.step, "seed": self._seed(seed)} if samples is None else {"samples": str(samples)}
         result = {"run": self.folder.name, **origin, "split": split, **figures}
         try:
-            write_json(self.folder / ANALYSES / EVALUATION / RESULTS, result)
+            write_json(inside(self.folder, ANALYSES, EVALUATION) / RESULTS, result)
         except RunError as error:  # the figures are worth more than the file
             notice(f"the figures are not kept: {error}")
         return result

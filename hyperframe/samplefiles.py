@@ -22,7 +22,16 @@ from typing import Any
 import torch
 
 from hyperframe.errors import RunError
-from hyperframe.files import check_new_file, exists, fingerprint, from_json, opened_tensors, whole_folder, write_tensors
+from hyperframe.files import (
+    check_new_file,
+    contents,
+    exists,
+    fingerprint,
+    from_json,
+    opened_tensors,
+    whole_folder,
+    write_tensors,
+)
 from hyperframe.memory import missing_memory
 from hyperframe.options import shown
 from hyperframe.samples import Networks
@@ -107,7 +116,7 @@ def write_state_dicts(folder: str | Path, draw: Callable[[], Networks], origin: 
     final = _named(folder)
     if final.name in ("", ".."):
         raise RunError(f"the folder {final} must have a name of its own; name one that does not exist yet")
-    if exists(final) and (not final.is_dir() or any(final.iterdir())):
+    if exists(final) and (not final.is_dir() or contents(final)):
         what = "is not empty" if final.is_dir() else "is a file"
         raise RunError(f"the folder {final} {what}; name one that is empty, or that does not exist yet")
     networks = draw()

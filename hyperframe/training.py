@@ -24,6 +24,7 @@ from hyperframe.errors import DivergedError, HyperframeError, MemoryShortageErro
 from hyperframe.evaluation import draw_networks, evaluate
 from hyperframe.experiment import build_experiment
 from hyperframe.folder import claimed, create_run, environment, folder_identity, free_folder
+from hyperframe.links import inside
 from hyperframe.memory import is_out_of_memory
 from hyperframe.metrics import MetricsLog
 from hyperframe.plugins import Registry
@@ -145,8 +146,9 @@ class Training:
 
         Raises:
             TrainingError: the loss is not finite, or memory ran out.
-            KeyboardInterrupt: Ctrl-C; SIGTERM likewise does what it did before. All is saved first.
+            KeyboardInterrupt: Ctrl-C; other signals likewise do what they did before. All is saved first.
         """
+        inside(self.run.folder, CHECKPOINTS)  # else the first one would fail, after hours
         self._merits = merits(self.run.folder)
         self._place = folder_identity(self.run.folder)
         self.run.experiment.generator.train()
@@ -214,7 +216,7 @@ class Training:
         metrics["steps_per_second"] = clock.steps_per_second(step)
         metrics["rate"] = rate_at(step - 1, self.options)
         log.metrics(step, metrics)
-        self.registry.manager.hook.hyperframe_step_end(run=self.run, step=step, metrics=metrics)
+        self.registry.manager.tell_step(self.run, step, metrics)
         self.reporter.logged(step, metrics)
 
     def _validate(self, log: MetricsLog) -> float | None:

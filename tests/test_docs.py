@@ -21,7 +21,8 @@ from hyperframe.cli import main
 from hyperframe.config import load_config
 from hyperframe.experiment import build_experiment
 from hyperframe.extensions import with_plugins
-from hyperframe.plugins import KINDS, Registry, make_plugin_manager
+from hyperframe.kinds import KINDS
+from hyperframe.plugins import Registry, make_plugin_manager
 from hyperframe.testing import checks
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -15,6 +15,7 @@ memory
 workers
 chunks
 files
+links
 parts
 options
 seeds
@@ -32,6 +33,7 @@ spec
 types
 aliases
 hookspecs
+kinds
 plugins
 factories
 weights

@@ -7,7 +7,8 @@ import pytest
 
 from hyperframe.errors import PluginError
 from hyperframe.hookspecs import hookimpl
-from hyperframe.plugins import KINDS, Registry, make_plugin_manager
+from hyperframe.kinds import KINDS
+from hyperframe.plugins import Registry, make_plugin_manager
 from hyperframe.types import Component
 
 

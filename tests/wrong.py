@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import hyperframe as hf
-from hyperframe.plugins import KINDS as REGISTERED
+from hyperframe.kinds import KINDS as REGISTERED
 from hyperframe.structure import FROZEN
 from hyperframe.testing.examples import EXAMPLES
 from hyperframe.tracing import trace

@@ -12,8 +12,9 @@ from hyperframe.config import Choice, choose
 from hyperframe.errors import ConfigError, PluginError, brief, unknown_name
 from hyperframe.experiment import make_target, missing_of
 from hyperframe.factories import Factories, is_factory
+from hyperframe.kinds import KINDS
 from hyperframe.overrides import as_section
-from hyperframe.plugins import KINDS, OWN_DISTRIBUTION, Registry
+from hyperframe.plugins import OWN_DISTRIBUTION, Registry
 from hyperframe.spec import TargetSpec
 from hyperframe.symmetry import Orbits
 from hyperframe.testing import (

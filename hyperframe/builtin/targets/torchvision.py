@@ -4,12 +4,12 @@ import inspect
 from typing import Any
 
 import attrs
-import yaml
 from torch import nn
 
 from hyperframe import Component, Traced, hookimpl, trace
 from hyperframe.errors import ConfigError, brief, unknown_name
-from hyperframe.options import option
+from hyperframe.options import option, shown
+from hyperframe.overrides import read_value
 
 OWN = ("weights", "weights_backbone", "num_classes", "progress")
 """Arguments that are not the user's: no network is downloaded, and `classes` is an option."""
@@ -57,10 +57,7 @@ def _arguments(options: Options, builder: Any) -> dict[str, Any]:
             raise ConfigError(f"target.arguments: expected KEY=VALUE, but got '{text}'")
         if key in OWN:
             raise ConfigError(f"target.arguments: '{key}' cannot be given; target.classes sets the number of outputs")
-        try:
-            arguments[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"target.arguments: '{text}' has no YAML value: {brief(error)}") from error
+        arguments[key] = read_value(value, f"target.arguments: {shown(text)}")
     parameters = inspect.signature(builder).parameters.values()
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         for key in arguments:
