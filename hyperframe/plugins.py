@@ -232,9 +232,7 @@ class Registry:
                 raise TypeError(f"{implementation.function.__name__} must return a list of Components")
             for item in components:
                 if not isinstance(item.name, str) or not item.name:
-                    raise TypeError(
-                        f"{implementation.function.__name__}: a component's name must be a text, not {item.name!r}"
-                    )
+                    raise TypeError(f"the name of a component must be a text, not {item.name!r}")
         except STOPPED:
             raise
         # As with imports: a third party's mistake is reported and the rest keeps working.

@@ -124,7 +124,14 @@ def test_kills_at_any_moment_lose_nothing_that_was_saved(tmp_path, request):
     assert result(folder) == unbroken(tmp_path, steps)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+SIGNALS = [
+    getattr(signal, name)
+    for name in ("SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2", "SIGHUP", "SIGXCPU")
+    if hasattr(signal, name)
+]
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_a_signal_saves_and_says_how_to_go_on(tmp_path, number):
     steps = 300
     process = start("train", *SETTINGS, f"trainer.steps={steps}", "--out", "my run", cwd=tmp_path)

@@ -107,6 +107,11 @@ def test_blocked_plugins_are_left_out():
         (GOOD.replace("hyperframe_gauges", "hyperframe_gauge"), "unknown hook"),
         (GOOD.replace("hyperframe_gauges()", "hyperframe_gauges(extra)"), "Argument"),
         (GOOD.replace("return [", "return 3, ["), "must return a list of Components"),
+        (GOOD.replace('name="own"', "name=7"), "the name of a component must be a text, not 7"),
+        (GOOD.replace('name="own"', 'name=""'), "the name of a component must be a text"),
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("raise BaseException('on purpose')", "BaseException: on purpose"),
+        (GOOD.replace("return [", "raise SystemExit; ["), "SystemExit"),
     ],
 )
 def test_a_broken_plugin_is_named_and_the_rest_keeps_working(third_party, text, reason):
@@ -121,12 +126,30 @@ def test_a_broken_plugin_is_named_and_the_rest_keeps_working(third_party, text, 
         registry.get("gauge", "own")
 
 
-def test_two_owners_of_one_name_are_both_named(third_party):
+def test_a_third_party_cannot_take_the_name_of_a_built_in_component(third_party):
     third_party("gauge-shop", GOOD.replace('"own"', '"scale"'))
-    with pytest.raises(PluginError) as caught:
-        Registry(make_plugin_manager())
+    registry = Registry(make_plugin_manager())
+    assert registry.get("gauge", "scale").source.distribution == "hyperframe-nn"
+    (broken,) = registry.manager.broken
     for part in ("gauge 'scale'", "hyperframe-nn", "gauge-shop 1.2"):
-        assert part in str(caught.value)
+        assert part in str(broken)
+
+
+def test_of_two_third_parties_neither_has_a_name_that_both_want(third_party):
+    third_party("gauge-shop", GOOD)
+    third_party("other-shop", GOOD, module="other_module")
+    registry = Registry(make_plugin_manager())
+    with pytest.raises(PluginError, match=r"gauge-shop 1\.2") as caught:
+        registry.get("gauge", "own")
+    assert "other-shop 1.2" in str(caught.value)
+    assert len(registry.manager.broken) == 2
+    assert len(registry.extended([]).manager.broken) == 2
+    assert registry.get("gauge", "scale")
+
+
+def test_a_plugin_that_is_handed_over_must_not_take_a_name():
+    with pytest.raises(PluginError, match="gauge 'scale' is registered twice"):
+        Registry(make_plugin_manager(extra=[plugin("mine", component("scale"))]))
 
 
 def test_one_name_may_stand_for_several_kinds():

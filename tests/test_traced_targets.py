@@ -42,6 +42,8 @@ def test_a_configuration_may_name_a_network_of_torchvision(hyperframe, tmp_path)
         (["torchvision:resnet18", "target.arguments=[weights=DEFAULT]"], "'weights' cannot be given"),
         (["torchvision:resnet18", "target.arguments=[width]"], "expected KEY=VALUE, but got 'width'"),
         (["torchvision:resnet18", "target.arguments=[height=3]"], "cannot build resnet18"),
+        (["torchvision:resnet18", "target.arguments=['norm_layer=[&a [1], *a]']"], "aliases such as '*a' are not"),
+        (["torchvision:resnet18", "target.arguments=['norm_layer=!!python/name:os.system']"], "tags such as"),
         (["torchvision:inception_v3"], "does not run on inputs of shape (3, 32, 32)"),
         (["torchvision:resnet18", "target.image_size=0"], "target.image_size"),
         (["resnet20", "target.input_shape=[3,32]"], "expected channels, height and width"),

@@ -15,7 +15,7 @@ import hyperframe as hf
 from hyperframe.api import installed
 from hyperframe.checkpoints import checkpoint_steps, newest_checkpoint, write_checkpoint
 from hyperframe.config import TrainerOptions, load_config
-from hyperframe.errors import ConfigError, DeviceError, RunError, TrainingError
+from hyperframe.errors import ConfigError, DeviceError, HyperframeWarning, RunError, TrainingError
 from hyperframe.experiment import build_experiment, resolve_device
 from hyperframe.hookspecs import hookimpl
 from hyperframe.plugins import Registry, make_plugin_manager
@@ -183,6 +183,35 @@ def test_observers_are_called_at_the_logging_interval(tmp_path, small):
     registry = Registry(make_plugin_manager(extra=[Observer()]))
     hf.train("digits", small.settings, out=tmp_path / "run", registry=registry)
     assert [(a, b) for a, b, _ in seen] == [(2, 2), (4, 4), (6, 6)]
+
+
+@pytest.mark.parametrize("error", [ValueError("on purpose"), SystemExit(3)])
+def test_an_observer_that_fails_is_named_and_the_training_goes_on(tmp_path, small, error):
+    calls = []
+
+    class Observer:
+        @hookimpl
+        def hyperframe_step_end(self, step):
+            calls.append(step)
+            raise error
+
+    registry = Registry(make_plugin_manager(extra=[Observer()]))
+    with pytest.warns(HyperframeWarning, match="Observer is not told of steps any more") as warned:
+        run = hf.train("digits", small.settings, out=tmp_path / "run", registry=registry)
+    assert len([warning for warning in warned if "not told" in str(warning.message)]) == 1
+    assert run.finished
+    assert calls == [2]
+
+
+def test_ctrl_c_in_an_observer_is_ctrl_c(tmp_path, small):
+    class Observer:
+        @hookimpl
+        def hyperframe_step_end(self, step):
+            raise KeyboardInterrupt
+
+    registry = Registry(make_plugin_manager(extra=[Observer()]))
+    with pytest.raises(KeyboardInterrupt):
+        hf.train("digits", small.settings, out=tmp_path / "run", registry=registry)
 
 
 def test_a_loss_that_is_not_finite_freezes_the_parameters_and_stops(tmp_path, small):
