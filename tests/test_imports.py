@@ -93,6 +93,7 @@ priors
 outputs
 bezier
 loss
+yamlvalues
 overrides
 config
 schedule
