@@ -1,0 +1,52 @@
+"""What lists look like on a terminal of 80 columns, and where standard output is none."""
+
+import pytest
+from rich.cells import cell_len
+
+from hyperframe import tables
+from hyperframe.api import installed
+
+NAMES = ["digits-20261129T012000Z-abc123", "a run with spaces [bold]", "mnist-own-20261129T012000Z-abc123-12"]
+ROW = {"state": "finished", "step": 2000, "steps": 2000, "target": "torchvision", "task": "fashion_mnist"}
+ROWS = [
+    {**ROW, "run": f"runs/{name}", "accuracy": 0.5, "majority": 0.6, "rmse": None, "reason": None} for name in NAMES
+]
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+
+
+def test_rows_are_lines_where_standard_output_is_no_terminal(capsys, monkeypatch):
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    monkeypatch.setenv("COLUMNS", "40")
+    tables.print_runs(ROWS)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(NAMES)
+    assert all(line.startswith(f"{name}  ") for name, line in zip(NAMES, lines[1:], strict=True))
+    components = installed().all()
+    tables.print_plugins(components, [])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(components)
+    for entry, line in zip(components, lines[1:], strict=True):
+        assert line.split()[:3] == [entry.kind, entry.component.name, entry.source.distribution]
+        assert line.rstrip().endswith(entry.component.summary)
+
+
+def test_names_are_whole_on_a_terminal(capsys, terminal):
+    tables.print_runs(ROWS)
+    lines = capsys.readouterr().out.splitlines()
+    assert all(cell_len(line) <= 80 for line in lines)
+    assert all(any(name in line for line in lines) for name in NAMES)
+    components = installed().all()
+    tables.print_plugins(components, [])
+    lines = capsys.readouterr().out.splitlines()
+    assert all(cell_len(line) <= 80 for line in lines)
+    assert len(lines) < 4 * len(components)
+    for entry in components:
+        assert any(line.split()[:1] == [entry.component.name] for line in lines)
+    words = {word for line in lines for word in line.split()}
+    assert {word for entry in components for word in entry.component.summary.split()} <= words | {"("}
