@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -10,7 +9,7 @@ import click
 from hyperframe.api import installed
 from hyperframe.config import override_pairs
 from hyperframe.factories import Factories, checked_factory, typed_targets
-from hyperframe.files import is_file
+from hyperframe.files import is_file, user_path
 from hyperframe.overrides import KEY_HELP
 from hyperframe.plugins import Registry
 from hyperframe.run import Run, load_run
@@ -26,7 +25,7 @@ def json_option(command: F) -> F:
 def split_arguments(arguments: tuple[str, ...], default: str) -> tuple[str, list[str]]:
     """Split `[CONFIG] [KEY=VALUE…]`: the first argument is the configuration unless it is an override."""
     first = arguments[0] if arguments else ""
-    if first and not _names_key(first) and ("=" not in first or is_file(Path(first))):
+    if first and not _names_key(first) and ("=" not in first or is_file(user_path(first))):
         return arguments[0], list(arguments[1:])
     return default, list(arguments)
 

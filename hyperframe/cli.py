@@ -5,7 +5,6 @@ import signal
 import sys
 import warnings
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import click
@@ -32,7 +31,7 @@ from hyperframe.development import check, new_plugin_command, plugins
 from hyperframe.distillcommand import distill_command
 from hyperframe.errors import HyperframeError, HyperframeWarning, PluginError
 from hyperframe.extensions import with_plugins
-from hyperframe.files import as_json, check_new_file
+from hyperframe.files import as_json, check_new_file, user_path
 from hyperframe.listing import list_runs
 from hyperframe.plugins import make_plugin_manager
 from hyperframe.predictions import RESULT_FILES, as_rows, read_inputs, write_result
@@ -259,16 +258,16 @@ def predict(
         raise click.UsageError("Missing argument 'FILE...'.")
     check_samples(samples, networks, seed)
     if out is not None:
-        check_new_file(Path(out), RESULT_FILES, "results are")
+        check_new_file(user_path(out), RESULT_FILES, "results are")
     chosen = loaded(run, checkpoint, device, target, overrides)
     x, names = read_inputs(
-        [Path(file) for file in files], chosen.experiment.target.spec.input_shape, chosen.trained_inputs
+        [user_path(file) for file in files], chosen.experiment.target.spec.input_shape, chosen.trained_inputs
     )
     drawn = chosen.networks(networks, seed, samples)
     figures = drawn.summary(x)
     classes = getattr(chosen.experiment.task, "classes", ())
     if out is not None:
-        write_result(Path(out), figures, classes)
+        write_result(user_path(out), figures, classes)
     rows = as_rows(figures, names, classes)
     if json_wanted:
         click.echo(as_json({"networks": len(drawn), "classes": list(classes), "items": rows}))
@@ -283,7 +282,7 @@ def predict(
 @json_option
 def runs(folder: str, json_wanted: bool) -> None:
     """List the runs in a folder, by default runs/, with their state, step and accuracy."""
-    rows = list_runs(Path(folder))
+    rows = list_runs(user_path(folder))
     if json_wanted:
         click.echo(as_json({"runs": rows}))
     elif rows:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import attrs
 
 from hyperframe.errors import ConfigError, HyperframeError, PluginError, unknown_name
-from hyperframe.files import is_file
+from hyperframe.files import is_file, user_path
 from hyperframe.options import (
     locations,
     option,
@@ -306,7 +306,7 @@ def _read_source(source: str | Path) -> tuple[str, dict[str, Any]]:
     shipped = shipped_configs()
     path = shipped.get(str(source))
     if path is None:
-        path = Path(source)
+        path = user_path(source)
         if not is_file(path):
             if path.suffix in (".yaml", ".yml"):
                 raise ConfigError(f"configuration file {path} does not exist")

@@ -166,7 +166,7 @@ class Run:
         state_dict.
 
         Raises:
-            RunError: the file is there already, or cannot be written.
+            RunError: the file is there already, has the ending of another format, or cannot be written.
         """
         origin = self._origin(count, seed, gauge)
         return write_samples(path, lambda: self.sample(count, seed, gauge=gauge), origin)

@@ -22,7 +22,16 @@ from typing import Any
 import torch
 
 from hyperframe.errors import RunError
-from hyperframe.files import check_new_file, exists, fingerprint, from_json, opened_tensors, whole_folder, write_tensors
+from hyperframe.files import (
+    check_new_file,
+    exists,
+    fingerprint,
+    from_json,
+    opened_tensors,
+    user_path,
+    whole_folder,
+    write_tensors,
+)
 from hyperframe.memory import missing_memory
 from hyperframe.options import shown
 from hyperframe.samples import Networks
@@ -43,14 +52,16 @@ def write_samples(path: str | Path, draw: Callable[[], Networks], origin: Mappin
     """Write drawn networks into one file; see the module's description.
 
     Args:
-        path: the file, which must not exist.
+        path: the file, which must not exist; its ending is .safetensors, or it has none.
         draw: draws the networks; called when the file is known to be free.
         origin: what the header says of them.
 
     Raises:
-        RunError: the file exists, or cannot be written.
+        RunError: the file exists, ends otherwise, or cannot be written.
     """
     file = _named(path)
+    if file.suffix not in ("", ".safetensors"):  # such as .pt, as which nothing would read it
+        raise RunError(f"{file}: networks are written as safetensors; name a file that ends in .safetensors")
     if exists(file):
         raise RunError(f"{file} exists already; name another file, or remove it")
     networks = draw()
@@ -126,7 +137,7 @@ def _named(path: str | Path) -> Path:
         raise RunError("the output has no name")
     if "\0" in str(path):
         raise RunError(f"{str(path)!r} cannot be written: no file can have a name with a null character")
-    return Path(path)
+    return user_path(path)
 
 
 def read_samples(path: str | Path, target: Target, task: Task, device: torch.device) -> Networks:
@@ -138,7 +149,7 @@ def read_samples(path: str | Path, target: Target, task: Task, device: torch.dev
         RunError: the file is damaged, or holds networks of another target.
         DivergedError: weights or outputs of networks are not finite numbers.
     """
-    file = Path(path)
+    file = user_path(path)
     parameters = _parameters(target.spec)
     statistics = {name: value[0] for name, value in target.new_statistics(1).items()}
     wanted = {name: (shape, _TYPES[target.dtype]) for name, shape in parameters.items()}
@@ -169,7 +180,7 @@ def read_first_weights(path: str | Path, spec: TargetSpec) -> Weights:
     Raises:
         RunError: the file is damaged, or holds networks of another target.
     """
-    file = Path(path)
+    file = user_path(path)
     parameters = _parameters(spec)
     with opened_tensors(file) as opened:
         names = set(opened.keys())

@@ -1,6 +1,6 @@
 """YAML as configurations are read: what looks like a number, true, false or null is one, all else is a text.
 
-These are the rules of YAML 1.2, and fewer than those of YAML 1.1, which takes `010` for 8, `12:30:00` for 45000, `1_000`
+The rules are those of YAML 1.2. YAML 1.1 has more: it takes `010` for 8, `12:30:00` for 45000, `1_000`
 for 1000, `2024-05-01` for a date and `no` for false. Whatever would be cut or changed is a text instead.
 """
 
@@ -31,7 +31,8 @@ class _Loader(yaml.SafeLoader):
         for key in keys:
             if keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(None, None, f"found duplicate key {key}", node.start_mark)
-        return super().construct_mapping(node, deep)
+        content: dict[Any, Any] = super().construct_mapping(node, deep)
+        return content
 
 
 for _type, (_pattern, _first) in _SCALARS.items():
@@ -47,8 +48,8 @@ def load_yaml(text: str) -> Any:
         yaml.YAMLError: it is none.
 
     Example:
-        >>> load_yaml("rate: 1e-3\\nfolder: 007\\nat: 12:30:00")
-        {'rate': 0.001, 'folder': '007', 'at': '12:30:00'}
+        >>> load_yaml("{rate: 1e-3, folder: 007, day: 2024-05-01}")
+        {'rate': 0.001, 'folder': '007', 'day': '2024-05-01'}
     """
     return yaml.load(text, Loader=_Loader)  # noqa: S506  (a loader of plain data)
 
