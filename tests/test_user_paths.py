@@ -61,9 +61,7 @@ def test_python_expands_it_too(home):
 @pytest.mark.parametrize("name", ["s.pt", "s.npz", "s.safetensors.bak"])
 def test_networks_are_not_written_under_a_wrong_name(home, name):
     run = hf.train("digits", {"trainer.steps": 1, "trainer.z": 2, "evaluation.networks": 2}, out="run")
-    with pytest.raises(
-        RunError, match=f"{name}: networks are written as safetensors; name a file that ends in .safetensors"
-    ):
+    with pytest.raises(RunError, match=f"{name}: networks are written as safetensors; name a file"):
         run.write_samples(name, 2)
     assert not (home.parent / "elsewhere" / name).exists()
     written = load_file(run.write_samples("s.safetensors", 2))
