@@ -45,6 +45,10 @@ class Run:
         self.trained_on = trained_on
         self._data: dict[str, Data] = {}
 
+    def __repr__(self) -> str:
+        steps, target, task = self.config.trainer.steps, self.config.target.name, self.config.task.name
+        return f"<Run {self.folder}: {target} on {task}, step {self.step} of {steps}, on {self.experiment.device}>"
+
     @property
     def finished(self) -> bool:
         """Whether all steps of its configuration are done."""
