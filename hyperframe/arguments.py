@@ -17,6 +17,24 @@ from hyperframe.run import Run, load_run
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Command(click.Command):
+    """A command that refuses an option that is given twice, of which click takes the last without a word."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, as click does; raises `click.UsageError` where an option is given twice."""
+        order = self.make_parser(ctx).parse_args(args=list(args))[2]
+        for option in order:
+            if isinstance(option, click.Option) and not (option.multiple or option.is_flag) and order.count(option) > 1:
+                raise click.UsageError(f"{option.opts[-1]} is given twice; give it once", ctx)
+        return super().parse_args(ctx, args)
+
+
+class Group(click.Group):
+    """A group of such commands."""
+
+    command_class = Command
+
+
 def json_option(command: F) -> F:
     """Add --json."""
     return click.option("--json", "json_wanted", is_flag=True, help="Print JSON, for programs.")(command)

@@ -13,6 +13,7 @@ from hyperframe import tables
 from hyperframe.analyses import analyse, analyse_all, chosen_names, chosen_options
 from hyperframe.api import installed
 from hyperframe.arguments import (
+    Group,
     check_samples,
     draw_options,
     json_option,
@@ -23,7 +24,7 @@ from hyperframe.arguments import (
     split_overrides,
 )
 from hyperframe.bars import ProgressReporter, shown_progress
-from hyperframe.benchmark import BENCHMARKS, ITEMS, NETWORKS, benchmark
+from hyperframe.benchcommand import bench
 from hyperframe.comparecommand import compare_command
 from hyperframe.config import Config, load_config, shipped_configs
 from hyperframe.describe import describe
@@ -85,7 +86,7 @@ def _terminate(number: int, frame: object) -> None:
     sys.exit(128 + number)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="hyperframe-nn", prog_name="hyperframe")
 def main() -> None:
     """Train a generator of neural networks, and work with what it generates."""
@@ -306,46 +307,6 @@ def describe_command(arguments: tuple[str, ...], source: str, json_wanted: bool)
         tables.print_description(content)
 
 
-@main.command()
-@click.argument("what", type=click.Choice(list(BENCHMARKS)))
-@click.argument("arguments", nargs=-1, metavar="[CONFIG] [KEY=VALUE]...")
-@click.option(
-    "-n", "--networks", type=click.IntRange(min=1), help=f"sample, evaluate: how many networks. [default: {NETWORKS}]"
-)
-@click.option("--items", type=click.IntRange(min=1), help=f"evaluate: how many training items. [default: {ITEMS}]")
-@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Timed calls of each way.")
-@click.option("--alone", is_flag=True, help="Leave out the two other ways.")
-@json_option
-def bench(
-    what: str,
-    arguments: tuple[str, ...],
-    networks: int | None,
-    items: int | None,
-    repeats: int,
-    alone: bool,
-    json_wanted: bool,
-) -> None:
-    """Time a part of the work beside two plainer ways of doing it.
-
-    step: a training step; forward: its networks on its images; sample: networks drawn; evaluate: drawn networks on the
-    same items. Beside hyperframe's own way stand a loop over the networks, one ordinary module after the other, and
-    one vmap over all of them. Shown are medians of wall and CPU time, the peak of memory above the process after its
-    imports, and the time that the operations would take at the rate of a large matrix product, measured as well.
-    """
-    if networks and what not in ("sample", "evaluate"):
-        raise click.UsageError(f"'{what}' takes trainer.z networks; -n is for sample and evaluate")
-    if items and what != "evaluate":
-        raise click.UsageError(f"'{what}' takes no --items; it is for evaluate")
-    source, overrides = split_arguments(arguments, "digits")
-    config = load_config(source, overrides, registry_for(overrides))
-    sizes = {"networks": networks or NETWORKS, "items": items or ITEMS}
-    content = benchmark(what, config, **sizes, repeats=repeats, alone=alone)
-    if json_wanted:
-        click.echo(as_json(content))
-    else:
-        tables.print_benchmark(content)
-
-
 @main.command(name="config")
 @click.argument("arguments", nargs=-1, metavar="[CONFIG] [KEY=VALUE]...")
 @click.option("--list", "listed", is_flag=True, help="List the configurations that ship.")
@@ -359,5 +320,5 @@ def config_command(arguments: tuple[str, ...], listed: bool) -> None:
     click.echo(commented_yaml(config), nl=False)
 
 
-for _command in (check, compare_command, distill_command, new_plugin_command, plugins, report_command):
+for _command in (bench, check, compare_command, distill_command, new_plugin_command, plugins, report_command):
     main.add_command(_command)

@@ -3,13 +3,13 @@
 import click
 
 from hyperframe import tables
-from hyperframe.arguments import draw_options, json_option, load_options, registry_with, split_overrides
+from hyperframe.arguments import Command, draw_options, json_option, load_options, registry_with, split_overrides
 from hyperframe.comparison import compare, write_picture
 from hyperframe.factories import checked_factory
 from hyperframe.files import as_json, check_new_file, user_path
 
 
-@click.command(name="compare")
+@click.command(name="compare", cls=Command)
 @click.argument("arguments", nargs=-1, type=click.Path(), metavar="RUN RUN... [KEY=VALUE]...")
 @load_options
 @click.option("--target", "targets", multiple=True, help="package.module:factory of runs with such a target.")

@@ -216,6 +216,9 @@ def load_config(source: str | Path, overrides: Sequence[str] | Mapping[str, Any]
         overrides: `KEY=VALUE` texts with VALUE in YAML, or a mapping of dotted keys to values.
         registry: where components are looked up.
 
+    Returns:
+        The configuration; it has the source's name, or the task's where overrides change that.
+
     Raises:
         ConfigError: no such configuration, or anything in it that is unknown, mistyped or out of range.
         PluginError: an unknown component.
@@ -227,7 +230,9 @@ def load_config(source: str | Path, overrides: Sequence[str] | Mapping[str, Any]
         100
     """
     name, content = _read_source(source)
-    return read_config(name, apply_overrides({**DEFAULTS, **content}, override_pairs(overrides)), registry)
+    config = read_config(name, apply_overrides({**DEFAULTS, **content}, override_pairs(overrides)), registry)
+    changed = "task" in content and named_section(content["task"], "task").get("name") != config.task.name
+    return attrs.evolve(config, name=config.task.name) if changed else config
 
 
 def override_pairs(overrides: Sequence[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:

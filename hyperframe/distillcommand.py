@@ -3,7 +3,7 @@
 import click
 
 from hyperframe import tables
-from hyperframe.arguments import draw_options, json_option, loaded, run_options
+from hyperframe.arguments import Command, draw_options, json_option, loaded, run_options
 from hyperframe.bars import shown_progress
 from hyperframe.condensing import METHODS, distill
 from hyperframe.distillation import DistillationOptions
@@ -12,7 +12,7 @@ from hyperframe.files import as_json, check_new_file, user_path
 DEFAULTS = DistillationOptions()
 
 
-@click.command(name="distill")
+@click.command(name="distill", cls=Command)
 @run_options
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option(

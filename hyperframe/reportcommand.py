@@ -7,7 +7,7 @@ import click
 
 from hyperframe.analyses import chosen_names, chosen_options
 from hyperframe.api import installed
-from hyperframe.arguments import json_option, loaded, run_options, split_overrides
+from hyperframe.arguments import Command, json_option, loaded, run_options, split_overrides
 from hyperframe.bars import shown_progress
 from hyperframe.errors import PluginError, RunError
 from hyperframe.files import as_json, check_writable, exists, user_path, write_json, write_text
@@ -18,7 +18,7 @@ from hyperframe.report import collect, report_order
 REPORT = "report.html"
 
 
-@click.command(name="report")
+@click.command(name="report", cls=Command)
 @run_options
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]... [NAME.OPTION=VALUE]...")
 @click.option("--analysis", metavar="NAME[,NAME...]", help="Run these analyses. [default: all that are installed]")

@@ -50,3 +50,9 @@ def test_mistakes_in_bases_are_named(registry, tmp_path, files, parts):
     with pytest.raises(ConfigError) as caught:
         load_config(written(tmp_path, **files), [], registry)
     assert all(part in str(caught.value) for part in parts), str(caught.value)
+
+
+def test_a_configuration_of_another_task_has_its_name(registry):
+    assert load_config("digits", ["trainer.steps=5", "task.split_seed=3"], registry).name == "digits"
+    assert load_config("digits", ["task=digits"], registry).name == "digits"
+    assert load_config("digits", ["task=mnist", "target=mnist_cnn"], registry).name == "mnist"

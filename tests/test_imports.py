@@ -136,6 +136,7 @@ tables
 report
 page
 bars
+benchcommand
 comparecommand
 reportcommand
 distillcommand

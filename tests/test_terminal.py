@@ -1,10 +1,13 @@
 """What lists look like on a terminal of 80 columns, and where standard output is none."""
 
+import click
 import pytest
 from rich.cells import cell_len
 
 from hyperframe import tables
 from hyperframe.api import installed
+from hyperframe.arguments import Command
+from hyperframe.cli import main
 
 NAMES = ["digits-20261129T012000Z-abc123", "a run with spaces [bold]", "mnist-own-20261129T012000Z-abc123-12"]
 ROW = {"state": "finished", "step": 2000, "steps": 2000, "target": "torchvision", "task": "fashion_mnist"}
@@ -50,3 +53,13 @@ def test_names_are_whole_on_a_terminal(capsys, terminal):
         assert any(line.split()[:1] == [entry.component.name] for line in lines)
     words = {word for line in lines for word in line.split()}
     assert {word for entry in components for word in entry.component.summary.split()} <= words | {"("}
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_no_command_takes_the_last_of_two(name):
+    command = main.commands[name]
+    assert isinstance(command, Command)
+    for option in command.params:
+        if option.param_type_name == "option" and not option.multiple and not option.is_flag:
+            with pytest.raises(click.UsageError, match="is given twice"):
+                command.make_context(name, [option.opts[-1], "1", "x", option.opts[0], "1"])
