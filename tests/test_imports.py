@@ -130,12 +130,12 @@ comparison
 describe
 benchmark
 reference
+tables
+bars
 api
 arguments
-tables
 report
 page
-bars
 benchcommand
 comparecommand
 reportcommand

@@ -1,9 +1,12 @@
 """What lists look like on a terminal of 80 columns, and where standard output is none."""
 
+import sys
+
 import click
 import pytest
 from rich.cells import cell_len
 
+import hyperframe as hf
 from hyperframe import tables
 from hyperframe.api import installed
 from hyperframe.arguments import Command
@@ -63,3 +66,25 @@ def test_no_command_takes_the_last_of_two(name):
         if option.param_type_name == "option" and not option.multiple and not option.is_flag:
             with pytest.raises(click.UsageError, match="is given twice"):
                 command.make_context(name, [option.opts[-1], "1", "x", option.opts[0], "1"])
+
+
+class Unheard:
+    """A reporter that says nothing."""
+
+    def started(self, run): ...
+
+    def logged(self, step, metrics): ...
+
+    def validated(self, step, figures): ...
+
+    def paused(self, run, reason): ...
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "reporter", "shown"), [(True, None, True), (False, None, False), (True, Unheard(), False)]
+)
+def test_python_shows_progress_on_a_terminal(capsys, monkeypatch, tmp_path, is_terminal, reporter, shown):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    settings = {"trainer.steps": 1, "trainer.z": 2, "evaluation.networks": 2}
+    hf.train("digits", settings, out=tmp_path / "run", reporter=reporter)
+    assert ("training on" in capsys.readouterr().err) == shown
