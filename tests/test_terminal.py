@@ -3,6 +3,7 @@
 import sys
 
 import click
+import hyperframe_launcher
 import pytest
 from rich.cells import cell_len
 
@@ -88,3 +89,13 @@ def test_python_shows_progress_on_a_terminal(capsys, monkeypatch, tmp_path, is_t
     settings = {"trainer.steps": 1, "trainer.z": 2, "evaluation.networks": 2}
     hf.train("digits", settings, out=tmp_path / "run", reporter=reporter)
     assert ("training on" in capsys.readouterr().err) == shown
+
+
+def test_the_version_needs_no_torch(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["hyperframe", "--version"])
+    monkeypatch.setattr(hyperframe_launcher, "_run", lambda: pytest.fail("the library is imported"))
+    hyperframe_launcher.main()
+    shown = capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert shown == capsys.readouterr().out
