@@ -16,7 +16,17 @@ from hyperframe.errors import (
     notice,
     unknown_name,
 )
-from hyperframe.files import LARGEST_FIGURES, as_json, contents, exists, from_json, kept_json, write_json, writing
+from hyperframe.files import (
+    LARGEST_FIGURES,
+    as_json,
+    contents,
+    exists,
+    from_json,
+    kept_json,
+    user_path,
+    write_json,
+    writing,
+)
 from hyperframe.folder import ANALYSES, RESULTS, claimed
 from hyperframe.links import inside
 from hyperframe.memory import is_out_of_memory
@@ -204,7 +214,7 @@ def _origin(run: Run, choice: Choice) -> dict[str, Any]:
             "evaluation": {key: getattr(evaluation, key) for key in ("seed", "test_networks", "statistics")},
             "gauges": run.config.plain()["gauges"],
             # So can the runs that options name.
-            "steps": {key: max(checkpoint_steps(Path(other)), default=None) for key, other in others.items()},
+            "steps": {key: max(checkpoint_steps(user_path(other)), default=None) for key, other in others.items()},
         },
     }
 

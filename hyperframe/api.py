@@ -1,11 +1,14 @@
 """The Python API: train, resume, load, and the components that are installed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from hyperframe.bars import ProgressReporter
 from hyperframe.config import load_config, override_pairs
 from hyperframe.factories import Factories, checked_factory, typed_targets
 from hyperframe.owncode import OwnCode
@@ -40,7 +43,7 @@ def train(
             `{"task.test": 0.2}` say how it is divided, see `hyperframe.owndata.OwnOptions`.
         out: the run folder, absent or empty; by default a new one under `runs`.
         registry: the components to choose from; by default all that are installed.
-        reporter: is told how it goes.
+        reporter: is told how it goes; left out, progress is shown where standard error is a terminal.
 
     Returns:
         The run. Where a pause was asked for, `run.finished` is false; `resume` goes on. Neither `run.evaluate` nor
@@ -62,7 +65,8 @@ def train(
     own = OwnCode(module, spec, data)
     chosen = own.chosen(overrides or {})
     registry = _with(registry, own, typed_targets(override_pairs(chosen)))
-    return train_run(load_config(config, chosen, registry), registry, out, reporter)
+    with _told(reporter) as told:
+        return train_run(load_config(config, chosen, registry), registry, out, told)
 
 
 def resume(
@@ -86,7 +90,7 @@ def resume(
         spec: the module's spec.
         data: the data that the run was trained with, where it was.
         registry: the components to choose from; by default all that are installed.
-        reporter: is told how it goes.
+        reporter: is told how it goes; left out, progress is shown where standard error is a terminal.
 
     Raises:
         HyperframeError: anything that you can mend; the message says how.
@@ -94,7 +98,8 @@ def resume(
     """
     typed = typed_targets(override_pairs(overrides or {}))
     registry = _with(registry, OwnCode(module, spec, data), [*_typed(target), *typed])
-    return resume_run(folder, overrides or {}, registry, reporter)
+    with _told(reporter) as told:
+        return resume_run(folder, overrides or {}, registry, told)
 
 
 def load(
@@ -127,6 +132,16 @@ def load(
     """
     chosen = _with(registry, OwnCode(module, spec, data), _typed(target))
     return load_run(folder, chosen, device, checkpoint, overrides or {})
+
+
+@contextmanager
+def _told(reporter: Reporter | None) -> Iterator[Reporter | None]:
+    """The reporter that was handed over; without one, progress on a terminal and nothing elsewhere."""
+    if reporter is not None or not sys.stderr.isatty():
+        yield reporter
+        return
+    with ProgressReporter() as shown:
+        yield shown
 
 
 def _typed(target: str | None) -> list[str]:

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -10,12 +9,30 @@ import click
 from hyperframe.api import installed
 from hyperframe.config import override_pairs
 from hyperframe.factories import Factories, checked_factory, typed_targets
-from hyperframe.files import is_file
+from hyperframe.files import is_file, user_path
 from hyperframe.overrides import KEY_HELP
 from hyperframe.plugins import Registry
 from hyperframe.run import Run, load_run
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Command(click.Command):
+    """A command that refuses an option that is given twice, of which click takes the last without a word."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, as click does; raises `click.UsageError` where an option is given twice."""
+        order = self.make_parser(ctx).parse_args(args=list(args))[2]
+        for option in order:
+            if isinstance(option, click.Option) and not (option.multiple or option.is_flag) and order.count(option) > 1:
+                raise click.UsageError(f"{option.opts[-1]} is given twice; give it once", ctx)
+        return super().parse_args(ctx, args)
+
+
+class Group(click.Group):
+    """A group of such commands."""
+
+    command_class = Command
 
 
 def json_option(command: F) -> F:
@@ -26,7 +43,7 @@ def json_option(command: F) -> F:
 def split_arguments(arguments: tuple[str, ...], default: str) -> tuple[str, list[str]]:
     """Split `[CONFIG] [KEY=VALUE…]`: the first argument is the configuration unless it is an override."""
     first = arguments[0] if arguments else ""
-    if first and not _names_key(first) and ("=" not in first or is_file(Path(first))):
+    if first and not _names_key(first) and ("=" not in first or is_file(user_path(first))):
         return arguments[0], list(arguments[1:])
     return default, list(arguments)
 

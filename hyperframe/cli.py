@@ -5,7 +5,6 @@ import signal
 import sys
 import warnings
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import click
@@ -14,6 +13,7 @@ from hyperframe import tables
 from hyperframe.analyses import analyse, analyse_all, chosen_names, chosen_options
 from hyperframe.api import installed
 from hyperframe.arguments import (
+    Group,
     check_samples,
     draw_options,
     json_option,
@@ -24,7 +24,7 @@ from hyperframe.arguments import (
     split_overrides,
 )
 from hyperframe.bars import ProgressReporter, shown_progress
-from hyperframe.benchmark import BENCHMARKS, ITEMS, NETWORKS, benchmark
+from hyperframe.benchcommand import bench
 from hyperframe.comparecommand import compare_command
 from hyperframe.config import Config, load_config, shipped_configs
 from hyperframe.describe import describe
@@ -32,7 +32,7 @@ from hyperframe.development import check, new_plugin_command, plugins
 from hyperframe.distillcommand import distill_command
 from hyperframe.errors import HyperframeError, HyperframeWarning, PluginError
 from hyperframe.extensions import with_plugins
-from hyperframe.files import as_json, check_new_file
+from hyperframe.files import as_json, check_new_file, user_path
 from hyperframe.listing import list_runs
 from hyperframe.plugins import make_plugin_manager
 from hyperframe.predictions import RESULT_FILES, as_rows, read_inputs, write_result
@@ -81,7 +81,7 @@ def _show_warning(
         click.echo(warnings.formatwarning(message, category, filename, lineno, line), err=True, nl=False)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="hyperframe-nn", prog_name="hyperframe")
 def main() -> None:
     """Train a generator of neural networks, and work with what it generates."""
@@ -255,16 +255,16 @@ def predict(
         raise click.UsageError("Missing argument 'FILE...'.")
     check_samples(samples, networks, seed)
     if out is not None:
-        check_new_file(Path(out), RESULT_FILES, "results are")
+        check_new_file(user_path(out), RESULT_FILES, "results are")
     chosen = loaded(run, checkpoint, device, target, overrides)
     x, names = read_inputs(
-        [Path(file) for file in files], chosen.experiment.target.spec.input_shape, chosen.trained_inputs
+        [user_path(file) for file in files], chosen.experiment.target.spec.input_shape, chosen.trained_inputs
     )
     drawn = chosen.networks(networks, seed, samples)
     figures = drawn.summary(x)
     classes = getattr(chosen.experiment.task, "classes", ())
     if out is not None:
-        write_result(Path(out), figures, classes)
+        write_result(user_path(out), figures, classes)
     rows = as_rows(figures, names, classes)
     if json_wanted:
         click.echo(as_json({"networks": len(drawn), "classes": list(classes), "items": rows}))
@@ -279,7 +279,7 @@ def predict(
 @json_option
 def runs(folder: str, json_wanted: bool) -> None:
     """List the runs in a folder, by default runs/, with their state, step and accuracy."""
-    rows = list_runs(Path(folder))
+    rows = list_runs(user_path(folder))
     if json_wanted:
         click.echo(as_json({"runs": rows}))
     elif rows:
@@ -303,46 +303,6 @@ def describe_command(arguments: tuple[str, ...], source: str, json_wanted: bool)
         tables.print_description(content)
 
 
-@main.command()
-@click.argument("what", type=click.Choice(list(BENCHMARKS)))
-@click.argument("arguments", nargs=-1, metavar="[CONFIG] [KEY=VALUE]...")
-@click.option(
-    "-n", "--networks", type=click.IntRange(min=1), help=f"sample, evaluate: how many networks. [default: {NETWORKS}]"
-)
-@click.option("--items", type=click.IntRange(min=1), help=f"evaluate: how many training items. [default: {ITEMS}]")
-@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Timed calls of each way.")
-@click.option("--alone", is_flag=True, help="Leave out the two other ways.")
-@json_option
-def bench(
-    what: str,
-    arguments: tuple[str, ...],
-    networks: int | None,
-    items: int | None,
-    repeats: int,
-    alone: bool,
-    json_wanted: bool,
-) -> None:
-    """Time a part of the work beside two plainer ways of doing it.
-
-    step: a training step; forward: its networks on its images; sample: networks drawn; evaluate: drawn networks on the
-    same items. Beside hyperframe's own way stand a loop over the networks, one ordinary module after the other, and
-    one vmap over all of them. Shown are medians of wall and CPU time, the peak of memory above the process after its
-    imports, and the time that the operations would take at the rate of a large matrix product, measured as well.
-    """
-    if networks and what not in ("sample", "evaluate"):
-        raise click.UsageError(f"'{what}' takes trainer.z networks; -n is for sample and evaluate")
-    if items and what != "evaluate":
-        raise click.UsageError(f"'{what}' takes no --items; it is for evaluate")
-    source, overrides = split_arguments(arguments, "digits")
-    config = load_config(source, overrides, registry_for(overrides))
-    sizes = {"networks": networks or NETWORKS, "items": items or ITEMS}
-    content = benchmark(what, config, **sizes, repeats=repeats, alone=alone)
-    if json_wanted:
-        click.echo(as_json(content))
-    else:
-        tables.print_benchmark(content)
-
-
 @main.command(name="config")
 @click.argument("arguments", nargs=-1, metavar="[CONFIG] [KEY=VALUE]...")
 @click.option("--list", "listed", is_flag=True, help="List the configurations that ship.")
@@ -356,5 +316,5 @@ def config_command(arguments: tuple[str, ...], listed: bool) -> None:
     click.echo(commented_yaml(config), nl=False)
 
 
-for _command in (check, compare_command, distill_command, new_plugin_command, plugins, report_command):
+for _command in (bench, check, compare_command, distill_command, new_plugin_command, plugins, report_command):
     main.add_command(_command)

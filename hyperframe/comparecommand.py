@@ -1,17 +1,15 @@
 """The command `compare`."""
 
-from pathlib import Path
-
 import click
 
 from hyperframe import tables
-from hyperframe.arguments import draw_options, json_option, load_options, registry_with, split_overrides
+from hyperframe.arguments import Command, draw_options, json_option, load_options, registry_with, split_overrides
 from hyperframe.comparison import compare, write_picture
 from hyperframe.factories import checked_factory
-from hyperframe.files import as_json, check_new_file
+from hyperframe.files import as_json, check_new_file, user_path
 
 
-@click.command(name="compare")
+@click.command(name="compare", cls=Command)
 @click.argument("arguments", nargs=-1, type=click.Path(), metavar="RUN RUN... [KEY=VALUE]...")
 @load_options
 @click.option("--target", "targets", multiple=True, help="package.module:factory of runs with such a target.")
@@ -39,7 +37,7 @@ def compare_command(
     if not runs:
         raise click.UsageError("Missing argument 'RUN RUN...'.")
     if out is not None:
-        check_new_file(Path(out), (".png",), "the picture is")
+        check_new_file(user_path(out), (".png",), "the picture is")
     registry = registry_with([checked_factory(target) for target in targets])
     content = compare(runs, registry, networks, seed, device=device, checkpoint=checkpoint, overrides=overrides)
     if json_wanted:
@@ -47,4 +45,4 @@ def compare_command(
     else:
         tables.print_comparison(content)
     if out is not None:
-        write_picture(Path(out), content)
+        write_picture(user_path(out), content)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import attrs
 
 from hyperframe.errors import STOPPED, ConfigError, HyperframeError, PluginError, unknown_name
-from hyperframe.files import is_file
+from hyperframe.files import is_file, user_path
 from hyperframe.options import (
     locations,
     option,
@@ -216,6 +216,9 @@ def load_config(source: str | Path, overrides: Sequence[str] | Mapping[str, Any]
         overrides: `KEY=VALUE` texts with VALUE in YAML, or a mapping of dotted keys to values.
         registry: where components are looked up.
 
+    Returns:
+        The configuration; it has the source's name, or the task's where overrides change that.
+
     Raises:
         ConfigError: no such configuration, or anything in it that is unknown, mistyped or out of range.
         PluginError: an unknown component.
@@ -227,7 +230,9 @@ def load_config(source: str | Path, overrides: Sequence[str] | Mapping[str, Any]
         100
     """
     name, content = _read_source(source)
-    return read_config(name, apply_overrides({**DEFAULTS, **content}, override_pairs(overrides)), registry)
+    config = read_config(name, apply_overrides({**DEFAULTS, **content}, override_pairs(overrides)), registry)
+    changed = "task" in content and named_section(content["task"], "task").get("name") != config.task.name
+    return attrs.evolve(config, name=config.task.name) if changed else config
 
 
 def override_pairs(overrides: Sequence[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -246,7 +251,9 @@ def read_config(name: str, content: Mapping[str, Any], registry: Registry) -> Co
     found: dict[str, Any] = {}
     for key, kind in SINGLE.items():
         if key not in content:
-            raise ConfigError(f"{key}: a value is needed, the name of a {kind}")
+            raise ConfigError(
+                f"{key}: a value is needed, the name of a {kind}; or a base that has it, such as 'base: digits'"
+            )
         found[key] = choose(registry, kind, named_section(content[key], key), key)
     for key, kind in LISTS.items():
         if not isinstance(content[key], list):
@@ -302,13 +309,32 @@ class _Weight:
     weight: float = option(1.0, "what the term counts")
 
 
-def _read_source(source: str | Path) -> tuple[str, dict[str, Any]]:
+def _read_source(source: str | Path, read: tuple[Path, ...] = ()) -> tuple[str, dict[str, Any]]:
+    """A configuration's name and content, over that of its base where it names one.
+
+    Args:
+        source: a name that ships, or a path.
+        read: the files that lead to it by their bases.
+    """
     shipped = shipped_configs()
     path = shipped.get(str(source))
     if path is None:
-        path = Path(source)
+        path = user_path(source)
+        if read:
+            path = read[-1].parent / path
         if not is_file(path):
+            where = f"{read[-1]}: base: " if read else ""
             if path.suffix in (".yaml", ".yml"):
-                raise ConfigError(f"configuration file {path} does not exist")
-            raise ConfigError(unknown_name("configuration", str(source), shipped) + ", or a path to a YAML file")
-    return path.stem, read_yaml(path)
+                raise ConfigError(f"{where}configuration file {path} does not exist")
+            raise ConfigError(
+                where + unknown_name("configuration", str(source), shipped) + ", or a path to a YAML file"
+            )
+    if path.resolve() in [each.resolve() for each in read]:
+        raise ConfigError(f"{read[-1]}: base: {source} leads back to itself: {' → '.join(map(str, (*read, path)))}")
+    content = read_yaml(path)
+    if "base" not in content:
+        return path.stem, content
+    base = content.pop("base")
+    if not isinstance(base, str):
+        raise ConfigError(f"{path}: base: expected a text, a name that ships or a path, but got {shown(base)}")
+    return path.stem, apply_overrides({**DEFAULTS, **_read_source(base, (*read, path))[1]}, list(content.items()))

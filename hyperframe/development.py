@@ -9,7 +9,7 @@ import click
 
 from hyperframe import tables
 from hyperframe.api import installed
-from hyperframe.arguments import json_option, registry_with
+from hyperframe.arguments import Command, json_option, registry_with
 from hyperframe.errors import HyperframeError
 from hyperframe.factories import is_factory
 from hyperframe.files import as_json
@@ -24,7 +24,7 @@ CHECK_FAILED = 1
 """Exit code where a check fails: the command has done what it should, the component has not."""
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name")
 @click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
 @click.option("--kind", type=click.Choice(LAWFUL), help="Which kind, where a name stands for several.")
@@ -70,7 +70,7 @@ def _kit() -> Any:
     return kit
 
 
-@click.command(name="new-plugin")
+@click.command(name="new-plugin", cls=Command)
 @click.argument("name")
 @click.option(
     "--kind", type=click.Choice(list(TEMPLATES)), default="target", show_default=True, help="What it registers."
@@ -87,7 +87,7 @@ def new_plugin_command(name: str, kind: str) -> None:
     )
 
 
-@click.command()
+@click.command(cls=Command)
 @json_option
 def plugins(json_wanted: bool) -> None:
     """List all components that are installed, and the plugins that could not be loaded."""

@@ -1,20 +1,18 @@
 """The command `distill`."""
 
-from pathlib import Path
-
 import click
 
 from hyperframe import tables
-from hyperframe.arguments import draw_options, json_option, loaded, run_options
+from hyperframe.arguments import Command, draw_options, json_option, loaded, run_options
 from hyperframe.bars import shown_progress
 from hyperframe.condensing import METHODS, distill
 from hyperframe.distillation import DistillationOptions
-from hyperframe.files import as_json, check_new_file
+from hyperframe.files import as_json, check_new_file, user_path
 
 DEFAULTS = DistillationOptions()
 
 
-@click.command(name="distill")
+@click.command(name="distill", cls=Command)
 @run_options
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option(
@@ -60,7 +58,7 @@ def distill_command(
     these. The averages are means of weights, which need not be good networks. KEY=VALUE says where the run's data lie
     now, such as task.folder=/data.
     """
-    check_new_file(Path(out), (".safetensors",), "the network is")  # before the run is loaded
+    check_new_file(user_path(out), (".safetensors",), "the network is")  # before the run is loaded
     chosen = loaded(run, checkpoint, device, target, overrides)
     options = DistillationOptions(networks=networks or DEFAULTS.networks, steps=steps)
     with shown_progress(json_wanted):

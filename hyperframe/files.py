@@ -61,6 +61,16 @@ def contents(folder: Path) -> list[Path]:
         return sorted(folder.iterdir()) if exists(folder) else []
 
 
+def user_path(path: str | Path) -> Path:
+    """A path that a user gives: `~` and `~name` at its beginning stand for a home folder, as in a shell.
+
+    Example:
+        >>> user_path("~") == Path.home(), user_path("runs/~a")
+        (True, PosixPath('runs/~a'))
+    """
+    return Path(os.path.expanduser(path))
+
+
 def exists(path: Path) -> bool:
     """Whether there is such a file or folder; a name that none can have is none's."""
     try:

@@ -35,7 +35,17 @@ from hyperframe.config import Config, read_config
 from hyperframe.errors import ConfigError, HyperframeError, PluginError, RunError, notice
 from hyperframe.experiment import Experiment
 from hyperframe.factories import TYPED
-from hyperframe.files import contents, exists, is_file, read_json, write_json, write_tensors, write_text, writing
+from hyperframe.files import (
+    contents,
+    exists,
+    is_file,
+    read_json,
+    user_path,
+    write_json,
+    write_tensors,
+    write_text,
+    writing,
+)
 from hyperframe.links import lock_of
 from hyperframe.overrides import apply_overrides, read_yaml
 from hyperframe.owncode import DATA, HANDED_OVER, MODULE
@@ -64,7 +74,7 @@ def free_folder(chosen: str | Path | None, config: Config) -> Path:
         return next(path for path in (Path("runs") / each for each in names) if not path.exists())
     if not str(chosen):
         raise RunError("the output folder has no name; leave it out for a new one under runs/")
-    path = Path(chosen)
+    path = user_path(chosen)
     if exists(path) and not path.is_dir():
         raise RunError(f"the output folder {path} is a file")
     if is_file(path / CONFIG):
@@ -233,7 +243,7 @@ def check_is_run(folder: str | Path) -> Path:
     """
     if not str(folder):
         raise RunError("the run has no name; a run is a folder that 'hyperframe train' wrote")
-    folder = Path(folder)
+    folder = user_path(folder)
     if not is_file(folder / CONFIG):
         what = f"is no run: it has no {CONFIG}" if exists(folder) else "does not exist"
         raise RunError(f"{folder} {what}; a run is a folder that 'hyperframe train' wrote")

@@ -8,15 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import omegaconf
 import yaml
-from omegaconf import OmegaConf
 
 from hyperframe.errors import ConfigError, RunError, brief, unknown_name
 from hyperframe.factories import FAMILIES
 from hyperframe.files import read_text
 from hyperframe.kinds import KINDS
 from hyperframe.options import shown
+from hyperframe.yamlvalues import load_value, load_yaml
 
 SINGLE = {kind.key: kind.name for kind in KINDS.values() if kind.key and not kind.many}
 """Keys that hold one component, and its kind."""
@@ -42,7 +41,6 @@ DEEPEST = 10
 
 _YAML_ERRORS = (
     yaml.YAMLError,
-    omegaconf.errors.OmegaConfBaseException,
     ValueError,
     TypeError,
     OverflowError,
@@ -90,12 +88,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = read_text(path, LARGEST)
         _check_structure(text, f"configuration file {path}")
-        loaded = OmegaConf.create(text)
+        content = load_yaml(text)
     except RunError as error:
         raise ConfigError(str(error)) from error
     except _YAML_ERRORS as error:
         raise ConfigError(f"configuration file {path} cannot be read: {brief(error)}") from error
-    content = OmegaConf.to_container(loaded, resolve=False)
+    content = {} if content is None else content
     if not isinstance(content, dict):
         raise ConfigError(f"configuration file {path} must hold keys and values")
     _refuse_interpolations(content, str(path))
@@ -138,7 +136,7 @@ def read_value(text: str, where: str) -> Any:
     """
     try:
         _check_structure(text, where)
-        return yaml.safe_load(text)
+        return load_value(text)
     except _YAML_ERRORS as error:
         raise ConfigError(f"{where} is no YAML value: {brief(error)}") from error
 
@@ -152,17 +150,20 @@ def checked_override(key: Any, value: Any) -> tuple[str, Any]:
 
 
 def split_override(text: str) -> tuple[str, Any]:
-    """Split `KEY=VALUE` and read VALUE as YAML."""
+    """Split `KEY=VALUE` and read VALUE, as `hyperframe.yamlvalues.load_value` does.
+
+    Example:
+        >>> split_override("task.folder=photos #2"), split_override("trainer.steps=1e3")
+        (('task.folder', 'photos #2'), ('trainer.steps', 1000.0))
+    """
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise ConfigError(f"'{text}' is no override; write KEY=VALUE, such as trainer.steps=500")
     _refuse_interpolations(value, key)
     try:
-        parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]))
+        return key, load_value(value)
     except _YAML_ERRORS as error:
         raise ConfigError(f"{key}: '{value[:80]}' is no YAML value: {brief(error)}") from error
-    assert isinstance(parsed, dict)
-    return key, parsed["value"]
 
 
 def apply_overrides(content: Mapping[str, Any], pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

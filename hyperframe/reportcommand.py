@@ -7,10 +7,10 @@ import click
 
 from hyperframe.analyses import chosen_names, chosen_options
 from hyperframe.api import installed
-from hyperframe.arguments import json_option, loaded, run_options, split_overrides
+from hyperframe.arguments import Command, json_option, loaded, run_options, split_overrides
 from hyperframe.bars import shown_progress
 from hyperframe.errors import PluginError, RunError
-from hyperframe.files import as_json, check_writable, exists, write_json, write_text
+from hyperframe.files import as_json, check_writable, exists, user_path, write_json, write_text
 from hyperframe.folder import ANALYSES, RESULTS, check_is_run
 from hyperframe.page import page
 from hyperframe.report import collect, report_order
@@ -18,7 +18,7 @@ from hyperframe.report import collect, report_order
 REPORT = "report.html"
 
 
-@click.command(name="report")
+@click.command(name="report", cls=Command)
 @run_options
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]... [NAME.OPTION=VALUE]...")
 @click.option("--analysis", metavar="NAME[,NAME...]", help="Run these analyses. [default: all that are installed]")
@@ -48,7 +48,7 @@ def report_command(
     """
     overrides, options = split_overrides(arguments)
     folder = check_is_run(run)
-    file = folder / REPORT if out is None else Path(out)
+    file = folder / REPORT if out is None else user_path(out)
     _check_file(file, again)
     registry = installed()
     names = report_order(registry) if analysis is None else chosen_names(analysis)

@@ -46,6 +46,10 @@ class Run:
         self.trained_on = trained_on
         self._data: dict[str, Data] = {}
 
+    def __repr__(self) -> str:
+        steps, target, task = self.config.trainer.steps, self.config.target.name, self.config.task.name
+        return f"<Run {self.folder}: {target} on {task}, step {self.step} of {steps}, on {self.experiment.device}>"
+
     @property
     def finished(self) -> bool:
         """Whether all steps of its configuration are done."""
@@ -167,7 +171,7 @@ class Run:
         state_dict.
 
         Raises:
-            RunError: the file is there already, or cannot be written.
+            RunError: the file is there already, has the ending of another format, or cannot be written.
         """
         origin = self._origin(count, seed, gauge)
         return write_samples(path, lambda: self.sample(count, seed, gauge=gauge), origin)

@@ -29,6 +29,7 @@ from hyperframe.files import (
     fingerprint,
     from_json,
     opened_tensors,
+    user_path,
     whole_folder,
     write_tensors,
 )
@@ -52,14 +53,16 @@ def write_samples(path: str | Path, draw: Callable[[], Networks], origin: Mappin
     """Write drawn networks into one file; see the module's description.
 
     Args:
-        path: the file, which must not exist.
+        path: the file, which must not exist; its ending is .safetensors, or it has none.
         draw: draws the networks; called when the file is known to be free.
         origin: what the header says of them.
 
     Raises:
-        RunError: the file exists, or cannot be written.
+        RunError: the file exists, ends otherwise, or cannot be written.
     """
     file = _named(path)
+    if file.suffix not in ("", ".safetensors"):  # such as .pt, as which nothing would read it
+        raise RunError(f"{file}: networks are written as safetensors; name a file that ends in .safetensors")
     if exists(file):
         raise RunError(f"{file} exists already; name another file, or remove it")
     networks = draw()
@@ -135,7 +138,7 @@ def _named(path: str | Path) -> Path:
         raise RunError("the output has no name")
     if "\0" in str(path):
         raise RunError(f"{str(path)!r} cannot be written: no file can have a name with a null character")
-    return Path(path)
+    return user_path(path)
 
 
 def read_samples(path: str | Path, target: Target, task: Task, device: torch.device) -> Networks:
@@ -147,7 +150,7 @@ def read_samples(path: str | Path, target: Target, task: Task, device: torch.dev
         RunError: the file is damaged, or holds networks of another target.
         DivergedError: weights or outputs of networks are not finite numbers.
     """
-    file = Path(path)
+    file = user_path(path)
     parameters = _parameters(target.spec)
     statistics = {name: value[0] for name, value in target.new_statistics(1).items()}
     wanted = {name: (shape, _TYPES[target.dtype]) for name, shape in parameters.items()}
@@ -178,7 +181,7 @@ def read_first_weights(path: str | Path, spec: TargetSpec) -> Weights:
     Raises:
         RunError: the file is damaged, or holds networks of another target.
     """
-    file = Path(path)
+    file = user_path(path)
     parameters = _parameters(spec)
     with opened_tensors(file) as opened:
         names = set(opened.keys())

@@ -59,6 +59,10 @@ class Networks:
         items = ITEMS_AT_ONCE[next(iter(weights.values())).device.type]
         self._at_once = target.networks_at_once(items), items
 
+    def __repr__(self) -> str:
+        spec = self.target.spec
+        return f"<Networks: {len(self)} of target {spec.name}, {spec.num_weights:,} weights each; {self.origin}>"
+
     def __len__(self) -> int:
         return batch_size(self.weights)
 

@@ -12,7 +12,7 @@ from rich.table import Column, Table
 
 from hyperframe.figures import MORE_IS_BETTER, PERCENT, of_networks
 from hyperframe.folder import ANALYSES
-from hyperframe.plugins import BrokenPlugin, Registered
+from hyperframe.plugins import OWN_DISTRIBUTION, BrokenPlugin, Registered
 
 SCORES = {
     "majority": "majority vote",
@@ -29,6 +29,20 @@ COMPARED = {
 """Figures of the ensemble that `compare` shows beside its scores."""
 
 LONGEST_TABLE = 50
+
+UNBROKEN = 1 << 16
+"""Columns of what is no terminal: a line is a row there, so that other programs can read it."""
+
+
+def _console() -> Console:
+    """Standard output: as wide as the terminal, or without breaks where it is none."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=UNBROKEN)
+
+
+def _list(console: Console, *columns: Column | str) -> Table:
+    """A list for people and programs: a line for each row as far as the terminal is wide enough, without a frame."""
+    return Table(*columns, box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False, padding=(0, 2, 0, 0))
 
 
 def _shown(name: str, value: float) -> str:
@@ -66,7 +80,7 @@ def print_evaluation(figures: Mapping[str, Any]) -> None:
     table = Table("", "", title=evaluation_title(figures), show_header=False, title_justify="left")
     for row in evaluation_rows(figures):
         table.add_row(*row)
-    Console().print(table)
+    _console().print(table)
 
 
 MISSING = "—"
@@ -75,7 +89,7 @@ MISSING = "—"
 
 def print_comparison(content: Mapping[str, Any]) -> None:
     """Print runs side by side: keys in which they differ, then their figures."""
-    rows, console = content["runs"], Console(highlight=False)
+    rows, console = content["runs"], _console()
     if content["different"]:
         table = Table(*_folded("key", rows), title="differences", title_justify="left")
         for key, values in content["different"].items():
@@ -139,12 +153,12 @@ def print_condensed(content: Mapping[str, Any]) -> None:
     for words, row in content["figures"].items():
         deviation = "" if row["std"] is None else f" ± {_shown(name, row['std'])}"
         table.add_row(words, _figure(name, row["score"]) + deviation, _figure("nll", row["nll"]))
-    Console(highlight=False).print(table)
+    _console().print(table)
 
 
 def print_analyses(found: Mapping[str, Mapping[str, Any]], run: Path) -> None:
     """Print where the figures and pictures of each analysis lie, and its single figures."""
-    console = Console(highlight=False)
+    console = _console()
     for name, figures in found.items():
         numbers = [f"{key} {_cell(value)}" for key, value in figures.items() if isinstance(value, int | float)]
         where = f"analysis {name}: {run / ANALYSES / name}"
@@ -157,7 +171,7 @@ def print_prediction(rows: Sequence[Mapping[str, Any]]) -> None:
     table = Table(*(name.replace("_", " ") for name in rows[0]))
     for row in shown:
         table.add_row(*(_cell(value) for value in row.values()))
-    console = Console()
+    console = _console()
     console.print(table)
     if len(rows) > len(shown):
         console.print(f"… and {len(rows) - len(shown):,} more; --json or --out FILE give all of them")
@@ -171,10 +185,10 @@ def _cell(value: Any) -> str:
 
 def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the runs of a folder."""
-    table = Table(
-        Column("run", overflow="fold"), "state", "step", Column("target on task", overflow="fold"), "network", "vote"
-    )
-    table.box = box.SIMPLE_HEAD
+    console = _console()
+    widest = max(len(Path(row["run"]).name) for row in rows)
+    run = Column("run", overflow="fold", min_width=min(widest, console.width // 2))
+    table = _list(console, run, "state", "step", Column("target on task", overflow="fold"), "network", "vote")
     for row in rows:
         accuracy, majority, rmse = row["accuracy"], row["majority"], row["rmse"]
         network = f"{accuracy:.2%}" if accuracy is not None else f"rmse {rmse:.4g}" if rmse is not None else ""
@@ -186,7 +200,6 @@ def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
             network,
             f"{majority:.2%}" if majority is not None else "",
         )
-    console = Console(highlight=False)
     console.print(table)
     for row in rows:
         if row["reason"]:
@@ -195,7 +208,7 @@ def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def print_description(content: Mapping[str, Any]) -> None:
     """Print what `describe` found."""
-    console = Console(highlight=False)
+    console = _console()
     target = content["target"]
     table = Table("layer", "filters", "filter size", "weights", "reads", "writes", title_justify="left")
     table.title = f"target {target['name']}: {target['weights']:,} weights"
@@ -267,7 +280,7 @@ def print_benchmark(content: Mapping[str, Any]) -> None:
         against = f"{row['wall_s'] / ours['wall_s']:.2f}" if ours else ""
         peak = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 2**20:,.0f}"
         table.add_row(WAYS[name], f"{row['wall_s']:.4f}", against, f"{row['cpu_s']:.4f}", peak)
-    console = Console(highlight=False)
+    console = _console()
     console.print(table)
     console.print(
         f"medians of {content['repeats']}; {content['operations'] / 1e9:,.2f} · 10⁹ operations; a large matrix product "
@@ -277,19 +290,36 @@ def print_benchmark(content: Mapping[str, Any]) -> None:
 
 def print_plugins(components: list[Registered], broken: list[BrokenPlugin]) -> None:
     """Print all components, and the plugins that could not be loaded."""
-    table = Table("kind", Column("name", no_wrap=True), Column("distribution", no_wrap=True), "version", "summary")
-    for entry in components:
-        source, component = entry.source, entry.component
-        table.add_row(entry.kind, component.name, source.distribution, source.version, component.summary)
-    Console(highlight=False).print(table)
+    console = _console()
+    if console.is_terminal:
+        _print_by_kind(console, components)
+    else:
+        table = _list(console, "kind", "name", "distribution", "version", "summary")
+        for entry in components:
+            source, component = entry.source, entry.component
+            texts = (entry.kind, component.name, source.distribution, source.version, component.summary)
+            table.add_row(*map(escape, texts))
+        console.print(table)
     for plugin in broken:
         Console(stderr=True, highlight=False).print(f"not loaded: {plugin}", markup=False, soft_wrap=True)
+
+
+def _print_by_kind(console: Console, components: list[Registered]) -> None:
+    """A table for each kind; whose a component is stands there where it is not the library's own."""
+    for kind in dict.fromkeys(entry.kind for entry in components):
+        table = _list(console, Column(kind, overflow="fold", max_width=console.width // 2), "")
+        for entry in components:
+            if entry.kind == kind:
+                source = entry.source
+                whose = "" if source.distribution == OWN_DISTRIBUTION else f" ({source.distribution} {source.version})"
+                table.add_row(escape(entry.component.name), escape(entry.component.summary + whose))
+        console.print(table)
 
 
 def print_verdict(kind: str, state: str, name: str, message: str, explanation: str) -> None:
     """Print what came of one check; of a failure all that is known."""
     style = {"passed": "green", "failed": "bold red", "vacuous": "yellow"}[state]
-    console = Console(highlight=False)
+    console = _console()
     line = f"[{style}]{state:8}[/] {escape(kind)} {escape(name)}"
     if state == "failed":
         console.print(line, soft_wrap=True)

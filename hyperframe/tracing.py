@@ -29,7 +29,7 @@ from hyperframe.spec import TargetSpec
 from hyperframe.structure import Structure
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Traced:
     """What tracing found.
 
@@ -46,6 +46,17 @@ class Traced:
     structure: Structure
     frozen: tuple[Frozen, ...]
     unused: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        spec = self.spec
+        head = f"Traced target {spec.name}: {spec.num_weights:,} weights, inputs {list(spec.input_shape)}"
+        lines = [f"{head}, {spec.num_outputs} outputs"]
+        lines += [f"  layer {layer.name}: {layer.filters:,} filters of {layer.filter_size:,}" for layer in spec.layers]
+        sizes = ", ".join(f"{len(labels):,}" for labels in self.structure.classes)
+        lines += [f"  exchangeable units, in groups of: {sizes}"] if sizes else []
+        lines += [f"  frozen: {entry.op} in {entry.place or 'the network'}: {entry.why}" for entry in self.frozen]
+        lines += [f"  unused: {name}" for name in self.unused]
+        return "\n".join(lines)
 
 
 def trace(module: nn.Module, input_shape: Sequence[int], name: str = "module") -> Traced:

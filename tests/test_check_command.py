@@ -74,6 +74,7 @@ def test_targets_of_ones_own(hyperframe, tmp_path):
         (["lenet", "classes=many"], "target.classes"),
         (["scale,lenet"], "unknown gauge 'lenet'"),
         (["scale,sign", "x=1"], "options go with one component"),
+        (["lenet", "--kind", "target", "--kind", "gauge"], "--kind is given twice"),
         (["lenet", "--task", "digit"], "unknown task 'digit'"),
     ],
 )
@@ -94,6 +95,12 @@ def test_the_pytest_option_runs_the_same_list(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "11 passed, 3 skipped" in done.stdout
     assert "digits_cnn: sign: the target has no such symmetry" in done.stdout
+
+
+def test_the_pytest_option_takes_a_task(tmp_path):
+    done = run_pytest(tmp_path, "--hyperframe-target", "perceptron", "--hyperframe-task", "digit", "-q")
+    assert done.returncode != 0
+    assert "unknown task 'digit'" in done.stdout + done.stderr
 
 
 def test_the_pytest_option_fails_with_the_place(tmp_path):

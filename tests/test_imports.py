@@ -95,6 +95,7 @@ priors
 outputs
 bezier
 loss
+yamlvalues
 overrides
 config
 schedule
@@ -131,12 +132,13 @@ comparison
 describe
 benchmark
 reference
+tables
+bars
 api
 arguments
-tables
 report
 page
-bars
+benchcommand
 comparecommand
 reportcommand
 distillcommand

@@ -29,6 +29,9 @@ def main() -> None:
     else:
         sys.stderr.write(CLASH.format(version=other, prefix=sys.prefix) + "\n")
         sys.exit(2)
+    if sys.argv[1:] == ["--version"]:  # torch takes seconds to import
+        sys.stdout.write(f"hyperframe, version {importlib.metadata.version('hyperframe-nn')}\n")
+        return
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     try:

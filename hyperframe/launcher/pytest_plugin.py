@@ -10,28 +10,34 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option."""
-    parser.getgroup("hyperframe").addoption(
+    """Add the options."""
+    group = parser.getgroup("hyperframe")
+    group.addoption(
         "--hyperframe-target",
         action="append",
         default=[],
         metavar="NAME",
         help="check a target, or a component of another kind, by hyperframe's conformance kit; can be repeated",
     )
+    group.addoption(
+        "--hyperframe-task",
+        metavar="NAME",
+        help="the task that gives such a target without a spec its inputs' shape; by default digits",
+    )
 
 
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     """Add a test for each check of the named components."""
     for name in config.getoption("--hyperframe-target"):
-        items.extend(_items(session, name))
+        items.extend(_items(session, name, config.getoption("--hyperframe-task")))
 
 
-def _items(session: pytest.Session, name: str) -> Iterator[pytest.Item]:
+def _items(session: pytest.Session, name: str, task: str | None) -> Iterator[pytest.Item]:
     from hyperframe.errors import HyperframeError
     from hyperframe.testing.kit import checks
 
     try:
-        found = checks(name)
+        found = checks(name) if task is None else checks(name, task=task)
     except HyperframeError as error:
         raise pytest.UsageError(f"--hyperframe-target: {error}") from error
     for check in found:

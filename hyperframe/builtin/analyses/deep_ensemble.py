@@ -11,6 +11,7 @@ from hyperframe import Component, hookimpl
 from hyperframe.applicability import check_classifies
 from hyperframe.ensembles import ensemble_figures, items_of
 from hyperframe.equivalent import deep_ensemble_equivalent
+from hyperframe.files import user_path
 from hyperframe.growth import growing_sizes, spread
 from hyperframe.options import option
 from hyperframe.parts import in_parts
@@ -63,7 +64,7 @@ class DeepEnsemble:
         chosen = self.options
         passes = math.ceil(PASSES * len(run.data("train")) / IMAGES)
         steps = max(passes, FEWEST_STEPS) if chosen.steps is None else chosen.steps
-        place = folder / "reference" if chosen.reference is None else Path(chosen.reference)
+        place = folder / "reference" if chosen.reference is None else user_path(chosen.reference)
         other = deep_ensemble(run, place, chosen.networks, steps, chosen.rate, shared=chosen.reference is not None)
         test, validation = items_of(run, chosen.items, chosen.validation_items)
 

@@ -1,10 +1,9 @@
 """The gauge `permutation_match`: units that may change places stand where those of a reference network stand."""
 
-from pathlib import Path
-
 import attrs
 
 from hyperframe import Component, Orbits, Weights, hookimpl
+from hyperframe.files import user_path
 from hyperframe.matching import Matching, random_reference
 from hyperframe.options import option
 from hyperframe.samplefiles import read_first_weights
@@ -53,7 +52,7 @@ class PermutationMatchGauge:
 def _build(options: Options, orbits: Orbits) -> PermutationMatchGauge:
     if options.reference is None:
         return PermutationMatchGauge(orbits, random_reference(orbits))
-    path = Path(options.reference).expanduser()
+    path = user_path(options.reference)
     return PermutationMatchGauge(orbits, read_first_weights(path, orbits.structure.spec))
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -11,6 +10,7 @@ from hyperframe import Component, hookimpl
 from hyperframe.arrayfiles import array_names, read_arrays
 from hyperframe.arraynames import chosen_parts
 from hyperframe.errors import DataError
+from hyperframe.files import user_path
 from hyperframe.options import option
 from hyperframe.owndata import OwnOptions, OwnTask, own_task, restored_task
 
@@ -28,7 +28,7 @@ def build(options: Options) -> OwnTask:
     """Read the file, and make a task of its arrays."""
     if options.file is None:
         raise DataError("task 'arrays' needs a file: set task.file to a .npz or .safetensors file with x and y")
-    path = Path(options.file).expanduser()
+    path = user_path(options.file)
     parts = chosen_parts(array_names(path), f"task 'arrays': {path}")
     arrays = read_arrays(path, list(parts.values()))
     return own_task("arrays", {part: arrays[name] for part, name in parts.items()}, options)

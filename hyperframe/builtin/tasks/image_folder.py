@@ -13,7 +13,7 @@ from hyperframe import ClassificationTask, Component, Data, hookimpl
 from hyperframe.arrayfiles import entries, image_aspects, image_paths, read_images
 from hyperframe.augmentation import AffineOptions, random_affine
 from hyperframe.errors import DataError
-from hyperframe.files import exists
+from hyperframe.files import exists, user_path
 from hyperframe.options import option, read_options
 from hyperframe.owndata import SplitOptions, check_facts, chosen_split, divided
 
@@ -72,7 +72,7 @@ class ImageFolder(ClassificationTask):
         options = self.options
         if options.folder is None:
             raise DataError("task 'image_folder' needs a folder: set task.folder to one with a folder for each class")
-        folder = Path(options.folder).expanduser()
+        folder = user_path(options.folder)
         if not exists(folder) or not folder.is_dir():
             raise DataError(f"task 'image_folder': there is no folder {folder}")
         found = [path for path in entries(folder) if path.is_dir() and not path.name.startswith(".")]

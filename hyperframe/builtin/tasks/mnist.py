@@ -13,7 +13,7 @@ from torch import Tensor
 from hyperframe import ClassificationTask, Component, Data, hookimpl
 from hyperframe.augmentation import AffineOptions, random_affine
 from hyperframe.errors import DataError, unknown_name
-from hyperframe.files import digest, is_file
+from hyperframe.files import digest, is_file, user_path
 from hyperframe.options import option
 
 FOLDER_VARIABLE = "HYPERFRAME_DATA"
@@ -88,7 +88,7 @@ class Mnist(ClassificationTask):
     def folder(self) -> Path:
         """Where the data is looked for."""
         chosen = self.options.folder or os.environ.get(FOLDER_VARIABLE)
-        return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "hyperframe" / "data"
+        return user_path(chosen) if chosen else Path.home() / ".cache" / "hyperframe" / "data"
 
     @property
     def raw(self) -> Path:
