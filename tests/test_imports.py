@@ -27,6 +27,7 @@ growth
 equivalent
 figures
 corruptions
+standardisation
 params
 spec
 types
@@ -82,6 +83,7 @@ arrayfiles
 arraynames
 channels
 classnames
+owntasks
 owndata
 owncode
 dense
