@@ -93,8 +93,8 @@ def _header(kind: str, origin: Mapping[str, str], networks: Networks) -> dict[st
     numbers = {name: known.plain() for name, known in _standardisations(target, task).items()}
     if numbers:
         notice(
-            f"networks that are written work on standardised {' and '.join(numbers)}, (value - mean) / std; the numbers "
-            f"stand in the header, as JSON under '{HEADER}'"
+            f"networks that are written work on standardised {' and '.join(numbers)}, (value - mean) / std; the "
+            f"numbers stand in the header, as JSON under '{HEADER}'"
         )
     return {"format": kind, **origin, **_identity(target, task), **numbers}
 

@@ -98,7 +98,8 @@ def test_other_commands_and_the_library_take_the_place_too(tmp_path, moved, hype
         ["predict", "run", "in.npy", "task.file=new.npz"],
     ):
         code, _, err = hyperframe(*command)
-        assert (code, err) == (0, ""), command
+        told = [line for line in err.splitlines() if "networks that are written work on standardised" not in line]
+        assert (code, told) == (0, []), command
     digits = hf.train("digits", {**tiny.PERCEPTRON, "trainer.steps": 2}, out=tmp_path / "digits")
     rows = compare([moved, digits.folder], installed(), 2, overrides={"task.file": "new.npz"})["runs"]
     assert [row["task"] for row in rows] == ["arrays", "digits"]

@@ -147,9 +147,8 @@ def test_files_of_networks_say_what_they_take_and_give(on_file, tmp_path):
     module = nn.Sequential(nn.Flatten(), *net())
     module.load_state_dict(weights)
     x = torch.from_numpy(np.load(on_file / "new.npy")).float()
-    (mean, std), (own_mean, own_std) = (
-        (torch.tensor(header[key][name]) for name in ("mean", "std")) for key in ("inputs", "outputs")
-    )
+    mean, std = (torch.tensor(header["inputs"][name]) for name in ("mean", "std"))
+    own_mean, own_std = (torch.tensor(header["outputs"][name]) for name in ("mean", "std"))
     found = module((x - mean) / std) * own_std + own_mean
     assert torch.allclose(found, run.sample(2).predict(x)[1], rtol=1e-5)
     assert torch.equal(run.read_samples(path).predict(x), run.sample(2).predict(x))
