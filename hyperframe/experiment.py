@@ -64,7 +64,9 @@ def resolve_device(name: str) -> torch.device:
 
 def build_target(config: Config, task: Task) -> Target:
     """Build the target that a configuration chose; what its module draws for itself follows `trainer.seed`."""
-    return make_target(config.target, task.input_shape, config.trainer.seed)
+    target = make_target(config.target, task.input_shape, config.trainer.seed)
+    target.inputs = getattr(task, "standardised_inputs", None)
+    return target
 
 
 def make_target(choice: Choice, input_shape: tuple[int, ...], seed: int) -> Target:

@@ -8,15 +8,16 @@ import torch
 from torch import Tensor
 
 from hyperframe.regression import RegressionMeter, RegressionTask
+from hyperframe.standardisation import Standardisation
 from hyperframe.types import Meter
 
 
 class GaussianRegressionTask(RegressionTask):
-    """Base class of regression tasks with the likelihood N(y; ŷ, noise²) of each value; a subclass gives the data.
+    """Base class of regression tasks with a Gaussian likelihood of each value; a subclass gives the data.
 
-    Labels y and outputs ŷ, float [..., values], are *standardised*: a label is (own − mean) / std, with own the label
-    in its own units, such as years, and the moments those of the training split. `predictions`, and what `summarise`
-    and the meter's `rmse` say, are in the label's own units; losses and likelihoods are of standardised labels.
+    Outputs ŷ, float [..., values], are of standardised labels (see `RegressionTask`). The density is that of a label y
+    in its own units, p(y) = N(y; ŷ · std + mean, (noise · std)²): it can be compared with that of a model that knows
+    nothing of the standardisation, and changes with the units as densities do.
 
     Args:
         noise: the likelihood's standard deviation, in units of the standardised labels.
@@ -25,8 +26,8 @@ class GaussianRegressionTask(RegressionTask):
 
     Example:
         >>> task = GaussianRegressionTask(noise=1.0, label_mean=torch.tensor([150.0]), label_std=torch.tensor([80.0]))
-        >>> task.loss(torch.tensor([0.0]), torch.tensor([2.0]))      # ½ · 2² + ½ log 2π nats
-        tensor(2.9189)
+        >>> task.loss(torch.tensor([0.0]), torch.tensor([310.0]))      # ½ · 2² + ½ log 2π + log 80 nats
+        tensor(7.3010)
         >>> task.predictions(torch.tensor([0.5]))
         tensor([190.])
     """
@@ -35,24 +36,20 @@ class GaussianRegressionTask(RegressionTask):
 
     def __init__(self, noise: float, label_mean: Tensor, label_std: Tensor) -> None:
         self.noise = noise
-        self.label_mean = label_mean
-        self.label_std = label_std
+        self.standardised_labels: Standardisation = Standardisation(label_mean, label_std)
         self.num_outputs = len(label_mean)
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Negative log-likelihood of every item in nats: [..., values] twice give [...].
 
-        Σ_values ½ ((y − ŷ) / noise)² + log noise + ½ log 2π, the density being that of standardised labels.
+        Σ_values ½ (((y − mean) / std − ŷ) / noise)² + log (noise · std) + ½ log 2π.
         """
-        return negative_log_likelihood(outputs, labels, self.noise)
+        labels = self.standardised(labels).to(outputs.dtype)
+        return negative_log_likelihood(outputs, labels, self.noise) + self.standardised_labels.log_scale
 
     def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """The squared error in standardised units, the mean over the values."""
-        return (outputs - labels).square().mean(-1)
-
-    def predictions(self, outputs: Tensor) -> Tensor:
-        """The outputs in the label's own units: ŷ · std + mean."""
-        return outputs * self.label_std.to(outputs) + self.label_mean.to(outputs)
+        return RegressionTask.loss(self, outputs, labels)
 
     def summarise(self, predictions: Tensor) -> dict[str, Tensor]:
         """Mean, deviation between the networks, and deviation of a label, all in the label's own units.
@@ -61,12 +58,12 @@ class GaussianRegressionTask(RegressionTask):
         standard deviation of the mixture of the networks' Gaussians. [networks, items, values] give [items, values].
         """
         found = super().summarise(predictions)
-        noise = self.noise * self.label_std.to(predictions)
+        noise = self.noise * self.standardised_labels.std.to(predictions)
         return {**found, "predictive_std": (noise.square() + found["std"].square()).sqrt()}
 
     def meter(self, networks: int, items: int, device: torch.device) -> Meter:
         """An empty meter."""
-        return GaussianMeter(networks, items, self.noise, self.label_std.to(device))
+        return GaussianMeter(networks, items, self.noise, self.standardised_labels, device)
 
     def merit(self, figures: Mapping[str, Any]) -> float:
         """Less the mean negative log-likelihood of a network."""
@@ -76,9 +73,9 @@ class GaussianRegressionTask(RegressionTask):
 class GaussianMeter:
     """Root mean squared errors in the label's own units, and negative log-likelihoods in nats.
 
-    `rmse`, `spread` and `r2` are those of `RegressionMeter`, of labels and outputs in own units. `nll` is the mean
-    loss of a network, `ensemble.nll` that of the mixture of all: −log (1/N) Σ_n Π_values N(y; ŷ_n, noise²), the mean
-    over the items; both are of standardised labels, as the loss is.
+    `rmse`, `spread` and `r2` are those of `RegressionMeter`. `nll` is the mean loss of a network, `ensemble.nll` that
+    of the mixture of all: −log (1/N) Σ_n Π_values p_n(y), the mean over the items; both are of densities of labels in
+    their own units, as the loss is.
 
     Memory is (networks + items × values), whatever the sizes of the chunks.
 
@@ -86,31 +83,36 @@ class GaussianMeter:
         networks: the number of networks N.
         items: the number of items.
         noise: the likelihood's standard deviation, in units of the standardised labels.
-        label_std: standard deviations of the training split's labels, own units, [values], on the outputs' device.
+        standardised: how labels [values] are standardised for the outputs.
+        device: where outputs come from.
 
     Example:
-        >>> meter = GaussianMeter(networks=2, items=1, noise=1.0, label_std=torch.tensor([10.0]))
+        >>> ten = Standardisation(torch.tensor([50.0]), torch.tensor([10.0]))
+        >>> meter = GaussianMeter(networks=2, items=1, noise=1.0, standardised=ten, device=torch.device("cpu"))
         >>> outputs = torch.tensor([[[1.0]], [[-1.0]]])      # both networks are off by one standard deviation
-        >>> meter.update(outputs, torch.tensor([[0.0]]), first_network=0, first_item=0)
+        >>> meter.update(outputs, torch.tensor([[50.0]]), first_network=0, first_item=0)
         >>> figures = meter.result()
-        >>> figures["rmse"]["mean"], figures["ensemble"]["rmse"], round(figures["ensemble"]["nll"], 4)
-        (10.0, 0.0, 1.4189)
+        >>> figures["rmse"]["mean"], figures["ensemble"]["rmse"]
+        (10.0, 0.0)
+        >>> round(figures["ensemble"]["nll"], 4)      # ½ + ½ log 2π + log 10
+        3.7215
     """
 
-    def __init__(self, networks: int, items: int, noise: float, label_std: Tensor) -> None:
+    def __init__(
+        self, networks: int, items: int, noise: float, standardised: Standardisation, device: torch.device
+    ) -> None:
         self._noise = noise
-        self._label_std = label_std.double()
-        self._errors = RegressionMeter(networks, items, len(label_std), label_std.device)
-        self._nll = torch.zeros(networks, dtype=torch.float64, device=label_std.device)
-        self._log_likelihood = torch.full((items,), -math.inf, dtype=torch.float64, device=label_std.device)
+        self._standardised = standardised
+        self._errors = RegressionMeter(networks, items, len(standardised.mean), device, standardised)
+        self._nll = torch.zeros(networks, dtype=torch.float64, device=device)
+        self._log_likelihood = torch.full((items,), -math.inf, dtype=torch.float64, device=device)
 
     def update(self, outputs: Tensor, labels: Tensor, first_network: int, first_item: int) -> None:
-        """Take in outputs [networks, items, values] and labels [items, values] of a chunk, both standardised."""
+        """Take in outputs [networks, items, values] and labels [items, values], in their own units, of a chunk."""
         networks, items, _ = outputs.shape
-        outputs, labels = outputs.double(), labels.double()
-        # A shift of both changes none of the figures, so the labels' mean is not needed.
-        self._errors.update(outputs * self._label_std, labels * self._label_std, first_network, first_item)
-        nll = negative_log_likelihood(outputs, labels, self._noise)
+        self._errors.update(outputs, labels, first_network, first_item)
+        compared = self._standardised.applied(labels.double())
+        nll = negative_log_likelihood(outputs.double(), compared, self._noise) + self._standardised.log_scale
         self._nll[first_network : first_network + networks] += nll.sum(1)
         seen = self._log_likelihood[first_item : first_item + items]
         seen.copy_(torch.logaddexp(seen, (-nll).logsumexp(0)))

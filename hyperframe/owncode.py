@@ -15,7 +15,8 @@ from hyperframe.errors import ConfigError, DataError, brief, unknown_name
 from hyperframe.hookspecs import hookimpl
 from hyperframe.memory import missing_memory
 from hyperframe.options import shown
-from hyperframe.owndata import ARRAYS, OwnOptions, OwnTask, as_tensor, own_task, restored_task
+from hyperframe.owndata import ARRAYS, OwnOptions, as_tensor, own_task
+from hyperframe.owntasks import OwnTask, restored_task
 from hyperframe.spec import TargetSpec
 from hyperframe.types import Component, Task
 

@@ -1,7 +1,6 @@
-"""Tasks made of a user's own arrays: checked, divided into splits, for classification or regression."""
+"""A user's own arrays: checked, divided into splits, and made a task of classification or regression."""
 
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import attrs
@@ -11,16 +10,15 @@ from torch import Tensor
 
 from hyperframe.channels import channels_first
 from hyperframe.classnames import are_values, as_classes, texts_as_numbers
-from hyperframe.errors import DataError, notice, unknown_name
+from hyperframe.errors import DataError, notice
 from hyperframe.memory import missing_memory
-from hyperframe.options import option, plain_options, read_options
-from hyperframe.regression import RegressionTask
-from hyperframe.task import ClassificationTask
+from hyperframe.options import option
+from hyperframe.owntasks import OwnClassification, OwnFacts, OwnRegression, OwnTask
+from hyperframe.standardisation import Standardisation
 from hyperframe.types import Data
 
 FEW_ITEMS = 10
 """Below so many items to be divided, a notice says that they are few."""
-SPLITS = ("train", "validation", "test")
 ARRAYS = ("x", "y", "x_validation", "y_validation", "x_test", "y_test")
 """The names of arrays that make a task."""
 
@@ -50,106 +48,9 @@ class OwnOptions(SplitOptions):
         "auto", "auto: whole numbers and texts are classes, other numbers are values to be predicted"
     )
     classes: int | None = option(None, "number of classes, 0, 1, …; null: the labels that occur", minimum=2)
-
-
-@attrs.frozen(kw_only=True)
-class OwnFacts:
-    """Facts of the task that own data say, and that a run keeps."""
-
-    kind: Literal["classification", "regression"] = option()
-    input_shape: tuple[int, ...] = option(minimum=1)
-    num_outputs: int = option(minimum=1)
-    classes: tuple[str, ...] = option((), "names of the classes; none where they are called by their numbers")
-    pixels: bool = option(False, "whether inputs were bytes, which are taken for pixels and divided by 255")
-
-    def __attrs_post_init__(self) -> None:
-        if self.classes and len(self.classes) != self.num_outputs:
-            raise ValueError(f"there are {len(self.classes)} names of classes for {self.num_outputs} outputs")
-
-
-class OwnClassification(ClassificationTask):
-    """Classification of own data.
-
-    Args:
-        name: the task's name.
-        facts: what the data say of it.
-        splits: gives the data of each split; called when one is first asked for.
-    """
-
-    def __init__(self, name: str, facts: OwnFacts, splits: Callable[[], Mapping[str, Data]]) -> None:
-        self.name = name
-        self.input_shape, self.num_outputs = facts.input_shape, facts.num_outputs
-        self.classes, self.pixels = facts.classes, facts.pixels
-        self.facts = plain_options(facts)
-        self.splits = splits
-
-    def data(self, split: str) -> Data:
-        """The split."""
-        return chosen_split(self.splits(), split)
-
-
-class OwnRegression(RegressionTask):
-    """Regression on own data.
-
-    Args:
-        name: the task's name.
-        facts: what the data say of it.
-        splits: gives the data of each split; called when one is first asked for.
-    """
-
-    def __init__(self, name: str, facts: OwnFacts, splits: Callable[[], Mapping[str, Data]]) -> None:
-        self.name = name
-        self.input_shape, self.num_outputs = facts.input_shape, facts.num_outputs
-        self.pixels = facts.pixels
-        self.facts = plain_options(facts)
-        self.splits = splits
-
-    def data(self, split: str) -> Data:
-        """The split."""
-        return chosen_split(self.splits(), split)
-
-
-OwnTask = OwnClassification | OwnRegression
-
-
-def restored_task(name: str, facts: Mapping[str, Any], make: Callable[[], OwnTask]) -> OwnTask:
-    """The task of own data as a run keeps it; the data are read when a split is first asked for.
-
-    Args:
-        name: the task's name.
-        facts: what `OwnTask.facts` was.
-        make: reads the data, and makes the task of them.
-
-    Raises:
-        ConfigError: the facts are damaged.
-        DataError: of `data`, where they are not there, or say something else.
-    """
-
-    @cache
-    def splits() -> Mapping[str, Data]:
-        made = make()
-        check_facts(name, made.facts, restored.facts)
-        return made.splits()
-
-    read = read_options(OwnFacts, facts, "task")
-    restored = (OwnClassification if read.kind == "classification" else OwnRegression)(name, read, splits)
-    return restored
-
-
-def check_facts(name: str, found: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
-    """Raise `DataError` where data say something else of their task than what a run keeps."""
-    for key, value in kept.items():
-        if found[key] != value:
-            raise DataError(
-                f"task '{name}': the data are not those that the run was trained on: {key} is {found[key]}, was {value}"
-            )
-
-
-def chosen_split(splits: Mapping[str, Data], split: str) -> Data:
-    """A split by its name; raises `ValueError` for one that there is not."""
-    if split not in splits:
-        raise ValueError(unknown_name("split", split, SPLITS))
-    return splits[split]
+    standardise: bool = option(
+        True, "inputs of a table, [features], are shifted and scaled to mean 0 and deviation 1 of the training items"
+    )
 
 
 def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions) -> OwnTask:
@@ -191,16 +92,47 @@ def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions) -> OwnTa
             raise DataError(f"{where}: the splits have labels of different sizes")
         splits = divided(values, options, where)
         outputs = splits["train"].y.shape[1]
-        facts = OwnFacts(kind="regression", input_shape=tuple(shape), num_outputs=outputs, pixels=pixels)
+        facts = OwnFacts(
+            kind="regression",
+            input_shape=tuple(shape),
+            num_outputs=outputs,
+            pixels=pixels,
+            **_input_moments(splits["train"].x, options, where),
+            **_moments("label", Standardisation.of(splits["train"].y)),
+        )
         return OwnRegression(name, facts, lambda: splits)
     classes = as_classes({split: data.y for split, data in given.items()}, options.classes, where)
     names = names or classes.names
     splits = divided({split: Data(given[split].x, y) for split, y in classes.labels.items()}, options, where)
     _check_several(splits["train"].y, names, where)
     facts = OwnFacts(
-        kind="classification", input_shape=tuple(shape), num_outputs=classes.number, classes=names, pixels=pixels
+        kind="classification",
+        input_shape=tuple(shape),
+        num_outputs=classes.number,
+        classes=names,
+        pixels=pixels,
+        **_input_moments(splits["train"].x, options, where),
     )
     return OwnClassification(name, facts, lambda: splits)
+
+
+def _input_moments(x: Tensor, options: OwnOptions, where: str) -> dict[str, Any]:
+    """The facts that say how inputs to train on, [items, ...], are standardised: a table's are, unless told not to."""
+    if x.dim() != 2 or not options.standardise:
+        return {}
+    found = Standardisation.of(x)
+    coarse = found.coarse()
+    if coarse:
+        mean, std = float(found.mean[coarse[0]]), float(found.std[coarse[0]])
+        notice(
+            f"{where}: {len(coarse)} of {x.shape[1]} features hardly vary for their size, the first is number "
+            f"{coarse[0]} with mean {mean:.6g} and deviation {std:.3g}, and lose digits in float32: subtract a constant"
+        )
+    return _moments("input", found)
+
+
+def _moments(of: str, found: Standardisation) -> dict[str, Any]:
+    return {f"{of}_{name}": tuple(values) for name, values in found.plain().items()}
 
 
 def _numbered_texts(
@@ -303,11 +235,11 @@ def _check_finite(values: Tensor, where: str) -> None:
 
 
 def _values(y: Tensor, where: str) -> Tensor:
-    """Values to be predicted: float32 [items, values]."""
+    """Values to be predicted, in their own units: float64 [items, values]."""
     if y.dim() > 2:
         raise DataError(f"{where}: y has the shape {list(y.shape)}, expected [items] or [items, values]")
-    values = y.float().reshape(len(y), -1)
-    _check_finite(values, f"{where}: y")
+    values = y.double().reshape(len(y), -1)
+    _check_finite(values.float(), f"{where}: y")
     return values
 
 

@@ -7,13 +7,21 @@ import torch
 from torch import Tensor
 
 from hyperframe.errors import DataError
+from hyperframe.standardisation import Standardisation
 from hyperframe.types import Data, Meter
 
 
 class RegressionTask:
     """Base class of tasks with a vector of values an item; a subclass gives the data.
 
-    Outputs and labels are float [..., values]; an output is the prediction itself, so no shift leaves it unchanged.
+    Labels y are float [..., values] in their own units, such as years. Where the task has a standardisation, outputs ŷ
+    [..., values] are of (y − mean) / std, with the moments of the training split's labels: networks then learn values
+    of any size. Losses and scores are of standardised values, so that they are of the same size whatever the units;
+    `predictions`, and what `summarise` and the meter's `rmse` and `spread` say, are in the labels' own units. No shift
+    of outputs leaves a prediction unchanged.
+
+    Attributes:
+        standardised_labels: that standardisation, of [values]; None where outputs are the predictions themselves.
     """
 
     name: str = ""
@@ -22,6 +30,7 @@ class RegressionTask:
     shift_invariant = False
     likelihood = False
     score_name = "squared error"
+    standardised_labels: Standardisation | None = None
 
     def data(self, split: str) -> Data:
         """The split "train", "validation" or "test"."""
@@ -32,10 +41,14 @@ class RegressionTask:
         return inputs
 
     def check_labels(self, labels: Tensor, where: str) -> None:
-        """Check that labels are finite float32 [items, values]; raises `DataError`."""
-        if labels.dtype != torch.float32 or labels.dim() != 2 or labels.shape[1] != self.num_outputs:
+        """Check that labels are finite float32 or float64 [items, values]; raises `DataError`."""
+        if (
+            labels.dtype not in (torch.float32, torch.float64)
+            or labels.dim() != 2
+            or labels.shape[1] != self.num_outputs
+        ):
             raise DataError(
-                f"{where}: labels must be float32 [items, {self.num_outputs}], but are {labels.dtype} "
+                f"{where}: labels must be float32 or float64 [items, {self.num_outputs}], but are {labels.dtype} "
                 f"{list(labels.shape)}"
             )
         if not labels.isfinite().all():
@@ -43,7 +56,11 @@ class RegressionTask:
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Squared error of every item, the mean over its values: [..., values] twice give [...]."""
-        return (outputs - labels).square().mean(-1)
+        return (outputs - self.standardised(labels).to(outputs.dtype)).square().mean(-1)
+
+    def standardised(self, labels: Tensor) -> Tensor:
+        """What outputs are compared with: labels [..., values], standardised where the task has a standardisation."""
+        return labels if self.standardised_labels is None else self.standardised_labels.applied(labels)
 
     def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """The squared error."""
@@ -54,8 +71,8 @@ class RegressionTask:
         return outputs
 
     def predictions(self, outputs: Tensor) -> Tensor:
-        """The outputs."""
-        return outputs
+        """The outputs in the labels' own units: ŷ · std + mean."""
+        return outputs if self.standardised_labels is None else self.standardised_labels.undone(outputs)
 
     def averaged(self, outputs: Tensor) -> Tensor:
         """The mean of the outputs: [networks, ..., values] give [...]."""
@@ -67,7 +84,7 @@ class RegressionTask:
 
     def meter(self, networks: int, items: int, device: torch.device) -> Meter:
         """An empty meter."""
-        return RegressionMeter(networks, items, self.num_outputs, device)
+        return RegressionMeter(networks, items, self.num_outputs, device, self.standardised_labels)
 
     def merit(self, figures: Mapping[str, Any]) -> float:
         """Less the mean loss of a network."""
@@ -84,6 +101,7 @@ class RegressionMeter:
         items: the number of items.
         values: the number of values an item.
         device: where outputs come from.
+        standardised: how labels [values] are standardised for the outputs; None: not at all.
 
     Example:
         >>> meter = RegressionMeter(networks=2, items=2, values=1, device=torch.device("cpu"))
@@ -93,35 +111,48 @@ class RegressionMeter:
         (1.0, {'rmse': 0.0, 'r2': 1.0, 'spread': 1.0})
     """
 
-    def __init__(self, networks: int, items: int, values: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        networks: int,
+        items: int,
+        values: int,
+        device: torch.device,
+        standardised: Standardisation | None = None,
+    ) -> None:
+        plain = Standardisation(torch.zeros(values), torch.ones(values))
+        self._standardised = plain if standardised is None else standardised
+        self._scale = self._standardised.std.to(device, torch.float64)
         self._squares = torch.zeros(networks, dtype=torch.float64, device=device)
+        self._losses = torch.zeros(networks, dtype=torch.float64, device=device)
         self._sum = torch.zeros(items, values, dtype=torch.float64, device=device)
         self._sum_of_squares = torch.zeros(items, values, dtype=torch.float64, device=device)
         self._labels = torch.zeros(items, values, dtype=torch.float64, device=device)
 
     def update(self, outputs: Tensor, labels: Tensor, first_network: int, first_item: int) -> None:
-        """Take in outputs [networks, items, values] and labels [items, values] of a chunk."""
+        """Take in outputs [networks, items, values] and labels [items, values], in their own units, of a chunk."""
         networks, items, _ = outputs.shape
+        labels = self._standardised.applied(labels.double())
         places = slice(first_item, first_item + items)
         # What is summed are errors: the sum of squares then loses nothing where values are large and errors small.
-        errors = outputs.double() - labels.double()
-        self._squares[first_network : first_network + networks] += errors.square().mean(-1).sum(1)
+        errors = outputs.double() - labels
+        rows = slice(first_network, first_network + networks)
+        self._losses[rows] += errors.square().mean(-1).sum(1)
+        self._squares[rows] += (errors * self._scale).square().mean(-1).sum(1)
         self._sum[places] += errors.sum(0)
         self._sum_of_squares[places] += errors.square().sum(0)
-        self._labels[places] = labels.double()
+        self._labels[places] = labels
 
     def result(self) -> dict[str, Any]:
         """Figures of the networks (`rmse`: mean, std, min, max; `loss`) and of the ensemble.
 
         The ensemble's `r2` is 1 − (its squared error) / (the variance of the labels), `spread` the root mean square
-        deviation of the networks' predictions from their mean.
+        deviation of the networks' predictions from their mean. `rmse` and `spread` are in the labels' own units; `loss`
+        and `r2` are of standardised values, which weigh all the same.
         """
         networks, items = len(self._squares), len(self._labels)
-        loss = self._squares / items
-        rmse = loss.sqrt()
+        rmse = (self._squares / items).sqrt()
         mean = self._sum / networks
         variance = (self._sum_of_squares / networks - mean.square()).clamp(min=0)
-        error = mean.square().mean()
         return {
             "rmse": {
                 "mean": float(rmse.mean()),
@@ -129,10 +160,10 @@ class RegressionMeter:
                 "min": float(rmse.min()),
                 "max": float(rmse.max()),
             },
-            "loss": float(loss.mean()),
+            "loss": float(self._losses.mean() / items),
             "ensemble": {
-                "rmse": float(error.sqrt()),
-                "r2": float(1 - error / self._labels.var(0, correction=0).mean()),
-                "spread": float(variance.mean().sqrt()),
+                "rmse": float((mean * self._scale).square().mean().sqrt()),
+                "r2": float(1 - mean.square().mean() / self._labels.var(0, correction=0).mean()),
+                "spread": float((variance * self._scale.square()).mean().sqrt()),
             },
         }

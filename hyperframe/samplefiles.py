@@ -12,6 +12,10 @@ names), are in the files for each network only; load the one file's networks wit
 
 Its header says, as JSON under the key `hyperframe`, where the networks come from: run, step, seed, gauges, number; and
 what of their target the tensors do not show: its name, the operations between its layers, a digest of its constants.
+
+A file holds no standardisation among its tensors, since the target's module would not load them. Where the run has one,
+the header has the numbers: a network takes (x − mean) / std with those of `inputs`, each a flat list over one input,
+and its outputs, times std plus mean of `outputs`, are in the labels' own units.
 """
 
 import json
@@ -21,7 +25,7 @@ from typing import Any
 
 import torch
 
-from hyperframe.errors import RunError
+from hyperframe.errors import RunError, notice
 from hyperframe.files import (
     check_new_file,
     contents,
@@ -37,6 +41,7 @@ from hyperframe.memory import missing_memory
 from hyperframe.options import shown
 from hyperframe.samples import Networks
 from hyperframe.spec import TargetSpec
+from hyperframe.standardisation import Standardisation
 from hyperframe.target import Target
 from hyperframe.types import Task, Weights
 from hyperframe.weights import pack, unpack
@@ -67,8 +72,7 @@ def write_samples(path: str | Path, draw: Callable[[], Networks], origin: Mappin
         raise RunError(f"{file} exists already; name another file, or remove it")
     networks = draw()
     tensors = {**unpack(networks.target.spec, networks.weights), **networks.statistics}
-    header = {"format": FORMAT, **origin, **_identity(networks.target)}
-    write_tensors(file, tensors, {HEADER: json.dumps(header)})
+    write_tensors(file, tensors, {HEADER: json.dumps(_header(FORMAT, origin, networks))})
     return file
 
 
@@ -91,16 +95,41 @@ def write_network(path: str | Path, make: Callable[[], Networks], origin: Mappin
     check_new_file(file, (".safetensors",), "the network is")
     network = make()
     network.check_finite()
-    write_tensors(
-        file, network.state_dict(0), {HEADER: json.dumps({"format": ONE, **origin, **_identity(network.target)})}
-    )
+    write_tensors(file, network.state_dict(0), {HEADER: json.dumps(_header(ONE, origin, network))})
     return file, network
 
 
-def _identity(target: Target) -> dict[str, str]:
-    """The target's identity, and a digest of its constants."""
+def _header(kind: str, origin: Mapping[str, str], networks: Networks) -> dict[str, Any]:
+    """What a file of these networks says of them."""
+    target, task = networks.target, networks.task
+    numbers = {name: known.plain() for name, known in _standardisations(target, task).items()}
+    if numbers:
+        notice(
+            f"networks that are written work on standardised {' and '.join(numbers)}, (value - mean) / std; the "
+            f"numbers stand in the header, as JSON under '{HEADER}'"
+        )
+    return {"format": kind, **origin, **_identity(target, task), **numbers}
+
+
+def _standardisations(target: Target, task: Task) -> dict[str, Standardisation]:
+    """How inputs and outputs are standardised, where they are."""
+    known = {"inputs": target.inputs, "outputs": getattr(task, "standardised_labels", None)}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _identity(target: Target, task: Task) -> dict[str, str]:
+    """The target's identity, and digests of its constants and of standardisations."""
     constants = target.constants()
-    return {**target.identity(), "constants": fingerprint(constants) if constants else ""}
+    moments = {
+        f"{name}.{key}": value
+        for name, known in _standardisations(target, task).items()
+        for key, value in (("mean", known.mean), ("std", known.std))
+    }
+    return {
+        **target.identity(),
+        "constants": fingerprint(constants) if constants else "",
+        "standardisation": fingerprint(moments) if moments else "",
+    }
 
 
 def write_state_dicts(folder: str | Path, draw: Callable[[], Networks], origin: Mapping[str, str]) -> Path:
@@ -123,7 +152,7 @@ def write_state_dicts(folder: str | Path, draw: Callable[[], Networks], origin: 
         what = "is not empty" if final.is_dir() else "is a file"
         raise RunError(f"the folder {final} {what}; name one that is empty, or that does not exist yet")
     networks = draw()
-    header = {"format": ONE, **origin, **_identity(networks.target)}
+    header = _header(ONE, origin, networks)
     with whole_folder(final) as partial:
         for number in range(len(networks)):
             own = {HEADER: json.dumps({**header, "network": str(number)})}
@@ -157,7 +186,7 @@ def read_samples(path: str | Path, target: Target, task: Task, device: torch.dev
     wanted |= {name: (tuple(value.shape), _TYPES[value.dtype]) for name, value in statistics.items()}
     with opened_tensors(file) as opened:
         names = list(opened.keys())
-        _check_header(file, opened.metadata() or {}, _identity(target))
+        _check_header(file, opened.metadata() or {}, _identity(target, task))
         if set(names) != set(wanted):
             name = min(set(names) ^ set(wanted))
             what = "lacks" if name in wanted else "holds"

@@ -22,6 +22,7 @@ from hyperframe.findings import Frozen
 from hyperframe.normstatistics import PlainMeans
 from hyperframe.probes import allows_any_layout, count_activations, keeps_nothing
 from hyperframe.spec import TargetSpec
+from hyperframe.standardisation import Standardisation
 from hyperframe.structure import Structure
 from hyperframe.types import Statistics, Weights
 from hyperframe.weights import batch_size, slice_weights, to_state_dict, unpack
@@ -40,6 +41,8 @@ class Target:
         spec: the spec, bound to the module.
         structure: the labels of its symmetries; compiled from the spec unless tracing found them.
         frozen: what tracing left without symmetries, and why.
+        inputs: standardises what `forward`, `estimate_statistics` and single networks are given, before the module
+            sees it; None leaves inputs as they are.
 
     Raises:
         SpecError: the spec does not describe the module.
@@ -64,6 +67,7 @@ class Target:
         structure: Structure | None = None,
         frozen: tuple[Frozen, ...] = (),
     ) -> None:
+        self.inputs: Standardisation | None = None
         self.spec = spec.bind(module)
         self._trainable = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
         self.module = copy.deepcopy(module).requires_grad_(False)
@@ -183,6 +187,7 @@ class Target:
         self, module: nn.Module, unpacked: dict[str, Tensor], x: Tensor, buffers: Statistics, shared: bool
     ) -> Tensor:
         """Run every network in the mode that the module is in: one as it is, several as one batch of operations."""
+        x = x if self.inputs is None else self.inputs.applied(x)
         version = x._version
         if batch_size(unpacked) == 1:
             alone = {name: value.squeeze(0) for name, value in unpacked.items()}
@@ -296,7 +301,10 @@ class Target:
         return state | given
 
     def network(self, weights: Weights, index: int, statistics: Statistics | None = None) -> nn.Module:
-        """One network of a batch as an ordinary module of its own, in evaluation mode."""
+        """One network of a batch as an ordinary module of its own, in evaluation mode.
+
+        Where the target standardises inputs, so does this module, in a hook that its state_dict does not show.
+        """
         module = copy.deepcopy(self.module)
         module.load_state_dict(self.state_dict(weights, index, statistics))
         for name, parameter in module.named_parameters():
@@ -304,4 +312,6 @@ class Target:
         for name, momentum in self._momenta.items():
             norm: Any = module.get_submodule(name)
             norm.momentum = momentum
+        if self.inputs is not None:
+            module.register_forward_pre_hook(self.inputs.before)
         return module.eval()

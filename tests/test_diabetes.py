@@ -11,6 +11,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 
 from hyperframe.builtin.tasks import diabetes
 from hyperframe.gaussian_regression import GaussianMeter, GaussianRegressionTask
+from hyperframe.standardisation import Standardisation
 
 NOISE = 0.7
 MEAN, STD = torch.tensor([150.0, -3.0]), torch.tensor([80.0, 0.5])
@@ -23,7 +24,8 @@ def gaussian():
 def drawn(networks, items, values, seed=0):
     rng = torch.Generator().manual_seed(seed)
     outputs = torch.randn(networks, items, values, generator=rng, dtype=torch.float64)
-    return outputs, torch.randn(items, values, generator=rng, dtype=torch.float64)
+    labels = torch.randn(items, values, generator=rng, dtype=torch.float64)
+    return outputs, labels * STD[:values] + MEAN[:values]  # in their own units
 
 
 def build(**options):
@@ -32,7 +34,7 @@ def build(**options):
 
 def test_the_loss_is_the_negative_log_density():
     outputs, labels = drawn(3, 5, 2)
-    wanted = -Normal(outputs, NOISE).log_prob(labels).sum(-1)
+    wanted = -Normal(gaussian().predictions(outputs), NOISE * STD.double()).log_prob(labels).sum(-1)
     torch.testing.assert_close(gaussian().loss(outputs, labels.expand(3, 5, 2)), wanted, rtol=1e-12, atol=0)
 
 
@@ -46,19 +48,22 @@ def test_the_loss_is_the_negative_log_density():
 )
 def test_the_ensemble_is_a_mixture_whatever_the_chunks(networks, items, values, networks_at_once, items_at_once, seed):
     outputs, labels = drawn(networks, items, values, seed)
-    meter = GaussianMeter(networks, items, NOISE, STD[:values])
+    scale = Standardisation(MEAN[:values], STD[:values])
+    meter = GaussianMeter(networks, items, NOISE, scale, torch.device("cpu"))
     for item in range(0, items, items_at_once):
         for first in range(0, networks, networks_at_once):
             places = slice(item, item + items_at_once)
             meter.update(outputs[first : first + networks_at_once, places], labels[places], first, item)
     found = meter.result()
-    each = Independent(Normal(outputs.transpose(0, 1), NOISE), 1)  # items, then networks
-    alone = -each.log_prob(labels[:, None])
-    together = MixtureSameFamily(Categorical(torch.ones(items, networks)), each).log_prob(labels)
-    assert found["nll"] == pytest.approx(float(alone.mean()), rel=1e-9)
-    assert found["ensemble"]["nll"] == pytest.approx(float(-together.mean()), rel=1e-6)  # its weights are float32
+    own = (scale.undone(outputs), labels)
+    each = Independent(Normal(own[0].transpose(0, 1), NOISE * STD[:values]), 1)  # items, then networks
+    alone = -each.log_prob(own[1][:, None])
+    together = MixtureSameFamily(Categorical(torch.ones(items, networks)), each).log_prob(own[1])
+    assert found["nll"] == pytest.approx(float(alone.mean()), rel=1e-6, abs=1e-6)
+    assert found["ensemble"]["nll"] == pytest.approx(
+        float(-together.mean()), rel=1e-6, abs=1e-6
+    )  # its weights are float32
     assert found["ensemble"]["nll"] <= found["nll"] + 1e-12  # Jensen
-    own = (outputs * STD[:values], labels * STD[:values])
     rmse = (own[0] - own[1]).square().mean((1, 2)).sqrt()
     assert found["rmse"]["mean"] == pytest.approx(float(rmse.mean()))
     assert found["rmse"]["max"] == pytest.approx(float(rmse.max()))
@@ -67,7 +72,7 @@ def test_the_ensemble_is_a_mixture_whatever_the_chunks(networks, items, values, 
 
 
 def test_a_likelihood_below_the_smallest_number_is_still_one():
-    meter = GaussianMeter(2, 1, 1.0, torch.ones(1))
+    meter = GaussianMeter(2, 1, 1.0, Standardisation(torch.zeros(1), torch.ones(1)), torch.device("cpu"))
     meter.update(torch.tensor([[[100.0]], [[200.0]]]), torch.zeros(1, 1), 0, 0)  # densities e^-5000 and e^-20000
     wanted = 5000 + math.log(2 * math.pi) / 2 + math.log(2)
     assert meter.result()["ensemble"]["nll"] == pytest.approx(wanted, rel=1e-12)
@@ -84,10 +89,10 @@ def test_predictions_are_in_the_labels_own_units():
     torch.testing.assert_close(said["mean"], mixture.mean)
     torch.testing.assert_close(said["predictive_std"], mixture.stddev)
     torch.testing.assert_close(said["std"], predictions.std(0, correction=0))
-    # The meter's error is that of the predictions, with the labels' mean in neither.
+    # The meter's error is that of the predictions.
     meter = task.meter(6, 4, torch.device("cpu"))
     meter.update(outputs, labels, 0, 0)
-    error = (said["mean"] - task.predictions(labels)).square().mean().sqrt()
+    error = (said["mean"] - labels).square().mean().sqrt()
     assert meter.result()["ensemble"]["rmse"] == pytest.approx(float(error))
     assert task.merit(meter.result()) == pytest.approx(-float(task.loss(outputs, labels.expand(6, 4, 2)).mean()))
 
@@ -99,10 +104,10 @@ def test_the_splits_are_all_patients_and_the_moments_those_of_training():
     splits = {name: task.data(name) for name in ("train", "validation", "test")}
     assert [len(data) for data in splits.values()] == [310, 66, 66]
     train = splits["train"]
-    for values in (train.x.double(), train.y.double()):
+    for values in (task.standardised_inputs.applied(train.x.double()), task.standardised(train.y)):
         torch.testing.assert_close(values.mean(0), torch.zeros(values.shape[1]).double(), atol=1e-6, rtol=0)
         torch.testing.assert_close(values.std(0, correction=0), torch.ones(values.shape[1]).double(), atol=1e-6, rtol=0)
-    own = torch.cat([task.predictions(data.y) for data in splits.values()])[:, 0]
+    own = torch.cat([data.y for data in splits.values()])[:, 0]
     np.testing.assert_allclose(np.sort(own.numpy()), np.sort(load_diabetes().target), rtol=1e-5)
     assert len({row.numpy().tobytes() for data in splits.values() for row in data.x}) == 442
     assert not torch.equal(build(split_seed=4).data("test").x, splits["test"].x)

@@ -28,6 +28,7 @@ growth
 equivalent
 figures
 corruptions
+standardisation
 params
 spec
 types
@@ -84,6 +85,7 @@ arrayfiles
 arraynames
 channels
 classnames
+owntasks
 owndata
 owncode
 dense

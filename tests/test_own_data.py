@@ -121,14 +121,14 @@ def test_other_numbers_are_values(kind, shape):
     assert isinstance(task, Task)
     assert (task.num_outputs, task.shift_invariant) == (shape[1] if len(shape) > 1 else 1, False)
     for data in splits(task).values():
-        assert data.y.dtype == torch.float32
+        assert data.y.dtype == torch.float64
         task.check_labels(data.y, "here")
 
 
 def test_the_kind_can_be_said():
     given = arrays()
     assert make(given, kind="classification").num_outputs == 4
-    assert make(given, kind="regression").data("test").y.dtype == torch.float32
+    assert make(given, kind="regression").data("test").y.dtype == torch.float64
     assert make({**given, "y": given["y"][:, None]}).num_outputs == 4
     assert make(given, classes=9).num_outputs == 9
     mixed = {**given, "x_test": given["x"], "y_test": given["y"].astype(float)}

@@ -12,7 +12,8 @@ from hyperframe.arraynames import chosen_parts
 from hyperframe.errors import DataError
 from hyperframe.files import user_path
 from hyperframe.options import option
-from hyperframe.owndata import OwnOptions, OwnTask, own_task, restored_task
+from hyperframe.owndata import OwnOptions, own_task
+from hyperframe.owntasks import OwnTask, restored_task
 
 
 @attrs.frozen(kw_only=True)

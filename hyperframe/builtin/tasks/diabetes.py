@@ -4,12 +4,13 @@ from collections.abc import Mapping
 
 import attrs
 import torch
-from torch import Tensor
 
 from hyperframe import Component, Data, hookimpl
 from hyperframe.gaussian_regression import GaussianRegressionTask
 from hyperframe.options import option
-from hyperframe.owndata import SplitOptions, chosen_split, divided
+from hyperframe.owndata import SplitOptions, divided
+from hyperframe.owntasks import chosen_split
+from hyperframe.standardisation import Standardisation
 
 PART = 0.15
 """The part of the items that validates, and that tests: 66 of 442."""
@@ -26,7 +27,7 @@ class Options:
 class Diabetes(GaussianRegressionTask):
     """How far diabetes has progressed after a year, from 10 figures of a patient: 310 to train on, 66 and 66.
 
-    Inputs [items, 10] and labels [items, 1] have mean 0 and standard deviation 1 on the training split.
+    Inputs [items, 10] and labels [items, 1] are as scikit-learn has them; both are standardised by the training split.
 
     References: B. Efron, T. Hastie, I. Johnstone, R. Tibshirani (2004), Least Angle Regression.
     """
@@ -34,8 +35,11 @@ class Diabetes(GaussianRegressionTask):
     name = "diabetes"
     input_shape = (10,)
 
-    def __init__(self, splits: Mapping[str, Data], noise: float, label_mean: Tensor, label_std: Tensor) -> None:
-        super().__init__(noise, label_mean, label_std)
+    def __init__(
+        self, splits: Mapping[str, Data], noise: float, inputs: Standardisation, labels: Standardisation
+    ) -> None:
+        super().__init__(noise, labels.mean, labels.std)
+        self.standardised_inputs = inputs
         self._splits = splits
 
     def data(self, split: str) -> Data:
@@ -49,17 +53,9 @@ def _build(options: Options) -> Diabetes:
     x, y = (torch.from_numpy(array) for array in load_diabetes(return_X_y=True))
     parts = SplitOptions(validation=PART, test=PART, split_seed=options.split_seed)
     own = divided({"train": Data(x, y[:, None])}, parts, "task 'diabetes'")
-    (mean, std), (label_mean, label_std) = _moments(own["train"].x), _moments(own["train"].y)
-    splits = {
-        name: Data(((data.x - mean) / std).float(), ((data.y - label_mean) / label_std).float())
-        for name, data in own.items()
-    }
-    return Diabetes(splits, options.noise, label_mean, label_std)
-
-
-def _moments(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Means and standard deviations of [items, columns], each [columns]."""
-    return values.mean(0), values.std(0, correction=0)
+    inputs, labels = Standardisation.of(own["train"].x), Standardisation.of(own["train"].y)
+    splits = {name: Data(data.x.float(), data.y) for name, data in own.items()}
+    return Diabetes(splits, options.noise, inputs, labels)
 
 
 @hookimpl

@@ -15,7 +15,8 @@ from hyperframe.augmentation import AffineOptions, random_affine
 from hyperframe.errors import DataError
 from hyperframe.files import exists, user_path
 from hyperframe.options import option, read_options
-from hyperframe.owndata import SplitOptions, check_facts, chosen_split, divided
+from hyperframe.owndata import SplitOptions, divided
+from hyperframe.owntasks import check_facts, chosen_split
 
 LOOKED_AT = 1000
 """Images at most whose proportions are looked at."""
