@@ -11,6 +11,7 @@ PACKAGE = Path(hyperframe.__file__).parent
 ORDER = """
 errors
 progress
+terminal
 memory
 workers
 chunks
