@@ -183,7 +183,7 @@ class Target:
         self, module: nn.Module, unpacked: dict[str, Tensor], x: Tensor, buffers: Statistics, shared: bool
     ) -> Tensor:
         """Run every network in the mode that the module is in: one as it is, several as one batch of operations."""
-        version = x._version
+        version = _version(x)
         if batch_size(unpacked) == 1:
             alone = {name: value.squeeze(0) for name, value in unpacked.items()}
             own = {name: value[0] for name, value in buffers.items()}
@@ -192,7 +192,7 @@ class Target:
             batched = vmap(partial(self._call, module), in_dims=(0, 0, None if shared else 0), randomness="different")
             with BatchedWeightNorm() if self._parametrized else nullcontext():
                 outputs = batched(unpacked, buffers, x)
-        if x._version != version:
+        if _version(x) != version:
             raise SpecError(f"target '{self.spec.name}': its forward changes its input in place; let it work on a copy")
         return outputs
 
@@ -305,3 +305,8 @@ class Target:
             norm: Any = module.get_submodule(name)
             norm.momentum = momentum
         return module.eval()
+
+
+def _version(x: Tensor) -> int:
+    """How often a tensor was changed in place; one of inference mode is not counted, and was tried as another before."""
+    return 0 if x.is_inference() else x._version

@@ -12,14 +12,14 @@ HIDDEN = ("Cc", "Cf", "Cs")
 
 
 def printable(text: str) -> str:
-    """A text with its control characters written out; only ends of lines and tabs stay.
+    r"""A text with its control characters written out; only ends of lines and tabs stay.
 
     What a run, a file or a plugin of somebody else says could otherwise recolour, retitle or overwrite what a terminal
     shows.
 
     Example:
-        >>> printable("a\\x1b[31mb")
-        'a\\\\x1b[31mb'
+        >>> print(printable("a\x1b[31mb"))
+        a\x1b[31mb
     """
     if text.isascii() and text.isprintable():
         return text

@@ -12,6 +12,7 @@ ORDER = """
 errors
 progress
 terminal
+modes
 memory
 workers
 chunks

@@ -1,13 +1,11 @@
 """Standard streams: other encodings, closed ones, a terminal that is gone, and what others' texts may do to it."""
 
-import fcntl
 import json
 import os
 import pty
 import signal
 import subprocess
 import sys
-import termios
 import time
 
 import pytest
@@ -80,19 +78,15 @@ def test_a_training_with_standard_error_closed(tmp_path):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
 def test_a_terminal_that_is_closed_ends_a_training_that_is_saved_first(tmp_path):
     ours, theirs = pty.openpty()
-
-    def take_terminal():
-        os.setsid()
-        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
-
-    command = [sys.executable, "-c", LAUNCHER, "train", *SHORT, "trainer.steps=1000000", "trainer.log_every=1"]
+    take = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    command = [sys.executable, "-c", take + LAUNCHER, "train", *SHORT, "trainer.steps=1000000", "trainer.log_every=1"]
     process = subprocess.Popen(
         [*command, "--out", "run"],
         cwd=tmp_path,
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        preexec_fn=take_terminal,
+        start_new_session=True,
     )
     os.close(theirs)
     os.set_blocking(ours, False)

@@ -8,7 +8,7 @@ import importlib.metadata
 import os
 import sys
 
-from hyperframe_launcher.streams import mend_streams
+from .streams import mend_streams
 
 CLASH = """\
 hyperframe: the HTTP/2 framing library 'hyperframe' {version} is installed in this environment ({prefix}).
