@@ -8,11 +8,6 @@ from pathlib import Path
 
 import torch
 
-try:
-    import resource
-except ModuleNotFoundError:  # not a POSIX system
-    resource = None  # type: ignore[assignment]
-
 MEBIBYTE = 2**20
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # numbers of mallopt's options, of malloc.h
@@ -104,7 +99,9 @@ def available_memory() -> int | None:
 
 def _left_of_process() -> int | None:
     """Bytes that the process may still take under its own limit (`ulimit -v`)."""
-    if resource is None:
+    try:
+        import resource  # noqa: PLC0415  (POSIX systems have it)
+    except ModuleNotFoundError:
         return None
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     taken = _status("VmSize")

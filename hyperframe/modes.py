@@ -11,7 +11,7 @@ R = TypeVar("R")
 
 
 def with_gradients(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a function take gradients, and make tensors that can have some, where its caller is in no_grad or inference_mode.
+    """Let a function take gradients, and make tensors that can have some, whatever mode its caller is in.
 
     Example:
         >>> with torch.inference_mode():

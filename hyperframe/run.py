@@ -239,9 +239,9 @@ class Run:
 
 def _whole(value: Any, what: str) -> int:
     """A whole number, also where it is one of another type, such as 2.0."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or value != value // 1:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or value % 1 != 0:
         raise ValueError(f"{what}: expected a whole number, but got {shown(value)}")
-    return int(value)
+    return int(value)  # type: ignore[call-overload,no-any-return]
 
 
 def load_run(

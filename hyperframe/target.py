@@ -308,5 +308,5 @@ class Target:
 
 
 def _version(x: Tensor) -> int:
-    """How often a tensor was changed in place; one of inference mode is not counted, and was tried as another before."""
+    """How often a tensor was changed in place; of one of inference mode nobody counts it."""
     return 0 if x.is_inference() else x._version

@@ -192,8 +192,8 @@ def test_the_limit_of_the_process_counts():
 
 
 def test_a_step_that_cannot_fit_is_refused_before_it_takes_any(tmp_path, small, monkeypatch):
+    monkeypatch.setattr("hyperframe.memory.available_memory", lambda: 2**30)
     with pytest.raises(MemoryShortageError, match=r"a step does not fit into memory: [\d,]+ MiB .* than 1000000, a"):
-        monkeypatch.setattr("hyperframe.memory.available_memory", lambda: 2**30)
         small(tmp_path / "run", trainer__z=10**6)
     assert not (tmp_path / "run").exists()
 
