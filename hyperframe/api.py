@@ -11,6 +11,7 @@ from torch import nn
 from hyperframe.bars import ProgressReporter
 from hyperframe.config import load_config, override_pairs
 from hyperframe.factories import Factories, checked_factory, typed_targets
+from hyperframe.modes import with_gradients
 from hyperframe.owncode import OwnCode
 from hyperframe.plugins import Registry, make_plugin_manager
 from hyperframe.resume import resume_run
@@ -19,6 +20,7 @@ from hyperframe.spec import TargetSpec
 from hyperframe.training import Reporter, train_run
 
 
+@with_gradients
 def train(
     config: str | Path = "digits",
     overrides: Mapping[str, Any] | None = None,
@@ -69,6 +71,7 @@ def train(
         return train_run(load_config(config, chosen, registry), registry, out, told)
 
 
+@with_gradients
 def resume(
     folder: str | Path,
     overrides: Mapping[str, Any] | None = None,
@@ -102,6 +105,7 @@ def resume(
         return resume_run(folder, overrides or {}, registry, told)
 
 
+@with_gradients
 def load(
     folder: str | Path,
     overrides: Mapping[str, Any] | None = None,

@@ -34,6 +34,10 @@ def array_names(path: Path) -> list[str]:
     return _read(path, _names)
 
 
+LARGEST_UNPACKED, MOST_PACKED = 1 << 28, 500
+"""Bytes up to which an array in an archive may unpack to anything, and what of its size in the archive beyond that."""
+
+
 def read_arrays(path: Path, names: Sequence[str]) -> dict[str, Any]:
     """Read those of the named arrays that a file holds.
 
@@ -93,6 +97,7 @@ def _npz(path: Path, names: Sequence[str]) -> dict[str, Any]:
         members = {name: f"{name}.npy" for name in names if f"{name}.npy" in archive.namelist()}
         sizes = 0
         for member in members.values():
+            _check_packing(archive.getinfo(member), f"{path}, {member}")
             with archive.open(member) as file:
                 sizes += _check_header(file, archive.getinfo(member).file_size, f"{path}, {member}")
         _check_room(path, 2 * sizes)
@@ -102,6 +107,15 @@ def _npz(path: Path, names: Sequence[str]) -> dict[str, Any]:
                 arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
                 file.read(1)  # the end, where its checksum is compared
     return arrays
+
+
+def _check_packing(member: zipfile.ZipInfo, where: str) -> None:
+    """Refuse a large array that is next to nothing when it is packed: a small file would cost minutes of work."""
+    if member.file_size > LARGEST_UNPACKED and member.file_size > MOST_PACKED * member.compress_size:
+        raise DataError(
+            f"{where} unpacks from {member.compress_size:,} bytes to {member.file_size:,}, more than {MOST_PACKED} "
+            "times as many; if that is meant, write the file with numpy.savez, which does not compress"
+        )
 
 
 def _npy(path: Path, name: str) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -14,6 +13,7 @@ from hyperframe.figures import of_networks
 from hyperframe.progress import heard_by
 from hyperframe.run import Run
 from hyperframe.tables import SCORES
+from hyperframe.terminal import Console
 
 
 class ProgressReporter:

@@ -40,6 +40,7 @@ from hyperframe.reference import commented_yaml
 from hyperframe.reportcommand import report_command
 from hyperframe.resume import resume_run
 from hyperframe.signals import end_on_signals
+from hyperframe.terminal import printable
 from hyperframe.training import Reporter, Silent, train_run
 
 USER_MISTAKE = 2
@@ -53,7 +54,7 @@ def run_command_line() -> None:
     try:
         with_plugins(main, make_plugin_manager())(standalone_mode=False)
     except HyperframeError as error:
-        click.echo(f"hyperframe: {error}", err=True)
+        click.echo(printable(f"hyperframe: {error}"), err=True)
         sys.exit(USER_MISTAKE)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
@@ -76,7 +77,7 @@ def _show_warning(
 ) -> None:
     """Show the library's own warnings as messages, all others as Python does."""
     if issubclass(category, HyperframeWarning):
-        click.echo(f"hyperframe: {message}", err=True)
+        click.echo(printable(f"hyperframe: {message}"), err=True)
     else:
         click.echo(warnings.formatwarning(message, category, filename, lineno, line), err=True, nl=False)
 

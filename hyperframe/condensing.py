@@ -9,6 +9,7 @@ from hyperframe.distillation import DistillationOptions, taught_network
 from hyperframe.errors import RunError, unknown_name
 from hyperframe.evaluation import measure
 from hyperframe.figures import of_networks
+from hyperframe.modes import with_gradients
 from hyperframe.run import Run
 from hyperframe.samplefiles import write_network
 from hyperframe.samples import Networks
@@ -89,6 +90,7 @@ def _single(figures: Mapping[str, Any]) -> tuple[str, Mapping[str, float]]:
     return next(iter(of_networks(figures).items()))
 
 
+@with_gradients
 def distill(
     run: Run,
     out: str | Path,

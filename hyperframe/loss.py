@@ -249,6 +249,8 @@ class BatchLoss:
                 raise
             # Targets are other people's code; some take no single image, for one.
             except Exception as error:
+                if is_out_of_memory(error):
+                    raise
                 raise ConfigError(
                     f"target '{self.target.spec.name}' does not run on trainer.shared_images={len(shared)} in training "
                     f"mode: {type(error).__name__}: {brief(error)}"
@@ -261,6 +263,8 @@ class BatchLoss:
                 raise
             # So are terms: whatever they raise here, they would raise in the first step.
             except Exception as error:
+                if is_out_of_memory(error):
+                    raise
                 raise ConfigError(
                     f"diversity '{item.name}' does not work with this generator, target and task: "
                     f"{type(error).__name__}: {brief(error)}"

@@ -89,7 +89,26 @@ def _status(key: str) -> int | None:
 
 
 def available_memory() -> int | None:
-    """Bytes of main memory that can be taken without swapping; None where the system does not say."""
+    """Bytes of main memory that can be taken without swapping, within the limit of the process.
+
+    None where the system does not say.
+    """
+    known = [room for room in (_free_memory(), _left_of_process()) if room is not None]
+    return max(0, min(known)) if known else None
+
+
+def _left_of_process() -> int | None:
+    """Bytes that the process may still take under its own limit (`ulimit -v`)."""
+    try:
+        import resource  # noqa: PLC0415  (POSIX systems have it)
+    except ModuleNotFoundError:
+        return None
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    taken = _status("VmSize")
+    return None if limit == resource.RLIM_INFINITY or taken is None else limit - taken
+
+
+def _free_memory() -> int | None:
     table = Path("/proc/meminfo")
     if table.is_file():
         for line in table.read_text(encoding="ascii").splitlines():

@@ -14,6 +14,7 @@ from hyperframe.files import as_json, check_writable, exists, user_path, write_j
 from hyperframe.folder import ANALYSES, RESULTS, check_is_run
 from hyperframe.page import page
 from hyperframe.report import collect, report_order
+from hyperframe.terminal import printable
 
 REPORT = "report.html"
 
@@ -62,7 +63,7 @@ def report_command(
         click.echo(as_json({**content, "report": str(file)}))
     else:
         for name, reason in content["left_out"].items():
-            click.echo(f"left out {name}: {reason}")
+            click.echo(printable(f"left out {name}: {reason}"))
         click.echo(f"report of {len(content['analyses'])} analyses: {file}")
     if opened:
         webbrowser.open(file.resolve().as_uri())

@@ -1,5 +1,6 @@
 """Runs: a run folder with its trained generator, to draw networks from and to evaluate."""
 
+import numbers
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,8 @@ from hyperframe.experiment import Experiment, build_experiment
 from hyperframe.files import as_json, different_tensors, from_json, is_file, read_tensors, write_json
 from hyperframe.folder import ANALYSES, CONFIG, RESULTS, TARGET, TASK, check_is_run, read_run_config, restored_task
 from hyperframe.links import inside
+from hyperframe.modes import with_gradients
+from hyperframe.options import shown
 from hyperframe.owncode import DATA, KeptData
 from hyperframe.plugins import Registry
 from hyperframe.preflight import fingerprint_of_data, load_data
@@ -116,6 +119,7 @@ class Run:
             return self.read_samples(samples)
         return self.sample(self.default_count if count is None else count, seed)
 
+    @with_gradients
     def sample(self, count: int, seed: int | None = None, *, gauge: bool = False) -> Networks:
         """Draw networks; the same seed draws the same ones.
 
@@ -128,6 +132,7 @@ class Run:
         Raises:
             DivergedError: weights or outputs of networks are not finite numbers.
         """
+        count = _whole(count, "count")
         if count < 1:
             raise ValueError(f"at least one network must be drawn, not {count}")
         networks = draw_networks(self.experiment, count, self._seed(seed), self._for_statistics(), gauge=gauge)
@@ -135,6 +140,7 @@ class Run:
         networks.check_finite()
         return networks
 
+    @with_gradients
     def networks_of(self, weights: Weights, seed: int | None = None) -> Networks:
         """Networks with weights that are given, such as those between two drawn ones.
 
@@ -151,7 +157,7 @@ class Run:
         return f"{self.folder}, step {self.step}"
 
     def _seed(self, seed: int | None) -> int:
-        return self.config.evaluation.seed if seed is None else seed
+        return self.config.evaluation.seed if seed is None else _whole(seed, "seed")
 
     def _for_statistics(self) -> Data | None:
         if not self.experiment.target.has_statistics:
@@ -200,13 +206,14 @@ class Run:
     def _origin(self, count: int, seed: int | None, gauge: bool) -> dict[str, str]:
         """Where drawn networks come from, as a file of samples says it."""
         return {
-            "networks": str(count),
+            "networks": str(_whole(count, "count")),
             "run": self.folder.name,
             "step": str(self.step),
             "seed": str(self._seed(seed)),
             "gauges": ",".join(choice.name for choice in self.config.gauges) if gauge else "",
         }
 
+    @with_gradients
     def evaluate(
         self,
         networks: int | None = None,
@@ -232,6 +239,13 @@ class Run:
         except RunError as error:  # the figures are worth more than the file
             notice(f"the figures are not kept: {error}")
         return result
+
+
+def _whole(value: Any, what: str) -> int:
+    """A whole number, also where it is one of another type, such as 2.0."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or value % 1 != 0:
+        raise ValueError(f"{what}: expected a whole number, but got {shown(value)}")
+    return int(value)  # type: ignore[call-overload,no-any-return]
 
 
 def load_run(

@@ -1,7 +1,8 @@
 """Drawn networks: weights and statistics, run together or taken out as ordinary modules."""
 
+import copy
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -66,9 +67,30 @@ class Networks:
     def __len__(self) -> int:
         return batch_size(self.weights)
 
-    def __getitem__(self, index: int) -> nn.Module:
-        """Network number `index` as an ordinary module of its own, in evaluation mode."""
+    @overload
+    def __getitem__(self, index: slice) -> "Networks": ...
+
+    @overload
+    def __getitem__(self, index: int) -> nn.Module: ...
+
+    def __getitem__(self, index: int | slice) -> "nn.Module | Networks":
+        """Network number `index` as an ordinary module of its own, in evaluation mode; of a slice, these networks.
+
+        Raises:
+            IndexError: there is no such network.
+        """
+        if isinstance(index, slice):
+            return self._some(index)
         return self.target.network(self.weights, self._checked(index), self.statistics)
+
+    def _some(self, numbers: slice) -> "Networks":
+        chosen = torch.tensor(range(len(self))[numbers], dtype=torch.long)
+        if not len(chosen):
+            raise IndexError(f"networks {numbers.start}:{numbers.stop}:{numbers.step} of {len(self)} are none")
+        chosen = chosen.to(next(iter(self.weights.values())).device)
+        some = copy.copy(self)
+        some.weights, some.statistics = slice_weights(self.weights, chosen), slice_weights(self.statistics, chosen)
+        return some
 
     def __iter__(self) -> Iterator[nn.Module]:
         return (self[index] for index in range(len(self)))

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
 from hyperframe.figures import MORE_IS_BETTER, PERCENT, of_networks
 from hyperframe.folder import ANALYSES
 from hyperframe.plugins import OWN_DISTRIBUTION, BrokenPlugin, Registered
+from hyperframe.terminal import Console
 
 SCORES = {
     "majority": "majority vote",

@@ -188,7 +188,7 @@ class Target:
     ) -> Tensor:
         """Run every network in the mode that the module is in: one as it is, several as one batch of operations."""
         x = x if self.inputs is None else self.inputs.applied(x)
-        version = x._version
+        version = _version(x)
         if batch_size(unpacked) == 1:
             alone = {name: value.squeeze(0) for name, value in unpacked.items()}
             own = {name: value[0] for name, value in buffers.items()}
@@ -197,7 +197,7 @@ class Target:
             batched = vmap(partial(self._call, module), in_dims=(0, 0, None if shared else 0), randomness="different")
             with BatchedWeightNorm() if self._parametrized else nullcontext():
                 outputs = batched(unpacked, buffers, x)
-        if x._version != version:
+        if _version(x) != version:
             raise SpecError(f"target '{self.spec.name}': its forward changes its input in place; let it work on a copy")
         return outputs
 
@@ -315,3 +315,8 @@ class Target:
         if self.inputs is not None:
             module.register_forward_pre_hook(self.inputs.before)
         return module.eval()
+
+
+def _version(x: Tensor) -> int:
+    """How often a tensor was changed in place; of one of inference mode nobody counts it."""
+    return 0 if x.is_inference() else x._version

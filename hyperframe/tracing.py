@@ -22,6 +22,7 @@ from hyperframe.exact import as_evaluated
 from hyperframe.exporting import alone, check_parameters, count_outputs, exported, prepared
 from hyperframe.findings import FoundLayer, Frozen, View
 from hyperframe.labels import Activation
+from hyperframe.modes import with_gradients
 from hyperframe.rules import Operation, flat
 from hyperframe.selfcheck import tried
 from hyperframe.shifts import find_absorbed_shifts
@@ -59,6 +60,7 @@ class Traced:
         return "\n".join(lines)
 
 
+@with_gradients
 def trace(module: nn.Module, input_shape: Sequence[int], name: str = "module") -> Traced:
     """Find a module's layers, filters and symmetries.
 

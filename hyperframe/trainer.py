@@ -1,18 +1,56 @@
 """The training step, and the state it carries from one step to the next."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-from hyperframe.errors import RunError, TrainingError, brief
+from hyperframe.config import TrainerOptions
+from hyperframe.errors import MemoryShortageError, RunError, TrainingError, brief
 from hyperframe.experiment import Experiment
+from hyperframe.memory import is_out_of_memory, missing_memory
 from hyperframe.schedule import rate_at
 from hyperframe.seeds import seed_global, seeded, stream
 from hyperframe.types import Data
 
 STREAMS = ("latent", "data", "shared", "terms")
 """Random numbers of their own for z, for the choice of images, of images that all see, and for terms of the loss."""
+
+
+def check_room(experiment: Experiment) -> None:
+    """Check that there is room for what every step holds at the very least, before any of it is taken.
+
+    Raises:
+        MemoryShortageError: there is not.
+    """
+    options, device = experiment.config.trainer, experiment.device
+    parameters = sum(parameter.numel() for parameter in experiment.generator.parameters())
+    # The moments of the optimiser and the gradient; the weights of all networks and their gradient.
+    needed = 4 * (3 * parameters + 2 * options.z * experiment.target.spec.num_weights)
+    missing = missing_memory(needed) if device.type == "cpu" else None
+    if missing:
+        raise MemoryShortageError(f"a step does not fit into memory: {missing}. {_advice(options)}")
+
+
+@contextmanager
+def shortages_told(options: TrainerOptions) -> Iterator[None]:
+    """Raise `MemoryShortageError` where memory runs out inside, with what can be tried."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryShortageError(
+            f"out of memory outside of the target's pass, which trainer.chunk bounds. {_advice(options)}"
+        ) from error
+
+
+def _advice(options: TrainerOptions) -> str:
+    return (
+        f"Try a smaller trainer.z than {options.z}, a smaller trainer.images, trainer.shared_images or "
+        "evaluation.networks, or a smaller generator"
+    )
 
 
 class Trainer:

@@ -25,7 +25,6 @@ from hyperframe.evaluation import draw_networks, evaluate
 from hyperframe.experiment import build_experiment
 from hyperframe.folder import claimed, create_run, environment, folder_identity, free_folder
 from hyperframe.links import inside
-from hyperframe.memory import is_out_of_memory
 from hyperframe.metrics import MetricsLog
 from hyperframe.plugins import Registry
 from hyperframe.preflight import fingerprint_of_data, load_data
@@ -34,7 +33,7 @@ from hyperframe.schedule import rate_at
 from hyperframe.seeds import seeded
 from hyperframe.signals import StopSignals
 from hyperframe.trainedinputs import trained_inputs
-from hyperframe.trainer import Trainer
+from hyperframe.trainer import Trainer, check_room, shortages_told
 from hyperframe.types import Data
 
 
@@ -121,8 +120,10 @@ class Training:
         self._data = fingerprint_of_data(train, validation)
         self.inputs = trained_inputs(task, train)
         self.validation: Data = validation[:images].to(run.experiment.device)
+        check_room(run.experiment)
         self.trainer = Trainer(run.experiment, train)
-        self.trainer.rehearse()
+        with shortages_told(self.options):
+            self.trainer.rehearse()
         self._merits: dict[int, float] = {}
         self._place: tuple[int, int] | None = None
 
@@ -168,17 +169,10 @@ class Training:
     def _guarded(self, log: MetricsLog, signals: StopSignals) -> str:
         """Run the loop; note with the run why it fails, and say how to go on."""
         try:
-            return self._loop(log, signals)
+            with shortages_told(self.options):
+                return self._loop(log, signals)
         except (TrainingError, MemoryShortageError) as error:
             failure: HyperframeError = error
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            failure = MemoryShortageError(
-                "out of memory outside of the target's pass, which trainer.chunk bounds: try a smaller trainer.z than "
-                f"{self.options.z}, a smaller trainer.images, trainer.shared_images or evaluation.networks, or a "
-                "smaller generator"
-            )
         try:
             log.failed(self.trainer.step_count, str(failure))
         except RunError as error:

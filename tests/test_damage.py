@@ -74,6 +74,15 @@ def test_a_small_archive_that_unpacks_to_more_than_there_is_room_for(tmp_path, m
         read_arrays(tmp_path / "bomb.npz", ["x", "y"])
 
 
+def test_a_small_archive_that_would_take_minutes(tmp_path):
+    for name, write in (("bomb.npz", np.savez_compressed), ("plain.npz", np.savez)):
+        write(tmp_path / name, x=np.zeros((2**26 + 1,), np.float32), y=np.arange(9))
+    with pytest.raises(DataError, match=r"bomb\.npz, x\.npy unpacks from .* write the file with numpy\.savez, which"):
+        read_arrays(tmp_path / "bomb.npz", ["x", "y"])
+    assert read_arrays(tmp_path / "plain.npz", ["x", "y"])["x"].nbytes > 2**28
+    assert list(read_arrays(tmp_path / "bomb.npz", ["y"])) == ["y"]
+
+
 def test_arrays_of_objects_are_not_unpickled(tmp_path):
     class Code:
         def __reduce__(self):
@@ -100,7 +109,8 @@ def test_names_in_a_file_are_no_paths(tmp_path):
         ("a: &a [1, 1]\nb: [*a, *a]\n", r"aliases such as '\*a' are not allowed"),
         ("task: ${oc.env:HOME}\n", "interpolations such as .* are not allowed"),
         ("task: {name: mnist, folder: '${oc.env:HOME}'}\n", "interpolations such as .* are not allowed"),
-        ("a: !!python/object/apply:os.system [ls]\n", "cannot be read"),
+        ("a: !!python/object/apply:os.system [ls]\n", "tags such as .* are not allowed"),
+        ("a: !!pairs [b: 1]\n", "tags such as .* are not allowed"),
         ("a: " + "[" * 200_000, "nested more than 10 levels deep"),
         ("a: 1\n" * 100_000, "at most 262,144 are read"),
         ("\x00", "cannot be read"),

@@ -11,6 +11,8 @@ PACKAGE = Path(hyperframe.__file__).parent
 ORDER = """
 errors
 progress
+terminal
+modes
 memory
 workers
 chunks

@@ -179,3 +179,34 @@ def test_a_process_with_little_memory(images, mebibytes, answer):
     assert ran.returncode == 0, ran.stderr
     assert "out of memory: trainer.chunk goes from 16 to 8" in ran.stderr
     assert answer in ran.stdout
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
+def test_the_limit_of_the_process_counts():
+    program = (
+        "import resource; from hyperframe.memory import available_memory, _status; "
+        "resource.setrlimit(resource.RLIMIT_AS, (_status('VmSize') + 2**28,) * 2); print(available_memory())"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert 2**27 < int(ran.stdout) <= 2**28
+
+
+def test_a_step_that_cannot_fit_is_refused_before_it_takes_any(tmp_path, small, monkeypatch):
+    monkeypatch.setattr("hyperframe.memory.available_memory", lambda: 2**30)
+    with pytest.raises(MemoryShortageError, match=r"a step does not fit into memory: [\d,]+ MiB .* than 1000000, a"):
+        small(tmp_path / "run", trainer__z=10**6)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("term", "where"),
+    [("weight_entropy", "gauge.ComposedGauge.__call__"), ("output_entropy", "loss.BatchLoss._shared_outputs")],
+)
+def test_memory_that_runs_out_while_terms_are_tried(tmp_path, small, monkeypatch, term, where):
+    def short(*arguments):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(f"hyperframe.{where}", short)
+    with pytest.raises(MemoryShortageError, match=r"out of memory .* Try a smaller trainer\.z than 4"):
+        small(tmp_path / "run", diversity=[term])
+    assert not (tmp_path / "run").exists()

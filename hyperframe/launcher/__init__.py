@@ -8,6 +8,8 @@ import importlib.metadata
 import os
 import sys
 
+from .streams import mend_streams
+
 CLASH = """\
 hyperframe: the HTTP/2 framing library 'hyperframe' {version} is installed in this environment ({prefix}).
 It owns the import name that this command needs, and the two cannot share an environment. It usually comes with 'h2'.
@@ -22,6 +24,7 @@ def main() -> None:
     process spinning threads made single steps take 20 s instead of 0.2 s on two cores. OpenMP reads this once, when
     torch loads it.
     """
+    mend_streams()
     try:
         other = importlib.metadata.version("hyperframe")
     except importlib.metadata.PackageNotFoundError:

@@ -1,0 +1,41 @@
+"""What reaches the terminal: texts whose characters are all shown, whoever wrote them."""
+
+import unicodedata
+from collections.abc import Iterable
+from typing import Any
+
+import rich.console
+from rich.segment import Segment
+
+HIDDEN = ("Cc", "Cf", "Cs")
+"""Categories of characters that are not shown but obeyed, such as escapes and what turns the direction of writing."""
+
+
+def printable(text: str) -> str:
+    r"""A text with its control characters written out; only ends of lines and tabs stay.
+
+    What a run, a file or a plugin of somebody else says could otherwise recolour, retitle or overwrite what a terminal
+    shows.
+
+    Example:
+        >>> print(printable("a\x1b[31mb"))
+        a\x1b[31mb
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_written_out(letter) for letter in text)
+
+
+def _written_out(letter: str) -> str:
+    if letter in "\n\t" or unicodedata.category(letter) not in HIDDEN:
+        return letter
+    return letter.encode("unicode_escape").decode("ascii")
+
+
+class Console(rich.console.Console):
+    """Rich's console, which writes out the control characters of what it is given to show."""
+
+    def render(self, renderable: Any, options: rich.console.ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render as rich does."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
