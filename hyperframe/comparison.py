@@ -13,7 +13,6 @@ from hyperframe.files import whole_file
 from hyperframe.folder import check_is_run, folder_identity, read_run_config
 from hyperframe.metrics import read_metrics
 from hyperframe.plugins import Registry
-from hyperframe.preflight import load_data
 from hyperframe.run import Run, load_run
 from hyperframe.types import EntropyEstimator
 
@@ -129,7 +128,7 @@ def _measured(run: Run, count: int, seed: int | None, registry: Registry) -> dic
         "folder": str(run.folder),
         "task": run.experiment.task.name,
         "step": run.step,
-        "figures": measure(run.experiment, nets, load_data(run.experiment.task, "test")),
+        "figures": measure(run.experiment, nets, run.data("test")),
         "entropies": entropies,
         "training_seconds": training_seconds(run.folder, run.step),
     }

@@ -10,6 +10,7 @@ import attrs
 from hyperframe.errors import STOPPED, ConfigError, HyperframeError, PluginError, unknown_name
 from hyperframe.files import is_file, user_path
 from hyperframe.options import (
+    keys_of_task,
     locations,
     option,
     plain_options,
@@ -30,6 +31,7 @@ from hyperframe.overrides import (
     split_override,
 )
 from hyperframe.plugins import Registered, Registry
+from hyperframe.types import Task
 
 
 @attrs.frozen(kw_only=True)
@@ -92,16 +94,41 @@ SECTIONS: dict[str, type[Any]] = {
 
 @attrs.frozen(kw_only=True)
 class Choice:
-    """A component that a configuration chose, with its options."""
+    """A component that a configuration chose, with its options.
+
+    Attributes:
+        registered: the component.
+        options: its options.
+        weight: what it counts, of a diversity term.
+        open: keys of options that are left to the task; until `fitted` these are the defaults.
+    """
 
     registered: Registered
     options: Any
     weight: float = 1.0
+    open: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
         """The component's name."""
         return self.registered.component.name
+
+    def fitted(self, task: Task) -> "Choice":
+        """The same choice, with the task's own values for options that were left to it.
+
+        Raises:
+            ConfigError: the options do not admit a value of the task's.
+        """
+        if not self.open:
+            return self
+        known = keys_of_task(type(self.options))
+        plain = plain_options(self.options)
+        plain |= {key: _as_of_task(getattr(task, known[key]), plain[key]) for key in self.open}
+        try:
+            options = read_options(type(self.options), plain, self.registered.kind)
+        except ConfigError as error:
+            raise ConfigError(f"{error}; {', '.join(sorted(self.open))} as task '{task.name}' has it") from error
+        return attrs.evolve(self, options=options, open=frozenset())
 
     def make(self, *arguments: Any) -> Any:
         """Call the component's factory with its options and these arguments.
@@ -199,7 +226,14 @@ def _located(choice: Choice) -> Choice:
 
 
 def _plain_choice(choice: Choice) -> dict[str, Any]:
-    return {"name": choice.name, **plain_options(choice.options)}
+    return {"name": choice.name, **plain_options(choice.options), **dict.fromkeys(sorted(choice.open))}
+
+
+def _as_of_task(value: Any, default: Any) -> Any:
+    """What a task has, as an option wants it; one number for a shape is the side of square images of three channels."""
+    if not (isinstance(value, Sequence) and isinstance(default, int)):
+        return value
+    return value[-1] if len(value) == 3 and value[0] == 3 and value[1] == value[2] else default
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -299,9 +333,10 @@ def choose(registry: Registry, kind: str, section: Any, path: str) -> Choice:
     weight = 1.0
     if kind == "diversity":
         weight = read_options(_Weight, {"weight": options.pop("weight", 1.0)}, path).weight
-    return Choice(
-        registered=registered, options=read_options(registered.component.options, options, path), weight=weight
-    )
+    known = registered.component.options
+    left = frozenset(key for key in keys_of_task(known) if options.get(key) is None)
+    options = {key: value for key, value in options.items() if key not in left}
+    return Choice(registered=registered, options=read_options(known, options, path), weight=weight, open=left)
 
 
 @attrs.frozen(kw_only=True)

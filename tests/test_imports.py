@@ -93,6 +93,7 @@ generator
 moments
 logdet
 preflight
+fingerprints
 priors
 outputs
 bezier
