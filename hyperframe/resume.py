@@ -108,13 +108,9 @@ def _recorded(found: Checkpoint | None) -> Mapping[str, Any]:
 
 
 def _of_data_and_code(run: Run, found: Checkpoint) -> list[str]:
-    """What of training data and of the target's code is not what it was at a checkpoint; a notice says so of tests."""
+    """What of data and of the target's code is not what it was at a checkpoint."""
     recorded, here = recorded_data(found), run.fingerprints or {}
     differences = list(changes(recorded, {**recorded, **here}, "data."))
-    tests = [change for change in differences if change.startswith("data.test:")]
-    if tests:
-        notice(f"the test split is not what it was when {run.folder} was trained: {tests[0]}")
-        differences.remove(tests[0])
     otherwise = computes_otherwise(found.state.get("probe"), run.experiment.target)
     return differences + ([] if otherwise is None else [f"the target's code: {otherwise}"])
 
@@ -136,7 +132,10 @@ def _restore(training: Training, found: Checkpoint, changed: Sequence[str]) -> N
     harmless = (*HARMLESS, *run.config.locations)
     differences = [change for change in changed if not _is_one(change, harmless)] + list(changes(recorded, here))
     differences += _of_data_and_code(run, found)
-    if differences and not run.finished:
+    if all(_is_one(change, ("data.test",)) for change in differences):
+        for change in differences:
+            notice(f"the test split is not what it was when {run.folder} was trained: {change}")
+    elif not run.finished:
         notice(
             f"from step {found.step} on the run is not, bit for bit, what it would have been without the interruption: "
             f"{'; '.join(differences)}"

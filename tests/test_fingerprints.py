@@ -65,7 +65,8 @@ def folder(tmp_path_factory):
         np.savez(place / f"other{split}.npz", **changed)
     np.save(place / "in.npy", arrays()["x"])
     choices = {"task": "arrays", "task.file": str(place / "own.npz"), "target": "mlp", "target.hidden": [4]}
-    hf.train("digits", {**SETTINGS, **choices}, out=place / "run")
+    pauses = {"trainer.steps": 6, "trainer.stop_after": 3}
+    hf.train("digits", {**SETTINGS, **choices, **pauses}, out=place / "run")
     return place
 
 
@@ -167,12 +168,11 @@ def test_resuming_says_what_differs(folder, tmp_path):
         ("_test", "the test split is not what it was"),
     ):
         shutil.copytree(folder / "run", tmp_path / f"run{split}")
-        settings = {"trainer.steps": 5, "task.file": str(folder / f"other{split}.npz")}
+        settings = {"task.file": str(folder / f"other{split}.npz")}
         with pytest.warns(HyperframeWarning) as told:
             hf.resume(tmp_path / f"run{split}", settings)
-        texts = [str(one.message) for one in told]
-        assert [bool(re.search(said, text)) for text in texts].count(True) == 1, texts
-        assert any("data." in text and "bit for bit" in text for text in texts) == (split == "")
+        assert len(told) == 1
+        assert re.search(said, str(told[0].message))
 
 
 def test_changed_code_is_told_by_whatever_loads_the_run(tmp_path):
@@ -199,9 +199,7 @@ def test_changed_code_of_a_factory_is_told_by_every_command(tmp_path, hyperframe
     settings = [f"{key}={json.dumps(value)}" for key, value in SETTINGS.items()]
     assert hyperframe("train", "target=changing:net", *settings, "--out", "run")[0] == 0
     np.save("in.npy", np.random.default_rng(0).uniform(size=(3, 1, 8, 8)).astype(np.float32))
-    import changing
-
-    monkeypatch.setattr(changing.Net, "forward", lambda self, x: self.out(x.flatten(1) * 2.1))
+    module.write_text(text.replace("2.0", "2.1"))
     for number, command in enumerate(
         (
             ["evaluate", "run"],

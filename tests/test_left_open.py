@@ -11,6 +11,8 @@ from torch import nn
 import hyperframe as hf
 from hyperframe.errors import ConfigError
 from hyperframe.experiment import build_target
+from hyperframe.factories import Factories
+from hyperframe.plugins import Registry, make_plugin_manager
 
 FAST = {
     "trainer.device": "cpu",
@@ -53,9 +55,6 @@ def file(tmp_path):
     ],
 )
 def test_what_is_left_out_is_the_tasks(tmp_path, target, shape):
-    from hyperframe.factories import Factories
-    from hyperframe.plugins import Registry, make_plugin_manager
-
     np.savez(tmp_path / "own.npz", **data(shape, 3))
     registry = Registry(make_plugin_manager())
     registry = registry.extended([Factories([target])]) if target.startswith("test_") else registry
@@ -104,7 +103,7 @@ def test_a_plugins_target_declares_what_is_the_tasks(tmp_path, file):
 
             return [hf.Component(name="one", factory=build, options=Options)]
 
-    registry = hf.Registry(hf.make_plugin_manager()).extended([Plugin()])
+    registry = Registry(make_plugin_manager()).extended([Plugin()])
     config = hf.config.load_config("digits", {"task": "arrays", "task.file": file, "target": "one"}, registry)
     assert build_target(config, config.task.make()).spec.num_weights == 5 * 3 + 3
     assert config.target.make().weight.shape == (2, 2)  # without a task the defaults
