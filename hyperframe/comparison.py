@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from hyperframe.config import Config, choose, override_pairs
+from hyperframe.choices import choose
+from hyperframe.config import Config, override_pairs
 from hyperframe.errors import RunError, brief, notice
 from hyperframe.evaluation import gauged_rows, measure
 from hyperframe.files import whole_file

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from hyperframe.aliases import check_memory
-from hyperframe.config import Choice, Config, refuse_twice
+from hyperframe.choices import Choice
+from hyperframe.config import Config, refuse_twice
 from hyperframe.errors import ConfigError, DeviceError, PluginError, notice, unknown_name
 from hyperframe.gauge import ComposedGauge
 from hyperframe.generator import Generator

@@ -100,6 +100,7 @@ bezier
 loss
 yamlvalues
 overrides
+choices
 config
 schedule
 experiment
