@@ -16,7 +16,8 @@ from torch import Tensor
 
 import hyperframe as hf
 from hyperframe.api import installed
-from hyperframe.config import choose, load_config
+from hyperframe.choices import choose
+from hyperframe.config import load_config
 from hyperframe.experiment import build_experiment
 from hyperframe.loss import WeightedTerm
 

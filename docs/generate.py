@@ -21,7 +21,7 @@ import hyperframe.testing.examples
 import hyperframe.testing.strategies
 from hyperframe.cli import main as command_line
 from hyperframe.config import SECTIONS, load_config, shipped_configs
-from hyperframe.options import expected, key_of, plain_options
+from hyperframe.options import expected, key_of, keys_of_task, plain_options
 from hyperframe.overrides import KEY_HELP, LISTS, SINGLE
 from hyperframe.plugins import LIMIT_VARIABLE, OWN_DISTRIBUTION, Registered, Registry, make_plugin_manager
 from hyperframe.reference import commented_yaml
@@ -151,11 +151,13 @@ def _options(cls: type) -> str:
     hints = typing.get_type_hints(cls)
     required = {field.name: "…" for field in attrs.fields(cls) if field.default is attrs.NOTHING}
     defaults = plain_options(cls(**required))
-    rows = []
+    rows, left = [], keys_of_task(cls)
     for field in attrs.fields(cls):
         default = (
             "needed"
             if field.name in required
+            else "null"
+            if key_of(field) in left
             else yaml.safe_dump(defaults[key_of(field)], default_flow_style=True, width=1000)
         )
         words = expected(hints[field.name], field.metadata.get("bounds"))

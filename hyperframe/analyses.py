@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hyperframe.checkpoints import checkpoint_steps
-from hyperframe.config import Choice, choose
+from hyperframe.choices import Choice, choose
 from hyperframe.errors import (
     ConfigError,
     DivergedError,

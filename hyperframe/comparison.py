@@ -6,14 +6,14 @@ from typing import Any
 
 from torch import Tensor
 
-from hyperframe.config import Config, choose, override_pairs
+from hyperframe.choices import choose
+from hyperframe.config import Config, override_pairs
 from hyperframe.errors import RunError, brief, notice
 from hyperframe.evaluation import gauged_rows, measure
 from hyperframe.files import whole_file
 from hyperframe.folder import check_is_run, folder_identity, read_run_config
 from hyperframe.metrics import read_metrics
 from hyperframe.plugins import Registry
-from hyperframe.preflight import load_data
 from hyperframe.run import Run, load_run
 from hyperframe.types import EntropyEstimator
 
@@ -129,7 +129,7 @@ def _measured(run: Run, count: int, seed: int | None, registry: Registry) -> dic
         "folder": str(run.folder),
         "task": run.experiment.task.name,
         "step": run.step,
-        "figures": measure(run.experiment, nets, load_data(run.experiment.task, "test")),
+        "figures": measure(run.experiment, nets, run.data("test")),
         "entropies": entropies,
         "training_seconds": training_seconds(run.folder, run.step),
     }

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import attrs
 
-from hyperframe.errors import STOPPED, ConfigError, HyperframeError, PluginError, unknown_name
+from hyperframe.choices import Choice, choose, located, plain_choice
+from hyperframe.errors import ConfigError, unknown_name
 from hyperframe.files import is_file, user_path
 from hyperframe.options import (
     locations,
@@ -15,7 +16,6 @@ from hyperframe.options import (
     plain_options,
     read_options,
     shown,
-    with_absolute_locations,
 )
 from hyperframe.overrides import (
     DEFAULTS,
@@ -23,13 +23,12 @@ from hyperframe.overrides import (
     LISTS,
     SINGLE,
     apply_overrides,
-    as_section,
     checked_override,
     named_section,
     read_yaml,
     split_override,
 )
-from hyperframe.plugins import Registered, Registry
+from hyperframe.plugins import Registry
 
 
 @attrs.frozen(kw_only=True)
@@ -91,40 +90,6 @@ SECTIONS: dict[str, type[Any]] = {
 
 
 @attrs.frozen(kw_only=True)
-class Choice:
-    """A component that a configuration chose, with its options."""
-
-    registered: Registered
-    options: Any
-    weight: float = 1.0
-
-    @property
-    def name(self) -> str:
-        """The component's name."""
-        return self.registered.component.name
-
-    def make(self, *arguments: Any) -> Any:
-        """Call the component's factory with its options and these arguments.
-
-        Raises:
-            PluginError: the factory fails for a reason of its own; the message names the component's distribution.
-        """
-        try:
-            return self.registered.component.factory(self.options, *arguments)
-        except (HyperframeError, *STOPPED):
-            raise
-        # Whatever a third party's factory raises is reported with the name of who can mend it.
-        except BaseException as error:
-            raise PluginError(f"{self.described}: its factory failed: {type(error).__name__}: {error}") from error
-
-    @property
-    def described(self) -> str:
-        """The component and its distribution, for messages."""
-        source = self.registered.source
-        return f"{self.registered.kind} '{self.name}' of {source.distribution} {source.version}".rstrip()
-
-
-@attrs.frozen(kw_only=True)
 class Config:
     """A complete configuration: every component found, every option known and in range."""
 
@@ -141,9 +106,9 @@ class Config:
 
     def plain(self) -> dict[str, Any]:
         """The configuration as plain data, which `read_config` reads back to an equal one."""
-        plain: dict[str, Any] = {key: _plain_choice(getattr(self, key)) for key in SINGLE}
-        plain["gauges"] = [_plain_choice(choice) for choice in self.gauges]
-        plain["diversity"] = [{**_plain_choice(choice), "weight": choice.weight} for choice in self.diversity]
+        plain: dict[str, Any] = {key: plain_choice(getattr(self, key)) for key in SINGLE}
+        plain["gauges"] = [plain_choice(choice) for choice in self.gauges]
+        plain["diversity"] = [{**plain_choice(choice), "weight": choice.weight} for choice in self.diversity]
         plain |= {key: plain_options(getattr(self, key)) for key in SECTIONS}
         return {key: plain[key] for key in KEY_HELP}
 
@@ -160,13 +125,13 @@ class Config:
 
     def with_absolute_locations(self) -> "Config":
         """The same configuration, in which all paths of data are absolute: it means the same from another folder."""
-        changed: dict[str, Any] = {key: _located(getattr(self, key)) for key in SINGLE}
-        changed |= {key: tuple(_located(choice) for choice in getattr(self, key)) for key in LISTS}
+        changed: dict[str, Any] = {key: located(getattr(self, key)) for key in SINGLE}
+        changed |= {key: tuple(located(choice) for choice in getattr(self, key)) for key in LISTS}
         return attrs.evolve(self, **changed)
 
     def kept(self) -> dict[str, Any]:
         """Identify the run by plain data: its task, less where data lie, its target, its generator and the seed."""
-        kept: dict[str, Any] = {key: _plain_choice(getattr(self, key)) for key in ("task", "target", "generator")}
+        kept: dict[str, Any] = {key: plain_choice(getattr(self, key)) for key in ("task", "target", "generator")}
         for key in self.locations:
             section, _, name = key.partition(".")
             if section in kept:
@@ -192,14 +157,6 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "")
             yield from changes(old, new, f"{where}.")
         elif old != new:
             yield f"{where}: {old} → {new}"
-
-
-def _located(choice: Choice) -> Choice:
-    return attrs.evolve(choice, options=with_absolute_locations(choice.options))
-
-
-def _plain_choice(choice: Choice) -> dict[str, Any]:
-    return {"name": choice.name, **plain_options(choice.options)}
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -276,37 +233,6 @@ def refuse_twice(names: Sequence[str], key: str) -> None:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ConfigError(f"{key}: '{twice}' is listed twice")
-
-
-def choose(registry: Registry, kind: str, section: Any, path: str) -> Choice:
-    """Find a component and read its options.
-
-    Args:
-        registry: where it is looked up.
-        kind: of `hyperframe.kinds.KINDS`.
-        section: its name, or a mapping with `name` and options.
-        path: where the section stands, for messages.
-
-    Raises:
-        ConfigError: an option that is unknown, mistyped, out of range or missing.
-        PluginError: there is no such component.
-    """
-    section = as_section(section, path)
-    if not isinstance(section.get("name"), str):
-        raise ConfigError(f"{path}.name: expected a text, the name of a {kind}, but got {shown(section.get('name'))}")
-    registered = registry.get(kind, section["name"])
-    options = {key: value for key, value in section.items() if key != "name"}
-    weight = 1.0
-    if kind == "diversity":
-        weight = read_options(_Weight, {"weight": options.pop("weight", 1.0)}, path).weight
-    return Choice(
-        registered=registered, options=read_options(registered.component.options, options, path), weight=weight
-    )
-
-
-@attrs.frozen(kw_only=True)
-class _Weight:
-    weight: float = option(1.0, "what the term counts")
 
 
 def _read_source(source: str | Path, read: tuple[Path, ...] = ()) -> tuple[str, dict[str, Any]]:

@@ -8,12 +8,14 @@ import torch
 from torch import nn
 
 from hyperframe.aliases import check_memory
-from hyperframe.config import Choice, Config, refuse_twice
+from hyperframe.choices import Choice
+from hyperframe.config import Config, refuse_twice
 from hyperframe.errors import ConfigError, DeviceError, PluginError, notice, unknown_name
 from hyperframe.gauge import ComposedGauge
 from hyperframe.generator import Generator
 from hyperframe.loss import BatchLoss, WeightedTerm
 from hyperframe.memory import keep_freed
+from hyperframe.options import keys_of_task
 from hyperframe.preflight import check_steady, dry_run
 from hyperframe.seeds import seeded
 from hyperframe.spec import TargetSpec
@@ -64,7 +66,7 @@ def resolve_device(name: str) -> torch.device:
 
 def build_target(config: Config, task: Task) -> Target:
     """Build the target that a configuration chose; what its module draws for itself follows `trainer.seed`."""
-    target = make_target(config.target, task.input_shape, config.trainer.seed)
+    target = make_target(config.target.fitted(task), task.input_shape, config.trainer.seed)
     target.inputs = getattr(task, "standardised_inputs", None)
     return target
 
@@ -152,7 +154,7 @@ def build_experiment(config: Config, task: Task | None = None) -> Experiment:
     if device.type == "cpu":
         keep_freed()
     target = build_target(config, task).to(device)
-    _check_fit(target, task)
+    _check_fit(config, target, task)
     symmetries = orbits(target.structure, task.shift_invariant).to(device)
     gauges = {choice.name: choice.make(symmetries) for choice in _different(config.gauges, "gauges")}
     gauge = ComposedGauge(gauges)
@@ -200,15 +202,20 @@ def _different(choices: tuple[Choice, ...], key: str) -> tuple[Choice, ...]:
     return choices
 
 
-def _check_fit(target: Target, task: Task) -> None:
-    spec = target.spec
-    for what, of_target, of_task in (
-        ("inputs of shape", spec.input_shape, tuple(task.input_shape)),
-        ("outputs, in number", spec.num_outputs, task.num_outputs),
+def _check_fit(config: Config, target: Target, task: Task) -> None:
+    spec, keys = target.spec, {name: key for key, name in keys_of_task(type(config.target.options)).items()}
+    for what, name, takes in (
+        ("inputs of shape", "input_shape", list(spec.input_shape)),
+        ("outputs, in number", "num_outputs", spec.num_outputs),
     ):
-        if of_target != of_task:
+        has = list(task.input_shape) if name == "input_shape" else task.num_outputs
+        if takes != has:
+            key = keys.get(name)
+            free = key is not None and key not in config.target.open
+            mends = f"leave target.{key} out, which is then the task's" if free else "take another target or other data"
             raise ConfigError(
-                f"target '{spec.name}' does not fit task '{task.name}': {what} {of_target} against {of_task}"
+                f"target '{spec.name}' does not fit task '{task.name}': {what}, the target has {takes} and the task "
+                f"{has}; {mends}"
             )
 
 

@@ -27,6 +27,15 @@ NAME = "name"
 FAMILIES = {"torchvision": "model"}
 """Targets that stand for many, with the option that tells which: `torchvision:resnet18`."""
 
+OF_TASK = {
+    "input_shape": "input_shape",
+    **dict.fromkeys(("outputs", "num_outputs", "classes", "num_classes"), "num_outputs"),
+}
+"""Usual names of parameters, and the task's attributes that they are where a user leaves them out."""
+
+ALONE = {"input_shape": (1, 8, 8), "num_outputs": 10}
+"""What stands for these without a task, where the factory has no default."""
+
 _PLAIN = (bool, int, float, str, type(None))
 _SEQUENCES = (tuple, list, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
 
@@ -72,7 +81,8 @@ class Factories:
     """A plugin that registers targets under the names `package.module:factory`.
 
     The parameters of a factory become the target's options: each with its annotation, or the type of its default. One
-    with a default that is none of the types of options keeps the default, and is no option.
+    with a default that is none of the types of options keeps the default, and is no option. Those of the names in
+    `OF_TASK` are the task's where they are left out.
 
     Args:
         names: what the user typed.
@@ -114,7 +124,14 @@ def _component(name: str) -> Component:
     if not callable(found):
         raise PluginError(f"target '{name}': '{path}' is no callable, but {type(found).__name__}")
     kinds, defaults = _options(name, found)
-    fields = {key: option(defaults.get(key, attrs.NOTHING), "a parameter of the factory") for key in kinds}
+    of_task = {key: OF_TASK[key] for key, kind in kinds.items() if key in OF_TASK and _fits(kind, OF_TASK[key])}
+    alone = {key: ALONE[of] for key, of in of_task.items()}
+    fields = {
+        key: option(
+            defaults.get(key, alone.get(key, attrs.NOTHING)), "a parameter of the factory", of_task=of_task.get(key)
+        )
+        for key in kinds
+    }
     options = attrs.make_class("Options", fields, frozen=True, kw_only=True)
     options.__annotations__ = kinds
 
@@ -124,6 +141,14 @@ def _component(name: str) -> Component:
 
     summary = (inspect.getdoc(found) or "").partition("\n")[0] or "a factory of one's own"
     return Component(name=name, factory=factory, options=options, summary=summary)
+
+
+def _fits(kind: Any, attribute: str) -> bool:
+    """Whether a parameter of this type can take what a task has."""
+    kinds = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    if attribute == "num_outputs":
+        return int in kinds
+    return any(get_origin(one) in (tuple, list) and get_args(one)[0] is int for one in kinds)
 
 
 def _as_annotated(value: Any, kind: Any) -> Any:

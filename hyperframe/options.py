@@ -30,13 +30,15 @@ def option(
     below: float | None = None,
     run: bool = False,
     location: bool = False,
+    of_task: str | None = None,
 ) -> Any:
     """Declare one option of an attrs class: its default, one line of help, and the range it may lie in.
 
     `minimum` and `maximum` belong to the range, `above` and `below` do not. With `run` the value is the folder of
     another run, and what an analysis found with it is taken again only while that run has the same newest checkpoint.
     With `location` the value says where data lie, or how they get there: it is kept as an absolute path, and may change
-    without making a run another one.
+    without making a run another one. With `of_task`, an attribute of tasks such as "num_outputs", an option of a target
+    that is left out, or null, is what the task has; the default stands for it where there is no task.
 
     Example:
         >>> @attrs.frozen(kw_only=True)
@@ -49,7 +51,8 @@ def option(
     """
     bounds = {"at least": minimum, "above": above, "at most": maximum, "below": below}
     given = {word: limit for word, limit in bounds.items() if limit is not None}
-    return attrs.field(default=default, metadata={"help": help, "bounds": given, "run": run, "location": location})
+    said = {"help": help, "bounds": given, "run": run, "location": location, "of_task": of_task}
+    return attrs.field(default=default, metadata=said)
 
 
 def key_of(field: "attrs.Attribute[Any]") -> str:
@@ -164,6 +167,12 @@ def with_absolute_locations(options: T) -> T:
         if field.metadata.get("location") and isinstance(value, str):
             found[field.alias or field.name] = os.path.abspath(os.path.expanduser(value))
     return attrs.evolve(cast(Any, options), **found) if found else options
+
+
+def keys_of_task(cls: type[Any]) -> dict[str, str]:
+    """The keys of options that were declared with `of_task`, and the task's attributes."""
+    fields = {key_of(field): field.metadata.get("of_task") for field in attrs.fields(cls)}
+    return {key: name for key, name in fields.items() if name is not None}
 
 
 def _plain(value: Any) -> Any:

@@ -97,11 +97,16 @@ class OwnCode:
         data, summary = self._data, "data handed over in Python"
         if _is_task(data):
             return [Component(name=DATA, factory=lambda options: data, summary=summary)]
-        return [
-            Component(
-                name=DATA, factory=lambda options: own_task(DATA, data, options), options=OwnOptions, summary=summary
-            )
-        ]
+
+        def build(options: OwnOptions) -> OwnTask:
+            return own_task(DATA, data, options)
+
+        def restore(options: OwnOptions, facts: Mapping[str, Any]) -> OwnTask:
+            task = restored_task(DATA, facts, lambda: build(options))
+            task.splits()  # the data are here: whether they are of this task is told now
+            return task
+
+        return [Component(name=DATA, factory=build, options=OwnOptions, restore=restore, summary=summary)]
 
 
 class KeptData:

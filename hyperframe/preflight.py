@@ -7,7 +7,6 @@ from torch import Tensor
 
 from hyperframe.errors import ConfigError, DataError, HyperframeError, SpecError, notice
 from hyperframe.exact import redrawn
-from hyperframe.files import fingerprint
 from hyperframe.generator import Generator
 from hyperframe.probes import unsteady
 from hyperframe.seeds import seeded, stream
@@ -41,11 +40,6 @@ def load_data(task: Task, split: str) -> Data:
         raise DataError(f"{where}: an input is not a finite number")
     task.check_labels(data.y, where)
     return data
-
-
-def fingerprint_of_data(train: Data, validation: Data) -> str:
-    """A fingerprint that tells the data of a training from other data."""
-    return fingerprint({"x": train.x, "y": train.y, "validation x": validation.x, "validation y": validation.y})
 
 
 def dry_run(target: Target, generator: Generator, task: Task) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import attrs
 import yaml
 
-from hyperframe.config import SECTIONS, Choice, Config
+from hyperframe.choices import Choice
+from hyperframe.config import SECTIONS, Config
 from hyperframe.options import key_of
 from hyperframe.overrides import KEY_HELP, LISTS, SINGLE, split_override
 

@@ -7,7 +7,8 @@ from typing import Any
 import attrs
 
 from hyperframe.checkpoints import checkpoint_steps
-from hyperframe.config import Config, choose
+from hyperframe.choices import choose
+from hyperframe.config import Config
 from hyperframe.errors import RunError, notice
 from hyperframe.files import is_file
 from hyperframe.folder import CONFIG, read_run_config

@@ -9,16 +9,18 @@ from hyperframe.checkpoints import Checkpoint, newest_checkpoint, set_damaged_as
 from hyperframe.config import Config, changes, override_pairs
 from hyperframe.errors import ConfigError, notice
 from hyperframe.experiment import build_experiment
+from hyperframe.fingerprints import computes_otherwise
 from hyperframe.folder import (
     add_resumption,
     check_is_run,
     claimed,
     create_run,
     read_run_config,
+    restored_task,
     write_config,
 )
 from hyperframe.plugins import Registry
-from hyperframe.run import Run, restore
+from hyperframe.run import Run, recorded_data, restore
 from hyperframe.training import Reporter, Silent, Training
 
 HARMLESS = (
@@ -63,7 +65,7 @@ def resume_run(
         found = newest_checkpoint(path)
         step = found.step if found else 0
         _check_changes(stored, config, step)
-        run = Run(path, config, step, build_experiment(config))
+        run = Run(path, config, step, build_experiment(config, restored_task(path, config)))
         training = Training(run, registry, reporter or Silent())
         with training.settings(_threads(config, found)):
             if found is None:
@@ -105,6 +107,14 @@ def _recorded(found: Checkpoint | None) -> Mapping[str, Any]:
     return recorded if isinstance(recorded, Mapping) else {}
 
 
+def _of_data_and_code(run: Run, found: Checkpoint) -> list[str]:
+    """What of data and of the target's code is not what it was at a checkpoint."""
+    recorded, here = recorded_data(found), run.fingerprints or {}
+    differences = list(changes(recorded, {**recorded, **here}, "data."))
+    otherwise = computes_otherwise(found.state.get("probe"), run.experiment.target)
+    return differences + ([] if otherwise is None else [f"the target's code: {otherwise}"])
+
+
 def _restore(training: Training, found: Checkpoint, changed: Sequence[str]) -> None:
     """Put the checkpoint's state into the training, say what has changed, and note it with the run."""
     run, recorded = training.run, _recorded(found)
@@ -121,7 +131,11 @@ def _restore(training: Training, found: Checkpoint, changed: Sequence[str]) -> N
         return
     harmless = (*HARMLESS, *run.config.locations)
     differences = [change for change in changed if not _is_one(change, harmless)] + list(changes(recorded, here))
-    if differences and not run.finished:
+    differences += _of_data_and_code(run, found)
+    if all(_is_one(change, ("data.test",)) for change in differences):
+        for change in differences:
+            notice(f"the test split is not what it was when {run.folder} was trained: {change}")
+    elif not run.finished:
         notice(
             f"from step {found.step} on the run is not, bit for bit, what it would have been without the interruption: "
             f"{'; '.join(differences)}"

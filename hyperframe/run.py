@@ -12,13 +12,14 @@ from hyperframe.errors import ConfigError, DataError, RunError, notice
 from hyperframe.evaluation import draw_networks, evaluate, networks_of
 from hyperframe.experiment import Experiment, build_experiment
 from hyperframe.files import as_json, different_tensors, from_json, is_file, read_tensors, write_json
+from hyperframe.fingerprints import computes_otherwise, fingerprint_of
 from hyperframe.folder import ANALYSES, CONFIG, RESULTS, TARGET, TASK, check_is_run, read_run_config, restored_task
 from hyperframe.links import inside
 from hyperframe.modes import with_gradients
 from hyperframe.options import shown
 from hyperframe.owncode import DATA, KeptData
 from hyperframe.plugins import Registry
-from hyperframe.preflight import fingerprint_of_data, load_data
+from hyperframe.preflight import load_data
 from hyperframe.samplefiles import read_samples, write_samples, write_state_dicts
 from hyperframe.samples import Networks
 from hyperframe.trainedinputs import TrainedInputs, read_trained_inputs
@@ -36,17 +37,22 @@ class Run:
         config: its configuration.
         step: the step of the checkpoint that is loaded.
         experiment: everything the configuration describes, with the trained generator.
-        trained_on: the fingerprint of the data that it was trained and validated on, where that is known.
+        fingerprints: those of the splits when it was trained, with which data are compared; None: not at all.
     """
 
     def __init__(
-        self, folder: Path, config: Config, step: int, experiment: Experiment, trained_on: str | None = None
+        self,
+        folder: Path,
+        config: Config,
+        step: int,
+        experiment: Experiment,
+        fingerprints: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.config = config
         self.step = step
         self.experiment = experiment
-        self.trained_on = trained_on
+        self.fingerprints = fingerprints
         self._data: dict[str, Data] = {}
 
     def __repr__(self) -> str:
@@ -71,7 +77,7 @@ class Run:
     def data(self, split: str) -> Data:
         """The split "train", "validation" or "test" of the run's task, read once.
 
-        Where the data are not those that the run was trained on, a warning says so.
+        Where it is not what it was when the run was trained, a warning says so.
 
         Raises:
             DataError: they cannot be had; the message names the keys that say where they lie.
@@ -81,7 +87,7 @@ class Run:
                 self._data[split] = load_data(self.experiment.task, split)
             except DataError as error:
                 raise DataError(f"{error}{self._moved()}") from error
-            self._check_data()
+            self._check_data(split)
         return self._data[split]
 
     def _moved(self) -> str:
@@ -93,24 +99,17 @@ class Run:
         key = there[0].partition("=")[0]
         return f". The run has {', '.join(there)}; where the data lie elsewhere now, override that: {key}=PATH"
 
-    def _check_data(self) -> None:
-        """Say where the data are not those that the run was trained and validated on, as resuming it does."""
-        recorded, self.trained_on = self.trained_on, None
+    def _check_data(self, split: str) -> None:
+        """Say where a split is not the one that the run was trained with."""
+        if self.fingerprints is None:
+            return
+        recorded, found = self.fingerprints.get(split), fingerprint_of(self._data[split])
         if recorded is None:
-            return
-        try:
-            parts = [
-                self._data[split] if split in self._data else load_data(self.experiment.task, split)
-                for split in ("train", "validation")
-            ]
-        except DataError as error:
-            notice(f"whether the data are those that {self.folder} was trained on is not known: {error}")
-            return
-        found = fingerprint_of_data(*parts)
-        if found != recorded:
+            notice(f"{self.folder} keeps no fingerprint of split '{split}'; whether it is the training's is not known")
+        elif found != recorded:
             notice(
-                f"the data are not those that {self.folder} was trained on ({found}, and not {recorded}): its "
-                "networks may have been trained on what they are tested on here"
+                f"the data are not those that {self.folder} was trained on: split '{split}' is {found}, and was "
+                f"{recorded}; its networks may have been trained on what they run on here"
             )
 
     def networks(self, count: int | None, seed: int | None, samples: str | Path | None) -> Networks:
@@ -288,9 +287,16 @@ def load_run(
     experiment = build_experiment(config, restored_task(path, config))
     restore(path, found, experiment)
     experiment.generator.eval()
-    recorded = found.state.get("environment")
-    data = recorded.get("data") if isinstance(recorded, Mapping) else None
-    return Run(path, config, found.step, experiment, data if isinstance(data, str) else None)
+    otherwise = computes_otherwise(found.state.get("probe"), experiment.target)
+    if otherwise is not None:
+        notice(f"the target's code is not that which {path} was trained with: {otherwise}")
+    return Run(path, config, found.step, experiment, recorded_data(found))
+
+
+def recorded_data(found: Checkpoint) -> dict[str, str]:
+    """The fingerprints of splits that a checkpoint keeps."""
+    recorded = found.state.get("data")
+    return {str(key): str(value) for key, value in recorded.items()} if isinstance(recorded, Mapping) else {}
 
 
 def restore(folder: Path, found: Checkpoint, experiment: Experiment) -> None:

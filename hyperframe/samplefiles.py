@@ -261,4 +261,6 @@ def _check_header(file: Path, metadata: Mapping[str, str], identity: Mapping[str
     for key, value in identity.items():
         if header.get(key) != value:
             found = shown(header.get(key))
-            raise RunError(f"{file} holds networks of another target than the run's: {key} {found} against '{value}'")
+            raise RunError(
+                f"{file} holds networks of another target than the run's: its {key}: {found}, the run's '{value}'"
+            )

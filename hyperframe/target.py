@@ -232,6 +232,11 @@ class Target:
         return next(value for value in self.module.parameters() if value.is_floating_point())
 
     @property
+    def device(self) -> torch.device:
+        """The device on which the module works."""
+        return self._first.device
+
+    @property
     def dtype(self) -> torch.dtype:
         """The precision in which the module works."""
         return self._first.dtype
@@ -305,6 +310,13 @@ class Target:
 
         Where the target standardises inputs, so does this module, in a hook that its state_dict does not show.
         """
+        module = self.bare_network(weights, index, statistics)
+        if self.inputs is not None:
+            module.register_forward_pre_hook(self.inputs.before)
+        return module
+
+    def bare_network(self, weights: Weights, index: int = 0, statistics: Statistics | None = None) -> nn.Module:
+        """One network as `network` gives it, on inputs that are standardised already."""
         module = copy.deepcopy(self.module)
         module.load_state_dict(self.state_dict(weights, index, statistics))
         for name, parameter in module.named_parameters():
@@ -312,8 +324,6 @@ class Target:
         for name, momentum in self._momenta.items():
             norm: Any = module.get_submodule(name)
             norm.momentum = momentum
-        if self.inputs is not None:
-            module.register_forward_pre_hook(self.inputs.before)
         return module.eval()
 
 

@@ -23,11 +23,12 @@ from hyperframe.config import Config
 from hyperframe.errors import DivergedError, HyperframeError, MemoryShortageError, RunError, TrainingError, notice
 from hyperframe.evaluation import draw_networks, evaluate
 from hyperframe.experiment import build_experiment
+from hyperframe.fingerprints import fingerprints_of, probe_outputs
 from hyperframe.folder import claimed, create_run, environment, folder_identity, free_folder
 from hyperframe.links import inside
 from hyperframe.metrics import MetricsLog
 from hyperframe.plugins import Registry
-from hyperframe.preflight import fingerprint_of_data, load_data
+from hyperframe.preflight import load_data
 from hyperframe.run import Run
 from hyperframe.schedule import rate_at
 from hyperframe.seeds import seeded
@@ -117,7 +118,8 @@ class Training:
         self.options = run.config.trainer
         task, images = run.experiment.task, run.config.evaluation.images
         train, validation = load_data(task, "train"), load_data(task, "validation")
-        self._data = fingerprint_of_data(train, validation)
+        run.fingerprints = fingerprints_of(task, {"train": train, "validation": validation})
+        self._probe = probe_outputs(run.experiment.target)
         self.inputs = trained_inputs(task, train)
         self.validation: Data = validation[:images].to(run.experiment.device)
         check_room(run.experiment)
@@ -133,7 +135,7 @@ class Training:
             choice.registered.source.distribution: choice.registered.source.version
             for choice in self.run.config.choices
         }
-        return {**environment(self.run.experiment.device), "data": self._data, "versions": versions}
+        return {**environment(self.run.experiment.device), "versions": versions}
 
     @contextmanager
     def settings(self, threads: int | None) -> Iterator[None]:
@@ -242,6 +244,8 @@ class Training:
             "target": run.experiment.target.identity(),
             "kept": run.config.kept(),
             "environment": self.environment(),
+            "data": dict(run.fingerprints or {}),
+            "probe": self._probe,
         }
         write_checkpoint(run.folder, step, run.experiment.generator.state_dict(), self.trainer.tensors(), state)
         if merit is not None:

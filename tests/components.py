@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hyperframe.api import installed
-from hyperframe.config import choose
+from hyperframe.choices import choose
 from hyperframe.experiment import make_target
 
 REGISTRY = installed()

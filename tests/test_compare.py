@@ -8,8 +8,8 @@ from tiny import GENERATED, PERCEPTRON
 
 import hyperframe as hf
 from hyperframe.api import installed
+from hyperframe.choices import choose
 from hyperframe.comparison import compare, differences, training_seconds, write_picture
-from hyperframe.config import choose
 from hyperframe.errors import HyperframeWarning, RunError
 from hyperframe.hookspecs import hookimpl
 from hyperframe.types import Component

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 import hyperframe as hf
 from hyperframe.api import installed
 from hyperframe.builtin.objectives.trade_off import Options, TradeOff
-from hyperframe.config import choose, load_config
+from hyperframe.choices import choose
+from hyperframe.config import load_config
 from hyperframe.errors import ConfigError
 from hyperframe.experiment import build_experiment
 from hyperframe.loss import BatchLoss, WeightedTerm

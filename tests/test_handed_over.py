@@ -143,9 +143,9 @@ def test_the_command_says_what_was_handed_over(tmp_path, hyperframe):
     [
         ({"module": Net(7), "spec": spec(7)}, RunError, "does not fit its configuration: '.*' is float32"),
         ({"module": Net(7), "spec": spec()}, SpecError, r"'first.weight' of shape \(7, 5\) .* holds 7 filters"),
-        ({"data": (X[:, :2], Y)}, ConfigError, r"inputs of shape \(3,\) against \(2,\)"),
-        ({"data": (X, Y % 3)}, ConfigError, "outputs, in number 4 against 3"),
-        ({"data": (X, X)}, ConfigError, "outputs, in number 4 against 3"),
+        ({"data": (X[:, :2], Y)}, DataError, r"not those that the run was trained on: input_shape is \[2\], was \[3\]"),
+        ({"data": (X, Y % 3)}, DataError, "not those that the run was trained on: num_outputs is 3, was 4"),
+        ({"data": (X, X)}, DataError, "not those that the run was trained on: kind is regression, was classification"),
     ],
 )
 def test_something_else_is_handed_over(tmp_path, given, error, message):

@@ -95,12 +95,14 @@ generator
 moments
 logdet
 preflight
+fingerprints
 priors
 outputs
 bezier
 loss
 yamlvalues
 overrides
+choices
 config
 schedule
 experiment

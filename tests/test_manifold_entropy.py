@@ -10,7 +10,8 @@ from torch import nn
 
 from hyperframe import DiversityInputs, Generator, LayerSpec, TargetSpec, bias
 from hyperframe.api import installed
-from hyperframe.config import choose, load_config
+from hyperframe.choices import choose
+from hyperframe.config import load_config
 from hyperframe.errors import ConfigError
 from hyperframe.experiment import build_experiment
 from hyperframe.logdet import exact_logdet, probed_logdet

@@ -480,8 +480,16 @@ def test_training_on_a_file(tmp_path, hyperframe, name):
         ({"x": NAN, "y": Y}, {}, "x holds NaN or infinite values"),
         ({"x": X.astype(object), "y": Y}, {}, "holds Python objects"),
         ({"x": X, "y": Y - 1}, {"task.classes": 4}, "labels must lie between 0 and 3"),
-        (arrays(classes=3), {}, "target 'mlp' does not fit task 'arrays': outputs, in number 4 against 3"),
-        (arrays(shape=(2,)), {}, r"inputs of shape (3,) against (2,)"),
+        (
+            arrays(classes=3),
+            {},
+            "target 'mlp' does not fit task 'arrays': outputs, in number, the target has 4 and the task 3; leave",
+        ),
+        (
+            arrays(shape=(2,)),
+            {},
+            "the target has [3] and the task [2]; leave target.input_shape out, which is then the task's",
+        ),
         (arrays(), {"task.test": 0}, "set task.test to a part such as 0.1"),
         (arrays(), {"task.kind": "ranking"}, "task.kind: expected one of auto, classification, regression"),
     ],

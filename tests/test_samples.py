@@ -135,6 +135,7 @@ def test_the_seed_chooses_the_bytes(tmp_path, run):
 def test_the_header_says_where_networks_come_from(tmp_path, run, normed):
     found = header(run.write_samples(tmp_path / "a", 3, seed=7))
     wanted = {"target": "mlp", "networks": "3", "run": "run", "step": "2", "seed": "7", "gauges": "", "constants": ""}
+    wanted["standardisation"] = ""
     assert found == {"format": "hyperframe networks 1", "operations": "relu", **wanted}
     gauges = header(run.write_samples(tmp_path / "b", 2, gauge=True))["gauges"].split(",")
     assert sorted(gauges) == sorted(choice.name for choice in run.config.gauges)
@@ -320,10 +321,14 @@ REFUSED = [
     (lambda found: {**found, "1.bias": found["1.bias"][:2].clone()}, said(), r"should be F32 \[\d, "),
     (lambda found: {key: value[:0].clone() for key, value in found.items()}, said(), r"should be F32 \[networks, "),
     (lambda found: {**found, "1.bias": torch.tensor(1.0)}, said(), r"'1.bias' is F32 \[\], should be"),
-    (lambda found: found, said(target="other"), "networks of another target .*: target 'other' against 'mlp'"),
-    (lambda found: found, said(operations="tanh"), "another target than the run's: operations 'tanh' against 'relu'"),
-    (lambda found: found, said(constants="00"), "another target than the run's: constants '00' against ''"),
-    (lambda found: found, said(operations=None), "operations null against 'relu'"),
+    (lambda found: found, said(target="other"), "networks of another target .*: its target: 'other', the run's 'mlp'"),
+    (
+        lambda found: found,
+        said(operations="tanh"),
+        "another target than the run's: its operations: 'tanh', the run's 'relu'",
+    ),
+    (lambda found: found, said(constants="00"), "another target than the run's: its constants: '00', the run's ''"),
+    (lambda found: found, said(operations=None), "its operations: null, the run's 'relu'"),
     (lambda found: found, said(format="hyperframe networks 2"), "or is of another version"),
     (lambda found: found, lambda found: None, "is no file of networks that 'sample --out' wrote"),
     (lambda found: found, lambda found: {"hyperframe": "{"}, "is damaged: its header is no JSON"),
@@ -370,9 +375,9 @@ def test_a_file_for_which_there_is_no_room(tmp_path, run, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"target.activation": "tanh"}, "operations 'relu' against 'tanh'"),
+        ({"target.activation": "tanh"}, "its operations: 'relu', the run's 'tanh'"),
         ({"target.hidden": [7]}, r"is F32 \[2, 6.*should be F32 \[2, 7"),
-        ({"target.hidden": [6, 6]}, "operations 'relu' against 'relu relu'"),
+        ({"target.hidden": [6, 6]}, "its operations: 'relu', the run's 'relu relu'"),
     ],
 )
 def test_networks_of_another_run(tmp_path, run, settings, message):
@@ -387,9 +392,9 @@ def test_networks_of_other_constants(tmp_path, normed, norms):
     assert len(hf.load(run.folder, device="cpu", registry=norms).read_samples(path)) == 2
     settings = {**run.config.plain(), "trainer": {"seed": 9, "steps": 1, "z": 4, "device": "cpu"}}
     other = hf.train("digits", settings, out=tmp_path / "other", registry=norms)
-    with pytest.raises(RunError, match="another target than the run's: constants '"):
+    with pytest.raises(RunError, match="another target than the run's: its constants: '"):
         other.read_samples(path)
-    with pytest.raises(RunError, match="another target than the run's: constants '"):
+    with pytest.raises(RunError, match="another target than the run's: its constants: '"):
         normed["normed"].read_samples(path)
 
 
@@ -642,7 +647,8 @@ def test_the_summary_of_values(tmp_path, hyperframe):
     np.testing.assert_allclose(found["mean"].numpy(), predictions.mean(0), atol=1e-6)
     np.testing.assert_allclose(found["std"].numpy(), predictions.std(0), atol=1e-6)
     assert run.sample(1).summary(inputs)["std"].eq(0).all()
-    path = run.write_samples(tmp_path / "nets", 4)
+    with pytest.warns(hf.HyperframeWarning, match="work on standardised inputs and outputs"):
+        path = run.write_samples(tmp_path / "nets", 4)
     assert measured(run.evaluate(samples=path)) == measured(run.evaluate(4))
     code, out, err = hyperframe("predict", "run", "own.npz", "--samples", "nets", "--json")
     assert (code, err) == (0, "")

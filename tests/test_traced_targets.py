@@ -58,9 +58,13 @@ def test_wrong_networks_of_torchvision(hyperframe, arguments, message):
 
 
 def test_a_target_that_does_not_fit_its_task(hyperframe, tmp_path):
-    code, _, err = hyperframe("train", "target=resnet20", "generator=mlp", "--out", "run")
+    code, _, err = hyperframe(
+        "train", "target={name: resnet20, input_shape: [3, 32, 32]}", "generator=mlp", "--out", "run"
+    )
     assert code == 2
-    assert "does not fit task 'digits': inputs of shape (3, 32, 32) against (1, 8, 8)" in err
+    assert (
+        "does not fit task 'digits': inputs of shape, the target has [3, 32, 32] and the task [1, 8, 8]; leave" in err
+    )
 
 
 def test_what_no_output_depends_on_stays_as_it_is(tmp_path, recwarn):

@@ -8,7 +8,7 @@ from unittest import SkipTest
 import attrs
 
 from hyperframe.api import installed
-from hyperframe.config import Choice, choose
+from hyperframe.choices import Choice, choose
 from hyperframe.errors import ConfigError, PluginError, brief, unknown_name
 from hyperframe.experiment import make_target, missing_of
 from hyperframe.factories import Factories, is_factory

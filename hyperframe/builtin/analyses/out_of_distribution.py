@@ -12,7 +12,7 @@ from torch import Tensor
 from hyperframe import Component, hookimpl
 from hyperframe.applicability import check_images
 from hyperframe.calibration import entropy_of
-from hyperframe.config import choose
+from hyperframe.choices import choose
 from hyperframe.detection import found_at, separation, shifted
 from hyperframe.errors import DataError
 from hyperframe.members import predicted

@@ -13,7 +13,7 @@ from hyperframe.options import option
 class Options:
     """Options of the network."""
 
-    classes: int = option(10, "number of outputs", minimum=2)
+    classes: int = option(10, "number of outputs; null: as the task has", minimum=2, of_task="num_outputs")
 
 
 def build(options: Options) -> tuple[nn.Module, TargetSpec]:

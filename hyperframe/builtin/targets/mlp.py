@@ -18,9 +18,11 @@ ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 class Options:
     """Options of the network."""
 
-    input_shape: tuple[int, ...] = option((1, 8, 8), "shape of one input", minimum=1)
+    input_shape: tuple[int, ...] = option(
+        (1, 8, 8), "shape of one input; null: the task's", minimum=1, of_task="input_shape"
+    )
     hidden: tuple[int, ...] = option((64, 64), "sizes of the hidden layers; [] is a linear model", minimum=1)
-    outputs: int = option(10, "number of outputs", minimum=1)
+    outputs: int = option(10, "number of outputs; null: as the task has", minimum=1, of_task="num_outputs")
     activation: Literal["relu", "tanh", "gelu"] = option(
         "relu", "behind every hidden layer; only relu lets positive factors pass"
     )

@@ -18,8 +18,10 @@ STAGES = (16, 32, 64)
 class Options:
     """Options of the network."""
 
-    input_shape: tuple[int, ...] = option((3, 32, 32), "channels, height and width of one image", minimum=1)
-    outputs: int = option(10, "number of outputs", minimum=1)
+    input_shape: tuple[int, ...] = option(
+        (3, 32, 32), "channels, height and width of one image; null: the task's", minimum=1, of_task="input_shape"
+    )
+    outputs: int = option(10, "number of outputs; null: as the task has", minimum=1, of_task="num_outputs")
     shortcut: Literal["projection", "zero_padded"] = option(
         "projection",
         "where the channels become more: projection, a convolution with BatchNorm; zero_padded, zeros for the new ones",

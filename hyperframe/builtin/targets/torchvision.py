@@ -20,8 +20,13 @@ class Options:
     """Options of the network."""
 
     model: str = option(help="its name in torchvision.models, such as resnet18")
-    classes: int = option(10, "number of outputs", minimum=1)
-    image_size: int = option(32, "height and width of the images, which have three channels", minimum=1)
+    classes: int = option(10, "number of outputs; null: as the task has", minimum=1, of_task="num_outputs")
+    image_size: int = option(
+        32,
+        "height and width of the images, which have three channels; null: the task's",
+        minimum=1,
+        of_task="input_shape",
+    )
     arguments: tuple[str, ...] = option((), "further arguments of the model, such as [width_mult=0.5]")
 
 

@@ -12,9 +12,11 @@ from hyperframe import Component, LayerSpec, TargetSpec, UnitSpec, bias, hookimp
 class Options:
     """Options of the network."""
 
-    input_shape: tuple[int, ...] = option((1, 8, 8), "shape of one input", minimum=1)
+    input_shape: tuple[int, ...] = option(
+        (1, 8, 8), "shape of one input; null: the task's", minimum=1, of_task="input_shape"
+    )
     hidden: int = option(32, "neurons of the hidden layer", minimum=1)
-    classes: int = option(10, "number of outputs", minimum=1)
+    classes: int = option(10, "number of outputs; null: as the task has", minimum=1, of_task="num_outputs")
 
 
 def build(options: Options) -> tuple[nn.Module, TargetSpec]:
