@@ -95,13 +95,15 @@ def _without_rounding(func: Any, given: dict[str, Any]) -> Tensor:
 class _Draws(TorchDispatchMode):
     """Sees whether random numbers are drawn, and where wanted gives all entries of an item the same one."""
 
+    supports_higher_order_operators = True
+
     def __init__(self, items: int, alike: bool) -> None:
         super().__init__()
         self.any, self._items, self._alike = False, items, alike
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if torch.Tag.nondeterministic_seeded not in func.tags:
+        if torch.Tag.nondeterministic_seeded not in getattr(func, "tags", ()):
             return func(*args, **kwargs)
         self.any = True
         if self._alike and func.name().startswith("aten::rrelu"):  # what it returns are not its random slopes

@@ -43,6 +43,8 @@ def check_parameters(module: nn.Module, where: str) -> None:
     for key, value in module.named_parameters():
         if is_lazy(value):
             raise SpecError(f"{where}: parameter '{key}' has no shape yet; run the module on an input first")
+        if not value.numel():
+            raise SpecError(f"{where}: parameter '{key}' has the shape {tuple(value.shape)}, hence no weights at all")
         if value.dim() == 0:
             raise SpecError(f"{where}: parameter '{key}' is a number without an axis; give it the shape (1,)")
         if not value.is_floating_point():

@@ -92,7 +92,10 @@ def _kernel(
     inputs_first = letters.index("i") < letters.index("o")
     depthwise = groups > 1 and groups == len(unit)
     group = torch.arange(groups).repeat_interleave(filters // groups) if groups > 1 and not depthwise else None
-    written = unit.repeat_interleave(filters // groups) if depthwise else found.units.new(filters)
+    if depthwise:
+        written = unit.repeat_interleave(filters // groups)
+    else:  # what one filter alone writes has no other to change places with
+        written = found.units.new(filters) if filters > 1 else torch.tensor([FIXED])
     written_scale, written_sign = found.scales.new(filters), found.signs.new(filters)
     found.claim(layer, "kernel", kernel, axes)
     if group is not None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from hyperframe.discovery import Discovery
 from hyperframe.factors import Exponent
 from hyperframe.findings import View
-from hyperframe.labels import FIXED, ZERO, Activation, compact
+from hyperframe.labels import FIXED, ZERO, Activation, compact, squeezed
 from hyperframe.rules import Operation, lifted, rule
 
 EPSILON = 1e-6
@@ -193,10 +193,15 @@ def _broadcast(value: Activation, shape: Any) -> Activation:
 
 def _united(found: Discovery, one: Activation, other: Activation, *, keep: bool) -> Activation:
     """Two activations entry by entry: where both are of a unit it is the same one; factors unite where wanted."""
+    both = (one.unit != FIXED) & (other.unit != FIXED)
+    shared = [compact(torch.where(both, value.unit, FIXED)) for value in (one, other)]
+    if _one_among_many(found, *shared):
+        one, both = _at_rest(found, one, both), torch.zeros_like(both)
+    elif _one_among_many(found, *reversed(shared)):
+        other, both = _at_rest(found, other, both), torch.zeros_like(both)
+    else:
+        found.units.unite(*shared)
     inside_one, inside_other = one.unit != FIXED, other.unit != FIXED
-    both = inside_one & inside_other
-    first = torch.where(both, one.unit, FIXED)
-    found.units.unite(compact(first), compact(torch.where(both, other.unit, FIXED)))
     # What is of no unit must be equal where units change places.
     if bool((inside_one & ~inside_other).any()):
         found.note_with(one.unit, torch.where(inside_other, FIXED, other.code))
@@ -214,6 +219,20 @@ def _united(found: Discovery, one: Activation, other: Activation, *, keep: bool)
         scale = compact(found.scales.merged(one.scale, other.scale))
         sign = compact(found.signs.merged(one.sign, other.sign))
     return Activation(unit, scale, sign, compact(code))
+
+
+def _one_among_many(found: Discovery, few: Tensor, many: Tensor) -> bool:
+    """Whether a single unit, as of a gate that all have in common, meets units that it would tie to each other."""
+    labels, others = (torch.unique(squeezed(unit)) for unit in (few, many))
+    return int((labels != FIXED).sum()) == 1 and len(others) > 2 and found.units.clash(others[None])
+
+
+def _at_rest(found: Discovery, value: Activation, where: Tensor) -> Activation:
+    """An activation whose unit stays in its place, so that others can leave theirs."""
+    if found.units.alive(torch.where(where, value.unit, FIXED)):
+        found.report(*found.at, "a unit that meets all of others cannot change places, so that these can")
+    found.units.freeze(torch.where(where, value.unit, FIXED))
+    return attrs.evolve(value, unit=compact(torch.where(where, FIXED, value.unit)))
 
 
 def _pair_codes(found: Discovery, one: Tensor, other: Tensor) -> Tensor:

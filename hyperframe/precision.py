@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._ops import HigherOrderOperator
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
@@ -32,9 +33,13 @@ class DoublePrecision(TorchDispatchMode):
         tensor([1., 1.], dtype=torch.float64)
     """
 
+    supports_higher_order_operators = True
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operation, with wider types."""
         kwargs = dict(kwargs or {})
+        if isinstance(func, HigherOrderOperator):  # a branch or a loop, whose steps are as they are
+            return func(*args, **kwargs)
         if kwargs.get("dtype") in _WIDER:
             kwargs["dtype"] = _WIDER[kwargs["dtype"]]
         schema = func._schema

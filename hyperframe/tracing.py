@@ -98,7 +98,7 @@ def _traced(original: nn.Module, input_shape: tuple[int, ...], name: str) -> Tra
     for norm in collecting:
         norm.track_running_stats = True
     found = Discovery()
-    walk = _Walk(found, module, program)
+    walk = _Walk(found, module, program, where)
     if not walk.depends_on_input:
         raise SpecError(f"{where}: its outputs do not depend on its inputs")
     result = walk.go()
@@ -125,9 +125,9 @@ def _traced(original: nn.Module, input_shape: tuple[int, ...], name: str) -> Tra
 class _Walk:
     """Carries labels through a graph, from the inputs to the output."""
 
-    def __init__(self, found: Discovery, module: nn.Module, program: Any) -> None:
-        self.found = found
-        self.graph = program.graph
+    def __init__(self, found: Discovery, module: nn.Module, program: Any, where: str) -> None:
+        self.found, self.where = found, where
+        self.graph, self._module = program.graph, program.graph_module
         self.views: dict[str, View] = {}
         self._values: dict[str, Any] = {}
         self._tail: dict[str, FoundLayer] = {}
@@ -180,6 +180,8 @@ class _Walk:
                     self._values[node.name] = self.views[node.name]
                 elif node.name == self._user_input:
                     self._values[node.name] = self.found.opaque(node.meta["val"].shape)
+            elif node.op == "get_attr":  # the graph of a branch or a loop
+                self._values[node.name] = operator.attrgetter(node.target)(self._module)
             elif node.op == "call_function":
                 self._values[node.name] = self._result(node)
         result: Activation | Crossed = self._values[self._output]
@@ -203,8 +205,11 @@ class _Walk:
 
     def _operation(self, node: Any, args: Any, kwargs: dict[str, Any]) -> Operation:
         value = node.meta["val"]
-        shape = [part.shape for part in value] if isinstance(value, tuple | list) else value.shape
-        name = getattr(getattr(node.target, "overloadpacket", None), "__name__", str(node.target))
+        shape = [_shape(part) for part in value] if isinstance(value, tuple | list) else _shape(value)
+        name = getattr(getattr(node.target, "overloadpacket", node.target), "__name__", str(node.target))
+        if not all(isinstance(size, int) for size in flat([shape])):
+            why = f"how large what '{name}' gives is depends on values that it computes"
+            raise SpecError(f"{self.where}: it cannot be traced: {why}; see docs/target.md for a written spec")
         stack = list((node.meta.get("nn_module_stack") or {}).values())
         return Operation(
             found=self.found,
@@ -213,7 +218,7 @@ class _Walk:
             args=tuple(args),
             kwargs=kwargs,
             shape=shape,
-            floating=not isinstance(value, torch.Tensor) or value.is_floating_point(),
+            floating=value.is_floating_point() if isinstance(value, Tensor) else not isinstance(value, WHOLE),
             node=node.name,
             place=stack[-1][0] if stack else "",
             sources=tuple(source.name if isinstance(source, torch.fx.Node) else None for source in node.args),
@@ -321,6 +326,14 @@ class _Walk:
             return layer if layer.filters == result.shape[1] else None
         return layer if torch.equal(result.unit[0], layer.writes) else None
 
+
+def _shape(value: Any) -> torch.Size:
+    """The shape of one of an operation's results, which may be a number, as of `item()`."""
+    return value.shape if isinstance(value, Tensor) else torch.Size()
+
+
+WHOLE = torch.SymInt | torch.SymBool
+"""Numbers that an operation gives, and that are no floating-point ones."""
 
 PASSING = frozenset(
     {

@@ -505,3 +505,105 @@ def test_a_module_is_trained_without_a_spec(tmp_path):
     assert again.experiment.target.identity() == run.experiment.target.identity()
     x = torch.rand(5, 1, 8, 8)
     assert torch.equal(again.sample(2).predict(x), nets.predict(x))
+
+
+# One unit that many meet, such as a gate that all have in common.
+
+
+class Gated(nn.Module):
+    """Hidden units, all times one of a few gates."""
+
+    def __init__(self, gates, units=5):
+        super().__init__()
+        self.hidden, self.gate, self.out = dense(6, units), dense(6, gates), dense(units, 3)
+
+    def forward(self, x):
+        return self.out(self.hidden(x).relu() * self.gate(x).softmax(1)[:, :1].sigmoid())
+
+
+class SpatialAttention(nn.Module):
+    """Places of an image weighted by what the mean and the largest of all channels say there."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.weight, self.out = conv(3, 6), conv(2, 1, padding=1), dense(6, 3)
+
+    def forward(self, x):
+        h = self.conv(x).relu()
+        seen = torch.cat([h.mean(1, keepdim=True), h.amax(1, keepdim=True)], 1)
+        return self.out((h * self.weight(seen).sigmoid()).mean((2, 3)))
+
+
+class AttentionPool(nn.Module):
+    """A mean over tokens, by weights that one filter gives."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.weight, self.out = dense(6, 5), dense(5, 1), dense(5, 3)
+
+    def forward(self, x):
+        h = self.hidden(x).tanh()
+        return self.out((h * self.weight(h).softmax(1)).sum(1))
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "units", "frozen"),
+    [
+        (lambda: Gated(1), (6,), 5, []),
+        (lambda: Gated(2), (6,), 5, ["mul"]),
+        (SpatialAttention, (3, 6, 6), 6, []),
+        (AttentionPool, (4, 6), 5, []),
+    ],
+    ids=["one gate", "one of two gates", "spatial attention", "attention pool"],
+)
+def test_units_that_all_meet_one_other_may_change_places(module, shape, units, frozen):
+    traced, of, copy, weights, inputs = case(module(), shape, networks=4)
+    assert of.counts["permutation"] == units
+    assert [entry.op for entry in traced.frozen] == frozen
+    action = random_action(of, 4, torch.Generator().manual_seed(1))
+    change, _ = change_of(of, copy, traced.spec, weights, inputs, action)
+    assert change < 1e-9
+
+
+# Values that a forward reads on the host, branches and loops in the graph, and sizes that depend on values.
+
+
+def by_item(m, x):
+    h = m.first(x)
+    return m.last((h / h.abs().max().item()).relu())
+
+
+def by_list(m, x):
+    h = m.first(x)
+    return m.last((h * h.sum(0).tolist()[0]).relu())
+
+
+def by_branch(m, x):
+    h = m.first(x)
+    return m.last(torch.cond(h.sum() > 0, torch.relu, torch.tanh, (h,)))
+
+
+@pytest.mark.parametrize(("forward", "op"), [(by_item, "item"), (by_list, "item"), (by_branch, "cond")])
+def test_values_read_on_the_host_and_branches_freeze_what_they_see(forward, op):
+    traced, of, copy, weights, inputs = case(Net(forward, first=dense(6, 5), last=dense(5, 3)), (6,))
+    assert [entry.op for entry in traced.frozen] == [op]
+    change, _ = change_of(
+        of, copy, traced.spec, weights, inputs, random_action(of, 1, torch.Generator().manual_seed(1))
+    )
+    assert change < 1e-9
+
+
+def test_sizes_that_depend_on_values_are_refused():
+    def forward(m, x):
+        h = m.first(x)
+        chosen = h[0].nonzero()[:, 0]
+        return m.last(h.index_add(1, chosen, h[:, chosen]))
+
+    with pytest.raises(SpecError, match="how large what 'nonzero' gives is depends on values"):
+        trace(Net(forward, first=dense(6, 5), last=dense(5, 3)), (6,))
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_parameters_without_entries_are_refused():
+    with pytest.raises(SpecError, match=r"parameter '0.weight' has the shape \(0, 6\)"):
+        trace(chain(nn.Linear(6, 0), nn.Linear(0, 3)), (6,))
