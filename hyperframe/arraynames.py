@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from hyperframe.errors import DataError
 
 INPUTS = ("x", "data", "images", "inputs", "features")
-"""What inputs are called; upper and lower case are the same."""
+"""Names of inputs; upper and lower case are the same."""
 LABELS = ("y", "target", "targets", "labels", "label")
-"""What labels are called."""
+"""Names of labels."""
 SPLIT_WORDS = {"": ("", "train"), "validation": ("validation", "val", "valid"), "test": ("test",)}
-"""What stands behind or before such a name, with or without a line between, for each split."""
+"""Words behind or before such a name, with or without a line between, for each split."""
 
 
 def part_names() -> dict[str, str]:

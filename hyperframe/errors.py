@@ -54,7 +54,7 @@ class Terminated(SystemExit):
 
 
 STOPPED = (KeyboardInterrupt, Terminated)
-"""What the user or the system wants. All else that other people's code raises, `sys.exit` too, is a failure of it."""
+"""Raised where user or system want an end. All else that others' code raises, `sys.exit` too, is a failure of it."""
 
 
 class HyperframeWarning(UserWarning):

@@ -56,7 +56,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def contents(folder: Path) -> list[Path]:
-    """What lies in a folder; nothing where there is none. Raises `RunError` where it cannot be read."""
+    """List what lies in a folder; nothing where there is none. Raises `RunError` where it cannot be read."""
     with reading(folder):
         return sorted(folder.iterdir()) if exists(folder) else []
 

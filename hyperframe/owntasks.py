@@ -54,30 +54,8 @@ class OwnFacts:
         return Standardisation.read(self.label_mean, self.label_std, [self.num_outputs])
 
 
-class OwnClassification(ClassificationTask):
-    """Classification of own data.
-
-    Args:
-        name: the task's name.
-        facts: what the data say of it.
-        splits: gives the data of each split; called when one is first asked for.
-    """
-
-    def __init__(self, name: str, facts: OwnFacts, splits: Callable[[], Mapping[str, Data]]) -> None:
-        self.name = name
-        self.input_shape, self.num_outputs = facts.input_shape, facts.num_outputs
-        self.classes, self.pixels = facts.classes, facts.pixels
-        self.standardised_inputs = facts.inputs
-        self.facts = plain_options(facts)
-        self.splits = splits
-
-    def data(self, split: str) -> Data:
-        """The split."""
-        return chosen_split(self.splits(), split)
-
-
-class OwnRegression(RegressionTask):
-    """Regression on own data: labels in their own units, outputs of labels standardised by the training's moments.
+class _OfOwnData:
+    """The part that both kinds of tasks share.
 
     Args:
         name: the task's name.
@@ -89,13 +67,29 @@ class OwnRegression(RegressionTask):
         self.name = name
         self.input_shape, self.num_outputs = facts.input_shape, facts.num_outputs
         self.pixels = facts.pixels
-        self.standardised_inputs, self.standardised_labels = facts.inputs, facts.labels
+        self.standardised_inputs = facts.inputs
         self.facts = plain_options(facts)
         self.splits = splits
 
     def data(self, split: str) -> Data:
-        """The split; labels float64 [items, values]."""
+        """The split; labels that are values are float64 [items, values]."""
         return chosen_split(self.splits(), split)
+
+
+class OwnClassification(_OfOwnData, ClassificationTask):
+    """Classification of own data."""
+
+    def __init__(self, name: str, facts: OwnFacts, splits: Callable[[], Mapping[str, Data]]) -> None:
+        super().__init__(name, facts, splits)
+        self.classes = facts.classes
+
+
+class OwnRegression(_OfOwnData, RegressionTask):
+    """Regression on own data: labels in their own units, outputs of labels standardised by the training's moments."""
+
+    def __init__(self, name: str, facts: OwnFacts, splits: Callable[[], Mapping[str, Data]]) -> None:
+        super().__init__(name, facts, splits)
+        self.standardised_labels = facts.labels
 
 
 OwnTask = OwnClassification | OwnRegression

@@ -109,7 +109,7 @@ class PluginManager(pluggy.PluginManager):
 
 
 def described(error: BaseException) -> str:
-    """What other people's code raised, in one line.
+    """Say in one line what other people's code raised.
 
     Example:
         >>> described(SystemExit(3))

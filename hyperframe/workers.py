@@ -4,7 +4,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
 
@@ -49,8 +49,23 @@ def in_order(work: Callable[[S], T], items: Iterable[S], workers: int) -> Genera
     casts, cast_to = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
     before = torch.get_num_threads()
     share = max(1, before // workers)
+    # A call counts itself: Ctrl-C may come after one is handed over and before its future is kept here.
+    gate, running, ended = threading.Condition(), 0, False
 
     def call(item: S) -> T:
+        nonlocal running
+        with gate:
+            if ended:
+                raise CancelledError
+            running += 1
+        try:
+            return settled(item)
+        finally:
+            with gate:
+                running -= 1
+                gate.notify_all()
+
+    def settled(item: S) -> T:
         _THREAD.works = True
         torch.set_num_threads(share)
         torch.set_flush_denormal(flushed)
@@ -64,22 +79,16 @@ def in_order(work: Callable[[S], T], items: Iterable[S], workers: int) -> Genera
         for item in items:
             begun.append(_pool(workers).submit(call, item))
             if len(begun) == AHEAD * workers:
-                yield _first(begun)
+                yield begun.popleft().result()
         while begun:
-            yield _first(begun)
+            yield begun.popleft().result()
     finally:
-        for future in begun:
-            future.cancel()
         try:
-            wait(begun)
+            with gate:
+                ended = True
+                gate.wait_for(lambda: not running)
         finally:
             torch.set_num_threads(before)
-
-
-def _first(begun: deque[Future[T]]) -> T:
-    result = begun[0].result()  # where Ctrl-C comes in between, it is waited for later
-    begun.popleft()
-    return result
 
 
 def flushes_denormals() -> bool:

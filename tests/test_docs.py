@@ -307,7 +307,8 @@ def test_means_over_seeds_are_those_of_the_rows():
 def test_the_readmes_own_module_works_as_printed(tmp_path, monkeypatch, capsys):
     (block,) = [block for block in blocks(ROOT / "README.md") if "load_breast_cancer" in block]
     monkeypatch.chdir(tmp_path)
-    module = module_of("own", block)
+    with pytest.warns(hf.HyperframeWarning, match="work on standardised inputs"):
+        module = module_of("own", block)
     figures = ast.literal_eval(capsys.readouterr().out)
     assert figures["ensemble"]["majority"] > 0.9
     assert module.run.step == 500

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 import hyperframe as hf
-from hyperframe.errors import DataError, RunError
+from hyperframe.errors import DataError, HyperframeWarning, RunError
 from hyperframe.gauge import ComposedGauge
 from hyperframe.generator import Generator
 from hyperframe.hookspecs import hookimpl
@@ -135,8 +135,7 @@ def test_the_seed_chooses_the_bytes(tmp_path, run):
 def test_the_header_says_where_networks_come_from(tmp_path, run, normed):
     found = header(run.write_samples(tmp_path / "a", 3, seed=7))
     wanted = {"target": "mlp", "networks": "3", "run": "run", "step": "2", "seed": "7", "gauges": "", "constants": ""}
-    wanted["standardisation"] = ""
-    assert found == {"format": "hyperframe networks 1", "operations": "relu", **wanted}
+    assert found == {"format": "hyperframe networks 1", "operations": "relu", "standardisation": "", **wanted}
     gauges = header(run.write_samples(tmp_path / "b", 2, gauge=True))["gauges"].split(",")
     assert sorted(gauges) == sorted(choice.name for choice in run.config.gauges)
     assert len(header(normed["constant"].write_samples(tmp_path / "c", 2))["constants"]) == 16
@@ -647,7 +646,7 @@ def test_the_summary_of_values(tmp_path, hyperframe):
     np.testing.assert_allclose(found["mean"].numpy(), predictions.mean(0), atol=1e-6)
     np.testing.assert_allclose(found["std"].numpy(), predictions.std(0), atol=1e-6)
     assert run.sample(1).summary(inputs)["std"].eq(0).all()
-    with pytest.warns(hf.HyperframeWarning, match="work on standardised inputs and outputs"):
+    with pytest.warns(HyperframeWarning, match="standardised inputs and outputs"):
         path = run.write_samples(tmp_path / "nets", 4)
     assert measured(run.evaluate(samples=path)) == measured(run.evaluate(4))
     code, out, err = hyperframe("predict", "run", "own.npz", "--samples", "nets", "--json")

@@ -15,7 +15,7 @@ import hyperframe as hf
 from hyperframe.api import installed
 from hyperframe.checkpoints import checkpoint_steps, newest_checkpoint, write_checkpoint
 from hyperframe.config import TrainerOptions, load_config
-from hyperframe.errors import ConfigError, DeviceError, HyperframeWarning, RunError, TrainingError
+from hyperframe.errors import ConfigError, DataError, DeviceError, HyperframeWarning, RunError, TrainingError
 from hyperframe.experiment import build_experiment, resolve_device
 from hyperframe.hookspecs import hookimpl
 from hyperframe.plugins import Registry, make_plugin_manager
@@ -38,6 +38,7 @@ def test_a_run_folder(tmp_path, small):
         "checkpoints/6/state.json",
         "checkpoints/6/trainer.safetensors",
         "config.yaml",
+        "inputs.json",
         "metrics.jsonl",
         "provenance.json",
     ]
@@ -119,10 +120,10 @@ def test_networks(tmp_path, small):
     assert len(list(nets)) == 7
     with pytest.raises(IndexError, match="network 7 of 7"):
         nets[7]
-    with pytest.raises(TypeError, match="floating-point numbers, but got"):
-        nets.predict(x.long())
+    with pytest.raises(DataError):
+        nets.predict(x.to(torch.complex64))
     assert torch.equal(nets.predict(x.double()), probabilities)
-    for wrong in (x[:, :, :4], x[:0], x[0]):
+    for wrong in (x[:, :, :4], x[:0], x[0, 0]):
         with pytest.raises(ValueError, match="expected inputs"):
             nets.predict(wrong)
 
