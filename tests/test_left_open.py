@@ -64,7 +64,7 @@ def test_what_is_left_out_is_the_tasks(tmp_path, target, shape):
     assert (tuple(built.spec.input_shape), built.spec.num_outputs) == (shape, 3)
     kept = config.plain()["target"]
     assert {kept[key] for key in config.target.open} == {None}
-    assert hf.config.read_config("digits", config.plain(), registry) == config  # null means it again
+    assert hf.config.read_config(config.name, config.plain(), registry) == config  # null means it again
 
 
 def test_a_run_keeps_what_was_left_open_and_needs_no_data_to_know_it(tmp_path, file, hyperframe):

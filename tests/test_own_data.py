@@ -384,7 +384,7 @@ def test_headers_that_claim_more_than_there_is(tmp_path):
     with pytest.raises(DataError, match=r"b\.npz, x\.npy is damaged: its header claims 800,000,000,000,000 bytes"):
         read_arrays(zipped(tmp_path / "b.npz", "x.npy", huge), ["x"])
     both = zipped(tmp_path / "c.npz", "x.npy", huge, claimed=len(huge) + 8 * 10**14)
-    with pytest.raises(DataError, match=r"c\.npz is too large: 1,525,878,906 MiB of memory are needed"):
+    with pytest.raises(DataError, match=r"c\.npz, x\.npy unpacks from 71 bytes to 800,000,000,000,128"):
         read_arrays(both, ["x"])
     (tmp_path / "d.npy").write_bytes(header((-2, -4)) + bytes(64))
     with pytest.raises(DataError, match=r"d\.npy cannot be read"):
