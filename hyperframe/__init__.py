@@ -10,6 +10,8 @@ draws are essentially different from each other.
     nets[3]                         # an ordinary nn.Module
 """
 
+from importlib.metadata import version
+
 from hyperframe.api import load, resume, train
 from hyperframe.condensing import distill
 from hyperframe.distillation import DistillationOptions
@@ -43,6 +45,8 @@ from hyperframe.types import (
     Weights,
 )
 from hyperframe.weights import flatten, unflatten
+
+__version__ = version("hyperframe-nn")
 
 __all__ = [
     "Analysis",

@@ -29,3 +29,16 @@ def test_public_names_exist_and_have_a_docstring():
 def test_modules_stay_small(root):
     for path in (root / "hyperframe").rglob("*.py"):
         assert len(path.read_text().splitlines()) <= 400, path.name
+
+
+def test_the_version_is_that_of_the_distribution(root):
+    assert hyperframe.__version__ == project(root)["project"]["version"]
+
+
+def test_the_tools_are_pinned_and_the_citation_names_the_version(root):
+    tools = [
+        text for text in project(root)["project"]["optional-dependencies"]["dev"] if text.startswith(("ruff", "mypy"))
+    ]
+    assert len(tools) == 2
+    assert all("==" in text for text in tools)
+    assert f"\nversion: {project(root)['project']['version']}\n" in (root / "CITATION.cff").read_text()

@@ -5,7 +5,7 @@
 that it draws from, `hyperframe.testing.examples` the example networks.
 
 Example:
-    >>> [check.verdict().state for check in checks("logit_shift")][:3]
+    >>> [check.verdict().state for check in checks("logit_shift")[:3]]
     ['passed', 'passed', 'passed']
 """
 
