@@ -30,7 +30,9 @@ from hyperframe.spec import LayerSpec, Slice, TargetSpec, UnitSpec
 from hyperframe.symmetry import Orbits
 from hyperframe.target import Target
 from hyperframe.task import ClassificationTask
+from hyperframe.taskmetrics import Meter, Metric, over_networks
 from hyperframe.tracing import Traced, trace
+from hyperframe.training import Reporter
 from hyperframe.types import (
     Analysis,
     Component,
@@ -63,12 +65,15 @@ __all__ = [
     "HyperframeWarning",
     "LatentOptions",
     "LayerSpec",
+    "Meter",
+    "Metric",
     "Networks",
     "NotApplicableError",
     "Objective",
     "Orbits",
     "Param",
     "RegressionTask",
+    "Reporter",
     "Run",
     "Slice",
     "Statistics",
@@ -91,6 +96,7 @@ __all__ = [
     "load",
     "new_figure",
     "option",
+    "over_networks",
     "resume",
     "scale",
     "shift",

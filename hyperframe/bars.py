@@ -9,10 +9,9 @@ from typing import Any
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from hyperframe.figures import of_networks
 from hyperframe.progress import heard_by
 from hyperframe.run import Run
-from hyperframe.tables import SCORES
+from hyperframe.taskmetrics import metrics_of
 from hyperframe.terminal import Console
 
 
@@ -45,7 +44,7 @@ class ProgressReporter:
 
     def started(self, run: Run) -> None:
         """Say where the run is kept and on which device it runs."""
-        self._score_name = run.experiment.task.score_name
+        self._score_name = run.experiment.task.score_metric.label
         start = f" from step {run.step} on" if run.step else ""
         place = f"training on {run.experiment.device} into {run.folder}{start}"
         self.progress.update(self._task, total=run.config.trainer.steps, completed=run.step)
@@ -62,13 +61,14 @@ class ProgressReporter:
     def validated(self, step: int, figures: Mapping[str, Any]) -> None:
         """Print a line."""
         parts = [f"step {step:>6}", f"{figures['networks']} networks on {figures['items']} validation items"]
-        for name, one in of_networks(figures).items():
-            parts.append(f"{name} {one['mean']:.4f} (min {one['min']:.4f}, max {one['max']:.4f})")
-        ensemble = figures.get("ensemble", {})
-        parts += [f"{words} {ensemble[key]:.4f}" for key, words in SCORES.items() if key in ensemble]
+        for metric in metrics_of(figures):
+            value, spread = metric.value(figures), metric.spread(figures)
+            of_whom = "ensemble's " if metric.of == "ensemble" else ""
+            extremes = "" if spread is None else f" (min {spread['min']:.4f}, max {spread['max']:.4f})"
+            parts.append(f"{of_whom}{metric.label} {value:.4f}{extremes}")
         if figures.get("entropy") is not None:
             parts.append(f"entropy {figures['entropy']:.1f}")
-        self.console.print("  ".join(parts), soft_wrap=True)
+        self.console.print("  ".join(parts), soft_wrap=True, markup=False)
 
     def paused(self, run: Run, reason: str) -> None:
         """Say why, where, and how to go on."""

@@ -2,7 +2,7 @@
 
     checkpoints/STEP/generator.safetensors    parameters and buffers of the generator
     checkpoints/STEP/trainer.safetensors      the optimiser's state, random numbers, metrics since the last line
-    checkpoints/STEP/state.json               step, merit, what bit-for-bit repeatability depends on, and digests
+    checkpoints/STEP/state.json               step, validation score, what repeatability depends on, and digests
 
 `state.json` has the size and SHA-256 of the other files and of itself, so that a checkpoint that was cut short or
 changed is known to be damaged, and the one before it is taken.
@@ -173,8 +173,8 @@ def _read_state(folder: Path) -> dict[str, Any]:
         raise RunError(f"{path} does not say what files of a checkpoint are")
     if str(state.get("step")) != folder.name:
         raise RunError(f"{path} is of step {state.get('step')}; the folder was renamed")
-    if not isinstance(state.get("merit"), float | int | None):
-        raise RunError(f"{path}: merit is {state['merit']!r}, expected a number")
+    if not isinstance(state.get("validation_score"), float | int | None):
+        raise RunError(f"{path}: validation_score is {state['validation_score']!r}, expected a number")
     return state
 
 
@@ -210,27 +210,27 @@ def newest_checkpoint(run: Path) -> Checkpoint | None:
     return None
 
 
-def merits(run: Path) -> dict[int, float]:
-    """The figure of merit on validation data of each checkpoint that has one and whose state can be read."""
+def validation_scores(run: Path) -> dict[int, float]:
+    """The validation score of each checkpoint that has one and whose state can be read."""
     found = {}
     for step in checkpoint_steps(run):
         try:
-            merit = _read_state(run / CHECKPOINTS / str(step)).get("merit")
+            score = _read_state(run / CHECKPOINTS / str(step)).get("validation_score")
         except RunError:  # whoever wants to use it is told
             continue
-        if merit is not None:
-            found[step] = float(merit)
+        if score is not None:
+            found[step] = float(score)
     return found
 
 
-def best_step(merits: Mapping[int, float]) -> int | None:
-    """The step with the highest merit, the earlier one of equals.
+def best_step(scores: Mapping[int, float]) -> int | None:
+    """The step with the highest validation score, the earlier one of equals.
 
     Example:
         >>> best_step({250: 0.5, 500: 0.9, 750: 0.9}), best_step({})
         (500, None)
     """
-    return min(merits, key=lambda step: (-merits[step], step)) if merits else None
+    return min(scores, key=lambda step: (-scores[step], step)) if scores else None
 
 
 def best_checkpoint(run: Path) -> Checkpoint:
@@ -239,7 +239,7 @@ def best_checkpoint(run: Path) -> Checkpoint:
     Raises:
         RunError: no whole checkpoint has been validated.
     """
-    left = merits(run)
+    left = validation_scores(run)
     while (step := best_step(left)) is not None:
         try:
             return read_checkpoint(run, step)

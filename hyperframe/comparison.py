@@ -1,9 +1,11 @@
 """Runs side by side: what differs in their configurations, figures of as many networks of each, and a picture."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 from torch import Tensor
 
 from hyperframe.choices import choose
@@ -15,6 +17,7 @@ from hyperframe.folder import check_is_run, folder_identity, read_run_config
 from hyperframe.metrics import read_metrics
 from hyperframe.plugins import Registry
 from hyperframe.run import Run, load_run
+from hyperframe.taskmetrics import Metric, first_metric, metrics_of
 from hyperframe.types import EntropyEstimator
 
 
@@ -161,45 +164,86 @@ def training_seconds(folder: Path, step: int) -> float | None:
     return seconds if before else None
 
 
-def write_picture(path: Path, content: Mapping[str, Any]) -> None:
-    """Draw the accuracy of the runs that `compare` measured against their diversity, into a PNG file.
+@attrs.frozen
+class Axes:
+    """Which metrics the picture of a comparison shows of a task.
 
-    On the x axis stands the disagreement, the probability that two networks of a run give different answers to an
-    item; on the y axis the accuracy of single networks (mean ± standard deviation) and of their majority vote.
+    Attributes:
+        apart: of the ensemble, without a better way: how far two networks differ.
+        single: of single networks.
+        ensemble: the same of the ensemble.
+    """
+
+    apart: Metric
+    single: Metric
+    ensemble: Metric
+
+
+def _axes(figures: Mapping[str, Any]) -> Axes | None:
+    """The first metrics of these that can be drawn over one another; None where the task has none."""
+    metrics = metrics_of(figures)
+    apart = next((metric for metric in metrics if metric.of == "ensemble" and not metric.better), None)
+    single, ensemble = (first_metric(metrics, of) for of in ("network", "ensemble"))
+    if apart is None or single is None or ensemble is None or single.spread(figures) is None:
+        return None
+    same = all(getattr(single, key) == getattr(ensemble, key) for key in ("unit", "percent", "better"))
+    return Axes(apart, single, ensemble) if same else None
+
+
+def write_picture(path: Path, content: Mapping[str, Any]) -> None:
+    """Draw what the networks of the runs that `compare` measured are worth against their diversity, into a PNG file.
+
+    On the x axis stands how far two networks of a run differ, such as the probability that they give different answers
+    to an item; on the y axis the first metric of single networks, such as the accuracy (mean ± standard deviation), and
+    that of the ensemble, such as its majority vote. Runs of one kind of task are drawn, which the first one has.
 
     Raises:
-        RunError: no run is of a task with these figures, or the file cannot be written.
+        RunError: no run is of a task with such metrics, or the file cannot be written.
     """
-    rows = [row for row in content["runs"] if "accuracy" in row["figures"]]
-    if not rows:
-        raise RunError(f"{path} is not drawn: none of the runs is of a task with accuracies")
+    found = {row["run"]: _axes(row["figures"]) for row in content["runs"]}
+    chosen = next((axes for axes in found.values() if axes is not None), None)
+    if chosen is None:
+        raise RunError(f"{path} is not drawn: none of the runs is of a task whose metrics can be drawn")
+    rows = [row for row in content["runs"] if found[row["run"]] == chosen]
     for row in content["runs"]:
         if row not in rows:
-            notice(f"{row['run']} is not in the picture: its task '{row['task']}' has no accuracies")
+            notice(f"{row['run']} is not in the picture: its task '{row['task']}' has no such {chosen.single.label}")
     with whole_file(path) as partial:
-        _drawn(rows, content["networks"]).savefig(partial, format="png", dpi=150)
+        _drawn(rows, chosen, content["networks"]).savefig(partial, format="png", dpi=150)
 
 
-def _drawn(rows: Sequence[Mapping[str, Any]], networks: int) -> Any:
+def _drawn(rows: Sequence[Mapping[str, Any]], chosen: Axes, networks: int) -> Any:
     """The picture, a matplotlib figure: a colour and a number for each run, whose name stands below."""
     from matplotlib.figure import Figure  # noqa: PLC0415  (takes a second, and only this needs it)
 
     figure = Figure(figsize=(7, 4.5 + 0.22 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     for number, row in enumerate(rows, 1):
-        single, ensemble = row["figures"]["accuracy"], row["figures"]["ensemble"]
-        shown = ensemble["disagreement"], single["mean"], single["std"], ensemble["majority"]
-        x, mean, std, vote = (100 * value for value in shown)
+        figures = row["figures"]
+        x, vote = _drawn_value(chosen.apart, figures), _drawn_value(chosen.ensemble, figures)
+        mean, std = (_factor(chosen.single) * figures[chosen.single.name][key] for key in ("mean", "std"))
         color, above = f"C{(number - 1) % 10}", number + 2  # a later run covers an earlier one as a whole
         axes.plot([x, x], [mean, vote], ":", linewidth=1, color=color)
         axes.errorbar(x, mean, std, fmt="o", capsize=3, color=color, zorder=above)
         axes.plot(x, vote, "s", markersize=13, color=color, zorder=above, label=f"{number}  {row['run']}")
         axes.text(x, vote, str(number), size=9, color="white", zorder=above, ha="center", va="center_baseline")
-    axes.set(xlabel="disagreement of two networks, %", ylabel="test accuracy, %")
-    axes.set_title(f"■ majority vote of {networks}    ● one network, mean ± standard deviation", size=10, loc="left")
+    for draw, metric, before in ((axes.set_xlabel, chosen.apart, ""), (axes.set_ylabel, chosen.single, "test ")):
+        unit = "%" if metric.percent else metric.unit
+        draw(f"{before}{metric.label}{', ' + unit if unit else ''}", parse_math=False)
+    title = f"■ {chosen.ensemble.label} of {networks}    ● one network, mean ± standard deviation"
+    axes.set_title(title, size=10, loc="left", parse_math=False)
     axes.margins(0.1)
     axes.spines[["top", "right"]].set_visible(False)
     legend = figure.legend(loc="outside lower left", frameon=False, markerscale=0.5, handlelength=1)
     for text in legend.get_texts():
         text.set_parse_math(False)  # a run's name may have dollars
     return figure
+
+
+def _factor(metric: Metric) -> float:
+    return 100.0 if metric.percent else 1.0
+
+
+def _drawn_value(metric: Metric, figures: Mapping[str, Any]) -> float:
+    value = metric.value(figures)
+    return math.nan if value is None else _factor(metric) * value

@@ -8,17 +8,14 @@ from hyperframe.averaging import average, check_scale
 from hyperframe.distillation import DistillationOptions, taught_network
 from hyperframe.errors import RunError, unknown_name
 from hyperframe.evaluation import measure
-from hyperframe.figures import of_networks
 from hyperframe.modes import with_gradients
 from hyperframe.run import Run
 from hyperframe.samplefiles import write_network
 from hyperframe.samples import Networks
+from hyperframe.taskmetrics import Metric
 
 METHODS = ("predictions", "average", "average-gauged")
 """Taught by the ensemble's predictions; the mean of the weights as they are generated, or in the run's gauges."""
-
-ENSEMBLE_SCORES = ("mean_probability", "rmse")
-"""What an ensemble's mean prediction is scored by, of those that a task's meter has."""
 
 
 def condensed(
@@ -57,37 +54,34 @@ def figures_of_members(run: Run, networks: int, seed: int | None = None) -> dict
     """What single members and their ensemble reach on the test set.
 
     Returns:
-        `mean member` and `ensemble`, each with `score` (accuracy or rmse, of the ensemble that of its mean prediction),
-        `std` (over the members; None for the ensemble) and `nll`; None where the task has no such figure.
+        `mean member` and `ensemble`, each with `score` (see `score_metric`; of the ensemble that of its mean
+        prediction), `std` (over the members; None for the ensemble) and `nll`; None where the task has no such figure.
     """
     drawn = run.sample(run.experiment.generator.at_most(networks), seed)
     figures = measure(run.experiment, drawn, run.data("test"))
+    metric = score_metric(run)
+    of_mean = next((one for one in run.experiment.task.metrics if one.mean_of == metric.name), None)
+    score = None if of_mean is None else of_mean.value(figures)
     together = figures.get("ensemble", {})
-    score = next((together[name] for name in ENSEMBLE_SCORES if name in together), None)
     return {
-        "mean member": _of_members(figures),
+        "mean member": _of_members(figures, metric),
         "ensemble": {"score": score, "std": None, "nll": together.get("nll")},
     }
 
 
 def figures_of_one(run: Run, network: Networks) -> dict[str, Any]:
     """What one network reaches on the test set: `score`, `std`, which is None, and `nll`."""
-    return {**_of_members(measure(run.experiment, network, run.data("test"))), "std": None}
+    return {**_of_members(measure(run.experiment, network, run.data("test")), score_metric(run)), "std": None}
 
 
-def score_name(run: Run) -> str:
-    """What `score` is: the figure that the task's meter has of single networks, such as "accuracy" or "rmse"."""
-    return _single(measure(run.experiment, run.sample(1), run.data("test")[:1]))[0]
+def score_metric(run: Run) -> Metric:
+    """The metric that `score` is: the first that the task declares of single networks, such as accuracy or rmse."""
+    return next(metric for metric in run.experiment.task.metrics if metric.of == "network")
 
 
-def _of_members(figures: Mapping[str, Any]) -> dict[str, Any]:
-    _, single = _single(figures)
-    return {"score": single["mean"], "std": single["std"], "nll": figures.get("nll")}
-
-
-def _single(figures: Mapping[str, Any]) -> tuple[str, Mapping[str, float]]:
-    """Name and moments of the figure of single networks."""
-    return next(iter(of_networks(figures).items()))
+def _of_members(figures: Mapping[str, Any], metric: Metric) -> dict[str, Any]:
+    spread = metric.spread(figures)
+    return {"score": metric.value(figures), "std": None if spread is None else spread["std"], "nll": figures.get("nll")}
 
 
 @with_gradients
@@ -111,8 +105,9 @@ def distill(
         scale: what z is multiplied by, for averages.
 
     Returns:
-        `run`, `step`, `file`, `method`, `networks` (of the ensemble), `scale`, `items` (of the test set), `score_name`,
-        and `figures`, for `mean member`, `ensemble` and `written network` the mapping that `figures_of_members` gives.
+        `run`, `step`, `file`, `method`, `networks` (of the ensemble), `scale`, `items` (of the test set), `metric`
+        (what `score` is), and `figures`, for `mean member`, `ensemble` and `written network` the mapping that
+        `figures_of_members` gives.
 
     Raises:
         RunError: the file exists, ends otherwise or cannot be written; the method cannot be used, see `condensed`.
@@ -134,6 +129,6 @@ def distill(
         **origin,
         "file": str(file),
         "items": len(run.data("test")),
-        "score_name": score_name(run),
+        "metric": score_metric(run).plain(),
         "figures": {**figures_of_members(run, count, seed), "written network": figures_of_one(run, network)},
     }

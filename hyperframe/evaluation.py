@@ -8,6 +8,7 @@ from torch import Tensor
 from hyperframe.experiment import Experiment
 from hyperframe.samples import Networks, draw_weights
 from hyperframe.seeds import stream
+from hyperframe.taskmetrics import declared_figures
 from hyperframe.types import Data, Weights
 from hyperframe.weights import flatten
 
@@ -61,8 +62,12 @@ def evaluate(experiment: Experiment, networks: Networks, data: Data) -> dict[str
 
     Returns:
         `networks` and `items`, the number of each; the figures of the task's meter, such as `accuracy` (mean, std, min,
-        max over networks) and `ensemble` (majority, mean_probability, nll, ece, disagreement); `entropy`, the estimate
-        of the weights' differential entropy in nats after the gauge, None for fewer networks than the estimator needs.
+        max over networks) and `ensemble` (majority, mean_probability, nll, ece, disagreement); `metrics`, what the
+        task says of each of these figures, see `hyperframe.Metric`; `entropy`, the estimate of the weights'
+        differential entropy in nats after the gauge, None for fewer networks than the estimator needs.
+
+    Raises:
+        PluginError: the meter does not find a metric that the task declares.
     """
     return {**measure(experiment, networks, data), "entropy": weight_entropy(experiment, networks)}
 
@@ -70,11 +75,13 @@ def evaluate(experiment: Experiment, networks: Networks, data: Data) -> dict[str
 @torch.no_grad()
 def measure(experiment: Experiment, networks: Networks, data: Data) -> dict[str, Any]:
     """What `evaluate` finds, less the entropy, which needs no data."""
-    meter = experiment.task.meter(len(networks), len(data), experiment.device)
+    task = experiment.task
+    meter = task.meter(len(networks), len(data), experiment.device)
     for first, first_item, outputs in networks.chunks(data.x):
         labels = data.y[first_item : first_item + outputs.shape[1]].to(outputs.device)
         meter.update(outputs, labels, first, first_item)
-    return {"networks": len(networks), "items": len(data), **meter.result()}
+    figures = declared_figures(task.metrics, meter.result(), task.name)
+    return {"networks": len(networks), "items": len(data), **figures}
 
 
 @torch.no_grad()

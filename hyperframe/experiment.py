@@ -21,6 +21,7 @@ from hyperframe.seeds import seeded
 from hyperframe.spec import TargetSpec
 from hyperframe.symmetry import Orbits, orbits
 from hyperframe.target import Target
+from hyperframe.taskmetrics import check_metrics
 from hyperframe.tracing import Traced, trace
 from hyperframe.types import DiversityInputs, EntropyEstimator, Objective, Task
 
@@ -151,6 +152,7 @@ def build_experiment(config: Config, task: Task | None = None) -> Experiment:
     task = config.task.make() if task is None else task
     if not isinstance(task, Task):
         raise PluginError(f"{config.task.described}: its factory must return a Task; {missing_of(task)}")
+    check_metrics(task.metrics, task.name)
     if device.type == "cpu":
         keep_freed()
     target = build_target(config, task).to(device)

@@ -1,15 +1,14 @@
 """Regression with a Gaussian likelihood: a loss in nats, predictive deviations, and the ensemble as a mixture."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hyperframe.regression import RegressionMeter, RegressionTask
+from hyperframe.regression import OF_MEAN, RMSE, RegressionMeter, RegressionTask
 from hyperframe.standardisation import Standardisation
-from hyperframe.types import Meter
+from hyperframe.taskmetrics import Meter, Metric
 
 
 class GaussianRegressionTask(RegressionTask):
@@ -33,6 +32,12 @@ class GaussianRegressionTask(RegressionTask):
     """
 
     likelihood = True
+    metrics = (
+        RMSE,
+        *OF_MEAN,
+        Metric(name="nll", label="negative log-likelihood", unit="nats", better="lower", selects=True),
+        Metric(name="nll", label="negative log-likelihood", unit="nats", better="lower", of="ensemble", mean_of="nll"),
+    )
 
     def __init__(self, noise: float, label_mean: Tensor, label_std: Tensor) -> None:
         self.noise = noise
@@ -65,12 +70,8 @@ class GaussianRegressionTask(RegressionTask):
         """An empty meter."""
         return GaussianMeter(networks, items, self.noise, self.standardised_labels, device)
 
-    def merit(self, figures: Mapping[str, Any]) -> float:
-        """Less the mean negative log-likelihood of a network."""
-        return -float(figures["nll"])
 
-
-class GaussianMeter:
+class GaussianMeter(Meter):
     """Root mean squared errors in the label's own units, and negative log-likelihoods in nats.
 
     `rmse`, `spread` and `r2` are those of `RegressionMeter`. `nll` is the mean loss of a network, `ensemble.nll` that

@@ -10,16 +10,18 @@ from hyperframe.files import exists, is_file
 from hyperframe.folder import CONFIG, is_claimed
 from hyperframe.metrics import read_metrics
 from hyperframe.overrides import read_yaml
+from hyperframe.taskmetrics import first_metric, metrics_of
 
 
 def list_runs(parent: Path) -> list[dict[str, Any]]:
     """Describe all runs that lie in a folder, or the folder itself where it is a run, by name.
 
     Returns:
-        For each run `run` (its folder), `state`, `step` (of the last checkpoint), `steps`, `target`, `task`, and the
-        last validation's `accuracy` (mean over networks) and `majority`, or `rmse`; None where it is not known. The
-        state is "running", "finished", "paused" (stopped before its last step, and can be resumed), "failed", or
-        "damaged" with the reason under `reason`.
+        For each run `run` (its folder), `state`, `step` (of the last checkpoint), `steps`, `target`, `task`, and of
+        the last validation the first metric that its task declares of single networks, under `network`, and of all
+        together, under `ensemble`: each the fields of a `hyperframe.Metric` and its `value`. None where it is not
+        known. The state is "running", "finished", "paused" (stopped before its last step, and can be resumed),
+        "failed", or "damaged" with the reason under `reason`.
 
     Raises:
         RunError: there is no such folder.
@@ -41,7 +43,7 @@ def _folders(parent: Path) -> Iterator[Path]:
 
 def _describe(folder: Path) -> dict[str, Any]:
     row: dict[str, Any] = {"run": str(folder), "state": "damaged"}
-    row |= dict.fromkeys(("step", "steps", "target", "task", "accuracy", "majority", "rmse", "reason"))
+    row |= dict.fromkeys(("step", "steps", "target", "task", "network", "ensemble", "reason"))
     try:
         config = read_yaml(folder / CONFIG)
         row["steps"] = int(_at(config, "trainer", "steps"))
@@ -56,8 +58,7 @@ def _describe(folder: Path) -> dict[str, Any]:
         last = line
         figures = line.get("validation")
         if isinstance(figures, Mapping):
-            row["accuracy"], row["rmse"] = (_number(_at(figures, name, "mean")) for name in ("accuracy", "rmse"))
-            row["majority"] = _number(_at(figures, "ensemble", "majority"))
+            row |= {of: _first(figures, of) for of in ("network", "ensemble")}
     if is_claimed(folder):
         row["state"], row["step"] = "running", max(row["step"], last.get("step", 0))
     elif "failed" in last:
@@ -67,8 +68,14 @@ def _describe(folder: Path) -> dict[str, Any]:
     return row
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+def _first(figures: Mapping[str, Any], of: str) -> dict[str, Any] | None:
+    """The first metric of these with its value; None where the line does not say what its figures are."""
+    try:
+        metric = first_metric(metrics_of(figures), of)
+        value = None if metric is None else metric.value(figures)
+    except (TypeError, ValueError, OverflowError):  # a line that was changed by hand
+        return None
+    return None if metric is None or value is None else {**metric.plain(), "value": value}
 
 
 def _at(content: Mapping[str, Any], *keys: str) -> Any:

@@ -27,9 +27,6 @@ PNG = b"\x89PNG\r\n\x1a\n"
 OF_REPORTS = ("highlights", "pictures", "interactive", "skipped")
 OF_ORIGIN = ("run", "step", "analysis")
 
-ABBREVIATIONS = {"pca": "PCA"}
-"""Names of analyses that are written in capitals in a heading."""
-
 WIDEST = 110
 """Characters of a list or mapping that is written on one line."""
 
@@ -45,7 +42,7 @@ def page(content: Mapping[str, Any], analyses: Path) -> str:
     script = _template("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     found = content["analyses"]
-    sections = [_section(name, entry, analyses / name) for name, entry in found.items()]
+    sections = [_section(_title(name, content), name, entry, analyses / name) for name, entry in found.items()]
     parts = {
         "title": escape(f"{content['run']}, step {content['step']}"),
         "run": escape(str(content["run"])),
@@ -57,8 +54,8 @@ def page(content: Mapping[str, Any], analyses: Path) -> str:
         "navigation": _navigation(content),
         "figures": _table(content),
         "sections": "\n".join(sections),
-        "left_out": _reasons("left-out", "Left out", content["left_out"]),
-        "failed": _reasons("failed", "Failed", content["failed"]),
+        "left_out": _reasons("left-out", "Left out", content, "left_out"),
+        "failed": _reasons("failed", "Failed", content, "failed"),
         "configuration": _details("The configuration", content["config"]),
         "provenance": _details("Where the run comes from", content["provenance"]),
     }
@@ -127,7 +124,7 @@ def _third_parties(provenance: Mapping[str, Any]) -> list[str]:
 
 
 def _navigation(content: Mapping[str, Any]) -> str:
-    places = {"figures": "Figures", **{_anchor(name): _title(name) for name in content["analyses"]}}
+    places = {"figures": "Figures", **{_anchor(name): _title(name, content) for name in content["analyses"]}}
     places |= {"left-out": "Left out"} if content["left_out"] else {}
     places |= {"failed": "Failed"} if content["failed"] else {}
     places |= {"run": "The run"}
@@ -140,7 +137,7 @@ def _table(content: Mapping[str, Any]) -> str:
     groups: list[tuple[str, list[tuple[str, Any]]]] = []
     groups.append((escape(evaluation_title(evaluation)), list(evaluation_rows(evaluation))))
     for name, entry in content["analyses"].items():
-        link = f'<a href="#{_anchor(name)}">{escape(_title(name))}</a>'
+        link = f'<a href="#{_anchor(name)}">{escape(_title(name, content))}</a>'
         groups.append((link, list(_mapping(entry["result"].get("highlights")).items())))
     return "\n".join(_group(heading, rows) for heading, rows in groups if rows)
 
@@ -157,11 +154,11 @@ def _row(words: str, text: Any) -> str:
     return f'<tr><th scope="row">{_text(words)}</th><td>{unbroken}</td></tr>'
 
 
-def _section(name: str, entry: Mapping[str, Any], folder: Path) -> str:
+def _section(title: str, name: str, entry: Mapping[str, Any], folder: Path) -> str:
     """One analysis: what it is, what it shows, and all of its figures."""
     result = entry["result"]
     summary, reference = entry["summary"], entry["reference"]
-    parts = [f'<section id="{_anchor(name)}">', f"<h2>{escape(_title(name))}</h2>"]
+    parts = [f'<section id="{_anchor(name)}">', f"<h2>{escape(title)}</h2>"]
     if summary:
         parts.append(f'<p class="summary">{_text(summary[:1].upper() + summary[1:])}.</p>')
     if reference:
@@ -240,10 +237,10 @@ def _inside(folder: Path, file: Any) -> Path:
     return path
 
 
-def _reasons(place: str, heading: str, reasons: Mapping[str, str]) -> str:
-    if not reasons:
+def _reasons(place: str, heading: str, content: Mapping[str, Any], key: str) -> str:
+    if not content[key]:
         return ""
-    rows = "".join(_row(_title(name), reason) for name, reason in reasons.items())
+    rows = "".join(_row(_title(name, content), reason) for name, reason in content[key].items())
     return (
         f'<section id="{place}"><h2>{heading}</h2><div class="scroll"><table class="reasons"><tbody>{rows}</tbody>'
         "</table></div></section>"
@@ -274,9 +271,9 @@ def _anchor(name: str) -> str:
     return "analysis-" + re.sub(r"[^A-Za-z0-9_-]", lambda found: f".{ord(found[0]):x}.", name)
 
 
-def _title(name: str) -> str:
-    words = ABBREVIATIONS.get(name, name).replace("_", " ")
-    return words[:1].upper() + words[1:]
+def _title(name: str, content: Mapping[str, Any]) -> str:
+    """An analysis' heading; its name where it is not installed."""
+    return str(content["headings"].get(name, name))
 
 
 def _text(value: Any) -> str:

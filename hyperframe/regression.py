@@ -1,6 +1,6 @@
 """What regression tasks share: the squared error, and the meter of networks and their mean."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,7 +8,16 @@ from torch import Tensor
 
 from hyperframe.errors import DataError
 from hyperframe.standardisation import Standardisation
-from hyperframe.types import Data, Meter
+from hyperframe.taskmetrics import Meter, Metric, over_networks
+from hyperframe.types import Data
+
+RMSE = Metric(name="rmse", better="lower")
+SQUARED_ERROR = Metric(name="loss", label="squared error", better="lower", selects=True)
+OF_MEAN = (
+    Metric(name="rmse", label="rmse of the mean prediction", better="lower", of="ensemble", mean_of="rmse"),
+    Metric(name="r2", label="R² of the mean prediction", better="greater", of="ensemble"),
+    Metric(name="spread", label="standard deviation between the networks", of="ensemble"),
+)
 
 
 class RegressionTask:
@@ -29,7 +38,8 @@ class RegressionTask:
     num_outputs: int = 0
     shift_invariant = False
     likelihood = False
-    score_name = "squared error"
+    metrics: Sequence[Metric] = (RMSE, SQUARED_ERROR, *OF_MEAN)
+    score_metric = SQUARED_ERROR
     standardised_labels: Standardisation | None = None
 
     def data(self, split: str) -> Data:
@@ -86,12 +96,8 @@ class RegressionTask:
         """An empty meter."""
         return RegressionMeter(networks, items, self.num_outputs, device, self.standardised_labels)
 
-    def merit(self, figures: Mapping[str, Any]) -> float:
-        """Less the mean loss of a network."""
-        return -float(figures["loss"])
 
-
-class RegressionMeter:
+class RegressionMeter(Meter):
     """Root mean squared errors of networks, and of the mean of their predictions.
 
     Memory is (networks + items × values), whatever the sizes of the chunks.
@@ -154,12 +160,7 @@ class RegressionMeter:
         mean = self._sum / networks
         variance = (self._sum_of_squares / networks - mean.square()).clamp(min=0)
         return {
-            "rmse": {
-                "mean": float(rmse.mean()),
-                "std": float(rmse.std(correction=0)),
-                "min": float(rmse.min()),
-                "max": float(rmse.max()),
-            },
+            "rmse": over_networks(rmse),
             "loss": float(self._losses.mean() / items),
             "ensemble": {
                 "rmse": float((mean * self._scale).square().mean().sqrt()),

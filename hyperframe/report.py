@@ -15,24 +15,6 @@ from hyperframe.progress import tell
 from hyperframe.run import EVALUATION, Run
 from hyperframe.tables import evaluation_rows, evaluation_title
 
-ORDER = (
-    "ensembles",
-    "deep_ensemble",
-    "accuracies",
-    "out_of_distribution",
-    "corruptions",
-    "adversarial",
-    "paths",
-    "plane",
-    "pca",
-    "filters",
-    "novelty",
-    "unit_diversity",
-    "distillation",
-    "toy_curve",
-)
-"""In which order a report tells of analyses; those that it does not name come after them, by name."""
-
 
 def report_order(registry: Registry) -> list[str]:
     """The names of all analyses that are registered, in the order in which a report tells of them.
@@ -42,9 +24,8 @@ def report_order(registry: Registry) -> list[str]:
         >>> report_order(Registry(make_plugin_manager()))[0]
         'ensembles'
     """
-    names = [entry.component.name for entry in registry.all() if entry.kind == "analysis"]
-    place = {name: number for number, name in enumerate(ORDER)}
-    return sorted(names, key=lambda name: (place.get(name, len(ORDER)), name))
+    found = [entry.component for entry in registry.all() if entry.kind == "analysis"]
+    return [component.name for component in sorted(found, key=lambda one: (one.place, one.name))]
 
 
 def collect(
@@ -70,7 +51,8 @@ def collect(
     Returns:
         `run` (its folder's name), `step`, `classes` (their names, where they have any),
         `config` (all of the configuration), `provenance` (that of the training),
-        `evaluation`, `analyses` (for each name `summary` and `reference` of the component, and its `result`),
+        `evaluation`, `headings` (of all analyses, by name),
+        `analyses` (for each name `summary` and `reference` of the component, and its `result`),
         `left_out` (for each name why the analysis does not apply) and `failed` (for each name its message).
 
     Raises:
@@ -85,6 +67,7 @@ def collect(
         "config": run.config.plain(),
         "provenance": read_provenance(run.folder),
         "evaluation": evaluation or run.evaluate(),
+        "headings": {},
         "analyses": {},
         "left_out": {},
         "failed": {},
@@ -93,6 +76,7 @@ def collect(
         tell(f"analysis {name}", 0, 1)
         try:
             component = registry.get("analysis", name).component
+            content["headings"][name] = component.heading
             kept = None if again else kept_analysis(run, name, registry, chosen.get(name))
             result = kept or analyse(run, name, registry, chosen.get(name), again=again)
             content["analyses"][name] = {
@@ -127,5 +111,5 @@ def _can_be_shown(figures: dict[str, Any]) -> bool:
     """Whether figures that were read are those of an evaluation; a file that was changed by hand need not have them."""
     try:
         return bool(evaluation_title(figures) and list(evaluation_rows(figures)))
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         return False

@@ -9,24 +9,10 @@ from rich import box
 from rich.markup import escape
 from rich.table import Column, Table
 
-from hyperframe.figures import MORE_IS_BETTER, PERCENT, of_networks
 from hyperframe.folder import ANALYSES
 from hyperframe.plugins import OWN_DISTRIBUTION, BrokenPlugin, Registered
+from hyperframe.taskmetrics import Metric, metrics_of
 from hyperframe.terminal import Console
-
-SCORES = {
-    "majority": "majority vote",
-    "mean_probability": "mean probability",
-    "rmse": "mean prediction: rmse",
-    "r2": "mean prediction: R²",
-    "spread": "standard deviation between the networks",
-}
-COMPARED = {
-    "nll": "negative log-likelihood, ensemble",
-    "ece": "expected calibration error, ensemble",
-    "disagreement": "disagreement of two networks",
-}
-"""Figures of the ensemble that `compare` shows beside its scores."""
 
 LONGEST_TABLE = 50
 
@@ -45,27 +31,22 @@ def _list(console: Console, *columns: Column | str) -> Table:
     return Table(*columns, box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False, padding=(0, 2, 0, 0))
 
 
-def _shown(name: str, value: float) -> str:
-    return f"{value:.2%}" if name in PERCENT else f"{value:.4g}"
+WORDS = {"network": "{} of one network", "ensemble": "ensemble: {}"}
+"""How a metric is called, of single networks and of all together."""
 
 
 def evaluation_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The figures of an evaluation as words and texts, in the order in which they are read."""
-    for name, one in of_networks(figures).items():
-        mean, std, low, high = (_shown(name, one[key]) for key in ("mean", "std", "min", "max"))
-        worst, best = (low, high) if name in MORE_IS_BETTER else (high, low)
-        yield f"{name} of one network, mean", f"{mean} ± {std}"
-        yield "worst and best network", f"{worst}, {best}"
-    ensemble = figures.get("ensemble", {})
-    for key, words in SCORES.items():
-        if key in ensemble:
-            yield f"ensemble by {words}", _shown(key, ensemble[key])
-    if "disagreement" in ensemble:
-        yield "disagreement of two networks", _shown("disagreement", ensemble["disagreement"])
-    if "nll" in figures and "nll" in ensemble:
-        yield "negative log-likelihood, one network and ensemble", f"{figures['nll']:.4f}, {ensemble['nll']:.4f}"
-    if "ece" in ensemble:
-        yield "expected calibration error of the ensemble", _shown("ece", ensemble["ece"])
+    """The figures of an evaluation as words and texts, in the order in which the task declares them."""
+    for metric in metrics_of(figures):
+        value, spread = metric.value(figures), metric.spread(figures)
+        words = WORDS[metric.of] + (", mean" if metric.of == "network" else "")
+        if spread is not None:
+            mean, std, low, high = (metric.shown(spread[key]) for key in ("mean", "std", "min", "max"))
+            yield metric.words(words), f"{mean} ± {std}"
+            if metric.better:
+                yield "worst and best network", ", ".join((low, high) if metric.better == "greater" else (high, low))
+        elif value is not None:
+            yield metric.words(words), metric.shown(value)
     if figures.get("entropy") is not None:
         yield "entropy of the weights, in gauge (nats)", f"{figures['entropy']:.1f}"
 
@@ -79,7 +60,7 @@ def print_evaluation(figures: Mapping[str, Any]) -> None:
     """Print the table of an evaluation."""
     table = Table("", "", title=evaluation_title(figures), show_header=False, title_justify="left")
     for row in evaluation_rows(figures):
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     _console().print(table)
 
 
@@ -101,7 +82,7 @@ def print_comparison(content: Mapping[str, Any]) -> None:
     title = f"{_counted(content['networks'], 'network')} of each on the test set"
     table = Table(*_folded("", rows), title=title, title_justify="left")
     for words, cells in _compared(rows):
-        table.add_row(words, *cells)
+        table.add_row(escape(words), *cells)
     console.print(table)
     if len({row["task"] for row in rows}) > 1:
         told = ", ".join(f"{row['run']} {row['task']}" for row in rows)
@@ -121,38 +102,38 @@ def _written(value: Any) -> str:
 def _compared(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[str]]]:
     """The lines of a comparison: words, and a cell for each run."""
     yield "step", [str(row["step"]) for row in rows]
-    singles = [of_networks(row["figures"]) for row in rows]
-    for name in dict.fromkeys(name for single in singles for name in single):
-        pairs = [(single[name]["mean"], single[name]["std"]) if name in single else None for single in singles]
-        cells = [MISSING if pair is None else " ± ".join(_shown(name, value) for value in pair) for pair in pairs]
-        yield f"{name} of one network", cells
-    ensembles = [row["figures"].get("ensemble", {}) for row in rows]
-    for key, words in SCORES.items():
-        if any(key in ensemble for ensemble in ensembles):
-            yield f"ensemble by {words}", [_figure(key, ensemble.get(key)) for ensemble in ensembles]
-    yield "negative log-likelihood, one network", [_figure("nll", row["figures"].get("nll")) for row in rows]
-    for key, words in COMPARED.items():
-        yield words, [_figure(key, ensemble.get(key)) for ensemble in ensembles]
+    declared = dict.fromkeys(metric for row in rows for metric in metrics_of(row["figures"]))
+    for metric in sorted(declared, key=lambda metric: metric.of == "ensemble"):
+        yield metric.words(WORDS[metric.of]), [_compared_cell(metric, row["figures"]) for row in rows]
     for name in rows[0]["entropies"]:
         values = [row["entropies"][name] for row in rows]
         yield f"entropy in gauge (nats): {name}", [MISSING if one is None else f"{one:.1f}" for one in values]
-    yield "training time, s", [_figure("seconds", row["training_seconds"]) for row in rows]
+    yield "training time, s", [_figure(row["training_seconds"]) for row in rows]
 
 
-def _figure(name: str, value: float | None) -> str:
-    return MISSING if value is None else _shown(name, value)
+def _compared_cell(metric: Metric, figures: Mapping[str, Any]) -> str:
+    """A run's value of a metric, with the deviation over its networks; what its task does not declare is missing."""
+    value, spread = metric.value(figures), metric.spread(figures)
+    if value is None or metric not in metrics_of(figures):
+        return MISSING
+    return metric.shown(value) + (f" ± {metric.shown(spread['std'])}" if spread is not None else "")
+
+
+def _figure(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.4g}"
 
 
 def print_condensed(content: Mapping[str, Any]) -> None:
     """Print what one network in the place of an ensemble reaches, beside the ensemble."""
-    name = content["score_name"]
-    table = Table("", name, "negative log-likelihood", title_justify="left")
+    metric = Metric(**content["metric"])
+    table = Table("", metric.words("{}"), "negative log-likelihood", title_justify="left")
     table.title = (
         f"{_counted(content['networks'], 'network')} and one by '{content['method']}' on {content['items']} test items"
     )
     for words, row in content["figures"].items():
-        deviation = "" if row["std"] is None else f" ± {_shown(name, row['std'])}"
-        table.add_row(words, _figure(name, row["score"]) + deviation, _figure("nll", row["nll"]))
+        deviation = "" if row["std"] is None else f" ± {metric.shown(row['std'])}"
+        score = MISSING if row["score"] is None else metric.shown(row["score"])
+        table.add_row(words, score + deviation, _figure(row["nll"]))
     _console().print(table)
 
 
@@ -188,22 +169,28 @@ def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
     console = _console()
     widest = max(len(Path(row["run"]).name) for row in rows)
     run = Column("run", overflow="fold", min_width=min(widest, console.width // 2))
-    table = _list(console, run, "state", "step", Column("target on task", overflow="fold"), "network", "vote")
+    table = _list(console, run, "state", "step", Column("target on task", overflow="fold"), "network", "ensemble")
     for row in rows:
-        accuracy, majority, rmse = row["accuracy"], row["majority"], row["rmse"]
-        network = f"{accuracy:.2%}" if accuracy is not None else f"rmse {rmse:.4g}" if rmse is not None else ""
         table.add_row(
             escape(Path(row["run"]).name),
             row["state"],
             f"{row['step']}/{row['steps']}" if row["step"] is not None else "",
             escape(f"{row['target']} on {row['task']}") if row["target"] else "",
-            network,
-            f"{majority:.2%}" if majority is not None else "",
+            _listed(row["network"]),
+            _listed(row["ensemble"]),
         )
     console.print(table)
     for row in rows:
         if row["reason"]:
             console.print(f"{row['run']}: {row['reason']}", markup=False, soft_wrap=True)
+
+
+def _listed(found: Mapping[str, Any] | None) -> str:
+    """A metric and its value in one cell, as in a list of runs of different tasks."""
+    if found is None:
+        return ""
+    metric = Metric(**{key: value for key, value in found.items() if key != "value"})
+    return escape(f"{metric.words('{}')} {metric.shown(found['value'])}")
 
 
 def print_description(content: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """What classification tasks share: cross-entropy, accuracy, centred logits, and the meter of networks and ensembles."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,10 @@ from torch import Tensor
 
 from hyperframe.calibration import disagreement, entropy_of, figures_of, mutual_information
 from hyperframe.errors import DataError
-from hyperframe.types import Data, Meter
+from hyperframe.taskmetrics import Meter, Metric, over_networks
+from hyperframe.types import Data
+
+ACCURACY = Metric(name="accuracy", better="greater", percent=True, selects=True)
 
 
 class ClassificationTask:
@@ -28,7 +31,23 @@ class ClassificationTask:
     num_outputs: int = 0
     shift_invariant = True
     likelihood = True
-    score_name = "accuracy"
+    metrics: Sequence[Metric] = (
+        ACCURACY,
+        Metric(name="majority", label="majority vote", better="greater", of="ensemble", percent=True),
+        Metric(
+            name="mean_probability",
+            label="mean probability",
+            better="greater",
+            of="ensemble",
+            percent=True,
+            mean_of="accuracy",
+        ),
+        Metric(name="disagreement", label="disagreement of two networks", of="ensemble", percent=True),
+        Metric(name="nll", label="negative log-likelihood", unit="nats", better="lower"),
+        Metric(name="nll", label="negative log-likelihood", unit="nats", better="lower", of="ensemble", mean_of="nll"),
+        Metric(name="ece", label="expected calibration error", better="lower", of="ensemble", percent=True),
+    )
+    score_metric = ACCURACY
     classes: Sequence[str] = ()
 
     def data(self, split: str) -> Data:
@@ -93,12 +112,8 @@ class ClassificationTask:
         """An empty meter."""
         return ClassificationMeter(networks, items, self.num_outputs, device)
 
-    def merit(self, figures: Mapping[str, Any]) -> float:
-        """The mean accuracy of a network."""
-        return float(figures["accuracy"]["mean"])
 
-
-class ClassificationMeter:
+class ClassificationMeter(Meter):
     """Accuracies of networks, and of their ensemble by majority vote and by mean probability.
 
     `disagreement` is the probability that two different networks of the ensemble give different answers to an item.
@@ -154,12 +169,7 @@ class ClassificationMeter:
         majority = (self._votes.argmax(1) == self._labels).double().mean()
         together = figures_of(mean, self._labels)
         return {
-            "accuracy": {
-                "mean": float(accuracy.mean()),
-                "std": float(accuracy.std(correction=0)),
-                "min": float(accuracy.min()),
-                "max": float(accuracy.max()),
-            },
+            "accuracy": over_networks(accuracy),
             "nll": float(self._nll.mean() / items),
             "ensemble": {
                 "majority": float(majority),

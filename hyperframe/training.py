@@ -15,8 +15,8 @@ from hyperframe.checkpoints import (
     CHECKPOINTS,
     best_step,
     checkpoint_steps,
-    merits,
     remove_checkpoints,
+    validation_scores,
     write_checkpoint,
 )
 from hyperframe.config import Config
@@ -33,28 +33,44 @@ from hyperframe.run import Run
 from hyperframe.schedule import rate_at
 from hyperframe.seeds import seeded
 from hyperframe.signals import StopSignals
+from hyperframe.taskmetrics import validation_score
 from hyperframe.trainedinputs import trained_inputs
 from hyperframe.trainer import Trainer, check_room, shortages_told
 from hyperframe.types import Data
 
 
 class Reporter(Protocol):
-    """Is told how training goes on; the command line shows it, a library user may not care."""
+    """Is told how training goes on: what `hf.train(…, reporter=…)` and `hf.resume` take.
+
+    All four methods are called in the main process, between two steps; what one raises ends the training.
+    """
 
     def started(self, run: Run) -> None:
-        """The run folder is there and training begins, or goes on."""
+        """Hear that the run folder is there and training begins, or goes on from `run.step`."""
         ...
 
     def logged(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Metrics of the steps since the last time, at the logging interval."""
+        """Hear the means of the steps since the last time, every `trainer.log_every` steps and at the last one.
+
+        Args:
+            step: how many steps are done.
+            metrics: `loss` and its parts; `score`, the mean of `Task.score`, which `Task.score_metric` describes;
+                `diversity.NAME` of each term; `rate` and `steps_per_second`.
+        """
         ...
 
     def validated(self, step: int, figures: Mapping[str, Any]) -> None:
-        """Figures on validation data."""
+        """Hear the figures on validation data, every `evaluation.every` steps and at the last one.
+
+        Args:
+            step: how many steps are done.
+            figures: `networks` and `items`, how many there were; what the task's meter found; `metrics`, for each
+                figure the fields of its `Metric`; `entropy` of the weights in nats, or None.
+        """
         ...
 
     def paused(self, run: Run, reason: str) -> None:
-        """Training has stopped before its last step, and all is saved."""
+        """Hear that training has stopped before its last step, and why; all is saved."""
         ...
 
 
@@ -126,7 +142,7 @@ class Training:
         self.trainer = Trainer(run.experiment, train)
         with shortages_told(self.options):
             self.trainer.rehearse()
-        self._merits: dict[int, float] = {}
+        self._scores: dict[int, float] = {}
         self._place: tuple[int, int] | None = None
 
     def environment(self) -> dict[str, Any]:
@@ -152,7 +168,7 @@ class Training:
             KeyboardInterrupt: Ctrl-C; other signals likewise do what they did before. All is saved first.
         """
         inside(self.run.folder, CHECKPOINTS)  # else the first one would fail, after hours
-        self._merits = merits(self.run.folder)
+        self._scores = validation_scores(self.run.folder)
         self._place = folder_identity(self.run.folder)
         self.run.experiment.generator.train()
         self.reporter.started(self.run)
@@ -199,10 +215,10 @@ class Training:
             if step % options.log_every == 0 or last:
                 self._log(log, clock)
             with clock.stopped():
-                merit = self._validate(log) if step % run.config.evaluation.every == 0 or last else None
-                best = merit is not None and merit > max(self._merits.values(), default=-math.inf)
+                score = self._validate(log) if step % run.config.evaluation.every == 0 or last else None
+                best = score is not None and score > max(self._scores.values(), default=-math.inf)
                 if best or step % options.checkpoint_every == 0 or last or reason:
-                    self._save(log, merit)
+                    self._save(log, score)
         return reason
 
     def _log(self, log: MetricsLog, clock: "_Clock") -> None:
@@ -228,17 +244,17 @@ class Training:
             return None
         log.validation(self.trainer.step_count, figures)
         self.reporter.validated(self.trainer.step_count, figures)
-        merit = experiment.task.merit(figures)
-        return merit if math.isfinite(merit) else None
+        score = validation_score(experiment.task.metrics, figures)
+        return score if math.isfinite(score) else None
 
-    def _save(self, log: MetricsLog, merit: float | None) -> None:
+    def _save(self, log: MetricsLog, score: float | None) -> None:
         run, step = self.run, self.trainer.step_count
         if folder_identity(run.folder) != self._place:
             raise RunError(f"the run folder {run.folder} was moved or removed while the run was trained")
         self.trainer.check_finite()
         log.flush()
         state = {
-            "merit": merit,
+            "validation_score": score,
             "halved_chunk": run.experiment.loss.chunks.halved,
             "sequential_chunks": run.experiment.loss.chunks.sequential,
             "target": run.experiment.target.identity(),
@@ -248,9 +264,9 @@ class Training:
             "probe": self._probe,
         }
         write_checkpoint(run.folder, step, run.experiment.generator.state_dict(), self.trainer.tensors(), state)
-        if merit is not None:
-            self._merits[step] = merit
-        remove_checkpoints(run.folder, self.options.keep_checkpoints, best_step(self._merits))
+        if score is not None:
+            self._scores[step] = score
+        remove_checkpoints(run.folder, self.options.keep_checkpoints, best_step(self._scores))
 
     def _way_back(self) -> str:
         """Where the last good state lies, and how to go on from it."""

@@ -1,12 +1,14 @@
 """The contracts between the engine and its components, as types."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import attrs
 import torch
 from torch import Tensor, nn
+
+from hyperframe.taskmetrics import Meter, Metric
 
 Weights = dict[str, Tensor]
 """A batch of weight sets: for each layer's name its filters, shape [batch, filters, filter_size]."""
@@ -38,21 +40,6 @@ class Data:
         return Data(self.x.to(device, dtype), self.y.to(device))
 
 
-class Meter(Protocol):
-    """Collects figures over networks and items, chunk by chunk, in memory that does not grow with networks × items."""
-
-    def update(self, outputs: Tensor, labels: Tensor, first_network: int, first_item: int) -> None:
-        """Take in outputs [networks, items, num_outputs] of some networks on some items, and the items' labels."""
-        ...
-
-    def result(self) -> dict[str, Any]:
-        """All figures, as plain numbers in nested mappings.
-
-        A mapping with `mean`, `std`, `min` and `max` is of single networks; `ensemble` holds those of all together.
-        """
-        ...
-
-
 @runtime_checkable
 class Task(Protocol):
     """Data, loss and metrics; it also says which symmetry the outputs have.
@@ -65,7 +52,8 @@ class Task(Protocol):
         num_outputs: the number of outputs that the loss takes.
         shift_invariant: True where adding one number to all outputs changes nothing (softmax).
         likelihood: True where the loss of an item is −log p(label | input) in nats, all constants included.
-        score_name: what `score` measures, such as "accuracy".
+        metrics: what its meter finds, in the order in which tables show it; exactly one of them `selects`.
+        score_metric: what `score` measures, such as the accuracy.
     """
 
     name: str
@@ -73,7 +61,8 @@ class Task(Protocol):
     num_outputs: int
     shift_invariant: bool
     likelihood: bool
-    score_name: str
+    metrics: Sequence[Metric]
+    score_metric: Metric
 
     def data(self, split: str) -> Data:
         """The split "train", "validation" or "test", on the CPU; raises `DataError` where it cannot be had."""
@@ -115,11 +104,7 @@ class Task(Protocol):
         ...
 
     def meter(self, networks: int, items: int, device: torch.device) -> Meter:
-        """An empty meter for so many networks and items."""
-        ...
-
-    def merit(self, figures: Mapping[str, Any]) -> float:
-        """What checkpoints are compared by, of a meter's figures; more is better."""
+        """An empty meter for so many networks and items, which finds all of `metrics`."""
         ...
 
 
@@ -277,6 +262,8 @@ class Component:
         options: the attrs class of its options.
         summary: one line.
         reference: the paper or section it comes from.
+        title: of an analysis: its heading in a report; by default its name in words.
+        place: of an analysis: where a report tells of it; lower ones come first, equal ones by name.
     """
 
     name: str
@@ -285,10 +272,18 @@ class Component:
     summary: str = ""
     reference: str = ""
     restore: Callable[..., Any] | None = None
+    title: str = ""
+    place: int = 1000
 
     def __attrs_post_init__(self) -> None:
         if not attrs.has(self.options):
             raise TypeError(f"component '{self.name}': options must be an attrs class, not {self.options!r}")
+
+    @property
+    def heading(self) -> str:
+        """The title, or the name in words."""
+        words = self.title or self.name.replace("_", " ")
+        return words[:1].upper() + words[1:]
 
 
 @attrs.frozen

@@ -34,7 +34,7 @@ def test_values_are_those_of_the_evaluation(run):
     found = analysed(run)
     (own,) = found["runs"]
     figures = run.evaluate()
-    assert found["figure"] == "accuracy"
+    assert found["metric"]["name"] == "accuracy"
     assert len(own["values"]) == own["networks"] == 12
     for key, value in figures["accuracy"].items():
         assert own[key] == pytest.approx(value, abs=1e-6)
@@ -73,7 +73,7 @@ def test_errors_of_a_regression_and_one_network_alone(tmp_path, run):
     settings = {"trainer.steps": 2, "trainer.device": "cpu", "objective": "trade_off"}
     other = hf.train("diabetes", settings, out=tmp_path / "regression")
     found = analysed(other, networks=1)
-    assert found["figure"] == "rmse"
+    assert found["metric"]["name"] == "rmse"
     assert found["runs"][0]["std"] == 0
     with pytest.raises(RunError, match="is of task 'diabetes'; it must be of 'digits'"):
         analysed(run, other=str(other.folder))

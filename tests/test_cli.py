@@ -20,7 +20,7 @@ def test_train_ends_in_a_table_and_names_the_folder(hyperframe, tmp_path):
     code, out, err = hyperframe("train", *FAST)
     assert code == 0
     assert "5 generated networks on 360 test items" in out
-    assert "ensemble by majority vote" in out
+    assert "ensemble: majority vote" in out
     folder = out.splitlines()[-1].removeprefix("run folder: ")
     assert folder.startswith("runs/digits-")
     assert (tmp_path / folder / "config.yaml").is_file()

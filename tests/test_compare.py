@@ -159,11 +159,12 @@ def test_runs_of_different_tasks(runs, hyperframe, monkeypatch):
     assert "these are different tasks (first digits, values diabetes): figures are not of the same data" in out
     lines = [[cell.strip() for cell in line.split("│")] for line in out.splitlines() if "│" in line]
     cells = {line[1]: line[2:4] for line in lines}
-    assert cells["disagreement of two networks"][1] == cells["expected calibration error, ensemble"][1] == "—"
-    assert cells["rmse of one network"][0] == cells["task.noise"][0] == "—"
-    assert " ± " in cells["rmse of one network"][1]
-    assert "—" not in cells["negative log-likelihood, ensemble"]
-    assert "values is not in the picture: its task 'diabetes' has no accuracies" in err
+    assert cells["ensemble: disagreement of two networks"][1] == "—"
+    assert cells["ensemble: expected calibration error ↓"][1] == "—"
+    assert cells["rmse of one network ↓"][0] == cells["task.noise"][0] == "—"
+    assert " ± " in cells["rmse of one network ↓"][1]
+    assert "—" not in cells["ensemble: negative log-likelihood (nats) ↓"]
+    assert "values is not in the picture: its task 'diabetes' has no such accuracy" in err
 
 
 def test_a_picture_without_accuracies_is_none(runs, registry, tmp_path):

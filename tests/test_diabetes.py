@@ -12,6 +12,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 from hyperframe.builtin.tasks import diabetes
 from hyperframe.gaussian_regression import GaussianMeter, GaussianRegressionTask
 from hyperframe.standardisation import Standardisation
+from hyperframe.taskmetrics import validation_score
 
 NOISE = 0.7
 MEAN, STD = torch.tensor([150.0, -3.0]), torch.tensor([80.0, 0.5])
@@ -94,7 +95,9 @@ def test_predictions_are_in_the_labels_own_units():
     meter.update(outputs, labels, 0, 0)
     error = (said["mean"] - labels).square().mean().sqrt()
     assert meter.result()["ensemble"]["rmse"] == pytest.approx(float(error))
-    assert task.merit(meter.result()) == pytest.approx(-float(task.loss(outputs, labels.expand(6, 4, 2)).mean()))
+    assert validation_score(task.metrics, meter.result()) == pytest.approx(
+        -float(task.loss(outputs, labels.expand(6, 4, 2)).mean())
+    )
 
 
 def test_the_splits_are_all_patients_and_the_moments_those_of_training():

@@ -261,14 +261,14 @@ def test_the_analysis(runs, registry):
 
 def test_the_analysis_of_values_of_held_networks_and_of_the_toy(runs, registry):
     values = analyse(runs["values"], "distillation", registry, OPTIONS)
-    assert values["score_name"] == "rmse"
+    assert values["metric"]["name"] == "rmse"
     assert f"{values['figures']['distilled network']['score']:#.4g}" in values["pictures"][0]["says"]
     held = analyse(runs["held"], "distillation", registry, {**OPTIONS, "networks": 50})
     assert held["networks"] == 3
     assert list(held["figures"])[3:] == ["average, z × 1"]  # the run has no gauges
     assert "averages for other scales of z" in held["skipped"]
     toy = analyse(runs["toy"], "distillation", registry, OPTIONS)
-    assert toy["score_name"] == "value"
+    assert toy["metric"]["name"] == "value"
     assert toy["figures"]["ensemble"]["score"] is None
 
 

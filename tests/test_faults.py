@@ -76,7 +76,7 @@ def result(folder):
     for line in lines:
         line.pop("steps_per_second", None)
     digests = {name: measured["sha256"] for name, measured in found.state["files"].items()}
-    return found.step, found.state["merit"], digests, lines
+    return found.step, found.state["validation_score"], digests, lines
 
 
 def unbroken(folder, steps):

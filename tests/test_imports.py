@@ -28,7 +28,7 @@ distributed
 calibration
 growth
 equivalent
-figures
+taskmetrics
 corruptions
 standardisation
 params

@@ -37,8 +37,9 @@ def test_states(runs):
     assert "not finite in step" in rows["failed"]["reason"]
     lines = [json.loads(line) for line in (runs / "finished" / "metrics.jsonl").read_text().splitlines()]
     last = [line["validation"] for line in lines if "validation" in line][-1]
-    assert rows["finished"]["accuracy"] == last["accuracy"]["mean"]
-    assert rows["finished"]["majority"] == last["ensemble"]["majority"]
+    network, ensemble = rows["finished"]["network"], rows["finished"]["ensemble"]
+    assert (network["name"], network["value"]) == ("accuracy", last["accuracy"]["mean"])
+    assert (ensemble["label"], ensemble["value"]) == ("majority vote", last["ensemble"]["majority"])
     assert (rows["finished"]["target"], rows["finished"]["task"]) == ("digits_cnn", "digits")
     with claimed(runs / "paused"):
         assert [row["state"] for row in list_runs(runs / "paused")] == ["running"]
@@ -56,10 +57,20 @@ def test_the_command(hyperframe, runs):
     assert hyperframe("runs", runs / "other")[1] == f"no runs in {runs / 'other'}\n"
 
 
+HOSTILE = (
+    *(None, 3, "accuracy", {"name": 1}, [3], [{"name": 3}], [{"name": "accuracy", "code": "x"}], [{"name": ""}]),
+    [{"name": "accuracy", "better": "sideways"}],
+    [{"name": "accuracy", "percent": "yes", "better": "greater"}],
+    [{"name": "accuracy", "better": []}],
+)
+"""What stands in the place of declarations in a file that was changed by hand."""
+
+
 def test_other_figures_than_they_should_be_stop_nothing(runs):
     path = runs / "finished" / "metrics.jsonl"
     wrong = [
-        {"step": 3, "validation": {"accuracy": "high", "ensemble": []}},
+        {"step": 3, "validation": {"accuracy": "high", "ensemble": [], "metrics": [{"name": "accuracy"}]}},
+        *({"step": 3, "validation": {"accuracy": 0.5, "metrics": metrics}} for metrics in HOSTILE),
         {"step": "x"},
         {"step": 1, "validation": {"accuracy": {"mean": "high"}}},
         {"step": True},
@@ -67,4 +78,4 @@ def test_other_figures_than_they_should_be_stop_nothing(runs):
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in wrong) + "[]\n7\n{\n\x00\n")
     (row,) = list_runs(runs / "finished")
-    assert (row["state"], row["accuracy"], row["majority"]) == ("finished", None, None)
+    assert (row["state"], row["network"], row["ensemble"]) == ("finished", None, None)

@@ -225,7 +225,7 @@ def test_regression_has_a_barrier_and_no_accuracy(tmp_path):
         "diabetes", {"trainer.steps": 2, "trainer.device": "cpu", "objective": "trade_off"}, out=tmp_path / "run"
     )
     found = analysed(run, pairs=1)
-    assert found["score_name"] == "squared error"
+    assert found["metric"]["label"] == "squared error"
     assert "drop" not in found["paths"]["direct"]
     assert any("barrier" in name for name in found["highlights"])
 

@@ -12,9 +12,9 @@ import hyperframe as hf
 from hyperframe.checkpoints import (
     best_step,
     checkpoint_steps,
-    merits,
     newest_checkpoint,
     read_checkpoint,
+    validation_scores,
     write_checkpoint,
 )
 from hyperframe.errors import ConfigError, RunError, TrainingError
@@ -218,7 +218,7 @@ def test_the_last_checkpoints_and_the_best_are_kept(tmp_path, small):
     run = hf.train("digits", {**settings, "evaluation.every": 6}, out=tmp_path / "run", reporter=Reporter())
     best = max(figures, key=lambda pair: (pair[1], -pair[0]))[0]
     assert set(checkpoint_steps(run.folder)) == {56, 60} | {best}
-    assert best_step(merits(run.folder)) == best
+    assert best_step(validation_scores(run.folder)) == best
     assert hf.load(run.folder, checkpoint="best").step == best
     assert hf.load(run.folder, checkpoint=56).step == 56
     for wrong, message in (
@@ -240,14 +240,14 @@ def test_the_best_is_the_best_after_a_pause_too(tmp_path, small):
     small(tmp_path / "parts", trainer__stop_after=22, **settings)
     parts = hf.resume(tmp_path / "parts")
     assert checkpoint_steps(parts.folder) == checkpoint_steps(whole.folder)
-    assert merits(parts.folder) == merits(whole.folder)
+    assert validation_scores(parts.folder) == validation_scores(whole.folder)
 
 
 def test_the_best_that_is_damaged_is_passed_over(tmp_path, small):
     run = small(tmp_path / "run", trainer__steps=30, evaluation__every=3)
-    found = merits(run.folder)
+    found = validation_scores(run.folder)
     damage(run.folder / "checkpoints" / str(best_step(found)) / "generator.safetensors")
-    others = {step: merit for step, merit in found.items() if step != best_step(found)}
+    others = {step: score for step, score in found.items() if step != best_step(found)}
     with pytest.warns(hf.HyperframeWarning, match="the best checkpoint, of step .*taking the next best"):
         assert hf.load(run.folder, checkpoint="best").step == best_step(others)
 
@@ -492,16 +492,16 @@ def test_a_chunk_that_was_halved_stays_so(tmp_path, small):
     assert (chunks.size, chunks.halved, chunks.sequential) == (3, 3, True)
 
 
-def test_a_merit_that_is_no_number_is_none(tmp_path, small, monkeypatch):
-    monkeypatch.setattr(hf.ClassificationTask, "merit", lambda self, figures: float("nan"))
+def test_a_validation_score_that_is_no_number_is_none(tmp_path, small, monkeypatch):
+    monkeypatch.setattr("hyperframe.training.validation_score", lambda metrics, figures: float("nan"))
     run = small(tmp_path / "run")
-    assert merits(run.folder) == {}
+    assert validation_scores(run.folder) == {}
     assert checkpoint_steps(run.folder) == [3, 6]
 
 
 def test_a_best_checkpoint_that_is_damaged_is_set_aside_on_resume(tmp_path, small):
     small(tmp_path / "run", trainer__steps=30, evaluation__every=3, trainer__stop_after=20)
-    best = best_step(merits(tmp_path / "run"))
+    best = best_step(validation_scores(tmp_path / "run"))
     damage(tmp_path / "run" / "checkpoints" / str(best) / "generator.safetensors")
     if best == checkpoint_steps(tmp_path / "run")[-1]:
         with pytest.warns(hf.HyperframeWarning):

@@ -14,6 +14,7 @@ from hyperframe.options import read_options
 from hyperframe.plugins import Registry, make_plugin_manager
 from hyperframe.regression import RegressionMeter, RegressionTask
 from hyperframe.task import ClassificationMeter, ClassificationTask
+from hyperframe.taskmetrics import validation_score
 from hyperframe.types import Task
 
 # Images; of a user's own files see test_own_data.py, of values test_diabetes.py.
@@ -302,14 +303,14 @@ def test_the_base_classes_keep_the_contract(kind):
     figures = meter.result()
     assert figures["nll" if kind is Classes else "loss"] == pytest.approx(float(task.loss(outputs, repeated).mean()))
     wanted = task.score(outputs, repeated).mean() * (1 if kind is Classes else -1)
-    assert task.merit(figures) == pytest.approx(float(wanted), abs=1e-6)  # more is better
+    assert validation_score(task.metrics, figures) == pytest.approx(float(wanted), abs=1e-6)  # more is better
     found = {name: tuple(value.shape) for name, value in task.summarise(task.predictions(outputs)).items()}
     assert found == (
         {"probabilities": (5, 3), "vote": (5,), "entropy": (5,), "mutual_information": (5,)}
         if kind is Classes
         else {"mean": (5, 3), "std": (5, 3)}
     )
-    assert (task.shift_invariant, task.score_name) == (
+    assert (task.shift_invariant, task.score_metric.label) == (
         (True, "accuracy") if kind is Classes else (False, "squared error")
     )
 

@@ -21,6 +21,7 @@ from hyperframe.dense import Dense, DenseOptions
 from hyperframe.errors import DataError, HyperframeError, NotApplicableError, PluginError
 from hyperframe.experiment import build_experiment
 from hyperframe.target import Target
+from hyperframe.taskmetrics import validation_score
 
 FORMS = ("authors", "density")
 QUICK = {
@@ -108,7 +109,7 @@ def test_figures_of_known_points():
     }
     assert figures["loss"] == pytest.approx(-float(values.mean()))
     assert figures["ensemble"]["spread"] == pytest.approx(math.sqrt(0.5))  # ±1 in one entry of two
-    assert task.merit(figures) == pytest.approx(float(values.mean()))
+    assert validation_score(task.metrics, figures) == pytest.approx(float(values.mean()))
     assert torch.equal(task.averaged(outputs), task.means[:1] + torch.tensor([1.0, 0.0]))
     summary = task.summarise(outputs)
     torch.testing.assert_close(summary["std"], torch.tensor([[1.0, 0.0]], dtype=torch.float64))

@@ -600,6 +600,8 @@ class ChunkyMeter:
 
 
 class MeanOfMeans(Pictures):
+    metrics = Pictures.metrics[:1]
+
     def meter(self, networks, items, device):
         return ChunkyMeter()
 
@@ -615,9 +617,39 @@ class ValidatesOnTests(Pictures):
         return super().data("test" if split == "validation" else split)
 
 
-class LessIsMore(Pictures):
-    def merit(self, figures):
-        return -super().merit(figures)
+def declaring(*metrics):
+    """A task whose metrics these are."""
+    return type("Declaring", (Pictures,), {"metrics": metrics})
+
+
+def otherwise(name, **changes):
+    """A task that declares one of its metrics of single networks otherwise."""
+    found = Pictures.metrics
+    own = [attrs.evolve(one, **changes) if (one.of, one.name) == ("network", name) else one for one in found]
+    return declaring(*own)
+
+
+class InPercent(hf.Meter):
+    """A meter whose shares are percent already."""
+
+    def __init__(self, meter):
+        self.meter = meter
+
+    def update(self, outputs, labels, first_network, first_item):
+        self.meter.update(outputs, labels, first_network, first_item)
+
+    def result(self):
+        found = self.meter.result()
+        return {**found, "accuracy": {key: 100 * value for key, value in found["accuracy"].items()}}
+
+
+class SharesInPercent(Pictures):
+    def meter(self, networks, items, device):
+        return InPercent(super().meter(networks, items, device))
+
+
+class NoMetricOfScore(Pictures):
+    score_metric = "accuracy"
 
 
 class AlwaysHalf(ChunkyMeter):
@@ -626,6 +658,8 @@ class AlwaysHalf(ChunkyMeter):
 
 
 class ConstantMeter(Pictures):
+    metrics = Pictures.metrics[:1]
+
     def meter(self, networks, items, device):
         return AlwaysHalf()
 
@@ -633,7 +667,24 @@ class ConstantMeter(Pictures):
 TASKS = {
     "a loss that couples items": (Coupled, {"loss_is_of_each_item"}),
     "validates on tests": (ValidatesOnTests, {"splits_are_data"}),
-    "less merit for better outputs": (LessIsMore, {"meter_sees_no_chunks"}),
+    "better the other way round": (otherwise("accuracy", better="lower"), {"meter_sees_no_chunks"}),
+    "no metric selects": (otherwise("accuracy", selects=False), {"metrics_are_as_declared"}),
+    "two metrics select": (otherwise("nll", selects=True), {"metrics_are_as_declared"}),
+    "a figure that no metric declares": (declaring(*Pictures.metrics[:-1]), {"metrics_are_as_declared"}),
+    "a metric that the meter does not find": (
+        declaring(*Pictures.metrics, hf.Metric(name="f1", better="greater")),
+        {"metrics_are_as_declared"},
+    ),
+    "a metric of the ensemble for one of networks": (
+        declaring(*Pictures.metrics, hf.Metric(name="majority")),
+        {"metrics_are_as_declared"},
+    ),
+    "one metric twice": (
+        declaring(*Pictures.metrics, hf.Metric(name="accuracy", label="hits")),
+        {"metrics_are_as_declared"},
+    ),
+    "percent of percent": (SharesInPercent, {"metrics_are_as_declared"}),
+    "a name for the metric of the score": (NoMetricOfScore, {"metrics_are_as_declared"}),
     "a meter that always says half": (ConstantMeter, {"meter_sees_no_chunks"}),
     "other data every time": (AnotherEveryTime, {"splits_are_data"}),
     "tests on training data": (TestsOnTraining, {"splits_are_data"}),

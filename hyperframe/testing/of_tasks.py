@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hyperframe.errors import DataError
+from hyperframe.errors import DataError, PluginError
 from hyperframe.files import as_json, from_json
+from hyperframe.taskmetrics import Metric, check_metrics, declared_figures, validation_score
 from hyperframe.testing.laws import Broken, Case, Draw, Law, Vacuous, relative
 from hyperframe.types import Data, Task
 
@@ -117,7 +118,7 @@ def _symmetry(case: TaskCase, draw: Draw) -> None:
 
 
 def _meters(case: TaskCase, draw: Draw) -> None:
-    """A meter's figures do not depend on the chunks, and give a merit."""
+    """A meter's figures do not depend on the chunks, and lower losses are better by the metric that selects."""
     outputs, labels = case.drawn(draw)
     whole = _figures(case, outputs, labels, len(outputs), len(labels))
     _same(whole, _figures(case, outputs, labels, 1, 3), "")
@@ -130,13 +131,41 @@ def _meters(case: TaskCase, draw: Draw) -> None:
         case.task.loss(better, labels.expand(len(outputs), *labels.shape)).sum().backward()
         optimiser.step()
     improved = _figures(case, better.detach(), labels, len(outputs), len(labels))
-    merits = [_number(case.task.merit(figures)) for figures in (whole, improved)]
-    if not all(math.isfinite(merit) for merit in merits):
-        raise Broken(f"merit is {case.task.merit(whole)!r}, not a finite number")
-    if merits[1] < merits[0]:
-        raise Broken(f"outputs with a lower loss have less merit: {merits[1]:.6g} against {merits[0]:.6g}")
+    if sum(metric.selects for metric in case.task.metrics) != 1:  # which another law tells
+        return
+    scores = [validation_score(case.task.metrics, figures) for figures in (whole, improved)]
+    if not all(math.isfinite(score) for score in scores):
+        raise Broken(f"the metric that selects is {scores[0]!r}, not a finite number")
+    if scores[1] < scores[0]:
+        raise Broken(f"outputs with a lower loss are worse by it: {scores[1]:.6g} against {scores[0]:.6g}")
     if improved == whole:
         raise Broken("outputs with a lower loss have the same figures")
+
+
+def _metrics(case: TaskCase, draw: Draw) -> str:
+    """What is declared of the figures is so: each is found, none besides them, and percent are shares."""
+    metrics = case.task.metrics
+    try:
+        check_metrics(metrics, case.task.name)
+    except PluginError as error:
+        raise Broken(str(error)) from error
+    outputs, labels = case.drawn(draw)
+    figures = _figures(case, outputs, labels, len(outputs), len(labels))
+    try:
+        declared_figures(metrics, figures, case.task.name)
+    except PluginError as error:
+        raise Broken(str(error)) from error
+    together = figures.get("ensemble", {})
+    found = {("network", name) for name in figures if name != "ensemble"} | {("ensemble", name) for name in together}
+    for of, name in sorted(found - {(metric.of, metric.name) for metric in metrics}):
+        raise Broken(f"its meter finds '{name}' of the {of}, which no metric declares")
+    for metric in metrics:
+        value = metric.value(figures)
+        if metric.percent and value is not None and not 0 <= value <= 1:
+            raise Broken(f"'{metric.name}' is {value:.6g}, but is declared as a share of 1 that is shown as percent")
+    if not isinstance(case.task.score_metric, Metric):
+        raise Broken(f"score_metric is {case.task.score_metric!r}, not a hyperframe.Metric")
+    return "metrics: " + ", ".join(metric.label for metric in metrics)
 
 
 def _figures(case: TaskCase, outputs: Tensor, labels: Tensor, networks: int, items: int) -> dict[str, Any]:
@@ -191,7 +220,7 @@ def _restored(case: TaskCase, draw: Draw) -> str:
     if not isinstance(facts, Mapping) or from_json(as_json(facts)) != facts:
         raise Broken(f"its attribute 'facts' is no plain data, but {facts!r}")
     again = case.restore(facts)
-    for name in ("name", "input_shape", "num_outputs", "shift_invariant", "likelihood", "score_name"):
+    for name in ("name", "input_shape", "num_outputs", "shift_invariant", "likelihood", "metrics", "score_metric"):
         if getattr(again, name) != getattr(case.task, name):
             raise Broken(f"{name} is {getattr(again, name)} where it was {getattr(case.task, name)}")
     outputs, _ = case.drawn(draw)
@@ -227,9 +256,15 @@ LAWS = (
     ),
     Law(
         name="meter_sees_no_chunks",
-        text="figures do not depend on how networks and items are divided, and lower losses have no less merit",
-        cause="a mean of means of chunks of different sizes, or a merit with its sign the wrong way round",
+        text="figures do not depend on how networks and items are divided, lower losses are no worse by what selects",
+        cause="a mean of means of chunks of different sizes, or a metric that is better the other way round",
         holds=_meters,
+    ),
+    Law(
+        name="metrics_are_as_declared",
+        text="the meter finds each metric that is declared and no other figure; one selects; percent are shares of 1",
+        cause="a key that is spelt otherwise, or a value in percent where a share is meant",
+        holds=_metrics,
     ),
     Law(
         name="answers_have_shapes",

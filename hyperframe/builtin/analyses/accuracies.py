@@ -8,10 +8,10 @@ from typing import Any
 import attrs
 import torch
 
-from hyperframe import Component, Networks, Run, hookimpl
+from hyperframe import Component, Metric, Networks, Run, hookimpl
+from hyperframe.condensing import score_metric
 from hyperframe.errors import RunError
 from hyperframe.evaluation import measure
-from hyperframe.figures import of_networks
 from hyperframe.options import option
 from hyperframe.owncomponents import registry_of
 from hyperframe.parts import in_parts
@@ -40,7 +40,7 @@ class Accuracies:
     """The task's figure of every drawn network by itself: accuracies, or root mean squared errors of a regression.
 
     Returns:
-        `figure`, which one it is; `items`; `runs`, for each run its `name`, `label` (its λ, or else its name),
+        `metric`, which one it is; `items`; `runs`, for each run its `name`, `label` (its λ, or else its name),
         `networks`, the `values`, and their `mean`, `std`, `min`, `max` and `median`.
 
     Raises:
@@ -71,13 +71,13 @@ class Accuracies:
         found = []
         for number, each in enumerate(runs):
             what = "networks" if number == 0 else "networks of the other run"
-            figure, values = self._values(each, data, folder, what)
+            values = self._values(each, data, folder, what)
             found.append({"name": each.folder.name, "label": names[number], **_figures(values)})
-        figures = {"figure": figure, "items": len(data), "runs": found}
+        figures = {"metric": score_metric(run).plain(), "items": len(data), "runs": found}
         return {**figures, **_shown(folder, figures)}
 
-    def _values(self, run: Run, data: Data, folder: Path, what: str) -> tuple[str, list[float]]:
-        """The figure's name, and its value of each network."""
+    def _values(self, run: Run, data: Data, folder: Path, what: str) -> list[float]:
+        """The metric of each network."""
         chosen = self._options.networks
         count = run.default_count if chosen is None else run.experiment.generator.at_most(chosen)
         networks = run.sample(count)
@@ -87,17 +87,16 @@ class Accuracies:
             return own_figures(run, networks, range(first, min(first + MEASURED_AT_ONCE, count)), data)
 
         parts = in_parts(folder, what, -(-count // MEASURED_AT_ONCE), part)
-        return parts[0]["figure"], [value for each in parts for value in each["values"]]
+        return [value for each in parts for value in each["values"]]
 
 
 def own_figures(run: Run, networks: Networks, numbers: range, data: Data) -> dict[str, Any]:
-    """The name of the task's figure of single networks, and its values of some networks."""
-    name, values = "", []
+    """The values of the task's metric of single networks, of some networks."""
+    metric, values = score_metric(run), []
     for number in numbers:
         figures = measure(run.experiment, select(networks, slice(number, number + 1)), data)
-        name, single = next(iter(of_networks(figures).items()))
-        values.append(single["mean"])
-    return {"figure": name, "values": values}
+        values.append(metric.value(figures))
+    return {"values": values}
 
 
 def _figures(values: list[float]) -> dict[str, Any]:
@@ -124,36 +123,39 @@ def _labels(runs: list[Run]) -> list[str]:
 
 def _shown(folder: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
     """Highlights and the picture."""
-    name, runs = figures["figure"], figures["runs"]
-    percent = name == "accuracy"
-    words = {each["label"]: _words(each, percent) for each in runs}
+    metric, runs = Metric(**figures["metric"]), figures["runs"]
+    words = {each["label"]: _words(each, metric) for each in runs}
     several = len(runs) > 1
     said = "; ".join(f"{label}: {text}" if several else text for label, text in words.items())
-    says = f"{_title(name)} of {runs[0]['networks']:,} drawn networks on {figures['items']:,} test items: {said}."
-    title = f"{_title(name)} of drawn networks"
+    says = f"{_title(metric)} of {runs[0]['networks']:,} drawn networks on {figures['items']:,} test items: {said}."
+    title = f"{_title(metric)} of drawn networks"
     return {
         "highlights": {
-            f"{name} of drawn networks{', ' + label if several else ''}": text for label, text in words.items()
+            f"{metric.label} of drawn networks{', ' + label if several else ''}": text for label, text in words.items()
         },
-        "pictures": [keep_picture(folder, "accuracies.png", _figure(figures, percent), title=title, says=says)],
+        "pictures": [keep_picture(folder, "accuracies.png", _figure(figures, metric), title=title, says=says)],
     }
 
 
-def _title(name: str) -> str:
-    return "Accuracy" if name == "accuracy" else name.upper() if len(name) < 5 else name.capitalize()
+def _title(metric: Metric) -> str:
+    """Its label at the beginning of a sentence; short ones are abbreviations, such as RMSE."""
+    name = metric.label
+    return name.upper() if len(name) < 5 else name[:1].upper() + name[1:]
 
 
-def _words(own: Mapping[str, Any], percent: bool) -> str:
-    if percent:
+def _words(own: Mapping[str, Any], metric: Metric) -> str:
+    if metric.percent:
         numbers = [f"{100 * own[key]:.2f}" for key in ("mean", "std", "min", "max")]
         return f"{numbers[0]} ± {numbers[1]} % ({numbers[2]} to {numbers[3]} %)"
     numbers = [f"{own[key]:.4g}" for key in ("mean", "std", "min", "max")]
-    return f"{numbers[0]} ± {numbers[1]} ({numbers[2]} to {numbers[3]})"
+    unit = f" {metric.unit}" if metric.unit else ""
+    return f"{numbers[0]} ± {numbers[1]}{unit} ({numbers[2]} to {numbers[3]}{unit})"
 
 
-def _figure(figures: Mapping[str, Any], percent: bool) -> Any:
+def _figure(figures: Mapping[str, Any], metric: Metric) -> Any:
     """A histogram for each run, one above the other, over the same axis."""
-    runs, name, factor = figures["runs"], figures["figure"], 100 if percent else 1
+    percent = metric.percent
+    runs, factor = figures["runs"], 100 if percent else 1
     values = [factor * value for each in runs for value in each["values"]]
     edges = _edges(values, factor / figures["items"] if percent else 0.0)
     figure = new_figure(7.0, 1.0 + 2.4 * len(runs))
@@ -166,8 +168,8 @@ def _figure(figures: Mapping[str, Any], percent: bool) -> Any:
         axes.set_title(said, fontsize="medium")
         axes.set_ylabel("networks")
         axes.yaxis.get_major_locator().set_params(integer=True)
-    unit = ", %" if percent else ""
-    panels[-1].set_xlabel(f"{_title(name) if not percent else 'accuracy'} on {figures['items']:,} test items{unit}")
+    unit = ", %" if percent else f", {metric.unit}" if metric.unit else ""
+    panels[-1].set_xlabel(f"{metric.label if percent else _title(metric)} on {figures['items']:,} test items{unit}")
     return figure
 
 
@@ -193,6 +195,7 @@ def hyperframe_analyses() -> list[Component]:
     return [
         Component(
             name="accuracies",
+            place=30,
             factory=Accuracies,
             options=Options,
             summary="how the accuracies, or errors, of drawn networks are distributed; another run beside it",

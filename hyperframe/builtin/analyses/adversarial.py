@@ -247,6 +247,7 @@ def hyperframe_analyses() -> list[Component]:
     return [
         Component(
             name=NAME,
+            place=60,
             factory=Adversarial,
             options=AttackOptions,
             summary="adversarial examples made for one network and for ensembles: who is fooled, at which size",

@@ -168,6 +168,7 @@ def hyperframe_analyses() -> list[Component]:
     return [
         Component(
             name=NAME,
+            place=50,
             factory=Corruptions,
             options=Options,
             summary="accuracy and calibration of one network and the ensemble on turned, noisy, blurred, pale images",

@@ -126,6 +126,7 @@ def hyperframe_analyses() -> list[Component]:
     return [
         Component(
             name=NAME,
+            place=20,
             factory=DeepEnsemble,
             options=Options,
             summary="how many independently trained networks an ensemble of generated ones is worth",

@@ -6,12 +6,11 @@ from typing import Any
 
 import attrs
 
-from hyperframe import Component, hookimpl
+from hyperframe import Component, Metric, hookimpl
 from hyperframe.applicability import has_latent
 from hyperframe.averaging import average
-from hyperframe.condensing import figures_of_members, figures_of_one, score_name
+from hyperframe.condensing import figures_of_members, figures_of_one, score_metric
 from hyperframe.distillation import DistillationOptions, taught_network
-from hyperframe.figures import MORE_IS_BETTER
 from hyperframe.options import option
 from hyperframe.parts import in_parts
 from hyperframe.pictures import COLOURS, keep_picture, new_figure
@@ -48,7 +47,7 @@ class Distillation:
         """Measure a run.
 
         Returns:
-            `networks` of the ensemble; `items` of the test set; `score_name`, such as "accuracy"; `figures`, for each
+            `networks` of the ensemble; `items` of the test set; `metric`, what `score` is; `figures`, for each
             way its `score`, `std` (over the members) and `nll`, None where the task has none.
         """
         count = run.experiment.generator.at_most(self.options.networks)
@@ -59,7 +58,7 @@ class Distillation:
         found = {
             "networks": count,
             "items": len(run.data("test")),
-            "score_name": score_name(run),
+            "metric": score_metric(run).plain(),
             "figures": {**members, **dict(zip(list(ways)[1:], singles, strict=True))},
         }
         result = {**found, "highlights": highlights(found), "pictures": [_picture(folder, found)]}
@@ -83,8 +82,8 @@ def _average_of(run: Run, count: int, scale: float, gauge: bool) -> Callable[[],
 
 def highlights(found: Mapping[str, Any]) -> dict[str, str]:
     """The figures that matter: scores of a member, the ensemble, the student and the average that does best."""
-    name, figures = found["score_name"], found["figures"]
-    best = max if name in MORE_IS_BETTER else min
+    metric, figures = Metric(**found["metric"]), found["figures"]
+    name, best = metric.label, max if metric.better == "greater" else min
     averages = {way: row["score"] for way, row in figures.items() if way.startswith("average")}
     chosen = {f"{name}, {way}": way for way in ("mean member", "ensemble", STUDENT)}
     if averages:
@@ -92,33 +91,38 @@ def highlights(found: Mapping[str, Any]) -> dict[str, str]:
         # Chosen by the figure that is shown, and so a little too good: the reader is told.
         chosen[f"{name}, best on the test set of {len(averages)} averages: {first}"] = first
     return {
-        words: shown(name, figures[way]["score"]) for words, way in chosen.items() if figures[way]["score"] is not None
+        words: shown(metric, figures[way]["score"])
+        for words, way in chosen.items()
+        if figures[way]["score"] is not None
     }
 
 
-def shown(name: str, score: float) -> str:
+def shown(metric: Metric, score: float) -> str:
     """A score as text.
 
     Example:
-        >>> shown("accuracy", 0.9861), shown("rmse", 53.217)
-        ('98.61 %', '53.22')
+        >>> shown(Metric(name="accuracy", percent=True), 0.9861), shown(Metric(name="angle", unit="°"), 53.217)
+        ('98.61 %', '53.22 °')
     """
-    return f"{100 * score:.2f} %" if name == "accuracy" else f"{score:#.4g}"
+    return f"{100 * score:.2f} %" if metric.percent else f"{score:#.4g} {metric.unit}".rstrip()
 
 
 def _picture(folder: Path, found: Mapping[str, Any]) -> dict[str, str]:
     """A row for each way, with its score; accuracies as errors on a logarithmic axis, which shows small ones too."""
-    name, rows = found["score_name"], {w: row for w, row in found["figures"].items() if row["score"] is not None}
+    metric, rows = (
+        Metric(**found["metric"]),
+        {w: row for w, row in found["figures"].items() if row["score"] is not None},
+    )
     least = 0.5 / found["items"]
     figure = new_figure(7.0, 1.3 + 0.34 * len(rows))
     axes = figure.add_subplot()
     for place, (way, row) in enumerate(rows.items()):
         colour = COLOURS[0] if way in ("mean member", "ensemble") else COLOURS[1] if way == STUDENT else COLOURS[2]
-        low, middle, high = _span(name, row, least)
+        low, middle, high = _span(metric, row, least)
         axes.plot([low, high], [place, place], color=colour, linewidth=2.5, alpha=0.4)
         axes.plot(middle, place, "o", color=colour, markersize=8)
         axes.annotate(
-            shown(name, row["score"]), (high, place), xytext=(9, 0), textcoords="offset points", va="center", size=9
+            shown(metric, row["score"]), (high, place), xytext=(9, 0), textcoords="offset points", va="center", size=9
         )
     axes.set_yticks(range(len(rows)), [f"{way} ± deviation" if row["std"] else way for way, row in rows.items()])
     axes.invert_yaxis()
@@ -127,20 +131,25 @@ def _picture(folder: Path, found: Mapping[str, Any]) -> dict[str, str]:
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    if name == "accuracy":
+    if _as_error(metric):
         axes.set_xscale("log")
         axes.minorticks_off()
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}" if value <= 100 else "")
-        axes.set_xlabel("test error, % (logarithmic); the numbers are accuracies")
+        axes.set_xlabel(f"test error, % (logarithmic); the numbers are of the {metric.label}", parse_math=False)
     else:
-        axes.set_xlabel(f"{name} on the test set")
+        axes.set_xlabel(metric.words("{} on the test set"), parse_math=False)
     return keep_picture(folder, PICTURE, figure, title="One network in the place of an ensemble", says=_sentence(found))
 
 
-def _span(name: str, row: Mapping[str, Any], least: float) -> tuple[float, float, float]:
+def _as_error(metric: Metric) -> bool:
+    """Whether a share is drawn as what is missing to 100 %."""
+    return metric.percent and metric.better == "greater"
+
+
+def _span(metric: Metric, row: Mapping[str, Any], least: float) -> tuple[float, float, float]:
     """Where a row's line begins, its point, and where the line ends: the score and a deviation to both sides."""
     deviation = row["std"] or 0.0
-    if name != "accuracy":
+    if not _as_error(metric):
         return row["score"] - deviation, row["score"], row["score"] + deviation
     error = 1 - row["score"]
     low, middle, high = (100 * max(value, least) for value in (error - deviation, error, error + deviation))
@@ -148,13 +157,14 @@ def _span(name: str, row: Mapping[str, Any], least: float) -> tuple[float, float
 
 
 def _sentence(found: Mapping[str, Any]) -> str:
-    name, figures = found["score_name"], found["figures"]
-    others = [f"{shown(name, figures['mean member']['score'])} of the mean member"]
+    metric, figures = Metric(**found["metric"]), found["figures"]
+    others = [f"{shown(metric, figures['mean member']['score'])} of the mean member"]
     if figures["ensemble"]["score"] is not None:
-        others.insert(0, f"{shown(name, figures['ensemble']['score'])} of the ensemble of {found['networks']}")
-    student = shown(name, figures[STUDENT]["score"])
-    return f"One network that was taught the ensemble's predictions has a test {name} of {student}, against " + (
-        f"{' and '.join(others)}."
+        others.insert(0, f"{shown(metric, figures['ensemble']['score'])} of the ensemble of {found['networks']}")
+    student = shown(metric, figures[STUDENT]["score"])
+    return (
+        f"One network that was taught the ensemble's predictions has a test {metric.label} of {student}, against "
+        + (f"{' and '.join(others)}.")
     )
 
 
@@ -164,6 +174,7 @@ def hyperframe_analyses() -> list[Component]:
     return [
         Component(
             name="distillation",
+            place=130,
             factory=Distillation,
             options=Options,
             summary="one network in the place of an ensemble: taught by its predictions, or the mean of its weights",

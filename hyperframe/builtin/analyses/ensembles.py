@@ -166,6 +166,7 @@ def hyperframe_analyses() -> list[Component]:
     return [
         Component(
             name=NAME,
+            place=10,
             factory=Ensembles,
             options=Options,
             summary="accuracy, likelihood and calibration of ensembles as they grow, over many draws",

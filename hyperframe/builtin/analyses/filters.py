@@ -155,6 +155,7 @@ def hyperframe_analyses() -> list[Component]:
     return [
         Component(
             name="filters",
+            place=100,
             factory=Filters,
             options=Options,
             summary="drawn filters as images: the slices that differ most and least between networks",

@@ -277,6 +277,7 @@ def hyperframe_analyses() -> list[Component]:
     return [
         Component(
             name="novelty",
+            place=110,
             factory=Novelty,
             options=Options,
             summary="distances between drawn networks and the mistakes they share, beside noised copies and averages",

@@ -236,6 +236,7 @@ def hyperframe_analyses() -> list[Component]:
     return [
         Component(
             name=NAME,
+            place=40,
             factory=OutOfDistribution,
             options=Options,
             summary="whether the ensemble's uncertainty tells strange images from the task's own: AUROC, AUPR, FPR95",

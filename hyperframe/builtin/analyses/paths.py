@@ -61,8 +61,9 @@ class Paths:
     in units of the distance of the ends there. BatchNorm's statistics are estimated anew for every network.
 
     Returns:
-        `items`, `t`, `score_name`; `pairs`, for each pair and path `loss` and `score` along t, `barrier`, `drop` and
-        `relative_length`; `paths`, for each path the mean and the greatest of these over the pairs.
+        `items`, `t`, `metric`, what the score is; `pairs`, for each pair and path `loss` and `score` along t,
+        `barrier`, `drop` and `relative_length`; `paths`, for each path the mean and the greatest of these over the
+        pairs.
 
     Raises:
         NotApplicableError: the generator holds one network only.
@@ -94,7 +95,7 @@ class Paths:
         pairs = [{**own, **(curves[number] if number < len(curves) else {})} for number, own in enumerate(found)]
         figures: dict[str, Any] = {
             "items": len(data),
-            "score_name": experiment.task.score_name,
+            "metric": experiment.task.score_metric.plain(),
             "t": [round(place, 9) for place in t.tolist()],
             "pairs": pairs,
         }
@@ -161,7 +162,7 @@ def along(run: Run, paths: Mapping[str, Weights], t: Tensor, data: Data) -> dict
             "barrier": barrier(loss, t),
             "relative_length": relative_length(points),
         }
-        if task.score_name == "accuracy":
+        if task.score_metric.percent:
             figures[name]["drop"] = barrier(-score, t)
     return figures
 
@@ -183,7 +184,7 @@ def summary(pairs: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _shown(folder: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
     """Highlights and pictures."""
-    paths, score = figures["paths"], figures["score_name"]
+    paths, score = figures["paths"], figures["metric"]["label"]
     drop = "drop" in paths["direct"]
     key, what = ("drop", "drop of accuracy") if drop else ("barrier", "barrier of the loss")
     worst = {WORDS[name]: _number(own[key]["max"], drop) for name, own in paths.items()}
@@ -252,6 +253,7 @@ def hyperframe_analyses() -> list[Component]:
     return [
         Component(
             name="paths",
+            place=70,
             factory=Paths,
             options=Options,
             summary="scores along direct, interpolated and trained paths between two drawn networks",

@@ -248,6 +248,8 @@ def hyperframe_analyses() -> list[Component]:
     return [
         Component(
             name="pca",
+            title="PCA",
+            place=90,
             factory=Scatter,
             options=Options,
             summary="how drawn weights scatter along their principal components: filters, layers, the network",

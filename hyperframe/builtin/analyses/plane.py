@@ -8,7 +8,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe import Component, Run, hookimpl
+from hyperframe import Component, Metric, Run, hookimpl
 from hyperframe.applicability import check_latent
 from hyperframe.options import option
 from hyperframe.parts import in_parts
@@ -42,9 +42,9 @@ class PlaneOfScores:
     where none is ever drawn.
 
     Returns:
-        `items`, `score_name`; `x` and `y`, the places along the axes; `score` and `loss`, [y][x]; `places` of the three
-        z; `inside` and `outside`, least, mean and greatest score at places inside their triangle, which always
-        counts the three z themselves, and outside of it.
+        `items`, `metric`, what the score is; `x` and `y`, the places along the axes; `score` and `loss`, [y][x];
+        `places` of the three z; `inside` and `outside`, least, mean and greatest score at places inside their
+        triangle, which always counts the three z themselves, and outside of it.
 
     Raises:
         NotApplicableError: the generator's z is no vector with a distribution.
@@ -77,7 +77,7 @@ class PlaneOfScores:
         inside = inside_triangle(rows, plane.places).cpu()
         figures = {
             "items": len(data),
-            "score_name": run.experiment.task.score_name,
+            "metric": run.experiment.task.score_metric.plain(),
             "x": [round(place, 6) for place in x.tolist()],
             "y": [round(place, 6) for place in y.tolist()],
             "score": [each["score"] for each in found],
@@ -102,7 +102,8 @@ def _range(values: Tensor) -> dict[str, float]:
 
 def _shown(folder: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
     """Highlights and pictures."""
-    name, percent = figures["score_name"], figures["score_name"] == "accuracy"
+    metric = Metric(**figures["metric"])
+    name, percent = metric.label, metric.percent
     inside, outside = figures["inside"], figures["outside"]
     spans = {"inside": _span(inside, percent), "outside": _span(outside, percent) if outside else None}
     says = f"Between the three drawn z, inside their triangle, the {name} is {spans['inside']}"
@@ -166,6 +167,7 @@ def hyperframe_analyses() -> list[Component]:
     return [
         Component(
             name="plane",
+            place=80,
             factory=PlaneOfScores,
             options=Options,
             summary="the score over a plane of z through three drawn ones",

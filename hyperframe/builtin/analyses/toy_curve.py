@@ -162,6 +162,7 @@ def hyperframe_analyses() -> list[Component]:
     return [
         Component(
             name="toy_curve",
+            place=140,
             factory=_build,
             summary="the path of generated points through a Gaussian mixture: a picture, and the peaks it passes",
             reference="section 4.1, Fig. 1",

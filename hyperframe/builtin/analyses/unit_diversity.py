@@ -153,6 +153,7 @@ def hyperframe_analyses() -> list[Component]:
     return [
         Component(
             name="unit_diversity",
+            place=120,
             factory=UnitDiversity,
             options=Options,
             summary="how much each filter varies over networks, beside how strongly its unit is read",

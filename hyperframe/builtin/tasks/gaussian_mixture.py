@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hyperframe import Component, Data, RegressionTask, hookimpl
+from hyperframe import Component, Data, Meter, Metric, RegressionTask, hookimpl, over_networks
 from hyperframe.errors import DataError, unknown_name
 from hyperframe.options import option
 
@@ -16,6 +16,8 @@ COMPONENTS = 10
 SPLITS = ("train", "validation", "test")
 ITEMS = 8
 """Items of a split: all are the same input, which the target has no use for."""
+
+VALUE = Metric(name="value", better="greater")
 
 
 @attrs.frozen(kw_only=True)
@@ -58,7 +60,12 @@ class GaussianMixture(RegressionTask):
     name = "gaussian_mixture"
     input_shape = (1,)
     num_outputs = 2
-    score_name = "value"
+    metrics = (
+        VALUE,
+        Metric(name="loss", better="lower", selects=True),
+        Metric(name="spread", label="standard deviation between the networks", of="ensemble"),
+    )
+    score_metric = VALUE
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -117,7 +124,7 @@ class GaussianMixture(RegressionTask):
         return MixtureMeter(self, networks, items, device)
 
 
-class MixtureMeter:
+class MixtureMeter(Meter):
     """Values of the mixture at the networks' points, and how far these lie apart.
 
     Memory is (networks + items), whatever the sizes of the chunks.
@@ -155,12 +162,7 @@ class MixtureMeter:
         values = self._values / items
         variance = self._sum_of_squares / networks - (self._sum / networks).square()
         return {
-            "value": {
-                "mean": float(values.mean()),
-                "std": float(values.std(correction=0)),
-                "min": float(values.min()),
-                "max": float(values.max()),
-            },
+            "value": over_networks(values),
             "loss": float(self._losses.mean() / items),
             "ensemble": {"spread": float(variance.clamp(min=0).mean().sqrt())},
         }
