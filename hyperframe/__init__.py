@@ -15,7 +15,7 @@ from importlib.metadata import version
 from hyperframe.api import load, resume, train
 from hyperframe.condensing import distill
 from hyperframe.distillation import DistillationOptions
-from hyperframe.errors import HyperframeError, HyperframeWarning, NotApplicableError
+from hyperframe.errors import DataError, HyperframeError, HyperframeWarning, NotApplicableError
 from hyperframe.generator import Generator, LatentOptions
 from hyperframe.hookspecs import hookimpl
 from hyperframe.labelorbits import walked
@@ -55,6 +55,7 @@ __all__ = [
     "ClassificationTask",
     "Component",
     "Data",
+    "DataError",
     "DistillationOptions",
     "DiversityInputs",
     "DiversityTerm",

@@ -51,7 +51,7 @@ TEMPLATES = {
     "entropy": Template("an entropy from the distances of all pairs", "entropy"),
     "diversity": Template("the mean squared cosine between two networks' weights", "diversity", "[PACKAGE]"),
     "objective": Template("accuracy that counts more with every step", "objective"),
-    "task": Template("ten random pictures with noise", "task"),
+    "task": Template("which way a bar points", "task"),
     "generator": Template("independent normal weights", "generator"),
     "analysis": Template("the mean norm of the weights of networks"),
 }

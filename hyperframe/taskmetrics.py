@@ -1,0 +1,203 @@
+"""Metrics: what the figures of a task are, as the task declares it, and the meters that take them."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import attrs
+from attrs.validators import and_, in_, instance_of, min_len
+from torch import Tensor
+
+from hyperframe.errors import PluginError
+
+ARROWS = {"greater": " ↑", "lower": " ↓", "": ""}
+"""How tables say which way is better."""
+
+OF_NETWORKS = ("mean", "std", "min", "max")
+"""The moments over networks that a figure of single networks can have."""
+
+_word = and_(instance_of(str), min_len(1))
+
+
+@attrs.frozen(kw_only=True)
+class Metric:
+    """One figure that a task's meter finds, and how it is to be read.
+
+    Tables, pages, comparisons and lists of runs show the metrics that a task declares, in their order.
+
+    Attributes:
+        name: the figure's key in what the meter finds; of the ensemble under `ensemble`.
+        label: what tables call it; by default its name.
+        unit: of its values, such as "°" or "nats"; empty where it has none.
+        better: which values are better; empty where neither are, as of what tells how far networks differ.
+        of: "network", a figure of single networks, or "ensemble", of all networks together.
+        percent: True for a share of 1 that is shown as percent.
+        selects: True for the one metric of single networks whose mean over the networks of a validation says which
+            checkpoint is the best.
+        mean_of: of the ensemble: the name of the metric of single networks that this one is of the mean of their
+            predictions, with which it can be compared; empty where there is none.
+
+    Example:
+        >>> error = Metric(name="mae", label="mean absolute error", unit="°", better="lower", selects=True)
+        >>> error.shown(2.51), Metric(name="accuracy", better="greater", percent=True).shown(0.5)
+        ('2.51', '50.00%')
+        >>> error.words("{} of one network")
+        'mean absolute error of one network (°) ↓'
+    """
+
+    name: str = attrs.field(validator=_word)
+    label: str = attrs.field(validator=_word)
+    unit: str = attrs.field(default="", validator=instance_of(str))
+    better: Literal["greater", "lower", ""] = attrs.field(default="", validator=in_(("greater", "lower", "")))
+    of: Literal["network", "ensemble"] = attrs.field(default="network", validator=in_(("network", "ensemble")))
+    percent: bool = attrs.field(default=False, validator=instance_of(bool))
+    selects: bool = attrs.field(default=False, validator=instance_of(bool))
+    mean_of: str = attrs.field(default="", validator=instance_of(str))
+
+    @label.default
+    def _name(self) -> str:
+        return self.name
+
+    def __attrs_post_init__(self) -> None:
+        if self.percent and self.unit:
+            raise ValueError(f"metric '{self.name}': percent have no other unit, but it has '{self.unit}'")
+        if self.selects and (self.of != "network" or not self.better):
+            raise ValueError(f"metric '{self.name}': what selects is of single networks, and says which way is better")
+        if self.mean_of and self.of != "ensemble":
+            raise ValueError(f"metric '{self.name}': only a metric of the ensemble is one of the mean prediction")
+
+    def shown(self, value: float) -> str:
+        """A value as text, without the unit."""
+        return f"{value:.2%}" if self.percent else f"{value:.4g}"
+
+    def words(self, sentence: str) -> str:
+        """A heading: the label in a sentence at {}, then the unit and which way is better."""
+        unit = f" ({self.unit})" if self.unit else ""
+        return f"{sentence.format(self.label)}{unit}{ARROWS[self.better]}"
+
+    def spread(self, figures: Mapping[str, Any]) -> Mapping[str, float] | None:
+        """Mean, deviation, least and largest value over the networks; None where figures have only a mean, or none."""
+        found = figures.get(self.name) if self.of == "network" else None
+        return found if isinstance(found, Mapping) and all(_is_number(found.get(key)) for key in OF_NETWORKS) else None
+
+    def value(self, figures: Mapping[str, Any]) -> float | None:
+        """Its value in the figures of an evaluation, of single networks the mean; None where they have none."""
+        if self.of == "ensemble":
+            together = figures.get("ensemble")
+            found = together.get(self.name) if isinstance(together, Mapping) else None
+        else:
+            found = figures.get(self.name)
+            found = found.get("mean") if isinstance(found, Mapping) else found
+        return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+
+    def plain(self) -> dict[str, Any]:
+        """The declaration as plain data, from which `Metric(**plain)` makes it again."""
+        return attrs.asdict(self)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+class Meter:
+    """Finds a task's figures over networks and items, chunk by chunk; the base class of a task's meters.
+
+    A task makes an empty one with `Task.meter(networks, items, device)` for each evaluation. It is then handed every
+    network's outputs on every item exactly once, in chunks of some networks and some items; of each item the networks
+    come in their order. What chunks there are depends on memory, and figures must not depend on it. Memory should grow
+    with networks + items, never with networks × items. No gradient is recorded.
+    """
+
+    def update(self, outputs: Tensor, labels: Tensor, first_network: int, first_item: int) -> None:
+        """Take in a chunk.
+
+        Args:
+            outputs: of some networks on some items, [networks, items, num_outputs], on the meter's device.
+            labels: of these items, [items, *label], on the same device.
+            first_network: the place of the chunk's first network among all.
+            first_item: the place of the chunk's first item among all.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must take in outputs, in update")
+
+    def result(self) -> dict[str, Any]:
+        """All figures, once every chunk was taken in.
+
+        A key for each metric that the task declares: of single networks what `over_networks` makes of their values
+        (`mean`, `std`, `min`, `max`), or their mean alone; those of the ensemble are in a mapping under `ensemble`. All
+        are plain numbers.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must say what it found, in result")
+
+
+def over_networks(values: Tensor) -> dict[str, float]:
+    """Mean, standard deviation, least and largest of the values of single networks, [networks].
+
+    Example:
+        >>> over_networks(torch.tensor([1.0, 3.0]))
+        {'mean': 2.0, 'std': 1.0, 'min': 1.0, 'max': 3.0}
+    """
+    moments = values.mean(), values.std(correction=0), values.min(), values.max()
+    return dict(zip(OF_NETWORKS, map(float, moments), strict=True))
+
+
+def check_metrics(metrics: Sequence[Metric], task: str) -> None:
+    """Check what a task declares: metrics with different names, of which one selects; raises `PluginError`."""
+    where = f"task '{task}'"
+    if not isinstance(metrics, Sequence):
+        raise PluginError(f"{where}: its metrics are {metrics!r}, not a sequence of hyperframe.Metric")
+    for metric in metrics:
+        if not isinstance(metric, Metric):
+            raise PluginError(f"{where}: its metrics hold {metric!r}, which is no hyperframe.Metric")
+    keys = [(metric.of, metric.name) for metric in metrics]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice is not None:
+        raise PluginError(f"{where}: two metrics of the {twice[0]} are called '{twice[1]}'")
+    selecting = [metric.name for metric in metrics if metric.selects]
+    if len(selecting) != 1:
+        told = ", ".join(f"'{name}'" for name in selecting) or "none does"
+        raise PluginError(f"{where}: exactly one of its metrics says by 'selects' which checkpoint is best, but {told}")
+    singles = {metric.name for metric in metrics if metric.of == "network"}
+    for metric in metrics:
+        if metric.mean_of and metric.mean_of not in singles:
+            raise PluginError(f"{where}: metric '{metric.name}' is said to be of '{metric.mean_of}', which is none")
+
+
+def declared_figures(metrics: Sequence[Metric], figures: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """Figures of a meter with what they are under `metrics`.
+
+    Raises:
+        PluginError: a metric is declared that the meter did not find.
+    """
+    for metric in metrics:
+        if metric.value(figures) is None:
+            whose = f"task '{task}' declares the metric '{metric.name}' of the {metric.of}"
+            raise PluginError(f"{whose}, but its meter gives no number of that name")
+    return {**figures, "metrics": [metric.plain() for metric in metrics]}
+
+
+def metrics_of(figures: Mapping[str, Any]) -> list[Metric]:
+    """The metrics that figures have, as their task declared them.
+
+    Raises:
+        TypeError, ValueError: figures that were read from a file hold something else.
+    """
+    return [Metric(**plain) for plain in figures.get("metrics", ())]
+
+
+def first_metric(metrics: Iterable[Metric], of: str) -> Metric | None:
+    """The first metric of single networks or of the ensemble that says which way is better: what short lists show."""
+    return next((metric for metric in metrics if metric.of == of and metric.better), None)
+
+
+def validation_score(metrics: Iterable[Metric], figures: Mapping[str, Any]) -> float:
+    """What checkpoints are compared by, more is better: the mean of the metric that selects, or less that.
+
+    Example:
+        >>> validation_score([Metric(name="mae", better="lower", selects=True)], {"mae": {"mean": 2.0}})
+        -2.0
+    """
+    metric = next(metric for metric in metrics if metric.selects)
+    value = metric.value(figures)
+    if value is None:
+        return math.nan
+    return value if metric.better == "greater" else -value
