@@ -13,7 +13,6 @@ from hyperframe.errors import RunError, notice
 from hyperframe.files import is_file
 from hyperframe.folder import CONFIG, read_run_config
 from hyperframe.overrides import DEFAULTS
-from hyperframe.owncomponents import registry_of
 from hyperframe.plugins import Registry
 from hyperframe.progress import tell
 from hyperframe.resume import resume_run
@@ -43,7 +42,7 @@ def deep_ensemble(run: Run, folder: Path, networks: int, steps: int, rate: float
             trained otherwise.
         KeyboardInterrupt: Ctrl-C; what was trained is saved first.
     """
-    registry = registry_of(run)
+    registry = run.registry
     reporter = _Told(steps)
     if not is_file(folder / CONFIG):
         return train_run(_config(run, networks, steps, rate, registry), registry, folder, reporter)

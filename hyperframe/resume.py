@@ -65,7 +65,7 @@ def resume_run(
         found = newest_checkpoint(path)
         step = found.step if found else 0
         _check_changes(stored, config, step)
-        run = Run(path, config, step, build_experiment(config, restored_task(path, config)))
+        run = Run(path, config, step, build_experiment(config, restored_task(path, config)), registry)
         training = Training(run, registry, reporter or Silent())
         with training.settings(_threads(config, found)):
             if found is None:

@@ -37,6 +37,7 @@ class Run:
         config: its configuration.
         step: the step of the checkpoint that is loaded.
         experiment: everything the configuration describes, with the trained generator.
+        registry: the components that it was made with, from which analyses of it choose others.
         fingerprints: those of the splits when it was trained, with which data are compared; None: not at all.
     """
 
@@ -46,12 +47,14 @@ class Run:
         config: Config,
         step: int,
         experiment: Experiment,
+        registry: Registry,
         fingerprints: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.config = config
         self.step = step
         self.experiment = experiment
+        self.registry = registry
         self.fingerprints = fingerprints
         self._data: dict[str, Data] = {}
 
@@ -290,7 +293,7 @@ def load_run(
     otherwise = computes_otherwise(found.state.get("probe"), experiment.target)
     if otherwise is not None:
         notice(f"the target's code is not that which {path} was trained with: {otherwise}")
-    return Run(path, config, found.step, experiment, recorded_data(found))
+    return Run(path, config, found.step, experiment, registry, recorded_data(found))
 
 
 def recorded_data(found: Checkpoint) -> dict[str, str]:

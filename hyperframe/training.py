@@ -99,7 +99,7 @@ def train_run(
 
     Args:
         config: what to train.
-        registry: for the hooks that observe training.
+        registry: the components that the configuration was read with; it also has the hooks that observe training.
         out: the run folder, absent or empty; by default a new one under `runs`.
         reporter: is told how it goes.
 
@@ -109,7 +109,7 @@ def train_run(
     """
     config = config.with_absolute_locations()
     folder = free_folder(out, config)
-    run = Run(folder, config, 0, build_experiment(config))
+    run = Run(folder, config, 0, build_experiment(config), registry)
     training = Training(run, registry, reporter or Silent())
     with claimed(folder), training.settings(config.trainer.threads):
         free_folder(folder, config)  # another run may have used it meanwhile

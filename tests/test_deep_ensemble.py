@@ -3,6 +3,7 @@
 import shutil
 from unittest import mock
 
+import attrs
 import pytest
 import torch
 from hypothesis import given
@@ -14,8 +15,9 @@ from hyperframe.analyses import analyse
 from hyperframe.api import installed
 from hyperframe.builtin.objectives.trade_off import Options
 from hyperframe.equivalent import deep_ensemble_equivalent
-from hyperframe.errors import HyperframeWarning, RunError
+from hyperframe.errors import HyperframeError, HyperframeWarning, RunError
 from hyperframe.references import IMAGES, deep_ensemble
+from hyperframe.report import collect
 from hyperframe.run import load_run
 from hyperframe.trainer import Trainer
 
@@ -50,6 +52,28 @@ QUICK = {"networks": 3, "steps": 6, "draws": 1, "items": 30}
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     return hf.train("digits", {**PERCEPTRON, "trainer.steps": 3}, out=tmp_path_factory.mktemp("runs") / "run")
+
+
+class OwnGauge:
+    """A plugin that is installed nowhere."""
+
+    @hf.hookimpl
+    def hyperframe_gauges(self):
+        return [attrs.evolve(installed().get("gauge", "logit_bias").component, name="handed_over")]
+
+
+def test_a_run_keeps_the_registry_it_was_made_with(tmp_path, monkeypatch):
+    registry = installed([OwnGauge()])
+    settings = {**PERCEPTRON, "trainer.steps": 3, "gauges": ["scale", "handed_over"]}
+    trained = hf.train("digits", settings, out=tmp_path / "run", registry=registry)
+    options = {"deep_ensemble": {**QUICK, "reference": str(tmp_path / "reference")}}
+    for run in (trained, trained, hf.load(trained.folder, registry=registry, device="cpu")):
+        assert [choice.name for choice in run.config.gauges] == ["scale", "handed_over"]
+        content = collect(run, registry, ["deep_ensemble"], options, again=True)
+        assert (content["failed"], content["left_out"]) == ({}, {})
+        monkeypatch.setattr(Trainer, "step", lambda self: pytest.fail("the reference is trained already"))
+    with pytest.raises(HyperframeError, match="handed_over"):
+        load_run(trained.folder, installed())
 
 
 def test_the_reference_is_trained_once_and_shared(run, tmp_path):

@@ -120,7 +120,6 @@ checkpoints
 metrics
 folder
 run
-owncomponents
 applicability
 averaging
 distillation

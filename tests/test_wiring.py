@@ -212,7 +212,10 @@ def test_another_seed_draws_other_networks(learnt, found, registry, tmp_path, na
     config = attrs.evolve(learnt.config, evaluation=attrs.evolve(learnt.config.evaluation, seed=17))
     with wiring.Spy().watching() as spy:
         wiring.figures_of(
-            Run(learnt.folder, config, learnt.step, learnt.experiment), name, registry, tmp_path / "other"
+            Run(learnt.folder, config, learnt.step, learnt.experiment, learnt.registry),
+            name,
+            registry,
+            tmp_path / "other",
         )
     trained = wiring.OPTIONS[name]["networks"] if name == "deep_ensemble" else 0  # by the seed of the training
     assert len(before & spy.networks) == trained

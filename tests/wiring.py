@@ -130,7 +130,7 @@ def rows_of(networks):
 
 def figures_of(run, name, registry, folder, **options):
     """What an analysis finds, without its pictures, of a run whose data is read anew."""
-    fresh = Run(run.folder, run.config, run.step, run.experiment)
+    fresh = Run(run.folder, run.config, run.step, run.experiment, run.registry)
     chosen = chosen_analysis(name, registry, {**OPTIONS[name], **options})
     folder.mkdir(parents=True)
 

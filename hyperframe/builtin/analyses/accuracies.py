@@ -13,7 +13,6 @@ from hyperframe.condensing import score_metric
 from hyperframe.errors import RunError
 from hyperframe.evaluation import measure
 from hyperframe.options import option
-from hyperframe.owncomponents import registry_of
 from hyperframe.parts import in_parts
 from hyperframe.pictures import COLOURS, keep_picture, new_figure
 from hyperframe.run import load_run
@@ -57,7 +56,7 @@ class Accuracies:
         options = self._options
         runs = [run]
         if options.other is not None:
-            runs.append(load_run(options.other, registry_of(run), str(run.experiment.device)))
+            runs.append(load_run(options.other, run.registry, str(run.experiment.device)))
             tasks = [each.config.task for each in runs]
             if tasks[0].name != tasks[1].name:
                 raise RunError(

@@ -17,7 +17,6 @@ from hyperframe.detection import found_at, separation, shifted
 from hyperframe.errors import DataError
 from hyperframe.members import predicted
 from hyperframe.options import option
-from hyperframe.owncomponents import registry_of
 from hyperframe.parts import in_parts
 from hyperframe.pictures import COLOURS, keep_lines, keep_picture, new_figure
 from hyperframe.scoring import some_items
@@ -136,7 +135,7 @@ def _strange(run: Any, name: str) -> Data:
     Raises:
         DataError: there are none, or they have another shape.
     """
-    registry = registry_of(run)
+    registry = run.registry
     section: dict[str, Any] = {"name": name}
     folder = getattr(run.config.task.options, "folder", None)
     if folder is not None and hasattr(choose(registry, "task", section, NAME).options, "folder"):
