@@ -528,7 +528,7 @@ def test_a_linear_function_is_learnt(tmp_path, hyperframe):
     code, out, err = hyperframe("train", *(f"{key}={json.dumps(value)}" for key, value in settings.items()))
     assert code == 0
     assert "rmse of one network, mean" in out
-    assert "mean prediction: R²" in out
+    assert "R² of the mean prediction" in out
     assert "step    300  3 networks on 40 validation items  rmse " in err
     run = hf.load(out.splitlines()[-1].removeprefix("run folder: "))
     figures, test = run.evaluate(), run.experiment.task.data("test")

@@ -245,7 +245,7 @@ def test_a_run_of_values_has_a_report(tmp_path):
         "digits", {**GENERATED, "task": "diabetes", "target": "mlp", **shape, "trainer.steps": 1}, out=tmp_path / "run"
     )
     content, text = made(run)
-    assert "mean prediction: rmse" in text
+    assert "ensemble: rmse of the mean prediction ↓" in text
     assert "NaN" not in json.dumps(content)
     Parsed(text)
 
