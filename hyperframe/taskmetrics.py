@@ -133,7 +133,7 @@ def over_networks(values: Tensor) -> dict[str, float]:
     """Mean, standard deviation, least and largest of the values of single networks, [networks].
 
     Example:
-        >>> over_networks(torch.tensor([1.0, 3.0]))
+        >>> over_networks(Tensor([1.0, 3.0]))
         {'mean': 2.0, 'std': 1.0, 'min': 1.0, 'max': 3.0}
     """
     moments = values.mean(), values.std(correction=0), values.min(), values.max()
