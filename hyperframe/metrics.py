@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from hyperframe.errors import RunError, brief, notice
-from hyperframe.files import as_json, exists, from_json, is_file, reading, write_text, writing
+from hyperframe.files import as_json, check_size, exists, from_json, is_file, reading, whole_file, writing
 from hyperframe.links import inside
 
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 LONGEST_LINE = 1 << 20
+LARGEST = 1 << 30
+"""Bytes of a run's metrics at most: those of two million lines."""
 
 
 class MetricsLog:
@@ -32,10 +34,9 @@ class MetricsLog:
         if exists(self._path) and not is_file(self._path):
             raise RunError(f"{self._path} is no file; remove it")
         if is_file(self._path):
-            kept = [
-                as_json(line) + "\n" for line in read_metrics(run) if line["step"] <= after and "failed" not in line
-            ]
-            write_text(self._path, "".join(kept))
+            lines = (line for line in read_metrics(run) if line["step"] <= after and "failed" not in line)
+            with whole_file(self._path) as partial, partial.open("w", encoding="utf-8") as file:
+                file.writelines(as_json(line) + "\n" for line in lines)
         with writing(self._path):
             # Without a buffer nothing is left to be written where the disk is full.
             self._file = self._path.open("ab", buffering=0)
@@ -98,11 +99,16 @@ def _numbers(path: str, figures: Mapping[str, Any]) -> Iterator[tuple[str, float
 
 
 def read_metrics(run: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a run's metrics; what is no line, as when a process was killed in writing it, is passed over."""
+    """The lines of a run's metrics; what is no line, as when a process was killed in writing it, is passed over.
+
+    Raises:
+        RunError: they cannot be read, or are larger than any training writes.
+    """
     path = run / METRICS
     if not is_file(path):
         return
     with reading(path), path.open("rb") as file:
+        check_size(path, LARGEST)
         while line := file.readline(LONGEST_LINE):
             try:
                 content = from_json(line.decode("utf-8"))
