@@ -19,6 +19,8 @@ TENSORBOARD = "tensorboard"
 LONGEST_LINE = 1 << 20
 LARGEST = 1 << 30
 """Bytes of a run's metrics at most: those of two million lines."""
+MOST_BROKEN = 10_000
+"""Lines that are none, at most; a process that is killed leaves one."""
 
 
 class MetricsLog:
@@ -109,14 +111,25 @@ def read_metrics(run: Path) -> Iterator[dict[str, Any]]:
         return
     with reading(path), path.open("rb") as file:
         check_size(path, LARGEST)
+        broken = 0
         while line := file.readline(LONGEST_LINE):
-            try:
-                content = from_json(line.decode("utf-8"))
-            except ValueError:
-                continue
-            step = content.get("step")
-            if isinstance(step, int) and not isinstance(step, bool):
+            content = _as_line(line)
+            if content is not None:
                 yield content
+                continue
+            broken += 1
+            if broken > MOST_BROKEN:
+                raise RunError(f"{path} is damaged: more than {MOST_BROKEN:,} of its lines are no figures of a step")
+
+
+def _as_line(text: bytes) -> dict[str, Any] | None:
+    """What a line of metrics says; None where it is none."""
+    try:
+        content = from_json(text.decode("utf-8"))
+    except ValueError:
+        return None
+    step = content.get("step")
+    return content if isinstance(step, int) and not isinstance(step, bool) else None
 
 
 def _tensorboard(run: Path, after: int) -> Any:

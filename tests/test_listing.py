@@ -94,6 +94,7 @@ BAD = {
     "checkpoints lead to themselves": lambda run: unlink_and_link(run / "checkpoints", "checkpoints"),
     "metrics lead to themselves": lambda run: unlink_and_link(run / "metrics.jsonl", "metrics.jsonl"),
     "metrics without an end": lambda run: os.truncate(run / "metrics.jsonl", 1 << 40),
+    "metrics of empty lines": lambda run: (run / "metrics.jsonl").write_bytes(b"\n" * 20_000),
     "no number of steps": lambda run: (run / "config.yaml").write_text("trainer: {steps: [1]}\n"),
     "no text": lambda run: (run / "config.yaml").write_bytes(b"\xff\xfe\x00"),
     "half a letter": lambda run: (run / "config.yaml").write_text('task: "\\ud800"\n'),
@@ -109,6 +110,8 @@ def test_one_bad_run_leaves_the_others_listed(hyperframe, two, wrong):
     code, out, err = hyperframe("runs", two)
     assert (code, err) == (0, "")
     assert "\x1b" not in out
+    assert ("at most 1,073,741,824 are read" in out) == (wrong == "metrics without an end")
+    assert ("more than 10,000 of its lines are no figures" in out) == (wrong == "metrics of empty lines")
     assert [row["state"] for row in list_runs(two)][1] == "finished"
     code, out, _ = hyperframe("runs", two, "--json")
     assert code == 0
