@@ -36,7 +36,7 @@ def _written_out(letter: str) -> str:
 class Console(rich.console.Console):
     """Rich's console, which writes out the control characters of what it is given to show."""
 
-    def render_str(self, text: str, **how: Any) -> Text:  # type: ignore[override]
+    def render_str(self, text: str, **how: Any) -> Text:
         """Make a text of a string as rich does: before it is measured and cut, since it grows."""
         return super().render_str(printable(text), **how)
 
