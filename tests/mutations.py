@@ -136,7 +136,7 @@ class Damages:
         ways = [
             lambda: b"",
             lambda: SPARSE,
-            lambda: content * self.random.choice([2, 1000]),
+            lambda: content * self.random.choice([2, 100]),
             lambda: content + b" " * 2**21,
             lambda: content + b"\n" * 2**21,
             lambda: content + b"#" * 2**19,
