@@ -167,15 +167,21 @@ def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
     Raises:
         RunError: there is no such file, it is larger than `largest` bytes, or it is no text.
     """
-    if not is_file(path):
-        raise RunError(f"there is no file {path}")
-    try:
-        size = path.stat().st_size
-        if size > largest:
-            raise RunError(f"{path} has {size:,} bytes; at most {largest:,} are read")
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"{path} cannot be read: {brief(error)}") from error
+    with reading(path):
+        if not path.is_file():  # where that may not be known it says so
+            raise RunError(f"there is no file {path}")
+        check_size(path, largest)
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise RunError(f"{path} cannot be read: {brief(error)}") from error
+
+
+def check_size(path: Path, largest: int) -> None:
+    """Raise `RunError` where a file has more bytes than are read, of which a few on the disk may claim any number."""
+    size = path.stat().st_size
+    if size > largest:
+        raise RunError(f"{path} has {size:,} bytes; at most {largest:,} are read")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -40,6 +40,7 @@ from hyperframe.files import (
     exists,
     is_file,
     read_json,
+    reading,
     user_path,
     write_json,
     write_tensors,
@@ -244,7 +245,9 @@ def check_is_run(folder: str | Path) -> Path:
     if not str(folder):
         raise RunError("the run has no name; a run is a folder that 'hyperframe train' wrote")
     folder = user_path(folder)
-    if not is_file(folder / CONFIG):
+    with reading(folder):
+        found = (folder / CONFIG).is_file()
+    if not found:
         what = f"is no run: it has no {CONFIG}" if exists(folder) else "does not exist"
         raise RunError(f"{folder} {what}; a run is a folder that 'hyperframe train' wrote")
     content = read_provenance(folder)

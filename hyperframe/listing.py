@@ -1,14 +1,15 @@
 """Runs in a folder, with their state, as figures: read from what lies there, without building anything."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hyperframe.checkpoints import checkpoint_steps
-from hyperframe.errors import ConfigError, RunError
-from hyperframe.files import exists, is_file
+from hyperframe.errors import HyperframeError, RunError
+from hyperframe.files import contents, exists, is_file
 from hyperframe.folder import CONFIG, is_claimed
 from hyperframe.metrics import read_metrics
+from hyperframe.options import shown
 from hyperframe.overrides import read_yaml
 from hyperframe.taskmetrics import first_metric, metrics_of
 
@@ -24,48 +25,54 @@ def list_runs(parent: Path) -> list[dict[str, Any]]:
         "failed", or "damaged" with the reason under `reason`.
 
     Raises:
-        RunError: there is no such folder.
+        RunError: there is no such folder, or it cannot be read.
     """
     if not exists(parent) or not parent.is_dir():
         raise RunError(f"there is no folder {parent}")
-    try:
-        return [_describe(folder) for folder in _folders(parent)]
-    except OSError as error:
-        raise RunError(f"{parent} cannot be read: {error.strerror}") from error
-
-
-def _folders(parent: Path) -> Iterator[Path]:
     if is_file(parent / CONFIG):
-        yield parent
-        return
-    yield from (path for path in sorted(parent.iterdir()) if path.is_dir() and is_file(path / CONFIG))
+        return [_describe(parent)]
+    rows = [_describe(folder) for folder in contents(parent) if _may_be_run(folder)]
+    return [row for row in rows if exists(Path(row["run"]))]  # one may have been removed meanwhile
+
+
+def _may_be_run(folder: Path) -> bool:
+    """Whether a folder is a run, as far as may be known."""
+    try:
+        return (folder / CONFIG).is_file()
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
 
 
 def _describe(folder: Path) -> dict[str, Any]:
     row: dict[str, Any] = {"run": str(folder), "state": "damaged"}
     row |= dict.fromkeys(("step", "steps", "target", "task", "network", "ensemble", "reason"))
     try:
-        config = read_yaml(folder / CONFIG)
-        row["steps"] = int(_at(config, "trainer", "steps"))
-        row["target"], row["task"] = (str(_at(config, key, "name")) for key in ("target", "task"))
-        steps = checkpoint_steps(folder)
-        lines = list(read_metrics(folder))
-    except (ConfigError, OSError, TypeError, ValueError, OverflowError) as error:
+        return row | _found(folder)
+    except HyperframeError as error:
         return row | {"reason": str(error)}
-    row["step"] = steps[-1] if steps else 0
+
+
+def _found(folder: Path) -> dict[str, Any]:
+    """What the files of a run say of it."""
+    config = read_yaml(folder / CONFIG)
+    every, known = _at(config, "trainer", "steps"), checkpoint_steps(folder)
+    if not isinstance(every, int) or isinstance(every, bool):
+        raise RunError(f"{folder / CONFIG}: trainer.steps: expected a whole number, but got {shown(every)}")
+    row: dict[str, Any] = {"step": known[-1] if known else 0, "steps": every}
+    row |= {key: str(_at(config, key, "name")) for key in ("target", "task")}
     last: dict[str, Any] = {}
-    for line in lines:
+    for line in read_metrics(folder):
         last = line
         figures = line.get("validation")
         if isinstance(figures, Mapping):
             row |= {of: _first(figures, of) for of in ("network", "ensemble")}
     if is_claimed(folder):
-        row["state"], row["step"] = "running", max(row["step"], last.get("step", 0))
-    elif "failed" in last:
-        row["state"], row["reason"] = "failed", str(last["failed"])
-    else:
-        row["state"] = "finished" if row["step"] >= row["steps"] else "paused"
-    return row
+        return row | {"state": "running", "step": max(row["step"], last.get("step", 0))}
+    if "failed" in last:
+        return row | {"state": "failed", "reason": str(last["failed"])}
+    return row | {"state": "finished" if row["step"] >= every else "paused"}
 
 
 def _first(figures: Mapping[str, Any], of: str) -> dict[str, Any] | None:

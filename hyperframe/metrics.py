@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from hyperframe.errors import RunError, brief, notice
-from hyperframe.files import as_json, exists, from_json, is_file, reading, write_text, writing
+from hyperframe.files import as_json, check_size, exists, from_json, is_file, reading, whole_file, writing
 from hyperframe.links import inside
 
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 LONGEST_LINE = 1 << 20
+LARGEST = 1 << 30
+"""Bytes of a run's metrics at most: those of two million lines."""
+MOST_BROKEN = 10_000
+"""Lines that are none, at most; a process that is killed leaves one."""
 
 
 class MetricsLog:
@@ -32,10 +36,9 @@ class MetricsLog:
         if exists(self._path) and not is_file(self._path):
             raise RunError(f"{self._path} is no file; remove it")
         if is_file(self._path):
-            kept = [
-                as_json(line) + "\n" for line in read_metrics(run) if line["step"] <= after and "failed" not in line
-            ]
-            write_text(self._path, "".join(kept))
+            lines = (line for line in read_metrics(run) if line["step"] <= after and "failed" not in line)
+            with whole_file(self._path) as partial, partial.open("w", encoding="utf-8") as file:
+                file.writelines(as_json(line) + "\n" for line in lines)
         with writing(self._path):
             # Without a buffer nothing is left to be written where the disk is full.
             self._file = self._path.open("ab", buffering=0)
@@ -98,19 +101,35 @@ def _numbers(path: str, figures: Mapping[str, Any]) -> Iterator[tuple[str, float
 
 
 def read_metrics(run: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a run's metrics; what is no line, as when a process was killed in writing it, is passed over."""
+    """The lines of a run's metrics; what is no line, as when a process was killed in writing it, is passed over.
+
+    Raises:
+        RunError: they cannot be read, or are larger than any training writes.
+    """
     path = run / METRICS
     if not is_file(path):
         return
     with reading(path), path.open("rb") as file:
+        check_size(path, LARGEST)
+        broken = 0
         while line := file.readline(LONGEST_LINE):
-            try:
-                content = from_json(line.decode("utf-8"))
-            except ValueError:
-                continue
-            step = content.get("step")
-            if isinstance(step, int) and not isinstance(step, bool):
+            content = _as_line(line)
+            if content is not None:
                 yield content
+                continue
+            broken += 1
+            if broken > MOST_BROKEN:
+                raise RunError(f"{path} is damaged: more than {MOST_BROKEN:,} of its lines are no figures of a step")
+
+
+def _as_line(text: bytes) -> dict[str, Any] | None:
+    """What a line of metrics says; None where it is none."""
+    try:
+        content = from_json(text.decode("utf-8"))
+    except ValueError:
+        return None
+    step = content.get("step")
+    return content if isinstance(step, int) and not isinstance(step, bool) else None
 
 
 def _tensorboard(run: Path, after: int) -> Any:

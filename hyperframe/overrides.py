@@ -33,7 +33,7 @@ KEY_HELP = {
 }
 """All keys, in order, and what they hold."""
 
-LARGEST = 1 << 18
+LARGEST = 1 << 16
 """Bytes of a configuration file at most; a complete one has a few thousand."""
 
 DEEPEST = 10

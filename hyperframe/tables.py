@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from hyperframe.folder import ANALYSES
 from hyperframe.plugins import OWN_DISTRIBUTION, BrokenPlugin, Registered
 from hyperframe.taskmetrics import Metric, metrics_of
-from hyperframe.terminal import Console
+from hyperframe.terminal import Console, printable
 
 LONGEST_TABLE = 50
 
@@ -167,7 +167,7 @@ def _cell(value: Any) -> str:
 def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the runs of a folder."""
     console = _console()
-    widest = max(len(Path(row["run"]).name) for row in rows)
+    widest = max(len(printable(Path(row["run"]).name)) for row in rows)
     run = Column("run", overflow="fold", min_width=min(widest, console.width // 2))
     table = _list(console, run, "state", "step", Column("target on task", overflow="fold"), "network", "ensemble")
     for row in rows:

@@ -6,6 +6,7 @@ from typing import Any
 
 import rich.console
 from rich.segment import Segment
+from rich.text import Text
 
 HIDDEN = ("Cc", "Cf", "Cs")
 """Categories of characters that are not shown but obeyed, such as escapes and what turns the direction of writing."""
@@ -34,6 +35,10 @@ def _written_out(letter: str) -> str:
 
 class Console(rich.console.Console):
     """Rich's console, which writes out the control characters of what it is given to show."""
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        """Make a text of a string as rich does: before it is measured and cut, since it grows."""
+        return super().render_str(printable(text), **how)
 
     def render(self, renderable: Any, options: rich.console.ConsoleOptions | None = None) -> Iterable[Segment]:
         """Render as rich does."""

@@ -5,6 +5,7 @@ for 1000, `2024-05-01` for a date and `no` for false. Whatever would be cut or c
 """
 
 import re
+from collections import Counter
 from typing import Any
 
 import yaml
@@ -27,9 +28,9 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  (as the base class has it)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for key in keys:
-            if keys.count(key) > 1:
+        counts = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        for key, count in counts.items():
+            if count > 1:
                 raise yaml.constructor.ConstructorError(None, None, f"found duplicate key {key}", node.start_mark)
         content: dict[Any, Any] = super().construct_mapping(node, deep)
         return content

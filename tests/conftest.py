@@ -22,7 +22,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=20, help="how often test_faults.py kills a training")
-    parser.addoption("--damaged-files", type=int, default=2000, help="how many files test_damage.py damages")
+    parser.addoption("--damaged-files", type=int, default=300, help="how many files test_damage.py damages")
     parser.addoption("--programs", type=int, default=50, help="how many random networks test_programs.py traces")
 
 

@@ -2,26 +2,37 @@
 
     python tests/damage.py FOLDER FILES SEED
 
-prints, as JSON, how often a file of each kind loaded, was passed over for an older one, or was refused; whatever else
-happened, under `wrong`; and how many MiB the process has grown.
+prints, as JSON, for each kind of file and each sort of damage how often it loaded, was read with a notice (passed over
+for an older one, say), or was refused; whatever else happened, under `wrong`, such as a traceback, a change of a file
+elsewhere, or a command that hangs; and how many MiB the process has grown.
 """
 
+import io
 import json
+import os
 import random
+import re
 import resource
+import shutil
+import signal
 import sys
 import traceback
 import warnings
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
+from mutations import SPARSE, Damages, tells_of
 from PIL import Image
 
 import hyperframe as hf
 from hyperframe.api import installed
 from hyperframe.arrayfiles import read_arrays
 from hyperframe.checkpoints import _measure, _own_digest, newest_checkpoint, read_checkpoint
+from hyperframe.cli import run_command_line
 from hyperframe.files import read_json, write_json, write_tensors
 from hyperframe.listing import list_runs
 from hyperframe.metrics import MetricsLog
@@ -32,6 +43,14 @@ from hyperframe.run import load_run, restore
 from hyperframe.training import Training
 
 ROOM = 2**30
+LONGEST = 60
+"""Seconds after which a reader is taken to hang; the slowest takes two, beside other work."""
+LONGEST_MESSAGE, LONGEST_OUTPUT = 1500, 20_000
+"""Letters of a message, and of all that a command prints."""
+OFTEN = 4
+"""How many files are read by functions, which take a few hundredths of a second, for one that a command reads."""
+STRANGE = re.compile(r"Traceback|\w+Warning:|[\x00-\x08\x0b-\x1f\x7f]")
+"""What nothing may say that a user sees."""
 SETTINGS = {
     "trainer.device": "cpu",
     "trainer.steps": 4,
@@ -41,9 +60,60 @@ SETTINGS = {
     "evaluation.every": 2,
     "evaluation.networks": 4,
     "evaluation.images": 20,
-    "generator.extractor": [8],
-    "generator.weight_generators": [8],
 }
+OF_MODULE = {"generator.extractor": [8], "generator.weight_generators": [8]}
+OF_TABLE = {"target": "mlp", "target.hidden": [4], "generator": "mlp", "generator.hidden": [8]}
+OF_TABLE |= {"task": "arrays", "evaluation.test_networks": 4}
+
+OF_REPORT = ["--analysis", "ensembles", "ensembles.draws=2"]
+COMMANDS = {
+    "runs": ["runs", "{runs}"],
+    "runs as JSON": ["runs", "{runs}", "--json"],
+    "evaluate": ["evaluate", "{run}"],
+    "analysis": ["evaluate", "{run}", *OF_REPORT],
+    "other": ["evaluate", "{runs}/other", "--analysis", "accuracies", "accuracies.other={run}"],
+    "predict": ["predict", "{run}", "{folder}/inputs.npy", "-n", "2"],
+    "sample": ["sample", "{run}", "-n", "2", "--out", "{run}/new.safetensors"],
+    "best": ["sample", "{run}", "-n", "2", "--checkpoint", "best", "--split", "{run}/new"],
+    "compare": ["compare", "{run}", "{runs}/other", "-n", "2"],
+    "report": ["report", "{run}", *OF_REPORT, "--out", "{run}/new.html"],
+    "again": ["report", "{run}", "--analysis", "accuracies", "--again"],
+    "resume": ["train", "--resume", "{run}", "trainer.steps=6", "trainer.max_seconds=10"],
+}
+"""The commands that read a run's files."""
+
+LOADING = ["evaluate", "predict", "sample", "best", "compare", "resume"]
+LAST = "checkpoints/4"
+READ = {
+    "run config": ("config.yaml", ["runs", "runs as JSON", "report", *LOADING]),
+    "signed run config": ("config.yaml", [*LOADING]),
+    "run task": ("task.json", [*LOADING]),
+    "run inputs": ("inputs.json", ["predict", "sample", "resume"]),
+    "run provenance": ("provenance.json", ["report", *LOADING]),
+    "run metrics": ("metrics.jsonl", ["runs", "runs as JSON", "compare", "resume"]),
+    "run state": (f"{LAST}/state.json", ["runs", *LOADING]),
+    "signed run state": (f"{LAST}/state.json", ["runs", *LOADING]),
+    "run generator": (f"{LAST}/generator.safetensors", LOADING),
+    "run trainer": (f"{LAST}/trainer.safetensors", ["resume", "sample"]),
+    "signed run trainer": (f"{LAST}/trainer.safetensors", ["resume"]),
+    "run checkpoint": (LAST, ["runs", *LOADING]),
+    "run checkpoints": ("checkpoints", ["runs", *LOADING]),
+    "run analyses": ("analyses", ["evaluate", "report", "analysis", "again"]),
+    "run analysis": ("analyses/ensembles", ["analysis", "report"]),
+    "run evaluation": ("analyses/evaluation/results.json", ["report", "evaluate"]),
+    "run results": ("analyses/ensembles/results.json", ["report", "analysis"]),
+    "run points": ("analyses/ensembles/accuracy.json", ["report", "analysis"]),
+    "run picture": ("analyses/ensembles/accuracy.png", ["report", "analysis"]),
+    "run report": ("report.html", ["again", "report"]),
+    "run all results": ("results.json", ["again", "report"]),
+    "run TensorBoard": ("tensorboard", ["resume"]),
+    "run lock": (".lock", ["runs", "resume", "evaluate"]),
+    "run as a whole": (
+        ".",
+        ["runs", "other", "predict", "compare"],
+    ),  # of what writes, a link there is the user's choice
+}
+"""Kinds of files and folders of the table's run, and the commands that read each."""
 
 
 class Constant(torch.nn.Module):
@@ -58,105 +128,78 @@ class Constant(torch.nn.Module):
         return self.out(x.flatten(1) + self.shift)
 
 
-class Damages:
-    """The ways to damage a file's bytes."""
+def sign(folder, **changes):
+    """Give a checkpoint the digests of its files as they are now, as whoever made the file on purpose would.
 
-    def __init__(self, seed):
-        self.random = random.Random(seed)
-
-    def __call__(self, content):
-        return self.random.choice(
-            [self.flip, self.flip, self.cut, self.swap, self.repeat, self.zero, self.header, self.nothing, self.text]
-        )(bytearray(content))
-
-    def place(self, content):
-        """A place in the content, as likely in its first bytes as in all others, since headers stand there."""
-        return self.random.randrange(min(len(content), self.random.choice([8, 300, len(content)])))
-
-    def flip(self, content):
-        for _ in range(self.random.choice([1, 1, 3, 30])):
-            content[self.place(content)] ^= 1 << self.random.randrange(8)
-        return content
-
-    def cut(self, content):
-        return content[: self.random.randrange(len(content))]
-
-    def swap(self, content):
-        a, b, size = self.place(content), self.place(content), self.random.randrange(1, 40)
-        content[a : a + size], content[b : b + size] = content[b : b + size], content[a : a + size]
-        return content
-
-    def repeat(self, content):
-        place = self.place(content)
-        return content[:place] + content[place : place + 50] * self.random.choice([2, 100]) + content[place:]
-
-    def zero(self, content):
-        place = self.place(content)
-        content[place : place + 20] = bytes(len(content[place : place + 20]))
-        return content
-
-    def header(self, content):
-        """A first number that claims as much as there can be, or a text in which sizes are huge."""
-        if self.random.random() < 0.5:
-            content[:8] = self.random.choice([2**63, 2**40, 10**8, 2**31, len(content)]).to_bytes(8, "little")
-            return content
-        digits = self.random.choice([b"9", b"0", b"-"])
-        changed = (digits if 49 <= byte <= 57 and self.random.random() < 0.3 else bytes([byte]) for byte in content)
-        return bytearray(b"".join(changed))
-
-    def text(self, content):
-        """Something a parser may choke on, in place of a piece."""
-        pieces = [
-            b"[" * 5000,
-            b"{" * 5000,
-            b'"',
-            b"\xff\xfe",
-            b"NaN",
-            b"1" * 5000,
-            b"&a *a ",
-            b"${oc.env:HOME}",
-            b"!!python/object:x ",
-            b"- ",
-        ]
-        place = self.place(content)
-        return content[:place] + self.random.choice(pieces) + content[place + self.random.randrange(8) :]
-
-    def nothing(self, content):
-        return bytearray()
-
-
-def sign(folder):
-    """Give a checkpoint the digests of its files as they are now, as whoever made the file on purpose would."""
+    What cannot be read cannot be signed, and nobody has the time for what is endless.
+    """
     path = folder / "state.json"
-    state = read_json(path)
-    state.pop("sha256")
-    state["files"] = {name: _measure(folder / name) for name in state["files"]}
-    write_json(path, {**state, "sha256": _own_digest(state)})
+    files = [folder / name for name in ("generator.safetensors", "trainer.safetensors")]
+    if not all(file.is_file() and file.stat().st_size < SPARSE for file in files):
+        return
+    with suppress(hf.HyperframeError, OSError):
+        state = {**read_json(path), **changes}
+        state.pop("sha256", None)
+        state["files"] = {file.name: _measure(file) for file in files}
+        write_json(path, {**state, "sha256": _own_digest(state)})
 
 
 class Campaign:
-    """One run and its files, the readers, and the count of what happened."""
+    """Two runs and other files, the readers of each, and the count of what happened.
+
+    One run has a module and data that were handed over, and its files are read by the functions that read them. The
+    other is of a table, and commands read it: with what a user sees, and with what they write.
+    """
 
     def __init__(self, folder, seed):
-        self.damage, self.folder = Damages(seed), folder
+        self.folder, self.inside, self.outside = folder, folder / "inside", folder / "outside"
+        self.random = random.Random(seed)
         self.counts, self.wrong = {}, []
+        self._make_run()
+        self._make_files()
+        self._make_table()
+        for copy in (self.outside, folder / "pristine"):
+            shutil.copytree(self.inside, copy)
+        self.damage = Damages(seed, self.inside, self.outside)
+        self.good = snapshot(self.inside)
+        self.kinds = self._read_by_functions() | self._read_by_commands()
+
+    def _make_run(self):
         layer = hf.LayerSpec(name="out", filters=10, params=[hf.kernel("out.weight", "o i"), hf.bias("out.bias")])
         spec = hf.TargetSpec(name="constant", input_shape=(1, 8, 8), num_outputs=10, layers=[layer], logits="out")
         self.own = {"module": Constant(), "spec": spec}
-        self.run = hf.train("digits", SETTINGS, out=folder / "run", **self.own)
+        self.run = hf.train("digits", SETTINGS | OF_MODULE, out=self.inside / "run", **self.own)
         self.registry = installed([OwnCode(self.own["module"], spec, None)])
         self.training = Training(self.run, self.registry, None)
-        self.run.write_samples(folder / "samples.safetensors", 3)
+        self.run.write_samples(self.inside / "samples.safetensors", 3)
+
+    def _make_files(self):
         x = np.random.default_rng(0).random((20, 5), dtype=np.float32)
         self.y = np.arange(20) % 3
-        np.savez(folder / "plain.npz", x=x, y=self.y)
-        np.savez_compressed(folder / "small.npz", x=x, y=self.y)
-        np.save(folder / "x.npy", x)
-        write_tensors(folder / "x.safetensors", {"x": torch.from_numpy(x), "y": torch.from_numpy(self.y)})
+        np.savez(self.inside / "plain.npz", x=x, y=self.y)
+        np.savez_compressed(self.inside / "small.npz", x=x, y=self.y)
+        np.save(self.inside / "x.npy", x)
+        write_tensors(self.inside / "x.safetensors", {"x": torch.from_numpy(x), "y": torch.from_numpy(self.y)})
         for suffix in ("png", "jpg"):
-            Image.fromarray((x[:, :1] * 255).astype(np.uint8).repeat(20, 1)).save(folder / f"image.{suffix}")
+            Image.fromarray((x[:, :1] * 255).astype(np.uint8).repeat(20, 1)).save(self.inside / f"image.{suffix}")
+
+    def _make_table(self):
+        """A run of a table, with all that commands leave in its folder; its data lie elsewhere."""
+        x = np.random.default_rng(1).normal(3, 2, (40, 5)).astype(np.float32)
+        np.savez(self.folder / "data.npz", x=x, y=np.array(["ant", "bee", "cat"])[np.arange(40) % 3])
+        np.save(self.folder / "inputs.npy", x[:3])
+        (self.inside / "runs").mkdir()
+        self.table = self.inside / "runs" / "table"
+        settings = SETTINGS | OF_TABLE | {"task.file": str(self.folder / "data.npz")}
+        hf.train("digits", settings, out=self.table)
+        hf.train("digits", settings, out=self.inside / "runs" / "other")
+        for command in (COMMANDS["evaluate"], COMMANDS["analysis"], ["report", "{run}", *OF_REPORT]):
+            answer, err = self.execute(command)
+            assert answer == "loaded", err
+
+    def _read_by_functions(self):
         last = self.run.folder / "checkpoints" / "4"
-        self.kinds = {
+        return {
             "generator": (last / "generator.safetensors", self.checkpoint),
             "trainer": (last / "trainer.safetensors", self.checkpoint),
             "state": (last / "state.json", self.checkpoint),
@@ -166,14 +209,20 @@ class Campaign:
             "provenance": (self.run.folder / "provenance.json", self.load),
             "constants": (self.run.folder / "target.safetensors", self.checkpoint),
             "metrics": (self.run.folder / "metrics.jsonl", self.metrics),
-            "samples": (folder / "samples.safetensors", self.run.read_samples),
-            "plain.npz": (folder / "plain.npz", self.arrays),
-            "small.npz": (folder / "small.npz", self.arrays),
-            "x.npy": (folder / "x.npy", self.arrays),
-            "x.safetensors": (folder / "x.safetensors", self.arrays),
-            "image.png": (folder / "image.png", lambda path: read_inputs([path], (1, 8, 8))),
-            "image.jpg": (folder / "image.jpg", lambda path: read_inputs([path], (3, 8, 8))),
+            "samples": (self.inside / "samples.safetensors", self.run.read_samples),
+            "plain.npz": (self.inside / "plain.npz", self.arrays),
+            "small.npz": (self.inside / "small.npz", self.arrays),
+            "x.npy": (self.inside / "x.npy", self.arrays),
+            "x.safetensors": (self.inside / "x.safetensors", self.arrays),
+            "image.png": (self.inside / "image.png", lambda path: read_inputs([path], (1, 8, 8))),
+            "image.jpg": (self.inside / "image.jpg", lambda path: read_inputs([path], (3, 8, 8))),
         }
+
+    def _read_by_commands(self):
+        kinds = {}
+        for kind, (path, commands) in READ.items():
+            kinds[kind] = (self.table / path, partial(self.command, commands))
+        return kinds
 
     def checkpoint(self, path):
         restore(self.run.folder, newest_checkpoint(self.run.folder), self.run.experiment)
@@ -194,46 +243,120 @@ class Campaign:
         arrays = read_arrays(path, ["x", "y"])
         own_task("mine", {"y": self.y, **arrays}, OwnOptions())
 
+    def command(self, names, path):
+        """Read what is damaged by one of the commands; return how it ended."""
+        name = self.random.choice(names)
+        answer, err = self.execute(COMMANDS[name])
+        if answer == "refused" and not tells_of(err, path):
+            self.wrong.append(f"{name}, {path.name}: a message that names nothing: {err[:500]}")
+        return answer
+
+    def execute(self, command):
+        """Run a command in this process as the program does; return how it ended and what standard error has."""
+        places = {"run": self.table, "runs": self.table.parent, "folder": self.folder}
+        arguments = ["hyperframe", *(part.format(**places) for part in command)]
+        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+        code = 0
+        with patch.object(sys, "argv", arguments), redirect_stdout(out), redirect_stderr(err):
+            try:
+                run_command_line()
+            except SystemExit as stop:
+                code = stop.code or 0
+        texts = [stream.buffer.getvalue().decode() for stream in (out, err)]
+        if code not in (0, 2):
+            raise AssertionError(f"{arguments}: exit code {code}: {texts[1]}")
+        if code == 2 and not texts[1].rpartition("hyperframe: ")[2].strip():
+            raise AssertionError(f"{arguments}: exit code 2 without a message")
+        if max(map(len, texts[1].splitlines()), default=0) > LONGEST_MESSAGE or len(texts[0]) > LONGEST_OUTPUT:
+            raise AssertionError(f"{arguments}: {list(map(len, texts))} letters: {texts[1][:2000]}, {texts[0][:1000]}")
+        found = STRANGE.search("".join(texts))
+        if found:
+            raise AssertionError(f"{arguments}: {found[0]!r} in {''.join(texts)}")
+        told = "fell back" if "hyperframe: " in texts[1] else "loaded"
+        return ("refused" if code else told), texts[1]
+
     def one(self, kind):
-        """Damage a file, read it, and put it back."""
+        """Damage a file, read it, and put it back; all that lies outside of what was damaged must stay as it is."""
         path, read = self.kinds[kind]
-        original = path.read_bytes()
-        others = (path.parent / "state.json").read_bytes() if "signed" in kind else b""
-        damaged = original
-        while damaged == original:  # a swap of equal bytes, or zeros over zeros, is no damage
-            damaged = bytes(self.damage(original))
-        path.write_bytes(damaged)
+        sort = self.damage(path)
+        damaged = path.read_bytes() if path.is_file() and path.stat().st_size < SPARSE else b""
+        if kind.startswith("signed run"):
+            sign(self.table / LAST, **({"kept": None} if path.suffix == ".yaml" else {}))
+        before, known = snapshot(self.folder, self.inside), len(self.wrong)
+        signal.signal(signal.SIGALRM, self._hangs)
+        signal.alarm(LONGEST)
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 answer = self.answer(read, path)
-                list_runs(self.folder)
+                list_runs(self.run.folder.parent)
             strange = [str(item.message) for item in caught if not issubclass(item.category, hf.HyperframeWarning)]
             if strange:
                 self.wrong.append(f"{kind}: warning {strange[0]}")
             if answer == "loaded" and caught:
                 answer = "fell back"
         except BaseException as error:  # noqa: BLE001  (what is wrong is counted)
-            (self.folder / f"wrong-{len(self.wrong)}").write_bytes(damaged)
-            self.wrong.append(f"{kind}: {''.join(traceback.format_exception(error))[-1500:]}")
-            answer = "wrong"
+            self.wrong.append(f"{kind}, {sort}: {''.join(traceback.format_exception(error))[-3000:]}")
         finally:
-            path.write_bytes(original)
-            if others:
-                (path.parent / "state.json").write_bytes(others)
-            for path in self.run.folder.glob("**/.*.partial"):
-                path.unlink()
-        self.counts.setdefault(kind, {}).setdefault(answer, 0)
-        self.counts[kind][answer] += 1
+            signal.alarm(0)
+        changed = different(before, snapshot(self.folder, self.inside))
+        if changed:
+            self.wrong.append(f"{kind}, {sort}: changed outside: {changed}")
+            self._put_back(self.outside, self.outside.iterdir())
+        if len(self.wrong) > known:
+            (self.folder / f"wrong-{len(self.wrong)}").write_bytes(damaged)
+            print("\n".join(self.wrong[known:]), file=sys.stderr)
+            answer = "wrong"
+        self._put_back(
+            self.inside, {self.inside / name.parts[0] for name in different(self.good, snapshot(self.inside))}
+        )
+        self.good = snapshot(self.inside)
+        counts = self.counts.setdefault(kind, {}).setdefault(sort, {})
+        counts[answer] = counts.get(answer, 0) + 1
+
+    def _hangs(self, *signal_and_frame):
+        self.wrong.append(f"it takes longer than {LONGEST} s")
+        raise TimeoutError("it hangs")
+
+    def _put_back(self, folder, paths):
+        """Put files and folders back as they were, from the copy."""
+        for path in list(paths):
+            original = self.folder / "pristine" / path.relative_to(folder)
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+            if original.is_dir():
+                shutil.copytree(original, path)
+            elif original.exists():
+                shutil.copy2(original, path)
 
     def answer(self, read, path):
         try:
-            read(path)
+            told = read(path)
         except hf.HyperframeError as error:
-            if len(str(error)) > 1500:
+            if len(str(error)) > LONGEST_MESSAGE:
                 self.wrong.append(f"a message of {len(str(error))} letters: {str(error)[:300]}")
             return "refused"
-        return "loaded"
+        return told if isinstance(told, str) else "loaded"
+
+
+def snapshot(folder, left_out=None):
+    """All files below a folder, but those of another one, each with what the system changes when it is written."""
+    found = {}
+    for where, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if Path(where, name) != left_out]
+        for name in (".", *folders, *files):
+            path = Path(where, name)
+            known = path.lstat()
+            if path != folder:
+                found[path.relative_to(folder)] = (known.st_ino, known.st_mode, known.st_size, known.st_mtime_ns)
+    return found
+
+
+def different(before, after):
+    """The paths that two snapshots do not agree on."""
+    return sorted({path for path in {*before, *after} if before.get(path) != after.get(path)})
 
 
 def status(name):
@@ -245,12 +368,12 @@ def status(name):
 def main(folder, files, seed):
     torch.set_num_threads(1)
     campaign = Campaign(Path(folder), seed)
-    kinds = list(campaign.kinds)
-    for kind in kinds:  # what is loaded on first use is no growth
+    kinds = [*OFTEN * [kind for kind in campaign.kinds if kind not in READ], *READ]
+    for kind in dict.fromkeys(kinds):  # what is loaded on first use is no growth
         campaign.one(kind)
     before = status("VmRSS")
     resource.setrlimit(resource.RLIMIT_AS, (status("VmSize") + ROOM,) * 2)
-    for number in range(files - len(kinds)):
+    for number in range(files - len(campaign.kinds)):
         campaign.one(kinds[number % len(kinds)])
     growth = (status("VmHWM") - before) // 2**20
     print(json.dumps({"counts": campaign.counts, "wrong": campaign.wrong, "growth": growth}))

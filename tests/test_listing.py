@@ -1,13 +1,19 @@
 """The list of runs: each one's state, from what lies in its folder."""
 
+import errno
 import json
+import os
+import shutil
+from pathlib import Path
 
 import pytest
 
 import hyperframe as hf
+from hyperframe import listing
 from hyperframe.errors import RunError
 from hyperframe.folder import claimed
 from hyperframe.listing import list_runs
+from hyperframe.overrides import read_yaml
 
 
 @pytest.fixture
@@ -79,3 +85,80 @@ def test_other_figures_than_they_should_be_stop_nothing(runs):
     path.write_text("".join(json.dumps(line) + "\n" for line in wrong) + "[]\n7\n{\n\x00\n")
     (row,) = list_runs(runs / "finished")
     assert (row["state"], row["network"], row["ensemble"]) == ("finished", None, None)
+
+
+@pytest.fixture
+def two(tmp_path, run):
+    """A folder of two runs, of which the first can be damaged."""
+    for name in ("a", "b"):
+        shutil.copytree(run.folder, tmp_path / "runs" / name)
+    return tmp_path / "runs"
+
+
+def unlink_and_link(path, to):
+    path.rename(path.with_name("away"))
+    path.symlink_to(to)
+
+
+BAD = {
+    "checkpoints lead nowhere": lambda run: unlink_and_link(run / "checkpoints", "absent"),
+    "checkpoints lead to themselves": lambda run: unlink_and_link(run / "checkpoints", "checkpoints"),
+    "metrics lead to themselves": lambda run: unlink_and_link(run / "metrics.jsonl", "metrics.jsonl"),
+    "metrics without an end": lambda run: os.truncate(run / "metrics.jsonl", 1 << 40),
+    "metrics of empty lines": lambda run: (run / "metrics.jsonl").write_bytes(b"\n" * 20_000),
+    "no number of steps": lambda run: (run / "config.yaml").write_text("trainer: {steps: [1]}\n"),
+    "no text": lambda run: (run / "config.yaml").write_bytes(b"\xff\xfe\x00"),
+    "half a letter": lambda run: (run / "config.yaml").write_text('task: "\\ud800"\n'),
+    "half a letter in metrics": lambda run: (run / "metrics.jsonl").write_text('{"step": 2, "failed": "\\ud800"}\n'),
+    "escapes": lambda run: (run / "metrics.jsonl").write_text('{"step": 2, "failed": "\\u001b[31m"}\n'),
+}
+"""What may be wrong with a run that a list names all the same."""
+
+
+@pytest.mark.parametrize("wrong", BAD)
+def test_one_bad_run_leaves_the_others_listed(hyperframe, two, wrong):
+    BAD[wrong](two / "a")
+    code, out, err = hyperframe("runs", two)
+    assert (code, err) == (0, "")
+    assert "\x1b" not in out
+    assert ("at most 1,073,741,824 are read" in out) == (wrong == "metrics without an end")
+    assert ("more than 10,000 of its lines are no figures" in out) == (wrong == "metrics of empty lines")
+    assert [row["state"] for row in list_runs(two)][1] == "finished"
+    code, out, _ = hyperframe("runs", two, "--json")
+    assert code == 0
+    assert [row["run"].rpartition("/")[2] for row in json.loads(out)["runs"]] == ["a", "b"]
+
+
+def test_a_folder_that_cannot_be_read_is_named(hyperframe, two, monkeypatch):
+    stat = Path.stat
+
+    def refused(path, **how):
+        if two / "a" in path.parents:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **how)
+
+    monkeypatch.setattr(Path, "stat", refused)
+    first, second = list_runs(two)
+    assert (first["state"], second["state"]) == ("damaged", "finished")
+    assert first["reason"] == f"{two / 'a' / 'config.yaml'} cannot be read: Permission denied"
+    assert hyperframe("runs", two)[0] == 0
+
+
+def test_a_run_that_vanishes_meanwhile_is_not_listed(two, monkeypatch):
+    def vanishing(path):
+        if path.parent == two / "a":
+            shutil.rmtree(two / "a")
+        return read_yaml(path)
+
+    monkeypatch.setattr(listing, "read_yaml", vanishing)
+    assert [row["run"] for row in list_runs(two)] == [str(two / "b")]
+
+
+def test_a_folder_whose_name_is_no_text(hyperframe, two):
+    strange = Path(os.fsdecode(os.fsencode(two) + b"/a\xff\x1b[31m"))
+    (two / "a").rename(strange)
+    code, out, err = hyperframe("runs", two)
+    assert (code, err) == (0, "")
+    assert r"a\udcff\x1b[31m" in out
+    code, out, _ = hyperframe("runs", two, "--json")
+    assert json.loads(out)["runs"][0]["run"] == str(strange)
