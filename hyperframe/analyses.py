@@ -12,8 +12,9 @@ from hyperframe.errors import (
     HyperframeError,
     MemoryShortageError,
     PluginError,
-    brief,
+    described,
     notice,
+    others_code,
     unknown_name,
 )
 from hyperframe.files import (
@@ -154,8 +155,16 @@ def _analyse(run: Run, choice: Choice, analysis: Analysis, again: bool) -> dict[
     if again:
         remove_parts(folder)
     open_parts(folder, origin)
+
+    def failed(error: BaseException) -> HyperframeError:
+        _check_outputs(run, error)
+        if is_out_of_memory(error):
+            return MemoryShortageError(f"{choice.described} does not fit into memory; take smaller options")
+        return PluginError(f"{choice.described} failed: {described(error)}")
+
     try:
-        figures = analysis(run, folder)
+        with others_code(failed):
+            figures = analysis(run, folder)
         # As JSON gives it back, so that a report says the same of it now and when it is taken from the folder.
         result = from_json(as_json({**origin, **figures, **origin}))
         write_json(folder / RESULTS, result)
@@ -167,18 +176,11 @@ def _analyse(run: Run, choice: Choice, analysis: Analysis, again: bool) -> dict[
     except HyperframeError:
         _remove_empty(folder)
         raise
-    # Whatever a third party's analysis raises is reported with the name of who can mend it.
-    except Exception as error:
-        _remove_empty(folder)
-        _check_outputs(run, error)
-        if is_out_of_memory(error):
-            raise MemoryShortageError(f"{choice.described} does not fit into memory; take smaller options") from error
-        raise PluginError(f"{choice.described} failed: {type(error).__name__}: {brief(error)}") from error
     remove_parts(folder)
     return result
 
 
-def _check_outputs(run: Run, failure: Exception) -> None:
+def _check_outputs(run: Run, failure: BaseException) -> None:
     """Raise where networks that the run draws have outputs that few analyses can work with, as why one failed."""
     try:
         for _ in run.sample(run.experiment.generator.at_most(PROBED)).chunks(run.data("test").x[:PROBED]):
