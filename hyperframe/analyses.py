@@ -32,7 +32,7 @@ from hyperframe.folder import ANALYSES, RESULTS, claimed
 from hyperframe.links import inside
 from hyperframe.memory import is_out_of_memory
 from hyperframe.options import named_runs, plain_options
-from hyperframe.overrides import split_override
+from hyperframe.overrides import split_all
 from hyperframe.parts import has_parts, open_parts, remove_parts
 from hyperframe.plugins import Registry
 from hyperframe.run import EVALUATION, Run
@@ -86,13 +86,12 @@ def chosen_options(arguments: Sequence[str], names: Sequence[str], registry: Reg
         {'ensembles': {'draws': 3}, 'pca': {}}
     """
     options: dict[str, dict[str, Any]] = {name: {} for name in names}
-    for argument in arguments:
-        key, value = split_override(argument)
+    for key, value in split_all(arguments):
         name, dot, option = key.partition(".")
         if not dot or not option:
-            raise ConfigError(f"'{argument}': options of an analysis are written NAME.OPTION=VALUE")
+            raise ConfigError(f"'{key}': options of an analysis are written NAME.OPTION=VALUE")
         if name not in options:
-            raise ConfigError(f"'{argument}': " + unknown_name("analysis", name, names))
+            raise ConfigError(f"'{key}': " + unknown_name("analysis", name, names))
         options[name][option] = value
     for name in names:
         chosen_analysis(name, registry, options[name])

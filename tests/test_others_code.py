@@ -134,7 +134,7 @@ def test_a_loss_that_is_not_one_of_every_item_is_refused(tmp_path, what, figure,
     task = Own(lambda task, place: None)
     setattr(task, what, figure)
     with pytest.raises(
-        HyperframeError, match=rf"its {what} must be one number for every item, \[1, 2\], but is {form}"
+        HyperframeError, match=f"its {what} must be one number for every item, .* but is {form}"
     ):
         hf.train(overrides=tiny.GENERATED, module=Net(), data=task, out=tmp_path / "run")
 
