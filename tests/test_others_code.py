@@ -133,9 +133,7 @@ def test_ctrl_c_and_signals_are_no_failures(tmp_path, made, place, stop):
 def test_a_loss_that_is_not_one_of_every_item_is_refused(tmp_path, what, figure, form):
     task = Own(lambda task, place: None)
     setattr(task, what, figure)
-    with pytest.raises(
-        HyperframeError, match=f"its {what} must be one number for every item, .* but is {form}"
-    ):
+    with pytest.raises(HyperframeError, match=f"its {what} must be one number for every item, .* but is {form}"):
         hf.train(overrides=tiny.GENERATED, module=Net(), data=task, out=tmp_path / "run")
 
 
