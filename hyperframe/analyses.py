@@ -164,8 +164,8 @@ def _analyse(run: Run, choice: Choice, analysis: Analysis, again: bool) -> dict[
     try:
         with others_code(failed):
             figures = analysis(run, folder)
-        # As JSON gives it back, so that a report says the same of it now and when it is taken from the folder.
-        result = from_json(as_json({**origin, **figures, **origin}))
+            # As JSON gives it back, so that a report says the same of it now and when it is taken from the folder.
+            result = from_json(as_json({**origin, **figures, **origin}))
         write_json(folder / RESULTS, result)
     except KeyboardInterrupt:
         if has_parts(folder):
