@@ -115,5 +115,5 @@ def test_the_printed_configuration_leaves_it_open(hyperframe):
     code, out, _ = hyperframe("config", "digits", "target=mlp")
     assert code == 0
     assert "outputs: null" in out
-    code, out, _ = hyperframe("describe", "digits", "target=mlp", "--json")
+    code, out, _ = hyperframe("describe", "mlp", "--json")
     assert json.loads(out)["target"]["input_shape"] == [1, 8, 8]
