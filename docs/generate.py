@@ -46,7 +46,8 @@ complete; save it, change it, and give the file to `hyperframe train`.
   `diversity.0.weight=2` (items of a list are numbered from 0).
 - What does not begin as a list, as keys and values or with a quote is taken as it stands: `task.folder=photos #2`.
   Numbers are those of YAML 1.2: `010`, `1_000`, `12:30:00`, dates, `yes` and `no` are texts. Quotes make texts of
-  numbers: `'task.folder="7"'`.
+  numbers: `'task.folder="7"'`. `~` is the home folder (`null` is nothing), and a key without a value or given twice is
+  an error.
 - Names are applied before options, so the order of the arguments does not matter. A new name drops the old options.
 - A file that changes little names its base: with `base: mnist` at the top all that it leaves out is as there. The base
   is a name that ships or a file, whose path is seen from the file that names it, and may have a base of its own. A

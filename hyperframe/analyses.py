@@ -12,8 +12,9 @@ from hyperframe.errors import (
     HyperframeError,
     MemoryShortageError,
     PluginError,
-    brief,
+    described,
     notice,
+    others_code,
     unknown_name,
 )
 from hyperframe.files import (
@@ -31,7 +32,7 @@ from hyperframe.folder import ANALYSES, RESULTS, claimed
 from hyperframe.links import inside
 from hyperframe.memory import is_out_of_memory
 from hyperframe.options import named_runs, plain_options
-from hyperframe.overrides import split_override
+from hyperframe.overrides import split_all
 from hyperframe.parts import has_parts, open_parts, remove_parts
 from hyperframe.plugins import Registry
 from hyperframe.run import EVALUATION, Run
@@ -85,13 +86,12 @@ def chosen_options(arguments: Sequence[str], names: Sequence[str], registry: Reg
         {'ensembles': {'draws': 3}, 'pca': {}}
     """
     options: dict[str, dict[str, Any]] = {name: {} for name in names}
-    for argument in arguments:
-        key, value = split_override(argument)
+    for key, value in split_all(arguments):
         name, dot, option = key.partition(".")
         if not dot or not option:
-            raise ConfigError(f"'{argument}': options of an analysis are written NAME.OPTION=VALUE")
+            raise ConfigError(f"'{key}': options of an analysis are written NAME.OPTION=VALUE")
         if name not in options:
-            raise ConfigError(f"'{argument}': " + unknown_name("analysis", name, names))
+            raise ConfigError(f"'{key}': " + unknown_name("analysis", name, names))
         options[name][option] = value
     for name in names:
         chosen_analysis(name, registry, options[name])
@@ -154,10 +154,18 @@ def _analyse(run: Run, choice: Choice, analysis: Analysis, again: bool) -> dict[
     if again:
         remove_parts(folder)
     open_parts(folder, origin)
+
+    def failed(error: BaseException) -> HyperframeError:
+        _check_outputs(run, error)
+        if is_out_of_memory(error):
+            return MemoryShortageError(f"{choice.described} does not fit into memory; take smaller options")
+        return PluginError(f"{choice.described} failed: {described(error)}")
+
     try:
-        figures = analysis(run, folder)
-        # As JSON gives it back, so that a report says the same of it now and when it is taken from the folder.
-        result = from_json(as_json({**origin, **figures, **origin}))
+        with others_code(failed):
+            figures = analysis(run, folder)
+            # As JSON gives it back, so that a report says the same of it now and when it is taken from the folder.
+            result = from_json(as_json({**origin, **figures, **origin}))
         write_json(folder / RESULTS, result)
     except KeyboardInterrupt:
         if has_parts(folder):
@@ -167,18 +175,11 @@ def _analyse(run: Run, choice: Choice, analysis: Analysis, again: bool) -> dict[
     except HyperframeError:
         _remove_empty(folder)
         raise
-    # Whatever a third party's analysis raises is reported with the name of who can mend it.
-    except Exception as error:
-        _remove_empty(folder)
-        _check_outputs(run, error)
-        if is_out_of_memory(error):
-            raise MemoryShortageError(f"{choice.described} does not fit into memory; take smaller options") from error
-        raise PluginError(f"{choice.described} failed: {type(error).__name__}: {brief(error)}") from error
     remove_parts(folder)
     return result
 
 
-def _check_outputs(run: Run, failure: Exception) -> None:
+def _check_outputs(run: Run, failure: BaseException) -> None:
     """Raise where networks that the run draws have outputs that few analyses can work with, as why one failed."""
     try:
         for _ in run.sample(run.experiment.generator.at_most(PROBED)).chunks(run.data("test").x[:PROBED]):

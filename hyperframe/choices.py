@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 
-from hyperframe.errors import STOPPED, ConfigError, HyperframeError, PluginError
+from hyperframe.errors import ConfigError, PluginError, described, others_code
 from hyperframe.options import (
     keys_of_task,
     option,
@@ -63,13 +63,9 @@ class Choice:
         Raises:
             PluginError: the factory fails for a reason of its own; the message names the component's distribution.
         """
-        try:
+        # What fails is reported with the name of who can mend it.
+        with others_code(lambda error: PluginError(f"{self.described}: its factory failed: {described(error)}")):
             return self.registered.component.factory(self.options, *arguments)
-        except (HyperframeError, *STOPPED):
-            raise
-        # Whatever a third party's factory raises is reported with the name of who can mend it.
-        except BaseException as error:
-            raise PluginError(f"{self.described}: its factory failed: {type(error).__name__}: {error}") from error
 
     @property
     def described(self) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hyperframe.choices import choose
 from hyperframe.config import Config, override_pairs
-from hyperframe.errors import RunError, brief, notice
+from hyperframe.errors import Forgiven, RunError, described, notice
 from hyperframe.evaluation import gauged_rows, measure
 from hyperframe.files import whole_file
 from hyperframe.folder import check_is_run, folder_identity, read_run_config
@@ -140,13 +140,15 @@ def _measured(run: Run, count: int, seed: int | None, registry: Registry) -> dic
 
 def _entropy(name: str, registry: Registry, flat: Tensor, dimension: int) -> float | None:
     """The entropy of rows [networks, num_weights] by an estimator with its default options."""
-    try:
+
+    def failed(error: BaseException) -> None:
+        notice(f"entropy '{name}' is left out: {described(error)}")
+
+    # An estimator that needs options, or a third party's mistake: all other figures are still worth having.
+    with Forgiven(failed):
         estimator: EntropyEstimator = choose(registry, "entropy", name, "entropy").make()
         return float(estimator(flat, dimension)) if len(flat) >= estimator.minimum_samples else None
-    # An estimator that needs options, or a third party's mistake: all other figures are still worth having.
-    except Exception as error:  # noqa: BLE001
-        notice(f"entropy '{name}' is left out: {type(error).__name__}: {brief(error)}")
-        return None
+    return None
 
 
 def training_seconds(folder: Path, step: int) -> float | None:

@@ -26,7 +26,7 @@ from hyperframe.overrides import (
     checked_override,
     named_section,
     read_yaml,
-    split_override,
+    split_all,
 )
 from hyperframe.plugins import Registry
 
@@ -196,7 +196,7 @@ def override_pairs(overrides: Sequence[str] | Mapping[str, Any]) -> list[tuple[s
     """Overrides as keys and values: of `KEY=VALUE` texts with VALUE in YAML, or a mapping of dotted keys to values."""
     if isinstance(overrides, Mapping):
         return [checked_override(key, value) for key, value in overrides.items()]
-    return [split_override(text) for text in overrides]
+    return split_all(overrides)
 
 
 def read_config(name: str, content: Mapping[str, Any], registry: Registry) -> Config:

@@ -15,7 +15,7 @@ from hyperframe.factories import is_factory
 from hyperframe.files import as_json
 from hyperframe.kinds import KINDS
 from hyperframe.newplugin import TEMPLATES, new_plugin
-from hyperframe.overrides import split_override
+from hyperframe.overrides import split_all
 
 LAWFUL = [kind for kind in KINDS if kind != "analysis"]
 """The kinds that there are laws of."""
@@ -40,7 +40,7 @@ def check(name: str, options: tuple[str, ...], kind: str | None, task: str, json
     """
     kit = _kit()
     registry = registry_with([name] if is_factory(name) else [])
-    pairs = dict(split_override(text) for text in options)
+    pairs = dict(split_all(options))
     found = kit.checks(name, pairs, kind=kind, task=task, registry=registry)
     rows: list[dict[str, Any]] = []
     for one in found:

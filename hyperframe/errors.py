@@ -2,7 +2,8 @@
 
 import difflib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 
 class HyperframeError(Exception):
@@ -75,6 +76,70 @@ def brief(error: BaseException) -> str:
     """
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else text[:200] + " …"
+
+
+def described(error: BaseException) -> str:
+    """Say in one line what other people's code raised.
+
+    Example:
+        >>> described(SystemExit(3))
+        'SystemExit: 3'
+    """
+    return f"{type(error).__name__}: {brief(error)}"
+
+
+@contextmanager
+def others_code(
+    failed: Callable[[BaseException], Exception], passing: tuple[type[BaseException], ...] = (HyperframeError,)
+) -> Iterator[None]:
+    """Run other people's code, which may raise anything: `sys.exit` and what is no `Exception` are failures of it too.
+
+    Args:
+        failed: for what the code raises, the error that is raised instead.
+        passing: what is raised as it is, beside Ctrl-C and signals.
+
+    Example:
+        >>> with others_code(lambda error: PluginError(f"the factory failed: {described(error)}")):
+        ...     raise SystemExit(3)
+        Traceback (most recent call last):
+        hyperframe.errors.PluginError: the factory failed: SystemExit: 3
+    """
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, (*passing, *STOPPED)):
+            raise
+        raise failed(error) from error
+
+
+class Forgiven:
+    """Run other people's code that one can do without: whatever it raises, what stands behind the block goes on.
+
+    Args:
+        told: is called with what the code raises.
+        passing: what is raised as it is, beside Ctrl-C and signals.
+
+    Example:
+        >>> with Forgiven(lambda error: print(described(error))):
+        ...     raise SystemExit(3)
+        SystemExit: 3
+    """
+
+    def __init__(
+        self, told: Callable[[BaseException], object] | None = None, passing: tuple[type[BaseException], ...] = ()
+    ) -> None:
+        self.told, self.passing = told, passing
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        """Whether what was raised counts as forgiven."""
+        if error is None or isinstance(error, (*self.passing, *STOPPED)):
+            return False
+        if self.told is not None:
+            self.told(error)
+        return True
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], owners: dict[str, str] | None = None) -> str:

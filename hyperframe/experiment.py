@@ -206,19 +206,29 @@ def _different(choices: tuple[Choice, ...], key: str) -> tuple[Choice, ...]:
 
 def _check_fit(config: Config, target: Target, task: Task) -> None:
     spec, keys = target.spec, {name: key for key, name in keys_of_task(type(config.target.options)).items()}
-    for what, name, takes in (
-        ("inputs of shape", "input_shape", list(spec.input_shape)),
-        ("outputs, in number", "num_outputs", spec.num_outputs),
+    shape, outputs, classes = list(task.input_shape), task.num_outputs, getattr(task, "classes", ())
+    of_each = f", one for each of its classes {', '.join(classes[:8])}{', …' * (len(classes) > 8)}" if classes else ""
+    for name, takes, has, said, way in (
+        (
+            "input_shape",
+            list(spec.input_shape),
+            shape,
+            f"it takes inputs of shape {list(spec.input_shape)}, and the task's are {shape}",
+            f"take a target for inputs of shape {shape}, or data of shape {list(spec.input_shape)}",
+        ),
+        (
+            "num_outputs",
+            spec.num_outputs,
+            outputs,
+            f"it has {spec.num_outputs} outputs, and the task needs {outputs}{of_each}",
+            f"take a target with {outputs} outputs, or other data",
+        ),
     ):
-        has = list(task.input_shape) if name == "input_shape" else task.num_outputs
         if takes != has:
             key = keys.get(name)
             free = key is not None and key not in config.target.open
-            mends = f"leave target.{key} out, which is then the task's" if free else "take another target or other data"
-            raise ConfigError(
-                f"target '{spec.name}' does not fit task '{task.name}': {what}, the target has {takes} and the task "
-                f"{has}; {mends}"
-            )
+            mends = f"leave target.{key} out, which is then the task's" if free else way
+            raise ConfigError(f"target '{spec.name}' does not fit task '{task.name}': {said}; {mends}")
 
 
 def _check_batch(config: Config, generator: Generator, terms: list[WeightedTerm]) -> None:

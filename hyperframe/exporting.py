@@ -11,13 +11,15 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from hyperframe.errors import SpecError, brief
+from hyperframe.errors import SpecError, brief, described, others_code
+from hyperframe.remedies import of_failure, of_inputs, of_outputs
 from hyperframe.seeds import seeded
 
 IMAGES = 2
@@ -53,30 +55,28 @@ def check_parameters(module: nn.Module, where: str) -> None:
 
 def prepared(module: nn.Module, where: str) -> nn.Module:
     """A copy in evaluation mode, float32 and on the CPU, as it will be trained."""
-    try:
+    with others_code(lambda error: SpecError(f"{where}: the module cannot be copied: {described(error)}")):
         return copy.deepcopy(module).cpu().float().eval()
-    # The module's own code, and that of all it holds, may raise anything here.
-    except Exception as error:
-        raise SpecError(f"{where}: the module cannot be copied: {type(error).__name__}: {brief(error)}") from error
+
+
+def _fails(module: nn.Module, where: str, on: str, error: BaseException) -> SpecError:
+    return SpecError(f"{where}: {of_inputs(module) or f'it does not run on inputs of shape {on}: {described(error)}'}")
 
 
 def count_outputs(module: nn.Module, shape: tuple[int, ...], where: str) -> int:
     """The number of outputs, once the module has run on inputs of this shape, in evaluation and in training."""
     found = 0
     for mode in ("evaluation", "training"):
-        try:
-            with torch.no_grad(), seeded(0, "trying a module out"):
-                outputs = copy.deepcopy(module).train(mode == "training")(torch.randn(IMAGES, *shape))
-        # The module's own code may raise anything.
-        except Exception as error:
-            raise SpecError(
-                f"{where}: it does not run on inputs of shape {shape} ({mode} mode, float32): {type(error).__name__}: "
-                f"{brief(error)}"
-            ) from error
+        with (
+            others_code(partial(_fails, module, where, f"{shape} ({mode} mode, float32)")),
+            torch.no_grad(),
+            seeded(0, "trying a module out"),
+        ):
+            outputs = copy.deepcopy(module).train(mode == "training")(torch.randn(IMAGES, *shape))
         if not isinstance(outputs, Tensor):
             raise SpecError(
-                f"{where}: its forward must return one tensor, not {type(outputs).__name__} ({mode} mode); leave "
-                "auxiliary heads out"
+                f"{where}: its forward must return one tensor, not {type(outputs).__name__} ({mode} mode); "
+                f"{of_outputs(outputs)}"
             )
         if outputs.dim() != 2 or len(outputs) != IMAGES or not outputs.is_floating_point():
             raise SpecError(
@@ -95,13 +95,8 @@ def exported(module: nn.Module, shape: tuple[int, ...], where: str) -> Any:
             return torch.export.export(module, (inputs,), strict=False).run_decompositions({})
         # Whatever torch raises about other people's code.
         except Exception as error:  # noqa: BLE001
-            first = brief(error)
-            dependent = "data-dependent" in str(error).lower() or "GuardOnDataDependent" in type(error).__name__
-            why = "it decides by values that it computes" if dependent else first
-            hint = " (torch.where, or a spec of its own, does without)" if dependent else ""
-            raise SpecError(
-                f"{where}: it cannot be traced: {why}{hint}; see docs/target.md for a written spec"
-            ) from None
+            why = of_failure(error) or f"{brief(error)}; see docs/target.md for a written spec"
+            raise SpecError(f"{where}: it cannot be traced: {why}") from None
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """Commands that plugins add to the command line."""
 
 import copy
+from functools import partial
 
 import click
 
-from hyperframe.errors import STOPPED, notice
-from hyperframe.plugins import PluginManager, described
+from hyperframe.errors import Forgiven, described, notice
+from hyperframe.plugins import PluginManager
 
 
 def with_plugins(group: click.Group, manager: PluginManager) -> click.Group:
@@ -14,16 +15,16 @@ def with_plugins(group: click.Group, manager: PluginManager) -> click.Group:
     result.commands = dict(group.commands)
     for implementation in manager.hook.hyperframe_commands.get_hookimpls():
         own, source = click.Group(), manager.sources[implementation.plugin_name]
-        try:
+        with Forgiven(partial(_without_commands, source.distribution)):
             implementation.function(**({"cli": own} if "cli" in implementation.argnames else {}))
-        except STOPPED:
-            raise
-        # A third party's mistake: the other commands go on working.
-        except BaseException as error:  # noqa: BLE001
-            notice(f"{source.distribution} could not add its commands: {described(error)}")
         for name, command in own.commands.items():
             if name in result.commands:
                 notice(f"{source.distribution} adds a command '{name}', which there is already; it is left out")
             else:
                 result.add_command(command, name)
     return result
+
+
+def _without_commands(distribution: str, error: BaseException) -> None:
+    """A third party's mistake: the other commands go on working."""
+    notice(f"{distribution} could not add its commands: {described(error)}")

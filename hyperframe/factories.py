@@ -9,11 +9,12 @@ import importlib
 import inspect
 import types
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import attrs
 
-from hyperframe.errors import ConfigError, PluginError, brief
+from hyperframe.errors import ConfigError, PluginError, described, others_code
 from hyperframe.hookspecs import hookimpl
 from hyperframe.options import option, plain_options, read_options, shown
 from hyperframe.types import Component
@@ -104,23 +105,15 @@ class Factories:
 
 def _component(name: str) -> Component:
     module_name, _, path = name.partition(":")
-    try:
+    with _code_of(name, f"importing {module_name} failed"):
         found: Any = importlib.import_module(module_name)
-    # The user's own module: whatever it raises on import is told with its name.
-    except (Exception, SystemExit) as error:
-        raise PluginError(
-            f"target '{name}': importing {module_name} failed: {type(error).__name__}: {brief(error)}"
-        ) from error
     for part in path.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError as error:
-            raise PluginError(f"target '{name}': {module_name} has no '{path}'") from error
         # A module may load its parts when they are asked for, and fail then.
-        except Exception as error:
-            raise PluginError(
-                f"target '{name}': getting '{path}' of {module_name} failed: {type(error).__name__}: {brief(error)}"
-            ) from error
+        with _code_of(name, f"getting '{path}' of {module_name} failed"):
+            try:
+                found = getattr(found, part)
+            except AttributeError as error:
+                raise PluginError(f"target '{name}': {module_name} has no '{path}'") from error
     if not callable(found):
         raise PluginError(f"target '{name}': '{path}' is no callable, but {type(found).__name__}")
     kinds, defaults = _options(name, found)
@@ -141,6 +134,11 @@ def _component(name: str) -> Component:
 
     summary = (inspect.getdoc(found) or "").partition("\n")[0] or "a factory of one's own"
     return Component(name=name, factory=factory, options=options, summary=summary)
+
+
+def _code_of(name: str, what: str) -> AbstractContextManager[None]:
+    """The user's own code runs: whatever it raises is told with the target's name, and what failed of it."""
+    return others_code(lambda error: PluginError(f"target '{name}': {what}: {described(error)}"))
 
 
 def _fits(kind: Any, attribute: str) -> bool:
@@ -170,11 +168,8 @@ def _options(name: str, factory: Callable[..., Any]) -> tuple[dict[str, Any], di
     """The types of those of a factory's parameters that can be options, and the defaults of those that have one."""
     kinds: dict[str, Any] = {}
     defaults: dict[str, Any] = {}
-    try:
+    with _code_of(name, "its parameters cannot be read"):  # annotations are evaluated, and may be anything
         parameters = inspect.signature(factory, eval_str=True).parameters
-    # Annotations are evaluated, and may be anything.
-    except Exception as error:
-        raise PluginError(f"target '{name}': its parameters cannot be read: {brief(error)}") from error
     for key, parameter in parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hyperframe.errors import Forgiven
 from hyperframe.exact import redrawn
 from hyperframe.files import fingerprint
 from hyperframe.precision import DoublePrecision
@@ -44,11 +45,9 @@ def fingerprint_of(data: Data) -> str:
 def fingerprints_of(task: Task, known: Mapping[str, Data]) -> dict[str, str]:
     """Fingerprints of the splits that are given, and of the test split, where that can be had."""
     found = {split: fingerprint_of(data) for split, data in known.items()}
-    try:
-        found["test"] = fingerprint_of(load_data(task, "test"))
     # A training can do without; whoever asks for the test split is told what is wrong with it.
-    except Exception:  # noqa: BLE001
-        return found
+    with Forgiven():
+        found["test"] = fingerprint_of(load_data(task, "test"))
     return found
 
 
@@ -67,15 +66,14 @@ def probe_outputs(target: Target) -> list[float] | None:
     module = target.bare_network({name: value.to(target.device) for name, value in weights.items()}).cpu().double()
     inputs = torch.randn(1, *target.spec.input_shape, generator=rng, dtype=torch.float64)
     for probe in (inputs, torch.zeros_like(inputs)):  # a zero is a valid index of an embedding
-        try:
-            with DoublePrecision():
-                outputs: Tensor = module(probe)
-        # The module is other people's code; whether it is the code of the training is then not known.
-        except Exception:  # noqa: BLE001, S112
-            continue
-        directions = torch.randn(outputs.numel(), PROJECTIONS, generator=rng, dtype=torch.float64)
-        numbers: list[float] = (outputs.double().flatten() @ directions).tolist()
-        return numbers
+        outputs: Tensor | None = None
+        # Where it fails, whether it is the code of the training is not known.
+        with Forgiven(), DoublePrecision():
+            outputs = module(probe)
+        if outputs is not None:
+            directions = torch.randn(outputs.numel(), PROJECTIONS, generator=rng, dtype=torch.float64)
+            numbers: list[float] = (outputs.double().flatten() @ directions).tolist()
+            return numbers
     return None
 
 

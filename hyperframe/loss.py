@@ -6,6 +6,7 @@ What accuracy counts (a) and what the weights cost is said by the objective, see
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hyperframe.chunks import Chunks
-from hyperframe.errors import ConfigError, HyperframeError, MemoryShortageError, brief
+from hyperframe.errors import ConfigError, MemoryShortageError, described, others_code
 from hyperframe.generator import Generator
 from hyperframe.memory import free_cached, is_out_of_memory
 from hyperframe.options import shown
@@ -228,6 +229,30 @@ class BatchLoss:
         too_large = partial(self._too_large, unpacked, Data(shared.x[None], shared.y[None]), "shared_images")
         return SharedOutputs(self.target, unpacked, shared.x, self.chunks, too_large)
 
+    def rehearse_task(self, generator: Generator, z: Tensor, items: Data) -> None:
+        """Try the task's loss and score out on outputs of some networks; nothing changes.
+
+        Args:
+            generator: in evaluation mode.
+            z: latent vectors [networks, …].
+            items: inputs [items, *input_shape] and labels [items].
+
+        Raises:
+            ConfigError: one of them fails, or gives no number for every item.
+        """
+        with torch.no_grad():
+            outputs = self.target.forward(generator(z), items.x, shared=True, training=True)
+            labels = items.y.expand(len(z), *items.y.shape)
+            for what, figure in (("loss", self.task.loss), ("score", self.task.score)):
+                given = f"outputs {list(outputs.shape)} and labels {list(labels.shape)}"
+                with _refused(f"task '{self.task.name}': its {what} does not work on {given}"):
+                    value = figure(outputs, labels)
+                if not isinstance(value, Tensor) or value.shape != outputs.shape[:2]:
+                    raise ConfigError(
+                        f"task '{self.task.name}': for {given} its {what} must be one number for every item, "
+                        f"{list(outputs.shape[:2])}, but is {_form(value)}"
+                    )
+
     def rehearse(self, generator: Generator, z: Tensor, shared: Data | None, rng: torch.Generator) -> None:
         """Try the terms out on a batch, as a step would call them; nothing changes.
 
@@ -243,32 +268,13 @@ class BatchLoss:
         weights = {layer: value.detach().requires_grad_() for layer, value in generator(z).items()}
         outputs = None
         if shared is not None:
-            try:
+            size = f"trainer.shared_images={len(shared)}"  # some targets take no single image
+            with _refused(f"target '{self.target.spec.name}' does not run on {size} in training mode"):
                 outputs = self._shared_outputs(weights, shared).values
-            except HyperframeError:
-                raise
-            # Targets are other people's code; some take no single image, for one.
-            except Exception as error:
-                if is_out_of_memory(error):
-                    raise
-                raise ConfigError(
-                    f"target '{self.target.spec.name}' does not run on trainer.shared_images={len(shared)} in training "
-                    f"mode: {type(error).__name__}: {brief(error)}"
-                ) from error
         inputs = self.inputs(generator, z, weights, rng, outputs, shared)
         for item in self.terms:
-            try:
+            with _refused(f"diversity '{item.name}' does not work with this generator, target and task"):
                 value = item.term(_only(inputs, item.term.needs))
-            except HyperframeError:
-                raise
-            # So are terms: whatever they raise here, they would raise in the first step.
-            except Exception as error:
-                if is_out_of_memory(error):
-                    raise
-                raise ConfigError(
-                    f"diversity '{item.name}' does not work with this generator, target and task: "
-                    f"{type(error).__name__}: {brief(error)}"
-                ) from error
             if not isinstance(value, Tensor) or value.dim():
                 raise ConfigError(f"diversity '{item.name}' must give a tensor without axes, but gives {shown(value)}")
 
@@ -309,6 +315,21 @@ class BatchLoss:
         needs = frozenset().union(*(item.term.needs for item in self.terms))
         given = {name: make() for name, make in makers.items() if name in needs}
         return DiversityInputs(**given, dimension=generator.dimension, directions=self.directions)
+
+
+def _refused(what: str) -> AbstractContextManager[None]:
+    """What other people's code raises here, it would raise in the first step; memory that runs out is another thing."""
+
+    def failed(error: BaseException) -> ConfigError:
+        if is_out_of_memory(error):
+            raise error
+        return ConfigError(f"{what}: {described(error)}")
+
+    return others_code(failed)
+
+
+def _form(value: Any) -> str:
+    return str(list(value.shape)) if isinstance(value, Tensor) else type(value).__name__
 
 
 def _only(inputs: DiversityInputs, needs: frozenset[str]) -> DiversityInputs:

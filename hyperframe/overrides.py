@@ -4,7 +4,7 @@ A component's section is `{name: mnist, download: true}`; the bare text `mnist` 
 applied names first, then options, and a changed name drops the old options.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -159,11 +159,38 @@ def split_override(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise ConfigError(f"'{text}' is no override; write KEY=VALUE, such as trainer.steps=500")
+    if not value.strip():
+        raise ConfigError(
+            f"{key}: no value stands behind '='; write {key}=null for nothing, or \"{key}=''\" for no text"
+        )
     _refuse_interpolations(value, key)
     try:
         return key, load_value(value)
     except _YAML_ERRORS as error:
         raise ConfigError(f"{key}: '{value[:80]}' is no YAML value: {brief(error)}") from error
+
+
+def split_all(texts: Iterable[str]) -> list[tuple[str, Any]]:
+    """Split several `KEY=VALUE`, of which no two may be for one key.
+
+    Raises:
+        ConfigError: one is none, or two are for one key; `target` and `target.name` are one.
+
+    Example:
+        >>> split_all(["trainer.steps=3", "gauges=[scale]"])
+        [('trainer.steps', 3), ('gauges', ['scale'])]
+    """
+    pairs: list[tuple[str, Any]] = []
+    given: dict[str, str] = {}
+    for text in texts:
+        key, value = split_override(text)
+        pairs.append((key, value))
+        head, _, rest = key.partition(".")
+        place = head if head in SINGLE and rest == "name" else key
+        if place in given:
+            raise ConfigError(f"{place} is given twice, as '{given[place]}' and as '{text}'; give it once")
+        given[place] = text
+    return pairs
 
 
 def apply_overrides(content: Mapping[str, Any], pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from hyperframe.aliases import check_memory
 from hyperframe.arraynames import chosen_parts, part_names
-from hyperframe.errors import ConfigError, DataError, brief, unknown_name
+from hyperframe.errors import ConfigError, DataError, described, others_code, unknown_name
 from hyperframe.hookspecs import hookimpl
 from hyperframe.memory import missing_memory
 from hyperframe.options import shown
@@ -140,11 +140,8 @@ def _copied(module: nn.Module, spec: TargetSpec | None) -> nn.Module:
     check_memory(module, "module")  # a copy of it shows it no more
     if spec is not None:
         spec.bind(module)
-    try:
+    with others_code(lambda error: ConfigError(f"module: it cannot be copied: {described(error)}")):
         return copy.deepcopy(module)
-    # The module's own code, and that of all it holds, may raise anything here.
-    except Exception as error:
-        raise ConfigError(f"module: it cannot be copied: {type(error).__name__}: {brief(error)}") from error
 
 
 def _is_task(data: Any) -> bool:
@@ -173,20 +170,18 @@ def _collected(dataset: "Dataset[Any]") -> dict[str, torch.Tensor]:
     if not hasattr(dataset, "__len__") or isinstance(dataset, IterableDataset):
         raise DataError("data: the Dataset has no length, or no numbered items; one with both is needed")
     xs, ys = [], []
-    for number in range(len(dataset)):
-        try:
-            item = dataset[number]
-        # The user's own code: whatever it raises is told with the item.
-        except Exception as error:
-            raise DataError(f"data: item {number} of the Dataset: {type(error).__name__}: {brief(error)}") from error
+    with others_code(lambda error: DataError(f"data: the length of the Dataset: {described(error)}")):
+        length = len(dataset)
+    for number in range(length):
+        item = _item(dataset, number)
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise DataError(f"data: item {number} of the Dataset is {type(item).__name__}, expected a pair (x, y)")
         x, y = item
         xs.append(as_tensor(x, f"data: x of item {number}"))
         ys.append(_label(y, f"data: y of item {number}"))
-        missing = missing_memory(2 * len(dataset) * xs[0].nbytes) if number == 0 else None
+        missing = missing_memory(2 * length * xs[0].nbytes) if number == 0 else None
         if missing:
-            raise DataError(f"data: {len(dataset):,} items are too many: {missing}")
+            raise DataError(f"data: {length:,} items are too many: {missing}")
     if not xs:
         raise DataError("data: the Dataset is empty")
     for name, parts in (("x", xs), ("y", ys)):
@@ -197,6 +192,11 @@ def _collected(dataset: "Dataset[Any]") -> dict[str, torch.Tensor]:
                     f"{parts[0].dtype} {list(parts[0].shape)}"
                 )
     return {"x": torch.stack(xs), "y": torch.stack(ys)}
+
+
+def _item(dataset: "Dataset[Any]", number: int) -> Any:
+    with others_code(lambda error: DataError(f"data: item {number} of the Dataset: {described(error)}")):
+        return dataset[number]
 
 
 def _label(y: Any, where: str) -> torch.Tensor:

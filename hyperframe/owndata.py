@@ -83,7 +83,10 @@ def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions) -> OwnTa
     shape = given["train"].x.shape[1:]
     for split, data in given.items():
         if data.x.shape[1:] != shape:
-            raise DataError(f"{where}: x has items of shape {list(shape)}, x_{split} of {list(data.x.shape[1:])}")
+            raise DataError(
+                f"{where}: x_{split} has items of shape {list(data.x.shape[1:])}, but those of x, which are trained "
+                f"on, have {list(shape)}; they must be alike"
+            )
     pixels = _are_pixels(arrays, given, where)
     labels = {"y" if split == "train" else f"y_{split}": data.y for split, data in given.items()}
     if are_values(labels, options.kind, options.classes, where):
@@ -167,7 +170,7 @@ def _pair(arrays: Mapping[str, Any], x: str, y: str, where: str) -> Data:
     inputs = channels_first(as_inputs(arrays[x], f"{where}: {x}"), f"{where}: {x}")
     data = Data(inputs, as_tensor(arrays[y], f"{where}: {y}"))
     if len(data.x) != len(data.y):
-        raise DataError(f"{where}: {x} holds {len(data.x)} items, {y} {len(data.y)}")
+        raise DataError(f"{where}: {x} holds {len(data.x)} items, but {y} {len(data.y)} labels; each item needs one")
     return data
 
 

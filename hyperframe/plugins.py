@@ -6,13 +6,14 @@ Built-in components come through the same entry-point group as everybody else's.
 import importlib.metadata
 import os
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
 import pluggy
 
 from hyperframe import hookspecs
-from hyperframe.errors import STOPPED, PluginError, brief, notice, unknown_name
+from hyperframe.errors import Forgiven, PluginError, described, notice, unknown_name
 from hyperframe.kinds import KINDS
 from hyperframe.types import Component
 
@@ -68,54 +69,41 @@ class PluginManager(pluggy.PluginManager):
 
     def add(self, plugin: Any, source: Source) -> None:
         """Register a loaded plugin; one with a hook that does not exist, or a wrong signature, counts as broken."""
-        try:
-            self.register(plugin, name=source.plugin)
-            self.check_pending()
-        except STOPPED:
-            raise
-        # Registering looks at all that the plugin has, which may run code of its own.
-        except BaseException as error:  # noqa: BLE001
+
+        def failed(error: BaseException) -> None:
             if self.get_plugin(source.plugin) is plugin:
                 self.unregister(plugin)
             expected = isinstance(error, pluggy.PluginValidationError | ValueError)
             self.leave_out(source, str(error) if expected else described(error))
-        else:
+
+        with Forgiven(failed):  # registering looks at all that the plugin has
+            self.register(plugin, name=source.plugin)
+            self.check_pending()
             self.sources[source.plugin] = source
 
     def tell_step(self, run: Any, step: int, metrics: dict[str, float]) -> None:
         """Tell those who observe a training of a step; one that fails is named, and not told of any more."""
         event = {"run": run, "step": step, "metrics": metrics}
         for implementation in reversed(self.hook.hyperframe_step_end.get_hookimpls()):
-            name = implementation.plugin_name
-            if name in self._failed_observers:
-                continue
-            try:
-                implementation.function(**{key: event[key] for key in implementation.argnames})
-            except STOPPED:
-                raise
-            # Whoever only looks on must not end a training that takes hours.
-            except BaseException as error:  # noqa: BLE001
-                self._failed_observers.add(name)
-                owner = self.sources[name].distribution
-                notice(
-                    f"{owner} is not told of steps any more, since its hyperframe_step_end failed: {described(error)}"
-                )
+            if implementation.plugin_name not in self._failed_observers:
+                # Whoever only looks on must not end a training that takes hours.
+                with Forgiven(partial(self._without, implementation.plugin_name)):
+                    implementation.function(**{key: event[key] for key in implementation.argnames})
+
+    def _without(self, name: str, error: BaseException) -> None:
+        self._failed_observers.add(name)
+        owner = self.sources[name].distribution
+        notice(f"{owner} is not told of steps any more, since its hyperframe_step_end failed: {described(error)}")
+
+    def loading(self, source: Source) -> Forgiven:
+        """Within this a third party's mistake is noted, and what comes behind goes on."""
+        return Forgiven(lambda error: self.leave_out(source, described(error)))
 
     def leave_out(self, source: Source, reason: str) -> None:
         """Note why a plugin, or a component of it, is not there; once, however often it is found."""
         item = BrokenPlugin(source=source, reason=reason)
         if item not in self.broken:
             self.broken.append(item)
-
-
-def described(error: BaseException) -> str:
-    """Say in one line what other people's code raised.
-
-    Example:
-        >>> described(SystemExit(3))
-        'SystemExit: 3'
-    """
-    return f"{type(error).__name__}: {brief(error)}"
 
 
 def make_plugin_manager(
@@ -149,15 +137,8 @@ def make_plugin_manager(
                 continue
             if not own:
                 source = attrs.evolve(source, plugin=f"{distribution}:{point.name}")
-            try:
-                plugin = point.load()
-            except STOPPED:
-                raise
-            # Whatever a third party's module raises on import must be reported, and must not stop the rest.
-            except BaseException as error:  # noqa: BLE001
-                manager.leave_out(source, described(error))
-            else:
-                manager.add(plugin, source)
+            with manager.loading(source):
+                manager.add(point.load(), source)
     _add_all(manager, extra)
     return manager
 
@@ -226,20 +207,15 @@ class Registry:
         return kept is not None
 
     def _components_of(self, implementation: pluggy.HookImpl, source: Source) -> Sequence[Component]:
-        try:
-            components = implementation.function()
+        with self.manager.loading(source):
+            components: Any = implementation.function()
             if not isinstance(components, list) or not all(isinstance(item, Component) for item in components):
                 raise TypeError(f"{implementation.function.__name__} must return a list of Components")
             for item in components:
                 if not isinstance(item.name, str) or not item.name:
                     raise TypeError(f"the name of a component must be a text, not {item.name!r}")
-        except STOPPED:
-            raise
-        # As with imports: a third party's mistake is reported and the rest keeps working.
-        except BaseException as error:  # noqa: BLE001
-            self.manager.leave_out(source, described(error))
-            return []
-        return components
+            return list(components)
+        return []
 
     def extended(self, extra: Iterable[Any]) -> "Registry":
         """A registry with the same plugins and some more; this one stays as it is.

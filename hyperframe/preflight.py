@@ -1,14 +1,15 @@
 """What is tried before a run writes anything: that the data fits the task, and one small pass through all parts."""
 
-from contextlib import suppress
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from hyperframe.errors import ConfigError, DataError, HyperframeError, SpecError, notice
+from hyperframe.errors import ConfigError, DataError, Forgiven, SpecError, described, notice, others_code
 from hyperframe.exact import redrawn
 from hyperframe.generator import Generator
 from hyperframe.probes import unsteady
+from hyperframe.remedies import of_failure
 from hyperframe.seeds import seeded, stream
 from hyperframe.spec import TargetSpec
 from hyperframe.target import Target
@@ -25,8 +26,9 @@ def load_data(task: Task, split: str) -> Data:
     Raises:
         DataError: the split is empty, or its inputs or labels have another type, shape or number.
     """
-    data = task.data(split)
     where = f"task '{task.name}', split '{split}'"
+    with others_code(lambda error: DataError(f"{where}: its data cannot be had: {described(error)}")):
+        data = task.data(split)
     if not isinstance(data, Data) or not isinstance(data.x, Tensor) or not isinstance(data.y, Tensor):
         raise DataError(f"{where}: expected Data of two tensors, but got {type(data).__name__}")
     if data.x.dtype != torch.float32:
@@ -51,22 +53,16 @@ def dry_run(target: Target, generator: Generator, task: Task) -> None:
     device = next((value.device for value in generator.parameters()), torch.device("cpu"))
     training = generator.training
     generator.eval()  # running moments stay as they are
+    # Generators and targets are other people's code: whatever it raises on two zeros, it would raise in the first step.
+    failed = partial(_does_not_run, target)
     try:
-        with seeded(0, "dry run", device), torch.no_grad():
+        with others_code(failed), seeded(0, "dry run", device), torch.no_grad():
             z = generator.latent(generator.at_most(NETWORKS), stream(0, "dry run", device))
             weights = generator(z)
             check_weights(target.spec, weights, len(z))
             dtype = next(iter(weights.values())).dtype
             x = torch.zeros(len(z), ITEMS, *target.spec.input_shape, device=device, dtype=dtype)
             outputs = target.forward(weights, x, training=True)
-    except HyperframeError:
-        raise
-    # Generators and targets are other people's code: whatever it raises on two zeros, it would raise in the first step.
-    except Exception as error:
-        raise ConfigError(
-            f"target '{target.spec.name}' does not run with generated weights on inputs of shape "
-            f"{tuple(target.spec.input_shape)}: {type(error).__name__}: {error}"
-        ) from error
     finally:
         generator.train(training)
     wanted = (len(z), ITEMS, task.num_outputs)
@@ -82,6 +78,13 @@ def dry_run(target: Target, generator: Generator, task: Task) -> None:
         )
 
 
+def _does_not_run(target: Target, error: BaseException) -> ConfigError:
+    return ConfigError(
+        f"target '{target.spec.name}' does not run with generated weights on inputs of shape "
+        f"{tuple(target.spec.input_shape)}: {of_failure(error) or described(error)}"
+    )
+
+
 def check_steady(target: Target) -> None:
     """Check that a network in evaluation mode is a function of its inputs, on random weights and inputs.
 
@@ -92,7 +95,7 @@ def check_steady(target: Target) -> None:
     inputs = torch.randn(ITEMS, *target.spec.input_shape, generator=stream(0, "steady inputs"), dtype=target.dtype)
     why = None
     # What other people's code raises here, it raises with a message in the dry run.
-    with suppress(Exception):
+    with Forgiven():
         why = unsteady(target.network(weights, 0).cpu(), inputs)  # where the same operations give the same bits
     if why is not None:
         raise SpecError(f"target '{target.spec.name}': {why}")

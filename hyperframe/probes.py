@@ -5,7 +5,7 @@ import math
 import numbers
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from hyperframe.convolution import GreyConvolutions, channels_last
+from hyperframe.errors import Forgiven
 from hyperframe.seeds import seeded
 
 PROBED = 2
@@ -29,16 +30,16 @@ def allows_any_layout(module: nn.Module, input_shape: tuple[int, ...]) -> bool:
     """
     module = copy.deepcopy(module)
     parameters: dict[str, Tensor] = dict(module.named_parameters())
-    inputs, outputs, same = _inputs(module, input_shape), [], False
+    inputs, outputs = _inputs(module, input_shape), []
     # Other people's code may raise anything here; what it raises in its usual layout shows where it runs in that.
-    with suppress(Exception), seeded(0, "layout", inputs.device), torch.no_grad():
+    with Forgiven(), seeded(0, "layout", inputs.device), torch.no_grad():
         inputs.normal_()
         for laid_out, mode in ((parameters, nullcontext()), (channels_last(parameters), GreyConvolutions())):
             with mode, seeded(0, "layout", inputs.device):
                 outputs.append(functional_call(module.eval(), laid_out, (inputs,)))
                 functional_call(module.train(), laid_out, (inputs,))
-        same = torch.allclose(outputs[0], outputs[1], rtol=1e-3, atol=1e-5, equal_nan=True)
-    return same
+        return torch.allclose(outputs[0], outputs[1], rtol=1e-3, atol=1e-5, equal_nan=True)
+    return False
 
 
 def count_activations(module: nn.Module, input_shape: tuple[int, ...]) -> int:
@@ -61,7 +62,7 @@ def count_activations(module: nn.Module, input_shape: tuple[int, ...]) -> int:
         part.register_forward_hook(count)
     inputs = _inputs(module, input_shape)
     # An estimate must not stop anything: a module that fails here fails with a message where it is run.
-    with suppress(Exception), seeded(0, "activations", inputs.device), torch.no_grad():
+    with Forgiven(), seeded(0, "activations", inputs.device), torch.no_grad():
         module(inputs)
     return math.prod(input_shape) + math.ceil(total / PROBED)
 
@@ -111,7 +112,7 @@ def keeps_nothing(module: nn.Module, input_shape: tuple[int, ...], inputs: int, 
     """
     copied = copy.deepcopy(module).train()
     # What other people's code raises here, it raises with a message where it is run.
-    with suppress(Exception), repeatable():
+    with Forgiven(), repeatable():
         before, buffers = _state(copied), _buffers(copied, ignored)
         copied(_inputs(copied, input_shape, inputs))
         after = _buffers(copied, ignored)

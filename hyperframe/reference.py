@@ -9,7 +9,8 @@ import yaml
 from hyperframe.choices import Choice
 from hyperframe.config import SECTIONS, Config
 from hyperframe.options import key_of
-from hyperframe.overrides import KEY_HELP, LISTS, SINGLE, split_override
+from hyperframe.overrides import KEY_HELP, LISTS, SINGLE
+from hyperframe.yamlvalues import load_value
 
 WIDTH = 44
 
@@ -59,4 +60,4 @@ def _line(text: str, comment: str) -> str:
 def _scalar(value: Any) -> str:
     text = str(yaml.safe_dump(value, default_flow_style=True, width=10_000)).removesuffix("\n").removesuffix("\n...")
     # The reader takes some texts for numbers, such as 1e3, that the writer does not.
-    return text if not isinstance(value, str) or split_override(f"key={text}")[1] == value else json.dumps(value)
+    return text if not isinstance(value, str) or load_value(text) == value else json.dumps(value)

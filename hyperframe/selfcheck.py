@@ -7,7 +7,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from hyperframe.errors import brief
+from hyperframe.errors import Forgiven, described
 from hyperframe.exact import Mode, exact_copy, other_modes, redrawn, run_exactly
 from hyperframe.findings import Frozen
 from hyperframe.structure import FROZEN, Axis, Structure
@@ -82,11 +82,11 @@ class _Trial:
         self.rng = torch.Generator().manual_seed(0)
         self.outputs: dict[Mode, Tensor] = {}
         self.why = "its outputs are not finite, or do not depend on its inputs, on random weights"
-        try:
+        with Forgiven(self._failed):  # it may work for two inputs, or in float32, only
             self._draw()
-        # The module's own code: it may work for two inputs, or in float32, only.
-        except Exception as error:  # noqa: BLE001
-            self.outputs, self.why = {}, f"{type(error).__name__}: {brief(error)}"
+
+    def _failed(self, error: BaseException) -> None:
+        self.outputs, self.why = {}, described(error)
 
     def _draw(self) -> None:
         size = self.spec.num_weights

@@ -111,10 +111,10 @@ class Trainer:
         self.step_count += 1
 
     def rehearse(self) -> None:
-        """Try the diversity terms out on what a step would give them; no state of the training changes.
+        """Try the task's loss and the diversity terms out on what a step would give them; no state of it changes.
 
         Raises:
-            ConfigError: a term does not work with this generator, target or task.
+            ConfigError: the loss fails, or a term does not work with this generator, target or task.
         """
         loss, generator, options = self.experiment.loss, self.experiment.generator, self.options
         rng = stream(options.seed, "rehearsal", self._device)
@@ -124,6 +124,8 @@ class Trainer:
         try:
             with seeded(options.seed, "rehearsal", self._device):
                 z = generator.latent(options.z, rng)
+                ends = torch.tensor([0, len(self.train) - 1], device=self.train.x.device)
+                loss.rehearse_task(generator, z[:1], self.train[ends])
                 loss.rehearse(generator, z, self.train[images] if loss.compares_outputs else None, rng)
         finally:
             generator.train(training)

@@ -58,7 +58,7 @@ def load_yaml(text: str) -> Any:
 def load_value(text: str) -> Any:
     """Read one value as it stands behind `KEY=`: a list, keys and values, or a quoted text in YAML; all else is plain.
 
-    A plain text is taken as it stands, with what would begin a comment or a key in a file.
+    A plain text is taken as it stands, with what would begin a comment or a key in a file, and `~`, the home folder.
 
     Raises:
         yaml.YAMLError: it begins as a list, as keys and values or with a quote, and is none, or goes on behind its end.
@@ -69,8 +69,8 @@ def load_value(text: str) -> Any:
     """
     plain = text.strip()
     if plain[:1] not in ("[", "{", "'", '"'):
-        tag = _resolved(plain)
-        return text if tag == "tag:yaml.org,2002:str" else load_yaml(plain)
+        as_text = plain == "~" or _resolved(plain) == "tag:yaml.org,2002:str"
+        return text if as_text else load_yaml(plain)
     node = yaml.compose(plain, Loader=_Loader)
     if node.end_mark.index != len(plain):
         raise yaml.YAMLError(f"it goes on behind its end: {plain[node.end_mark.index :].strip()}")

@@ -13,6 +13,7 @@ from hyperframe.errors import HyperframeWarning
 from hyperframe.experiment import build_experiment
 from hyperframe.generator import initial_weights
 from hyperframe.loss import WeightedTerm
+from hyperframe.overrides import split_override
 from hyperframe.samples import Networks
 from hyperframe.seeds import seeded
 from hyperframe.target import Target
@@ -28,7 +29,8 @@ ON_EACH = pytest.mark.parametrize("device", DEVICES)
 
 
 def experiment(device, *overrides):
-    config = load_config("digits", [f"trainer.device={device}", "trainer.z=4", "trainer.chunk=3", *overrides], REGISTRY)
+    settings = {"trainer.device": device, "trainer.z": 4, "trainer.chunk": 3, **dict(map(split_override, overrides))}
+    config = load_config("digits", settings, REGISTRY)
     built = build_experiment(config)
     built.generator.double()
     built.target.to(device, torch.float64)

@@ -319,8 +319,9 @@ def test_the_samples_read_as_the_page_on_runs_says(tmp_path, monkeypatch, small)
     run = small(tmp_path / "run")
     run.write_samples(tmp_path / "networks.safetensors", 5)
     monkeypatch.chdir(tmp_path)
-    (block,) = blocks(ROOT / "docs" / "runs.md")
+    reading, of_header = blocks(ROOT / "docs" / "runs.md")
     net = run.sample(5)[3]
-    state = module_of("reading", block).state
+    state = module_of("reading", reading).state
+    assert module_of("header", of_header).header["format"] == "hyperframe networks 1"
     assert state.keys() == net.state_dict().keys()
     assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())

@@ -233,7 +233,7 @@ def test_parameters_that_cannot_be_options(written, parameters, message):
 
 def test_annotations_that_cannot_be_read(written):
     name = written("from __future__ import annotations\ndef made(a: Absent): ...")
-    with pytest.raises(PluginError, match="its parameters cannot be read: name 'Absent' is not defined"):
+    with pytest.raises(PluginError, match="its parameters cannot be read: NameError: name 'Absent' is not defined"):
         component(f"{name}:made")
 
 

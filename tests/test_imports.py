@@ -71,6 +71,7 @@ shifts
 exchange
 assembly
 selfcheck
+remedies
 exporting
 tracing
 convolution

@@ -78,10 +78,12 @@ def test_a_run_keeps_what_was_left_open_and_needs_no_data_to_know_it(tmp_path, f
 
 def test_what_is_given_stays_and_a_message_says_which_key_mends_it(tmp_path, file):
     given = {**FAST, "task": "arrays", "task.file": file, "target": "mlp", "target.outputs": 4}
-    wanted = "outputs, in number, the target has 4 and the task 3; leave target.outputs out, which is then the task's"
+    wanted = "it has 4 outputs, and the task needs 3; leave target.outputs out, which is then the task's"
     with pytest.raises(ConfigError, match=wanted):
         hf.train("digits", given, out=tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"inputs of shape, the target has \[3, 32, 32\] and the task \[5\]; take an"):
+    with pytest.raises(
+        ConfigError, match=r"it takes inputs of shape \[3, 32, 32\], and the task's are \[5\]; take a tar"
+    ):
         hf.train("digits", {**FAST, "task": "arrays", "task.file": file, "target": "lenet"}, out=tmp_path / "run")
     with pytest.raises(
         ConfigError, match=r"input_shape: expected channels, height and width.* as task 'arrays' has it"
@@ -113,5 +115,5 @@ def test_the_printed_configuration_leaves_it_open(hyperframe):
     code, out, _ = hyperframe("config", "digits", "target=mlp")
     assert code == 0
     assert "outputs: null" in out
-    code, out, _ = hyperframe("describe", "digits", "target=mlp", "--json")
+    code, out, _ = hyperframe("describe", "mlp", "--json")
     assert json.loads(out)["target"]["input_shape"] == [1, 8, 8]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from hyperframe.errors import ConfigError
-from hyperframe.overrides import read_yaml, split_override
+from hyperframe.overrides import read_yaml, split_all, split_override
 
 TEXTS = [
     "photos #2",
@@ -58,8 +58,9 @@ def test_what_is_no_number_is_taken_as_it_stands(text):
         ("-0.25", -0.25),
         (".inf", float("inf")),
         ("null", None),
-        ("~", None),
-        ("", None),
+        ("~", "~"),
+        ("''", ""),
+        ("[~]", [None]),
         ("true", True),
         ("False", False),
         ("[scale, 1e2, null, 010]", ["scale", 100.0, None, "010"]),
@@ -80,6 +81,49 @@ def test_numbers_lists_and_quotes_are_yaml(text, value):
 def test_what_would_be_cut_is_refused(text):
     with pytest.raises(ConfigError, match=r"^key: .* is no YAML value"):
         split_override(f"key={text}")
+
+
+@pytest.mark.parametrize("text", ["", " ", "  \t"])
+def test_a_value_that_is_missing_is_refused(hyperframe, text):
+    with pytest.raises(ConfigError, match=r"^task.folder: no value stands behind '='; write task.folder=null for noth"):
+        split_override(f"task.folder={text}")
+    code, _, err = hyperframe("train", f"task.folder={text}")
+    assert (code, "task.folder=null" in err) == (2, True)
+
+
+def test_a_tilde_is_the_home_folder(hyperframe, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    code, _, err = hyperframe("train", "mnist", "task.folder=~")
+    assert (code, str(tmp_path / "home") in err) == (2, True)
+    code, _, err = hyperframe("train", "trainer.chunk=~")
+    assert code == 2
+    assert "trainer.chunk: expected a whole number or null, at least 1, but got '~'" in err
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (
+            ["trainer.steps=3", "trainer.z=2", "trainer.steps=4"],
+            "trainer.steps is given twice, as 'trainer.steps=3' and",
+        ),
+        (["target=mlp", "target.name=lenet"], "target is given twice, as 'target=mlp' and as 'target.name=lenet'"),
+        (["diversity.0.weight=1", "diversity.0.weight=1"], "diversity.0.weight is given twice"),
+    ],
+)
+def test_a_key_that_is_given_twice_is_refused(hyperframe, texts, message):
+    with pytest.raises(ConfigError, match=message):
+        split_all(texts)
+    for command in (["train"], ["config"]):
+        code, _, err = hyperframe(*command, *texts)
+        assert (code, message in " ".join(err.split())) == (2, True), command
+
+
+def test_an_option_of_an_analysis_or_a_component_that_is_given_twice_is_refused(hyperframe):
+    code, _, err = hyperframe("check", "mlp", "hidden=[3]", "hidden=[4]")
+    assert (code, "hidden is given twice" in err) == (2, True)
+    code, _, err = hyperframe("evaluate", "run", "--analysis", "pca", "pca.draws=3", "pca.draws=4")
+    assert (code, "pca.draws is given twice" in err) == (2, True)
 
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=12).filter(lambda text: "${" not in text))

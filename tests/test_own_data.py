@@ -238,7 +238,7 @@ BAD = [
     ({"x": X[:0], "y": Y[:0]}, {}, r"x has the shape \[0, 3\], expected one or more items"),
     ({"x": X[:, :0], "y": Y}, {}, r"x has the shape \[40, 0\]"),
     ({"x": np.zeros(()), "y": Y}, {}, "x is a single number"),
-    ({"x": X, "y": Y[:-1]}, {}, "x holds 40 items, y 39"),
+    ({"x": X, "y": Y[:-1]}, {}, "x holds 40 items, but y 39 labels; each item needs one"),
     ({"x": NAN, "y": Y}, {}, "x holds NaN or infinite values .* in 1 of 40 items, the first is item 7"),
     ({"x": np.full((40, 3), 1e300), "y": Y}, {}, "x holds NaN or infinite values .*too large for float32"),
     ({"x": np.full((40, 3), -np.inf), "y": Y}, {}, "x holds NaN or infinite values"),
@@ -256,7 +256,11 @@ BAD = [
     ({"x": X, "y": Y + 0.5}, {"kind": "classification"}, "classes must be whole numbers, but y is float64"),
     ({"x": X, "y": Y, "x_test": X, "y_test": Y / 2}, {}, "y is int64, y_test is float64; .* set task.kind"),
     ({"x": X, "y": Y / 2}, {"classes": 4}, "classes must be whole numbers, but y is float64"),
-    ({"x": X, "y": Y, "x_test": X[:, :2], "y_test": Y}, {}, r"x has items of shape \[3\], x_test of \[2\]"),
+    (
+        {"x": X, "y": Y, "x_test": X[:, :2], "y_test": Y},
+        {},
+        r"x_test has items of shape \[2\], but those of x.* have \[3\]",
+    ),
     ({"x": X, "y": X, "x_test": X, "y_test": X[:, :2]}, {}, "the splits have labels of different sizes"),
     ({"x": X[:2], "y": Y[:2]}, {}, "2 items are too few to be divided into train, test, validation"),
     ({"x": X, "y": Y}, {"test": 0}, "the split 'test' would be empty; set task.test"),
@@ -483,7 +487,7 @@ def test_training_on_a_file(tmp_path, hyperframe, name):
         (
             arrays(classes=3),
             {},
-            "target 'mlp' does not fit task 'arrays': outputs, in number, the target has 4 and the task 3; leave",
+            "target 'mlp' does not fit task 'arrays': it has 4 outputs, and the task needs 3",
         ),
         (
             arrays(shape=(2,)),

@@ -63,7 +63,7 @@ def test_a_target_that_does_not_fit_its_task(hyperframe, tmp_path):
     )
     assert code == 2
     assert (
-        "does not fit task 'digits': inputs of shape, the target has [3, 32, 32] and the task [1, 8, 8]; leave" in err
+        "does not fit task 'digits': it takes inputs of shape [3, 32, 32], and the task's are [1, 8, 8]; leave" in err
     )
 
 

@@ -315,7 +315,11 @@ def test_a_checkpoint_of_another_configuration(tmp_path, small):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"target": "mnist_cnn"}, ConfigError, r"target 'mnist_cnn' does not fit task 'digits': inputs of shape"),
+        (
+            {"target": "mnist_cnn"},
+            ConfigError,
+            r"target 'mnist_cnn' does not fit task 'digits': it takes inputs of shape",
+        ),
         ({"gauges": ["scale", "scale"]}, ConfigError, "gauges: 'scale' is listed twice"),
         ({"trainer.z": 1}, ConfigError, "needs at least 2 networks"),
         ({"trainer.z": 1, "diversity": []}, ConfigError, "needs at least 2 networks a step.*batch normalisation"),

@@ -9,7 +9,7 @@ import attrs
 
 from hyperframe.api import installed
 from hyperframe.choices import Choice, choose
-from hyperframe.errors import ConfigError, PluginError, brief, unknown_name
+from hyperframe.errors import ConfigError, Forgiven, PluginError, brief, described, unknown_name
 from hyperframe.experiment import make_target, missing_of
 from hyperframe.factories import Factories, is_factory
 from hyperframe.kinds import KINDS
@@ -75,13 +75,14 @@ class _Subject:
     @cached_property
     def cases(self) -> list[Case] | Exception:
         """What the laws are tried on, or why it could not be made."""
-        try:
+        failures: list[Exception] = []
+
+        def failed(error: BaseException) -> None:
+            failures.append(error if isinstance(error, Exception) else PluginError(described(error)))
+
+        with Forgiven(failed, passing=(ConfigError,)):  # the user's options, not the component
             return list(getattr(self, f"_{self.kind}_cases")())
-        except ConfigError:  # the user's options, not the component
-            raise
-        # Third parties' factories may raise anything.
-        except Exception as error:  # noqa: BLE001
-            return error
+        return failures[0]
 
     def _other(self, kind: str, name: str) -> Any:
         return choose(self.registry, kind, name, kind)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hyperframe.errors import brief
+from hyperframe.errors import described, others_code
 
 State = Literal["passed", "failed", "vacuous"]
 
@@ -196,16 +196,16 @@ def _tried_on(law: Law, case: Case) -> str | None:
         except Vacuous as reason:
             vacuous.append(reason)
 
-    try:
+    def failed(error: BaseException) -> _FailedError:
+        if isinstance(error, Broken):
+            return _FailedError(error.what, error.where, example)
+        return _FailedError(described(error), "", example)
+
+    with others_code(failed, passing=()):
         if case.large or law.examples == 1:
             attempt(Draw())
         else:
             _drawn(attempt, law.examples)
-    except Broken as error:
-        raise _FailedError(error.what, error.where, example) from error
-    # A third party's component may raise anything; what it raised is what there is to say.
-    except Exception as error:
-        raise _FailedError(f"{type(error).__name__}: {brief(error)}", "", example) from error
     if not count:
         raise vacuous[-1]
     return note

@@ -7,7 +7,7 @@ import attrs
 from torch import nn
 
 from hyperframe import Component, Traced, hookimpl, trace
-from hyperframe.errors import ConfigError, brief, unknown_name
+from hyperframe.errors import ConfigError, brief, others_code, unknown_name
 from hyperframe.options import option, shown
 from hyperframe.overrides import read_value
 
@@ -39,11 +39,9 @@ def build(options: Options) -> Traced:
     if options.model not in names:
         raise ConfigError("target.model: " + unknown_name("model of torchvision", options.model, names))
     arguments = _arguments(options, models.get_model_builder(options.model))
-    try:
-        module: nn.Module = models.get_model(options.model, weights=None, num_classes=options.classes, **arguments)
     # torchvision's builders check their arguments each in a way of its own.
-    except Exception as error:
-        raise ConfigError(f"target: torchvision cannot build {options.model}: {brief(error)}") from error
+    with others_code(lambda error: ConfigError(f"target: torchvision cannot build {options.model}: {brief(error)}")):
+        module: nn.Module = models.get_model(options.model, weights=None, num_classes=options.classes, **arguments)
     for part in module.modules():
         if isinstance(part, StochasticDepth):
             part.p = 0.0

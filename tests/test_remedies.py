@@ -1,0 +1,202 @@
+"""Modules that are refused: the way that the message proposes is taken, and trains."""
+
+import pytest
+import tiny
+import torch
+from torch import nn
+
+import hyperframe as hf
+from hyperframe.errors import ConfigError, SpecError
+
+X, Y = torch.randn(40, 8, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 3
+
+
+class Net(nn.Module):
+    """Two layers; what its forward makes of them is given."""
+
+    def __init__(self, run):
+        super().__init__()
+        self.a, self.b, self.run = nn.Linear(8, 6), nn.Linear(6, 3), run
+
+    def forward(self, x):
+        return self.run(self, x)
+
+
+class Around(nn.Module):
+    """The module around another that the messages propose."""
+
+    def __init__(self, net, run):
+        super().__init__()
+        self.net, self.run = net, run
+
+    def forward(self, x):
+        return self.run(self, x)
+
+
+class TwoInputs(Net):
+    """A forward with a mask."""
+
+    def __init__(self):
+        super().__init__(None)
+        self.a = nn.Linear(4, 6)
+
+    def forward(self, x, mask):
+        return self.b(self.a(x * mask).relu())
+
+
+class Recurrent(nn.Module):
+    """A recurrent network over two steps of four numbers."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.steps, self.out = layer(4, 5, batch_first=True), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.out(self.steps(x.view(len(x), 2, 4))[0][:, -1])
+
+
+class Unrolled(nn.Module):
+    """The same with a cell that is called for one step after the other."""
+
+    def __init__(self, cell):
+        super().__init__()
+        self.cell, self.out = cell(4, 5), nn.Linear(5, 3)
+
+    def forward(self, x):
+        state = None
+        for step in x.view(len(x), 2, 4).unbind(1):
+            state = self.cell(step, state)
+        return self.out(state[0] if isinstance(state, tuple) else state)
+
+
+class GRUCell(nn.Module):
+    """A GRU's cell of nn.Linear layers."""
+
+    def __init__(self, inputs, hidden):
+        super().__init__()
+        self.hidden, self.gates, self.new = hidden, nn.Linear(inputs + hidden, 2 * hidden), nn.Linear(inputs, hidden)
+        self.old = nn.Linear(hidden, hidden)
+
+    def forward(self, x, hidden):
+        hidden = x.new_zeros(len(x), self.hidden) if hidden is None else hidden
+        reset, update = self.gates(torch.cat([x, hidden], 1)).sigmoid().chunk(2, 1)
+        return (1 - update) * (self.new(x) + reset * self.old(hidden)).tanh() + update * hidden
+
+
+class RNNCell(nn.Module):
+    """The cell of a plain recurrent network."""
+
+    def __init__(self, inputs, hidden):
+        super().__init__()
+        self.hidden, self.both = hidden, nn.Linear(inputs + hidden, hidden)
+
+    def forward(self, x, hidden):
+        hidden = x.new_zeros(len(x), self.hidden) if hidden is None else hidden
+        return self.both(torch.cat([x, hidden], 1)).tanh()
+
+
+class LSTMCell(nn.Module):
+    """An LSTM's cell of nn.Linear layers."""
+
+    def __init__(self, inputs, hidden):
+        super().__init__()
+        self.hidden, self.gates = hidden, nn.Linear(inputs + hidden, 4 * hidden)
+
+    def forward(self, x, state):
+        hidden, cell = (x.new_zeros(len(x), self.hidden),) * 2 if state is None else state
+        i, f, g, o = self.gates(torch.cat([x, hidden], 1)).chunk(4, 1)
+        cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
+        return o.sigmoid() * cell.tanh(), cell
+
+
+def doubled(net, x):
+    hidden = net.a(x).relu()
+    if hidden.sum() > 3:
+        hidden = hidden * 2
+    return net.b(hidden)
+
+
+def chosen(net, x):
+    hidden = net.a(x).relu()
+    return net.b(torch.where(hidden.sum() > 3, hidden * 2, hidden))
+
+
+def plain(net, x):
+    return net.b(net.a(x).relu())
+
+
+def spec():
+    layers = [
+        hf.LayerSpec(name=name, filters=filters, params=[hf.kernel(f"{name}.weight", "o i"), hf.bias(f"{name}.bias")])
+        for name, filters in (("a", 6), ("b", 3))
+    ]
+    return hf.TargetSpec(name="net", input_shape=(8,), num_outputs=3, layers=layers)
+
+
+def pair(net, x):
+    return net.a(x), plain(net, x)
+
+
+DICT = Net(lambda net, x: {"loss": None, "logits": plain(net, x)})
+NAMED = Net(lambda net, x: (torch.zeros(()), plain(net, x)))
+OF_CELLS = "write its cell with nn.Linear layers, and call that for one step after the other"
+OF_BRANCHES = r"compute both and take torch.where\(condition, a, b\)$"
+
+
+@pytest.mark.parametrize(
+    ("module", "message", "ways"),
+    [
+        (
+            NAMED,
+            r"must return one tensor, not tuple .* forward\(self, x\) returns self.net\(x\)\[1\]",
+            [Around(NAMED, lambda me, x: me.net(x)[1])],
+        ),
+        (
+            DICT,
+            r"must return one tensor, not dict .* forward\(self, x\) returns self.net\(x\)\['logits'\]",
+            [Around(DICT, lambda me, x: me.net(x)["logits"])],
+        ),
+        (
+            TwoInputs(),
+            r"takes 2 inputs \(x, mask\) .* forward\(self, x\) returns self.net\(x\[:, :K\], x\[:, K:\]\)$",
+            [Around(TwoInputs(), lambda me, x: me.net(x[:, :4], x[:, 4:]))],
+        ),
+        (Net(doubled), OF_BRANCHES, [Net(chosen)]),
+        *[
+            (refused, f"cannot run {name} for several networks at once: {OF_CELLS}", [Unrolled(cell) for cell in cells])
+            for name, refused, cells in [
+                ("nn.LSTM", Recurrent(nn.LSTM), [LSTMCell]),
+                ("nn.GRU", Recurrent(nn.GRU), [GRUCell]),
+                ("nn.RNN", Recurrent(nn.RNN), [RNNCell]),
+                ("nn.LSTMCell", Unrolled(nn.LSTMCell), [LSTMCell]),
+            ]
+        ],
+    ],
+    ids=["tuple", "dict", "two inputs", "if", "lstm", "gru", "rnn", "lstm cell"],
+)
+def test_the_way_that_a_message_proposes_trains(tmp_path, module, message, ways):
+    def train(net, name):
+        settings = {**tiny.GENERATED, "trainer.steps": 1}
+        return hf.train(overrides=settings, module=net, data=(X, Y), out=tmp_path / name)
+
+    with pytest.raises((SpecError, ConfigError), match=message):
+        train(module, "refused")
+    assert not (tmp_path / "refused").exists()
+    for number, way in enumerate(ways):
+        assert train(way, str(number)).sample(2).predict(X).shape == (2, 40, 3)
+
+
+def test_no_spec_helps_a_module_that_decides_by_values(tmp_path):
+    with pytest.raises(ConfigError, match=OF_BRANCHES):
+        hf.train(overrides=tiny.GENERATED, module=Net(doubled), spec=spec(), data=(X, Y), out=tmp_path / "run")
+
+
+def test_networks_that_run_together_choose_each_by_itself(tmp_path):
+    settings = {**tiny.GENERATED, "trainer.steps": 1, "task.standardise": False}
+    nets = hf.train(overrides=settings, module=Net(chosen), data=(X, Y), out=tmp_path / "run").sample(20)
+    together, doubles = nets.predict(X[:1]), []
+    for number in range(20):
+        net = nets[number]
+        torch.testing.assert_close(together[number], doubled(net, X[:1]).softmax(-1))
+        doubles.append(bool(net.a(X[:1]).relu().sum() > 3))
+    assert len(set(doubles)) == 2
