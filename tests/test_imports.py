@@ -31,6 +31,8 @@ equivalent
 figures
 corruptions
 standardisation
+embeddings
+trialinputs
 params
 spec
 types
@@ -59,6 +61,7 @@ discovery
 rules
 crossed
 layouts
+lookups
 pointwise
 comparisons
 reductions
@@ -72,6 +75,7 @@ exchange
 assembly
 selfcheck
 exporting
+walking
 tracing
 convolution
 normstatistics
