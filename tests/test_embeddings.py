@@ -17,11 +17,12 @@ from torch import nn
 
 import hyperframe as hf
 from hyperframe import tracing
+from hyperframe.analyses import analyse
 from hyperframe.api import installed
 from hyperframe.batching import BatchedForms
 from hyperframe.config import load_config
 from hyperframe.embeddings import ITEMS_AT_ONCE, check_rows
-from hyperframe.errors import DataError, RunError, SpecError
+from hyperframe.errors import DataError, NotApplicableError, RunError, SpecError
 from hyperframe.exact import exact_copy, redrawn
 from hyperframe.experiment import build_experiment, traced_target
 from hyperframe.fingerprints import probe_outputs
@@ -309,6 +310,12 @@ def test_what_is_no_row_is_told_with_its_value_and_the_size(wrong, tmp_path):
     for use in (run.evaluate, lambda: run.sample(2).predict(other), lambda: run.sample(2).vote(other)):
         with pytest.raises(DataError, match=words):
             use()
+
+
+def test_inputs_that_cannot_change_a_little_are_not_attacked(tmp_path, registry):
+    run = train(tmp_path / "run", bag(), **{"trainer.steps": 1})
+    with pytest.raises(NotApplicableError, match="changes inputs a little, but target 'module' of run run does not"):
+        analyse(run, "adversarial", registry)
 
 
 def test_what_is_no_whole_number_is_told(tmp_path):
