@@ -27,6 +27,7 @@ from hyperframe.structure import FROZEN, Axis, Structure
 from hyperframe.symmetry import KINDS, apply_action, orbits, random_action
 from hyperframe.testing.examples import EXAMPLES
 from hyperframe.tracing import trace
+from hyperframe.trialinputs import TrialInputs
 
 ITEMS, DRAWS, WRONG = 23, 12, 1e-6
 
@@ -79,26 +80,30 @@ def _written(example: Callable[..., tuple[nn.Module, TargetSpec]], sizes: dict[s
     return module, compile_structure(spec.bind(module))
 
 
-def plant_all(module: nn.Module, structure: Structure, count: int, rng: random.Random) -> Iterator[tuple[str, str]]:
+def plant_all(
+    module: nn.Module, structure: Structure, count: int, rng: random.Random, inputs: TrialInputs | None = None
+) -> Iterator[tuple[str, str]]:
     """Plant mistakes into a structure one by one; the name of each, and whether it was found, missed or right."""
+    inputs = TrialInputs(structure.spec.input_shape) if inputs is None else inputs
     plants = [plant_forgotten, plant_confused, plant_passing, plant_exchange, plant_shift]
     for number in range(count):
         planted = plants[number % len(plants)](structure, rng)
         if planted is None:
             continue
         mistake, wrong = planted
-        mended, _ = tried(module, wrong)
-        if is_wrong(module, mended):
+        mended, _ = tried(module, wrong, inputs)
+        if is_wrong(module, mended, inputs):
             yield mistake, "missed"
         else:
-            yield mistake, "found" if is_wrong(module, wrong) else "right"
+            yield mistake, "found" if is_wrong(module, wrong, inputs) else "right"
 
 
-def is_wrong(module: nn.Module, structure: Structure) -> bool:
+def is_wrong(module: nn.Module, structure: Structure, tried_on: TrialInputs | None = None) -> bool:
     """Whether any of many actions changes the outputs, in any mode."""
+    tried_on = TrialInputs(structure.spec.input_shape) if tried_on is None else tried_on
     copy, spec, of = exact_copy(module), structure.spec, orbits(structure, shift_invariant=True)
     rng = torch.Generator().manual_seed(1)
-    inputs = torch.randn(ITEMS, *spec.input_shape, generator=rng, dtype=torch.float64)
+    inputs = tried_on.draw(ITEMS, rng, torch.float64)
     weights = redrawn(spec, DRAWS, rng)
     evaluated = run_exactly(copy, spec, weights, inputs)
     first = {layer: theta[:1] for layer, theta in weights.items()}

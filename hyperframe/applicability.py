@@ -21,6 +21,20 @@ def check_classifies(run: Run, analysis: str) -> None:
         )
 
 
+def check_takes_all_numbers(run: Run, analysis: str) -> None:
+    """Check that inputs can be changed a little, which those that rows are looked up by cannot.
+
+    Raises:
+        NotApplicableError: the run's target takes no numbers but such as the data has.
+    """
+    target = run.experiment.target
+    if target.tried_on.items is not None:
+        raise NotApplicableError(
+            f"analysis '{analysis}' does not apply: it changes inputs a little, but target '{target.spec.name}' of run "
+            f"{run.folder.name} does not take all numbers, such as one with an embedding"
+        )
+
+
 def check_images(run: Run, analysis: str) -> None:
     """Check that the run's task has classes, and inputs that are images [channels, height, width].
 

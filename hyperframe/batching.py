@@ -1,6 +1,9 @@
 """Functions that torch has no batched form of, made of those that it has."""
 
-from collections.abc import Callable, Iterable
+import inspect
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -8,15 +11,19 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 from torch.overrides import TorchFunctionMode
 
+_COUNTING = threading.Lock()
+_QUIET: list[None] = []
+"""An entry for each thread that is within `one_by_one_quietly`; what it sets is of the whole process."""
 
-class BatchedWeightNorm(TorchFunctionMode):
-    """Within it, torch's weight_norm is a quotient and a product, which run for many networks at once.
 
-    Its own operation would run one network after the other, and warn of it.
+class BatchedForms(TorchFunctionMode):
+    """Within it, torch's weight_norm and embedding_bag are made of operations that run for many networks at once.
+
+    Their own would run one network after the other, and warn of it.
 
     Example:
         >>> direction, factor = torch.tensor([[3.0, 4.0]]), torch.tensor([[10.0]])
-        >>> with BatchedWeightNorm():
+        >>> with BatchedForms():
         ...     torch._weight_norm(direction, factor, 0)
         tensor([[6., 8.]])
     """
@@ -24,10 +31,8 @@ class BatchedWeightNorm(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Iterable[type], args: Any = (), kwargs: Any = None
     ) -> Any:
-        """Call what was called, or the product in its place."""
-        if func is torch._weight_norm:
-            return _weight_norm(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
+        """Call what was called, or its batched form in its place."""
+        return BATCHED.get(func, func)(*args, **(kwargs or {}))
 
 
 def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
@@ -36,6 +41,61 @@ def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
     return normed
 
 
-def has_parametrizations(module: nn.Module) -> bool:
-    """Whether parameters of a module are computed from others as `torch.nn.utils.parametrize` does it."""
-    return any(isinstance(part, ParametrizationList) for part in module.modules())
+def _embedding_bag(input: Tensor, weight: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """Sums, means or maxima of rows for bags of equal sizes, [bags, rows]; others as torch has them, one by one."""
+    given = _BAG.bind(input, weight, *args, **kwargs)
+    given.apply_defaults()
+    if input.dim() != 2:
+        own: Tensor = nn.functional.embedding_bag(*given.args, **given.kwargs)
+        return own
+    options = given.arguments
+    mode, left_out, factors = options["mode"], options["padding_idx"], options["per_sample_weights"]
+    rows = nn.functional.embedding(input, weight)
+    rows = rows if factors is None else rows * factors[..., None]
+    if left_out is None:
+        return rows.amax(1) if mode == "max" else rows.sum(1) if mode == "sum" else rows.mean(1)
+    kept = (input != left_out % len(weight))[..., None]
+    if mode == "max":
+        most = torch.where(kept, rows, -torch.inf).amax(1)
+        return torch.where(kept.any(1), most, 0.0)
+    total = torch.where(kept, rows, 0.0).sum(1)
+    return total if mode == "sum" else total / kept.sum(1).clamp(min=1)
+
+
+_BAG = inspect.signature(nn.functional.embedding_bag)
+BATCHED: dict[Callable[..., Any], Callable[..., Tensor]] = {
+    torch._weight_norm: _weight_norm,
+    nn.functional.embedding_bag: _embedding_bag,
+}
+
+
+def has_batched_forms(module: nn.Module) -> bool:
+    """Whether a module has parts that `BatchedForms` is for: parametrizations, and embeddings of bags."""
+    return any(isinstance(part, ParametrizationList | nn.EmbeddingBag) for part in module.modules())
+
+
+@contextmanager
+def one_by_one_quietly() -> Iterator[None]:
+    """Without torch's warning, which asks to be reported to it, that an operation runs one network after the other.
+
+    Example:
+        >>> tables, bags, offsets = torch.ones(3, 5, 2), torch.tensor([0, 4]), torch.tensor([0])
+        >>> with one_by_one_quietly():
+        ...     torch.vmap(lambda table: nn.functional.embedding_bag(bags, table, offsets))(tables).shape
+        torch.Size([3, 1, 2])
+    """
+    with _COUNTING:
+        _QUIET.append(None)
+        _warn_of_loops(False)
+    try:
+        yield
+    finally:
+        with _COUNTING:
+            _QUIET.pop()
+            if not _QUIET:
+                _warn_of_loops(True)
+
+
+def _warn_of_loops(wanted: bool) -> None:
+    functorch: Any = torch._C._functorch
+    functorch._set_vmap_fallback_warning_enabled(wanted)

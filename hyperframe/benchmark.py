@@ -165,7 +165,7 @@ def _device_name(device: torch.device) -> str:
 
 def _plain(experiment: Experiment) -> Target:
     target = experiment.target
-    return _PlainTarget(target.module, target.spec).to(experiment.device)
+    return _PlainTarget(target.module, target.spec, tried_on=target.tried_on).to(experiment.device)
 
 
 def _step(experiment: Experiment, train: Data, networks: int, items: int) -> Ways:

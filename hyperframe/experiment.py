@@ -2,27 +2,30 @@
 
 import copy
 import os
+from collections.abc import Callable
 
 import attrs
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hyperframe.aliases import check_memory
 from hyperframe.choices import Choice
 from hyperframe.config import Config, refuse_twice
 from hyperframe.errors import ConfigError, DeviceError, PluginError, notice, unknown_name
+from hyperframe.exporting import alone, chosen_inputs, prepared
 from hyperframe.gauge import ComposedGauge
 from hyperframe.generator import Generator
 from hyperframe.loss import BatchLoss, WeightedTerm
 from hyperframe.memory import keep_freed
 from hyperframe.options import keys_of_task
-from hyperframe.preflight import check_steady, dry_run
+from hyperframe.preflight import check_steady, dry_run, load_data
 from hyperframe.seeds import seeded
 from hyperframe.spec import TargetSpec
 from hyperframe.symmetry import Orbits, orbits
 from hyperframe.target import Target
 from hyperframe.taskmetrics import check_metrics
-from hyperframe.tracing import Traced, trace
+from hyperframe.tracing import Traced, trace_for
+from hyperframe.trialinputs import are_whole
 from hyperframe.types import DiversityInputs, EntropyEstimator, Objective, Task
 
 
@@ -65,19 +68,49 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(kind, int(index or 0))
 
 
-def build_target(config: Config, task: Task) -> Target:
-    """Build the target that a configuration chose; what its module draws for itself follows `trainer.seed`."""
-    target = make_target(config.target.fitted(task), task.input_shape, config.trainer.seed)
+def build_target(config: Config, task: Task, example: Tensor | None = None) -> Target:
+    """Build the target that a configuration chose; what its module draws for itself follows `trainer.seed`.
+
+    Where it runs on items of the data and not on normal numbers, inputs are not standardised.
+
+    Args:
+        config: the configuration.
+        task: its task.
+        example: some of the task's inputs, where a run has kept any; by default they are asked of the task.
+    """
+    data = inputs_of(task) if example is None else lambda: example
+    target = make_target(config.target.fitted(task), task.input_shape, config.trainer.seed, data)
     target.inputs = getattr(task, "standardised_inputs", None)
+    if target.inputs is not None and target.tried_on.items is not None:
+        target.inputs = None
+        if not are_whole(target.tried_on.items):
+            notice(
+                f"target '{target.spec.name}' does not run on all numbers, or looks rows up by its inputs: these are "
+                "not standardised"
+            )
     return target
 
 
-def make_target(choice: Choice, input_shape: tuple[int, ...], seed: int) -> Target:
+def inputs_of(task: Task) -> Callable[[], Tensor]:
+    """What gives a task's training inputs, for modules that do not take normal numbers."""
+    return lambda: load_data(task, "train").x
+
+
+def make_target(
+    choice: Choice, input_shape: tuple[int, ...], seed: int, data: Callable[[], Tensor] | None = None
+) -> Target:
     """Build a target in single precision; a module without a spec is traced with inputs of a shape.
+
+    Args:
+        choice: of the target.
+        input_shape: of the task's inputs.
+        seed: of what its module draws for itself.
+        data: gives inputs, for a module that does not take normal numbers; called only where they are needed.
 
     Raises:
         PluginError: its factory fails, or makes something else.
         SpecError: a spec that is not its module's.
+        DataError: an input is no row of the table that it is looked up in.
     """
     with seeded(seed, "target"):
         made = choice.make()
@@ -86,9 +119,14 @@ def make_target(choice: Choice, input_shape: tuple[int, ...], seed: int) -> Targ
     if isinstance(module, nn.Module):
         check_memory(module, f"target '{choice.name}'")
     if isinstance(given, nn.Module) and isinstance(spec, TargetSpec):
-        return Target(given, spec).to("cpu", torch.float32)
+        where, shape = f"target '{spec.name}'", spec.input_shape
+        data = data if tuple(input_shape) == shape else None  # they do not fit, which is told later
+        spec.bind(given)
+        with alone():
+            tried_on, _ = chosen_inputs(prepared(given, where), shape, data, where)
+        return Target(given, spec, tried_on=tried_on).to("cpu", torch.float32)
     if isinstance(given, nn.Module) and spec is None:
-        given = trace(given, input_shape, choice.name)
+        given = trace_for(given, tuple(input_shape), data, choice.name)
     if not isinstance(given, Traced) or spec is not None:
         kind = type(made).__name__
         raise PluginError(
@@ -110,7 +148,7 @@ def traced_target(traced: Traced) -> Target:
         for name, parameter in module.named_parameters():
             if name in traced.unused:
                 parameter.requires_grad_(False)
-    return Target(module, traced.spec, traced.structure, traced.frozen)
+    return Target(module, traced.spec, traced.structure, traced.frozen, traced.tried_on)
 
 
 def build_generator(config: Config, spec: TargetSpec, task: Task) -> Generator:
@@ -131,14 +169,16 @@ def _build_objective(config: Config) -> Objective:
     return objective
 
 
-def build_experiment(config: Config, task: Task | None = None) -> Experiment:
+def build_experiment(config: Config, task: Task | None = None, example: Tensor | None = None) -> Experiment:
     """Build all parts of a configuration; the generator's parameters are drawn with `trainer.seed`.
 
-    No data is loaded, but what a task reads of its files to say what it is.
+    No data is loaded, but what a task reads of its files to say what it is, and where the target takes no numbers but
+    such as they hold.
 
     Args:
         config: the configuration.
-        task: its task, where that is made already.
+        task: its task, where that is made already, perhaps without its data.
+        example: some of its inputs, where a run has kept any; by default they are asked of the task.
 
     Raises:
         ConfigError: parts that do not fit together.
@@ -155,7 +195,7 @@ def build_experiment(config: Config, task: Task | None = None) -> Experiment:
     check_metrics(task.metrics, task.name)
     if device.type == "cpu":
         keep_freed()
-    target = build_target(config, task).to(device)
+    target = build_target(config, task, example).to(device)
     _check_fit(config, target, task)
     symmetries = orbits(target.structure, task.shift_invariant).to(device)
     gauges = {choice.name: choice.make(symmetries) for choice in _different(config.gauges, "gauges")}

@@ -59,13 +59,13 @@ def probe_outputs(target: Target) -> list[float] | None:
     mode alone, such as the rate of a dropout, is not seen.
 
     Returns:
-        None where it does not run in float64 on random numbers, nor on zeros.
+        None where it does not run in float64 on what it is tried on, nor on zeros.
     """
     rng = stream(0, "probe")
     weights = {name: value.float() for name, value in redrawn(target.spec, 1, rng).items()}
     module = target.bare_network({name: value.to(target.device) for name, value in weights.items()}).cpu().double()
-    inputs = torch.randn(1, *target.spec.input_shape, generator=rng, dtype=torch.float64)
-    for probe in (inputs, torch.zeros_like(inputs)):  # a zero is a valid index of an embedding
+    inputs = target.tried_on.draw(1, rng, torch.float64)
+    for probe in (inputs, torch.zeros_like(inputs)):
         outputs: Tensor | None = None
         # Where it fails, whether it is the code of the training is not known.
         with Forgiven(), DoublePrecision():

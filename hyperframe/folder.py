@@ -3,6 +3,7 @@
     config.yaml        the complete configuration; a folder that has it is a run
     target.safetensors what the target's module holds besides generated weights, where it holds anything
     task.json          what the data say of the task, where it is not known without them
+    example.safetensors  some inputs, where the target is tried on none but such as the data has
     inputs.json        type, range and proportions of the inputs that are trained on
     provenance.json    versions of everything that took part, device, seed, source revision, and where it was resumed
     metrics.jsonl      one line every `trainer.log_every` steps and one for each validation
@@ -52,6 +53,7 @@ from hyperframe.overrides import apply_overrides, read_yaml
 from hyperframe.owncode import DATA, HANDED_OVER, MODULE
 from hyperframe.plugins import OWN_DISTRIBUTION, Registry
 from hyperframe.trainedinputs import TrainedInputs, write_trained_inputs
+from hyperframe.trialinputs import write_example
 from hyperframe.types import Task
 from hyperframe.workers import flushes_denormals
 
@@ -157,6 +159,7 @@ def create_run(folder: Path, config: Config, experiment: Experiment, inputs: Tra
     if facts is not None:
         write_json(folder / TASK, facts)
     write_trained_inputs(folder, inputs)
+    write_example(folder, experiment.target.tried_on)
     write_json(folder / PROVENANCE, provenance(config, experiment.device) | _bound(experiment))
 
 

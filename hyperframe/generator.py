@@ -126,10 +126,12 @@ def initial_std(spec: TargetSpec, layer: LayerSpec) -> Tensor:
     """Standard deviation each entry of a filter should start with, so that signals keep their size; [filter_size].
 
     Kernels: √(gain / fan_in) with gain 2 before a ReLU and 1 elsewhere (He et al. 2015); biases: 1 / √(3·fan_in), the
-    standard deviation of torch's own; scales and shifts: 0, see `initial_mean`.
+    standard deviation of torch's own; scales and shifts: 0, see `initial_mean`. Of an embedding's inputs, its rows, one
+    alone is looked up at a time: its fan-in is 1, whose standard deviation is that of torch's own.
     """
-    rectified = any(op in ("relu", "leaky_relu") for op in spec.ops_behind(layer))
-    fan_in = max(layer.fan_in, 1)
+    operations = spec.ops_behind(layer)
+    rectified = any(op in ("relu", "leaky_relu") for op in operations)
+    fan_in = 1 if not layer.reads and "embedding" in operations else max(layer.fan_in, 1)
     of_role = {
         "kernel": math.sqrt((2 if rectified else 1) / fan_in),
         "bias": 1 / math.sqrt(3 * fan_in),

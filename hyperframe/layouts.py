@@ -160,17 +160,6 @@ def _with_tables(operation: Operation) -> list[Any]:
     return values
 
 
-@rule("embedding")
-def looked_up(operation: Operation) -> View | None:
-    """All rows of a table in their order, as tables of positions are read."""
-    table, index = operation.args[:2]
-    if not isinstance(table, View) or not isinstance(index, Tensor) or table.rows is not None:
-        return None
-    if index.numel() != index.shape[-1:].numel() or index.flatten().tolist() != list(range(table.shape[0])):
-        return None
-    return attrs.evolve(table, shape=tuple(operation.shape), dims=(*(None,) * (index.dim() - 1), *table.dims))
-
-
 def _view_of(operation: Operation, view: View) -> View | None:
     """A parameter with its axes in another order, with axes of size 1 more or less, or some of its rows."""
     name, args = operation.name, operation.args

@@ -60,8 +60,8 @@ def dry_run(target: Target, generator: Generator, task: Task) -> None:
             z = generator.latent(generator.at_most(NETWORKS), stream(0, "dry run", device))
             weights = generator(z)
             check_weights(target.spec, weights, len(z))
-            dtype = next(iter(weights.values())).dtype
-            x = torch.zeros(len(z), ITEMS, *target.spec.input_shape, device=device, dtype=dtype)
+            x = target.tried_on.first(ITEMS, like=next(iter(weights.values())))
+            x = x.repeat(len(z), *[1] * x.dim())
             outputs = target.forward(weights, x, training=True)
     finally:
         generator.train(training)
@@ -92,7 +92,7 @@ def check_steady(target: Target) -> None:
         SpecError: it draws random numbers, or what it gives depends on passes before.
     """
     weights = redrawn(target.spec, 1, stream(0, "steady"), target.dtype)
-    inputs = torch.randn(ITEMS, *target.spec.input_shape, generator=stream(0, "steady inputs"), dtype=target.dtype)
+    inputs = target.tried_on.draw(ITEMS, stream(0, "steady inputs"), target.dtype)
     why = None
     # What other people's code raises here, it raises with a message in the dry run.
     with Forgiven():
@@ -111,3 +111,14 @@ def check_weights(spec: TargetSpec, weights: Weights, batch: int) -> None:
             f"generator: layer '{name}' of target '{spec.name}' needs weights of shape {wanted.get(name)}, "
             f"but gets {found.get(name)}"
         )
+
+
+def tell_left_out(target: Target) -> None:
+    """Say which options of embeddings are left out that make a difference to what is trained."""
+    for name, options in target.left_out.items():
+        told = ", ".join(f"{key}={value}" for key, value in options.items() if key != "sparse")
+        if told:
+            notice(
+                f"target '{target.spec.name}': {told} of embedding '{name}' does not count in training: all rows are "
+                "generated alike, and their gradient is that of the loss"
+            )

@@ -17,23 +17,23 @@ from hyperframe.convolution import GreyConvolutions, channels_last
 from hyperframe.errors import Forgiven
 from hyperframe.seeds import seeded
 
-PROBED = 2
-"""Inputs that a module is tried out on; some refuse a single one."""
 
-
-def allows_any_layout(module: nn.Module, input_shape: tuple[int, ...]) -> bool:
+def allows_any_layout(module: nn.Module, inputs: Tensor) -> bool:
     """Whether a module gives the same for activations that lie channels last; one that calls `view` does not.
 
+    Args:
+        module: is copied, and stays as it is.
+        inputs: on which it is tried out [items, *input_shape].
+
     Example:
-        >>> allows_any_layout(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()), (1, 4, 4))
+        >>> allows_any_layout(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()), torch.rand(2, 1, 4, 4))
         True
     """
     module = copy.deepcopy(module)
     parameters: dict[str, Tensor] = dict(module.named_parameters())
-    inputs, outputs = _inputs(module, input_shape), []
+    outputs = []
     # Other people's code may raise anything here; what it raises in its usual layout shows where it runs in that.
     with Forgiven(), seeded(0, "layout", inputs.device), torch.no_grad():
-        inputs.normal_()
         for laid_out, mode in ((parameters, nullcontext()), (channels_last(parameters), GreyConvolutions())):
             with mode, seeded(0, "layout", inputs.device):
                 outputs.append(functional_call(module.eval(), laid_out, (inputs,)))
@@ -42,11 +42,15 @@ def allows_any_layout(module: nn.Module, input_shape: tuple[int, ...]) -> bool:
     return False
 
 
-def count_activations(module: nn.Module, input_shape: tuple[int, ...]) -> int:
+def count_activations(module: nn.Module, inputs: Tensor) -> int:
     """The numbers in one input and in what a module's parts make of it, as far as they are modules themselves.
 
+    Args:
+        module: is copied, and stays as it is.
+        inputs: on which it is tried out [items, *input_shape].
+
     Example:
-        >>> count_activations(nn.Sequential(nn.Linear(3, 5), nn.ReLU()), (3,))
+        >>> count_activations(nn.Sequential(nn.Linear(3, 5), nn.ReLU()), torch.rand(2, 3))
         13
     """
     total = 0
@@ -60,11 +64,10 @@ def count_activations(module: nn.Module, input_shape: tuple[int, ...]) -> int:
     module = copy.deepcopy(module).eval()
     for part in module.modules():
         part.register_forward_hook(count)
-    inputs = _inputs(module, input_shape)
     # An estimate must not stop anything: a module that fails here fails with a message where it is run.
     with Forgiven(), seeded(0, "activations", inputs.device), torch.no_grad():
         module(inputs)
-    return math.prod(input_shape) + math.ceil(total / PROBED)
+    return inputs[0].numel() + math.ceil(total / len(inputs))
 
 
 @contextmanager
@@ -92,7 +95,7 @@ def draws_numbers(run: Callable[[], object], device: torch.device | str = "cpu")
         return before != _random_numbers(device)
 
 
-def keeps_nothing(module: nn.Module, input_shape: tuple[int, ...], inputs: int, ignored: Collection[str]) -> bool:
+def keeps_nothing(module: nn.Module, inputs: Tensor, ignored: Collection[str]) -> bool:
     """Whether a module's passes in training mode leave nothing behind on which later ones might depend.
 
     They neither draw random numbers, as a dropout does, nor change buffers, or numbers and text among the module's
@@ -100,21 +103,20 @@ def keeps_nothing(module: nn.Module, input_shape: tuple[int, ...], inputs: int, 
 
     Args:
         module: is copied, and stays as it is.
-        input_shape: of one input.
-        inputs: on how many it is tried out.
+        inputs: on which it is tried out [items, *input_shape].
         ignored: names of buffers that may change.
 
     Example:
-        >>> keeps_nothing(nn.Linear(3, 5), (3,), 2, ignored=())
+        >>> keeps_nothing(nn.Linear(3, 5), torch.rand(2, 3), ignored=())
         True
-        >>> keeps_nothing(nn.Sequential(nn.Linear(3, 5), nn.Dropout()), (3,), 2, ignored=())
+        >>> keeps_nothing(nn.Sequential(nn.Linear(3, 5), nn.Dropout()), torch.rand(2, 3), ignored=())
         False
     """
     copied = copy.deepcopy(module).train()
     # What other people's code raises here, it raises with a message where it is run.
     with Forgiven(), repeatable():
         before, buffers = _state(copied), _buffers(copied, ignored)
-        copied(_inputs(copied, input_shape, inputs))
+        copied(inputs)
         after = _buffers(copied, ignored)
         same = buffers.keys() == after.keys() and all(map(torch.equal, buffers.values(), after.values()))
         return same and before == _state(copied)
@@ -241,9 +243,3 @@ def _plain(value: object) -> Any:
     if isinstance(value, np.ndarray):
         return value.tolist()
     return value.get_state().tolist() if isinstance(value, torch.Generator) else None
-
-
-def _inputs(module: nn.Module, input_shape: tuple[int, ...], count: int = PROBED) -> Tensor:
-    """Zeros, on the module's device and in its precision."""
-    first = next(value for value in module.parameters() if value.is_floating_point())
-    return first.new_zeros(count, *input_shape)

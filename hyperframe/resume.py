@@ -22,6 +22,7 @@ from hyperframe.folder import (
 from hyperframe.plugins import Registry
 from hyperframe.run import Run, recorded_data, restore
 from hyperframe.training import Reporter, Silent, Training
+from hyperframe.trialinputs import read_example
 
 HARMLESS = (
     "evaluation",
@@ -65,7 +66,8 @@ def resume_run(
         found = newest_checkpoint(path)
         step = found.step if found else 0
         _check_changes(stored, config, step)
-        run = Run(path, config, step, build_experiment(config, restored_task(path, config)), registry)
+        experiment = build_experiment(config, restored_task(path, config), read_example(path))
+        run = Run(path, config, step, experiment, registry)
         training = Training(run, registry, reporter or Silent())
         with training.settings(_threads(config, found)):
             if found is None:

@@ -23,6 +23,7 @@ from hyperframe.preflight import load_data
 from hyperframe.samplefiles import read_samples, write_samples, write_state_dicts
 from hyperframe.samples import Networks
 from hyperframe.trainedinputs import TrainedInputs, read_trained_inputs
+from hyperframe.trialinputs import read_example
 from hyperframe.types import Data, Weights
 
 EVALUATION = "evaluation"
@@ -91,6 +92,7 @@ class Run:
             except DataError as error:
                 raise DataError(f"{error}{self._moved()}") from error
             self._check_data(split)
+            self.experiment.target.check_inputs(self._data[split].x)
         return self._data[split]
 
     def _moved(self) -> str:
@@ -287,7 +289,7 @@ def load_run(
     if moved:
         _, config = read_run_config(path, registry, [*here, *moved])
     found = _checkpoint(path, checkpoint)
-    experiment = build_experiment(config, restored_task(path, config))
+    experiment = build_experiment(config, restored_task(path, config), read_example(path))
     restore(path, found, experiment)
     experiment.generator.eval()
     otherwise = computes_otherwise(found.state.get("probe"), experiment.target)

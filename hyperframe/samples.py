@@ -123,7 +123,7 @@ class Networks:
         """
         self.check_weights()
         rng = torch.Generator().manual_seed(0)
-        for _ in self.chunks(torch.randn(PROBED, *self.target.spec.input_shape, generator=rng)):
+        for _ in self.chunks(self.target.tried_on.draw(PROBED, rng)):
             pass
 
     def _none(self) -> Tensor:
@@ -257,6 +257,7 @@ class Networks:
         inputs = x if isinstance(x, Tensor) and x.is_floating_point() else as_inputs(x, "x")
         inputs = laid_out(inputs, self.target.spec.input_shape)
         self._check_inputs(inputs)
+        self.target.check_inputs(inputs)
         if self.trained_inputs is not None:
             if pixels:
                 self.trained_inputs.check_pixels(inputs)

@@ -12,6 +12,7 @@ from hyperframe.exact import Mode, exact_copy, other_modes, redrawn, run_exactly
 from hyperframe.findings import Frozen
 from hyperframe.structure import FROZEN, Axis, Structure
 from hyperframe.symmetry import KINDS, Orbits, apply_action, orbits, random_action
+from hyperframe.trialinputs import TrialInputs
 from hyperframe.types import Weights
 
 TRIALS = ((100_000, 8, 17, 3), (30_000_000, 2, 7, 1))
@@ -39,7 +40,7 @@ FIELDS: dict[str, Field] = {
 }
 
 
-def tried(module: nn.Module, structure: Structure) -> tuple[Structure, tuple[Frozen, ...]]:
+def tried(module: nn.Module, structure: Structure, inputs: TrialInputs) -> tuple[Structure, tuple[Frozen, ...]]:
     """Try actions of all kinds at once until they hold; return what holds, and what was frozen.
 
     Where they do not hold, the kinds are added one after the other, and of a kind that does not hold beside those
@@ -48,8 +49,9 @@ def tried(module: nn.Module, structure: Structure) -> tuple[Structure, tuple[Fro
     Args:
         module: the traced module; it is not changed.
         structure: what tracing claims of it.
+        inputs: what it is tried on.
     """
-    trial = _Trial(module, structure)
+    trial = _Trial(module, structure, inputs)
     if not trial.outputs:
         return _without_all(structure), (Frozen("self-check", "", f"nothing could be tried in float64: {trial.why}"),)
     failed: list[Frozen] = []
@@ -77,8 +79,8 @@ class _Part:
 class _Trial:
     """A module with networks and inputs on which its outputs are finite and depend on the inputs."""
 
-    def __init__(self, module: nn.Module, structure: Structure) -> None:
-        self.module, self.spec = exact_copy(module), structure.spec
+    def __init__(self, module: nn.Module, structure: Structure, inputs: TrialInputs) -> None:
+        self.module, self.spec, self._tried_on = exact_copy(module), structure.spec, inputs
         self.rng = torch.Generator().manual_seed(0)
         self.outputs: dict[Mode, Tensor] = {}
         self.why = "its outputs are not finite, or do not depend on its inputs, on random weights"
@@ -91,7 +93,7 @@ class _Trial:
     def _draw(self) -> None:
         size = self.spec.num_weights
         wanted, items, self.actions = next((trial[1:] for trial in TRIALS if size <= trial[0]), ONE)
-        self.inputs = torch.randn(items, *self.spec.input_shape, generator=self.rng, dtype=torch.float64)
+        self.inputs = self._tried_on.draw(items, self.rng, torch.float64)
         kept: list[tuple[Weights, Tensor]] = []
         for _ in range(DRAWN * wanted):
             weights = redrawn(self.spec, 1, self.rng)

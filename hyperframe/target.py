@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from hyperframe.aliases import own_names, tie_buffers, tied_names
-from hyperframe.batching import BatchedWeightNorm, has_parametrizations
+from hyperframe.batching import BatchedForms, has_batched_forms, one_by_one_quietly
 from hyperframe.compiling import compile_structure
 from hyperframe.convolution import GreyConvolutions, channels_last
+from hyperframe.embeddings import set_options, with_plain_gradients
 from hyperframe.errors import RunError, SpecError
 from hyperframe.exact import batch_norms, running_moments
 from hyperframe.findings import Frozen
@@ -24,11 +25,15 @@ from hyperframe.probes import allows_any_layout, count_activations, keeps_nothin
 from hyperframe.spec import TargetSpec
 from hyperframe.standardisation import Standardisation
 from hyperframe.structure import Structure
+from hyperframe.trialinputs import TrialInputs
 from hyperframe.types import Statistics, Weights
 from hyperframe.weights import batch_size, slice_weights, to_state_dict, unpack
 
 NUMBERS_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 28}
 """Activations and weights that a batch of networks may hold: 4 MiB on a CPU, 1 GiB on a CUDA device."""
+
+PROBED = 2
+"""Inputs that a module is tried out on; some refuse a single one."""
 
 _COPYING = threading.Lock()
 
@@ -41,6 +46,8 @@ class Target:
         spec: the spec, bound to the module.
         structure: the labels of its symmetries; compiled from the spec unless tracing found them.
         frozen: what tracing left without symmetries, and why.
+        tried_on: inputs that the module is tried out on; they say whether it takes whole numbers.
+        left_out: options of embeddings that would change the gradient of generated weights, by the part's name.
         inputs: standardises what `forward`, `estimate_statistics` and single networks are given, before the module
             sees it; None leaves inputs as they are.
 
@@ -66,16 +73,19 @@ class Target:
         spec: TargetSpec,
         structure: Structure | None = None,
         frozen: tuple[Frozen, ...] = (),
+        tried_on: TrialInputs | None = None,
     ) -> None:
         self.inputs: Standardisation | None = None
         self.spec = spec.bind(module)
+        self.tried_on = TrialInputs(self.spec.input_shape) if tried_on is None else tried_on
         self._trainable = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
         self.module = copy.deepcopy(module).requires_grad_(False)
         self.frozen = frozen
         self.structure = compile_structure(self.spec) if structure is None else structure
+        self.left_out = with_plain_gradients(self.module)
         self._copies: dict[int, nn.Module] = {}
         self._keeping: dict[int, bool] = {}
-        self._parametrized = has_parametrizations(self.module)
+        self._has_batched_forms = has_batched_forms(self.module)
         self._norms = batch_norms(self.module)
         self._momenta = {name: norm.momentum for name, norm in self._norms.items()}
         for norm in self._norms.values():
@@ -187,7 +197,7 @@ class Target:
         self, module: nn.Module, unpacked: dict[str, Tensor], x: Tensor, buffers: Statistics, shared: bool
     ) -> Tensor:
         """Run every network in the mode that the module is in: one as it is, several as one batch of operations."""
-        x = x if self.inputs is None else self.inputs.applied(x)
+        x = self.tried_on.taken(x if self.inputs is None else self.inputs.applied(x))
         version = _version(x)
         if batch_size(unpacked) == 1:
             alone = {name: value.squeeze(0) for name, value in unpacked.items()}
@@ -195,11 +205,19 @@ class Target:
             outputs = self._run_one(module, alone, own, x if shared else x[0])[None]
         else:
             batched = vmap(partial(self._call, module), in_dims=(0, 0, None if shared else 0), randomness="different")
-            with BatchedWeightNorm() if self._parametrized else nullcontext():
+            with BatchedForms() if self._has_batched_forms else nullcontext(), one_by_one_quietly():
                 outputs = batched(unpacked, buffers, x)
         if _version(x) != version:
             raise SpecError(f"target '{self.spec.name}': its forward changes its input in place; let it work on a copy")
         return outputs
+
+    def check_inputs(self, x: Tensor) -> None:
+        """Check that inputs [items, *input_shape] are such as the module takes, where it does not take all numbers.
+
+        Raises:
+            DataError: one is no row of the table that it is looked up in, or is broken where whole numbers are taken.
+        """
+        self.tried_on.check(self.module, x, f"target '{self.spec.name}'")
 
     def _call(self, module: nn.Module, unpacked: dict[str, Tensor], buffers: Statistics, images: Tensor) -> Tensor:
         """Run one network."""
@@ -219,12 +237,14 @@ class Target:
 
     @cached_property
     def _any_layout(self) -> bool:
-        return allows_any_layout(self.module, self.spec.input_shape)
+        inputs = self.tried_on.draw(PROBED, torch.Generator().manual_seed(0))
+        dtype = self.dtype if inputs.is_floating_point() else None
+        return allows_any_layout(self.module, inputs.to(self.device, dtype))
 
     @cached_property
     def activations(self) -> int:
         """The numbers in one input and in what the module's parts make of it, as far as they are modules themselves."""
-        return count_activations(self.module, self.spec.input_shape)
+        return count_activations(self.module, self.tried_on.first(PROBED, self._first))
 
     @property
     def _first(self) -> Tensor:
@@ -261,7 +281,8 @@ class Target:
             return False
         if images not in self._keeping:
             _ = self._any_layout  # tried out here and not in the threads, since it seeds the random numbers of them all
-            self._keeping[images] = keeps_nothing(self.module, self.spec.input_shape, images, self._statistics())
+            inputs = self.tried_on.first(images, self._first)
+            self._keeping[images] = keeps_nothing(self.module, inputs, self._statistics())
         return self._keeping[images]
 
     def _not_a_tensor(self, outputs: object) -> Tensor:
@@ -324,6 +345,9 @@ class Target:
         for name, momentum in self._momenta.items():
             norm: Any = module.get_submodule(name)
             norm.momentum = momentum
+        set_options(module, self.left_out)
+        if self.tried_on.whole:
+            module.register_forward_pre_hook(self.tried_on.before)
         return module.eval()
 
 

@@ -1,33 +1,35 @@
 """Any convolutional or dense module, traced: its layers, its filters and its symmetries.
 
-The module is exported to a graph of operations, and labels are carried through the graph (`hyperframe.rules`,
-`hyperframe.kernels`). An operation that has no rule freezes what it touches: fewer symmetries, never wrong ones.
+The module is exported to a graph of operations, and labels are carried through the graph (`hyperframe.walking`). What
+is found is tried out, and frozen where it does not hold: fewer symmetries, never wrong ones.
 """
 
-import operator
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import attrs
-import torch
 from torch import Tensor, nn
 
-from hyperframe import affine, comparisons, computedkernels, kernels, layouts, norms  # noqa: F401  (for their rules)
 from hyperframe.assembly import assembled
-from hyperframe.computed import Computed, applied, rule_of, ruled
-from hyperframe.crossed import Crossed, each, has_parameters, with_merged
 from hyperframe.discovery import Discovery
-from hyperframe.errors import SpecError, brief
+from hyperframe.errors import SpecError
 from hyperframe.exact import as_evaluated
-from hyperframe.exporting import alone, check_parameters, count_outputs, exported, prepared
-from hyperframe.findings import FoundLayer, Frozen, View
-from hyperframe.labels import Activation
+from hyperframe.exporting import (
+    alone,
+    check_parameters,
+    chosen_inputs,
+    count_outputs,
+    example_inputs,
+    exported,
+    prepared,
+)
+from hyperframe.findings import Frozen
 from hyperframe.modes import with_gradients
-from hyperframe.rules import Operation, flat
 from hyperframe.selfcheck import tried
 from hyperframe.shifts import find_absorbed_shifts
 from hyperframe.spec import TargetSpec
 from hyperframe.structure import Structure
+from hyperframe.trialinputs import TrialInputs
+from hyperframe.walking import Walk
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -40,6 +42,7 @@ class Traced:
         structure: labels on the axes of their parameters.
         frozen: what has no symmetries although it might, and why.
         unused: parameters on which no output depends; no layer has them.
+        tried_on: what it was tried on.
     """
 
     module: nn.Module
@@ -47,6 +50,7 @@ class Traced:
     structure: Structure
     frozen: tuple[Frozen, ...]
     unused: tuple[str, ...]
+    tried_on: TrialInputs
 
     def __repr__(self) -> str:
         spec = self.spec
@@ -61,14 +65,18 @@ class Traced:
 
 
 @with_gradients
-def trace(module: nn.Module, input_shape: Sequence[int], name: str = "module") -> Traced:
+def trace(
+    module: nn.Module, input_shape: Sequence[int] | None = None, name: str = "module", *, example: Tensor | None = None
+) -> Traced:
     """Find a module's layers, filters and symmetries.
 
     Args:
         module: an ordinary module, whose forward takes [items, *input_shape] and gives [items, outputs]. It is not
             changed.
-        input_shape: shape of one input.
+        input_shape: shape of one input; left out, it is that of the example.
         name: of the target.
+        example: some inputs [items, *input_shape], on which it is traced and tried in place of normal numbers. A module
+            with an embedding needs them. Whole numbers are given to it as such where it takes them.
 
     Raises:
         SpecError: the module does not run on such inputs, gives something else than one such tensor, decides by the
@@ -81,24 +89,53 @@ def trace(module: nn.Module, input_shape: Sequence[int], name: str = "module") -
         [('0', 3, 5), ('2', 2, 4)]
         >>> traced.structure.classes                      # the three hidden units may change places
         ((0, 1, 2),)
+        >>> words = nn.Sequential(nn.EmbeddingBag(20, 3), nn.ReLU(), nn.Linear(3, 2))
+        >>> trace(words, example=torch.arange(40).view(8, 5) % 20).structure.classes
+        ((0, 1, 2),)
     """
-    with alone():
-        return _traced(module, tuple(input_shape), name)
-
-
-def _traced(original: nn.Module, input_shape: tuple[int, ...], name: str) -> Traced:
     where = f"target '{name}'"
-    check_parameters(original, where)
-    module = prepared(original, where)
-    outputs = count_outputs(module, input_shape, where)
+    if example is None and input_shape is None:
+        raise SpecError(f"{where}: hand over the shape of one input, or some inputs as example=…")
+    if example is not None and not (isinstance(example, Tensor) and example.dim() > 1 and len(example)):
+        found = list(example.shape) if isinstance(example, Tensor) else type(example).__name__
+        raise SpecError(f"{where}: its example must be a tensor [items, …], one item or more, but is {found}")
+    shape = tuple(example.shape[1:] if input_shape is None and example is not None else input_shape or ())
+    if example is not None and tuple(example.shape[1:]) != shape:
+        raise SpecError(f"{where}: inputs have the shape {list(shape)}, but the example's {list(example.shape[1:])}")
+    with alone():
+        check_parameters(module, where)
+        copied = prepared(module, where)
+        inputs = TrialInputs(shape) if example is None else example_inputs(copied, example, where)
+        return _traced(module, copied, inputs, count_outputs(copied, inputs, where), name)
+
+
+@with_gradients
+def trace_for(module: nn.Module, input_shape: tuple[int, ...], data: Callable[[], Tensor] | None, name: str) -> Traced:
+    """Find a module's layers, filters and symmetries, tried on items of data where it needs such, see `chosen_inputs`.
+
+    Args:
+        module: as for `trace`.
+        input_shape: shape of one input.
+        data: gives inputs [items, *input_shape]; called only where they are needed.
+        name: of the target.
+    """
+    where = f"target '{name}'"
+    with alone():
+        check_parameters(module, where)
+        copied = prepared(module, where)
+        return _traced(module, copied, *chosen_inputs(copied, input_shape, data, where), name)
+
+
+def _traced(original: nn.Module, module: nn.Module, inputs: TrialInputs, outputs: int, name: str) -> Traced:
+    where = f"target '{name}'"
     collecting = as_evaluated(module).values()
     for norm in collecting:
         norm.track_running_stats = False  # the graph need not update moments, which nothing uses
-    program = exported(module, input_shape, where)
+    program = exported(module, inputs, where)
     for norm in collecting:
         norm.track_running_stats = True
     found = Discovery()
-    walk = _Walk(found, module, program, where)
+    walk = Walk(found, module, program, where)
     if not walk.depends_on_input:
         raise SpecError(f"{where}: its outputs do not depend on its inputs")
     result = walk.go()
@@ -111,245 +148,13 @@ def _traced(original: nn.Module, input_shape: tuple[int, ...], name: str) -> Tra
     logits = walk.logits(result)
     found.freeze(result)
     find_absorbed_shifts(walk.graph, found)
-    structure = assembled(found, module, name=name, input_shape=input_shape, outputs=outputs, logits=logits)
-    structure, failed = tried(module, structure)
+    structure = assembled(found, module, name=name, input_shape=inputs.shape, outputs=outputs, logits=logits)
+    structure, failed = tried(module, structure, inputs)
     return Traced(
         module=original,
         spec=structure.spec,
         structure=structure,
         frozen=(*found.frozen, *failed),
         unused=unused,
+        tried_on=inputs,
     )
-
-
-class _Walk:
-    """Carries labels through a graph, from the inputs to the output."""
-
-    def __init__(self, found: Discovery, module: nn.Module, program: Any, where: str) -> None:
-        self.found, self.where = found, where
-        self.graph, self._module = program.graph, program.graph_module
-        self.views: dict[str, View] = {}
-        self._values: dict[str, Any] = {}
-        self._tail: dict[str, FoundLayer] = {}
-        self._logits: dict[str, FoundLayer] = {}
-        self._blind: dict[str, FoundLayer] = {}
-        names = {id(value): key for key, value in module.named_parameters()}
-        own = {key: names[id(value)] for key, value in module.named_parameters(remove_duplicate=False)}
-        frozen = {key for key, value in module.named_parameters() if not value.requires_grad}
-        self._inputs(program, own, frozen)
-        self._live = self._reachable(program)
-        self._single = frozenset(node.name for node in self.graph.nodes if len(node.users) == 1)
-
-    def _inputs(self, program: Any, own: dict[str, str], constant: set[str]) -> None:
-        for entry in program.graph_signature.input_specs:
-            name, target = entry.arg.name, entry.target
-            if entry.kind.name == "PARAMETER" and own[target] not in constant:
-                shape = tuple(program.state_dict[target].shape)
-                self.views[name] = View(name=own[target], rank=len(shape), shape=shape, dims=tuple(range(len(shape))))
-            elif entry.kind.name == "USER_INPUT":
-                self._user_input = name
-            else:
-                held = program.state_dict if target in program.state_dict else program.constants
-                self._values[name] = held[target].detach() if isinstance(held[target], Tensor) else held[target]
-
-    def _reachable(self, program: Any) -> set[str]:
-        outputs = [entry for entry in program.graph_signature.output_specs if entry.kind.name == "USER_OUTPUT"]
-        self._output = outputs[0].arg.name
-        nodes = {node.name: node for node in self.graph.nodes}
-        live, waiting = set(), [nodes[self._output]]
-        while waiting:
-            node = waiting.pop()
-            if node.name not in live:
-                live.add(node.name)
-                waiting += node.all_input_nodes
-        self.views = {name: view for name, view in self.views.items() if name in live}
-        return live
-
-    @property
-    def depends_on_input(self) -> bool:
-        """Whether the input is needed for the output."""
-        return self._user_input in self._live
-
-    def go(self) -> Activation:
-        """Walk; the labels of the output."""
-        for node in self.graph.nodes:
-            if node.name not in self._live:
-                continue
-            if node.op == "placeholder":
-                if node.name in self.views:
-                    self._values[node.name] = self.views[node.name]
-                elif node.name == self._user_input:
-                    self._values[node.name] = self.found.opaque(node.meta["val"].shape)
-            elif node.op == "get_attr":  # the graph of a branch or a loop
-                self._values[node.name] = operator.attrgetter(node.target)(self._module)
-            elif node.op == "call_function":
-                self._values[node.name] = self._result(node)
-        result: Activation | Crossed = self._values[self._output]
-        for layer in result.layers[1:] if isinstance(result, Crossed) else ():
-            self.found.freeze(layer)
-        return result.layers[0] if isinstance(result, Crossed) else result
-
-    def _result(self, node: Any) -> Any:
-        args = torch.fx.node.map_arg(node.args, lambda source: self._values[source.name])
-        kwargs = dict(torch.fx.node.map_arg(node.kwargs, lambda source: self._values[source.name]))
-        if node.target is operator.getitem:
-            self._follow(node, node.args[0])
-            return args[0][args[1]]
-        values = list(flat([*args, *kwargs.values()]))
-        if not any(isinstance(value, Activation | Computed | Crossed | View) for value in values):
-            return node.target(*args, **kwargs)
-        operation = self._operation(node, args, kwargs)
-        result = self._apply(operation, values)
-        self._follow(node, node.all_input_nodes[0] if node.all_input_nodes else None, operation.name)
-        return result
-
-    def _operation(self, node: Any, args: Any, kwargs: dict[str, Any]) -> Operation:
-        value = node.meta["val"]
-        shape = [_shape(part) for part in value] if isinstance(value, tuple | list) else _shape(value)
-        name = getattr(getattr(node.target, "overloadpacket", node.target), "__name__", str(node.target))
-        if not all(isinstance(size, int) for size in flat([shape])):
-            why = f"how large what '{name}' gives is depends on values that it computes"
-            raise SpecError(f"{self.where}: it cannot be traced: {why}; see docs/target.md for a written spec")
-        stack = list((node.meta.get("nn_module_stack") or {}).values())
-        return Operation(
-            found=self.found,
-            name=name,
-            function=node.target,
-            args=tuple(args),
-            kwargs=kwargs,
-            shape=shape,
-            floating=value.is_floating_point() if isinstance(value, Tensor) else not isinstance(value, WHOLE),
-            node=node.name,
-            place=stack[-1][0] if stack else "",
-            sources=tuple(source.name if isinstance(source, torch.fx.Node) else None for source in node.args),
-            single=self._single,
-            used=frozenset(user.args[1] for user in node.users if user.target is operator.getitem),
-        )
-
-    def _apply(self, operation: Operation, values: list[Any]) -> Any:
-        self.found.at = operation.name, operation.place
-        try:
-            result = self._of_crossed(operation) if any(isinstance(value, Crossed) for value in values) else None
-            result = applied(operation) if result is None else result
-            why = "it has no rule" if rule_of(operation) is None else "its rule does not know such arguments"
-        except TOLERATED as error:
-            result, why = None, f"its rule fails ({type(error).__name__}: {brief(error)})"
-        return self._unknown(operation, values, why) if result is None else result
-
-    def _of_crossed(self, operation: Operation) -> Any:
-        """Apply an operation to units along several axes: kernels know how, others take them in turn."""
-        values = flat([*operation.args, *operation.kwargs.values()])
-        if any(isinstance(value, Computed) for value in values):
-            return applied(with_merged(operation))
-        if rule_of(operation) in KERNELS:
-            return ruled(operation)
-        if has_parameters(operation) or "norm" in operation.name:
-            return applied(with_merged(operation))
-        return each(operation, ruled)
-
-    def _unknown(self, operation: Operation, values: list[Any], why: str) -> Any:
-        """An operation that no rule knows: all that goes into it is frozen, of what comes out nothing is known."""
-        found = self.found
-        layers = [value.layers if isinstance(value, Crossed) else [value] for value in values]
-        values = [layer for some in layers for layer in some]
-        sources = tuple(view for value in values if isinstance(value, Computed) for view in value.sources)
-        if sources:
-            names = ", ".join(f"'{name}'" for name in dict.fromkeys(view.name for view in sources))
-            found.report(operation.name, operation.place, f"it has no rule for what is computed from {names}")
-        elif any(isinstance(value, View) or (isinstance(value, Activation) and value.labelled) for value in values):
-            found.report(operation.name, operation.place, why)
-        computed = not any(isinstance(value, Activation) for value in values)
-        for value in values:
-            if isinstance(value, Activation):
-                found.freeze(value)
-            elif isinstance(value, View) and computed:
-                sources = (*sources, value)
-                found.stop(value.name)
-            elif isinstance(value, View):
-                found.plain(value)
-        for view in sources:
-            found.stop(view.name)
-        several = isinstance(operation.shape, list)
-        results: list[Any] = [found.opaque(shape) for shape in (operation.shape if several else [operation.shape])]
-        if computed:
-            results = [Computed((), result, sources) for result in results]
-        return tuple(results) if several else results[0]
-
-    def _follow(self, node: Any, source: Any, name: str = "") -> None:
-        """Note which layer a result comes from, and what has acted on it since."""
-        found = self.found
-        if node.name in found.producers:
-            self._tail[node.name] = found.producers[node.name]
-            self._logits[node.name] = found.producers[node.name]
-        elif source is not None and source.name in self._tail:
-            self._tail[node.name] = self._tail[source.name]
-            if name:
-                self._tail[source.name].ops.append(name)
-            elif source.name in found.producers:  # one of several results
-                found.producers[node.name] = found.producers[source.name]
-            by_number = name in ("mul", "div", "add", "sub") and isinstance(node.args[1], int | float)
-            if (not name or name in PASSING or by_number) and source.name in self._logits:
-                self._logits[node.name] = self._logits[source.name]
-        if name in BLIND and source.name in self._logits and self._over_all(node, source):
-            self._blind[node.name] = self._logits[source.name]
-        moving = [one.name for one in node.all_input_nodes if not isinstance(self._values[one.name], Tensor)]
-        makers = [self._blind[one] for one in moving if one in self._blind]
-        if makers and len(makers) == len(moving) and all(maker is makers[0] for maker in makers):
-            self._blind[node.name] = makers[0]
-
-    def _over_all(self, node: Any, source: Any) -> bool:
-        """Whether a softmax is over the filters of the logits' layer, in their order."""
-        value, writes = self._values[source.name], self._logits[source.name].writes
-        if not isinstance(value, Activation):
-            return False
-        rows = value.unit.movedim(node.args[1] if len(node.args) > 1 else node.kwargs["dim"], -1)
-        return writes is not None and rows.shape[-1] == len(writes) and bool((rows == writes).all())
-
-    def logits(self, result: Activation) -> FoundLayer | None:
-        """The last layer, where a common shift of its outputs is one of the network's, or changes nothing at all."""
-        layer = self._blind.get(self._output, self._logits.get(self._output))
-        if layer is not None and layer.computed:
-            why = "a common shift of its filters is none of the parameters that they are computed from"
-            self.found.report("logits", layer.name, why)
-            return None
-        if (
-            layer is None
-            or layer not in self.found.layers
-            or layer.writes is None
-            or layer.roles - {"kernel", "bias"}
-            or layer.norm != "none"
-        ):
-            return None
-        if layer.groups > 1 or any(param.parameter in self.found.reused or param.rows for param in layer.params):
-            return None
-        if self._output in self._blind:
-            return layer if layer.filters == result.shape[1] else None
-        return layer if torch.equal(result.unit[0], layer.writes) else None
-
-
-def _shape(value: Any) -> torch.Size:
-    """The shape of one of an operation's results, which may be a number, as of `item()`."""
-    return value.shape if isinstance(value, Tensor) else torch.Size()
-
-
-WHOLE = torch.SymInt | torch.SymBool
-"""Numbers that an operation gives, and that are no floating-point ones."""
-
-PASSING = frozenset(
-    {
-        *("view", "_unsafe_view", "reshape", "squeeze", "flatten", "clone", "contiguous", "alias", "detach"),
-        *("neg", "dropout"),
-        *("mean", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
-        *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"),
-    }
-)
-"""Operations that let a common shift of the logits pass."""
-
-BLIND = frozenset({"softmax", "_softmax", "log_softmax", "_log_softmax"})
-"""Operations that do not see a common shift of the logits, nor does anything behind them."""
-
-TOLERATED: tuple[type[Exception], ...] = (Exception,)
-"""Exceptions that a rule may raise: they cost symmetries, with a report, and not the training. Tests tolerate none."""
-
-KERNELS = frozenset({kernels.convolution, kernels.dense, kernels.product})
-"""Rules that take activations with units along several axes."""

@@ -28,7 +28,7 @@ from hyperframe.folder import claimed, create_run, environment, folder_identity,
 from hyperframe.links import inside
 from hyperframe.metrics import MetricsLog
 from hyperframe.plugins import Registry
-from hyperframe.preflight import load_data
+from hyperframe.preflight import load_data, tell_left_out
 from hyperframe.run import Run
 from hyperframe.schedule import rate_at
 from hyperframe.seeds import seeded
@@ -134,6 +134,9 @@ class Training:
         self.options = run.config.trainer
         task, images = run.experiment.task, run.config.evaluation.images
         train, validation = load_data(task, "train"), load_data(task, "validation")
+        for data in (train, validation):
+            run.experiment.target.check_inputs(data.x)
+        tell_left_out(run.experiment.target)
         run.fingerprints = fingerprints_of(task, {"train": train, "validation": validation})
         self._probe = probe_outputs(run.experiment.target)
         self.inputs = trained_inputs(task, train)

@@ -58,9 +58,9 @@ def run(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def strict_rules(monkeypatch):
     """A rule of the tracing that raises fails the test, where it would cost a user some symmetries."""
-    from hyperframe import tracing
+    from hyperframe import walking
 
-    monkeypatch.setattr(tracing, "TOLERATED", ())
+    monkeypatch.setattr(walking, "TOLERATED", ())
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from modules import Net, Residual, dense
 from torch import nn
 
-from hyperframe import tracing
+from hyperframe import walking
+from hyperframe.errors import SpecError
 from hyperframe.exact import ExactNorms
 from hyperframe.precision import DoublePrecision
 from hyperframe.rules import RULES
@@ -63,7 +64,7 @@ def test_modules_are_traced_whatever_the_default_device_is(defaults, expected):
 
 def test_a_default_type_is_put_back_after_a_failure(defaults):
     torch.set_default_dtype(torch.float64)
-    with pytest.raises(tracing.SpecError, match="does not run"):
+    with pytest.raises(SpecError, match="does not run"):
         trace(dense(4, 2), (5,))
     assert torch.get_default_dtype() == torch.float64
 
@@ -159,7 +160,7 @@ def test_a_rule_that_raises_costs_symmetries_and_says_so(monkeypatch):
     module = nn.Sequential(dense(4, 6), nn.ReLU(), dense(6, 5), nn.Tanh(), dense(5, 2))
     with pytest.raises(IndexError):  # as tests have it
         trace(module, (4,))
-    monkeypatch.setattr(tracing, "TOLERATED", (Exception,))
+    monkeypatch.setattr(walking, "TOLERATED", (Exception,))
     traced = trace(module, (4,))
     assert [(entry.op, entry.place) for entry in traced.frozen] == [("relu", "1")]
     assert traced.frozen[0].why == "its rule fails (IndexError: out of range)"
@@ -175,7 +176,7 @@ def test_a_rule_that_raises_half_way_leaves_nothing_claimed(monkeypatch):
         raise RuntimeError("too late")
 
     monkeypatch.setitem(RULES, "linear", broken)
-    monkeypatch.setattr(tracing, "TOLERATED", (Exception,))
+    monkeypatch.setattr(walking, "TOLERATED", (Exception,))
     traced = trace(nn.Sequential(dense(4, 6), nn.ReLU(), dense(6, 2)), (4,))
     assert sum(orbits(traced.structure, True).counts.values()) == 0
 

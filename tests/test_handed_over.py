@@ -191,7 +191,7 @@ def changed(change):
             "'lazy.*' has no shape",
         ),
         ({"module": changed(lambda net: setattr(net, "q", net.last.weight * 2))}, ConfigError, "it cannot be copied"),
-        ({"module": changed(lambda net: setattr(net, "forward", lambda x: {}[x]))}, ConfigError, "does not run"),
+        ({"module": changed(lambda net: setattr(net, "forward", lambda x: {}[x]))}, SpecError, "does not run"),
         ({"overrides": {"target": "mlp"}}, ConfigError, "target: 'mlp' was asked for, but a module handed over"),
         ({"overrides": {"target.name": "mlp"}}, ConfigError, "target: 'mlp' was asked for"),
         ({"overrides": {"target": {"name": "mlp"}}}, ConfigError, "target: 'mlp' was asked for"),

@@ -31,6 +31,8 @@ equivalent
 taskmetrics
 corruptions
 standardisation
+embeddings
+trialinputs
 params
 spec
 types
@@ -59,6 +61,7 @@ discovery
 rules
 crossed
 layouts
+lookups
 pointwise
 comparisons
 reductions
@@ -73,6 +76,7 @@ assembly
 selfcheck
 remedies
 exporting
+walking
 tracing
 convolution
 normstatistics

@@ -129,14 +129,14 @@ class Linear(nn.Module):
         (lambda spec: (Linear(after=lambda y: (y, y)), spec), "must return one tensor, not tuple"),
         (
             lambda spec: (Linear(after=lambda y: y[..., None]), spec),
-            r"of shape \(2, 10\), but gives \(2, 10, 1\)",
+            r"its outputs for 2 inputs are torch.float32 \[2, 10, 1\], must be real numbers",
         ),
         (
             lambda spec: (Linear(after=lambda y: y.sum().item()), spec),
-            "target 'own' does not run",
+            "must return one tensor, not float",
         ),
         (lambda spec: (Linear(change=lambda x: x.sub_(0.5)), spec), "changes its input in place"),
-        (lambda spec: (Linear(change=lambda x: x[:, :, :4]), spec), "target 'own' does not run"),
+        (lambda spec: (Linear(change=lambda x: x[:, :, :4]), spec), "target 'own': it does not run"),
     ],
 )
 def test_a_target_that_does_not_work_is_named_before_anything_is_written(tmp_path, build, message, small):

@@ -304,7 +304,7 @@ def test_what_leaves_something_behind_does_not_run_in_threads(made):
     module = made()
     numbers, state = torch.get_rng_state(), {name: value.clone() for name, value in module.state_dict().items()}
     pythons, numpys = random.getstate(), np.random.get_state()[1].tolist()
-    assert not keeps_nothing(module, (3,), 5, ())
+    assert not keeps_nothing(module, torch.zeros(5, 3), ())
     assert torch.equal(torch.get_rng_state(), numbers)
     assert (random.getstate(), np.random.get_state()[1].tolist()) == (pythons, numpys)
     assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
@@ -312,9 +312,9 @@ def test_what_leaves_something_behind_does_not_run_in_threads(made):
 
 def test_what_leaves_nothing_behind_runs_in_threads():
     moments = {"norm.running_mean", "norm.running_var", "norm.num_batches_tracked"}
-    assert keeps_nothing(Scaled(), (3,), 5, ())
-    assert keeps_nothing(Meeting(), (3,), 5, moments)
-    assert not keeps_nothing(Meeting(), (3,), 5, ())
+    assert keeps_nothing(Scaled(), torch.zeros(5, 3), ())
+    assert keeps_nothing(Meeting(), torch.zeros(5, 3), moments)
+    assert not keeps_nothing(Meeting(), torch.zeros(5, 3), ())
     for threads in (1, 2):
         with cpu_threads(threads):
             assert target_of(Meeting(), 3).runs_in_threads(5) == (threads == 2)

@@ -10,7 +10,7 @@ import attrs
 from hyperframe.api import installed
 from hyperframe.choices import Choice, choose
 from hyperframe.errors import ConfigError, Forgiven, PluginError, brief, described, unknown_name
-from hyperframe.experiment import make_target, missing_of
+from hyperframe.experiment import inputs_of, make_target, missing_of
 from hyperframe.factories import Factories, is_factory
 from hyperframe.kinds import KINDS
 from hyperframe.overrides import as_section
@@ -88,8 +88,8 @@ class _Subject:
         return choose(self.registry, kind, name, kind)
 
     def _target_cases(self) -> list[Case]:
-        shape = tuple(self._other("task", self.task).make().input_shape)
-        return [of_targets.TargetCase(make_target(self.choices[0], shape, 0))]
+        task = self._other("task", self.task).make()
+        return [of_targets.TargetCase(make_target(self.choices[0], tuple(task.input_shape), 0, inputs_of(task)))]
 
     def _gauge_cases(self) -> list[of_gauges.GaugeCase]:
         def make(of: Orbits) -> dict[str, Gauge]:

@@ -67,6 +67,10 @@ class TargetCase(Case):
             self._modes = ("evaluation", *others)
         return self._modes
 
+    def inputs(self, count: int, rng: torch.Generator) -> Tensor:
+        """Inputs [count, *input_shape] of such numbers as the module takes."""
+        return self.target.tried_on.draw(count, rng, torch.float64)
+
     def drawn(self, draw: Draw) -> tuple[Weights, Tensor, Tensor]:
         """Weights on which the outputs are finite, inputs, and these outputs.
 
@@ -77,7 +81,7 @@ class TargetCase(Case):
         networks = 1 if self.large else draw.networks
         for _ in range(REDRAWN):
             weights = redrawn(self.spec, networks, rng)
-            inputs = torch.randn(draw.images, *self.spec.input_shape, generator=rng, dtype=torch.float64)
+            inputs = self.inputs(draw.images, rng)
             outputs = self.outputs(weights, inputs)
             if bool(outputs.isfinite().all()):
                 return weights, inputs, outputs
@@ -109,7 +113,7 @@ def _runs(case: TargetCase, draw: Draw) -> str:
     target = case.target
     count = case.several
     weights = redrawn(case.spec, count, draw.rng())
-    inputs = torch.randn(draw.images, *case.spec.input_shape, generator=draw.rng(), dtype=torch.float64)
+    inputs = case.inputs(draw.images, draw.rng())
     kept = inputs.clone()
     outputs = target.forward(weights, inputs, shared=True)
     expected = (count, draw.images, case.spec.num_outputs)
@@ -131,8 +135,7 @@ def _trains(case: TargetCase, draw: Draw) -> None:
     """In training mode every network of a batch has a finite gradient."""
     weights = redrawn(case.spec, case.several, draw.rng())
     leaves = {layer: value.requires_grad_() for layer, value in weights.items()}
-    shape = (case.several, draw.images, *case.spec.input_shape)
-    inputs = torch.randn(shape, generator=draw.rng(), dtype=torch.float64)
+    inputs = case.inputs(case.several * draw.images, draw.rng()).unflatten(0, (case.several, draw.images))
     outputs = case.target.forward(leaves, inputs, training=True)
     outputs.square().mean().backward()
     for layer, leaf in leaves.items():
@@ -147,7 +150,7 @@ def _matters(case: TargetCase, draw: Draw) -> None:
     for _ in range(REDRAWN):  # a dead unit can hide what is behind it
         weights = redrawn(case.spec, 1, rng)
         unpacked = {name: value.requires_grad_() for name, value in unpack(case.spec, weights).items()}
-        inputs = torch.randn(draw.images, *case.spec.input_shape, generator=rng, dtype=torch.float64)
+        inputs = case.inputs(draw.images, rng)
         outputs = case.target.run(unpacked, inputs, shared=True)
         probe = torch.randn(outputs.shape, generator=rng, dtype=torch.float64)
         found = torch.autograd.grad((outputs * probe).sum(), list(unpacked.values()), allow_unused=True)

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from hyperframe import Component, hookimpl
-from hyperframe.applicability import check_classifies, check_count
+from hyperframe.applicability import check_classifies, check_count, check_takes_all_numbers
 from hyperframe.attacks import other_classes
 from hyperframe.fooling import ATTACKS, FIRST, AttackOptions, Scene, added_up, count_fooled
 from hyperframe.parts import in_parts
@@ -60,9 +60,11 @@ class Adversarial:
             probability; `fresh_vote` and `fresh_mean` are those of the fresh ensemble.
 
         Raises:
-            NotApplicableError: the run's task has no classes, or its generator holds fewer than three networks.
+            NotApplicableError: the run's task has no classes, its target does not take all numbers, or its generator
+                holds fewer than three networks.
         """
         check_classifies(run, NAME)
+        check_takes_all_numbers(run, NAME)
         options = self.options
         scene_of, count, networks = _scenes(run, options)
 
