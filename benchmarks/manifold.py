@@ -16,10 +16,10 @@ from torch import Tensor
 
 import hyperframe as hf
 from hyperframe.api import installed
-from hyperframe.choices import choose
-from hyperframe.config import load_config
-from hyperframe.experiment import build_experiment
-from hyperframe.loss import WeightedTerm
+from hyperframe.config.choices import choose
+from hyperframe.config.schema import load_config
+from hyperframe.experiment.build import build_experiment
+from hyperframe.experiment.loss import WeightedTerm
 
 REGISTRY = installed()
 ESTIMATORS: dict[str, dict[str, Any]] = {

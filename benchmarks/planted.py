@@ -19,15 +19,15 @@ import attrs
 import torch
 from torch import nn
 
-from hyperframe.compiling import compile_structure
-from hyperframe.exact import exact_copy, other_modes, redrawn, run_exactly
-from hyperframe.selfcheck import Field, kinds_in, tried
-from hyperframe.spec import TargetSpec
-from hyperframe.structure import FROZEN, Axis, Structure
-from hyperframe.symmetry import KINDS, apply_action, orbits, random_action
+from hyperframe.targets.spec import TargetSpec
+from hyperframe.targets.symmetry.exact import exact_copy, other_modes, redrawn, run_exactly
+from hyperframe.targets.symmetry.from_spec import compile_structure
+from hyperframe.targets.symmetry.orbits import KINDS, apply_action, orbits, random_action
+from hyperframe.targets.symmetry.structure import FROZEN, Axis, Structure
+from hyperframe.targets.tracing.tracer import trace
+from hyperframe.targets.tracing.verify import Field, kinds_in, tried
+from hyperframe.targets.trial_inputs import TrialInputs
 from hyperframe.testing.examples import EXAMPLES
-from hyperframe.tracing import trace
-from hyperframe.trialinputs import TrialInputs
 
 ITEMS, DRAWS, WRONG = 23, 12, 1e-6
 

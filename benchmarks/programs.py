@@ -10,8 +10,8 @@ from collections import Counter
 from pathlib import Path
 
 from hyperframe.errors import SpecError
-from hyperframe.symmetry import KINDS, orbits
-from hyperframe.tracing import trace
+from hyperframe.targets.symmetry.orbits import KINDS, orbits
+from hyperframe.targets.tracing.tracer import trace
 
 
 def main() -> None:

@@ -11,9 +11,9 @@ import attrs
 import torch
 
 from hyperframe.api import installed
-from hyperframe.exact import exact_copy, redrawn, run_exactly
-from hyperframe.symmetry import Orbits, apply_action, orbits, random_action
-from hyperframe.tracing import Traced
+from hyperframe.targets.symmetry.exact import exact_copy, redrawn, run_exactly
+from hyperframe.targets.symmetry.orbits import Orbits, apply_action, orbits, random_action
+from hyperframe.targets.tracing.tracer import Traced
 
 NETWORKS = (
     *("resnet18", "vgg11_bn", "densenet121", "shufflenet_v2_x0_5", "mobilenet_v3_small", "efficientnet_b0"),

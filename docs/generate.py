@@ -19,12 +19,12 @@ import yaml
 import hyperframe
 import hyperframe.testing.examples
 import hyperframe.testing.strategies
-from hyperframe.cli import main as command_line
-from hyperframe.config import SECTIONS, load_config, shipped_configs
+from hyperframe.cli.main import main as command_line
+from hyperframe.config.commented_yaml import commented_yaml
+from hyperframe.config.overrides import KEY_HELP, LISTS, SINGLE
+from hyperframe.config.registry import LIMIT_VARIABLE, OWN_DISTRIBUTION, Registered, Registry, make_plugin_manager
+from hyperframe.config.schema import SECTIONS, load_config, shipped_configs
 from hyperframe.options import expected, key_of, keys_of_task, plain_options
-from hyperframe.overrides import KEY_HELP, LISTS, SINGLE
-from hyperframe.plugins import LIMIT_VARIABLE, OWN_DISTRIBUTION, Registered, Registry, make_plugin_manager
-from hyperframe.reference import commented_yaml
 from hyperframe.testing.kit import BUILT, LAWS
 from hyperframe.testing.laws import Law
 

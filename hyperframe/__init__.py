@@ -12,27 +12,28 @@ draws are essentially different from each other.
 
 from importlib.metadata import version
 
+from hyperframe.analysis.distillation.distill import distill
+from hyperframe.analysis.distillation.student import DistillationOptions
+from hyperframe.analysis.partial_results import in_parts
+from hyperframe.analysis.plots import keep_grid, keep_lines, keep_picture, keep_scatter, new_figure
 from hyperframe.api import load, resume, train
-from hyperframe.condensing import distill
-from hyperframe.distillation import DistillationOptions
 from hyperframe.errors import DataError, HyperframeError, HyperframeWarning, NotApplicableError
-from hyperframe.generator import Generator, LatentOptions
 from hyperframe.hookspecs import hookimpl
-from hyperframe.labelorbits import walked
+from hyperframe.networks.generator import Generator, LatentOptions
+from hyperframe.networks.sampled import Networks
+from hyperframe.networks.target import Target
 from hyperframe.options import option
-from hyperframe.params import Param, bias, kernel, scale, shift
-from hyperframe.parts import in_parts
-from hyperframe.pictures import keep_grid, keep_lines, keep_picture, keep_scatter, new_figure
-from hyperframe.regression import RegressionTask
-from hyperframe.run import Run
-from hyperframe.samples import Networks
-from hyperframe.spec import LayerSpec, Slice, TargetSpec, UnitSpec
-from hyperframe.symmetry import Orbits
-from hyperframe.target import Target
-from hyperframe.task import ClassificationTask
-from hyperframe.taskmetrics import Meter, Metric, over_networks
-from hyperframe.tracing import Traced, trace
-from hyperframe.training import Reporter
+from hyperframe.runs.run import Run
+from hyperframe.targets.params import Param, bias, kernel, scale, shift
+from hyperframe.targets.spec import LayerSpec, Slice, TargetSpec, UnitSpec
+from hyperframe.targets.symmetry.orbits import Orbits
+from hyperframe.targets.symmetry.propagate import walked
+from hyperframe.targets.tracing.tracer import Traced, trace
+from hyperframe.targets.weights import flatten, unflatten
+from hyperframe.tasks.classification import ClassificationTask
+from hyperframe.tasks.metrics import Meter, Metric, over_networks
+from hyperframe.tasks.regression import RegressionTask
+from hyperframe.training.loop import Reporter
 from hyperframe.types import (
     Analysis,
     Component,
@@ -46,7 +47,6 @@ from hyperframe.types import (
     Task,
     Weights,
 )
-from hyperframe.weights import flatten, unflatten
 
 __version__ = version("hyperframe-nn")
 

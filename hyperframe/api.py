@@ -8,16 +8,16 @@ from typing import Any
 
 from torch import nn
 
-from hyperframe.bars import ProgressReporter
-from hyperframe.config import load_config, override_pairs
-from hyperframe.factories import Factories, checked_factory, typed_targets
-from hyperframe.modes import with_gradients
-from hyperframe.owncode import OwnCode
-from hyperframe.plugins import Registry, make_plugin_manager
-from hyperframe.resume import resume_run
-from hyperframe.run import Run, load_run
-from hyperframe.spec import TargetSpec
-from hyperframe.training import Reporter, train_run
+from hyperframe.config.import_path import Factories, checked_factory, typed_targets
+from hyperframe.config.in_memory import OwnCode
+from hyperframe.config.registry import Registry, make_plugin_manager
+from hyperframe.config.schema import load_config, override_pairs
+from hyperframe.runs.run import Run, load_run
+from hyperframe.runtime.modes import with_gradients
+from hyperframe.targets.spec import TargetSpec
+from hyperframe.training.loop import Reporter, train_run
+from hyperframe.training.progress_bar import ProgressReporter
+from hyperframe.training.resume import resume_run
 
 
 @with_gradients
@@ -42,7 +42,7 @@ def train(
         data: data of your own, in place of the configuration's task: `(x, y)`, tensors or numpy arrays; a torch
             Dataset of such pairs; a mapping with x, y and, as they are, x_validation, y_validation, x_test, y_test; or
             a `Task`. Whole numbers y are classes, others values to be predicted; overrides such as
-            `{"task.test": 0.2}` say how it is divided, see `hyperframe.owndata.OwnOptions`.
+            `{"task.test": 0.2}` say how it is divided, see `hyperframe.tasks.own_data.arrays.OwnOptions`.
         out: the run folder, absent or empty; by default a new one under `runs`.
         registry: the components to choose from; by default all that are installed.
         reporter: is told how it goes; left out, progress is shown where standard error is a terminal.

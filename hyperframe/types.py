@@ -8,7 +8,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from hyperframe.taskmetrics import Meter, Metric
+from hyperframe.tasks.metrics import Meter, Metric
 
 Weights = dict[str, Tensor]
 """A batch of weight sets: for each layer's name its filters, shape [batch, filters, filter_size]."""
@@ -115,7 +115,8 @@ class Gauge(Protocol):
     differentiable. Statistics that were estimated for the weights before are not those of the weights after it.
 
     Attributes:
-        fixes: the kinds of orbits that it fixes, of `hyperframe.symmetry.KINDS`. A gauge that fixes only some
+        fixes: the kinds of orbits that it fixes, of `hyperframe.targets.symmetry.orbits.KINDS`. A gauge that fixes only
+        some
             directions of its kind says how many in an attribute `directions`.
     """
 
@@ -129,10 +130,11 @@ class Gauge(Protocol):
 class EntropyEstimator(Protocol):
     """Estimates the differential entropy of the distribution that samples were drawn from.
 
-    Where several processes train together, it gathers the samples of all (`hyperframe.distributed.gather`).
+    Where several processes train together, it gathers the samples of all (`hyperframe.runtime.distributed.gather`).
 
     A method may be left out: `departures(entries, dimension)` says in a list of texts what keeps the values from being
-    Shannon's entropy of a density on so many entries, see `hyperframe.bound`. Without it nothing is taken for granted.
+    Shannon's entropy of a density on so many entries, see `hyperframe.experiment.bound`. Without it nothing is taken
+    for granted.
 
     Attributes:
         minimum_samples: the fewest samples it works on.
@@ -193,7 +195,7 @@ class DiversityTerm(Protocol):
     `own_gradient`: True where its gradient is meant not to be that of its value, as with a bandwidth that is held.
 
     A term that means to be the negative entropy of the weights has a method `departures(generator)`, which says in a
-    list of texts what keeps it from that, see `hyperframe.bound`.
+    list of texts what keeps it from that, see `hyperframe.experiment.bound`.
 
     Attributes:
         needs: names of `DiversityInputs`' fields that must be filled.

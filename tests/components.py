@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from hyperframe.api import installed
-from hyperframe.choices import choose
-from hyperframe.experiment import make_target
+from hyperframe.config.choices import choose
+from hyperframe.experiment.build import make_target
 
 REGISTRY = installed()
 NETWORKS = 4

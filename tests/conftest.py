@@ -58,9 +58,9 @@ def run(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def strict_rules(monkeypatch):
     """A rule of the tracing that raises fails the test, where it would cost a user some symmetries."""
-    from hyperframe import walking
+    from hyperframe.targets.tracing import walk
 
-    monkeypatch.setattr(walking, "TOLERATED", ())
+    monkeypatch.setattr(walk, "TOLERATED", ())
 
 
 @pytest.fixture(scope="session")
@@ -106,7 +106,7 @@ def small():
 @pytest.fixture
 def hyperframe(monkeypatch, capsys, tmp_path):
     """Run a command in an empty folder; return exit code, standard output and standard error."""
-    from hyperframe.cli import run_command_line
+    from hyperframe.cli.main import run_command_line
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])

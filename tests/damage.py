@@ -30,17 +30,17 @@ from PIL import Image
 
 import hyperframe as hf
 from hyperframe.api import installed
-from hyperframe.arrayfiles import read_arrays
-from hyperframe.checkpoints import _measure, _own_digest, newest_checkpoint, read_checkpoint
-from hyperframe.cli import run_command_line
-from hyperframe.files import read_json, write_json, write_tensors
-from hyperframe.listing import list_runs
-from hyperframe.metrics import MetricsLog
-from hyperframe.owncode import OwnCode
-from hyperframe.owndata import OwnOptions, own_task
-from hyperframe.predictions import read_inputs
-from hyperframe.run import load_run, restore
-from hyperframe.training import Training
+from hyperframe.cli.main import run_command_line
+from hyperframe.cli.prediction_files import read_inputs
+from hyperframe.config.in_memory import OwnCode
+from hyperframe.runs.checkpoints import _measure, _own_digest, newest_checkpoint, read_checkpoint
+from hyperframe.runs.listing import list_runs
+from hyperframe.runs.metrics_log import MetricsLog
+from hyperframe.runs.run import load_run, restore
+from hyperframe.runtime.files import read_json, write_json, write_tensors
+from hyperframe.tasks.own_data.array_files import read_arrays
+from hyperframe.tasks.own_data.arrays import OwnOptions, own_task
+from hyperframe.training.loop import Training
 
 ROOM = 2**30
 LONGEST = 60

@@ -5,7 +5,7 @@ import os
 import torch
 import torch.distributed as dist
 
-from hyperframe.distributed import gather
+from hyperframe.runtime.distributed import gather
 
 
 def batch(dtype=torch.float64):

@@ -8,7 +8,7 @@ from tiny import GENERATED, PERCEPTRON
 
 import hyperframe as hf
 import hyperframe.builtin.analyses.accuracies as module
-from hyperframe.analyses import analyse, kept_analysis
+from hyperframe.analysis.runner import analyse, kept_analysis
 from hyperframe.api import installed
 from hyperframe.errors import HyperframeWarning, RunError
 

@@ -8,12 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hyperframe as hf
-from hyperframe.analyses import analyse
-from hyperframe.attacks import answers, fast_gradient_sign, log_probability_gradient, other_classes, projected_gradient
+from hyperframe.analysis.runner import analyse
+from hyperframe.builtin.analyses.adversarial.attacks import (
+    answers,
+    fast_gradient_sign,
+    log_probability_gradient,
+    other_classes,
+    projected_gradient,
+)
+from hyperframe.builtin.analyses.adversarial.success_rates import ATTACKS, AttackOptions, Scene, added_up, count_fooled
 from hyperframe.errors import ConfigError, HyperframeWarning, NotApplicableError
-from hyperframe.fooling import ATTACKS, AttackOptions, Scene, added_up, count_fooled
+from hyperframe.networks.sampled import Networks, select
 from hyperframe.options import read_options
-from hyperframe.samples import Networks, select
 
 SMALL = {"networks": 4, "images": 150, "sizes": [0.0, 0.2], "strong_sizes": [0.2], "strong_images": 30, "steps": 2}
 

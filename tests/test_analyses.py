@@ -6,12 +6,12 @@ import shutil
 import pytest
 import torch
 
-from hyperframe.analyses import analyse, kept_analysis
+from hyperframe.analysis.runner import analyse, kept_analysis
 from hyperframe.api import installed
 from hyperframe.errors import HyperframeWarning, MemoryShortageError, PluginError, RunError
 from hyperframe.hookspecs import hookimpl
-from hyperframe.resume import resume_run
-from hyperframe.run import load_run
+from hyperframe.runs.run import load_run
+from hyperframe.training.resume import resume_run
 from hyperframe.types import Component
 
 

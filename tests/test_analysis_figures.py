@@ -11,20 +11,20 @@ from scipy.optimize import minimize_scalar
 from wiring import OPTIONS
 
 import hyperframe.builtin.analyses.adversarial as adversarial
-from hyperframe.analyses import analyse
-from hyperframe.attacks import answers, fast_gradient_sign, projected_gradient
+from hyperframe.analysis.runner import analyse
+from hyperframe.analysis.scoring import mean_scores, some_items
+from hyperframe.builtin.analyses.adversarial.attacks import answers, fast_gradient_sign, projected_gradient
+from hyperframe.builtin.analyses.adversarial.success_rates import ATTACKS, AttackOptions, count_fooled
+from hyperframe.builtin.analyses.deep_ensemble.equivalent import deep_ensemble_equivalent
+from hyperframe.builtin.analyses.novelty.neighbourhood import LEVELS, Neighbourhood, nearest_other, pairs_of
 from hyperframe.builtin.analyses.out_of_distribution import RATES
-from hyperframe.calibration import COLDEST, HOTTEST, entropy_of
-from hyperframe.equivalent import deep_ensemble_equivalent
-from hyperframe.fooling import ATTACKS, AttackOptions, count_fooled
-from hyperframe.matching import Matching
-from hyperframe.novelty import LEVELS, Neighbourhood, nearest_other, pairs_of
-from hyperframe.plane import Plane
-from hyperframe.run import load_run
-from hyperframe.samples import select
-from hyperframe.scoring import mean_scores, some_items
-from hyperframe.seeds import stream_seed
-from hyperframe.weights import concatenate, slice_weights
+from hyperframe.builtin.analyses.plane.geometry import Plane
+from hyperframe.networks.sampled import select
+from hyperframe.runs.run import load_run
+from hyperframe.runtime.rng import stream_seed
+from hyperframe.targets.symmetry.matching import Matching
+from hyperframe.targets.weights import concatenate, slice_weights
+from hyperframe.tasks.calibration import COLDEST, HOTTEST, entropy_of
 
 
 def items(learnt, split, count):

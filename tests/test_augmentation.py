@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hyperframe.augmentation import AffineOptions, random_affine
+from hyperframe.tasks.augmentation import AffineOptions, random_affine
 
 
 def moved(images, seed=0, **limits):

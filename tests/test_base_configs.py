@@ -2,7 +2,7 @@
 
 import pytest
 
-from hyperframe.config import load_config
+from hyperframe.config.schema import load_config
 from hyperframe.errors import ConfigError
 
 

@@ -8,11 +8,11 @@ import torch
 from tiny import GENERATED
 
 import hyperframe as hf
-from hyperframe.benchmark import BENCHMARKS, benchmark
-from hyperframe.config import load_config
-from hyperframe.memory import PeakMemory, keep_freed
-from hyperframe.target import Target
-from hyperframe.weights import batch_size
+from hyperframe.config.schema import load_config
+from hyperframe.networks.target import Target
+from hyperframe.runtime.memory import PeakMemory, keep_freed
+from hyperframe.targets.weights import batch_size
+from hyperframe.training.benchmark import BENCHMARKS, benchmark
 
 
 @pytest.mark.parametrize("what", BENCHMARKS)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hyperframe.calibration import at_temperature, brier_scores, figures_of, fit_temperature, log_likelihoods
+from hyperframe.tasks.calibration import at_temperature, brier_scores, figures_of, fit_temperature, log_likelihoods
 
 
 def drawn(seed, items=40, classes=4):

@@ -8,9 +8,9 @@ import click
 import pytest
 
 from hyperframe.api import installed
-from hyperframe.cli import main
+from hyperframe.cli.extensions import with_plugins
+from hyperframe.cli.main import main
 from hyperframe.errors import HyperframeWarning
-from hyperframe.extensions import with_plugins
 from hyperframe.hookspecs import hookimpl
 from hyperframe.testing import checks, conformance
 

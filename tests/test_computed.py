@@ -10,15 +10,15 @@ from modules import Masked, Net, Standardised, chain, conv, counts, dense, learn
 from torch import nn
 from torch.nn.utils.parametrizations import orthogonal, spectral_norm, weight_norm
 
-from hyperframe import tracing
-from hyperframe.computed import COMPUTED
-from hyperframe.exact import exact_copy, redrawn, run_exactly
-from hyperframe.gauge import ComposedGauge
-from hyperframe.labels import FIXED
-from hyperframe.rules import RULES
-from hyperframe.symmetry import KINDS, apply_action, orbits, random_action
+from hyperframe.targets.symmetry.exact import exact_copy, redrawn, run_exactly
+from hyperframe.targets.symmetry.gauge import ComposedGauge
+from hyperframe.targets.symmetry.orbits import KINDS, apply_action, orbits, random_action
+from hyperframe.targets.tracing import tracer
+from hyperframe.targets.tracing.computed import COMPUTED
+from hyperframe.targets.tracing.labels import FIXED
+from hyperframe.targets.tracing.rules.registry import RULES
+from hyperframe.targets.tracing.tracer import trace
 from hyperframe.testing import checks
-from hyperframe.tracing import trace
 
 GAUGES = ("logit_shift", "scale", "sign", "normalisation", "permutation_sort")
 
@@ -335,7 +335,7 @@ def check_laws(registry, traced, seed, tolerance=1e-7):
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_known_is_found(name, registry, monkeypatch):
     """By the rules alone; what is claimed holds, so that the check after them has nothing to mend."""
-    monkeypatch.setattr(tracing, "tried", lambda module, structure, inputs: (structure, ()))
+    monkeypatch.setattr(tracer, "tried", lambda module, structure, inputs: (structure, ()))
     make, shape, expected = CASES[name]
     torch.manual_seed(0)
     module = make()
@@ -492,5 +492,5 @@ def program(seed):
 @pytest.mark.parametrize("seed", range(25))
 def test_random_programs(seed, registry, monkeypatch):
     """What the rules claim of them holds, and gauges keep their laws, whether or not a check follows."""
-    monkeypatch.setattr(tracing, "tried", lambda module, structure, inputs: (structure, ()))
+    monkeypatch.setattr(tracer, "tried", lambda module, structure, inputs: (structure, ()))
     check_laws(registry, trace(program(seed), (3,)), seed, tolerance=1e-5)

@@ -1,10 +1,10 @@
 import pytest
 import yaml
 
-from hyperframe.config import load_config, read_config, shipped_configs
+from hyperframe.config.commented_yaml import commented_yaml
+from hyperframe.config.overrides import apply_overrides
+from hyperframe.config.schema import load_config, read_config, shipped_configs
 from hyperframe.errors import ConfigError, PluginError
-from hyperframe.overrides import apply_overrides
-from hyperframe.reference import commented_yaml
 
 
 def load(registry, source="digits", *overrides):

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from hyperframe.api import installed
-from hyperframe.kinds import KINDS
+from hyperframe.config.kinds import KINDS
 from hyperframe.testing import checks
 
 ELSEWHERE = {"resnet32"}  # like resnet20, and checked with the larger networks

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 import hyperframe as hf
-from hyperframe.convolution import GreyConvolutions, channels_last
-from hyperframe.target import Target
-from hyperframe.weights import slice_weights, unpack
+from hyperframe.networks.convolution import GreyConvolutions, channels_last
+from hyperframe.networks.target import Target
+from hyperframe.targets.weights import slice_weights, unpack
 
 
 @given(

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hyperframe as hf
-from hyperframe.analyses import analyse
-from hyperframe.calibration import figures_of
-from hyperframe.corruptions import CORRUPTIONS, corrupted
+from hyperframe.analysis.runner import analyse
+from hyperframe.builtin.analyses.corruptions.transforms import CORRUPTIONS, corrupted
 from hyperframe.errors import HyperframeWarning, NotApplicableError
+from hyperframe.tasks.calibration import figures_of
 
 SMALL = {"networks": 4, "images": 360, "singles": 2}
 LIMITS = (-1.0, 3.0)

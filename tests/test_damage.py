@@ -18,10 +18,10 @@ import damage
 import numpy as np
 import pytest
 
-from hyperframe.arrayfiles import read_arrays
-from hyperframe.checkpoints import checkpoint_steps
+from hyperframe.config.overrides import read_yaml
 from hyperframe.errors import ConfigError, DataError
-from hyperframe.overrides import read_yaml
+from hyperframe.runs.checkpoints import checkpoint_steps
+from hyperframe.tasks.own_data.array_files import read_arrays
 
 LARGEST_GROWTH = 300
 """MiB that a process may grow while it reads damaged files, of a few kB each before, and what commands import."""
@@ -147,7 +147,7 @@ def test_a_file_that_claims_to_be_huge_takes_no_memory(tmp_path):
 def test_a_small_archive_that_unpacks_to_more_than_there_is_room_for(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "bomb.npz", x=np.zeros((1000, 1000)), y=np.arange(1000))
     assert (tmp_path / "bomb.npz").stat().st_size < 20_000
-    monkeypatch.setattr("hyperframe.memory.available_memory", lambda: 5 * 2**20)
+    monkeypatch.setattr("hyperframe.runtime.memory.available_memory", lambda: 5 * 2**20)
     with pytest.raises(DataError, match="too large: 15 MiB of memory are needed, 5 MiB are free"):
         read_arrays(tmp_path / "bomb.npz", ["x", "y"])
 

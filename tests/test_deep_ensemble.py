@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from tiny import PERCEPTRON
 
 import hyperframe as hf
-from hyperframe.analyses import analyse
+from hyperframe.analysis.report import collect
+from hyperframe.analysis.runner import analyse
 from hyperframe.api import installed
+from hyperframe.builtin.analyses.deep_ensemble.baseline import IMAGES, deep_ensemble
+from hyperframe.builtin.analyses.deep_ensemble.equivalent import deep_ensemble_equivalent
 from hyperframe.builtin.objectives.trade_off import Options
-from hyperframe.equivalent import deep_ensemble_equivalent
 from hyperframe.errors import HyperframeError, HyperframeWarning, RunError
-from hyperframe.references import IMAGES, deep_ensemble
-from hyperframe.report import collect
-from hyperframe.run import load_run
-from hyperframe.trainer import Trainer
+from hyperframe.runs.run import load_run
+from hyperframe.training.trainer import Trainer
 
 curves = st.lists(st.floats(0.001, 10), min_size=1, max_size=12)
 

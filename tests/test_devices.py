@@ -8,20 +8,20 @@ import torch
 from components import NETWORKS, REGISTRY, make, of_kind, target_of
 
 import hyperframe as hf
-from hyperframe.config import load_config
+from hyperframe.config.overrides import split_override
+from hyperframe.config.schema import load_config
 from hyperframe.errors import HyperframeWarning
-from hyperframe.experiment import build_experiment
-from hyperframe.generator import initial_weights
-from hyperframe.loss import WeightedTerm
-from hyperframe.overrides import split_override
-from hyperframe.samples import Networks
-from hyperframe.seeds import seeded
-from hyperframe.target import Target
+from hyperframe.experiment.build import build_experiment
+from hyperframe.experiment.loss import WeightedTerm
+from hyperframe.networks.generator import initial_weights
+from hyperframe.networks.sampled import Networks
+from hyperframe.networks.target import Target
+from hyperframe.runtime.rng import seeded
+from hyperframe.targets.weights import flatten, pack, unpack
 from hyperframe.testing.laws import Draw
 from hyperframe.testing.networks import network
-from hyperframe.trainer import Trainer
+from hyperframe.training.trainer import Trainer
 from hyperframe.types import Data
-from hyperframe.weights import flatten, pack, unpack
 
 TASK_OF = {"digits_cnn": "digits", "mnist_cnn": "mnist"}
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from hyperframe.builtin.tasks import diabetes
-from hyperframe.gaussian_regression import GaussianMeter, GaussianRegressionTask
-from hyperframe.standardisation import Standardisation
-from hyperframe.taskmetrics import validation_score
+from hyperframe.tasks.gaussian_regression import GaussianMeter, GaussianRegressionTask
+from hyperframe.tasks.metrics import validation_score
+from hyperframe.tasks.standardisation import Standardisation
 
 NOISE = 0.7
 MEAN, STD = torch.tensor([150.0, -3.0]), torch.tensor([80.0, 0.5])

@@ -13,11 +13,9 @@ from tiny import GENERATED, PERCEPTRON
 from torch import nn
 
 import hyperframe as hf
-from hyperframe.analyses import analyse
-from hyperframe.averaging import average, running_mean
-from hyperframe.builtin.analyses import distillation as analysis
-from hyperframe.condensing import distill
-from hyperframe.distillation import (
+from hyperframe.analysis.distillation.averaging import average, running_mean
+from hyperframe.analysis.distillation.distill import distill
+from hyperframe.analysis.distillation.student import (
     DistillationOptions,
     Lesson,
     distillation_loss,
@@ -27,11 +25,13 @@ from hyperframe.distillation import (
     taught_network,
     teach,
 )
+from hyperframe.analysis.runner import analyse
+from hyperframe.builtin.analyses import distillation as analysis
 from hyperframe.errors import HyperframeWarning, RunError, TrainingError
-from hyperframe.evaluation import measure
-from hyperframe.regression import RegressionTask
-from hyperframe.task import ClassificationTask
-from hyperframe.weights import flatten, slice_weights
+from hyperframe.experiment.evaluation import measure
+from hyperframe.targets.weights import flatten, slice_weights
+from hyperframe.tasks.classification import ClassificationTask
+from hyperframe.tasks.regression import RegressionTask
 
 TINY = {**PERCEPTRON, "trainer.steps": 3}
 VALUES = {

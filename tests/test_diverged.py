@@ -9,9 +9,9 @@ import safetensors.torch
 import torch
 
 import hyperframe as hf
-from hyperframe.checkpoints import read_checkpoint, write_checkpoint
 from hyperframe.errors import DivergedError, HyperframeWarning
-from hyperframe.samples import Networks, select
+from hyperframe.networks.sampled import Networks, select
+from hyperframe.runs.checkpoints import read_checkpoint, write_checkpoint
 
 HELD = 3
 SETTINGS = {
@@ -142,12 +142,12 @@ def test_many_are_not_all_listed(run):
 
 
 def test_a_training_goes_on_where_a_validation_overflows(tmp_path, monkeypatch):
-    from hyperframe.evaluation import networks_of
+    from hyperframe.experiment.evaluation import networks_of
 
     def large(experiment, weights, seed, train):
         return networks_of(experiment, {name: 1e30 * value for name, value in weights.items()}, seed, train)
 
-    monkeypatch.setattr("hyperframe.evaluation.networks_of", large)
+    monkeypatch.setattr("hyperframe.experiment.evaluation.networks_of", large)
     with pytest.warns(HyperframeWarning, match="step 2 is not validated: outputs of 3 of 3 networks"):
         run = hf.train("digits", SETTINGS, out=tmp_path / "run")
     assert run.finished

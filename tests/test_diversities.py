@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 import hyperframe as hf
 from hyperframe.api import installed
 from hyperframe.builtin.objectives.trade_off import Options, TradeOff
-from hyperframe.choices import choose
-from hyperframe.config import load_config
+from hyperframe.config.choices import choose
+from hyperframe.config.schema import load_config
 from hyperframe.errors import ConfigError
-from hyperframe.experiment import build_experiment
-from hyperframe.loss import BatchLoss, WeightedTerm
-from hyperframe.symmetry import CONTINUOUS, apply_action, random_action
+from hyperframe.experiment.build import build_experiment
+from hyperframe.experiment.loss import BatchLoss, WeightedTerm
+from hyperframe.targets.symmetry.orbits import CONTINUOUS, apply_action, random_action
+from hyperframe.targets.weights import unpack
 from hyperframe.types import Data, DiversityInputs
-from hyperframe.weights import unpack
 
 REGISTRY = installed()
 ESTIMATOR = choose(REGISTRY, "entropy", {"name": "kozachenko_leonenko", "constants": True}, "entropy").make()
@@ -232,10 +232,10 @@ class Dropping(torch.nn.Module):
 
 def test_dropout_drops_the_same_units_in_both_passes():
     """The gradient of a sum of outputs at the last kernel is the sum of the hidden units that are left."""
-    from hyperframe.chunks import Chunks
-    from hyperframe.experiment import traced_target
-    from hyperframe.outputs import SharedOutputs
-    from hyperframe.tracing import trace
+    from hyperframe.experiment.build import traced_target
+    from hyperframe.experiment.outputs import SharedOutputs
+    from hyperframe.runtime.chunks import Chunks
+    from hyperframe.targets.tracing.tracer import trace
 
     target = traced_target(trace(Dropping(), (1, 8, 8), "dropping")).to("cpu", torch.float64)
     draw = torch.Generator().manual_seed(0)

@@ -16,21 +16,21 @@ from tiny import CHECKED
 from torch import nn
 
 import hyperframe as hf
-from hyperframe import tracing
-from hyperframe.analyses import analyse
+from hyperframe.analysis.runner import analyse
 from hyperframe.api import installed
-from hyperframe.batching import BatchedForms
-from hyperframe.config import load_config
-from hyperframe.embeddings import ITEMS_AT_ONCE, check_rows
+from hyperframe.config.in_memory import OwnCode
+from hyperframe.config.schema import load_config
 from hyperframe.errors import DataError, NotApplicableError, RunError, SpecError
-from hyperframe.exact import exact_copy, redrawn
-from hyperframe.experiment import build_experiment, traced_target
-from hyperframe.fingerprints import probe_outputs
-from hyperframe.generator import initial_std
-from hyperframe.owncode import OwnCode
-from hyperframe.symmetry import orbits
-from hyperframe.tracing import trace
-from hyperframe.weights import unpack
+from hyperframe.experiment.build import build_experiment, traced_target
+from hyperframe.networks.batching import BatchedForms
+from hyperframe.networks.generator import initial_std
+from hyperframe.runs.fingerprints import probe_outputs
+from hyperframe.targets.embeddings import ITEMS_AT_ONCE, check_rows
+from hyperframe.targets.symmetry.exact import exact_copy, redrawn
+from hyperframe.targets.symmetry.orbits import orbits
+from hyperframe.targets.tracing import tracer
+from hyperframe.targets.tracing.tracer import trace
+from hyperframe.targets.weights import unpack
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 from planted import plant_all
@@ -134,7 +134,7 @@ KNOWN = {
 @pytest.mark.parametrize("name", KNOWN)
 def test_symmetries_of_tables_are_found_and_hold(name, checked, monkeypatch):
     if not checked:
-        monkeypatch.setattr(tracing, "tried", lambda module, structure, inputs: (structure, ()))
+        monkeypatch.setattr(tracer, "tried", lambda module, structure, inputs: (structure, ()))
     make, factors, signs, groups = KNOWN[name]
     torch.manual_seed(0)
     module = make()

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import PERCEPTRON
 
-from hyperframe.analyses import analyse
+from hyperframe.analysis.ensemble_metrics import RULES, GrowthMeter, growing_sizes, spread, temperatures
+from hyperframe.analysis.ensembles import ensemble_figures
+from hyperframe.analysis.runner import analyse
+from hyperframe.analysis.scoring import some_items
 from hyperframe.api import installed
-from hyperframe.calibration import at_temperature, figures_of, fit_temperature
-from hyperframe.ensembles import ensemble_figures
 from hyperframe.errors import NotApplicableError
-from hyperframe.growth import RULES, GrowthMeter, growing_sizes, spread, temperatures
-from hyperframe.scoring import some_items
+from hyperframe.tasks.calibration import at_temperature, figures_of, fit_temperature
 
 NETWORKS, ITEMS, CLASSES = 12, 9, 4
 SIZES = [1, 2, 5, 12]

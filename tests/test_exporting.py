@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from modules import Net, Residual, dense
 from torch import nn
 
-from hyperframe import walking
 from hyperframe.errors import SpecError
-from hyperframe.exact import ExactNorms
-from hyperframe.precision import DoublePrecision
-from hyperframe.rules import RULES
-from hyperframe.symmetry import orbits
-from hyperframe.tracing import trace
+from hyperframe.targets.symmetry.exact import ExactNorms
+from hyperframe.targets.symmetry.orbits import orbits
+from hyperframe.targets.symmetry.precision import DoublePrecision
+from hyperframe.targets.tracing import walk
+from hyperframe.targets.tracing.rules.registry import RULES
+from hyperframe.targets.tracing.tracer import trace
 
 SHAPE = (1, 8, 8)
 
@@ -160,7 +160,7 @@ def test_a_rule_that_raises_costs_symmetries_and_says_so(monkeypatch):
     module = nn.Sequential(dense(4, 6), nn.ReLU(), dense(6, 5), nn.Tanh(), dense(5, 2))
     with pytest.raises(IndexError):  # as tests have it
         trace(module, (4,))
-    monkeypatch.setattr(walking, "TOLERATED", (Exception,))
+    monkeypatch.setattr(walk, "TOLERATED", (Exception,))
     traced = trace(module, (4,))
     assert [(entry.op, entry.place) for entry in traced.frozen] == [("relu", "1")]
     assert traced.frozen[0].why == "its rule fails (IndexError: out of range)"
@@ -176,7 +176,7 @@ def test_a_rule_that_raises_half_way_leaves_nothing_claimed(monkeypatch):
         raise RuntimeError("too late")
 
     monkeypatch.setitem(RULES, "linear", broken)
-    monkeypatch.setattr(walking, "TOLERATED", (Exception,))
+    monkeypatch.setattr(walk, "TOLERATED", (Exception,))
     traced = trace(nn.Sequential(dense(4, 6), nn.ReLU(), dense(6, 2)), (4,))
     assert sum(orbits(traced.structure, True).counts.values()) == 0
 

@@ -10,17 +10,17 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 import hyperframe as hf
-from hyperframe import samplefiles
-from hyperframe.aliases import check_memory, own_names
-from hyperframe.condensing import METHODS, distill
-from hyperframe.distillation import DistillationOptions
+from hyperframe.analysis.distillation.distill import METHODS, distill
+from hyperframe.analysis.distillation.student import DistillationOptions
 from hyperframe.errors import RunError, SpecError
-from hyperframe.experiment import traced_target
-from hyperframe.target import Target
+from hyperframe.experiment.build import traced_target
+from hyperframe.networks import storage
+from hyperframe.networks.target import Target
+from hyperframe.targets.aliases import check_memory, own_names
+from hyperframe.targets.tracing.tracer import trace
 from hyperframe.testing import of_exports
 from hyperframe.testing.laws import tried
 from hyperframe.testing.of_targets import TargetCase
-from hyperframe.tracing import trace
 
 SHAPE = (1, 8, 8)
 
@@ -151,15 +151,15 @@ def test_the_law_fails_where_a_second_name_has_the_templates_values(name, monkey
 
 
 def test_the_law_fails_where_a_file_lacks_statistics_or_has_others_weights(monkeypatch):
-    write, unpack = samplefiles.write_tensors, samplefiles.unpack
+    write, unpack = storage.write_tensors, storage.unpack
 
     def forgetting(path, tensors, metadata):
         write(path, {name: value * ("running_mean" not in name) for name, value in tensors.items()}, metadata)
 
     with monkeypatch.context() as patch:
-        patch.setattr(samplefiles, "write_tensors", forgetting)
+        patch.setattr(storage, "write_tensors", forgetting)
         assert verdict_of(TwoNames).where == "a file for each network"
-    monkeypatch.setattr(samplefiles, "unpack", lambda *of: {name: value.flip(0) for name, value in unpack(*of).items()})
+    monkeypatch.setattr(storage, "unpack", lambda *of: {name: value.flip(0) for name, value in unpack(*of).items()})
     assert verdict_of(TwoNames).where == "one file of all networks"
 
 

@@ -12,8 +12,8 @@ import tiny
 import yaml
 
 import hyperframe as hf
+from hyperframe.config.import_path import Factories, checked_factory, is_factory, typed_targets
 from hyperframe.errors import ConfigError, PluginError, RunError
-from hyperframe.factories import Factories, checked_factory, is_factory, typed_targets
 from hyperframe.options import key_of, plain_options, read_options
 
 FAST = tiny.CHECKED

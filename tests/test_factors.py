@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hyperframe.factors import Factors
-from hyperframe.labels import FIXED, ZERO
+from hyperframe.targets.tracing.factors import Factors
+from hyperframe.targets.tracing.labels import FIXED, ZERO
 
 PLAIN = 6
 steps = st.lists(

@@ -16,22 +16,22 @@ from pretended import Rng, cuda, move, value_of
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorDeviceMismatchError, unset_fake_temporarily
 
-from hyperframe.config import load_config
+from hyperframe.builtin.diversities.manifold_entropy.held_moments import HeldMoments
+from hyperframe.builtin.diversities.manifold_entropy.logdet import exact_logdet, probed_logdet
+from hyperframe.config.schema import load_config
 from hyperframe.errors import DataError
-from hyperframe.evaluation import evaluate
-from hyperframe.experiment import build_experiment
-from hyperframe.gauge import ComposedGauge
-from hyperframe.generator import initial_weights
-from hyperframe.logdet import exact_logdet, probed_logdet
-from hyperframe.loss import WeightedTerm
-from hyperframe.moments import HeldMoments
-from hyperframe.samples import Networks
-from hyperframe.seeds import seeded
-from hyperframe.target import Target
+from hyperframe.experiment.build import build_experiment
+from hyperframe.experiment.evaluation import evaluate
+from hyperframe.experiment.loss import WeightedTerm
+from hyperframe.networks.generator import initial_weights
+from hyperframe.networks.sampled import Networks
+from hyperframe.networks.target import Target
+from hyperframe.runtime.rng import seeded
+from hyperframe.targets.symmetry.gauge import ComposedGauge
+from hyperframe.targets.weights import flatten
 from hyperframe.testing.laws import Draw
 from hyperframe.testing.networks import network
 from hyperframe.types import Data
-from hyperframe.weights import flatten
 
 IMAGES = 3
 
@@ -274,7 +274,7 @@ def test_an_evaluation(digits, monkeypatch):
     weights = digits.generator(digits.generator.latent(NETWORKS, torch.Generator().manual_seed(0)))
     weights = {layer: theta.detach() for layer, theta in weights.items()}
     wanted = evaluate(digits, Networks(digits.target, digits.task, weights), data)
-    monkeypatch.setattr("hyperframe.evaluation.stream", lambda seed, name, device: Rng().manual_seed(seed))
+    monkeypatch.setattr("hyperframe.experiment.evaluation.stream", lambda seed, name, device: Rng().manual_seed(seed))
     with cuda():
         found = digits.orbits.to("cuda")
         gauge = ComposedGauge({name: make("gauge", name, {}, found) for name in digits.gauge.names})

@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from hyperframe.checkpoints import checkpoint_steps, newest_checkpoint, read_checkpoint
+from hyperframe.runs.checkpoints import checkpoint_steps, newest_checkpoint, read_checkpoint
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
 

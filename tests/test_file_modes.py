@@ -8,9 +8,9 @@ import tiny
 import torch
 
 import hyperframe as hf
-from hyperframe.condensing import distill
+from hyperframe.analysis.distillation.distill import distill
 from hyperframe.errors import RunError
-from hyperframe.files import whole_file, write_tensors
+from hyperframe.runtime.files import whole_file, write_tensors
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="other systems have no umask")
 

@@ -9,11 +9,11 @@ from torch import nn
 
 import hyperframe as hf
 import hyperframe.builtin.analyses.filters as module
-from hyperframe.analyses import analyse
+from hyperframe.analysis.runner import analyse
 from hyperframe.api import installed
+from hyperframe.builtin.analyses.filters.slices import slice_shape, slices_of, spreads
 from hyperframe.errors import NotApplicableError
-from hyperframe.filterslices import slice_shape, slices_of, spreads
-from hyperframe.weights import pack
+from hyperframe.targets.weights import pack
 
 FEW = settings(max_examples=20)
 SMALL = {**GENERATED, "trainer.steps": 2}

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 import hyperframe as hf
-from hyperframe import fingerprints
 from hyperframe.errors import DataError, HyperframeWarning
-from hyperframe.experiment import traced_target
-from hyperframe.fingerprints import TOLERANCE, computes_otherwise, difference, fingerprint_of, probe_outputs
+from hyperframe.experiment.build import traced_target
+from hyperframe.runs import fingerprints
+from hyperframe.runs.fingerprints import TOLERANCE, computes_otherwise, difference, fingerprint_of, probe_outputs
 from hyperframe.types import Data
 
 SETTINGS = {

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from torch.autograd.gradcheck import GradcheckError
 
 from hyperframe.errors import ConfigError
-from hyperframe.gauge import ComposedGauge
-from hyperframe.symmetry import KINDS, apply_action, orbits, random_action
-from hyperframe.target import Target
-from hyperframe.task import ClassificationTask
+from hyperframe.networks.target import Target
+from hyperframe.targets.symmetry.gauge import ComposedGauge
+from hyperframe.targets.symmetry.orbits import KINDS, apply_action, orbits, random_action
+from hyperframe.targets.weights import batch_size, flatten, unflatten
+from hyperframe.tasks.classification import ClassificationTask
 from hyperframe.testing import strategies
 from hyperframe.testing.examples import EXAMPLES, random_inputs, random_weights
-from hyperframe.weights import batch_size, flatten, unflatten
 
 FIXES = {"scale": "scaling", "logit_bias": "logit_shift"}
 LISTS = [("scale",), ("logit_bias",), ("scale", "logit_bias")]

@@ -6,13 +6,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from hyperframe.config import load_config
+from hyperframe.builtin.diversities.manifold_entropy.held_moments import HeldMoments
+from hyperframe.config.registry import Registry, make_plugin_manager
+from hyperframe.config.schema import load_config
 from hyperframe.errors import ConfigError
-from hyperframe.experiment import build_experiment
-from hyperframe.generator import initial_std
-from hyperframe.moments import HeldMoments
+from hyperframe.experiment.build import build_experiment
+from hyperframe.networks.generator import initial_std
 from hyperframe.options import read_options
-from hyperframe.plugins import Registry, make_plugin_manager
 from hyperframe.testing import strategies
 
 ALL = Registry(make_plugin_manager()).all()

@@ -320,7 +320,7 @@ def test_data_that_is_none(tmp_path, data, message):
 
 
 def test_a_data_set_that_does_not_fit_into_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr("hyperframe.memory.available_memory", lambda: 1 << 20)
+    monkeypatch.setattr("hyperframe.runtime.memory.available_memory", lambda: 1 << 20)
     with pytest.raises(DataError, match="data: 1,000,000 items are too many: 22 MiB of memory are needed"):
         train(tmp_path / "run", data=Items(lambda number: (X[number], 1), 10**6))
 

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 import hyperframe as hf
+from hyperframe.config.import_path import Factories
+from hyperframe.config.registry import Registry, make_plugin_manager
 from hyperframe.errors import ConfigError
-from hyperframe.experiment import build_target
-from hyperframe.factories import Factories
-from hyperframe.plugins import Registry, make_plugin_manager
+from hyperframe.experiment.build import build_target
 
 FAST = {
     "trainer.device": "cpu",

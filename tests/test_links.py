@@ -6,8 +6,8 @@ import pytest
 
 import hyperframe as hf
 from hyperframe.errors import RunError
-from hyperframe.files import DEEPEST, from_json
-from hyperframe.links import inside, lock_of
+from hyperframe.runtime.files import DEEPEST, from_json
+from hyperframe.runtime.links import inside, lock_of
 
 
 def snapshot(folder):

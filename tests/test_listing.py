@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import hyperframe as hf
-from hyperframe import listing
+from hyperframe.config.overrides import read_yaml
 from hyperframe.errors import RunError
-from hyperframe.folder import claimed
-from hyperframe.listing import list_runs
-from hyperframe.overrides import read_yaml
+from hyperframe.runs import listing
+from hyperframe.runs.folder import claimed
+from hyperframe.runs.listing import list_runs
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ from torch import nn
 
 from hyperframe import DiversityInputs, Generator, LayerSpec, TargetSpec, bias
 from hyperframe.api import installed
-from hyperframe.choices import choose
-from hyperframe.config import load_config
+from hyperframe.builtin.diversities.manifold_entropy.held_moments import HeldMoments
+from hyperframe.builtin.diversities.manifold_entropy.logdet import exact_logdet, probed_logdet
+from hyperframe.config.choices import choose
+from hyperframe.config.schema import load_config
 from hyperframe.errors import ConfigError
-from hyperframe.experiment import build_experiment
-from hyperframe.logdet import exact_logdet, probed_logdet
-from hyperframe.moments import HeldMoments
-from hyperframe.weights import flatten
+from hyperframe.experiment.build import build_experiment
+from hyperframe.targets.weights import flatten
 
 REGISTRY = installed()
 

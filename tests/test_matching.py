@@ -8,13 +8,13 @@ from scipy.optimize import linear_sum_assignment
 
 import hyperframe as hf
 from hyperframe.errors import RunError
-from hyperframe.matching import Matching, random_reference
-from hyperframe.sorting import Sorting
-from hyperframe.symmetry import apply_action, orbits, random_action
-from hyperframe.target import Target
+from hyperframe.networks.target import Target
+from hyperframe.targets.symmetry.matching import Matching, random_reference
+from hyperframe.targets.symmetry.orbits import apply_action, orbits, random_action
+from hyperframe.targets.symmetry.sorting import Sorting
+from hyperframe.targets.weights import flatten, slice_weights
 from hyperframe.testing import strategies
 from hyperframe.testing.examples import EXAMPLES, random_weights
-from hyperframe.weights import flatten, slice_weights
 
 
 def case(name, **sizes):

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 import hyperframe as hf
-from hyperframe.config import load_config
+from hyperframe.config.schema import load_config
 from hyperframe.errors import MemoryShortageError, TrainingError
-from hyperframe.experiment import build_experiment
-from hyperframe.memory import available_memory, is_out_of_memory, missing_memory
-from hyperframe.target import Target
-from hyperframe.trainer import Trainer
-from hyperframe.weights import batch_size
+from hyperframe.experiment.build import build_experiment
+from hyperframe.networks.target import Target
+from hyperframe.runtime.memory import available_memory, is_out_of_memory, missing_memory
+from hyperframe.targets.weights import batch_size
+from hyperframe.training.trainer import Trainer
 
 
 @pytest.fixture
@@ -147,10 +147,10 @@ REAL = """
 import resource, sys, warnings
 import torch
 import hyperframe as hf
-from hyperframe.config import load_config
+from hyperframe.config.schema import load_config
 from hyperframe.api import installed
-from hyperframe.experiment import build_experiment
-from hyperframe.trainer import Trainer
+from hyperframe.experiment.build import build_experiment
+from hyperframe.training.trainer import Trainer
 
 torch.set_num_threads(1)
 settings = {"trainer.device": "cpu", "trainer.z": 16, "trainer.images": int(sys.argv[1]), "trainer.chunk": 16}
@@ -184,7 +184,7 @@ def test_a_process_with_little_memory(images, mebibytes, answer):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
 def test_the_limit_of_the_process_counts():
     program = (
-        "import resource; from hyperframe.memory import available_memory, _status; "
+        "import resource; from hyperframe.runtime.memory import available_memory, _status; "
         "resource.setrlimit(resource.RLIMIT_AS, (_status('VmSize') + 2**28,) * 2); print(available_memory())"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -192,7 +192,7 @@ def test_the_limit_of_the_process_counts():
 
 
 def test_a_step_that_cannot_fit_is_refused_before_it_takes_any(tmp_path, small, monkeypatch):
-    monkeypatch.setattr("hyperframe.memory.available_memory", lambda: 2**30)
+    monkeypatch.setattr("hyperframe.runtime.memory.available_memory", lambda: 2**30)
     with pytest.raises(MemoryShortageError, match=r"a step does not fit into memory: [\d,]+ MiB .* than 1000000, a"):
         small(tmp_path / "run", trainer__z=10**6)
     assert not (tmp_path / "run").exists()

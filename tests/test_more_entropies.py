@@ -14,9 +14,9 @@ from hyperframe.builtin.entropies.renyi import Options as RenyiOptions
 from hyperframe.builtin.entropies.renyi import RenyiEntropy
 from hyperframe.errors import ConfigError
 from hyperframe.options import read_options
-from hyperframe.seeds import stream
+from hyperframe.runtime.rng import stream
+from hyperframe.targets.weights import flatten
 from hyperframe.testing import checks
-from hyperframe.weights import flatten
 
 RANDOM = [
     {"subset": 4},

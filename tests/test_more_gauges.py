@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from modules import KNOWN, chain, dense
 from torch import nn
 
-from hyperframe.exact import exact_copy, redrawn, run_exactly
-from hyperframe.gauge import ComposedGauge
-from hyperframe.symmetry import KINDS, apply_action, orbits, random_action
-from hyperframe.task import ClassificationTask
-from hyperframe.tracing import trace
-from hyperframe.weights import flatten
+from hyperframe.targets.symmetry.exact import exact_copy, redrawn, run_exactly
+from hyperframe.targets.symmetry.gauge import ComposedGauge
+from hyperframe.targets.symmetry.orbits import KINDS, apply_action, orbits, random_action
+from hyperframe.targets.tracing.tracer import trace
+from hyperframe.targets.weights import flatten
+from hyperframe.tasks.classification import ClassificationTask
 
 FIXES = {
     "logit_shift": {"logit_shift"},
@@ -191,7 +191,7 @@ def test_the_module_with_its_own_epsilon_moves_by_little(registry, traced):
     copy.train()
     from torch.func import functional_call
 
-    from hyperframe.weights import to_state_dict
+    from hyperframe.targets.weights import to_state_dict
 
     before, after = (
         functional_call(copy, to_state_dict(spec, part, 0), (inputs,)).detach() for part in (weights, gauged)

@@ -15,11 +15,11 @@ from torch import nn
 import hyperframe as hf
 from hyperframe.api import installed
 from hyperframe.builtin.tasks.arrays import Options, build
-from hyperframe.comparison import compare
-from hyperframe.config import load_config
+from hyperframe.config.schema import load_config
 from hyperframe.errors import ConfigError, DataError, HyperframeWarning, RunError
 from hyperframe.options import option
-from hyperframe.owntasks import MOMENTS, restored_task
+from hyperframe.runs.comparison import compare
+from hyperframe.tasks.own_data.facts import MOMENTS, restored_task
 from hyperframe.testing import checks
 
 FAST = {**tiny.GENERATED, "trainer.steps": 2}

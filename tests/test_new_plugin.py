@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperframe.newplugin import TEMPLATES, new_plugin
+from hyperframe.cli.scaffold import TEMPLATES, new_plugin
 
 SHORT = ["trainer.steps=2", "trainer.z=16", "trainer.device=cpu", "evaluation.networks=2", "evaluation.test_networks=2"]
 

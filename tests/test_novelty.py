@@ -9,14 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hyperframe as hf
-from hyperframe.analyses import analyse
+from hyperframe.analysis.runner import analyse
 from hyperframe.api import installed
+from hyperframe.builtin.analyses.novelty.neighbourhood import (
+    Neighbourhood,
+    correlation,
+    nearest_other,
+    overlaps,
+    pairs_of,
+    reach,
+)
 from hyperframe.errors import HyperframeWarning, NotApplicableError
-from hyperframe.novelty import Neighbourhood, correlation, nearest_other, overlaps, pairs_of, reach
-from hyperframe.symmetry import apply_action, orbits, random_action
-from hyperframe.target import Target
+from hyperframe.networks.target import Target
+from hyperframe.targets.symmetry.orbits import apply_action, orbits, random_action
+from hyperframe.targets.weights import concatenate, flatten, slice_weights
 from hyperframe.testing.examples import EXAMPLES, random_weights
-from hyperframe.weights import concatenate, flatten, slice_weights
 
 
 @st.composite

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from hyperframe.builtin.objectives.trade_off import Options, TradeOff
-from hyperframe.config import load_config
-from hyperframe.experiment import build_experiment
-from hyperframe.generator import Generator
-from hyperframe.loss import BatchLoss, WeightedTerm
+from hyperframe.config.schema import load_config
+from hyperframe.experiment.build import build_experiment
+from hyperframe.experiment.loss import BatchLoss, WeightedTerm
+from hyperframe.networks.generator import Generator
+from hyperframe.targets.weights import flatten
 from hyperframe.types import Data
-from hyperframe.weights import flatten
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def whole_loss(experiment, z, data, weight, **options):
 
 
 def unpacked(experiment, weights):
-    from hyperframe.weights import unpack
+    from hyperframe.targets.weights import unpack
 
     return unpack(experiment.target.spec, weights)
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hyperframe as hf
-from hyperframe.analyses import analyse
-from hyperframe.calibration import entropy_of
-from hyperframe.detection import found_at, separation, shifted
+from hyperframe.analysis.members import predicted
+from hyperframe.analysis.runner import analyse
+from hyperframe.builtin.analyses.out_of_distribution.detection import found_at, separation, shifted
 from hyperframe.errors import NotApplicableError, PluginError
-from hyperframe.members import predicted
+from hyperframe.tasks.calibration import entropy_of
 
 SMALL = {"networks": 4, "images": 40, "singles": 2}
 KINDS = ["turned", "inverted", "shuffled", "noise"]

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from hyperframe.config.overrides import read_yaml, split_all, split_override
 from hyperframe.errors import ConfigError
-from hyperframe.overrides import read_yaml, split_all, split_override
 
 TEXTS = [
     "photos #2",

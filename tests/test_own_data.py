@@ -18,12 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hyperframe as hf
-from hyperframe.arrayfiles import read_arrays
-from hyperframe.arraynames import chosen_parts
+from hyperframe.config.in_memory import OwnCode
 from hyperframe.errors import ConfigError, DataError, HyperframeWarning
 from hyperframe.options import read_options
-from hyperframe.owncode import OwnCode
-from hyperframe.owndata import ARRAYS, OwnOptions, SplitOptions, as_inputs, divided, own_task
+from hyperframe.tasks.own_data.array_files import read_arrays
+from hyperframe.tasks.own_data.array_names import chosen_parts
+from hyperframe.tasks.own_data.arrays import ARRAYS, OwnOptions, SplitOptions, as_inputs, divided, own_task
 from hyperframe.types import Data, Task
 
 FAST = {**tiny.PERCEPTRON, "trainer.steps": 3}
@@ -274,7 +274,7 @@ def test_arrays_that_make_no_task(given, options, message):
 
 
 def test_inputs_that_do_not_fit_into_memory(monkeypatch):
-    monkeypatch.setattr("hyperframe.memory.available_memory", lambda: 2 << 20)
+    monkeypatch.setattr("hyperframe.runtime.memory.available_memory", lambda: 2 << 20)
     with pytest.raises(DataError, match=r"x, of shape \[1, 300000\], is too large: 2 MiB of memory are needed"):
         as_inputs(np.zeros((1, 300_000), np.uint8), "x")
 
@@ -404,7 +404,7 @@ def test_files_for_which_there_is_no_room(tmp_path, monkeypatch, name):
     given = {"x": np.zeros((200, 1000)), "y": np.zeros(200)}
     path = tmp_path / name
     np.save(path, given["x"]) if path.suffix == ".npy" else write(path, given)
-    monkeypatch.setattr("hyperframe.memory.available_memory", lambda: 1 << 20)
+    monkeypatch.setattr("hyperframe.runtime.memory.available_memory", lambda: 1 << 20)
     with pytest.raises(DataError, match=f"{name} is too large: 3 MiB of memory are needed, 1 MiB are free"):
         read_arrays(path, ["x", "y"])
 

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 import hyperframe as hf
-from hyperframe.arrayfiles import image_aspects, image_paths, read_images
 from hyperframe.errors import ConfigError, DataError
 from hyperframe.options import read_options
+from hyperframe.tasks.own_data.array_files import image_aspects, image_paths, read_images
 from hyperframe.types import Task
 
 FAST = {**tiny.PERCEPTRON, "trainer.steps": 3}

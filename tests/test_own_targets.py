@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 import hyperframe as hf
+from hyperframe.config.registry import Registry, make_plugin_manager
 from hyperframe.errors import ConfigError, RunError
-from hyperframe.folder import claimed
 from hyperframe.hookspecs import hookimpl
-from hyperframe.plugins import Registry, make_plugin_manager
-from hyperframe.seeds import stream, stream_seed
-from hyperframe.trainer import Trainer
+from hyperframe.runs.folder import claimed
+from hyperframe.runtime.rng import stream, stream_seed
+from hyperframe.training.trainer import Trainer
 
 
 class Constant(nn.Module):

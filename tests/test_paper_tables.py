@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from hyperframe.config import load_config
-from hyperframe.dense import Dense, DenseOptions
-from hyperframe.describe import describe
-from hyperframe.experiment import build_experiment
+from hyperframe.config.schema import load_config
+from hyperframe.experiment.build import build_experiment
+from hyperframe.experiment.describe import describe
+from hyperframe.networks.dense import Dense, DenseOptions
 
 
 @pytest.fixture(scope="module")

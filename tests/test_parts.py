@@ -5,13 +5,13 @@ import json
 import attrs
 import pytest
 
-from hyperframe.analyses import analyse, chosen_options, kept_analysis
+from hyperframe.analysis.partial_results import in_parts
+from hyperframe.analysis.runner import analyse, chosen_options, kept_analysis
 from hyperframe.api import installed
 from hyperframe.errors import ConfigError, HyperframeWarning
 from hyperframe.hookspecs import hookimpl
 from hyperframe.options import option
-from hyperframe.parts import in_parts
-from hyperframe.progress import heard_by
+from hyperframe.runtime.progress import heard_by
 from hyperframe.types import Component
 
 
@@ -132,7 +132,7 @@ def test_wrong_arguments(run, hyperframe):
 
 def test_two_processes_do_not_take_each_others_parts(run):
     from hyperframe.errors import RunError
-    from hyperframe.folder import claimed
+    from hyperframe.runs.folder import claimed
 
     with (
         claimed(run.folder / "analyses", "analysis 'squares'", ".squares.lock"),

@@ -11,12 +11,12 @@ from tiny import GENERATED, PERCEPTRON
 
 import hyperframe as hf
 import hyperframe.builtin.analyses.paths as module
-from hyperframe.analyses import analyse
+from hyperframe.analysis.runner import analyse
+from hyperframe.analysis.scoring import mean_scores, some_items
 from hyperframe.api import installed
-from hyperframe.bezier import curve_points, train_middle
+from hyperframe.builtin.analyses.paths.bezier import curve_points, train_middle
+from hyperframe.builtin.analyses.paths.geometry import barrier, length, linear, relative_length, spherical, straight
 from hyperframe.errors import HyperframeWarning, NotApplicableError
-from hyperframe.paths import barrier, length, linear, relative_length, spherical, straight
-from hyperframe.scoring import mean_scores, some_items
 
 FEW = settings(max_examples=20)
 SETTINGS = {**PERCEPTRON, "trainer.steps": 3}

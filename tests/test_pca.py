@@ -11,10 +11,10 @@ from tiny import PERCEPTRON
 
 import hyperframe as hf
 import hyperframe.builtin.analyses.pca as module
-from hyperframe.analyses import analyse
+from hyperframe.analysis.runner import analyse
 from hyperframe.api import installed
+from hyperframe.builtin.analyses.pca.components import DENSE, Gram
 from hyperframe.errors import NotApplicableError
-from hyperframe.pca import DENSE, Gram
 
 FEW = settings(max_examples=20)
 SETTINGS = {**PERCEPTRON, "trainer.steps": 3}

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from tiny import PERCEPTRON
 
 import hyperframe as hf
-from hyperframe.analyses import analyse
+from hyperframe.analysis.runner import analyse
 from hyperframe.api import installed
+from hyperframe.builtin.analyses.plane.geometry import Plane, inside_triangle
 from hyperframe.errors import HyperframeWarning, NotApplicableError
-from hyperframe.plane import Plane, inside_triangle
 
 FEW = settings(max_examples=20)
 SETTINGS = {**PERCEPTRON, "trainer.steps": 3}

@@ -5,10 +5,10 @@ import types
 import attrs
 import pytest
 
+from hyperframe.config.kinds import KINDS
+from hyperframe.config.registry import Registry, make_plugin_manager
 from hyperframe.errors import PluginError
 from hyperframe.hookspecs import hookimpl
-from hyperframe.kinds import KINDS
-from hyperframe.plugins import Registry, make_plugin_manager
 from hyperframe.types import Component
 
 

@@ -15,11 +15,11 @@ from torch import nn
 from torch.func import functional_call
 
 from hyperframe.errors import SpecError
-from hyperframe.exact import redrawn
-from hyperframe.precision import DoublePrecision
-from hyperframe.symmetry import KINDS, Action, apply_action, orbits
-from hyperframe.tracing import trace
-from hyperframe.weights import unpack
+from hyperframe.targets.symmetry.exact import redrawn
+from hyperframe.targets.symmetry.orbits import KINDS, Action, apply_action, orbits
+from hyperframe.targets.symmetry.precision import DoublePrecision
+from hyperframe.targets.tracing.tracer import trace
+from hyperframe.targets.weights import unpack
 
 TRIES = 3
 ITEMS = 24

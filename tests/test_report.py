@@ -12,14 +12,14 @@ from browser import CHROMIUM, Browser
 from tiny import GENERATED
 
 import hyperframe as hf
-from hyperframe import page as page_module
+from hyperframe.analysis import page as page_module
+from hyperframe.analysis.page import page
+from hyperframe.analysis.plots import keep_grid, keep_lines, keep_scatter
+from hyperframe.analysis.report import collect, report_order
 from hyperframe.api import installed
 from hyperframe.errors import NotApplicableError
-from hyperframe.files import read_json
 from hyperframe.hookspecs import hookimpl
-from hyperframe.page import page
-from hyperframe.pictures import keep_grid, keep_lines, keep_scatter
-from hyperframe.report import collect, report_order
+from hyperframe.runtime.files import read_json
 from hyperframe.types import Component
 
 HOSTILE = '</script><script>window.broken = 1</script><img src=x onerror="window.broken = 1">&\''
@@ -300,7 +300,7 @@ def command(run, hyperframe, monkeypatch):
     """Run `hyperframe report` with a plugin's analyses; where the report lies is removed first and afterwards."""
 
     def call(shop, *arguments):
-        monkeypatch.setattr("hyperframe.reportcommand.installed", lambda: installed([shop]))
+        monkeypatch.setattr("hyperframe.cli.commands.report.installed", lambda: installed([shop]))
         return hyperframe("report", run.folder, *arguments)
 
     yield call

@@ -9,7 +9,10 @@ import torch
 from torch import nn
 
 import hyperframe as hf
-from hyperframe.checkpoints import (
+from hyperframe.config.registry import Registry, make_plugin_manager
+from hyperframe.errors import ConfigError, RunError, TrainingError
+from hyperframe.hookspecs import hookimpl
+from hyperframe.runs.checkpoints import (
     best_step,
     checkpoint_steps,
     newest_checkpoint,
@@ -17,13 +20,10 @@ from hyperframe.checkpoints import (
     validation_scores,
     write_checkpoint,
 )
-from hyperframe.errors import ConfigError, RunError, TrainingError
-from hyperframe.folder import claimed, is_claimed
-from hyperframe.hookspecs import hookimpl
-from hyperframe.listing import list_runs
-from hyperframe.plugins import Registry, make_plugin_manager
-from hyperframe.trainer import Trainer
-from hyperframe.training import Silent
+from hyperframe.runs.folder import claimed, is_claimed
+from hyperframe.runs.listing import list_runs
+from hyperframe.training.loop import Silent
+from hyperframe.training.trainer import Trainer
 
 
 class Dropping(nn.Module):
@@ -493,7 +493,7 @@ def test_a_chunk_that_was_halved_stays_so(tmp_path, small):
 
 
 def test_a_validation_score_that_is_no_number_is_none(tmp_path, small, monkeypatch):
-    monkeypatch.setattr("hyperframe.training.validation_score", lambda metrics, figures: float("nan"))
+    monkeypatch.setattr("hyperframe.training.loop.validation_score", lambda metrics, figures: float("nan"))
     run = small(tmp_path / "run")
     assert validation_scores(run.folder) == {}
     assert checkpoint_steps(run.folder) == [3, 6]

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from hyperframe import tracing  # noqa: F401  (it loads the rules)
-from hyperframe.crossed import Crossed
-from hyperframe.discovery import Discovery
-from hyperframe.findings import View
-from hyperframe.labels import Activation
-from hyperframe.rules import RULES, Operation
+from hyperframe.targets.tracing import tracer  # noqa: F401  (it loads the rules)
+from hyperframe.targets.tracing.crossed import Crossed
+from hyperframe.targets.tracing.findings import View
+from hyperframe.targets.tracing.labels import Activation
+from hyperframe.targets.tracing.rules.registry import RULES, Operation
+from hyperframe.targets.tracing.state import Discovery
 
 TRIES = 150
 KEPT = 12

@@ -13,14 +13,14 @@ from PIL import Image
 from torch import nn
 
 import hyperframe as hf
+from hyperframe.config.registry import Registry, make_plugin_manager
 from hyperframe.errors import DataError, HyperframeWarning, RunError
-from hyperframe.gauge import ComposedGauge
-from hyperframe.generator import Generator
 from hyperframe.hookspecs import hookimpl
-from hyperframe.plugins import Registry, make_plugin_manager
-from hyperframe.run import Run
-from hyperframe.samplefiles import write_samples
-from hyperframe.samples import Networks
+from hyperframe.networks.generator import Generator
+from hyperframe.networks.sampled import Networks
+from hyperframe.networks.storage import write_samples
+from hyperframe.runs.run import Run
+from hyperframe.targets.symmetry.gauge import ComposedGauge
 
 FAST = {**tiny.PERCEPTRON, "trainer.steps": 2}
 
@@ -366,7 +366,7 @@ def test_a_file_of_one_network(tmp_path, run):
 
 def test_a_file_for_which_there_is_no_room(tmp_path, run, monkeypatch):
     path = run.write_samples(tmp_path / "a", 300)
-    monkeypatch.setattr("hyperframe.memory.available_memory", lambda: 1 << 20)
+    monkeypatch.setattr("hyperframe.runtime.memory.available_memory", lambda: 1 << 20)
     with pytest.raises(RunError, match="a is too large: 1 MiB of memory are needed"):
         run.read_samples(path)
 
@@ -578,7 +578,7 @@ def test_the_summary_of_classes(run, monkeypatch, x):
         "mutual_information": -(mean * np.log(mean)).sum(-1) + (p * np.log(p)).sum(-1).mean(0),
     }
     for at_once in (1 << 24, 100, 1):
-        monkeypatch.setattr("hyperframe.samples.SUMMARISED_AT_ONCE", at_once)
+        monkeypatch.setattr("hyperframe.networks.sampled.SUMMARISED_AT_ONCE", at_once)
         found = nets.summary(x)
         assert found.keys() == wanted.keys()
         for name, value in wanted.items():

@@ -12,14 +12,14 @@ from modules import KNOWN, Net, chain, dense, learnt
 from test_tracing import case, check_symmetries
 from torch import nn
 
-from hyperframe import tracing
-from hyperframe.exact import other_modes, redrawn, run_exactly
-from hyperframe.symmetry import KINDS, orbits, random_action
-from hyperframe.target import Target
+from hyperframe.networks.target import Target
+from hyperframe.targets.symmetry.exact import other_modes, redrawn, run_exactly
+from hyperframe.targets.symmetry.orbits import KINDS, orbits, random_action
+from hyperframe.targets.tracing import tracer
+from hyperframe.targets.tracing.tracer import trace
+from hyperframe.targets.trial_inputs import TrialInputs
 from hyperframe.testing.laws import tried
 from hyperframe.testing.of_targets import LAWS, TargetCase
-from hyperframe.tracing import trace
-from hyperframe.trialinputs import TrialInputs
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 from planted import is_wrong, plant_all
@@ -30,7 +30,7 @@ ZEROS = torch.tensor([1.0, 0, 1, 1, 0, 1])
 def by_rules(module, shape):
     """What the rules claim by themselves, which must hold, and how much of each kind."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tracing, "tried", lambda module, structure, inputs: (structure, ()))
+        patch.setattr(tracer, "tried", lambda module, structure, inputs: (structure, ()))
         traced, of, copy, weights, inputs = case(module, shape)
     for seed in range(4):
         check_symmetries(traced, of, copy, weights, inputs, seed)
@@ -207,7 +207,7 @@ def test_a_wrong_sign_is_found_at_every_width(width, outputs):
     """ReLU taken for odd; a common shift of a single output would be any change."""
     module = chain(dense(3, width), nn.ReLU(), dense(width, outputs))
     structure = trace(module, (3,)).structure
-    mended, failed = tracing.tried(module, with_signs(structure), TrialInputs((3,)))
+    mended, failed = tracer.tried(module, with_signs(structure), TrialInputs((3,)))
     assert orbits(mended, True).counts == {**dict.fromkeys(KINDS, 0), **orbits(structure, True).counts}
     assert [entry.op for entry in failed] == ["self-check"]
 
@@ -225,6 +225,6 @@ def test_a_label_that_is_read_and_never_written_is_frozen():
     module = chain(dense(3, 4), nn.ReLU(), dense(4, 2))
     structure = trace(module, (3,)).structure
     readers = tuple(axis for axis in structure.axes if axis.exponent == -1)
-    mended, failed = tracing.tried(module, attrs.evolve(structure, axes=readers, classes=()), TrialInputs((3,)))
+    mended, failed = tracer.tried(module, attrs.evolve(structure, axes=readers, classes=()), TrialInputs((3,)))
     assert orbits(mended, True).counts["scaling"] == 0
     assert [entry.op for entry in failed] == ["self-check"]

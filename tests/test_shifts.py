@@ -5,10 +5,10 @@ import torch
 from modules import Net, chain, conv, dense, given
 from torch import nn
 
-from hyperframe import shifts, tracing
-from hyperframe.exact import exact_copy, redrawn, run_exactly
-from hyperframe.symmetry import apply_action, orbits, random_action
-from hyperframe.tracing import trace
+from hyperframe.targets.symmetry.exact import exact_copy, redrawn, run_exactly
+from hyperframe.targets.symmetry.orbits import apply_action, orbits, random_action
+from hyperframe.targets.tracing import shifts, tracer
+from hyperframe.targets.tracing.tracer import trace
 
 
 def behind(*between, size=36):
@@ -62,7 +62,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_known_is_found(name, monkeypatch):
-    monkeypatch.setattr(tracing, "tried", lambda module, structure, inputs: (structure, ()))
+    monkeypatch.setattr(tracer, "tried", lambda module, structure, inputs: (structure, ()))
     make, shape, expected = CASES[name]
     torch.manual_seed(0)
     traced = trace(make(), shape)

@@ -13,8 +13,8 @@ from torch import nn
 
 import hyperframe as hf
 from hyperframe.errors import HyperframeWarning, RunError
-from hyperframe.owndata import OwnOptions, own_task
-from hyperframe.standardisation import Standardisation
+from hyperframe.tasks.own_data.arrays import OwnOptions, own_task
+from hyperframe.tasks.standardisation import Standardisation
 
 SETTINGS = {
     "trainer.device": "cpu",

@@ -9,7 +9,7 @@ from tiny import GENERATED
 from torch import nn
 
 import hyperframe as hf
-from hyperframe.target import Target
+from hyperframe.networks.target import Target
 
 
 def affine_then_norm():

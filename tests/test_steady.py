@@ -13,12 +13,12 @@ from torch.nn.utils import parametrizations
 
 import hyperframe as hf
 from hyperframe.errors import SpecError
-from hyperframe.experiment import traced_target
+from hyperframe.experiment.build import traced_target
+from hyperframe.experiment.preflight import check_steady
 from hyperframe.hookspecs import hookimpl
-from hyperframe.preflight import check_steady
-from hyperframe.probes import unsteady
+from hyperframe.networks.probes import unsteady
+from hyperframe.targets.tracing.tracer import trace
 from hyperframe.testing import checks
-from hyperframe.tracing import trace
 
 
 class Act(nn.Module):

@@ -11,8 +11,8 @@ import time
 import pytest
 import yaml
 
-from hyperframe.checkpoints import checkpoint_steps, read_checkpoint
-from hyperframe.terminal import Console, printable
+from hyperframe.runs.checkpoints import checkpoint_steps, read_checkpoint
+from hyperframe.runtime.terminal import Console, printable
 
 LAUNCHER = "import hyperframe_launcher; hyperframe_launcher.main()"
 MENDED = "from hyperframe_launcher.streams import mend_streams; mend_streams(); "

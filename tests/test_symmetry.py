@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from hyperframe.params import bias, kernel, scale, shift
-from hyperframe.spec import LayerSpec, Slice, TargetSpec, UnitSpec
-from hyperframe.symmetry import KINDS, Action, apply_action, orbits, random_action
-from hyperframe.target import Target
-from hyperframe.task import ClassificationTask
+from hyperframe.networks.target import Target
+from hyperframe.targets.params import bias, kernel, scale, shift
+from hyperframe.targets.spec import LayerSpec, Slice, TargetSpec, UnitSpec
+from hyperframe.targets.symmetry.orbits import KINDS, Action, apply_action, orbits, random_action
+from hyperframe.targets.weights import batch_size
+from hyperframe.tasks.classification import ClassificationTask
 from hyperframe.testing import strategies
 from hyperframe.testing.examples import EXAMPLES, Affine, random_inputs, random_weights
-from hyperframe.weights import batch_size
 
 # For the sizes that the examples have by default: free factors, units that can be permuted, directions of logit shifts.
 COUNTS = {

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from tiny import target_of
 
-from hyperframe.config import load_config
+from hyperframe.config.schema import load_config
 from hyperframe.errors import ConfigError
-from hyperframe.symmetry import orbits
+from hyperframe.targets.symmetry.orbits import orbits
 from hyperframe.testing.examples import random_inputs, random_weights
 
 PERCEPTRONS = [

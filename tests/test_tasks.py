@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hyperframe as hf
+from hyperframe.config.registry import Registry, make_plugin_manager
 from hyperframe.errors import DataError
 from hyperframe.options import read_options
-from hyperframe.plugins import Registry, make_plugin_manager
-from hyperframe.regression import RegressionMeter, RegressionTask
-from hyperframe.task import ClassificationMeter, ClassificationTask
-from hyperframe.taskmetrics import validation_score
+from hyperframe.tasks.classification import ClassificationMeter, ClassificationTask
+from hyperframe.tasks.metrics import validation_score
+from hyperframe.tasks.regression import RegressionMeter, RegressionTask
 from hyperframe.types import Task
 
 # Images; of a user's own files see test_own_data.py, of values test_diabetes.py.

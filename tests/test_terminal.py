@@ -8,10 +8,10 @@ import pytest
 from rich.cells import cell_len
 
 import hyperframe as hf
-from hyperframe import tables
 from hyperframe.api import installed
-from hyperframe.arguments import Command
-from hyperframe.cli import main
+from hyperframe.cli import tables
+from hyperframe.cli.arguments import Command
+from hyperframe.cli.main import main
 
 NAMES = ["digits-20261129T012000Z-abc123", "a run with spaces [bold]", "mnist-own-20261129T012000Z-abc123-12"]
 ROW = {"state": "finished", "step": 2000, "steps": 2000, "target": "torchvision", "task": "fashion_mnist"}

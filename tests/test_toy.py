@@ -10,18 +10,18 @@ import torch
 from scipy.stats import multivariate_normal, spearmanr
 
 import hyperframe as hf
-from hyperframe.analyses import analyse
+from hyperframe.analysis.runner import analyse
 from hyperframe.builtin.analyses.toy_curve import curve_of, figures_of
 from hyperframe.builtin.generators.mlp import Options as MlpOptions
 from hyperframe.builtin.targets.point import Options as PointOptions
 from hyperframe.builtin.targets.point import build
 from hyperframe.builtin.tasks.gaussian_mixture import GaussianMixture, Options
-from hyperframe.config import load_config
-from hyperframe.dense import Dense, DenseOptions
+from hyperframe.config.schema import load_config
 from hyperframe.errors import DataError, HyperframeError, NotApplicableError, PluginError
-from hyperframe.experiment import build_experiment
-from hyperframe.target import Target
-from hyperframe.taskmetrics import validation_score
+from hyperframe.experiment.build import build_experiment
+from hyperframe.networks.dense import Dense, DenseOptions
+from hyperframe.networks.target import Target
+from hyperframe.tasks.metrics import validation_score
 
 FORMS = ("authors", "density")
 QUICK = {

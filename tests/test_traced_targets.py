@@ -99,8 +99,8 @@ def test_describe_shows_what_was_frozen(hyperframe, tmp_path, monkeypatch):
 
 
 def test_unit_spaces_name_all_that_writes_and_reads_them(tmp_path):
-    from hyperframe.describe import unit_spaces
-    from hyperframe.symmetry import orbits
+    from hyperframe.experiment.describe import unit_spaces
+    from hyperframe.targets.symmetry.orbits import orbits
 
     spaces = {space["name"]: space for space in unit_spaces(orbits(hf.trace(Residual(), [1, 8, 8]).structure, True))}
     assert list(spaces) == ["stem", "b"]
@@ -120,8 +120,8 @@ def test_unit_spaces_name_all_that_writes_and_reads_them(tmp_path):
 
 def test_units_that_stand_alone_are_not_counted_as_exchangeable():
     """The input is added, so that each unit stands beside another number."""
-    from hyperframe.describe import unit_spaces
-    from hyperframe.symmetry import orbits
+    from hyperframe.experiment.describe import unit_spaces
+    from hyperframe.targets.symmetry.orbits import orbits
 
     make, shape, _ = KNOWN["the input added"]
     of = orbits(hf.trace(make(), shape).structure, True)

@@ -11,17 +11,17 @@ from tiny import CHECKED
 from torch import nn
 
 import hyperframe as hf
-from hyperframe import tracing
-from hyperframe.compiling import compile_structure
 from hyperframe.errors import SpecError
-from hyperframe.exact import exact_copy, redrawn, run_exactly
-from hyperframe.pointwise import homogeneous
-from hyperframe.rules import RULES
-from hyperframe.structure import FROZEN
-from hyperframe.symmetry import KINDS, apply_action, orbits, random_action
+from hyperframe.targets.symmetry.exact import exact_copy, redrawn, run_exactly
+from hyperframe.targets.symmetry.from_spec import compile_structure
+from hyperframe.targets.symmetry.orbits import KINDS, apply_action, orbits, random_action
+from hyperframe.targets.symmetry.structure import FROZEN
+from hyperframe.targets.tracing import tracer
+from hyperframe.targets.tracing.rules.elementwise import homogeneous
+from hyperframe.targets.tracing.rules.registry import RULES
+from hyperframe.targets.tracing.tracer import trace
+from hyperframe.targets.trial_inputs import TrialInputs
 from hyperframe.testing.examples import EXAMPLES
-from hyperframe.tracing import trace
-from hyperframe.trialinputs import TrialInputs
 
 EXACT_KINDS = ("scaling", "sign", "norm_sign")
 """Kinds whose actions are powers of two or signs, which outputs survive bit for bit."""
@@ -60,7 +60,7 @@ def check_symmetries(traced, of, copy, weights, inputs, seed):
 def test_what_is_known_is_found(name, checked, monkeypatch):
     """What the rules claim holds, whether or not the check after them would find out."""
     if not checked:
-        monkeypatch.setattr(tracing, "tried", lambda module, structure, inputs: (structure, ()))
+        monkeypatch.setattr(tracer, "tried", lambda module, structure, inputs: (structure, ()))
     make, shape, expected = KNOWN[name]
     torch.manual_seed(0)
     module = make()
@@ -386,7 +386,7 @@ def test_a_wrong_shift_of_biases_is_frozen_by_the_check():
     module = chain(dense(3, 4), nn.ReLU(), dense(4, 5), nn.BatchNorm1d(5), nn.ReLU(), dense(5, 2))
     honest = trace(module, (3,))
     wrong = attrs.evolve(honest.structure, shifts=("0", "2"))
-    mended, failed = tracing.tried(module, wrong, TrialInputs(wrong.spec.input_shape))
+    mended, failed = tracer.tried(module, wrong, TrialInputs(wrong.spec.input_shape))
     assert [(entry.op, entry.place) for entry in failed] == [("self-check", "0")]
     assert mended.shifts == ("2",)
     assert orbits(mended, True).counts == orbits(honest.structure, True).counts

@@ -14,7 +14,7 @@ from torch import nn
 
 import hyperframe as hf
 from hyperframe.errors import DataError, HyperframeWarning, RunError
-from hyperframe.trainedinputs import TrainedInputs, read_trained_inputs
+from hyperframe.tasks.input_statistics import TrainedInputs, read_trained_inputs
 
 FAST = {**tiny.PERCEPTRON, "trainer.steps": 2}
 BYTES = {"pixels": True, "low": 0.0, "high": 1.0, "mean": 0.2}

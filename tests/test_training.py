@@ -13,14 +13,14 @@ from torch import nn
 
 import hyperframe as hf
 from hyperframe.api import installed
-from hyperframe.checkpoints import checkpoint_steps, newest_checkpoint, write_checkpoint
-from hyperframe.config import TrainerOptions, load_config
+from hyperframe.config.registry import Registry, make_plugin_manager
+from hyperframe.config.schedule import rate_at
+from hyperframe.config.schema import TrainerOptions, load_config
 from hyperframe.errors import ConfigError, DataError, DeviceError, HyperframeWarning, RunError, TrainingError
-from hyperframe.experiment import build_experiment, resolve_device
+from hyperframe.experiment.build import build_experiment, resolve_device
 from hyperframe.hookspecs import hookimpl
-from hyperframe.plugins import Registry, make_plugin_manager
-from hyperframe.schedule import rate_at
-from hyperframe.trainer import Trainer
+from hyperframe.runs.checkpoints import checkpoint_steps, newest_checkpoint, write_checkpoint
+from hyperframe.training.trainer import Trainer
 
 
 def files(folder):

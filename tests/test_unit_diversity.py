@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hyperframe as hf
-from hyperframe.analyses import analyse
+from hyperframe.analysis.runner import analyse
 from hyperframe.api import installed
+from hyperframe.builtin.analyses.unit_diversity.units import layer_units
 from hyperframe.errors import NotApplicableError
-from hyperframe.symmetry import apply_action, orbits, random_action
-from hyperframe.target import Target
+from hyperframe.networks.target import Target
+from hyperframe.targets.symmetry.orbits import apply_action, orbits, random_action
 from hyperframe.testing import strategies
 from hyperframe.testing.examples import EXAMPLES, random_weights
-from hyperframe.unitdiversity import layer_units
 
 
 def case(name):

@@ -13,20 +13,20 @@ from hypothesis import strategies as st
 from torch import nn
 
 import hyperframe as hf
-from hyperframe.bound import departures
 from hyperframe.builtin.diversities.weight_entropy import WeightEntropy
 from hyperframe.builtin.objectives import trade_off, vi
 from hyperframe.builtin.objectives.trade_off import TradeOff
 from hyperframe.builtin.objectives.vi import VariationalInference
-from hyperframe.config import load_config
+from hyperframe.builtin.objectives.vi.priors import log_prior
+from hyperframe.config.schema import load_config
 from hyperframe.errors import ConfigError, HyperframeWarning, PluginError
-from hyperframe.experiment import build_experiment, traced_target
-from hyperframe.gauge import ComposedGauge
-from hyperframe.gaussian_regression import GaussianRegressionTask
-from hyperframe.loss import BatchLoss, WeightedTerm
-from hyperframe.priors import log_prior
-from hyperframe.target import Target
-from hyperframe.tracing import trace
+from hyperframe.experiment.bound import departures
+from hyperframe.experiment.build import build_experiment, traced_target
+from hyperframe.experiment.loss import BatchLoss, WeightedTerm
+from hyperframe.networks.target import Target
+from hyperframe.targets.symmetry.gauge import ComposedGauge
+from hyperframe.targets.tracing.tracer import trace
+from hyperframe.tasks.gaussian_regression import GaussianRegressionTask
 from hyperframe.types import Data
 
 INPUTS, ITEMS, NOISE, PRIOR_STD = 3, 12, 0.5, 1.3

@@ -7,12 +7,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hyperframe.errors import SpecError
-from hyperframe.params import bias, kernel, scale, shift
-from hyperframe.spec import LayerSpec, TargetSpec, UnitSpec
-from hyperframe.target import Target
-from hyperframe.testing import strategies
-from hyperframe.testing.examples import EXAMPLES, random_inputs, random_weights
-from hyperframe.weights import (
+from hyperframe.networks.target import Target
+from hyperframe.targets.params import bias, kernel, scale, shift
+from hyperframe.targets.spec import LayerSpec, TargetSpec, UnitSpec
+from hyperframe.targets.weights import (
     batch_size,
     concatenate,
     flatten,
@@ -23,6 +21,8 @@ from hyperframe.weights import (
     unflatten,
     unpack,
 )
+from hyperframe.testing import strategies
+from hyperframe.testing.examples import EXAMPLES, random_inputs, random_weights
 
 REGISTERED = ["digits_cnn", "mnist_cnn"]
 EVERY = [*REGISTERED, *EXAMPLES]

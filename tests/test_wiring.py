@@ -15,8 +15,8 @@ import wiring
 from torch import nn
 
 import hyperframe as hf
-from hyperframe.metrics import read_metrics
-from hyperframe.run import Run, load_run
+from hyperframe.runs.metrics_log import read_metrics
+from hyperframe.runs.run import Run, load_run
 
 OF_NOISE = ["?reach", "?ratio", "?overlap_at_reach", "?verdict"]
 

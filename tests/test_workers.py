@@ -17,17 +17,17 @@ from hypothesis import strategies as st
 from torch import nn
 
 import hyperframe as hf
-from hyperframe.chunks import NUMBERS_IN_THREADS, Chunks
-from hyperframe.config import load_config
-from hyperframe.experiment import build_experiment, traced_target
-from hyperframe.probes import keeps_nothing
-from hyperframe.target import Target
+from hyperframe.config.schema import load_config
+from hyperframe.experiment.build import build_experiment, traced_target
+from hyperframe.networks.probes import keeps_nothing
+from hyperframe.networks.target import Target
+from hyperframe.runtime.chunks import NUMBERS_IN_THREADS, Chunks
+from hyperframe.runtime.threads import flushes_denormals, in_order
+from hyperframe.targets.tracing.tracer import trace
+from hyperframe.targets.weights import unpack
 from hyperframe.testing.examples import random_weights
-from hyperframe.tracing import trace
-from hyperframe.trainer import Trainer
-from hyperframe.training import cpu_threads
-from hyperframe.weights import unpack
-from hyperframe.workers import flushes_denormals, in_order
+from hyperframe.training.loop import cpu_threads
+from hyperframe.training.trainer import Trainer
 
 SECONDS = 30
 """What a test waits for threads to meet, before it fails."""

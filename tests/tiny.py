@@ -1,8 +1,8 @@
 """Settings of trainings that take a moment, for tests that are not about training, and what else several tests need."""
 
-from hyperframe.experiment import traced_target
-from hyperframe.target import Target
-from hyperframe.tracing import Traced
+from hyperframe.experiment.build import traced_target
+from hyperframe.networks.target import Target
+from hyperframe.targets.tracing.tracer import Traced
 
 GENERATED = {
     "generator": "mlp",

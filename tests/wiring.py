@@ -6,12 +6,12 @@ from unittest import mock
 import torch
 from matplotlib.figure import Figure
 
-from hyperframe.analyses import chosen_analysis
-from hyperframe.run import Run
-from hyperframe.samples import Networks
-from hyperframe.symmetry import apply_action, random_action
+from hyperframe.analysis.runner import chosen_analysis
+from hyperframe.networks.sampled import Networks
+from hyperframe.runs.run import Run
+from hyperframe.targets.symmetry.orbits import apply_action, random_action
+from hyperframe.targets.weights import concatenate, flatten
 from hyperframe.types import Data
-from hyperframe.weights import concatenate, flatten
 
 OPTIONS = {
     "accuracies": {"networks": 4},

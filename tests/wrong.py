@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from torch import nn
 
 import hyperframe as hf
-from hyperframe.kinds import KINDS as REGISTERED
-from hyperframe.structure import FROZEN
+from hyperframe.config.kinds import KINDS as REGISTERED
+from hyperframe.targets.symmetry.structure import FROZEN
+from hyperframe.targets.tracing.tracer import trace
 from hyperframe.testing.examples import EXAMPLES
-from hyperframe.tracing import trace
 from hyperframe.types import NoOptions
 
 

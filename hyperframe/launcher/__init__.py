@@ -50,6 +50,6 @@ def _run() -> None:
     # Before the first parallel operation: threads that torch starts later inherit it. Numbers too small for the normal
     # format make processors many times slower.
     torch.set_flush_denormal(True)
-    from hyperframe.cli import run_command_line
+    from hyperframe.cli.main import run_command_line
 
     run_command_line()

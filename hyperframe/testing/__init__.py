@@ -4,6 +4,13 @@
 `pytest --hyperframe-target NAME` run the same list. `hyperframe.testing.strategies` has the strategies for hypothesis
 that it draws from, `hyperframe.testing.examples` the example networks.
 
+- `kit`: checks by name, and as tests
+- `laws`: how a law is tried, and what comes of it
+- `of_targets`, `of_tasks`, `of_gauges`, `of_generators`, `of_estimators`, `of_diversities`, `of_objectives`: laws of each kind
+- `of_exports`: the law of a module's graph
+- `strategies`: for hypothesis
+- `examples`, `networks`: example networks
+
 Example:
     >>> [check.verdict().state for check in checks("logit_shift")[:3]]
     ['passed', 'passed', 'passed']

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from hyperframe.exact import redrawn
-from hyperframe.params import Param, bias, kernel, scale, shift
-from hyperframe.spec import LayerSpec, Norm, Place, Slice, TargetSpec, UnitSpec
+from hyperframe.targets.params import Param, bias, kernel, scale, shift
+from hyperframe.targets.spec import LayerSpec, Norm, Place, Slice, TargetSpec, UnitSpec
+from hyperframe.targets.symmetry.exact import redrawn
 from hyperframe.types import Weights
 
 Made = tuple[nn.Module, TargetSpec]

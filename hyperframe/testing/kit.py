@@ -8,15 +8,15 @@ from unittest import SkipTest
 import attrs
 
 from hyperframe.api import installed
-from hyperframe.choices import Choice, choose
+from hyperframe.config.choices import Choice, choose
+from hyperframe.config.import_path import Factories, is_factory
+from hyperframe.config.kinds import KINDS
+from hyperframe.config.overrides import as_section
+from hyperframe.config.registry import OWN_DISTRIBUTION, Registry
 from hyperframe.errors import ConfigError, Forgiven, PluginError, brief, described, unknown_name
-from hyperframe.experiment import inputs_of, make_target, missing_of
-from hyperframe.factories import Factories, is_factory
-from hyperframe.kinds import KINDS
-from hyperframe.overrides import as_section
-from hyperframe.plugins import OWN_DISTRIBUTION, Registry
-from hyperframe.spec import TargetSpec
-from hyperframe.symmetry import Orbits
+from hyperframe.experiment.build import inputs_of, make_target, missing_of
+from hyperframe.targets.spec import TargetSpec
+from hyperframe.targets.symmetry.orbits import Orbits
 from hyperframe.testing import (
     of_diversities,
     of_estimators,

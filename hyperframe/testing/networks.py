@@ -6,12 +6,12 @@ from functools import lru_cache
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from hyperframe.experiment import traced_target
-from hyperframe.target import Target
+from hyperframe.experiment.build import traced_target
+from hyperframe.networks.target import Target
+from hyperframe.targets.tracing.tracer import trace
 from hyperframe.testing.examples import EXAMPLES
 from hyperframe.testing.laws import Draw
 from hyperframe.testing.of_targets import TargetCase
-from hyperframe.tracing import trace
 
 
 class _Maxout(nn.Module):

@@ -9,17 +9,17 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe.gauge import ComposedGauge
-from hyperframe.generator import Generator
-from hyperframe.loss import BatchLoss, WeightedTerm
-from hyperframe.spec import TargetSpec
-from hyperframe.symmetry import KINDS, Orbits, apply_action, random_action
-from hyperframe.task import ClassificationTask
+from hyperframe.experiment.loss import BatchLoss, WeightedTerm
+from hyperframe.networks.generator import Generator
+from hyperframe.targets.spec import TargetSpec
+from hyperframe.targets.symmetry.gauge import ComposedGauge
+from hyperframe.targets.symmetry.orbits import KINDS, Orbits, apply_action, random_action
+from hyperframe.targets.weights import unflatten
+from hyperframe.tasks.classification import ClassificationTask
 from hyperframe.testing.laws import STEP, Broken, Case, Draw, Law, Vacuous, check_slope
 from hyperframe.testing.networks import network
 from hyperframe.testing.of_targets import TargetCase
 from hyperframe.types import Data, DiversityInputs, DiversityTerm, Gauge, Objective, Weights
-from hyperframe.weights import unflatten
 
 NETWORKS = ("dense", "dense_tanh", "residual")
 """Examples that together have every kind of orbit."""

@@ -9,14 +9,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from hyperframe.aliases import every_tensor, own_names
 from hyperframe.errors import SpecError
-from hyperframe.exact import redrawn
-from hyperframe.preflight import check_steady
-from hyperframe.samplefiles import read_samples, write_network, write_samples, write_state_dicts
-from hyperframe.samples import Networks, select
-from hyperframe.target import Target
-from hyperframe.task import ClassificationTask
+from hyperframe.experiment.preflight import check_steady
+from hyperframe.networks.sampled import Networks, select
+from hyperframe.networks.storage import read_samples, write_network, write_samples, write_state_dicts
+from hyperframe.networks.target import Target
+from hyperframe.targets.aliases import every_tensor, own_names
+from hyperframe.targets.symmetry.exact import redrawn
+from hyperframe.tasks.classification import ClassificationTask
 from hyperframe.testing.laws import Broken, Draw, Law, relative
 from hyperframe.testing.of_targets import TOLERANCE, TargetCase
 

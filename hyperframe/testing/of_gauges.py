@@ -7,14 +7,14 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe.gauge import ComposedGauge
-from hyperframe.symmetry import KINDS, Action, Orbits, apply_action, random_action
+from hyperframe.targets.symmetry.gauge import ComposedGauge
+from hyperframe.targets.symmetry.orbits import KINDS, Action, Orbits, apply_action, random_action
+from hyperframe.targets.weights import batch_size, flatten, slice_weights, unflatten
 from hyperframe.testing.examples import EXAMPLES
 from hyperframe.testing.laws import STEP, Broken, Case, Draw, Law, Vacuous, check_slope, farthest, relative
 from hyperframe.testing.networks import TRACED, network
 from hyperframe.testing.of_targets import TargetCase
 from hyperframe.types import Gauge, Weights
-from hyperframe.weights import batch_size, flatten, slice_weights, unflatten
 
 Maker = Callable[[Orbits], Mapping[str, Gauge]]
 """Makes gauges, by name, for a target's symmetries."""

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from hyperframe.errors import HyperframeError
-from hyperframe.generator import Generator
-from hyperframe.spec import TargetSpec
+from hyperframe.networks.generator import Generator
+from hyperframe.targets.spec import TargetSpec
+from hyperframe.targets.weights import slice_weights
 from hyperframe.testing.laws import Broken, Case, Draw, Law, farthest
 from hyperframe.testing.networks import network
 from hyperframe.types import Weights
-from hyperframe.weights import slice_weights
 
 NETWORKS = ("dense", "residual", "table")
 """Examples with a plain layer, a normalisation and a layer without a kernel."""

@@ -1,6 +1,6 @@
 """Laws of targets: a spec describes its module, and the symmetries that follow from it, or were traced, hold.
 
-They must hold in both modes in which networks are used, see `hyperframe.exact`.
+They must hold in both modes in which networks are used, see `hyperframe.targets.symmetry.exact`.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,15 +9,15 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe.exact import Mode, other_modes, redrawn, run_exactly
-from hyperframe.precision import DoublePrecision
-from hyperframe.selfcheck import FIELDS, Field, kinds_in, only, unit_groups
-from hyperframe.structure import Axis
-from hyperframe.symmetry import KINDS, Orbits, apply_action, orbits, random_action
-from hyperframe.target import Target
+from hyperframe.networks.target import Target
+from hyperframe.targets.symmetry.exact import Mode, other_modes, redrawn, run_exactly
+from hyperframe.targets.symmetry.orbits import KINDS, Orbits, apply_action, orbits, random_action
+from hyperframe.targets.symmetry.precision import DoublePrecision
+from hyperframe.targets.symmetry.structure import Axis
+from hyperframe.targets.tracing.verify import FIELDS, Field, kinds_in, only, unit_groups
+from hyperframe.targets.weights import from_state_dicts, pack, slice_weights, unpack
 from hyperframe.testing.laws import Broken, Case, Draw, Law, Vacuous, farthest, relative
 from hyperframe.types import Weights
-from hyperframe.weights import from_state_dicts, pack, slice_weights, unpack
 
 LARGE = 100_000
 """A target with more weights is tried on one example."""

@@ -19,10 +19,10 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hyperframe.generator import Generator
-from hyperframe.spec import TargetSpec
-from hyperframe.symmetry import KINDS, Action, Orbits, random_action
-from hyperframe.target import Target
+from hyperframe.networks.generator import Generator
+from hyperframe.networks.target import Target
+from hyperframe.targets.spec import TargetSpec
+from hyperframe.targets.symmetry.orbits import KINDS, Action, Orbits, random_action
 from hyperframe.testing.examples import EXAMPLES, random_inputs, random_weights
 from hyperframe.types import Weights
 

@@ -9,15 +9,15 @@ import attrs
 import torch
 
 from hyperframe import Component, Metric, Networks, Run, hookimpl
-from hyperframe.condensing import score_metric
+from hyperframe.analysis.distillation.distill import score_metric
+from hyperframe.analysis.partial_results import in_parts
+from hyperframe.analysis.plots import COLOURS, keep_picture, new_figure
+from hyperframe.analysis.scoring import some_items
 from hyperframe.errors import RunError
-from hyperframe.evaluation import measure
+from hyperframe.experiment.evaluation import measure
+from hyperframe.networks.sampled import select
 from hyperframe.options import option
-from hyperframe.parts import in_parts
-from hyperframe.pictures import COLOURS, keep_picture, new_figure
-from hyperframe.run import load_run
-from hyperframe.samples import select
-from hyperframe.scoring import some_items
+from hyperframe.runs.run import load_run
 from hyperframe.types import Data
 
 MEASURED_AT_ONCE = 10

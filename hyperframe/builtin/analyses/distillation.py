@@ -7,14 +7,14 @@ from typing import Any
 import attrs
 
 from hyperframe import Component, Metric, hookimpl
-from hyperframe.applicability import has_latent
-from hyperframe.averaging import average
-from hyperframe.condensing import figures_of_members, figures_of_one, score_metric
-from hyperframe.distillation import DistillationOptions, taught_network
+from hyperframe.analysis.distillation.averaging import average
+from hyperframe.analysis.distillation.distill import figures_of_members, figures_of_one, score_metric
+from hyperframe.analysis.distillation.student import DistillationOptions, taught_network
+from hyperframe.analysis.partial_results import in_parts
+from hyperframe.analysis.plots import COLOURS, keep_picture, new_figure
+from hyperframe.analysis.requirements import has_latent
 from hyperframe.options import option
-from hyperframe.parts import in_parts
-from hyperframe.pictures import COLOURS, keep_picture, new_figure
-from hyperframe.run import Run
+from hyperframe.runs.run import Run
 
 PICTURE = "distillation.png"
 STUDENT = "distilled network"
@@ -31,8 +31,9 @@ class Distillation:
     """Measures single networks in the place of an ensemble of generated ones.
 
     On the test set: the mean member and its deviation; the ensemble by its mean prediction; a student that is taught
-    the ensemble's predictions (`hyperframe.distillation`); and averages of the weights, as they are generated and in
-    the run's gauges, for each scale of z (`hyperframe.averaging`). All are made of the same draws.
+    the ensemble's predictions (`hyperframe.analysis.distillation.student`); and averages of the weights, as they are
+    generated and in the run's gauges, for each scale of z (`hyperframe.analysis.distillation.averaging`). All are made
+    of the same draws.
 
     Args:
         options: of the ensemble, the student and the averages.

@@ -8,13 +8,13 @@ import attrs
 import torch
 
 from hyperframe import Component, hookimpl
-from hyperframe.applicability import check_classifies
-from hyperframe.ensembles import ensemble_figures, items_of
-from hyperframe.growth import RULES, growing_sizes, spread
+from hyperframe.analysis.ensemble_metrics import RULES, growing_sizes, spread
+from hyperframe.analysis.ensembles import ensemble_figures, items_of
+from hyperframe.analysis.partial_results import in_parts
+from hyperframe.analysis.plots import COLOURS, keep_lines, keep_picture, new_figure, size_axis
+from hyperframe.analysis.requirements import check_classifies
 from hyperframe.options import option
-from hyperframe.parts import in_parts
-from hyperframe.pictures import COLOURS, keep_lines, keep_picture, new_figure, size_axis
-from hyperframe.run import Run
+from hyperframe.runs.run import Run
 
 NAME = "ensembles"
 WORDS = {"majority": "majority vote", "mean_probability": "mean probability", "most_confident": "most confident member"}

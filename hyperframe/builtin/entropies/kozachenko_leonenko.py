@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from hyperframe import Component, hookimpl
-from hyperframe.distributed import gather
 from hyperframe.options import option
+from hyperframe.runtime.distributed import gather
 
 FLOOR = 64.0
 """Distances below this many rounding errors of the samples' own size count as zero."""
@@ -79,7 +79,7 @@ class KozachenkoLeonenko:
         return self.options.dimension or dimension
 
     def departures(self, entries: int, dimension: int) -> list[str]:
-        """List what keeps it from estimating Shannon's entropy of a density on all entries, see `hyperframe.bound`."""
+        """List what keeps it from estimating Shannon's entropy of a density on all entries, see `hyperframe.experiment.bound`."""
         options, reasons = self.options, []
         if not options.constants:
             reasons.append("the estimator leaves constants out: set entropy.constants=true")

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from hyperframe import Component, hookimpl
-from hyperframe.distributed import gather
 from hyperframe.options import option
+from hyperframe.runtime.distributed import gather
 
 FLOOR = 64.0
 """A mean distance below this many rounding errors of the samples' own size counts as zero."""
@@ -56,7 +56,7 @@ class RenyiEntropy:
         return dimension
 
     def departures(self, entries: int, dimension: int) -> list[str]:
-        """List what keeps it from estimating Shannon's entropy of a density on all entries, see `hyperframe.bound`."""
+        """List what keeps it from estimating Shannon's entropy of a density on all entries, see `hyperframe.experiment.bound`."""
         return ["'renyi' does not estimate Shannon's entropy of any q, but Rényi's of order 2"]
 
     def __call__(self, samples: Tensor, dimension: int, rng: torch.Generator | None = None) -> Tensor:

@@ -3,10 +3,10 @@
 import attrs
 
 from hyperframe import Component, Orbits, Weights, hookimpl
-from hyperframe.files import user_path
-from hyperframe.matching import Matching, random_reference
+from hyperframe.networks.storage import read_first_weights
 from hyperframe.options import option
-from hyperframe.samplefiles import read_first_weights
+from hyperframe.runtime.files import user_path
+from hyperframe.targets.symmetry.matching import Matching, random_reference
 
 
 @attrs.frozen(kw_only=True)
@@ -23,11 +23,11 @@ class Options:
 class PermutationMatchGauge:
     """Fixes permutations: units of one class are assigned to those of a reference by the filters that first write them.
 
-    See `hyperframe.matching.Matching`. `permutation_sort` fixes the same by an order of the filters, which needs no
-    reference but is torn: where the first weights of two units pass each other, both jump. Assigned units jump where
-    two assignments agree equally well with the reference, and near the reference nowhere, so that the representatives
-    of networks that are near up to a permutation are near: what distances and averages of networks need. It solves
-    assignments on the host, so it is for analyses rather than for training.
+    See `hyperframe.targets.symmetry.matching.Matching`. `permutation_sort` fixes the same by an order of the filters,
+    which needs no reference but is torn: where the first weights of two units pass each other, both jump. Assigned
+    units jump where two assignments agree equally well with the reference, and near the reference nowhere, so that the
+    representatives of networks that are near up to a permutation are near: what distances and averages of networks
+    need. It solves assignments on the host, so it is for analyses rather than for training.
 
     A reference from a file should be a representative under the other gauges of the list (`sample --gauge`), since the
     weights that it is compared with are.

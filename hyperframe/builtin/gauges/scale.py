@@ -1,7 +1,7 @@
 """The gauge `scale`: every filter has the norm of its size, and its readers make up for it (section 3.2.2)."""
 
 from hyperframe import Component, Orbits, Weights, hookimpl
-from hyperframe.labelorbits import norm_factors, walked
+from hyperframe.targets.symmetry.propagate import norm_factors, walked
 from hyperframe.types import NoOptions
 
 

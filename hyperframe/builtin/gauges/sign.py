@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from hyperframe import Component, Orbits, Weights, hookimpl
-from hyperframe.labelorbits import summed, walked
+from hyperframe.targets.symmetry.propagate import summed, walked
 from hyperframe.types import NoOptions
 
 

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from hyperframe import Component, Generator, Task, Weights, hookimpl
 from hyperframe.errors import ConfigError
-from hyperframe.generator import initial_weights
+from hyperframe.networks.generator import initial_weights
 from hyperframe.options import option
-from hyperframe.spec import TargetSpec
+from hyperframe.targets.spec import TargetSpec
 
 
 @attrs.frozen(kw_only=True)

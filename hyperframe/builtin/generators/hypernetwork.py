@@ -8,11 +8,11 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from hyperframe import Component, Generator, Task, Weights, hookimpl
-from hyperframe.dense import Dense, DenseOptions, InitialisationName
 from hyperframe.errors import ConfigError, unknown_name
-from hyperframe.generator import LatentOptions, initial_mean, initial_std
+from hyperframe.networks.dense import Dense, DenseOptions, InitialisationName
+from hyperframe.networks.generator import LatentOptions, initial_mean, initial_std
 from hyperframe.options import option
-from hyperframe.spec import TargetSpec
+from hyperframe.targets.spec import TargetSpec
 
 
 @attrs.frozen(kw_only=True)

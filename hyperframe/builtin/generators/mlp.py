@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from hyperframe import Component, Generator, Task, Weights, hookimpl
-from hyperframe.dense import Dense, DenseOptions, InitialisationName
-from hyperframe.generator import LatentOptions, initial_mean, initial_std
+from hyperframe.networks.dense import Dense, DenseOptions, InitialisationName
+from hyperframe.networks.generator import LatentOptions, initial_mean, initial_std
 from hyperframe.options import option
-from hyperframe.spec import TargetSpec
-from hyperframe.weights import unflatten
+from hyperframe.targets.spec import TargetSpec
+from hyperframe.targets.weights import unflatten
 
 
 @attrs.frozen(kw_only=True)

@@ -7,13 +7,13 @@ from typing import Any
 import attrs
 
 from hyperframe import Component, hookimpl
-from hyperframe.arrayfiles import array_names, read_arrays
-from hyperframe.arraynames import chosen_parts
 from hyperframe.errors import DataError
-from hyperframe.files import user_path
 from hyperframe.options import option
-from hyperframe.owndata import OwnOptions, own_task
-from hyperframe.owntasks import OwnTask, restored_task
+from hyperframe.runtime.files import user_path
+from hyperframe.tasks.own_data.array_files import array_names, read_arrays
+from hyperframe.tasks.own_data.array_names import chosen_parts
+from hyperframe.tasks.own_data.arrays import OwnOptions, own_task
+from hyperframe.tasks.own_data.facts import OwnTask, restored_task
 
 
 @attrs.frozen(kw_only=True)

@@ -6,11 +6,11 @@ import attrs
 import torch
 
 from hyperframe import Component, Data, hookimpl
-from hyperframe.gaussian_regression import GaussianRegressionTask
 from hyperframe.options import option
-from hyperframe.owndata import SplitOptions, divided
-from hyperframe.owntasks import chosen_split
-from hyperframe.standardisation import Standardisation
+from hyperframe.tasks.gaussian_regression import GaussianRegressionTask
+from hyperframe.tasks.own_data.arrays import SplitOptions, divided
+from hyperframe.tasks.own_data.facts import chosen_split
+from hyperframe.tasks.standardisation import Standardisation
 
 PART = 0.15
 """The part of the items that validates, and that tests: 66 of 442."""

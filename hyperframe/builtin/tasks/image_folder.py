@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from hyperframe import ClassificationTask, Component, Data, hookimpl
-from hyperframe.arrayfiles import entries, image_aspects, image_paths, read_images
-from hyperframe.augmentation import AffineOptions, random_affine
 from hyperframe.errors import DataError
-from hyperframe.files import exists, user_path
 from hyperframe.options import option, read_options
-from hyperframe.owndata import SplitOptions, divided
-from hyperframe.owntasks import check_facts, chosen_split
+from hyperframe.runtime.files import exists, user_path
+from hyperframe.tasks.augmentation import AffineOptions, random_affine
+from hyperframe.tasks.own_data.array_files import entries, image_aspects, image_paths, read_images
+from hyperframe.tasks.own_data.arrays import SplitOptions, divided
+from hyperframe.tasks.own_data.facts import check_facts, chosen_split
 
 LOOKED_AT = 1000
 """Images at most whose proportions are looked at."""

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from hyperframe import ClassificationTask, Component, Data, hookimpl
-from hyperframe.augmentation import AffineOptions, random_affine
 from hyperframe.errors import DataError, unknown_name
-from hyperframe.files import digest, is_file, user_path
 from hyperframe.options import option
+from hyperframe.runtime.files import digest, is_file, user_path
+from hyperframe.tasks.augmentation import AffineOptions, random_affine
 
 FOLDER_VARIABLE = "HYPERFRAME_DATA"
 VALIDATION = 5000

@@ -1,0 +1,134 @@
+"""One network in the place of an ensemble: made in one of several ways, measured beside it, and written to a file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hyperframe.analysis.distillation.averaging import average, check_scale
+from hyperframe.analysis.distillation.student import DistillationOptions, taught_network
+from hyperframe.errors import RunError, unknown_name
+from hyperframe.experiment.evaluation import measure
+from hyperframe.networks.sampled import Networks
+from hyperframe.networks.storage import write_network
+from hyperframe.runs.run import Run
+from hyperframe.runtime.modes import with_gradients
+from hyperframe.tasks.metrics import Metric
+
+METHODS = ("predictions", "average", "average-gauged")
+"""Taught by the ensemble's predictions; the mean of the weights as they are generated, or in the run's gauges."""
+
+
+def condensed(
+    run: Run, method: str, options: DistillationOptions, seed: int | None = None, *, scale: float = 1.0
+) -> Networks:
+    """The one network that stands for an ensemble of `options.networks` generated ones.
+
+    Args:
+        run: the run.
+        method: one of `METHODS`.
+        options: `networks` is for all methods, the others are those of "predictions".
+        seed: of the draws; by default `evaluation.seed`.
+        scale: what z is multiplied by, for averages.
+
+    Raises:
+        RunError: there is no such method; or a scale other than 1 where z is no vector, or where nothing is averaged.
+        TrainingError: the student's loss is not finite.
+    """
+    check_method(run, method, scale)
+    if method == "predictions":
+        return taught_network(run, options, seed)
+    count = run.experiment.generator.at_most(options.networks)
+    return average(run, count, seed, scale=scale, gauge=method == "average-gauged")
+
+
+def check_method(run: Run, method: str, scale: float) -> None:
+    """Check that a method can be used on a run; raises `RunError`."""
+    if method not in METHODS:
+        raise RunError(unknown_name("method", method, METHODS))
+    if scale != 1 and method == "predictions":
+        raise RunError(f"the scale {scale:g} is for averages; the method 'predictions' takes z as it is drawn")
+    check_scale(run, scale)
+
+
+def figures_of_members(run: Run, networks: int, seed: int | None = None) -> dict[str, dict[str, Any]]:
+    """What single members and their ensemble reach on the test set.
+
+    Returns:
+        `mean member` and `ensemble`, each with `score` (see `score_metric`; of the ensemble that of its mean
+        prediction), `std` (over the members; None for the ensemble) and `nll`; None where the task has no such figure.
+    """
+    drawn = run.sample(run.experiment.generator.at_most(networks), seed)
+    figures = measure(run.experiment, drawn, run.data("test"))
+    metric = score_metric(run)
+    of_mean = next((one for one in run.experiment.task.metrics if one.mean_of == metric.name), None)
+    score = None if of_mean is None else of_mean.value(figures)
+    together = figures.get("ensemble", {})
+    return {
+        "mean member": _of_members(figures, metric),
+        "ensemble": {"score": score, "std": None, "nll": together.get("nll")},
+    }
+
+
+def figures_of_one(run: Run, network: Networks) -> dict[str, Any]:
+    """What one network reaches on the test set: `score`, `std`, which is None, and `nll`."""
+    return {**_of_members(measure(run.experiment, network, run.data("test")), score_metric(run)), "std": None}
+
+
+def score_metric(run: Run) -> Metric:
+    """The metric that `score` is: the first that the task declares of single networks, such as accuracy or rmse."""
+    return next(metric for metric in run.experiment.task.metrics if metric.of == "network")
+
+
+def _of_members(figures: Mapping[str, Any], metric: Metric) -> dict[str, Any]:
+    spread = metric.spread(figures)
+    return {"score": metric.value(figures), "std": None if spread is None else spread["std"], "nll": figures.get("nll")}
+
+
+@with_gradients
+def distill(
+    run: Run,
+    out: str | Path,
+    method: str = METHODS[0],
+    options: DistillationOptions | None = None,
+    seed: int | None = None,
+    *,
+    scale: float = 1.0,
+) -> dict[str, Any]:
+    """Make one network in the place of an ensemble, write it as a state_dict, and measure it beside the ensemble.
+
+    Args:
+        run: the run.
+        out: a safetensors file, which must not exist; the target's module loads what it holds.
+        method: one of `METHODS`.
+        options: of the ensemble and the student.
+        seed: of the draws; by default `evaluation.seed`.
+        scale: what z is multiplied by, for averages.
+
+    Returns:
+        `run`, `step`, `file`, `method`, `networks` (of the ensemble), `scale`, `items` (of the test set), `metric`
+        (what `score` is), and `figures`, for `mean member`, `ensemble` and `written network` the mapping that
+        `figures_of_members` gives.
+
+    Raises:
+        RunError: the file exists, ends otherwise or cannot be written; the method cannot be used, see `condensed`.
+        TrainingError: the student's loss is not finite.
+    """
+    options = options or DistillationOptions()
+    count = run.experiment.generator.at_most(options.networks)
+    origin = {
+        "run": run.folder.name,
+        "step": run.step,
+        "method": method,
+        "networks": count,
+        "scale": scale,
+        "seed": run.config.evaluation.seed if seed is None else seed,
+    }
+    header = {key: str(value) for key, value in origin.items()}
+    file, network = write_network(out, lambda: condensed(run, method, options, seed, scale=scale), header)
+    return {
+        **origin,
+        "file": str(file),
+        "items": len(run.data("test")),
+        "metric": score_metric(run).plain(),
+        "figures": {**figures_of_members(run, count, seed), "written network": figures_of_one(run, network)},
+    }

@@ -1,0 +1,188 @@
+"""Distillation: one network that is trained to predict what an ensemble of generated ones predicts on average."""
+
+import math
+
+import attrs
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hyperframe.config.schedule import rate_at
+from hyperframe.config.schema import TrainerOptions
+from hyperframe.errors import TrainingError
+from hyperframe.networks.generator import initial_weights
+from hyperframe.networks.sampled import SUMMARISED_AT_ONCE, Networks
+from hyperframe.options import option
+from hyperframe.runs.run import Run
+from hyperframe.runtime.progress import tell
+from hyperframe.runtime.rng import seeded, stream
+from hyperframe.types import Task
+
+LARGEST = 1 << 27
+"""Numbers that the inputs may have on which a student is taught: half a GiB."""
+
+FOR_EACH = 4
+"""Inputs that a student is taught on, at most, for each training item: from few items more mixtures say little more."""
+
+WARMUP = 0.1
+TOLD_EVERY = 20
+
+
+@attrs.frozen(kw_only=True, slots=False)  # with slots no class could have these and other options as bases
+class DistillationOptions:
+    """How a student is taught."""
+
+    networks: int = option(
+        50, "networks of the ensemble; all that the generator holds where these are fewer", minimum=1
+    )
+    items: int = option(
+        40_000, "inputs that the ensemble predicts for the student, at most 4 for each training item", minimum=1
+    )
+    mixed: float = option(0.5, "part of these inputs that are mixtures of two", minimum=0, maximum=1)
+    steps: int = option(4000, "steps of the student's training", minimum=1)
+    batch: int = option(128, "inputs of a step", minimum=1)
+    rate: float = option(8e-3, "highest learning rate of Adam, one cycle", above=0)
+
+
+@attrs.frozen(eq=False)
+class Lesson:
+    """What a student learns from.
+
+    Attributes:
+        x: inputs [items, *input_shape].
+        outputs: that stand for the ensemble's mean prediction (`Task.averaged`), [items, num_outputs].
+    """
+
+    x: Tensor
+    outputs: Tensor
+
+
+def ensemble_outputs(networks: Networks, x: Tensor) -> Tensor:
+    """Outputs that stand for the ensemble's mean prediction: [items, *input_shape] give [items, num_outputs]."""
+    items = max(1, min(SUMMARISED_AT_ONCE // (len(networks) * networks.target.spec.num_outputs), 1000))
+    found = []
+    for first in range(0, len(x), items):
+        tell("inputs predicted by the ensemble", first, len(x))
+        found.append(networks.task.averaged(networks.gathered(x[first : first + items], lambda outputs: outputs)))
+    tell("inputs predicted by the ensemble", len(x), len(x))
+    return torch.cat(found)
+
+
+def distillation_loss(task: Task, outputs: Tensor, taught: Tensor) -> Tensor:
+    """How far a student's outputs are from the ensemble's, both [items, num_outputs]: a scalar.
+
+    KL(p̄ ‖ p) in nats, the mean over the items, where outputs are logits; else the mean squared difference.
+
+    References: G. Hinton, O. Vinyals, J. Dean (2015), Distilling the Knowledge in a Neural Network.
+    """
+    if not task.shift_invariant:
+        return F.mse_loss(outputs, taught)
+    logits = taught.log_softmax(-1)
+    return F.kl_div(outputs.log_softmax(-1), logits, reduction="batchmean", log_target=True)
+
+
+def lesson_of(run: Run, networks: Networks, options: DistillationOptions, seed: int) -> Lesson:
+    """Inputs, and what an ensemble predicts for them; see `lesson_inputs`."""
+    task, train, device = run.experiment.task, run.data("train").x, run.experiment.device
+    x = lesson_inputs(task, train, options, stream(seed, "distillation inputs")).to(device)
+    return Lesson(x, ensemble_outputs(networks, x))
+
+
+def lesson_inputs(task: Task, train: Tensor, options: DistillationOptions, rng: torch.Generator) -> Tensor:
+    """Inputs that a student is taught on, [items, *input_shape].
+
+    They are different training inputs, and mixtures λ a + (1 − λ) b of two that are varied as the task varies them in
+    training, with λ uniform in [0, 1]. The ensemble has something to say of any input; between those it was trained on
+    it shows where its classes end.
+
+    Args:
+        task: says how inputs vary.
+        train: training inputs, on the device of `rng`.
+        options: how many of each kind; where there are too few training inputs the others are mixtures, unless there
+            are to be none.
+        rng: for the choice.
+
+    References: L. Beyer et al. (2022), Knowledge Distillation: A Good Teacher is Patient and Consistent; H. Zhang,
+    M. Cisse, Y. Dauphin, D. Lopez-Paz (2018), mixup.
+    """
+    items = max(1, min(options.items, FOR_EACH * len(train), LARGEST // math.prod(train.shape[1:])))
+    plain = train[torch.randperm(len(train), generator=rng)[: math.ceil(items * (1 - options.mixed))]]
+    others = items - len(plain) if options.mixed else 0
+    if not others:
+        return plain
+    one, other = (task.augment(train[torch.randint(len(train), (others,), generator=rng)], rng) for _ in range(2))
+    part = torch.rand(others, *[1] * (train.dim() - 1), generator=rng, dtype=train.dtype)
+    return torch.cat([plain, other + part * (one - other)])
+
+
+def teach(run: Run, start: Networks, lesson: Lesson, options: DistillationOptions, seed: int) -> Networks:
+    """Train one network on a lesson.
+
+    Adam with a one-cycle rate; the module is in training mode, with dropout and batch statistics where it has them. A
+    target's statistics are estimated in the end.
+
+    Args:
+        run: whose target it is.
+        start: one network to begin with, which is left as it is.
+        lesson: what it learns from.
+        options: of the training.
+        seed: of the batches and of dropout.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    experiment, device = run.experiment, run.experiment.device
+    weights = {layer: value.detach().clone().requires_grad_() for layer, value in start.weights.items()}
+    optimiser = torch.optim.Adam(weights.values(), lr=options.rate)
+    schedule = TrainerOptions(steps=options.steps, rate=options.rate, schedule="one_cycle", warmup=WARMUP)
+    rng = stream(seed, "distillation batches", device)
+    with seeded(seed, "distillation", device):
+        for step in range(options.steps):
+            optimiser.param_groups[0]["lr"] = rate_at(step, schedule)
+            rows = torch.randint(len(lesson.x), (options.batch,), generator=rng, device=device)
+            outputs = experiment.target.forward(weights, lesson.x[rows], shared=True, training=True)[0]
+            loss = distillation_loss(experiment.task, outputs, lesson.outputs[rows])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            if step % TOLD_EVERY == 0:
+                _check_finite(loss, step)
+                tell("steps of the student", step, options.steps)
+    _check_finite(loss, options.steps)
+    tell("steps of the student", options.steps, options.steps)
+    return run.networks_of({layer: value.detach() for layer, value in weights.items()}, seed)
+
+
+def fresh_network(run: Run, seed: int) -> Networks:
+    """One network as it is before any training, each entry with a standard deviation that keeps signals their size."""
+    weights = initial_weights(run.experiment.target.spec, 1, stream(seed, "distillation start"))
+    return run.networks_of({layer: value.to(run.experiment.device) for layer, value in weights.items()}, seed)
+
+
+def taught_network(run: Run, options: DistillationOptions, seed: int | None = None) -> Networks:
+    """One network that is taught what an ensemble of generated ones predicts.
+
+    It starts untrained. One that starts as a generated network learns faster, but where that is too sure of its answers
+    it stays so (measured in docs/results/analyses.md and docs/results/mnist.md).
+
+    The same run, options and seed give the same network on the same device.
+
+    Args:
+        run: the run.
+        options: of the ensemble and of the student's training.
+        seed: of the draws, the start, the inputs and the batches; by default `evaluation.seed`.
+
+    Raises:
+        TrainingError: the student's loss is not finite.
+
+    References: section 4.4 asks for one classifier in the place of the ensemble; G. Hinton, O. Vinyals, J. Dean (2015),
+    Distilling the Knowledge in a Neural Network.
+    """
+    seed = run.config.evaluation.seed if seed is None else seed
+    ensemble = run.sample(run.experiment.generator.at_most(options.networks), seed)
+    return teach(run, fresh_network(run, seed), lesson_of(run, ensemble, options, seed), options, seed)
+
+
+def _check_finite(loss: Tensor, step: int) -> None:
+    if not bool(loss.isfinite()):
+        raise TrainingError(f"the student's loss was not finite at step {step}; take a lower rate")

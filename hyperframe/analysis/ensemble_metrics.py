@@ -1,0 +1,183 @@
+"""How ensembles fare as they grow: figures of the first n networks, for several n in one pass."""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hyperframe.tasks.calibration import (
+    CALIBRATION_BINS,
+    at_temperature,
+    brier_scores,
+    calibration_bins,
+    disagreement,
+    entropy_of,
+    figures_of,
+    fit_temperature,
+    log_likelihoods,
+    mutual_information,
+)
+
+RULES = ("majority", "mean_probability", "most_confident")
+"""How an ensemble answers: most votes, the highest mean probability, or what its most confident member says."""
+
+
+class GrowthMeter:
+    """Figures of single networks, and of ensembles of the first n of them for each n of `sizes`.
+
+    Memory is (networks + sizes × items × classes), whatever the sizes of the chunks. Of equally many votes the lower
+    class wins, of equally confident members the one that came first.
+
+    Args:
+        networks: the number of networks.
+        sizes: the sizes n of the ensembles, growing, at most `networks`.
+        labels: int64 [items].
+        classes: the number of classes.
+
+    Example:
+        >>> meter = GrowthMeter(networks=3, sizes=[1, 3], labels=torch.tensor([1]), classes=2)
+        >>> meter.update(torch.tensor([[[0.0, 1.0]], [[0.0, 1.0]], [[9.0, 0.0]]]), first_network=0, first_item=0)
+        >>> [one["accuracy"] for one in meter.ensembles()["majority"]]     # the third one is sure, and wrong
+        [1.0, 1.0]
+        >>> [one["accuracy"] for one in meter.ensembles()["most_confident"]]
+        [1.0, 0.0]
+    """
+
+    def __init__(self, networks: int, sizes: Sequence[int], labels: Tensor, classes: int) -> None:
+        if list(sizes) != sorted(set(sizes)) or not 1 <= sizes[0] <= sizes[-1] <= networks:
+            raise ValueError(f"sizes must grow from 1 or more to at most {networks}, but are {list(sizes)}")
+        self.sizes = list(sizes)
+        self._labels = labels
+        device, items, buckets = labels.device, len(labels), len(sizes)
+        numbers = partial(torch.zeros, dtype=torch.float64, device=device)
+        # Network i counts in all ensembles from the first on that is larger than i; sums over these come at the end.
+        self._bucket = torch.bucketize(torch.arange(networks, device=device), torch.tensor(sizes, device=device) - 1)
+        self._probability = numbers(buckets, items, classes)
+        self._votes = torch.zeros(buckets, items, classes, dtype=torch.int32, device=device)
+        self._entropy = numbers(buckets, items)
+        self._confidence = numbers(buckets, items) - 1
+        self._confident = numbers(buckets, items, classes)
+        self._right = numbers(networks)
+        self._nll = numbers(networks)
+        self._brier = numbers(networks)
+        self._gaps = numbers(networks, CALIBRATION_BINS)
+
+    def update(self, outputs: Tensor, first_network: int, first_item: int) -> None:
+        """Take in logits [networks, items, classes] of a chunk; of each item, networks come in their order."""
+        count, items, classes = outputs.shape
+        places = slice(first_item, first_item + items)
+        labels = self._labels[places]
+        p = outputs.double().softmax(-1)
+        confidence, answers = p.max(-1)
+        self._single(p, confidence, answers, labels, first_network)
+        buckets = self._bucket[first_network : first_network + count]
+        for bucket in range(int(buckets[0]) if count else 0, min(int(buckets[-1]) + 1, len(self.sizes))):
+            rows = buckets == bucket
+            if not bool(rows.any()):
+                continue
+            own = p[rows]
+            self._probability[bucket, places] += own.sum(0)
+            self._votes[bucket, places] += F.one_hot(answers[rows], classes).sum(0).int()
+            self._entropy[bucket, places] += entropy_of(own).sum(0)
+            best, which = confidence[rows].max(0)
+            better = best > self._confidence[bucket, places]
+            chosen = own.gather(0, which[None, :, None].expand(1, items, classes))[0]
+            self._confident[bucket, places] = torch.where(better[:, None], chosen, self._confident[bucket, places])
+            self._confidence[bucket, places] = torch.where(better, best, self._confidence[bucket, places])
+
+    def _single(self, p: Tensor, confidence: Tensor, answers: Tensor, labels: Tensor, first: int) -> None:
+        rows = slice(first, first + len(p))
+        right = (answers == labels).double()
+        self._right[rows] += right.sum(1)
+        self._nll[rows] -= log_likelihoods(p, labels).sum(1)
+        self._brier[rows] += brier_scores(p, labels).sum(1)
+        self._gaps[rows].scatter_add_(1, calibration_bins(confidence), right - confidence)
+
+    def singles(self) -> dict[str, Tensor]:
+        """Of every single network `accuracy`, `nll`, `brier` and `ece`, [networks] each."""
+        items = len(self._labels)
+        return {
+            "accuracy": self._right / items,
+            "nll": self._nll / items,
+            "brier": self._brier / items,
+            "ece": self._gaps.abs().sum(1) / items,
+        }
+
+    def log_probabilities(self) -> Tensor:
+        """Logarithms of the ensembles' mean probabilities, [sizes, items, classes]."""
+        sizes = torch.tensor(self.sizes, device=self._labels.device)[:, None, None]
+        mean: Tensor = self._probability.cumsum(0) / sizes
+        return mean.clamp(min=torch.finfo(torch.float64).tiny).log()
+
+    def ensembles(self, temperatures: Sequence[float] | None = None) -> dict[str, list[dict[str, float]]]:
+        """Figures of the ensemble of every size, by each of `RULES`, and `uncertainty` beside them.
+
+        Those of `mean_probability` have `calibrated_nll`, `calibrated_brier` and `calibrated_ece` where temperatures,
+        one for each size, are given. Probabilities of `majority` are the shares of votes, whose `nll` would be infinite
+        where a label has none and is left out. `uncertainty` has `disagreement`, the probability that two different
+        networks give different answers to an item, and the means over the items of `entropy` H[p̄] and of
+        `mutual_information` H[p̄] − mean H[p], in nats.
+        """
+        votes = self._votes.cumsum(0).double()
+        logs = self.log_probabilities()
+        entropies = self._entropy.cumsum(0)
+        found: dict[str, list[dict[str, float]]] = {rule: [] for rule in (*RULES, "uncertainty")}
+        confidence, confident = self._confidence[0], self._confident[0]
+        for place, size in enumerate(self.sizes):
+            shares = votes[place] / size
+            by_vote = figures_of(shares, self._labels)
+            del by_vote["nll"]
+            found["majority"].append(by_vote)
+            mean = logs[place].exp()
+            by_mean = figures_of(mean, self._labels)
+            if temperatures is not None:
+                scaled = figures_of(at_temperature(logs[place], temperatures[place]), self._labels)
+                by_mean |= {f"calibrated_{name}": scaled[name] for name in ("nll", "brier", "ece")}
+            found["mean_probability"].append(by_mean)
+            better = self._confidence[place] > confidence
+            confidence = torch.where(better, self._confidence[place], confidence)
+            confident = torch.where(better[:, None], self._confident[place], confident)
+            found["most_confident"].append(figures_of(confident, self._labels))
+            entropy = entropy_of(mean)
+            found["uncertainty"].append(
+                {
+                    "disagreement": disagreement(votes[place], size),
+                    "entropy": float(entropy.mean()),
+                    "mutual_information": float(mutual_information(entropy, entropies[place] / size).mean()),
+                }
+            )
+        return found
+
+
+def temperatures(meter: GrowthMeter, labels: Tensor) -> list[float]:
+    """The best temperature for the ensemble of each size, by the validation items that a meter has seen."""
+    return [fit_temperature(logs, labels) for logs in meter.log_probabilities()]
+
+
+def growing_sizes(largest: int) -> list[int]:
+    """Sizes 1, 2, 5, 10, 20, 50, … up to the largest, which is always one of them.
+
+    Example:
+        >>> growing_sizes(60)
+        [1, 2, 5, 10, 20, 50, 60]
+    """
+    steps = [factor * 10**power for power in range(int(math.log10(largest)) + 1) for factor in (1, 2, 5)]
+    return [*(size for size in steps if size < largest), largest]
+
+
+def spread(values: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Mean and standard deviation of each figure over draws.
+
+    Example:
+        >>> spread([{"ece": 1.0}, {"ece": 3.0}])
+        {'ece': {'mean': 2.0, 'std': 1.0}}
+    """
+    found = {}
+    for name in values[0]:
+        column = torch.tensor([float(one[name]) for one in values], dtype=torch.float64)
+        found[name] = {"mean": float(column.mean()), "std": float(column.std(correction=0))}
+    return found

@@ -1,0 +1,289 @@
+"""What a report collected as one HTML file that needs no network and no other file.
+
+The same content gives the same bytes. Whatever comes from a run or an analysis is escaped, and the page's own policy
+forbids it to load anything or to run any script but the one that is written here.
+"""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from hyperframe.cli.tables import evaluation_rows, evaluation_title
+from hyperframe.errors import HyperframeError, RunError, brief
+from hyperframe.runtime.files import as_json, from_json, is_file, read_text
+
+LARGEST_ELEMENT = 1 << 24
+"""Bytes of a picture, or of the points of an interactive element, at most."""
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+OF_REPORTS = ("highlights", "pictures", "interactive", "skipped")
+OF_ORIGIN = ("run", "step", "analysis")
+
+WIDEST = 110
+"""Characters of a list or mapping that is written on one line."""
+
+
+def page(content: Mapping[str, Any], analyses: Path) -> str:
+    """The page of a report.
+
+    Args:
+        content: what `hyperframe.analysis.report.collect` found.
+        analyses: the folder in which each analysis has one of its own, with the files that its result names. A file
+            that is missing, or lies elsewhere, is named on the page.
+    """
+    script = _template("report.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    found = content["analyses"]
+    sections = [_section(_title(name, content), name, entry, analyses / name) for name, entry in found.items()]
+    parts = {
+        "title": escape(f"{content['run']}, step {content['step']}"),
+        "run": escape(str(content["run"])),
+        "style": _template("report.css"),
+        "script": script,
+        "digest": digest,
+        "about": _about(content),
+        "origin": _origin(content),
+        "navigation": _navigation(content),
+        "figures": _table(content),
+        "sections": "\n".join(sections),
+        "left_out": _reasons("left-out", "Left out", content, "left_out"),
+        "failed": _reasons("failed", "Failed", content, "failed"),
+        "configuration": _details("The configuration", content["config"]),
+        "provenance": _details("Where the run comes from", content["provenance"]),
+    }
+    whole = Template(_template("report.html")).substitute(parts)
+    return whole.encode(errors="replace").decode()  # a file's name can have what is no text
+
+
+def _template(name: str) -> str:
+    return (resources.files("hyperframe.templates") / name).read_text(encoding="utf-8")
+
+
+def _about(content: Mapping[str, Any]) -> str:
+    """In one line what was trained on what, and how far."""
+    config = content["config"]
+    target, task, generator = (config[key]["name"] for key in ("target", "task", "generator"))
+    return _text(f"{target} on {task} · {generator} · {_objective(content)} · step {_step(content)}")
+
+
+def _objective(content: Mapping[str, Any]) -> str:
+    """The objective's name, and the first of its options."""
+    objective = content["config"]["objective"]
+    name, *first = list(objective)[:2]
+    return ", ".join([str(objective[name]), *(f"{key}\u00a0=\u00a0{_value(objective[key])}" for key in first)])
+
+
+def _value(value: Any) -> str:
+    return f"{value:,g}" if isinstance(value, int | float) else str(value)
+
+
+def _step(content: Mapping[str, Any]) -> str:
+    return f"{content['step']:,} of {content['config']['trainer']['steps']:,}"
+
+
+def _origin(content: Mapping[str, Any]) -> str:
+    """What was trained, with what, where: as a list of words and texts."""
+    config, provenance = content["config"], content["provenance"]
+    versions, environment = _mapping(provenance.get("versions")), _mapping(provenance.get("environment"))
+    rows = {
+        "target": config["target"]["name"],
+        "task": config["task"]["name"],
+        "classes": ", ".join(f"{number}: {name}" for number, name in enumerate(content.get("classes", []))),
+        "generator": config["generator"]["name"],
+        "gauges": ", ".join(choice["name"] for choice in config["gauges"]) or "none",
+        "diversity": ", ".join(choice["name"] for choice in config["diversity"]) or "none",
+        "objective": _objective(content),
+        "step": _step(content),
+        "seed of the training": config["trainer"]["seed"],
+        "seed of the evaluation": config["evaluation"]["seed"],
+        "trained with": ", ".join(f"{name} {version}" for name, version in versions.items() if version),
+        "plugins": ", ".join(_third_parties(provenance)),
+        "revision": provenance.get("revision") or "",
+        "trained on": ", ".join(str(environment[key]) for key in ("hardware", "processor") if environment.get(key)),
+    }
+    cells = [f"<div><dt>{word}</dt><dd>{_text(value)}</dd></div>" for word, value in rows.items() if value != ""]
+    return "\n".join(cells)
+
+
+def _third_parties(provenance: Mapping[str, Any]) -> list[str]:
+    """Distributions, with their versions, of components that do not ship with this one."""
+    used = provenance.get("components")
+    rows = [_mapping(row) for row in used] if isinstance(used, list) else []
+    own = set(_mapping(provenance.get("versions")))
+    return sorted(
+        {f"{row.get('distribution')} {row.get('version')}" for row in rows if row.get("distribution") not in own}
+    )
+
+
+def _navigation(content: Mapping[str, Any]) -> str:
+    places = {"figures": "Figures", **{_anchor(name): _title(name, content) for name in content["analyses"]}}
+    places |= {"left-out": "Left out"} if content["left_out"] else {}
+    places |= {"failed": "Failed"} if content["failed"] else {}
+    places |= {"run": "The run"}
+    return "\n".join(f'<a href="#{place}">{escape(words)}</a>' for place, words in places.items())
+
+
+def _table(content: Mapping[str, Any]) -> str:
+    """The figures that matter: the evaluation's, then each analysis' highlights, linked to its section."""
+    evaluation = content["evaluation"]
+    groups: list[tuple[str, list[tuple[str, Any]]]] = []
+    groups.append((escape(evaluation_title(evaluation)), list(evaluation_rows(evaluation))))
+    for name, entry in content["analyses"].items():
+        link = f'<a href="#{_anchor(name)}">{escape(_title(name, content))}</a>'
+        groups.append((link, list(_mapping(entry["result"].get("highlights")).items())))
+    return "\n".join(_group(heading, rows) for heading, rows in groups if rows)
+
+
+def _group(heading: str, rows: Sequence[tuple[str, Any]]) -> str:
+    return (
+        f'<tbody><tr><th colspan="2" scope="rowgroup">{heading}</th></tr>'
+        f"{''.join(_row(words, text) for words, text in rows)}</tbody>"
+    )
+
+
+def _row(words: str, text: Any) -> str:
+    unbroken = _text(text).replace(" %", "\u00a0%")
+    return f'<tr><th scope="row">{_text(words)}</th><td>{unbroken}</td></tr>'
+
+
+def _section(title: str, name: str, entry: Mapping[str, Any], folder: Path) -> str:
+    """One analysis: what it is, what it shows, and all of its figures."""
+    result = entry["result"]
+    summary, reference = entry["summary"], entry["reference"]
+    parts = [f'<section id="{_anchor(name)}">', f"<h2>{escape(title)}</h2>"]
+    if summary:
+        parts.append(f'<p class="summary">{_text(summary[:1].upper() + summary[1:])}.</p>')
+    if reference:
+        parts.append(f'<p class="reference">Reference: {_text(reference)}</p>')
+    highlights = _mapping(result.get("highlights"))
+    if highlights:
+        rows = "".join(_row(words, text) for words, text in highlights.items())
+        parts.append(f'<div class="scroll"><table><tbody>{rows}</tbody></table></div>')
+    parts += [_picture(picture, folder) for picture in _entries(result.get("pictures"))]
+    parts += [_interactive(element, folder) for element in _entries(result.get("interactive"))]
+    parts += [
+        f'<p class="missing">Left out: {_text(what)}: {_text(why)}</p>'
+        for what, why in _mapping(result.get("skipped")).items()
+    ]
+    parts.append(_details("How it was made", {key: result[key] for key in OF_ORIGIN if key in result}))
+    plain = {key: value for key, value in result.items() if key not in (*OF_REPORTS, *OF_ORIGIN)}
+    parts.append(_details("All figures", plain) if plain else "")
+    parts.append('<p class="up"><a href="#top">↑ top</a></p></section>')
+    return "\n".join(part for part in parts if part)
+
+
+def _picture(picture: Mapping[str, Any], folder: Path) -> str:
+    """A picture with its title and sentence; a click shows it in its full size."""
+    title, says = _text(picture.get("title", "")), _text(picture.get("says", ""))
+    try:
+        data = _inside(folder, picture.get("file")).read_bytes()
+        if not data.startswith(PNG):
+            raise RunError(f"{picture.get('file')} is no PNG picture")
+    except (HyperframeError, OSError) as error:
+        return _missing(title, error)
+    source = f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    return (
+        f'<figure class="picture"><h3>{title}</h3><div class="card scroll"><img src="{source}" alt="{says}"></div>'
+        f"<figcaption>{says}</figcaption></figure>"
+    )
+
+
+def _interactive(element: Mapping[str, Any], folder: Path) -> str:
+    """An interactive element: its points, which the page's script draws."""
+    title, says = _text(element.get("title", "")), _text(element.get("says", ""))
+    try:
+        points = from_json(read_text(_inside(folder, element.get("file")), LARGEST_ELEMENT))
+    except (HyperframeError, ValueError) as error:
+        return _missing(title, error)
+    # In a script's text nothing is an end tag or a comment but what has a "<".
+    data = as_json(points).replace("<", "\\u003c")
+    return (
+        f'<figure class="interactive" data-kind="{_text(element.get("kind", ""))}"><h3>{title}</h3>'
+        f'<div class="stage" aria-label="{says}"><noscript>This element needs JavaScript.</noscript></div>'
+        f"<figcaption>{says}</figcaption>"
+        f'<script type="application/json">{data}</script></figure>'
+    )
+
+
+def _missing(title: str, error: Exception) -> str:
+    return f'<p class="missing">{title}: {_text(brief(error))}</p>'
+
+
+def _inside(folder: Path, file: Any) -> Path:
+    """The file of this name in an analysis' folder.
+
+    Raises:
+        RunError: it lies elsewhere, there is none, or it is too large.
+    """
+    try:
+        path = (folder / str(file)).resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise RunError(f"'{file}' is no name of a file") from error
+    if not path.is_relative_to(folder.resolve()):
+        raise RunError(f"'{file}' is not in the analysis' folder, and is not shown")
+    if not is_file(path):
+        raise RunError(f"'{file}' is missing")
+    size = path.stat().st_size
+    if size > LARGEST_ELEMENT:
+        raise RunError(f"'{file}' has {size:,} bytes; at most {LARGEST_ELEMENT:,} are shown")
+    return path
+
+
+def _reasons(place: str, heading: str, content: Mapping[str, Any], key: str) -> str:
+    if not content[key]:
+        return ""
+    rows = "".join(_row(_title(name, content), reason) for name, reason in content[key].items())
+    return (
+        f'<section id="{place}"><h2>{heading}</h2><div class="scroll"><table class="reasons"><tbody>{rows}</tbody>'
+        "</table></div></section>"
+    )
+
+
+def _details(summary: str, content: Mapping[str, Any]) -> str:
+    return f"<details><summary>{summary}</summary><pre>{escape(_plain(content))}</pre></details>"
+
+
+def _plain(value: Any, indent: str = "") -> str:
+    """JSON in which what fits on a line is on one, and lists of numbers always are."""
+    line = json.dumps(value, ensure_ascii=False)
+    nested = isinstance(value, Mapping) or (
+        isinstance(value, list) and any(isinstance(item, list | Mapping) for item in value)
+    )
+    if not nested or len(line) + len(indent) <= WIDEST:
+        return line
+    deeper = indent + "  "
+    if isinstance(value, Mapping):
+        rows = [f"{json.dumps(key, ensure_ascii=False)}: {_plain(item, deeper)}" for key, item in value.items()]
+        return "{\n" + ",\n".join(deeper + row for row in rows) + f"\n{indent}}}"
+    return "[\n" + ",\n".join(deeper + _plain(item, deeper) for item in value) + f"\n{indent}]"
+
+
+def _anchor(name: str) -> str:
+    """What a section is linked by; no other name of an analysis gives the same."""
+    return "analysis-" + re.sub(r"[^A-Za-z0-9_-]", lambda found: f".{ord(found[0]):x}.", name)
+
+
+def _title(name: str, content: Mapping[str, Any]) -> str:
+    """An analysis' heading; its name where it is not installed."""
+    return str(content["headings"].get(name, name))
+
+
+def _text(value: Any) -> str:
+    return escape(str(value))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _entries(value: Any) -> Iterator[Mapping[str, Any]]:
+    """The mappings of a list; what is something else is not shown."""
+    return (entry for entry in value if isinstance(entry, Mapping)) if isinstance(value, list) else iter(())

@@ -1,0 +1,76 @@
+"""Work in parts, each of which is kept as soon as it is done, so that what was interrupted goes on where it was."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hyperframe.runtime.files import (
+    LARGEST_FIGURES,
+    as_json,
+    contents,
+    exists,
+    from_json,
+    kept_json,
+    write_json,
+    writing,
+)
+from hyperframe.runtime.links import inside
+from hyperframe.runtime.progress import tell
+
+PARTS = "parts"
+KEY = "key.json"
+
+
+def in_parts(folder: Path, what: str, count: int, work: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
+    """Do work in parts; those that an interrupted call has done already are read instead.
+
+    The progress bar is told of each part. `hyperframe.analysis.runner` removes what is kept when the analysis is
+    finished, or when the run's step or the analysis' options are others.
+
+    Args:
+        folder: of the analysis.
+        what: a name for the parts, in the plural, that is a file's name too; another one for other parts.
+        count: how many there are.
+        work: does part number i, and gives its figures as plain data. It must not depend on other parts.
+
+    Returns:
+        The figures of all parts, as JSON gives them back.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     in_parts(Path(folder), "draws", 2, lambda number: {"square": number**2})
+        [{'square': 0}, {'square': 1}]
+    """
+    found = []
+    for number in range(count):
+        tell(what, number, count)
+        path = inside(folder, PARTS) / f"{what.replace(' ', '_')}-{number}.json"
+        figures = kept_json(path, LARGEST_FIGURES)
+        if figures is None:
+            figures = from_json(as_json(work(number)))
+            write_json(path, figures)
+        found.append(figures)
+    tell(what, count, count)
+    return found
+
+
+def open_parts(folder: Path, key: Mapping[str, Any]) -> None:
+    """Keep the parts in a folder where they were made under the same key, else remove them."""
+    path = inside(folder, PARTS) / KEY
+    if kept_json(path, LARGEST_FIGURES) != key:
+        remove_parts(folder)
+        write_json(path, key)
+
+
+def has_parts(folder: Path) -> bool:
+    """Whether any part is kept."""
+    return exists(folder / PARTS) and any(path.name != KEY for path in contents(folder / PARTS))
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what is kept."""
+    if exists(folder / PARTS):
+        with writing(folder / PARTS):
+            shutil.rmtree(inside(folder, PARTS))

@@ -1,0 +1,87 @@
+"""What an analysis asks of a run before it begins; where the run has no such thing, it does not apply."""
+
+import torch
+
+from hyperframe.errors import NotApplicableError
+from hyperframe.runs.run import Run
+
+
+def check_classifies(run: Run, analysis: str) -> None:
+    """Check that the run's task has classes, whose probabilities are the softmax of the outputs.
+
+    Raises:
+        NotApplicableError: it has not.
+    """
+    task = run.experiment.task
+    labels = run.data("test").y
+    if not task.shift_invariant or not task.likelihood or labels.dtype != torch.int64 or labels.dim() != 1:
+        raise NotApplicableError(
+            f"analysis '{analysis}' does not apply: it is about probabilities of classes, which task '{task.name}' of "
+            f"run {run.folder.name} has not"
+        )
+
+
+def check_takes_all_numbers(run: Run, analysis: str) -> None:
+    """Check that inputs can be changed a little, which those that rows are looked up by cannot.
+
+    Raises:
+        NotApplicableError: the run's target takes no numbers but such as the data has.
+    """
+    target = run.experiment.target
+    if target.tried_on.items is not None:
+        raise NotApplicableError(
+            f"analysis '{analysis}' does not apply: it changes inputs a little, but target '{target.spec.name}' of run "
+            f"{run.folder.name} does not take all numbers, such as one with an embedding"
+        )
+
+
+def check_images(run: Run, analysis: str) -> None:
+    """Check that the run's task has classes, and inputs that are images [channels, height, width].
+
+    Raises:
+        NotApplicableError: it has not.
+    """
+    check_classifies(run, analysis)
+    task = run.experiment.task
+    if len(task.input_shape) != 3:
+        raise NotApplicableError(
+            f"analysis '{analysis}' does not apply: it is about images, but inputs of task '{task.name}' of run "
+            f"{run.folder.name} have the shape {list(task.input_shape)}"
+        )
+
+
+def check_count(run: Run, analysis: str, count: int, least: int) -> int:
+    """That many networks, or all that the run's generator holds where these are fewer.
+
+    Raises:
+        NotApplicableError: these are fewer than the analysis needs.
+    """
+    held = run.experiment.generator.at_most(count)
+    if held < least:
+        raise NotApplicableError(
+            f"analysis '{analysis}' does not apply: it needs {least} networks, but the generator of run "
+            f"{run.folder.name} holds {held}"
+        )
+    return held
+
+
+def has_latent(run: Run) -> bool:
+    """Whether the run's z is a vector with a distribution, as that of a hypernetwork is.
+
+    The options of such a generator are of the kind `hyperframe.networks.generator.LatentOptions`. The z of the
+    generator `direct` is the number of a network.
+    """
+    return hasattr(run.config.generator.options, "draw_latent")
+
+
+def check_latent(run: Run, analysis: str) -> None:
+    """Check that the run has a latent vector, see `has_latent`.
+
+    Raises:
+        NotApplicableError: it has none.
+    """
+    if not has_latent(run):
+        raise NotApplicableError(
+            f"analysis '{analysis}' does not apply: it moves through z, but the generator "
+            f"'{run.config.generator.name}' of run {run.folder.name} has no vector z with a distribution"
+        )

@@ -1,0 +1,165 @@
+"""The analysis `filters`: drawn filters as images, those that differ most and least between networks (Fig. 3)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+
+from hyperframe import Component, Run, hookimpl
+from hyperframe.analysis.plots import keep_picture, new_figure
+from hyperframe.analysis.requirements import check_count
+from hyperframe.builtin.analyses.filters.slices import slice_shape, slices_of, spreads
+from hyperframe.errors import NotApplicableError
+from hyperframe.networks.sampled import draw_weights
+from hyperframe.options import option
+from hyperframe.runtime.rng import stream
+
+SIDE = 5
+"""Samples are shown in a square of so many by so many."""
+
+SHADED = 0.98
+"""The part of the weights that have shades of their own; larger ones have the darkest, or they would hide the rest."""
+
+LAYERS_SHOWN = 6
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """Options of the analysis."""
+
+    networks: int = option(100, "how many networks are drawn, of which the first 25 are shown", minimum=2)
+
+
+class Filters:
+    """Slices of filters in gauge, one channel of one filter each, of many networks.
+
+    For each convolution the slice whose spread is greatest and the one whose spread is least; of a dense layer that
+    reads images, or channels that were flattened, its rows. See `hyperframe.builtin.analyses.filters.slices.spreads`: 0
+    where a slice is the same in all networks, 1 where it has no mean. Slices that are zero in all networks are left
+    out.
+
+    Returns:
+        `networks`; `layers`, for each layer `slices`, their number, `spread`, its mean over them, and `most` and
+        `least`: `filter`, `channel` and `spread` of each.
+
+    Raises:
+        NotApplicableError: the target has no filters that are images; the generator holds one network.
+
+    References: section 4.2.2, Fig. 3.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+
+    @torch.no_grad()
+    def __call__(self, run: Run, folder: Path) -> dict[str, Any]:
+        """See the class."""
+        experiment = run.experiment
+        spec = experiment.target.spec
+        if not any(slice_shape(spec, layer) for layer in spec.layers):
+            raise NotApplicableError(
+                f"analysis 'filters' does not apply: it shows filters as images, but target '{spec.name}' of run "
+                f"{run.folder.name} has none of these"
+            )
+        count = check_count(run, "filters", self._options.networks, least=2)
+        rng = stream(run.config.evaluation.seed, "filters", experiment.device)
+        slices = slices_of(spec, experiment.gauge(draw_weights(experiment.generator, count, rng)))
+        layers = {name: _figures(own) for name, own in slices.items()}
+        shown = [name for name, own in layers.items() if own["most"]][:LAYERS_SHOWN]
+        pictures = [
+            keep_picture(
+                folder,
+                f"filters_{number + 1}.png",
+                _figure(slices[name], layers[name]),
+                title=f"Filters of layer {name}",
+                says=_sentence(layers[name], min(SIDE**2, count)),
+            )
+            for number, name in enumerate(shown)
+        ]
+        return {
+            "networks": count,
+            "layers": layers,
+            "highlights": {
+                f"spread of slices, layer {name}": f"{layers[name]['least']['spread']:.2f} to "
+                f"{layers[name]['most']['spread']:.2f}"
+                for name in shown[:4]
+            },
+            "pictures": pictures,
+        }
+
+
+def _figures(slices: Tensor) -> dict[str, Any]:
+    """Spread of the slices [networks, filters, channels, height, width], and which have most and least of it."""
+    found = spreads(slices)
+    there = (slices != 0).any(0).flatten(2).any(-1)
+    ends: dict[str, Any] = {"most": None, "least": None}
+    if there.any():
+        most = int(found.masked_fill(~there, -1).argmax())
+        least = int(found.masked_fill(~there, 2).argmin())
+        for name, place in (("most", most), ("least", least)):
+            row, channel = divmod(place, found.shape[1])
+            ends[name] = {"filter": row, "channel": channel, "spread": float(found[row, channel])}
+    return {"slices": found.numel(), "spread": float(found.mean()), **ends}
+
+
+def _sentence(layer: Mapping[str, Any], shown: int) -> str:
+    most, least = layer["most"], layer["least"]
+    return (
+        f"The same slice in {shown} drawn networks, in gauge: left the one of {layer['slices']:,} that differs most "
+        f"between networks, spread {most['spread']:.2f}, right the one that differs least, {least['spread']:.2f} "
+        "(0: always the same, 1: no common part)."
+    )
+
+
+def _figure(slices: Tensor, layer: Mapping[str, Any]) -> Any:
+    """Two squares of samples, each with the same shades for all its samples."""
+    from matplotlib import colormaps  # noqa: PLC0415  (takes a second, and only pictures need it)
+
+    colours = colormaps["RdBu_r"].with_extremes(bad="0.82")
+    figure = new_figure(7.0, 3.6)
+    panels = figure.subplots(1, 2)
+    for axes, name in zip(panels, ("most", "least"), strict=True):
+        of = layer[name]
+        samples = slices[: SIDE**2, of["filter"], of["channel"]].cpu()
+        sizes = samples.abs()
+        largest = float(sizes.max())
+        edge = float(sizes.quantile(SHADED)) or largest
+        shades = axes.imshow(_tiled(samples), cmap=colours, vmin=-edge, vmax=edge, interpolation="nearest")
+        axes.set_axis_off()
+        axes.set_title(
+            f"{name} diverse: filter {of['filter']}, channel {of['channel']}\nspread {of['spread']:.2f}",
+            fontsize="medium",
+        )
+        label, beyond = "weight in gauge" if name == "least" else None, "both" if edge < largest else "neither"
+        figure.colorbar(shades, ax=axes, shrink=0.75, label=label, extend=beyond)
+    return figure
+
+
+def _tiled(samples: Tensor) -> Any:
+    """Samples [25 or fewer, height, width] in rows of five, with gaps of NaN between them."""
+    height, width = samples.shape[1:]
+    gap = max(1, height // 5)
+    rows = -(-len(samples) // SIDE)
+    tiles = torch.full((rows * (height + gap) - gap, SIDE * (width + gap) - gap), torch.nan)
+    for number, sample in enumerate(samples):
+        top, left = (number // SIDE) * (height + gap), (number % SIDE) * (width + gap)
+        tiles[top : top + height, left : left + width] = sample
+    return tiles.numpy()
+
+
+@hookimpl
+def hyperframe_analyses() -> list[Component]:
+    """Register the analysis."""
+    return [
+        Component(
+            name="filters",
+            place=100,
+            factory=Filters,
+            options=Options,
+            summary="drawn filters as images: the slices that differ most and least between networks",
+            reference="section 4.2.2, Fig. 3",
+        )
+    ]

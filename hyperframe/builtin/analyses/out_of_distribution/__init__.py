@@ -1,0 +1,245 @@
+"""The analysis `out_of_distribution`: whether the ensemble's uncertainty tells strange images from the task's own."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+
+from hyperframe import Component, hookimpl
+from hyperframe.analysis.members import predicted
+from hyperframe.analysis.partial_results import in_parts
+from hyperframe.analysis.plots import COLOURS, keep_lines, keep_picture, new_figure
+from hyperframe.analysis.requirements import check_images
+from hyperframe.analysis.scoring import some_items
+from hyperframe.builtin.analyses.out_of_distribution.detection import found_at, separation, shifted
+from hyperframe.config.choices import choose
+from hyperframe.errors import DataError
+from hyperframe.options import option
+from hyperframe.runtime.rng import stream
+from hyperframe.tasks.calibration import entropy_of
+from hyperframe.types import Data
+
+NAME = "out_of_distribution"
+PARTNERS = {"mnist": "fashion_mnist", "fashion_mnist": "mnist"}
+"""Tasks with images of one shape and nothing else in common."""
+
+SCORES = {
+    "entropy": "ensemble's entropy",
+    "mutual_information": "its mutual information",
+    "single_entropy": "one network's entropy",
+}
+BINS = 30
+RATES = [number / 100 for number in range(101)]
+COLUMNS = 3
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """Options of the analysis."""
+
+    networks: int = option(100, "networks in the ensemble", minimum=1, maximum=10**6)
+    singles: int = option(5, "networks of it that are also looked at alone; their figures are averaged", minimum=1)
+    images: int = option(1000, "images of each kind at most", minimum=2)
+    against: tuple[str, ...] | None = option(
+        None, "names of tasks whose test images are strange ones; null: the known partner of the run's task, if any"
+    )
+
+
+class OutOfDistribution:
+    """Separate the task's test images from strange ones by how uncertain networks are of them.
+
+    Strange images are the test images of other tasks, and the task's own made strange
+    (`hyperframe.builtin.analyses.out_of_distribution.detection.shifted`). Scores are the entropy of the mean
+    probabilities and the mutual information of the ensemble, and, to compare, the entropy of single networks, whose
+    figures are averaged.
+
+    Args:
+        options: how many networks and images, and which other tasks.
+
+    References: D. Hendrycks, K. Gimpel (2017), A Baseline for Detecting Misclassified and Out-of-Distribution Examples;
+        B. Lakshminarayanan, A. Pritzel, C. Blundell (2017), Simple and Scalable Predictive Uncertainty Estimation.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def __call__(self, run: Any, folder: Path) -> dict[str, Any]:
+        """Do it.
+
+        Returns:
+            `networks`, `items` of the task, and `kinds`: for each kind of strange images `items`, `mean_entropy`
+            (nats), and for each score `auroc`, `aupr` and `fpr95`, see
+            `hyperframe.builtin.analyses.out_of_distribution.detection.separation`; `histograms` of the ensemble's
+            entropy and `roc`, what it finds at each rate of false alarms.
+
+        Raises:
+            NotApplicableError: the task has no classes, or its inputs are no images.
+            PluginError: there is no task with a name of `against`.
+        """
+        check_images(run, NAME)
+        networks = run.sample(run.experiment.generator.at_most(self.options.networks))
+        sets, skipped = self._sets(run)
+        names = list(sets)
+
+        def work(number: int) -> dict[str, Any]:
+            found = predicted(networks, sets[names[number]], self.options.singles)
+            return {
+                "entropy": found.total.tolist(),
+                "mutual_information": found.mutual_information.tolist(),
+                "single_entropy": entropy_of(found.singles).tolist(),
+            }
+
+        parts = dict(zip(names, in_parts(folder, "kinds of images", len(names), work), strict=True))
+        scores = {name: {key: torch.tensor(part[key]).double() for key in SCORES} for name, part in parts.items()}
+        inside = scores.pop("own")
+        kinds = {name: _figures(inside, outside) for name, outside in scores.items()}
+        edges = [math.log(run.experiment.task.num_outputs) * number / BINS for number in range(BINS + 1)]
+        shares = {name: _histogram(own["entropy"], edges[-1]) for name, own in {"own": inside, **scores}.items()}
+        roc = {name: found_at(inside["entropy"], own["entropy"], RATES) for name, own in scores.items()}
+        found = {
+            "networks": len(networks),
+            "items": len(sets["own"]),
+            "mean_entropy": float(inside["entropy"].mean()),
+            "kinds": kinds,
+            "histograms": {"edges": edges, "shares": shares},
+            "roc": {"false_alarms": RATES, "found": roc},
+            "skipped": skipped,
+        }
+        return {**found, "highlights": _highlights(kinds), **_pictures(folder, run.experiment.task.name, found)}
+
+    def _sets(self, run: Any) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """The task's own images under `own`, then the strange ones; and those that could not be had, and why."""
+        seed, task = run.config.evaluation.seed, run.experiment.task
+        own = some_items(run.data("test"), self.options.images, seed).x
+        sets, skipped = {"own": own}, {}
+        known = PARTNERS.get(task.name)
+        chosen = self.options.against if self.options.against is not None else ((known,) if known else ())
+        for name in chosen:
+            try:
+                sets[name] = some_items(_strange(run, name), self.options.images, seed).x
+            except DataError as error:
+                skipped[name] = str(error)
+        train = run.data("train").x
+        rng = stream(seed, "strange images", own.device)
+        sets.update(shifted(own, float(train.min()), float(train.max()), rng))
+        if "turned" not in sets:
+            skipped["turned"] = "images that are not square have another shape when they are turned by 90°"
+        return sets, skipped
+
+
+def _strange(run: Any, name: str) -> Data:
+    """Test items of another task, read from the run's folder of data where both tasks have one.
+
+    Raises:
+        DataError: there are none, or they have another shape.
+    """
+    registry = run.registry
+    section: dict[str, Any] = {"name": name}
+    folder = getattr(run.config.task.options, "folder", None)
+    if folder is not None and hasattr(choose(registry, "task", section, NAME).options, "folder"):
+        section["folder"] = folder
+    task = choose(registry, "task", section, NAME).make()
+    wanted, given = tuple(run.experiment.task.input_shape), tuple(task.input_shape)
+    if given != wanted:
+        raise DataError(f"its inputs have the shape {list(given)}, those of the run {list(wanted)}")
+    data: Data = task.data("test")
+    return data
+
+
+def _figures(inside: Mapping[str, Tensor], outside: Mapping[str, Tensor]) -> dict[str, Any]:
+    """How well each score separates."""
+    singles = [separation(*pair) for pair in zip(inside["single_entropy"], outside["single_entropy"], strict=True)]
+    return {
+        "items": len(outside["entropy"]),
+        "mean_entropy": float(outside["entropy"].mean()),
+        **{key: separation(inside[key], outside[key]) for key in ("entropy", "mutual_information")},
+        "single_entropy": {key: sum(one[key] for one in singles) / len(singles) for key in singles[0]},
+    }
+
+
+def _histogram(entropy: Tensor, greatest: float) -> list[float]:
+    """The part of the items in each bin."""
+    counts = torch.histc(entropy.clamp(0, greatest), BINS, 0, greatest)
+    return [float(value) for value in counts / len(entropy)]
+
+
+def _highlights(kinds: Mapping[str, Any]) -> dict[str, str]:
+    """AUROC of the first kind by each score, and that of the others together."""
+    first, *others = kinds
+    found = {f"AUROC against '{first}', {SCORES[key]}": f"{kinds[first][key]['auroc']:.3f}" for key in SCORES}
+    if others:
+        worst = min(others, key=lambda name: kinds[name]["entropy"]["auroc"])
+        found[f"lowest other AUROC ('{worst}'), {SCORES['entropy']}"] = f"{kinds[worst]['entropy']['auroc']:.3f}"
+    return found
+
+
+def _pictures(folder: Path, task: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Histograms of the entropy, and ROC curves."""
+    kinds = found["kinds"]
+    first = next(iter(kinds))
+    figures = kinds[first]
+    auroc = {key: f"{figures[key]['auroc']:.3f}" for key in SCORES}
+    said = (
+        f"the entropy of {found['networks']} networks tells '{first}' from test images of '{task}' with an AUROC of "
+        f"{auroc['entropy']}, their mutual information with {auroc['mutual_information']}, a single network's entropy "
+        f"with {auroc['single_entropy']}."
+    )
+    picture = keep_picture(
+        folder,
+        "entropy.png",
+        _histograms(task, found),
+        title="How uncertain the ensemble is of its own images and of strange ones",
+        says=f"Histograms of the entropy of the mean probabilities: {said}",
+    )
+    lines = keep_lines(
+        folder,
+        "roc.json",
+        RATES,
+        found["roc"]["found"],
+        labels=("false alarms, part of the task's own images", "found, part of the strange images"),
+        title="Strange images that are found",
+        says=f"What a threshold of the ensemble's entropy finds at each rate of false alarms: {said}",
+    )
+    return {"pictures": [picture], "interactive": [lines]}
+
+
+def _histograms(task: str, found: Mapping[str, Any]) -> Any:
+    """A panel for each kind of strange images."""
+    kinds, shares, edges = found["kinds"], found["histograms"]["shares"], found["histograms"]["edges"]
+    columns = 2 if len(kinds) == 4 else min(COLUMNS, len(kinds))  # no row with one panel
+    rows = -(-len(kinds) // columns)
+    figure = new_figure(max(5.0, 3.0 * columns), 2.5 * rows + 0.6)
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes, (name, figures) in zip(panels.flat, kinds.items(), strict=False):
+        axes.stairs(shares["own"], edges, fill=True, color=COLOURS[-1], alpha=0.55, label=f"test images of {task}")
+        axes.stairs(shares[name], edges, color=COLOURS[1], linewidth=1.6, label="strange images")
+        axes.set_title(f"{name}: AUROC {figures['entropy']['auroc']:.3f}", fontsize="medium")
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels.flat[len(kinds) :]:
+        axes.set_visible(False)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("part of the images")
+    for column in range(columns):
+        lowest = panels[(len(kinds) - 1 - column) // columns, column]
+        lowest.set_xlabel("entropy (nats)")
+        lowest.tick_params(labelbottom=True)  # which shared axes hide where the panel below is empty
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
+    return figure
+
+
+@hookimpl
+def hyperframe_analyses() -> list[Component]:
+    """Register the analysis."""
+    return [
+        Component(
+            name=NAME,
+            place=40,
+            factory=OutOfDistribution,
+            options=Options,
+            summary="whether the ensemble's uncertainty tells strange images from the task's own: AUROC, AUPR, FPR95",
+        )
+    ]

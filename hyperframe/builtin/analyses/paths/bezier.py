@@ -1,0 +1,77 @@
+"""A curve between two networks along which the loss is low: a Bézier curve whose middle point is trained."""
+
+import torch
+from torch import Tensor
+
+from hyperframe.networks.target import Target
+from hyperframe.runtime.progress import tell
+from hyperframe.runtime.rng import seeded, stream
+from hyperframe.targets.weights import flatten, unflatten
+from hyperframe.types import Data, Task, Weights
+
+
+def curve_points(one: Tensor, middle: Tensor, other: Tensor, t: Tensor) -> Tensor:
+    """Points (1 − t)² θ₁ + 2t(1 − t) θ_m + t² θ₂ of a quadratic Bézier curve: [1, entries] each give [points, entries].
+
+    Example:
+        >>> one, middle, other = torch.tensor([[0.0]]), torch.tensor([[2.0]]), torch.tensor([[0.0]])
+        >>> curve_points(one, middle, other, torch.tensor([0.0, 0.5, 1.0])).tolist()
+        [[0.0], [1.0], [0.0]]
+    """
+    t = t[:, None]
+    return (1 - t) ** 2 * one + 2 * t * (1 - t) * middle + t**2 * other
+
+
+def train_middle(
+    target: Target,
+    task: Task,
+    ends: tuple[Weights, Weights],
+    data: Data,
+    *,
+    steps: int,
+    items: int,
+    rate: float,
+    seed: int,
+) -> Tensor:
+    """Train the middle point of the curve between two networks, so that the mean loss along the curve is low.
+
+    Each step takes one t, uniform in [0, 1], and some items of the training data, with the task's augmentation; the
+    network at t runs in training mode, so that BatchNorm takes the moments of these items. Adam, from the middle of
+    the straight line; its rate falls to zero along a half cosine.
+
+    Args:
+        target: the networks' architecture.
+        task: whose loss it is.
+        ends: weights of one network each, for each layer [1, filters, filter_size].
+        data: the training data.
+        steps: how many steps.
+        items: items of one step.
+        rate: of Adam, in the beginning.
+        seed: of t, the items, and whatever else is random.
+
+    Returns:
+        The middle point, a row [1, num_weights].
+
+    References: T. Garipov, P. Izmailov, D. Podoprikhin, D. Vetrov, A. Wilson (2018), Loss Surfaces, Mode Connectivity,
+        and Fast Ensembling of DNNs.
+    """
+    one, other = (flatten(target.spec, end).detach() for end in ends)
+    rng = stream(seed, "bezier", one.device)
+    middle = ((one + other) / 2).requires_grad_()
+    optimizer = torch.optim.Adam([middle], lr=rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    with seeded(seed, "bezier layers", one.device):  # dropout draws from the global random numbers
+        for step in range(steps):
+            tell("steps of the trained curve", step, steps)
+            t = torch.rand(1, generator=rng, device=rng.device, dtype=one.dtype)
+            chosen = torch.randint(len(data), (min(items, len(data)),), generator=rng, device=rng.device)
+            batch = data[chosen.to(data.x.device)].to(one.device)
+            x = task.augment(batch.x.to(one.dtype)[None], rng)
+            weights = unflatten(target.spec, curve_points(one, middle, other, t))
+            outputs = target.forward(weights, x, training=True)
+            loss = task.loss(outputs, batch.y[None]).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    return middle.detach()

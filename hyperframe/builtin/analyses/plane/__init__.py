@@ -1,0 +1,176 @@
+"""The analysis `plane`: how good networks are over a plane of z through three that were drawn."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+
+from hyperframe import Component, Metric, Run, hookimpl
+from hyperframe.analysis.partial_results import in_parts
+from hyperframe.analysis.plots import keep_grid, keep_picture, new_figure
+from hyperframe.analysis.requirements import check_latent
+from hyperframe.analysis.scoring import mean_scores, some_items
+from hyperframe.builtin.analyses.plane.geometry import Plane, inside_triangle
+from hyperframe.options import option
+from hyperframe.runtime.rng import stream
+
+NAMES = ("z₁", "z₂", "z₃")
+
+TINY = 1e-6
+"""Losses that differ by less have no lines between them."""
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """Options of the analysis."""
+
+    points: int = option(15, "places along each side of the square", minimum=2, maximum=1000)
+    items: int = option(500, "test items, at most", minimum=1)
+    margin: float = option(
+        0.2, "how far the square reaches beyond the three z, in parts of their extent", minimum=0, maximum=1000
+    )
+
+
+class PlaneOfScores:
+    """Mean score and loss of the networks of z on a square of the plane through three drawn z.
+
+    The first two z are those of the first pair of the analysis `paths`, with its default options. Coordinates are
+    distances in the space of z; z₁ is at (0, 0), z₂ on the first axis. Beyond the triangle of the three, z may lie
+    where none is ever drawn.
+
+    Returns:
+        `items`, `metric`, what the score is; `x` and `y`, the places along the axes; `score` and `loss`, [y][x];
+        `places` of the three z; `inside` and `outside`, least, mean and greatest score at places inside their
+        triangle, which always counts the three z themselves, and outside of it.
+
+    Raises:
+        NotApplicableError: the generator's z is no vector with a distribution.
+
+    References: section 4.2.2, which follows one dimension of the generated manifold at a time.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+
+    def __call__(self, run: Run, folder: Path) -> dict[str, Any]:
+        """See the class."""
+        check_latent(run, "plane")
+        options, seed = self._options, run.config.evaluation.seed
+        generator = run.experiment.generator
+        z = generator.latent(6, stream(seed, "paths", run.experiment.device))[:3]
+        plane = Plane(z)
+        x, y = (_axis(plane.places[:, axis], options) for axis in (0, 1))
+        rows = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1)  # [y, x, 2]
+        data = some_items(run.data("test"), options.items, seed)
+
+        @torch.no_grad()
+        def row(number: int) -> dict[str, Any]:
+            points = z if number == len(y) else plane.at(rows[number])
+            losses, scores = mean_scores(run.networks_of(generator(points)), data)
+            return {"loss": losses.tolist(), "score": scores.tolist()}
+
+        *found, corners = in_parts(folder, "rows of the plane", len(y) + 1, row)
+        score = torch.tensor([each["score"] for each in found], dtype=torch.float64)
+        inside = inside_triangle(rows, plane.places).cpu()
+        figures = {
+            "items": len(data),
+            "metric": run.experiment.task.score_metric.plain(),
+            "x": [round(place, 6) for place in x.tolist()],
+            "y": [round(place, 6) for place in y.tolist()],
+            "score": [each["score"] for each in found],
+            "loss": [each["loss"] for each in found],
+            "places": [[round(value, 6) for value in place] for place in plane.places.tolist()],
+            "inside": _range(torch.cat([score[inside], score.new_tensor(corners["score"])])),
+            "outside": _range(score[~inside]) if not inside.all() else None,
+        }
+        return {**figures, **_shown(folder, figures)}
+
+
+def _axis(places: Tensor, options: Options) -> Tensor:
+    """Places along one axis, from the least to the greatest of those given and some way beyond."""
+    low, high = float(places.min()), float(places.max())
+    beyond = options.margin * (high - low)
+    return torch.linspace(low - beyond, high + beyond, options.points, device=places.device, dtype=places.dtype)
+
+
+def _range(values: Tensor) -> dict[str, float]:
+    return {"min": float(values.min()), "mean": float(values.mean()), "max": float(values.max())}
+
+
+def _shown(folder: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Highlights and pictures."""
+    metric = Metric(**figures["metric"])
+    name, percent = metric.label, metric.percent
+    inside, outside = figures["inside"], figures["outside"]
+    spans = {"inside": _span(inside, percent), "outside": _span(outside, percent) if outside else None}
+    says = f"Between the three drawn z, inside their triangle, the {name} is {spans['inside']}"
+    says += f"; outside of it, up to the picture's edge, {spans['outside']}." if outside else "."
+    title = f"{name.capitalize()} over a plane of z"
+    labels = ("distance in z", "distance in z", f"{name} on {figures['items']:,} test items")
+    marks = {mark: (x, y) for mark, (x, y) in zip(NAMES, figures["places"], strict=True)}
+    picture = keep_picture(folder, "plane.png", _figure(figures, name, percent), title=title, says=says)
+    grid = keep_grid(
+        folder,
+        "plane.json",
+        figures["x"],
+        figures["y"],
+        figures["score"],
+        labels=labels,
+        marks=marks,
+        title=title,
+        says=says,
+    )
+    return {
+        "highlights": {f"{name} between three drawn z": spans["inside"]},
+        "pictures": [picture],
+        "interactive": [grid],
+    }
+
+
+def _span(values: Mapping[str, float], percent: bool) -> str:
+    if percent:
+        return f"{100 * values['min']:.1f} to {100 * values['max']:.1f} %"
+    return f"{values['min']:.3g} to {values['max']:.3g}"
+
+
+def _figure(figures: Mapping[str, Any], name: str, percent: bool) -> Any:
+    """The square in colours, the three z, and the lines of equal score."""
+    factor = 100 if percent else 1
+    score = [[factor * value for value in row] for row in figures["score"]]
+    x, y, places = figures["x"], figures["y"], figures["places"]
+    figure = new_figure(6.4, 5.2)
+    axes = figure.subplots()
+    shades = axes.pcolormesh(x, y, score, cmap="viridis", shading="nearest")
+    losses = [value for row in figures["loss"] for value in row]
+    if len(x) > 2 and max(losses) - min(losses) > TINY:
+        lines = axes.contour(x, y, figures["loss"], levels=5, colors="white", linewidths=0.8)
+        axes.clabel(lines, fmt="%.3g", fontsize="small")
+        axes.set_title("white: lines of equal loss", fontsize="medium")
+    axes.plot(*zip(*places, places[0], strict=True), color="black", linewidth=0.9, linestyle="--")
+    axes.scatter(*zip(*places, strict=True), color="black", edgecolor="white", s=55, zorder=3)
+    for mark, place in zip(NAMES, places, strict=True):
+        axes.annotate(
+            mark, place, xytext=(7, 6), textcoords="offset points", fontweight="bold",
+            bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
+        )  # fmt: skip
+    axes.set(xlabel="distance in z, from z₁ towards z₂", ylabel="distance in z, across", aspect="equal")
+    figure.colorbar(shades, ax=axes, label=f"{name}, %" if percent else name)
+    return figure
+
+
+@hookimpl
+def hyperframe_analyses() -> list[Component]:
+    """Register the analysis."""
+    return [
+        Component(
+            name="plane",
+            place=80,
+            factory=PlaneOfScores,
+            options=Options,
+            summary="the score over a plane of z through three drawn ones",
+            reference="section 4.2.2",
+        )
+    ]

@@ -1,0 +1,161 @@
+"""The analysis `unit_diversity`: which filters vary from network to network, and are they read?"""
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+
+from hyperframe import Component, hookimpl
+from hyperframe.analysis.plots import COLOURS, keep_picture, keep_scatter, new_figure
+from hyperframe.analysis.requirements import check_count
+from hyperframe.builtin.analyses.unit_diversity.units import LayerUnits, layer_units
+from hyperframe.errors import NotApplicableError
+from hyperframe.networks.sampled import draw_weights
+from hyperframe.options import option
+from hyperframe.runtime.rng import stream
+from hyperframe.targets.symmetry.matching import Matching
+from hyperframe.targets.weights import slice_weights
+
+LEAST = 1e-3
+"""Units that are read with less of the mean strength are drawn there."""
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """Options of the analysis."""
+
+    networks: int = option(100, "networks that are drawn", minimum=2)
+    weak: float = option(0.1, "units read with less than this part of the mean strength are weak", above=0, below=1)
+
+
+class UnitDiversity:
+    """Measures, for each filter, its spread over drawn networks beside how strongly its unit is read.
+
+    Diversity is of no use in a filter whose output the next layer hardly reads, and a generator that is rewarded for
+    it can put it there. The networks are representatives under the run's gauges, with their units matched to those of
+    the first one. The spread of a filter is its standard deviation over the networks relative to its norm; the strength
+    is the norm of the weights that read its unit, relative to the mean of the layer's units.
+
+    Finds:
+        `layers`: for each the spread and the mean strength of every unit, means of them, `weak_units`, the share of
+        units that are weak, counted in each network, and `weak_diversity`, the share of all squared deviations that is
+        in them; the last two for all layers together.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+
+    def __call__(self, run: Any, folder: Path) -> dict[str, Any]:
+        """Figures, a picture, and the points to turn over."""
+        experiment = run.experiment
+        count = check_count(run, "unit_diversity", self._options.networks, least=2)
+        with torch.no_grad():
+            rng = stream(run.config.evaluation.seed, "sample", experiment.device)
+            weights = experiment.gauge(draw_weights(experiment.generator, count, rng))
+            matched = Matching(experiment.orbits, slice_weights(weights, slice(0, 1)))(weights)
+            found = layer_units(experiment.orbits, matched)
+        if not found:
+            raise NotApplicableError(
+                "analysis 'unit_diversity' does not apply: no layer of target "
+                f"'{experiment.target.spec.name}' of run {run.folder.name} writes units that are known to be read by "
+                "another one"
+            )
+        figures = _figures(found, self._options.weak)
+        return {"networks": count, **figures, **_shown(folder, found, figures, self._options.weak)}
+
+
+def _figures(found: list[LayerUnits], weak: float) -> dict[str, Any]:
+    layers = {}
+    for units in found:
+        whole, part = units.weak_part(weak)
+        layers[units.layer] = {
+            "filters": units.filters.tolist(),
+            "spread": units.spread.tolist(),
+            "strength": units.strength.mean(0).tolist(),
+            "mean_spread": float(units.spread.mean()),
+            "weak_units": float((units.strength < weak).double().mean()),
+            "weak_diversity": _share(float(part), float(whole)),
+        }
+    sums = torch.stack([torch.stack(units.weak_part(weak)) for units in found]).sum(0)
+    few = torch.cat([(units.strength < weak).flatten() for units in found])
+    return {
+        "layers": layers,
+        "weak_units": float(few.double().mean()),
+        "weak_diversity": _share(float(sums[1]), float(sums[0])),
+    }
+
+
+def _share(part: float, whole: float) -> float:
+    """A part of the whole; 0 where there is nothing."""
+    return part / whole if whole else 0.0
+
+
+def _shown(folder: Path, found: list[LayerUnits], figures: dict[str, Any], weak: float) -> dict[str, Any]:
+    """Highlights, the picture, and the points to turn over."""
+    says = (
+        f"{figures['weak_diversity']:.1%} of the diversity is in units that are read with less than {weak:.0%} of the "
+        f"mean strength, and {figures['weak_units']:.1%} of all units are such; large points are filters, small ones "
+        "those of single networks."
+    )
+    spreads = {units.layer: f"{float(units.spread.mean()):.2f}" for units in found}
+    ends = [found[0].layer] if len(found) == 1 else [found[0].layer, found[-1].layer]
+    title = "Spread of each filter over networks, and how strongly its unit is read"
+    series = {
+        units.layer: {
+            "axes": ["strength of reading, relative to the mean", "spread over networks, relative to the norm"],
+            "points": torch.stack([units.strength.mean(0), units.spread], 1).tolist(),
+        }
+        for units in found
+    }
+    return {
+        "highlights": {
+            f"diversity in units read with less than {weak:.0%}": f"{figures['weak_diversity']:.1%}",
+            f"units read with less than {weak:.0%}": f"{figures['weak_units']:.1%}",
+            **{f"mean spread of a filter, {layer}": spreads[layer] for layer in ends},
+        },
+        "pictures": [keep_picture(folder, "units.png", _figure(found, weak), title=title, says=says)],
+        "interactive": [keep_scatter(folder, "units.json", series, title=title, says=says)],
+    }
+
+
+def _figure(found: list[LayerUnits], weak: float) -> Any:
+    """Points for filters, of single networks small; layers in colours, their own for few, by depth for many."""
+    from matplotlib import colormaps  # noqa: PLC0415  (slow to import)
+
+    figure = new_figure()
+    axes, shades = figure.subplots(), colormaps["viridis"]
+    few = len(found) <= len(COLOURS)
+    named = {0, len(found) // 2, len(found) - 1}
+    for number, units in enumerate(found):
+        colour = COLOURS[number] if few else shades(number / (len(found) - 1))
+        each = units.strength.clamp(min=LEAST).flatten(), units.deviation.sqrt().flatten()
+        axes.scatter(*each, s=2, alpha=0.35, zorder=1, color=colour, linewidth=0)
+        label = units.layer if few or number in named else None
+        look = {"s": 30, "zorder": 2, "color": colour, "edgecolor": "white", "linewidth": 0.5, "label": label}
+        axes.scatter(units.strength.mean(0).clamp(min=LEAST), units.spread, **look)
+    axes.axvline(weak, color="#999999", linewidth=1, linestyle="--", label=f"{weak:.0%} of the mean")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set(
+        xlabel="strength with which the unit is read (mean of the layer = 1)",
+        ylabel="spread of the filter (relative to its norm)",
+        ylim=(0, None),
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize="small")
+    return figure
+
+
+@hookimpl
+def hyperframe_analyses() -> list[Component]:
+    """Register the analysis."""
+    return [
+        Component(
+            name="unit_diversity",
+            place=120,
+            factory=UnitDiversity,
+            options=Options,
+            summary="how much each filter varies over networks, beside how strongly its unit is read",
+        )
+    ]

@@ -1,0 +1,91 @@
+"""Predictions of drawn networks on a user's own inputs: read, checked, run, and written."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from hyperframe.errors import DataError
+from hyperframe.runtime.files import whole_file, write_tensors
+from hyperframe.tasks.input_statistics import TrainedInputs
+from hyperframe.tasks.own_data.array_files import ARRAY_FILES, array_names, image_paths, read_arrays, read_images
+from hyperframe.tasks.own_data.array_names import chosen_inputs
+from hyperframe.tasks.own_data.arrays import as_inputs
+from hyperframe.tasks.own_data.channels import laid_out
+
+RESULT_FILES = (".npz", ".safetensors")
+
+
+def read_inputs(
+    paths: Sequence[Path], shape: Sequence[int], trained: TrainedInputs | None = None
+) -> tuple[Tensor, list[str]]:
+    """Read what networks are to be run on: one file of arrays, or images.
+
+    Args:
+        paths: a .npz or .safetensors file with `x` or another usual name, a .npy file, or image files and folders of
+            images.
+        shape: of one input; images are scaled to it.
+        trained: what the inputs of the training were like; a notice says where bytes or images are unlike them.
+
+    Returns:
+        Inputs [items, *shape], and a name for each item.
+
+    Raises:
+        DataError: what is there is not of the shape, no numbers, not finite, damaged or too large.
+    """
+    if len(paths) == 1 and paths[0].suffix in ARRAY_FILES:
+        name = chosen_inputs(array_names(paths[0]), str(paths[0]))
+        array = read_arrays(paths[0], [name])[name]
+        x = laid_out(as_inputs(array, f"{paths[0]}: {name}"), shape)
+        if tuple(x.shape[1:]) != tuple(shape):
+            wanted = ", ".join(map(str, ["items", *shape]))
+            raise DataError(f"{paths[0]}: {name} has the shape {list(x.shape)}, the run's target takes [{wanted}]")
+        if trained is not None and str(array.dtype) in ("uint8", "torch.uint8"):
+            trained.check_pixels(x)
+        return x, [str(number) for number in range(len(x))]
+    stray = next((path for path in paths if path.suffix in ARRAY_FILES), None)
+    if stray is not None:
+        raise DataError(f"{stray}: a file of arrays is taken alone, but {len(paths)} files were named")
+    files = [file for path in paths for file in image_paths(path)]
+    images = read_images(files, shape)
+    if trained is not None:
+        trained.check_aspects(files)
+        trained.check_pixels(images)
+    return images, [str(file) for file in files]
+
+
+def write_result(path: Path, figures: Mapping[str, Tensor], classes: Sequence[str] = ()) -> None:
+    """Write figures [items, ...] to a .npz or .safetensors file.
+
+    The names of classes, where there are any, are an array `classes` of texts, or metadata `classes` as JSON.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    if path.suffix == ".safetensors":
+        write_tensors(path, figures, {"classes": json.dumps(list(classes))} if classes else None)
+        return
+    arrays: dict[str, Any] = {name: value.cpu().numpy() for name, value in figures.items()}
+    if classes:
+        arrays["classes"] = np.array(classes)
+    with whole_file(path) as partial, partial.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def as_rows(
+    figures: Mapping[str, Tensor], names: Sequence[str], classes: Sequence[str] = ()
+) -> list[dict[str, object]]:
+    """A row for each item: its name, its figures as plain numbers, and the name of the class that has most votes.
+
+    Example:
+        >>> import torch
+        >>> as_rows({"vote": torch.tensor([1])}, ["a.png"], ["ant", "bee"])
+        [{'item': 'a.png', 'vote': 1, 'class': 'bee'}]
+    """
+    columns: dict[str, list[Any]] = {name: value.tolist() for name, value in figures.items()}
+    if classes and "vote" in columns:
+        columns["class"] = [classes[number] for number in columns["vote"]]
+    return [{"item": item, **{name: column[row] for name, column in columns.items()}} for row, item in enumerate(names)]

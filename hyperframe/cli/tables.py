@@ -1,0 +1,319 @@
+"""What the command line shows: tables."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.markup import escape
+from rich.table import Column, Table
+
+from hyperframe.config.registry import OWN_DISTRIBUTION, BrokenPlugin, Registered
+from hyperframe.runs.folder import ANALYSES
+from hyperframe.runtime.terminal import Console, printable
+from hyperframe.tasks.metrics import Metric, metrics_of
+
+LONGEST_TABLE = 50
+
+UNBROKEN = 1 << 16
+"""Columns of what is no terminal: a line is a row there, so that other programs can read it."""
+
+
+def _console() -> Console:
+    """Standard output: as wide as the terminal, or without breaks where it is none."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=UNBROKEN)
+
+
+def _list(console: Console, *columns: Column | str) -> Table:
+    """A list for people and programs: a line for each row as far as the terminal is wide enough, without a frame."""
+    return Table(*columns, box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False, padding=(0, 2, 0, 0))
+
+
+WORDS = {"network": "{} of one network", "ensemble": "ensemble: {}"}
+"""How a metric is called, of single networks and of all together."""
+
+
+def evaluation_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The figures of an evaluation as words and texts, in the order in which the task declares them."""
+    for metric in metrics_of(figures):
+        value, spread = metric.value(figures), metric.spread(figures)
+        words = WORDS[metric.of] + (", mean" if metric.of == "network" else "")
+        if spread is not None:
+            mean, std, low, high = (metric.shown(spread[key]) for key in ("mean", "std", "min", "max"))
+            yield metric.words(words), f"{mean} ± {std}"
+            if metric.better:
+                yield "worst and best network", ", ".join((low, high) if metric.better == "greater" else (high, low))
+        elif value is not None:
+            yield metric.words(words), metric.shown(value)
+    if figures.get("entropy") is not None:
+        yield "entropy of the weights, in gauge (nats)", f"{figures['entropy']:.1f}"
+
+
+def evaluation_title(figures: Mapping[str, Any]) -> str:
+    """How many networks an evaluation drew, and on how many items of which split it ran them."""
+    return f"{_counted(figures['networks'], 'generated network')} on {figures['items']} {figures['split']} items"
+
+
+def print_evaluation(figures: Mapping[str, Any]) -> None:
+    """Print the table of an evaluation."""
+    table = Table("", "", title=evaluation_title(figures), show_header=False, title_justify="left")
+    for row in evaluation_rows(figures):
+        table.add_row(*map(escape, row))
+    _console().print(table)
+
+
+MISSING = "—"
+"""What stands where a run has no such figure, or no such key."""
+
+
+def print_comparison(content: Mapping[str, Any]) -> None:
+    """Print runs side by side: keys in which they differ, then their figures."""
+    rows, console = content["runs"], _console()
+    if content["different"]:
+        table = Table(*_folded("key", rows), title="differences", title_justify="left")
+        for key, values in content["different"].items():
+            written = {run: escape(_written(value)) for run, value in values.items()}
+            table.add_row(key, *(written.get(row["run"], MISSING) for row in rows))
+        console.print(table)
+    else:
+        console.print("the configurations are the same")
+    title = f"{_counted(content['networks'], 'network')} of each on the test set"
+    table = Table(*_folded("", rows), title=title, title_justify="left")
+    for words, cells in _compared(rows):
+        table.add_row(escape(words), *cells)
+    console.print(table)
+    if len({row["task"] for row in rows}) > 1:
+        told = ", ".join(f"{row['run']} {row['task']}" for row in rows)
+        console.print(f"these are different tasks ({told}): figures are not of the same data", markup=False)
+
+
+def _folded(first: str, rows: Sequence[Mapping[str, Any]]) -> list[Column]:
+    """The columns of a table with one for each run."""
+    return [Column(escape(name), overflow="fold") for name in (first, *(row["run"] for row in rows))]
+
+
+def _written(value: Any) -> str:
+    """A value of a configuration as it is written there."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _compared(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[str]]]:
+    """The lines of a comparison: words, and a cell for each run."""
+    yield "step", [str(row["step"]) for row in rows]
+    declared = dict.fromkeys(metric for row in rows for metric in metrics_of(row["figures"]))
+    for metric in sorted(declared, key=lambda metric: metric.of == "ensemble"):
+        yield metric.words(WORDS[metric.of]), [_compared_cell(metric, row["figures"]) for row in rows]
+    for name in rows[0]["entropies"]:
+        values = [row["entropies"][name] for row in rows]
+        yield f"entropy in gauge (nats): {name}", [MISSING if one is None else f"{one:.1f}" for one in values]
+    yield "training time, s", [_figure(row["training_seconds"]) for row in rows]
+
+
+def _compared_cell(metric: Metric, figures: Mapping[str, Any]) -> str:
+    """A run's value of a metric, with the deviation over its networks; what its task does not declare is missing."""
+    value, spread = metric.value(figures), metric.spread(figures)
+    if value is None or metric not in metrics_of(figures):
+        return MISSING
+    return metric.shown(value) + (f" ± {metric.shown(spread['std'])}" if spread is not None else "")
+
+
+def _figure(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.4g}"
+
+
+def print_condensed(content: Mapping[str, Any]) -> None:
+    """Print what one network in the place of an ensemble reaches, beside the ensemble."""
+    metric = Metric(**content["metric"])
+    table = Table("", metric.words("{}"), "negative log-likelihood", title_justify="left")
+    table.title = (
+        f"{_counted(content['networks'], 'network')} and one by '{content['method']}' on {content['items']} test items"
+    )
+    for words, row in content["figures"].items():
+        deviation = "" if row["std"] is None else f" ± {metric.shown(row['std'])}"
+        score = MISSING if row["score"] is None else metric.shown(row["score"])
+        table.add_row(words, score + deviation, _figure(row["nll"]))
+    _console().print(table)
+
+
+def print_analyses(found: Mapping[str, Mapping[str, Any]], run: Path) -> None:
+    """Print where the figures and pictures of each analysis lie, and its single figures."""
+    console = _console()
+    for name, figures in found.items():
+        numbers = [f"{key} {_cell(value)}" for key, value in figures.items() if isinstance(value, int | float)]
+        where = f"analysis {name}: {run / ANALYSES / name}"
+        console.print(f"{where}: {', '.join(numbers)}", markup=False, soft_wrap=True)
+
+
+def print_prediction(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print what the ensemble says of each item."""
+    shown = rows[:LONGEST_TABLE]
+    table = Table(*(name.replace("_", " ") for name in rows[0]))
+    for row in shown:
+        table.add_row(*(_cell(value) for value in row.values()))
+    console = _console()
+    console.print(table)
+    if len(rows) > len(shown):
+        console.print(f"… and {len(rows) - len(shown):,} more; --json or --out FILE give all of them")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(_cell(item) for item in value)
+    return f"{value:.3f}" if isinstance(value, float) else escape(str(value))
+
+
+def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the runs of a folder."""
+    console = _console()
+    widest = max(len(printable(Path(row["run"]).name)) for row in rows)
+    run = Column("run", overflow="fold", min_width=min(widest, console.width // 2))
+    table = _list(console, run, "state", "step", Column("target on task", overflow="fold"), "network", "ensemble")
+    for row in rows:
+        table.add_row(
+            escape(Path(row["run"]).name),
+            row["state"],
+            f"{row['step']}/{row['steps']}" if row["step"] is not None else "",
+            escape(f"{row['target']} on {row['task']}") if row["target"] else "",
+            _listed(row["network"]),
+            _listed(row["ensemble"]),
+        )
+    console.print(table)
+    for row in rows:
+        if row["reason"]:
+            console.print(f"{row['run']}: {row['reason']}", markup=False, soft_wrap=True)
+
+
+def _listed(found: Mapping[str, Any] | None) -> str:
+    """A metric and its value in one cell, as in a list of runs of different tasks."""
+    if found is None:
+        return ""
+    metric = Metric(**{key: value for key, value in found.items() if key != "value"})
+    return escape(f"{metric.words('{}')} {metric.shown(found['value'])}")
+
+
+def print_description(content: Mapping[str, Any]) -> None:
+    """Print what `describe` found."""
+    console = _console()
+    target = content["target"]
+    table = Table("layer", "filters", "filter size", "weights", "reads", "writes", title_justify="left")
+    table.title = f"target {target['name']}: {target['weights']:,} weights"
+    for layer in target["layers"]:
+        numbers = [f"{layer[key]:,}" for key in ("filters", "filter_size", "weights")]
+        table.add_row(escape(layer["name"]), *numbers, _few(layer["reads"]) or "–", _few(layer["writes"]) or "–")
+    console.print(table)
+    _print_symmetries(console, content)
+    generator = content[content["generator"]]
+    rows = [("extractor", "", generator["extractor"])] if "extractor" in generator else []
+    rows += [(f"weights of {row['layer']}", str(row["codes"]), row) for row in generator.get("weight_generators", [])]
+    if rows:
+        parts = Table("part", "codes", "sizes", "matrix entries", "batch norm", title_justify="left")
+        for name, codes, row in rows:
+            sizes = " → ".join(map(str, row["sizes"]))
+            parts.add_row(name, codes, sizes, f"{row['parameters']:,}", f"{row['batch_norm']:,}")
+        parts.title = f"generator {content['generator']}: {generator['parameters']:,} parameters"
+        console.print(parts)
+    else:
+        console.print(f"generator {content['generator']}: {generator['parameters']:,} parameters")
+    console.print(f"memory of one training step: about {content['step_memory'] / 2**20:,.0f} MiB, data not included")
+
+
+def _print_symmetries(console: Console, content: Mapping[str, Any]) -> None:
+    """Unit spaces, directions known and fixed of each kind, and what was left without symmetries."""
+    target = content["target"]
+    table = Table(
+        *("unit space", "units", "written by", "read by", "operations", "exchangeable", "factors", "signs"),
+        title_justify="left",
+    )
+    table.title = "units that move together, how many can be exchanged, and factors and signs of their own"
+    for space in target["units"]:
+        numbers = [str(space[kind]) for kind in ("permutation", "scaling", "sign")]
+        places = _few(space["writers"]), _few(space["readers"])
+        table.add_row(escape(space["name"]), str(space["size"]), *places, _few(space["ops"]), *numbers)
+    if target["units"]:
+        console.print(table)
+    table = Table("symmetry", "known", "fixed by the gauges", "known but not fixed", title_justify="left")
+    table.title = f"directions of the trivial symmetries; gauges: {', '.join(content['gauges']) or 'none'}"
+    for kind, counts in content["symmetries"].items():
+        known, fixed = counts["known"], counts["fixed"]
+        table.add_row(kind, f"{known:,}", f"{fixed:,}", f"{known - fixed:,}")
+    console.print(table)
+    for entry in target["frozen"]:
+        console.print(f"frozen: {entry['op']} in {entry['place'] or 'the network'}: {entry['why']}", markup=False)
+
+
+def _few(names: Sequence[str], most: int = 3) -> str:
+    """Some names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return escape(", ".join(names[:most]) + more)
+
+
+WAYS = {"ours": "hyperframe", "loop": "loop over networks", "vmap": "one vmap over all"}
+
+
+def print_benchmark(content: Mapping[str, Any]) -> None:
+    """Print what a benchmark measured."""
+    sizes = ", ".join(f"{value:,} {name}" for name, value in content["sizes"].items())
+    count = content["threads"]
+    threads = f", {_counted(count, 'thread')}" if count else ""
+    table = Table("way", "wall, s", "against ours", "CPU, s", "peak of memory, MiB", title_justify="left")
+    table.title = f"{content['benchmark']} of {content['config']} ({sizes}) on {content['device']}{threads}"
+    ours = content["ways"]["ours"]
+    for name, row in content["ways"].items():
+        if row is None:
+            table.add_row(WAYS[name], "does not fit", "", "", "")
+            continue
+        against = f"{row['wall_s'] / ours['wall_s']:.2f}" if ours else ""
+        peak = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 2**20:,.0f}"
+        table.add_row(WAYS[name], f"{row['wall_s']:.4f}", against, f"{row['cpu_s']:.4f}", peak)
+    console = _console()
+    console.print(table)
+    console.print(
+        f"medians of {content['repeats']}; {content['operations'] / 1e9:,.2f} · 10⁹ operations; a large matrix product "
+        f"does {content['matrix_product'] / 1e9:,.0f} · 10⁹ a second, at which they take {content['floor_s']:.4f} s"
+    )
+
+
+def print_plugins(components: list[Registered], broken: list[BrokenPlugin]) -> None:
+    """Print all components, and the plugins that could not be loaded."""
+    console = _console()
+    if console.is_terminal:
+        _print_by_kind(console, components)
+    else:
+        table = _list(console, "kind", "name", "distribution", "version", "summary")
+        for entry in components:
+            source, component = entry.source, entry.component
+            texts = (entry.kind, component.name, source.distribution, source.version, component.summary)
+            table.add_row(*map(escape, texts))
+        console.print(table)
+    for plugin in broken:
+        Console(stderr=True, highlight=False).print(f"not loaded: {plugin}", markup=False, soft_wrap=True)
+
+
+def _print_by_kind(console: Console, components: list[Registered]) -> None:
+    """A table for each kind; whose a component is stands there where it is not the library's own."""
+    for kind in dict.fromkeys(entry.kind for entry in components):
+        table = _list(console, Column(kind, overflow="fold", max_width=console.width // 2), "")
+        for entry in components:
+            if entry.kind == kind:
+                source = entry.source
+                whose = "" if source.distribution == OWN_DISTRIBUTION else f" ({source.distribution} {source.version})"
+                table.add_row(escape(entry.component.name), escape(entry.component.summary + whose))
+        console.print(table)
+
+
+def print_verdict(kind: str, state: str, name: str, message: str, explanation: str) -> None:
+    """Print what came of one check; of a failure all that is known."""
+    style = {"passed": "green", "failed": "bold red", "vacuous": "yellow"}[state]
+    console = _console()
+    line = f"[{style}]{state:8}[/] {escape(kind)} {escape(name)}"
+    if state == "failed":
+        console.print(line, soft_wrap=True)
+        console.print(escape("\n".join(f"  {text}" for text in explanation.splitlines())), soft_wrap=True)
+    else:
+        console.print(line + (f"[dim]: {escape(message)}[/]" if message else ""), soft_wrap=True)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -1,0 +1,13 @@
+"""From names and values to components with checked options.
+
+- `registry`: the plugin manager and the registry of components
+- `kinds`: the kinds of components, a row for each
+- `yaml_values`: YAML with the types of YAML 1.2, and single values behind `KEY=`
+- `choices`: components that a configuration chose, with their options
+- `import_path`: targets named `package.module:factory`
+- `in_memory`: a module and data handed over in Python, as components
+- `overrides`: YAML files, `KEY=VALUE`, and how they are merged
+- `schema`: complete configurations: components found, options checked
+- `schedule`: the learning rate as a function of the step
+- `commented_yaml`: configurations with a comment for every key
+"""

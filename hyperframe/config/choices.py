@@ -1,0 +1,123 @@
+"""Components that a configuration chose, with their options."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from hyperframe.config.overrides import as_section
+from hyperframe.config.registry import Registered, Registry
+from hyperframe.errors import ConfigError, PluginError, described, others_code
+from hyperframe.options import (
+    keys_of_task,
+    option,
+    plain_options,
+    read_options,
+    shown,
+    with_absolute_locations,
+)
+from hyperframe.types import Task
+
+
+@attrs.frozen(kw_only=True)
+class Choice:
+    """A component that a configuration chose, with its options.
+
+    Attributes:
+        registered: the component.
+        options: its options.
+        weight: what it counts, of a diversity term.
+        open: keys of options that are left to the task; until `fitted` these are the defaults.
+    """
+
+    registered: Registered
+    options: Any
+    weight: float = 1.0
+    open: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """The component's name."""
+        return self.registered.component.name
+
+    def fitted(self, task: Task) -> "Choice":
+        """The same choice, with the task's own values for options that were left to it.
+
+        Raises:
+            ConfigError: the options do not admit a value of the task's.
+        """
+        if not self.open:
+            return self
+        known = keys_of_task(type(self.options))
+        plain = plain_options(self.options)
+        plain |= {key: _as_of_task(getattr(task, known[key]), plain[key]) for key in self.open}
+        try:
+            options = read_options(type(self.options), plain, self.registered.kind)
+        except ConfigError as error:
+            raise ConfigError(f"{error}; {', '.join(sorted(self.open))} as task '{task.name}' has it") from error
+        return attrs.evolve(self, options=options, open=frozenset())
+
+    def make(self, *arguments: Any) -> Any:
+        """Call the component's factory with its options and these arguments.
+
+        Raises:
+            PluginError: the factory fails for a reason of its own; the message names the component's distribution.
+        """
+        # What fails is reported with the name of who can mend it.
+        with others_code(lambda error: PluginError(f"{self.described}: its factory failed: {described(error)}")):
+            return self.registered.component.factory(self.options, *arguments)
+
+    @property
+    def described(self) -> str:
+        """The component and its distribution, for messages."""
+        source = self.registered.source
+        return f"{self.registered.kind} '{self.name}' of {source.distribution} {source.version}".rstrip()
+
+
+def choose(registry: Registry, kind: str, section: Any, path: str) -> Choice:
+    """Find a component and read its options.
+
+    Args:
+        registry: where it is looked up.
+        kind: of `hyperframe.config.kinds.KINDS`.
+        section: its name, or a mapping with `name` and options.
+        path: where the section stands, for messages.
+
+    Raises:
+        ConfigError: an option that is unknown, mistyped, out of range or missing.
+        PluginError: there is no such component.
+    """
+    section = as_section(section, path)
+    if not isinstance(section.get("name"), str):
+        raise ConfigError(f"{path}.name: expected a text, the name of a {kind}, but got {shown(section.get('name'))}")
+    registered = registry.get(kind, section["name"])
+    options = {key: value for key, value in section.items() if key != "name"}
+    weight = 1.0
+    if kind == "diversity":
+        weight = read_options(_Weight, {"weight": options.pop("weight", 1.0)}, path).weight
+    known = registered.component.options
+    left = frozenset(key for key in keys_of_task(known) if options.get(key) is None)
+    options = {key: value for key, value in options.items() if key not in left}
+    return Choice(registered=registered, options=read_options(known, options, path), weight=weight, open=left)
+
+
+@attrs.frozen(kw_only=True)
+class _Weight:
+    weight: float = option(1.0, "what the term counts")
+
+
+def located(choice: Choice) -> Choice:
+    """The same choice with absolute paths of data."""
+    return attrs.evolve(choice, options=with_absolute_locations(choice.options))
+
+
+def plain_choice(choice: Choice) -> dict[str, Any]:
+    """A choice as plain data, which `choose` reads back to an equal one; what is left to the task is null."""
+    return {"name": choice.name, **plain_options(choice.options), **dict.fromkeys(sorted(choice.open))}
+
+
+def _as_of_task(value: Any, default: Any) -> Any:
+    """What a task has, as an option wants it; one number for a shape is the side of square images of three channels."""
+    if not (isinstance(value, Sequence) and isinstance(default, int)):
+        return value
+    return value[-1] if len(value) == 3 and value[0] == 3 and value[1] == value[2] else default

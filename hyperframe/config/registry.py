@@ -1,0 +1,258 @@
+"""The plugin host: finds plugins through entry points and looks components up by name.
+
+Built-in components come through the same entry-point group as everybody else's.
+"""
+
+import importlib.metadata
+import os
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import attrs
+import pluggy
+
+from hyperframe import hookspecs
+from hyperframe.config.kinds import KINDS
+from hyperframe.errors import Forgiven, PluginError, described, notice, unknown_name
+from hyperframe.types import Component
+
+OWN_DISTRIBUTION = "hyperframe-nn"
+LIMIT_VARIABLE = "HYPERFRAME_PLUGINS"
+
+
+@attrs.frozen(kw_only=True)
+class Source:
+    """Where a plugin comes from."""
+
+    plugin: str
+    distribution: str
+    version: str
+
+
+@attrs.frozen(kw_only=True)
+class BrokenPlugin:
+    """A plugin that could not be loaded, and why."""
+
+    source: Source
+    reason: str
+
+    def __str__(self) -> str:
+        return f"plugin '{self.source.plugin}' of {self.source.distribution} {self.source.version}: {self.reason}"
+
+
+@attrs.frozen(kw_only=True)
+class Registered:
+    """A component and where it comes from."""
+
+    kind: str
+    component: Component
+    source: Source
+
+    def plain(self) -> dict[str, str]:
+        """Kind, name, distribution and version, as plain data."""
+        source = self.source
+        name = self.component.name
+        return {"kind": self.kind, "name": name, "distribution": source.distribution, "version": source.version}
+
+
+class PluginManager(pluggy.PluginManager):
+    """Pluggy's manager, which also knows each plugin's distribution and what could not be loaded."""
+
+    def __init__(self) -> None:
+        super().__init__(hookspecs.GROUP)
+        self.add_hookspecs(hookspecs)
+        self.sources: dict[str, Source] = {}
+        self.handed_over: set[str] = set()
+        self._failed_observers: set[str] = set()
+        self.broken: list[BrokenPlugin] = []
+
+    def add(self, plugin: Any, source: Source) -> None:
+        """Register a loaded plugin; one with a hook that does not exist, or a wrong signature, counts as broken."""
+
+        def failed(error: BaseException) -> None:
+            if self.get_plugin(source.plugin) is plugin:
+                self.unregister(plugin)
+            expected = isinstance(error, pluggy.PluginValidationError | ValueError)
+            self.leave_out(source, str(error) if expected else described(error))
+
+        with Forgiven(failed):  # registering looks at all that the plugin has
+            self.register(plugin, name=source.plugin)
+            self.check_pending()
+            self.sources[source.plugin] = source
+
+    def tell_step(self, run: Any, step: int, metrics: dict[str, float]) -> None:
+        """Tell those who observe a training of a step; one that fails is named, and not told of any more."""
+        event = {"run": run, "step": step, "metrics": metrics}
+        for implementation in reversed(self.hook.hyperframe_step_end.get_hookimpls()):
+            if implementation.plugin_name not in self._failed_observers:
+                # Whoever only looks on must not end a training that takes hours.
+                with Forgiven(partial(self._without, implementation.plugin_name)):
+                    implementation.function(**{key: event[key] for key in implementation.argnames})
+
+    def _without(self, name: str, error: BaseException) -> None:
+        self._failed_observers.add(name)
+        owner = self.sources[name].distribution
+        notice(f"{owner} is not told of steps any more, since its hyperframe_step_end failed: {described(error)}")
+
+    def loading(self, source: Source) -> Forgiven:
+        """Within this a third party's mistake is noted, and what comes behind goes on."""
+        return Forgiven(lambda error: self.leave_out(source, described(error)))
+
+    def leave_out(self, source: Source, reason: str) -> None:
+        """Note why a plugin, or a component of it, is not there; once, however often it is found."""
+        item = BrokenPlugin(source=source, reason=reason)
+        if item not in self.broken:
+            self.broken.append(item)
+
+
+def make_plugin_manager(
+    entry_points: bool = True, extra: Iterable[Any] = (), block: Iterable[str] = ()
+) -> PluginManager:
+    """Make a fresh plugin manager; there is no global one.
+
+    The variable HYPERFRAME_PLUGINS, names of distributions or entry points with commas between them, limits third-party
+    plugins to those; the built-in ones always load. A plugin whose import fails is kept in `broken` with its
+    distribution and the reason, and all others go on working.
+
+    Args:
+        entry_points: load what installed distributions declare in the entry-point group `hyperframe`.
+        extra: further plugins, modules or objects with hook implementations.
+        block: names of entry points to leave out.
+
+    Raises:
+        PluginError: one of `extra` has a hook that does not exist or a wrong signature.
+    """
+    manager = PluginManager()
+    blocked = set(block)
+    chosen = os.environ.get(LIMIT_VARIABLE)
+    allowed = None if chosen is None else {name.strip() for name in chosen.split(",")}
+    if entry_points:
+        for point in importlib.metadata.entry_points(group=hookspecs.GROUP):
+            distribution = point.dist.name if point.dist else "unknown"
+            version = point.dist.version if point.dist else ""
+            source = Source(plugin=point.name, distribution=distribution, version=version)
+            own = distribution == OWN_DISTRIBUTION
+            if point.name in blocked or not (own or allowed is None or allowed & {point.name, distribution}):
+                continue
+            if not own:
+                source = attrs.evolve(source, plugin=f"{distribution}:{point.name}")
+            with manager.loading(source):
+                manager.add(point.load(), source)
+    _add_all(manager, extra)
+    return manager
+
+
+def _add_all(manager: PluginManager, extra: Iterable[Any], first: int = 0) -> None:
+    """Register plugins that are handed over, numbered from `first`; raises `PluginError` where one has a wrong hook."""
+    broken = len(manager.broken)
+    for number, plugin in enumerate(extra, first):
+        name = getattr(plugin, "__name__", type(plugin).__name__)
+        source = Source(plugin=f"{name}#{number}", distribution=name, version="")
+        manager.handed_over.add(source.plugin)
+        manager.add(plugin, source)
+    if manager.broken[broken:]:
+        raise PluginError("; ".join(map(str, manager.broken[broken:])))
+
+
+class Registry:
+    """Looks components up by kind and name.
+
+    Where two plugins register one name for a kind, a built-in component stays and the other one is left out; of two
+    third parties' neither is taken, since which one was meant is not known. `broken` names both plugins.
+
+    Raises:
+        PluginError: a plugin that was handed over registers a name that is taken.
+
+    Example:
+        >>> registry = Registry(make_plugin_manager())
+        >>> registry.get("target", "mnist_cnn").component.summary
+        "the paper's MNIST network: two convolutions, two dense layers, 20,018 weights"
+    """
+
+    def __init__(self, manager: PluginManager) -> None:
+        self.manager = manager
+        self._components: dict[str, dict[str, Registered]] = {}
+        disputed: set[tuple[str, str]] = set()
+        for kind, row in KINDS.items():
+            table: dict[str, Registered] = {}
+            self._components[kind] = table
+            for implementation in getattr(manager.hook, row.hook).get_hookimpls():
+                source = manager.sources[implementation.plugin_name]
+                for component in self._components_of(implementation, source):
+                    entry = Registered(kind=kind, component=component, source=source)
+                    if not self._add(table, entry):
+                        disputed.add((kind, component.name))
+        for kind, name in disputed:
+            del self._components[kind][name]
+
+    def _add(self, table: dict[str, Registered], entry: Registered) -> bool:
+        """Add a component to those of its kind where its name is free; False where nobody may have the name."""
+        name, source = entry.component.name, entry.source
+        other = table.setdefault(name, entry)
+        if other is entry:
+            return True
+        message = (
+            f"{entry.kind} '{name}' is registered twice: by {_owner(other.source)} and by {_owner(source)}; "
+            f"uninstall one, or leave one out with {LIMIT_VARIABLE}"
+        )
+        if source.plugin in self.manager.handed_over:
+            raise PluginError(message)
+        both = (other, entry)
+        kept = next((one for one in both if one.source.distribution == OWN_DISTRIBUTION), None)
+        table[name] = kept or other
+        for one in both:
+            if one is not kept:
+                self.manager.leave_out(one.source, message)
+        return kept is not None
+
+    def _components_of(self, implementation: pluggy.HookImpl, source: Source) -> Sequence[Component]:
+        with self.manager.loading(source):
+            components: Any = implementation.function()
+            if not isinstance(components, list) or not all(isinstance(item, Component) for item in components):
+                raise TypeError(f"{implementation.function.__name__} must return a list of Components")
+            for item in components:
+                if not isinstance(item.name, str) or not item.name:
+                    raise TypeError(f"the name of a component must be a text, not {item.name!r}")
+            return list(components)
+        return []
+
+    def extended(self, extra: Iterable[Any]) -> "Registry":
+        """A registry with the same plugins and some more; this one stays as it is.
+
+        Raises:
+            PluginError: as `make_plugin_manager`, and as a registry itself.
+        """
+        manager = PluginManager()
+        manager.broken = list(self.manager.broken)
+        for name, source in self.manager.sources.items():
+            manager.add(self.manager.get_plugin(name), source)
+        _add_all(manager, extra, len(manager.sources))
+        return Registry(manager)
+
+    def get(self, kind: str, name: str) -> Registered:
+        """Return a component; raises `PluginError` with the closest name, and what could not be loaded."""
+        table = self._components[kind]
+        if name in table:
+            return table[name]
+        if kind == "target" and ":" in name:
+            raise PluginError(
+                f"target '{name}' is code of one's own, which counts only where you type it yourself: target={name} "
+                f"for 'hyperframe train', --target {name} for other commands, target='{name}' in Python"
+            )
+        owners = {known: entry.source.distribution for known, entry in table.items()}
+        message = unknown_name(kind, name, table, owners)
+        if os.environ.get(LIMIT_VARIABLE) is not None:
+            message += f"\nThe variable {LIMIT_VARIABLE}='{os.environ[LIMIT_VARIABLE]}' leaves out other distributions."
+        if self.manager.broken:
+            message += "\nNot loaded: " + "; ".join(map(str, self.manager.broken))
+        raise PluginError(message)
+
+    def all(self) -> list[Registered]:
+        """All components, by kind and name."""
+        return [table[name] for table in self._components.values() for name in sorted(table)]
+
+
+def _owner(source: Source) -> str:
+    version = f" {source.version}" if source.version else ""
+    return f"{source.distribution}{version} (plugin '{source.plugin}')"

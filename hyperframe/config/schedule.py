@@ -1,0 +1,30 @@
+"""The learning rate as a function of the step."""
+
+import math
+
+from hyperframe.config.schema import TrainerOptions
+
+FINAL_PART = 1e-3
+"""What a one-cycle schedule ends at, as a part of its highest rate."""
+
+
+def rate_at(step: int, options: TrainerOptions) -> float:
+    """The rate of the optimiser step with this number, counted from 0.
+
+    `exponential` is rate · decay^(step + 1), as in the authors' program, which decays before each step; `one_cycle`
+    rises along a cosine for the first `warmup` of the steps and falls along one to a thousandth (L. Smith, N. Topin,
+    2018, Super-Convergence).
+
+    Example:
+        >>> round(rate_at(12_999, TrainerOptions(steps=13_000)) / 3e-4, 3)
+        0.771
+    """
+    if options.schedule == "constant":
+        return options.rate
+    if options.schedule == "exponential":
+        return options.rate * options.decay ** (step + 1)
+    rising = options.warmup * options.steps
+    if step < rising:
+        return options.rate * (1 - math.cos(math.pi * (step + 1) / (rising + 1))) / 2
+    done = (step - rising) / max(options.steps - 1 - rising, 1)
+    return options.rate * (FINAL_PART + (1 - FINAL_PART) * (1 + math.cos(math.pi * done)) / 2)

@@ -1,0 +1,266 @@
+"""Complete configurations: every component found, every option known, typed and in range."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+
+from hyperframe.config.choices import Choice, choose, located, plain_choice
+from hyperframe.config.overrides import (
+    DEFAULTS,
+    KEY_HELP,
+    LISTS,
+    SINGLE,
+    apply_overrides,
+    checked_override,
+    named_section,
+    read_yaml,
+    split_all,
+)
+from hyperframe.config.registry import Registry
+from hyperframe.errors import ConfigError, unknown_name
+from hyperframe.options import (
+    locations,
+    option,
+    plain_options,
+    read_options,
+    shown,
+)
+from hyperframe.runtime.files import is_file, user_path
+
+
+@attrs.frozen(kw_only=True)
+class TrainerOptions:
+    """How training runs."""
+
+    steps: int = option(2000, "number of optimiser steps; the rate's schedule spans them", minimum=1, maximum=10**12)
+    z: int = option(32, "networks drawn in a step", minimum=1, maximum=10**6)
+    images: int = option(
+        32, "images each of these networks sees in a step, different ones for each", minimum=1, maximum=10**9
+    )
+    shared_images: int = option(
+        32, "images that all networks see in a step, for terms that compare outputs", minimum=1, maximum=10**9
+    )
+    chunk: int | None = option(
+        None,
+        "networks that one pass of the target runs; changes results by rounding only; null: as suits the device",
+        minimum=1,
+    )
+    rate: float = option(3e-4, "Adam's learning rate", above=0)
+    schedule: Literal["exponential", "one_cycle", "constant"] = option("exponential", "how the rate changes")
+    decay: float = option(0.99998, "exponential: the factor a step", above=0, maximum=1)
+    warmup: float = option(0.3, "one_cycle: the part of the steps in which the rate rises", minimum=0, below=1)
+    beta1: float = option(0.9, "Adam's decay of the mean", minimum=0, below=1)
+    beta2: float = option(0.999, "Adam's decay of the square", minimum=0, below=1)
+    epsilon: float = option(1e-8, "what Adam adds to the root", above=0)
+    gradient_clip: float | None = option(None, "largest norm of the gradient; null: no limit", above=0)
+    log_every: int = option(50, "steps between two lines of metrics", minimum=1)
+    checkpoint_every: int = option(500, "steps between two checkpoints", minimum=1)
+    keep_checkpoints: int = option(3, "how many of the last checkpoints are kept, beside the best", minimum=1)
+    stop_after: int | None = option(None, "pause after so many steps of this call; not kept with the run", minimum=1)
+    max_seconds: float | None = option(None, "pause after so many seconds of training; not kept with the run", above=0)
+    threads: int | None = option(
+        None, "CPU threads; null: as many as torch takes. Small targets are faster on 1", minimum=1
+    )
+    device: str = option("auto", "auto (CUDA where there is one), cpu, cuda or cuda:INDEX")
+    seed: int = option(0, "seed of everything that is drawn", minimum=0)
+
+
+@attrs.frozen(kw_only=True)
+class EvaluationOptions:
+    """How networks are evaluated, while training on validation data and afterwards on the test set."""
+
+    every: int = option(250, "steps between two validations", minimum=1)
+    networks: int = option(50, "networks drawn for a validation", minimum=1, maximum=10**6)
+    images: int = option(2000, "validation images it uses at most", minimum=1)
+    test_networks: int = option(200, "networks drawn for the evaluation on the test set", minimum=1, maximum=10**6)
+    statistics: int = option(
+        1000, "training items from which the moments of each drawn network's BatchNorm are estimated", minimum=1
+    )
+    seed: int = option(1, "seed of the networks that are drawn for evaluations", minimum=0)
+    analyses: tuple[str, ...] = option((), "names: what 'hyperframe train' runs in the end, with their default options")
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "trainer": TrainerOptions,
+    "evaluation": EvaluationOptions,
+}
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """A complete configuration: every component found, every option known and in range."""
+
+    name: str
+    task: Choice
+    target: Choice
+    generator: Choice
+    gauges: tuple[Choice, ...]
+    entropy: Choice
+    diversity: tuple[Choice, ...]
+    objective: Choice
+    trainer: TrainerOptions
+    evaluation: EvaluationOptions
+
+    def plain(self) -> dict[str, Any]:
+        """The configuration as plain data, which `read_config` reads back to an equal one."""
+        plain: dict[str, Any] = {key: plain_choice(getattr(self, key)) for key in SINGLE}
+        plain["gauges"] = [plain_choice(choice) for choice in self.gauges]
+        plain["diversity"] = [{**plain_choice(choice), "weight": choice.weight} for choice in self.diversity]
+        plain |= {key: plain_options(getattr(self, key)) for key in SECTIONS}
+        return {key: plain[key] for key in KEY_HELP}
+
+    def without_pauses(self) -> "Config":
+        """The configuration of the run itself: without what only pauses it."""
+        return attrs.evolve(self, trainer=attrs.evolve(self.trainer, stop_after=None, max_seconds=None))
+
+    @property
+    def locations(self) -> dict[str, Any]:
+        """Where data lie: dotted keys and their values."""
+        keyed = [(key, getattr(self, key)) for key in SINGLE]
+        keyed += [(f"{key}.{number}", choice) for key in LISTS for number, choice in enumerate(getattr(self, key))]
+        return {f"{path}.{key}": value for path, choice in keyed for key, value in locations(choice.options).items()}
+
+    def with_absolute_locations(self) -> "Config":
+        """The same configuration, in which all paths of data are absolute: it means the same from another folder."""
+        changed: dict[str, Any] = {key: located(getattr(self, key)) for key in SINGLE}
+        changed |= {key: tuple(located(choice) for choice in getattr(self, key)) for key in LISTS}
+        return attrs.evolve(self, **changed)
+
+    def kept(self) -> dict[str, Any]:
+        """Identify the run by plain data: its task, less where data lie, its target, its generator and the seed."""
+        kept: dict[str, Any] = {key: plain_choice(getattr(self, key)) for key in ("task", "target", "generator")}
+        for key in self.locations:
+            section, _, name = key.partition(".")
+            if section in kept:
+                del kept[section][name]
+        return {**kept, "trainer": {"seed": self.trainer.seed}}
+
+    @property
+    def choices(self) -> list[Choice]:
+        """Every component that it chose."""
+        return [self.task, self.target, self.generator, *self.gauges, self.entropy, *self.diversity, self.objective]
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Each key whose value has changed, with both values.
+
+    Example:
+        >>> list(changes({"trainer": {"steps": 5, "z": 4}}, {"trainer": {"steps": 9, "z": 4}}))
+        ['trainer.steps: 5 → 9']
+    """
+    for key in [*before, *(key for key in after if key not in before)]:
+        old, new, where = before.get(key), after.get(key), f"{path}{key}"
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from changes(old, new, f"{where}.")
+        elif old != new:
+            yield f"{where}: {old} → {new}"
+
+
+def shipped_configs() -> dict[str, Path]:
+    """The configurations that ship, by name."""
+    folder = Path(str(resources.files("hyperframe.configs")))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_config(source: str | Path, overrides: Sequence[str] | Mapping[str, Any], registry: Registry) -> Config:
+    """Load a configuration by its name or from a YAML file, and apply overrides.
+
+    Args:
+        source: a name that ships, or a path.
+        overrides: `KEY=VALUE` texts with VALUE in YAML, or a mapping of dotted keys to values.
+        registry: where components are looked up.
+
+    Returns:
+        The configuration; it has the source's name, or the task's where overrides change that.
+
+    Raises:
+        ConfigError: no such configuration, or anything in it that is unknown, mistyped or out of range.
+        PluginError: an unknown component.
+
+    Example:
+        >>> from hyperframe.config.registry import make_plugin_manager
+        >>> config = load_config("digits", ["trainer.steps=1e2"], Registry(make_plugin_manager()))
+        >>> config.trainer.steps
+        100
+    """
+    name, content = _read_source(source)
+    config = read_config(name, apply_overrides({**DEFAULTS, **content}, override_pairs(overrides)), registry)
+    changed = "task" in content and named_section(content["task"], "task").get("name") != config.task.name
+    return attrs.evolve(config, name=config.task.name) if changed else config
+
+
+def override_pairs(overrides: Sequence[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Overrides as keys and values: of `KEY=VALUE` texts with VALUE in YAML, or a mapping of dotted keys to values."""
+    if isinstance(overrides, Mapping):
+        return [checked_override(key, value) for key, value in overrides.items()]
+    return split_all(overrides)
+
+
+def read_config(name: str, content: Mapping[str, Any], registry: Registry) -> Config:
+    """Check plain data and make a complete configuration of it."""
+    for key in content:
+        if key not in KEY_HELP:
+            raise ConfigError(unknown_name("key", str(key), KEY_HELP))
+    content = {**DEFAULTS, **content}
+    found: dict[str, Any] = {}
+    for key, kind in SINGLE.items():
+        if key not in content:
+            raise ConfigError(
+                f"{key}: a value is needed, the name of a {kind}; or a base that has it, such as 'base: digits'"
+            )
+        found[key] = choose(registry, kind, named_section(content[key], key), key)
+    for key, kind in LISTS.items():
+        if not isinstance(content[key], list):
+            raise ConfigError(f"{key}: expected a list, such as {DEFAULTS[key]} or [], but got {shown(content[key])}")
+        items = enumerate(content[key])
+        found[key] = tuple(choose(registry, kind, item, f"{key}.{number}") for number, item in items)
+    for key, cls in SECTIONS.items():
+        section = {} if content.get(key) is None else content[key]
+        if not isinstance(section, Mapping):
+            raise ConfigError(f"{key}: expected keys and values, but got {shown(section)}")
+        found[key] = read_options(cls, section, key)
+    refuse_twice(found["evaluation"].analyses, "evaluation.analyses")
+    for number, analysis in enumerate(found["evaluation"].analyses):
+        choose(registry, "analysis", {"name": analysis}, f"evaluation.analyses.{number}")
+    return Config(name=name, **found)
+
+
+def refuse_twice(names: Sequence[str], key: str) -> None:
+    """Raise `ConfigError` where a name is listed twice under a key."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"{key}: '{twice}' is listed twice")
+
+
+def _read_source(source: str | Path, read: tuple[Path, ...] = ()) -> tuple[str, dict[str, Any]]:
+    """A configuration's name and content, over that of its base where it names one.
+
+    Args:
+        source: a name that ships, or a path.
+        read: the files that lead to it by their bases.
+    """
+    shipped = shipped_configs()
+    path = shipped.get(str(source))
+    if path is None:
+        path = user_path(source)
+        if read:
+            path = read[-1].parent / path
+        if not is_file(path):
+            where = f"{read[-1]}: base: " if read else ""
+            if path.suffix in (".yaml", ".yml"):
+                raise ConfigError(f"{where}configuration file {path} does not exist")
+            raise ConfigError(
+                where + unknown_name("configuration", str(source), shipped) + ", or a path to a YAML file"
+            )
+    if path.resolve() in [each.resolve() for each in read]:
+        raise ConfigError(f"{read[-1]}: base: {source} leads back to itself: {' → '.join(map(str, (*read, path)))}")
+    content = read_yaml(path)
+    if "base" not in content:
+        return path.stem, content
+    base = content.pop("base")
+    if not isinstance(base, str):
+        raise ConfigError(f"{path}: base: expected a text, a name that ships or a path, but got {shown(base)}")
+    return path.stem, apply_overrides({**DEFAULTS, **_read_source(base, (*read, path))[1]}, list(content.items()))

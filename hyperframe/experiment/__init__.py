@@ -1,0 +1,10 @@
+"""A configuration's parts on one device, the loss of a batch, and drawn networks measured.
+
+- `build`: a configuration's parts, built on one device
+- `loss`: the loss of one batch and its gradient
+- `outputs`: outputs of all networks on the same inputs, and the way back of a gradient at them
+- `preflight`: data and one small pass, tried before anything is written
+- `evaluation`: draw networks, measure them, estimate their entropy
+- `describe`: layers, symmetries, sizes and memory, as figures
+- `bound`: whether a variational loss is the bound of the evidence, and if not, why
+"""

@@ -1,0 +1,296 @@
+"""What a configuration describes, built: target, task, generator, gauge, estimator, objective, on one device."""
+
+import copy
+import os
+from collections.abc import Callable
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from hyperframe.config.choices import Choice
+from hyperframe.config.schema import Config, refuse_twice
+from hyperframe.errors import ConfigError, DeviceError, PluginError, notice, unknown_name
+from hyperframe.experiment.loss import BatchLoss, WeightedTerm
+from hyperframe.experiment.preflight import check_steady, dry_run, load_data
+from hyperframe.networks.generator import Generator
+from hyperframe.networks.target import Target
+from hyperframe.options import keys_of_task
+from hyperframe.runtime.memory import keep_freed
+from hyperframe.runtime.rng import seeded
+from hyperframe.targets.aliases import check_memory
+from hyperframe.targets.spec import TargetSpec
+from hyperframe.targets.symmetry.gauge import ComposedGauge
+from hyperframe.targets.symmetry.orbits import Orbits, orbits
+from hyperframe.targets.tracing.export import alone, chosen_inputs, prepared
+from hyperframe.targets.tracing.tracer import Traced, trace_for
+from hyperframe.targets.trial_inputs import are_whole
+from hyperframe.tasks.metrics import check_metrics
+from hyperframe.types import DiversityInputs, EntropyEstimator, Objective, Task
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Experiment:
+    """The parts that one configuration describes."""
+
+    config: Config
+    device: torch.device
+    task: Task
+    target: Target
+    orbits: Orbits
+    gauge: ComposedGauge
+    generator: Generator
+    estimator: EntropyEstimator
+    loss: BatchLoss
+
+
+def resolve_device(name: str) -> torch.device:
+    """Turn `auto`, `cpu`, `cuda` or `cuda:INDEX` into a device.
+
+    Raises:
+        DeviceError: there is no such device here.
+
+    Example:
+        >>> resolve_device("cpu")
+        device(type='cpu')
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, index = name.partition(":")
+    if kind == "cpu" and not index:
+        return torch.device("cpu")
+    if kind != "cuda" or (index and not index.isdecimal()) or name.endswith(":"):
+        raise DeviceError(f"trainer.device: expected auto, cpu, cuda or cuda:INDEX, but got '{name}'")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(index or 0) >= count:
+        there = f"there are {count} CUDA devices" if count else "torch finds no CUDA device"
+        raise DeviceError(f"trainer.device: '{name}' was asked for, but {there} here; use auto or cpu")
+    return torch.device(kind, int(index or 0))
+
+
+def build_target(config: Config, task: Task, example: Tensor | None = None) -> Target:
+    """Build the target that a configuration chose; what its module draws for itself follows `trainer.seed`.
+
+    Where it runs on items of the data and not on normal numbers, inputs are not standardised.
+
+    Args:
+        config: the configuration.
+        task: its task.
+        example: some of the task's inputs, where a run has kept any; by default they are asked of the task.
+    """
+    data = inputs_of(task) if example is None else lambda: example
+    target = make_target(config.target.fitted(task), task.input_shape, config.trainer.seed, data)
+    target.inputs = getattr(task, "standardised_inputs", None)
+    if target.inputs is not None and target.tried_on.items is not None:
+        target.inputs = None
+        if not are_whole(target.tried_on.items):
+            notice(
+                f"target '{target.spec.name}' does not run on all numbers, or looks rows up by its inputs: these are "
+                "not standardised"
+            )
+    return target
+
+
+def inputs_of(task: Task) -> Callable[[], Tensor]:
+    """What gives a task's training inputs, for modules that do not take normal numbers."""
+    return lambda: load_data(task, "train").x
+
+
+def make_target(
+    choice: Choice, input_shape: tuple[int, ...], seed: int, data: Callable[[], Tensor] | None = None
+) -> Target:
+    """Build a target in single precision; a module without a spec is traced with inputs of a shape.
+
+    Args:
+        choice: of the target.
+        input_shape: of the task's inputs.
+        seed: of what its module draws for itself.
+        data: gives inputs, for a module that does not take normal numbers; called only where they are needed.
+
+    Raises:
+        PluginError: its factory fails, or makes something else.
+        SpecError: a spec that is not its module's.
+        DataError: an input is no row of the table that it is looked up in.
+    """
+    with seeded(seed, "target"):
+        made = choice.make()
+    given, spec = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    module = given.module if isinstance(given, Traced) else given
+    if isinstance(module, nn.Module):
+        check_memory(module, f"target '{choice.name}'")
+    if isinstance(given, nn.Module) and isinstance(spec, TargetSpec):
+        where, shape = f"target '{spec.name}'", spec.input_shape
+        data = data if tuple(input_shape) == shape else None  # they do not fit, which is told later
+        spec.bind(given)
+        with alone():
+            tried_on, _ = chosen_inputs(prepared(given, where), shape, data, where)
+        return Target(given, spec, tried_on=tried_on).to("cpu", torch.float32)
+    if isinstance(given, nn.Module) and spec is None:
+        given = trace_for(given, tuple(input_shape), data, choice.name)
+    if not isinstance(given, Traced) or spec is not None:
+        kind = type(made).__name__
+        raise PluginError(
+            f"{choice.described}: its factory must return a module, (module, TargetSpec) or what "
+            f"hyperframe.trace gives, but gives {kind}"
+        )
+    return traced_target(given).to("cpu", torch.float32)
+
+
+def traced_target(traced: Traced) -> Target:
+    """The target of a traced module; what no output depends on stays as it is, with a notice."""
+    module = copy.deepcopy(traced.module)
+    if traced.unused:
+        names = ", ".join(traced.unused[:3]) + (", …" if len(traced.unused) > 3 else "")
+        notice(
+            f"target '{traced.spec.name}': no output depends on {len(traced.unused)} of its parameters, which keep the "
+            f"values they have: {names}"
+        )
+        for name, parameter in module.named_parameters():
+            if name in traced.unused:
+                parameter.requires_grad_(False)
+    return Target(module, traced.spec, traced.structure, traced.frozen, traced.tried_on)
+
+
+def build_generator(config: Config, spec: TargetSpec, task: Task) -> Generator:
+    """Build the generator that a configuration chose, on the CPU; its parameters follow `trainer.seed`."""
+    with seeded(config.trainer.seed, "parameters"):
+        generator = config.generator.make(spec, task)
+    if not isinstance(generator, Generator):
+        kind = type(generator).__name__
+        raise PluginError(f"{config.generator.described}: its factory must return a Generator, but gives {kind}")
+    return generator
+
+
+def _build_objective(config: Config) -> Objective:
+    objective = config.objective.make()
+    if not isinstance(objective, Objective):
+        kind = type(objective).__name__
+        raise PluginError(f"{config.objective.described}: its factory must return an Objective, but gives {kind}")
+    return objective
+
+
+def build_experiment(config: Config, task: Task | None = None, example: Tensor | None = None) -> Experiment:
+    """Build all parts of a configuration; the generator's parameters are drawn with `trainer.seed`.
+
+    No data is loaded, but what a task reads of its files to say what it is, and where the target takes no numbers but
+    such as they hold.
+
+    Args:
+        config: the configuration.
+        task: its task, where that is made already, perhaps without its data.
+        example: some of its inputs, where a run has kept any; by default they are asked of the task.
+
+    Raises:
+        ConfigError: parts that do not fit together.
+        SpecError: a target that is no function of its inputs, or a spec that is not its module's.
+        DeviceError: the device is not there.
+    """
+    device = resolve_device(config.trainer.device)
+    cores = os.cpu_count() or 1
+    if (config.trainer.threads or 1) > cores:
+        raise ConfigError(f"trainer.threads: {config.trainer.threads} threads were asked for, there are {cores} cores")
+    task = config.task.make() if task is None else task
+    if not isinstance(task, Task):
+        raise PluginError(f"{config.task.described}: its factory must return a Task; {missing_of(task)}")
+    check_metrics(task.metrics, task.name)
+    if device.type == "cpu":
+        keep_freed()
+    target = build_target(config, task, example).to(device)
+    _check_fit(config, target, task)
+    symmetries = orbits(target.structure, task.shift_invariant).to(device)
+    gauges = {choice.name: choice.make(symmetries) for choice in _different(config.gauges, "gauges")}
+    gauge = ComposedGauge(gauges)
+    estimator: EntropyEstimator = config.entropy.make()
+    terms = [
+        WeightedTerm(name=choice.name, term=choice.make(estimator), weight=choice.weight)
+        for choice in _different(config.diversity, "diversity")
+    ]
+    generator = build_generator(config, target.spec, task).to(device)
+    _check_batch(config, generator, terms)
+    check_steady(target)
+    dry_run(target, generator, task)
+    chunk = config.trainer.chunk or target.networks_at_once(config.trainer.images)
+    loss = BatchLoss(
+        _build_objective(config),
+        target=target,
+        task=task,
+        gauge=gauge,
+        directions=gauge.directions(target.spec.num_weights, symmetries.counts),
+        terms=terms,
+        chunk=chunk,
+    )
+    return Experiment(
+        config=config,
+        device=device,
+        task=task,
+        target=target,
+        orbits=symmetries,
+        gauge=gauge,
+        generator=generator,
+        estimator=estimator,
+        loss=loss,
+    )
+
+
+def missing_of(task: object) -> str:
+    """What an object lacks to be a task, in words."""
+    members = [name for name in (*Task.__annotations__, *vars(Task)) if not name.startswith("_")]
+    missing = [name for name in members if not hasattr(task, name)]
+    return f"{type(task).__name__} has no {', '.join(missing)}"
+
+
+def _different(choices: tuple[Choice, ...], key: str) -> tuple[Choice, ...]:
+    refuse_twice([choice.name for choice in choices], key)
+    return choices
+
+
+def _check_fit(config: Config, target: Target, task: Task) -> None:
+    spec, keys = target.spec, {name: key for key, name in keys_of_task(type(config.target.options)).items()}
+    shape, outputs, classes = list(task.input_shape), task.num_outputs, getattr(task, "classes", ())
+    of_each = f", one for each of its classes {', '.join(classes[:8])}{', …' * (len(classes) > 8)}" if classes else ""
+    for name, takes, has, said, way in (
+        (
+            "input_shape",
+            list(spec.input_shape),
+            shape,
+            f"it takes inputs of shape {list(spec.input_shape)}, and the task's are {shape}",
+            f"take a target for inputs of shape {shape}, or data of shape {list(spec.input_shape)}",
+        ),
+        (
+            "num_outputs",
+            spec.num_outputs,
+            outputs,
+            f"it has {spec.num_outputs} outputs, and the task needs {outputs}{of_each}",
+            f"take a target with {outputs} outputs, or other data",
+        ),
+    ):
+        if takes != has:
+            key = keys.get(name)
+            free = key is not None and key not in config.target.open
+            mends = f"leave target.{key} out, which is then the task's" if free else way
+            raise ConfigError(f"target '{spec.name}' does not fit task '{task.name}': {said}; {mends}")
+
+
+def _check_batch(config: Config, generator: Generator, terms: list[WeightedTerm]) -> None:
+    drawn, held, name = config.trainer.z, generator.networks, config.generator.name
+    if held is not None and drawn != held:
+        raise ConfigError(
+            f"trainer.z: generator '{name}' trains all its {held} networks in every step, but trainer.z is {drawn}; "
+            f"set trainer.z={held}, or give it {drawn}"
+        )
+    if drawn < generator.minimum_batch:
+        raise ConfigError(
+            f"trainer.z: generator '{name}' needs at least {generator.minimum_batch} networks a step, but trainer.z is "
+            f"{drawn}; batch normalisation takes its moments over them"
+        )
+    fields = {field.name for field in attrs.fields(DiversityInputs)}
+    for item in terms:
+        if not isinstance(item.term.needs, frozenset):
+            raise ConfigError(f"diversity '{item.name}': needs must be a frozenset of {', '.join(sorted(fields))}")
+        for need in sorted(item.term.needs - fields):
+            raise ConfigError(f"diversity '{item.name}' needs an " + unknown_name("input", need, fields))
+        fewest = getattr(item.term, "minimum_networks", 1)
+        if drawn < fewest:
+            raise ConfigError(
+                f"trainer.z: diversity '{item.name}' needs at least {fewest} networks, but trainer.z is {drawn}"
+            )

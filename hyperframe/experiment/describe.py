@@ -1,0 +1,129 @@
+"""What a target and its generator are, in figures: layers, filters, symmetries, sizes, memory of a step."""
+
+from typing import Any
+
+import attrs
+import torch
+
+from hyperframe.config.schema import Config
+from hyperframe.experiment.build import build_generator, build_target
+from hyperframe.networks.generator import Generator
+from hyperframe.networks.target import Target
+from hyperframe.targets.spec import LayerSpec
+from hyperframe.targets.symmetry.gauge import ComposedGauge
+from hyperframe.targets.symmetry.orbits import KINDS, Orbits, orbits
+from hyperframe.targets.symmetry.structure import FROZEN, Structure
+from hyperframe.types import Task
+
+BYTES = 4  # everything is float32
+
+
+def describe(config: Config) -> dict[str, Any]:
+    """Describe a configuration's target, symmetries and generator; no data is needed.
+
+    Returns:
+        `target` (name, weights, layers with filters, filter_size and weights, unit spaces, and what was left without
+        symmetries), `symmetries` (of each kind how many directions are known and how many the gauges fix), the
+        generator's own description under its name, and `step_memory`, estimated bytes of a training step
+        beyond the process itself and the data.
+    """
+    task: Task = config.task.make()
+    target = build_target(config, task)
+    spec = target.spec
+    generator = build_generator(config, spec, task)
+    of = orbits(target.structure, task.shift_invariant)
+    spaces = unit_spaces(of)
+    layers = [
+        {
+            "name": layer.name,
+            "filters": layer.filters,
+            "filter_size": layer.filter_size,
+            "weights": layer.num_weights,
+            "reads": [space["name"] for space in spaces if layer.name in space["readers"]],
+            "writes": [space["name"] for space in spaces if layer.name in space["writers"]],
+        }
+        for layer in spec.layers
+    ]
+    return {
+        "config": config.name,
+        "target": {
+            "name": spec.name,
+            "weights": spec.num_weights,
+            "input_shape": list(spec.input_shape),
+            "outputs": spec.num_outputs,
+            "layers": layers,
+            "units": spaces,
+            "frozen": [attrs.asdict(entry) for entry in target.frozen],
+        },
+        "symmetries": _symmetries(config, of),
+        "gauges": [choice.name for choice in config.gauges],
+        "generator": config.generator.name,
+        config.generator.name: generator.describe(),
+        "step_memory": step_memory(target, generator, config),
+    }
+
+
+def unit_spaces(of: Orbits) -> list[dict[str, Any]]:
+    """The unit spaces of a target: units that one layer is the first to write, with all that writes and reads them.
+
+    Several writers are tied: their filters move together. `size` counts units, `permutation` those that another can be
+    exchanged for, `scaling` and `sign` factors and signs that are free.
+    """
+    structure = of.structure
+    exchangeable = {label for members in of.permutations for label in members}
+    free = set(of.scaling.labels.tolist()), set(of.sign.labels.tolist())
+    written, read = (
+        {layer.name: _labels(structure, layer, exponent) for layer in structure.spec.layers} for exponent in (1, -1)
+    )
+    seen: set[int] = set()
+    spaces = []
+    for layer in structure.spec.layers:
+        fresh = written[layer.name][0] - seen
+        seen |= fresh
+        if fresh:
+            writers = [name for name, (units, *_) in written.items() if units & fresh]
+            carried = [set().union(*(written[name][field] for name in writers)) for field in (1, 2)]
+            readers = [name for name, (units, *_) in read.items() if units & fresh]
+            spaces.append(
+                {
+                    "name": layer.name,
+                    "size": len(fresh),
+                    "permutation": len(fresh & exchangeable),
+                    "ops": list(structure.spec.ops_behind(layer)),
+                    "writers": writers,
+                    "readers": readers,
+                    "scaling": len(carried[0] & free[0]),
+                    "sign": len(carried[1] & free[1]),
+                }
+            )
+    return spaces
+
+
+def _labels(structure: Structure, layer: LayerSpec, exponent: int) -> tuple[set[int], set[int], set[int]]:
+    """The labels of units, factors and signs that a layer writes or reads."""
+    roles = [param.role for param in layer.params]
+    if exponent == -1 and "kernel" in roles:
+        roles = ["kernel"]  # what stands behind it reads the layer's own outputs
+    grids = (structure.grid(layer, roles, kind, exponent) for kind in ("permutation", "scaling", "sign"))
+    units, factors, signs = (set(torch.unique(grid).tolist()) - {FROZEN} for grid in grids)
+    return units, factors, signs
+
+
+def _symmetries(config: Config, of: Orbits) -> dict[str, dict[str, int]]:
+    """For each kind how many directions are known, and how many of them the configuration's gauges fix."""
+    fixed = ComposedGauge({choice.name: choice.make(of) for choice in config.gauges}).fixed(of.counts)
+    return {kind: {"known": of.counts[kind], "fixed": fixed[kind]} for kind in KINDS}
+
+
+def step_memory(target: Target, generator: Generator, config: Config) -> int:
+    """Estimate the bytes that a training step holds: parameters, weights, and one chunk's activations.
+
+    Parameters count four times (value, gradient, two moments of Adam), weights seven times (value, gradient, both as
+    the module's own parameters, gauged, flat and its gradient), activations twice (value and gradient).
+    """
+    options = config.trainer
+    parameters = sum(parameter.numel() for parameter in generator.parameters())
+    weights = options.z * target.spec.num_weights
+    chunk = options.chunk or target.networks_at_once(options.images)
+    activations = min(chunk, options.z) * options.images * target.activations
+    return BYTES * (4 * parameters + 7 * weights + 2 * activations)

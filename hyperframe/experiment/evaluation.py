@@ -1,0 +1,99 @@
+"""Evaluation: networks are drawn, run on one data set, and measured alone and together."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hyperframe.experiment.build import Experiment
+from hyperframe.networks.sampled import Networks, draw_weights
+from hyperframe.runtime.rng import stream
+from hyperframe.targets.weights import flatten
+from hyperframe.tasks.metrics import declared_figures
+from hyperframe.types import Data, Weights
+
+STATISTICS_BATCH = 250
+"""Training items of one part, at most, from whose moments a network's statistics are made."""
+
+
+def draw_networks(
+    experiment: Experiment, count: int, seed: int, train: Data | None, *, gauge: bool = False
+) -> Networks:
+    """Draw networks from an experiment's generator.
+
+    Args:
+        experiment: what to draw from.
+        count: how many.
+        seed: of the draws.
+        train: training data, from which each network's statistics are estimated where the target has any.
+        gauge: take the representatives of the weights under the experiment's gauge.
+    """
+    weights = draw_weights(experiment.generator, count, stream(seed, "sample", experiment.device))
+    if gauge:
+        with torch.no_grad():
+            weights = experiment.gauge(weights)
+    return networks_of(experiment, weights, seed, train)
+
+
+def networks_of(experiment: Experiment, weights: Weights, seed: int, train: Data | None) -> Networks:
+    """Networks with these weights.
+
+    Args:
+        experiment: whose target and task they are of.
+        weights: for each layer [networks, filters, filter_size].
+        seed: of the choice of training items for the statistics.
+        train: training data, from which each network's statistics are estimated where the target has any.
+    """
+    statistics = {}
+    if experiment.target.has_statistics and train is not None:
+        chosen = torch.randperm(len(train), generator=stream(seed, "statistics"))[
+            : experiment.config.evaluation.statistics
+        ]
+        # Parts of one size, or nearly: each weighs the same, and BatchNorm has no moments of a single item.
+        parts = -(-len(chosen) // STATISTICS_BATCH)
+        inputs = train.x[chosen.to(train.x.device)].to(experiment.device).tensor_split(parts)
+        statistics = experiment.target.estimate_statistics(weights, inputs)
+    return Networks(experiment.target, experiment.task, weights, statistics)
+
+
+@torch.no_grad()
+def evaluate(experiment: Experiment, networks: Networks, data: Data) -> dict[str, Any]:
+    """Measure networks on data.
+
+    Returns:
+        `networks` and `items`, the number of each; the figures of the task's meter, such as `accuracy` (mean, std, min,
+        max over networks) and `ensemble` (majority, mean_probability, nll, ece, disagreement); `metrics`, what the
+        task says of each of these figures, see `hyperframe.Metric`; `entropy`, the estimate of the weights'
+        differential entropy in nats after the gauge, None for fewer networks than the estimator needs.
+
+    Raises:
+        PluginError: the meter does not find a metric that the task declares.
+    """
+    return {**measure(experiment, networks, data), "entropy": weight_entropy(experiment, networks)}
+
+
+@torch.no_grad()
+def measure(experiment: Experiment, networks: Networks, data: Data) -> dict[str, Any]:
+    """What `evaluate` finds, less the entropy, which needs no data."""
+    task = experiment.task
+    meter = task.meter(len(networks), len(data), experiment.device)
+    for first, first_item, outputs in networks.chunks(data.x):
+        labels = data.y[first_item : first_item + outputs.shape[1]].to(outputs.device)
+        meter.update(outputs, labels, first, first_item)
+    figures = declared_figures(task.metrics, meter.result(), task.name)
+    return {"networks": len(networks), "items": len(data), **figures}
+
+
+@torch.no_grad()
+def gauged_rows(experiment: Experiment, networks: Networks) -> tuple[Tensor, int]:
+    """The networks' weights after the gauge, [networks, num_weights], and the dimension of the set they are from."""
+    flat = flatten(experiment.target.spec, experiment.gauge(networks.weights))
+    return flat, min(experiment.generator.dimension, experiment.loss.directions)
+
+
+def weight_entropy(experiment: Experiment, networks: Networks) -> float | None:
+    """Entropy of the networks' weights after the gauge, by the configured estimator with fixed random numbers."""
+    if len(networks) < experiment.estimator.minimum_samples:
+        return None
+    flat, dimension = gauged_rows(experiment, networks)
+    return float(experiment.estimator(flat, dimension, stream(0, "entropy", flat.device)))

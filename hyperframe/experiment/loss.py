@@ -1,0 +1,339 @@
+"""The loss of the generator and its gradient, computed in memory that chunks of networks bound.
+
+L(φ) = a · E_z E_data loss(T(x; G(z))) + cost of the weights + Σ_j w_j L_diversity,j + penalty of G
+
+What accuracy counts (a) and what the weights cost is said by the objective, see `hyperframe.types.Objective`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+
+from hyperframe.errors import ConfigError, MemoryShortageError, described, others_code
+from hyperframe.experiment.outputs import SharedOutputs
+from hyperframe.networks.generator import Generator
+from hyperframe.networks.target import Target
+from hyperframe.options import shown
+from hyperframe.runtime.chunks import Chunks
+from hyperframe.runtime.memory import free_cached, is_out_of_memory
+from hyperframe.targets.weights import flatten, pack, slice_weights, unpack
+from hyperframe.types import Data, DiversityInputs, DiversityTerm, Objective, Task, Weights
+
+ALWAYS = frozenset({"dimension", "directions"})
+"""Inputs that a term need not list."""
+
+
+@attrs.frozen(kw_only=True)
+class WeightedTerm:
+    """A diversity term and what it counts."""
+
+    name: str
+    term: DiversityTerm
+    weight: float
+
+
+class BatchLoss:
+    """Computes the loss of one batch and leaves its gradient in the generator's parameters.
+
+    The generator runs on the whole batch of z; its graph is cut at the weights θ. The target runs on chunks of
+    networks, each chunk's gradient at θ is kept and its graph freed; the diversity terms add theirs; one backward pass
+    goes through the generator. Only networks are chunked, never a network's images, so that a normalisation over images
+    sees all of them. Nothing waits for the device.
+
+    Args:
+        objective: what the parts count.
+        target: the target.
+        task: its loss and score.
+        gauge: applied to the weights for the diversity terms.
+        directions: in how many directions gauged weights differ.
+        terms: the diversity terms.
+        chunk: how many networks one pass of the target runs, until memory runs out.
+
+    Attributes:
+        chunks: divides the networks.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        *,
+        target: Target,
+        task: Task,
+        gauge: Callable[[Weights], Weights],
+        directions: int,
+        terms: Sequence[WeightedTerm],
+        chunk: int,
+    ) -> None:
+        self.objective = objective
+        self.target = target
+        self.task = task
+        self.gauge = gauge
+        self.directions = directions
+        self.terms = list(terms)
+        self.chunks = Chunks(chunk)
+
+    def evolved(self, target: Target, chunk: int) -> "BatchLoss":
+        """The same loss for another way of running the target."""
+        return BatchLoss(
+            self.objective,
+            target=target,
+            task=self.task,
+            gauge=self.gauge,
+            directions=self.directions,
+            terms=self.terms,
+            chunk=chunk,
+        )
+
+    @property
+    def compares_outputs(self) -> bool:
+        """Whether a term looks at outputs, and hence needs images that all networks see."""
+        return any(item.term.needs & {"outputs", "labels"} for item in self.terms)
+
+    def gradients(
+        self,
+        generator: Generator,
+        z: Tensor,
+        batch: Data,
+        rng: torch.Generator,
+        *,
+        accuracy_weight: float,
+        shared: Data | None = None,
+    ) -> dict[str, Tensor]:
+        """Add the loss's gradient to the generator's parameters.
+
+        Args:
+            generator: in training mode.
+            z: latent vectors [networks, …].
+            batch: inputs [networks, images, *input_shape] and labels [networks, images].
+            rng: for terms that draw numbers.
+            accuracy_weight: what the mean loss counts, such as λ.
+            shared: inputs [images, *input_shape] and labels [images] for terms that compare outputs.
+
+        Returns:
+            Scalars on the device, without a graph: `loss`, `accuracy_loss`, `score`, and each term's `diversity.NAME`.
+        """
+        weights = generator(z)
+        unpacked = {name: value.detach() for name, value in unpack(self.target.spec, weights).items()}
+        metrics, gradient = self._accuracy(unpacked, batch, accuracy_weight)
+        total = accuracy_weight * metrics["accuracy_loss"]
+        regularisers, values = self._regularisers(generator, z, weights, shared, rng, gradient)
+        total, metrics = total + regularisers, metrics | values
+        penalty = generator.penalty(z, weights)
+        trained = [layer for layer, value in weights.items() if value.requires_grad]
+        outputs, seeds = [weights[layer] for layer in trained], [gradient[layer] for layer in trained]
+        if penalty is not None:
+            metrics["penalty"] = penalty.detach()
+            total = total + penalty.detach()
+            if penalty.requires_grad:
+                outputs, seeds = [*outputs, penalty], [*seeds, torch.ones_like(penalty)]
+        torch.autograd.backward(outputs, seeds)
+        return {"loss": total, **metrics}
+
+    def _accuracy(
+        self, unpacked: Mapping[str, Tensor], batch: Data, accuracy_weight: float
+    ) -> tuple[dict[str, Tensor], Weights]:
+        """Mean loss and score, and the gradient of the weighted loss at the weights."""
+        count = batch.y.shape[0] * batch.y.shape[1]
+        gradient = {name: torch.zeros_like(value) for name, value in unpacked.items()}
+        losses, scores = [], []
+
+        def work(rows: slice) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
+            return self._pass(slice_weights(unpacked, rows), batch[rows], count, accuracy_weight)
+
+        too_large = partial(self._too_large, unpacked, batch, "images")
+        images = batch.y.shape[1]
+        numbers, in_threads = self.target.numbers(images), self.target.runs_in_threads(images)
+        for rows, (loss, score, found) in self.chunks.over(
+            len(batch), work, too_large, numbers=numbers, in_threads=in_threads
+        ):
+            for name, part in zip(unpacked, found, strict=True):
+                if part is not None:  # the loss need not depend on every parameter
+                    gradient[name][rows] = part
+            losses.append(loss)
+            scores.append(score)
+        metrics = {"accuracy_loss": torch.stack(losses).sum(), "score": torch.stack(scores).sum()}
+        return metrics, pack(self.target.spec, gradient)
+
+    def _pass(
+        self, unpacked: Mapping[str, Tensor], batch: Data, count: int, accuracy_weight: float
+    ) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
+        """Some networks' part of the mean loss and score, and the gradient of the weighted loss at what they run on."""
+        leaves = {name: value.detach().requires_grad_() for name, value in unpacked.items()}
+        outputs = self.target.run(leaves, batch.x, training=True)
+        loss = self.task.loss(outputs, batch.y).sum() / count
+        found = torch.autograd.grad(accuracy_weight * loss, list(leaves.values()), allow_unused=True)
+        return loss.detach(), self.task.score(outputs.detach(), batch.y).sum() / count, found
+
+    def _too_large(self, unpacked: Mapping[str, Tensor], batch: Data, key: str) -> MemoryShortageError:
+        """One network alone does not fit on its images: find out what would."""
+        one, images = slice_weights(unpacked, slice(1)), batch.y.shape[1]
+        fitting = images // 2
+        while fitting and not self._fits(one, Data(batch.x[:1, :fitting], batch.y[:1, :fitting])):
+            fitting //= 2
+        would = f"with trainer.{key}={fitting} it does" if fitting else "not even one image does"
+        return MemoryShortageError(
+            f"out of memory: a pass of one network of target '{self.target.spec.name}' on trainer.{key}={images} does "
+            f"not fit; {would}. A smaller target, or a device with more memory, helps as well"
+        )
+
+    def _fits(self, unpacked: Mapping[str, Tensor], batch: Data) -> bool:
+        try:
+            self._pass(unpacked, batch, 1, 1.0)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return False
+        finally:
+            free_cached()
+        return True
+
+    def _regularisers(
+        self,
+        generator: Generator,
+        z: Tensor,
+        weights: Weights,
+        shared: Data | None,
+        rng: torch.Generator,
+        gradient: Weights,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weights' cost and the diversity terms, in all and each; their gradient is added to `gradient`."""
+        leaves = {layer: value.detach().requires_grad_() for layer, value in weights.items()}
+        total, metrics = z.new_zeros((), dtype=next(iter(leaves.values())).dtype), {}
+        cost = self.objective.cost(leaves)
+        if cost is not None:
+            metrics["weight_cost"] = cost.detach()
+            total = total + cost
+        outputs = self._shared_outputs(weights, shared) if shared is not None else None
+        inputs = self.inputs(generator, z, leaves, rng, outputs.values if outputs else None, shared)
+        for item in self.terms:
+            value = item.term(_only(inputs, item.term.needs))
+            metrics[f"diversity.{item.name}"] = value.detach()
+            total = total + item.weight * value
+        if total.requires_grad:
+            total.backward()  # a term that looks at the generator itself reaches its parameters here, directly
+        for layer, leaf in leaves.items():
+            if leaf.grad is not None:
+                gradient[layer] += leaf.grad
+        if outputs is not None:
+            for layer, part in pack(self.target.spec, outputs.gradient()).items():
+                gradient[layer] += part
+        return total.detach(), metrics
+
+    def _shared_outputs(self, weights: Weights, shared: Data) -> SharedOutputs:
+        unpacked = {name: value.detach() for name, value in unpack(self.target.spec, weights).items()}
+        too_large = partial(self._too_large, unpacked, Data(shared.x[None], shared.y[None]), "shared_images")
+        return SharedOutputs(self.target, unpacked, shared.x, self.chunks, too_large)
+
+    def rehearse_task(self, generator: Generator, z: Tensor, items: Data) -> None:
+        """Try the task's loss and score out on outputs of some networks; nothing changes.
+
+        Args:
+            generator: in evaluation mode.
+            z: latent vectors [networks, …].
+            items: inputs [items, *input_shape] and labels [items].
+
+        Raises:
+            ConfigError: one of them fails, or gives no number for every item.
+        """
+        with torch.no_grad():
+            outputs = self.target.forward(generator(z), items.x, shared=True, training=True)
+            labels = items.y.expand(len(z), *items.y.shape)
+            for what, figure in (("loss", self.task.loss), ("score", self.task.score)):
+                given = f"outputs {list(outputs.shape)} and labels {list(labels.shape)}"
+                with _refused(f"task '{self.task.name}': its {what} does not work on {given}"):
+                    value = figure(outputs, labels)
+                if not isinstance(value, Tensor) or value.shape != outputs.shape[:2]:
+                    raise ConfigError(
+                        f"task '{self.task.name}': for {given} its {what} must be one number for every item, "
+                        f"{list(outputs.shape[:2])}, but is {_form(value)}"
+                    )
+
+    def rehearse(self, generator: Generator, z: Tensor, shared: Data | None, rng: torch.Generator) -> None:
+        """Try the terms out on a batch, as a step would call them; nothing changes.
+
+        Args:
+            generator: in evaluation mode.
+            z: latent vectors [networks, …].
+            shared: inputs and labels for terms that compare outputs.
+            rng: for terms that draw numbers.
+
+        Raises:
+            ConfigError: a term does not work with this generator, target or task.
+        """
+        weights = {layer: value.detach().requires_grad_() for layer, value in generator(z).items()}
+        outputs = None
+        if shared is not None:
+            size = f"trainer.shared_images={len(shared)}"  # some targets take no single image
+            with _refused(f"target '{self.target.spec.name}' does not run on {size} in training mode"):
+                outputs = self._shared_outputs(weights, shared).values
+        inputs = self.inputs(generator, z, weights, rng, outputs, shared)
+        for item in self.terms:
+            with _refused(f"diversity '{item.name}' does not work with this generator, target and task"):
+                value = item.term(_only(inputs, item.term.needs))
+            if not isinstance(value, Tensor) or value.dim():
+                raise ConfigError(f"diversity '{item.name}' must give a tensor without axes, but gives {shown(value)}")
+
+    def inputs(
+        self,
+        generator: Generator,
+        z: Tensor,
+        weights: Weights,
+        rng: torch.Generator,
+        outputs: Tensor | None = None,
+        shared: Data | None = None,
+    ) -> DiversityInputs:
+        """Gather what the terms need, and only that.
+
+        Args:
+            generator: the generator.
+            z: latent vectors [networks, …].
+            weights: what it made of them.
+            rng: for terms that draw numbers.
+            outputs: of all networks on shared images [networks, images, num_outputs].
+            shared: these images and their labels [images, …].
+        """
+
+        def gauged(theta: Weights) -> Tensor:
+            return flatten(self.target.spec, self.gauge(dict(theta)))
+
+        makers: dict[str, Callable[[], Any]] = {
+            "z": lambda: z,
+            "generator": lambda: generator,
+            "weights": lambda: dict(weights),
+            "flat": lambda: gauged(weights),
+            "gauged": lambda: gauged,
+            "outputs": lambda: outputs,
+            "labels": lambda: shared.y if shared is not None else None,
+            "task": lambda: self.task,
+            "rng": lambda: rng,
+        }
+        needs = frozenset().union(*(item.term.needs for item in self.terms))
+        given = {name: make() for name, make in makers.items() if name in needs}
+        return DiversityInputs(**given, dimension=generator.dimension, directions=self.directions)
+
+
+def _refused(what: str) -> AbstractContextManager[None]:
+    """What other people's code raises here, it would raise in the first step; memory that runs out is another thing."""
+
+    def failed(error: BaseException) -> ConfigError:
+        if is_out_of_memory(error):
+            raise error
+        return ConfigError(f"{what}: {described(error)}")
+
+    return others_code(failed)
+
+
+def _form(value: Any) -> str:
+    return str(list(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+
+
+def _only(inputs: DiversityInputs, needs: frozenset[str]) -> DiversityInputs:
+    """What one term listed, of what all of them need."""
+    fields = {field.name for field in attrs.fields(DiversityInputs)}
+    left_out: dict[str, Any] = dict.fromkeys(fields - needs - ALWAYS)
+    return attrs.evolve(inputs, **left_out)

@@ -1,0 +1,87 @@
+"""Outputs of all networks on the same inputs, and the way back of a gradient at them, in memory that chunks bound."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from hyperframe.errors import MemoryShortageError
+from hyperframe.networks.target import Target
+from hyperframe.runtime.chunks import Chunks
+from hyperframe.runtime.rng import RandomState
+from hyperframe.targets.weights import batch_size, slice_weights
+
+T = TypeVar("T")
+
+
+class SharedOutputs:
+    """What all networks make of the same inputs, for terms that compare them.
+
+    The outputs are small, their graph is not: they are computed chunk by chunk without one. When the gradient at them
+    is known, each chunk runs once more, with a graph, and passes its part on. Random numbers that the target draws, as
+    for dropout, are the same both times, but for a chunk that memory did not suffice for the second time.
+
+    Args:
+        target: runs in training mode.
+        unpacked: the module's parameters [networks, *shape], without a graph.
+        inputs: [items, *input_shape].
+        chunks: divides the networks.
+        too_large: makes what is raised where one network does not fit.
+
+    Attributes:
+        values: outputs [networks, items, num_outputs], a leaf whose gradient `gradient` passes on.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        unpacked: Mapping[str, Tensor],
+        inputs: Tensor,
+        chunks: Chunks,
+        too_large: Callable[[], MemoryShortageError],
+    ) -> None:
+        self._target, self._unpacked, self._inputs = target, unpacked, inputs
+        self._chunks, self._too_large = chunks, too_large
+        self._random: dict[int, RandomState] = {}
+        self._in_threads = target.runs_in_threads(len(inputs))
+        with torch.no_grad():
+            parts = [outputs for _, outputs in self._over(self._first)]
+        self.values = torch.cat(parts).requires_grad_()
+
+    def gradient(self) -> dict[str, Tensor]:
+        """What the gradient at the outputs makes at the module's parameters: {name: [networks, *shape]}."""
+        result = {name: torch.zeros_like(value) for name, value in self._unpacked.items()}
+        if self.values.grad is None:
+            return result
+        for rows, found in self._over(self._second):
+            for name, part in zip(result, found, strict=True):
+                if part is not None:  # the outputs need not depend on every parameter
+                    result[name][rows] = part
+        return result
+
+    def _over(self, work: Callable[[slice], T]) -> Iterator[tuple[slice, T]]:
+        count, numbers = batch_size(self._unpacked), self._target.numbers(len(self._inputs))
+        return self._chunks.over(count, work, self._too_large, numbers=numbers, in_threads=self._in_threads)
+
+    def _first(self, rows: slice) -> Tensor:
+        """A chunk's outputs."""
+        if not self._in_threads:  # else nothing is drawn
+            self._random[rows.start] = RandomState(self._inputs.device)
+        return self._run(slice_weights(self._unpacked, rows))
+
+    def _second(self, rows: slice) -> tuple[Tensor | None, ...]:
+        """A chunk's part of the gradient."""
+        if rows.start not in self._random:  # nothing is drawn; or memory ran out in between, and the chunk is new
+            return self._passed_on(rows)
+        with self._random[rows.start].again():
+            return self._passed_on(rows)
+
+    def _passed_on(self, rows: slice) -> tuple[Tensor | None, ...]:
+        assert self.values.grad is not None
+        leaves = {name: value[rows].detach().requires_grad_() for name, value in self._unpacked.items()}
+        outputs = self._run(leaves)
+        return torch.autograd.grad(outputs, list(leaves.values()), self.values.grad[rows], allow_unused=True)
+
+    def _run(self, unpacked: Mapping[str, Tensor]) -> Tensor:
+        return self._target.run(unpacked, self._inputs, shared=True, training=True)

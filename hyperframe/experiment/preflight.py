@@ -1,0 +1,124 @@
+"""What is tried before a run writes anything: that the data fits the task, and one small pass through all parts."""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from hyperframe.errors import ConfigError, DataError, Forgiven, SpecError, described, notice, others_code
+from hyperframe.networks.generator import Generator
+from hyperframe.networks.probes import unsteady
+from hyperframe.networks.target import Target
+from hyperframe.runtime.rng import seeded, stream
+from hyperframe.targets.remedies import of_failure
+from hyperframe.targets.spec import TargetSpec
+from hyperframe.targets.symmetry.exact import redrawn
+from hyperframe.types import Data, Task, Weights
+
+NETWORKS, ITEMS = 2, 2
+ROUNDING = 1e-4
+"""How far from 1 probabilities may add up."""
+
+
+def load_data(task: Task, split: str) -> Data:
+    """Load a split of a task's data and check that it is what the task says it is.
+
+    Raises:
+        DataError: the split is empty, or its inputs or labels have another type, shape or number.
+    """
+    where = f"task '{task.name}', split '{split}'"
+    with others_code(lambda error: DataError(f"{where}: its data cannot be had: {described(error)}")):
+        data = task.data(split)
+    if not isinstance(data, Data) or not isinstance(data.x, Tensor) or not isinstance(data.y, Tensor):
+        raise DataError(f"{where}: expected Data of two tensors, but got {type(data).__name__}")
+    if data.x.dtype != torch.float32:
+        raise DataError(f"{where}: inputs must be float32, but are {data.x.dtype}")
+    if tuple(data.x.shape[1:]) != tuple(task.input_shape):
+        shapes = f"{tuple(task.input_shape)}, but are {tuple(data.x.shape[1:])}"
+        raise DataError(f"{where}: inputs must have the shape {shapes}")
+    if len(data.x) != len(data.y) or not len(data.x):
+        raise DataError(f"{where}: there are {len(data.x)} inputs and {len(data.y)} labels")
+    if not data.x.isfinite().all():
+        raise DataError(f"{where}: an input is not a finite number")
+    task.check_labels(data.y, where)
+    return data
+
+
+def dry_run(target: Target, generator: Generator, task: Task) -> None:
+    """Draw two networks and run them on two inputs of zeros, in training mode; leaves no trace.
+
+    Raises:
+        ConfigError: something in it fails, or gives another shape than it should.
+    """
+    device = next((value.device for value in generator.parameters()), torch.device("cpu"))
+    training = generator.training
+    generator.eval()  # running moments stay as they are
+    # Generators and targets are other people's code: whatever it raises on two zeros, it would raise in the first step.
+    failed = partial(_does_not_run, target)
+    try:
+        with others_code(failed), seeded(0, "dry run", device), torch.no_grad():
+            z = generator.latent(generator.at_most(NETWORKS), stream(0, "dry run", device))
+            weights = generator(z)
+            check_weights(target.spec, weights, len(z))
+            x = target.tried_on.first(ITEMS, like=next(iter(weights.values())))
+            x = x.repeat(len(z), *[1] * x.dim())
+            outputs = target.forward(weights, x, training=True)
+    finally:
+        generator.train(training)
+    wanted = (len(z), ITEMS, task.num_outputs)
+    if tuple(outputs.shape) != wanted:
+        raise ConfigError(
+            f"target '{target.spec.name}': for {ITEMS} inputs its forward must give outputs of shape {wanted[1:]}, "
+            f"but gives {tuple(outputs.shape[1:])}"
+        )
+    if task.shift_invariant and bool((outputs >= 0).all() and ((outputs.sum(-1) - 1).abs() < ROUNDING).all()):
+        notice(
+            f"target '{target.spec.name}' ends with a softmax, it seems: its outputs are probabilities, but task "
+            f"'{task.name}' takes logits and has a softmax of its own; leave that of the target out"
+        )
+
+
+def _does_not_run(target: Target, error: BaseException) -> ConfigError:
+    return ConfigError(
+        f"target '{target.spec.name}' does not run with generated weights on inputs of shape "
+        f"{tuple(target.spec.input_shape)}: {of_failure(error) or described(error)}"
+    )
+
+
+def check_steady(target: Target) -> None:
+    """Check that a network in evaluation mode is a function of its inputs, on random weights and inputs.
+
+    Raises:
+        SpecError: it draws random numbers, or what it gives depends on passes before.
+    """
+    weights = redrawn(target.spec, 1, stream(0, "steady"), target.dtype)
+    inputs = target.tried_on.draw(ITEMS, stream(0, "steady inputs"), target.dtype)
+    why = None
+    # What other people's code raises here, it raises with a message in the dry run.
+    with Forgiven():
+        why = unsteady(target.network(weights, 0).cpu(), inputs)  # where the same operations give the same bits
+    if why is not None:
+        raise SpecError(f"target '{target.spec.name}': {why}")
+
+
+def check_weights(spec: TargetSpec, weights: Weights, batch: int) -> None:
+    """Check that a generator's weights are those of the target."""
+    wanted = {layer.name: (batch, layer.filters, layer.filter_size) for layer in spec.layers}
+    found = {name: tuple(value.shape) for name, value in weights.items()}
+    if wanted != found:
+        name = next(name for name in [*wanted, *found] if wanted.get(name) != found.get(name))
+        raise ConfigError(
+            f"generator: layer '{name}' of target '{spec.name}' needs weights of shape {wanted.get(name)}, "
+            f"but gets {found.get(name)}"
+        )
+
+
+def tell_left_out(target: Target) -> None:
+    """Say which options of embeddings are left out that make a difference to what is trained."""
+    for name, options in target.left_out.items():
+        told = ", ".join(f"{key}={value}" for key, value in options.items() if key != "sparse")
+        if told:
+            notice(
+                f"target '{target.spec.name}': {told} of embedding '{name}' does not count in training: all rows are "
+                "generated alike, and their gradient is that of the loss"
+            )

@@ -1,0 +1,171 @@
+"""What every generator of weights is: a module that draws latent vectors and turns them into weights."""
+
+import math
+from typing import Any, Literal
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from hyperframe.errors import MemoryShortageError
+from hyperframe.options import option
+from hyperframe.runtime.memory import missing_memory
+from hyperframe.targets.spec import LayerSpec, TargetSpec
+from hyperframe.types import Weights
+
+
+class Generator(nn.Module):
+    """Base class of generators: anything that draws weights of a target.
+
+    All state lies in `state_dict`. A subclass implements `latent` and `forward`; the others have defaults.
+
+    Attributes:
+        spec: the target's spec.
+        dimension: the dimension of the set of weights that it can draw, which entropy estimators take for d. It is at
+            most the width of the narrowest place between z and the weights. Where weights are parameters themselves,
+            it is the number of directions in which these can move.
+        networks: how many different networks it holds, all of which are then drawn in every step; None where there is
+            no end to them.
+        minimum_batch: the fewest networks it can make at a time in training.
+    """
+
+    minimum_batch: int = 1
+
+    def __init__(self, spec: TargetSpec, dimension: int, networks: int | None = None) -> None:
+        super().__init__()
+        self.spec = spec
+        self.dimension = dimension
+        self.networks = networks
+
+    def latent(self, count: int, rng: torch.Generator) -> Tensor:
+        """Draw latent vectors [count, …] on the device of `rng`."""
+        raise NotImplementedError
+
+    def forward(self, z: Tensor) -> Weights:
+        """Turn latent vectors into weights."""
+        raise NotImplementedError
+
+    def at_most(self, count: int) -> int:
+        """That many networks, or all that it holds where these are fewer."""
+        return count if self.networks is None else min(count, self.networks)
+
+    def penalty(self, z: Tensor, weights: Weights) -> Tensor | None:
+        """A term of the loss of the generator's own, such as a divergence from a prior, differentiable; or None."""
+        return None
+
+    def latent_entropy(self) -> float | None:
+        """Differential entropy of one z in nats; None where z has no density, such as the number of a network."""
+        return None
+
+    def is_injective(self) -> bool:
+        """Whether different z give different weights for almost all parameters; False where that is not known."""
+        return False
+
+    def departures(self) -> list[str]:
+        """Say what keeps its draws from having a density among all weights, each as the end of a sentence about it.
+
+        See `hyperframe.experiment.bound`, which itself tries out whether the z of a batch have an effect on each other.
+        """
+        reasons, weights = [], self.spec.num_weights
+        if self.networks is not None:
+            reasons.append(f"holds {self.networks} networks: q is no density")
+        elif self.dimension < weights:
+            reasons.append(
+                f"makes draws of {self.dimension:,} dimensions, and the weights have {weights:,}: q has no density "
+                "among all weights, and its entropy is the one on its own manifold"
+            )
+        if type(self).penalty is not Generator.penalty:
+            reasons.append("adds a penalty of its own to the loss")
+        return reasons
+
+    def after_step(self, step: int) -> None:
+        """Called after every optimiser step, counted from 0: for state that moves on outside the optimiser."""
+
+    def describe(self) -> dict[str, Any]:
+        """Its size, as plain data; `parameters` counts what is trained."""
+        return {"parameters": sum(parameter.numel() for parameter in self.parameters())}
+
+
+@attrs.frozen(kw_only=True, slots=False)  # with slots no class could have these and other options as bases
+class LatentOptions:
+    """The distribution of z: its options, for generators that have it, and how it is drawn from."""
+
+    latent: int = option(64, "number of entries of z", minimum=1)
+    latent_distribution: Literal["uniform", "normal"] = option("uniform", "distribution of z")
+    latent_scale: float = option(1.0, "half width (uniform) or standard deviation (normal) of z", above=0)
+
+    def draw_latent(self, count: int, rng: torch.Generator, dtype: torch.dtype) -> Tensor:
+        """Draw z, shape [count, latent]; raises `MemoryShortageError` where that does not fit into memory."""
+        missing = missing_memory(count * self.latent * dtype.itemsize) if rng.device.type == "cpu" else None
+        if missing:
+            raise MemoryShortageError(f"{count:,} networks at once are too many: {missing}; draw fewer")
+        z = torch.empty(count, self.latent, device=rng.device, dtype=dtype)
+        if self.latent_distribution == "normal":
+            return self.latent_scale * z.normal_(generator=rng)
+        return self.latent_scale * (2 * z.uniform_(generator=rng) - 1)
+
+    @property
+    def entropy(self) -> float:
+        """Differential entropy of z in nats: n log(2s) for n uniform entries, n/2 log(2πe s²) for normal ones.
+
+        Example:
+            >>> LatentOptions(latent=3, latent_scale=0.5).entropy
+            0.0
+        """
+        if self.latent_distribution == "normal":
+            return self.latent * (math.log(self.latent_scale) + math.log(2 * math.pi * math.e) / 2)
+        return self.latent * math.log(2 * self.latent_scale)
+
+    @property
+    def latent_variance(self) -> float:
+        """Variance of one entry."""
+        return self.latent_scale**2 * (1 if self.latent_distribution == "normal" else 1 / 3)
+
+
+def initial_std(spec: TargetSpec, layer: LayerSpec) -> Tensor:
+    """Standard deviation each entry of a filter should start with, so that signals keep their size; [filter_size].
+
+    Kernels: √(gain / fan_in) with gain 2 before a ReLU and 1 elsewhere (He et al. 2015); biases: 1 / √(3·fan_in), the
+    standard deviation of torch's own; scales and shifts: 0, see `initial_mean`. Of an embedding's inputs, its rows, one
+    alone is looked up at a time: its fan-in is 1, whose standard deviation is that of torch's own.
+    """
+    operations = spec.ops_behind(layer)
+    rectified = any(op in ("relu", "leaky_relu") for op in operations)
+    fan_in = 1 if not layer.reads and "embedding" in operations else max(layer.fan_in, 1)
+    of_role = {
+        "kernel": math.sqrt((2 if rectified else 1) / fan_in),
+        "bias": 1 / math.sqrt(3 * fan_in),
+        "scale": 0.0,
+        "shift": 0.0,
+    }
+    return _by_role(layer, of_role)
+
+
+def initial_mean(layer: LayerSpec) -> Tensor:
+    """The value generated entries are added to: 1 for a normalisation's scale, 0 for all else; [filter_size]."""
+    return _by_role(layer, {"kernel": 0.0, "bias": 0.0, "scale": 1.0, "shift": 0.0})
+
+
+def initial_weights(spec: TargetSpec, networks: int, rng: torch.Generator | None = None) -> Weights:
+    """Weights before any training: normal numbers with `initial_mean` and `initial_std`, on the CPU.
+
+    Args:
+        spec: the target's.
+        networks: how many.
+        rng: of the numbers, on the CPU; None: the global one.
+
+    Returns:
+        For each layer [networks, filters, filter_size].
+    """
+    weights = {}
+    for layer in spec.layers:
+        noise = torch.randn(networks, layer.filters, layer.filter_size, generator=rng)
+        weights[layer.name] = initial_mean(layer) + initial_std(spec, layer) * noise
+    return weights
+
+
+def _by_role(layer: LayerSpec, values: dict[str, float]) -> Tensor:
+    entries = torch.zeros(layer.filter_size)
+    for role, place in layer.columns.items():
+        entries[place] = values[role]
+    return entries

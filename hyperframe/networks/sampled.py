@@ -1,0 +1,305 @@
+"""Drawn networks: weights and statistics, run together or taken out as ordinary modules."""
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hyperframe.errors import DivergedError, MemoryShortageError, notice
+from hyperframe.networks.generator import Generator
+from hyperframe.networks.target import Target
+from hyperframe.runtime.memory import free_cached, is_out_of_memory, missing_memory
+from hyperframe.targets.weights import batch_size, concatenate, slice_weights
+from hyperframe.tasks.input_statistics import TrainedInputs
+from hyperframe.tasks.own_data.arrays import as_inputs
+from hyperframe.tasks.own_data.channels import laid_out
+from hyperframe.types import Statistics, Task, Weights
+
+ITEMS_AT_ONCE = {"cpu": 250, "cuda": 1000}
+"""Items that drawn networks run on at a time."""
+
+DRAWN_AT_ONCE = 64
+
+PROBED = 2
+"""Inputs on which networks are tried out before they are given away."""
+
+SUMMARISED_AT_ONCE = 1 << 24
+"""Numbers, of all networks' predictions, that are held at a time."""
+
+
+class Networks:
+    """A batch of networks of one target.
+
+    Attributes:
+        target: the architecture.
+        task: what the outputs mean.
+        weights: for each layer [networks, filters, filter_size].
+        statistics: for each buffer [networks, *shape]; empty for a target without buffers.
+        origin: where they come from, for messages.
+        trained_inputs: what the inputs were like that they were trained on, where that is known.
+    """
+
+    trained_inputs: TrainedInputs | None = None
+
+    def __init__(
+        self,
+        target: Target,
+        task: Task,
+        weights: Weights,
+        statistics: Statistics | None = None,
+        origin: str = "drawn networks",
+    ) -> None:
+        self.target = target
+        self.task = task
+        self.weights = weights
+        self.statistics: Statistics = statistics or {}
+        self.origin = origin
+        items = ITEMS_AT_ONCE[next(iter(weights.values())).device.type]
+        self._at_once = target.networks_at_once(items), items
+
+    def __repr__(self) -> str:
+        spec = self.target.spec
+        return f"<Networks: {len(self)} of target {spec.name}, {spec.num_weights:,} weights each; {self.origin}>"
+
+    def __len__(self) -> int:
+        return batch_size(self.weights)
+
+    @overload
+    def __getitem__(self, index: slice) -> "Networks": ...
+
+    @overload
+    def __getitem__(self, index: int) -> nn.Module: ...
+
+    def __getitem__(self, index: int | slice) -> "nn.Module | Networks":
+        """Network number `index` as an ordinary module of its own, in evaluation mode; of a slice, these networks.
+
+        Raises:
+            IndexError: there is no such network.
+        """
+        if isinstance(index, slice):
+            return self._some(index)
+        return self.target.network(self.weights, self._checked(index), self.statistics)
+
+    def _some(self, numbers: slice) -> "Networks":
+        chosen = torch.tensor(range(len(self))[numbers], dtype=torch.long)
+        if not len(chosen):
+            raise IndexError(f"networks {numbers.start}:{numbers.stop}:{numbers.step} of {len(self)} are none")
+        chosen = chosen.to(next(iter(self.weights.values())).device)
+        some = copy.copy(self)
+        some.weights, some.statistics = slice_weights(self.weights, chosen), slice_weights(self.statistics, chosen)
+        return some
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        return (self[index] for index in range(len(self)))
+
+    def state_dict(self, index: int) -> dict[str, Tensor]:
+        """The parameters and statistics of one network, as a state_dict of the target's module."""
+        return self.target.state_dict(self.weights, self._checked(index), self.statistics)
+
+    def _checked(self, index: int) -> int:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"network {index} of {len(self)}")
+        return index % len(self)
+
+    def check_weights(self) -> None:
+        """Check that weights and statistics are finite numbers; waits for the device.
+
+        Raises:
+            DivergedError: those of a network are not.
+        """
+        odd = self._none()
+        for value in (*self.weights.values(), *self.statistics.values()):
+            odd |= ~value.isfinite().reshape(len(value), -1).all(1)
+        self._refuse(odd, "weights")
+
+    def check_finite(self) -> None:
+        """Check that weights, statistics, and outputs on two random inputs are finite numbers.
+
+        Raises:
+            DivergedError: those of a network are not.
+        """
+        self.check_weights()
+        rng = torch.Generator().manual_seed(0)
+        for _ in self.chunks(self.target.tried_on.draw(PROBED, rng)):
+            pass
+
+    def _none(self) -> Tensor:
+        """A mark for each network, not set."""
+        return torch.zeros(len(self), dtype=torch.bool, device=next(iter(self.weights.values())).device)
+
+    def _refuse(self, odd: Tensor, what: str) -> None:
+        """Raise where networks are marked."""
+        numbers: list[int] = odd.nonzero().flatten().tolist()
+        if numbers:
+            listed = ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
+            raise DivergedError(
+                f"{self.origin}: {what} of {len(numbers)} of {len(self)} networks (number {listed}) are not finite "
+                "numbers; the training has diverged, or the file is damaged. Take another checkpoint or file, or train "
+                "anew with a lower trainer.rate"
+            )
+
+    @torch.no_grad()
+    def chunks(self, x: Tensor) -> Iterator[tuple[int, int, Tensor]]:
+        """Run all networks on the same inputs [items, *input_shape], some networks and some items at a time.
+
+        Where memory does not suffice for a chunk it is halved, and a warning says so.
+
+        Yields:
+            The first network, the first item and the outputs [networks, items, num_outputs] of each chunk.
+
+        Raises:
+            DivergedError: in the end, where outputs are not finite numbers.
+        """
+        first_layer = next(iter(self.weights.values()))
+        device, dtype = first_layer.device, first_layer.dtype
+        first_item, odd = 0, self._none()
+        while first_item < len(x):
+            networks, items = self._at_once
+            images = x[first_item : first_item + items].to(device, dtype)
+            for first in range(0, len(self), networks):
+                rows = slice(first, min(first + networks, len(self)))
+                for place, item, outputs in self._outputs(rows, images, first_item):
+                    odd[place : place + len(outputs)] |= ~outputs.isfinite().flatten(1).all(1)
+                    yield place, item, outputs
+            first_item += items
+        self._refuse(odd, "outputs")
+
+    def _outputs(self, rows: slice, images: Tensor, first_item: int) -> Iterator[tuple[int, int, Tensor]]:
+        """Run some networks on some items, in halves where memory does not suffice."""
+        statistics = {name: value[rows] for name, value in self.statistics.items()}
+        weights = slice_weights(self.weights, rows)
+        try:
+            outputs = self.target.forward(weights, images, shared=True, statistics=statistics)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            yield rows.start, first_item, outputs
+            return
+        free_cached()
+        networks, items = rows.stop - rows.start, len(images)
+        if networks == items == 1:
+            name = self.target.spec.name
+            raise MemoryShortageError(f"out of memory: one network of target '{name}' on one item does not fit")
+        halves = (networks // 2, items) if networks > 1 else (1, items // 2)
+        if halves < self._at_once:
+            notice(f"out of memory: {halves[0]} networks are run on {halves[1]} items at a time from here on")
+            self._at_once = halves
+        for first in range(rows.start, rows.stop, halves[0]):
+            own = slice(first, min(first + halves[0], rows.stop))
+            for offset in range(0, items, halves[1]):
+                yield from self._outputs(own, images[offset : offset + halves[1]], first_item + offset)
+
+    def predict(self, x: Any) -> Tensor:
+        """Every network's prediction, for classification its probabilities: [networks, items, num_outputs].
+
+        Args:
+            x: inputs [items, *input_shape], as training takes them: a tensor or a numpy array, where bytes are pixels
+                and are divided by 255. Channels of images can stand last, and a single one needs no axis. So it is for
+                `mean`, `vote` and `summary`. Where inputs are unlike those of the training, a notice says so.
+
+        Raises:
+            DataError: they are no numbers, or on another scale than the pixels that were trained on.
+            ValueError: they have another shape.
+        """
+        return self.gathered(self._inputs(x), self.task.predictions)
+
+    def gathered(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
+        """What `of` makes of every network's outputs, all held at once: [networks, items, ...].
+
+        Args:
+            x: inputs [items, *input_shape].
+            of: takes outputs [some networks, some items, num_outputs], and gives [some networks, some items, ...].
+        """
+        self._check_inputs(x)
+        result = None
+        for first, first_item, outputs in self.chunks(x):
+            own = of(outputs)
+            if result is None:
+                result = own.new_zeros(len(self), len(x), *own.shape[2:])
+            result[first : first + own.shape[0], first_item : first_item + own.shape[1]] = own
+        assert result is not None  # there is an item, and a network
+        return result
+
+    def mean(self, x: Any) -> Tensor:
+        """The ensemble's mean prediction: [items, num_outputs]."""
+        return self._sum(x, self.task.predictions) / len(self)
+
+    def vote(self, x: Any) -> Tensor:
+        """The class that most networks choose, the lower one of equals: int64 [items]."""
+        return self._sum(x, lambda outputs: nn.functional.one_hot(outputs.argmax(-1), outputs.shape[-1])).argmax(-1)
+
+    def summary(self, x: Any) -> dict[str, Tensor]:
+        """What the ensemble says of each item, and how sure it is: for each figure of the task [items, ...].
+
+        For classification: `probabilities` (their mean), `vote`, `entropy` and `mutual_information` in nats. For
+        regression: `mean` and `std` of the predictions.
+        """
+        x = self._inputs(x)
+        items = max(1, SUMMARISED_AT_ONCE // (len(self) * self.target.spec.num_outputs))
+        parts = [self.task.summarise(self.gathered(part, self.task.predictions)) for part in x.split(items)]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _sum(self, x: Any, of: Callable[[Tensor], Tensor]) -> Tensor:
+        """What `of` makes of the outputs, added up over the networks: [items, num_outputs]."""
+        x = self._inputs(x)
+        total = next(iter(self.weights.values())).new_zeros(len(x), self.target.spec.num_outputs)
+        for _, first_item, outputs in self.chunks(x):
+            total[first_item : first_item + outputs.shape[1]] += of(outputs).sum(0)
+        return total
+
+    def _inputs(self, x: Any) -> Tensor:
+        """What a user hands over, as inputs of the target, compared with those of the training."""
+        pixels = getattr(x, "dtype", None) in (torch.uint8, np.dtype("uint8"))
+        inputs = x if isinstance(x, Tensor) and x.is_floating_point() else as_inputs(x, "x")
+        inputs = laid_out(inputs, self.target.spec.input_shape)
+        self._check_inputs(inputs)
+        self.target.check_inputs(inputs)
+        if self.trained_inputs is not None:
+            if pixels:
+                self.trained_inputs.check_pixels(inputs)
+            self.trained_inputs.check_values(inputs)
+        return inputs
+
+    def _check_inputs(self, x: Tensor) -> None:
+        shape = tuple(self.target.spec.input_shape)
+        if tuple(x.shape[1:]) != shape or not len(x):
+            raise ValueError(f"expected inputs {['items', *shape]}, one or more, but got {list(x.shape)}")
+
+
+def select(networks: Networks, rows: slice | Tensor) -> Networks:
+    """Some of the networks, as a batch of their own: a slice of them, which shares the weights, or numbers, int64."""
+    weights, statistics = (
+        {key: value[rows] for key, value in of.items()} for of in (networks.weights, networks.statistics)
+    )
+    chosen = Networks(networks.target, networks.task, weights, statistics, networks.origin)
+    chosen.trained_inputs = networks.trained_inputs
+    return chosen
+
+
+@torch.no_grad()
+def draw_weights(generator: Generator, count: int, rng: torch.Generator) -> Weights:
+    """Draw weights with the generator in evaluation mode, some networks at a time; its mode is left as it was.
+
+    Raises:
+        MemoryShortageError: so many networks do not fit into memory.
+    """
+    # float32: z, the weights, and all of them once more when they are put together.
+    needed = 4 * count * (generator.dimension + 2 * generator.spec.num_weights)
+    missing = missing_memory(needed) if rng.device.type == "cpu" else None
+    if missing:
+        raise MemoryShortageError(f"{count:,} networks at once are too many: {missing}; draw fewer")
+    training = generator.training
+    generator.eval()
+    try:
+        z = generator.latent(count, rng)
+        return concatenate([generator(part) for part in z.split(DRAWN_AT_ONCE)])
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryShortageError(f"{count:,} networks at once are too many: out of memory; draw fewer") from error
+    finally:
+        generator.train(training)

@@ -1,0 +1,251 @@
+"""Runs side by side: what differs in their configurations, figures of as many networks of each, and a picture."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+from torch import Tensor
+
+from hyperframe.config.choices import choose
+from hyperframe.config.schema import Config, override_pairs
+from hyperframe.errors import Forgiven, RunError, described, notice
+from hyperframe.experiment.evaluation import gauged_rows, measure
+from hyperframe.runtime.files import whole_file
+from hyperframe.runs.folder import check_is_run, folder_identity, read_run_config
+from hyperframe.runs.metrics_log import read_metrics
+from hyperframe.config.registry import Registry
+from hyperframe.runs.run import Run, load_run
+from hyperframe.tasks.metrics import Metric, first_metric, metrics_of
+from hyperframe.types import EntropyEstimator
+
+
+def compare(
+    folders: Sequence[str | Path],
+    registry: Registry,
+    networks: int | None = None,
+    seed: int | None = None,
+    *,
+    device: str | None = None,
+    checkpoint: str | int = "last",
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+) -> dict[str, Any]:
+    """Measure the networks of several runs, as many of each, on the test set of its task. Nothing is written.
+
+    Args:
+        folders: two or more run folders, each another run.
+        registry: the components to choose from; each of its entropy estimators is used, with its default options.
+        networks: how many of each run; by default the smallest of the runs' own defaults.
+        seed: of the draws; by default each run's `evaluation.seed`.
+        device: auto, cpu, cuda or cuda:INDEX; by default auto.
+        checkpoint: of each run "last", "best" or a step.
+        overrides: where data lie now, `KEY=VALUE` texts or a mapping; each run takes those whose keys it has.
+
+    Returns:
+        `networks`; `different`, see `differences`; `runs`, for each `run` (a short name), `folder`, `task`, `step`,
+        `figures` (those of the task's meter, as `hyperframe evaluate` has them), `entropies` (of the weights in the
+        run's own gauges, in nats, by each estimator; None for fewer networks than it needs) and `training_seconds`.
+        Entropies say something about runs of one target with the same gauges and dimension of z only.
+
+    Raises:
+        RunError: fewer than two runs, a run twice, a folder that is no run, a component that is not installed, or more
+            networks than a run holds.
+    """
+    paths = [check_is_run(folder) for folder in folders]
+    names = _names(paths)
+    stored = [read_run_config(path, registry)[0] for path in paths]
+    configs = {name: config.plain() for name, config in zip(names, stored, strict=True)}
+    runs = [
+        load_run(path, registry, device, checkpoint, own)
+        for path, own in zip(paths, _moved(stored, override_pairs(overrides)), strict=True)
+    ]
+    count = min(run.default_count for run in runs) if networks is None else networks
+    for run in runs:
+        held = run.experiment.generator.at_most(count)
+        if held < count:
+            raise RunError(f"{run.folder} holds {held} networks, {count} were asked for; compare at most {held}")
+    rows = [{"run": name, **_measured(run, count, seed, registry)} for name, run in zip(names, runs, strict=True)]
+    return {"networks": count, "different": differences(configs), "runs": rows}
+
+
+def _moved(stored: Sequence[Config], pairs: Sequence[tuple[str, Any]]) -> list[dict[str, Any]]:
+    """For each run the overrides whose keys it has; all of them where no run has one, which is then refused."""
+    own = [{key: value for key, value in pairs if key in config.locations} for config in stored]
+    known = set().union(*own)
+    return own if all(key in known for key, _ in pairs) else [dict(pairs) for _ in stored]
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Short names of runs: their folders' own, or the paths as they were given where two of these are the same."""
+    if len(paths) < 2:
+        raise RunError(f"only one run was named, {paths[0]}; name two or more" if paths else "name two runs or more")
+    known: dict[tuple[int, int] | None, Path] = {}
+    for path in paths:
+        other = known.setdefault(folder_identity(path), path)
+        if other is not path:
+            raise RunError(f"{path} and {other} are the same run; name each one once")
+    names = [path.resolve().name for path in paths]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]
+
+
+def differences(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The keys of configurations that are not the same in all, dotted, with the value in each that has the key.
+
+    Example:
+        >>> differences({"a": {"task": {"name": "digits", "zoom": 0}}, "b": {"task": {"name": "mnist", "zoom": 0}}})
+        {'task.name': {'a': 'digits', 'b': 'mnist'}}
+    """
+    flat = {run: dict(_dotted(content)) for run, content in configs.items()}
+    sections = [section for content in configs.values() for section in content]
+    known = dict.fromkeys(key for content in flat.values() for key in content)
+    keys = sorted(known, key=lambda key: sections.index(key.partition(".")[0]))
+    found = {key: {run: content[key] for run, content in flat.items() if key in content} for key in keys}
+    return {
+        key: values
+        for key, values in found.items()
+        if len(values) < len(flat) or any(value != next(iter(values.values())) for value in values.values())
+    }
+
+
+def _dotted(content: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """All values with their dotted keys; items of a list of components are numbered, other lists are values."""
+    if isinstance(content, list) and content and all(isinstance(item, Mapping) for item in content):
+        content = {str(number): item for number, item in enumerate(content)}
+    if isinstance(content, Mapping):
+        for key, value in content.items():
+            yield from _dotted(value, f"{path}.{key}".lstrip("."))
+    else:
+        yield path, content
+
+
+def _measured(run: Run, count: int, seed: int | None, registry: Registry) -> dict[str, Any]:
+    """The row of a run."""
+    nets = run.sample(count, seed)
+    flat, dimension = gauged_rows(run.experiment, nets)
+    entropies = {
+        entry.component.name: _entropy(entry.component.name, registry, flat, dimension)
+        for entry in registry.all()
+        if entry.kind == "entropy"
+    }
+    return {
+        "folder": str(run.folder),
+        "task": run.experiment.task.name,
+        "step": run.step,
+        "figures": measure(run.experiment, nets, run.data("test")),
+        "entropies": entropies,
+        "training_seconds": training_seconds(run.folder, run.step),
+    }
+
+
+def _entropy(name: str, registry: Registry, flat: Tensor, dimension: int) -> float | None:
+    """The entropy of rows [networks, num_weights] by an estimator with its default options."""
+
+    def failed(error: BaseException) -> None:
+        notice(f"entropy '{name}' is left out: {described(error)}")
+
+    # An estimator that needs options, or a third party's mistake: all other figures are still worth having.
+    with Forgiven(failed):
+        estimator: EntropyEstimator = choose(registry, "entropy", name, "entropy").make()
+        return float(estimator(flat, dimension)) if len(flat) >= estimator.minimum_samples else None
+    return None
+
+
+def training_seconds(folder: Path, step: int) -> float | None:
+    """Seconds that the training took up to a step, from `metrics.jsonl`; None where that has no speeds.
+
+    It is the time of the steps alone, Σ (steps since the last line) / (steps a second), without validations,
+    checkpoints and the start; of a step that was done again after a pause, the time of the last one.
+    """
+    seconds, before = 0.0, 0
+    for line in read_metrics(folder):
+        speed, here = line.get("steps_per_second"), min(line["step"], step)
+        if isinstance(speed, int | float) and speed > 0 and here > before:
+            seconds += (here - before) / speed
+            before = here
+    return seconds if before else None
+
+
+@attrs.frozen
+class Axes:
+    """Which metrics the picture of a comparison shows of a task.
+
+    Attributes:
+        apart: of the ensemble, without a better way: how far two networks differ.
+        single: of single networks.
+        ensemble: the same of the ensemble.
+    """
+
+    apart: Metric
+    single: Metric
+    ensemble: Metric
+
+
+def _axes(figures: Mapping[str, Any]) -> Axes | None:
+    """The first metrics of these that can be drawn over one another; None where the task has none."""
+    metrics = metrics_of(figures)
+    apart = next((metric for metric in metrics if metric.of == "ensemble" and not metric.better), None)
+    single, ensemble = (first_metric(metrics, of) for of in ("network", "ensemble"))
+    if apart is None or single is None or ensemble is None or single.spread(figures) is None:
+        return None
+    same = all(getattr(single, key) == getattr(ensemble, key) for key in ("unit", "percent", "better"))
+    return Axes(apart, single, ensemble) if same else None
+
+
+def write_picture(path: Path, content: Mapping[str, Any]) -> None:
+    """Draw what the networks of the runs that `compare` measured are worth against their diversity, into a PNG file.
+
+    On the x axis stands how far two networks of a run differ, such as the probability that they give different answers
+    to an item; on the y axis the first metric of single networks, such as the accuracy (mean ± standard deviation), and
+    that of the ensemble, such as its majority vote. Runs of one kind of task are drawn, which the first one has.
+
+    Raises:
+        RunError: no run is of a task with such metrics, or the file cannot be written.
+    """
+    found = {row["run"]: _axes(row["figures"]) for row in content["runs"]}
+    chosen = next((axes for axes in found.values() if axes is not None), None)
+    if chosen is None:
+        raise RunError(f"{path} is not drawn: none of the runs is of a task whose metrics can be drawn")
+    rows = [row for row in content["runs"] if found[row["run"]] == chosen]
+    for row in content["runs"]:
+        if row not in rows:
+            notice(f"{row['run']} is not in the picture: its task '{row['task']}' has no such {chosen.single.label}")
+    with whole_file(path) as partial:
+        _drawn(rows, chosen, content["networks"]).savefig(partial, format="png", dpi=150)
+
+
+def _drawn(rows: Sequence[Mapping[str, Any]], chosen: Axes, networks: int) -> Any:
+    """The picture, a matplotlib figure: a colour and a number for each run, whose name stands below."""
+    from matplotlib.figure import Figure  # noqa: PLC0415  (takes a second, and only this needs it)
+
+    figure = Figure(figsize=(7, 4.5 + 0.22 * len(rows)), layout="constrained")
+    axes = figure.add_subplot()
+    for number, row in enumerate(rows, 1):
+        figures = row["figures"]
+        x, vote = _drawn_value(chosen.apart, figures), _drawn_value(chosen.ensemble, figures)
+        mean, std = (_factor(chosen.single) * figures[chosen.single.name][key] for key in ("mean", "std"))
+        color, above = f"C{(number - 1) % 10}", number + 2  # a later run covers an earlier one as a whole
+        axes.plot([x, x], [mean, vote], ":", linewidth=1, color=color)
+        axes.errorbar(x, mean, std, fmt="o", capsize=3, color=color, zorder=above)
+        axes.plot(x, vote, "s", markersize=13, color=color, zorder=above, label=f"{number}  {row['run']}")
+        axes.text(x, vote, str(number), size=9, color="white", zorder=above, ha="center", va="center_baseline")
+    for draw, metric, before in ((axes.set_xlabel, chosen.apart, ""), (axes.set_ylabel, chosen.single, "test ")):
+        unit = "%" if metric.percent else metric.unit
+        draw(f"{before}{metric.label}{', ' + unit if unit else ''}", parse_math=False)
+    title = f"■ {chosen.ensemble.label} of {networks}    ● one network, mean ± standard deviation"
+    axes.set_title(title, size=10, loc="left", parse_math=False)
+    axes.margins(0.1)
+    axes.spines[["top", "right"]].set_visible(False)
+    legend = figure.legend(loc="outside lower left", frameon=False, markerscale=0.5, handlelength=1)
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a run's name may have dollars
+    return figure
+
+
+def _factor(metric: Metric) -> float:
+    return 100.0 if metric.percent else 1.0
+
+
+def _drawn_value(metric: Metric, figures: Mapping[str, Any]) -> float:
+    value = metric.value(figures)
+    return math.nan if value is None else _factor(metric) * value

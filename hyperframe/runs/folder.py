@@ -1,0 +1,366 @@
+"""Run folders: what a run keeps beside its checkpoints, who may write there, and how its configuration is read again.
+
+    config.yaml        the complete configuration; a folder that has it is a run
+    target.safetensors what the target's module holds besides generated weights, where it holds anything
+    task.json          what the data say of the task, where it is not known without them
+    example.safetensors  some inputs, where the target is tried on none but such as the data has
+    inputs.json        type, range and proportions of the inputs that are trained on
+    provenance.json    versions of everything that took part, device, seed, source revision, and where it was resumed
+    metrics.jsonl      one line every `trainer.log_every` steps and one for each validation
+    checkpoints/STEP/  see `hyperframe.runs.checkpoints`
+    analyses/NAME/     results.json and figures
+
+Files are safetensors, JSON and YAML: nothing that is loaded runs code.
+"""
+
+import hashlib
+import importlib.metadata
+import itertools
+import json
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+import torch
+from omegaconf import OmegaConf
+
+from hyperframe.experiment.bound import departures
+from hyperframe.runs.checkpoints import FORMAT
+from hyperframe.config.schema import Config, read_config
+from hyperframe.errors import ConfigError, HyperframeError, PluginError, RunError, notice
+from hyperframe.experiment.build import Experiment
+from hyperframe.config.import_path import TYPED
+from hyperframe.runtime.files import (
+    contents,
+    exists,
+    is_file,
+    read_json,
+    reading,
+    user_path,
+    write_json,
+    write_tensors,
+    write_text,
+    writing,
+)
+from hyperframe.runtime.links import lock_of
+from hyperframe.config.overrides import apply_overrides, read_yaml
+from hyperframe.config.in_memory import DATA, HANDED_OVER, MODULE
+from hyperframe.config.registry import OWN_DISTRIBUTION, Registry
+from hyperframe.tasks.input_statistics import TrainedInputs, write_trained_inputs
+from hyperframe.targets.trial_inputs import write_example
+from hyperframe.types import Task
+from hyperframe.runtime.threads import flushes_denormals
+
+CONFIG, PROVENANCE, TARGET, TASK = "config.yaml", "provenance.json", "target.safetensors", "task.json"
+ANALYSES, RESULTS = "analyses", "results.json"
+LOCK = ".lock"
+LOCK_SECONDS = 1.0
+"""How long to wait for a folder: `is_claimed` takes it for a moment."""
+
+
+def free_folder(chosen: str | Path | None, config: Config) -> Path:
+    """Return the folder a new run may use: absent or empty. Nothing is written.
+
+    Raises:
+        RunError: the folder holds something, or is a file.
+    """
+    if chosen is None:
+        digest = hashlib.sha256(json.dumps(config.plain(), sort_keys=True).encode()).hexdigest()[:6]
+        stem = f"{config.name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{digest}"
+        names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+        return next(path for path in (Path("runs") / each for each in names) if not path.exists())
+    if not str(chosen):
+        raise RunError("the output folder has no name; leave it out for a new one under runs/")
+    path = user_path(chosen)
+    if exists(path) and not path.is_dir():
+        raise RunError(f"the output folder {path} is a file")
+    if is_file(path / CONFIG):
+        raise RunError(
+            f"the output folder {path} holds a run already; name another, or go on with "
+            f"'hyperframe train --resume {path}'"
+        )
+    if any(_counts(entry.name) for entry in contents(path)):
+        raise RunError(f"the output folder {path} is not empty; name one that is, or one that does not exist yet")
+    return path
+
+
+def _counts(name: str) -> bool:
+    """Whether a file is content, and not what a run that was killed in its first moments has left."""
+    return not (name == LOCK or (name.startswith(".") and name.endswith(".partial")))
+
+
+@contextmanager
+def claimed(folder: Path, what: str = "training", name: str = LOCK) -> Iterator[None]:
+    """Keep others of its kind out of a folder, which is made as needed. The system frees it when the process ends.
+
+    Args:
+        folder: where it is at work.
+        what: its kind, for messages.
+        name: of the file that says so.
+
+    Raises:
+        RunError: another one is at work there.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(lock_of(folder, name))
+        try:
+            lock.acquire(timeout=LOCK_SECONDS)
+        except filelock.Timeout as error:
+            raise RunError(f"another {what} is at work in {folder}; wait for it, or name another folder") from error
+        except NotImplementedError as error:
+            raise RunError(f"the file system of {folder} has no locks, which keep another {what} out of it") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def folder_identity(folder: Path) -> tuple[int, int] | None:
+    """What the system knows a folder by, whatever its name is; None where there is none."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def is_claimed(folder: Path) -> bool:
+    """Whether a training is at work in a folder."""
+    if not is_file(folder / LOCK):
+        return False
+    try:
+        with filelock.FileLock(lock_of(folder, LOCK), blocking=False):
+            return False
+    except filelock.Timeout:
+        return True
+    # A folder that cannot be written to, that has no locks, or in which something else has the lock's name.
+    except (OSError, NotImplementedError, RunError):
+        return False
+
+
+def create_run(folder: Path, config: Config, experiment: Experiment, inputs: TrainedInputs) -> None:
+    """Write what a run folder holds from the start; may be called again for a run that was killed in doing so.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    write_config(folder, config)
+    constants = experiment.target.constants()
+    if constants:
+        write_tensors(folder / TARGET, constants)
+    facts = getattr(experiment.task, "facts", None)
+    if facts is not None:
+        write_json(folder / TASK, facts)
+    write_trained_inputs(folder, inputs)
+    write_example(folder, experiment.target.tried_on)
+    write_json(folder / PROVENANCE, provenance(config, experiment.device) | _bound(experiment))
+
+
+def write_config(folder: Path, config: Config) -> None:
+    """Write the complete configuration, less what only pauses a run."""
+    write_text(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(config.without_pauses().plain())))
+
+
+def provenance(config: Config, device: torch.device) -> dict[str, Any]:
+    """What took part in a run: components with their distributions and versions, torch, device, seed, revision."""
+    packages = (OWN_DISTRIBUTION, "torch", "torchvision", "numpy")
+    return {
+        "format": FORMAT,
+        "components": [choice.registered.plain() for choice in config.choices],
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
+        "environment": environment(device),
+        "seed": config.trainer.seed,
+        "revision": _revision(),
+    }
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What of a machine, and of torch, the bits of a result depend on."""
+    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "device": device.type,
+        "hardware": hardware,
+        "processor": _processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "denormals": "zero" if flushes_denormals() else "kept",
+        "precision": torch.get_float32_matmul_precision(),
+        "torch": torch.__version__,
+        "numpy": _version("numpy"),
+    }
+
+
+def _processor() -> str:
+    """The name of the processor's model, where the system tells it."""
+    table = Path("/proc/cpuinfo")
+    lines = table.read_text(encoding="utf-8", errors="replace").splitlines() if table.is_file() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
+
+
+def _bound(experiment: Experiment) -> dict[str, Any]:
+    """What provenance says of a variational loss; of another one nothing."""
+    reasons = departures(experiment)
+    return {} if reasons is None else {"bound": {"holds": not reasons, "departures": reasons}}
+
+
+def add_resumption(folder: Path, step: int, changed: Sequence[str], experiment: Experiment) -> None:
+    """Note in `provenance.json` at which step a run goes on, with which changes, and where."""
+    device = experiment.device
+    content = (read_provenance(folder) or provenance(experiment.config, device)) | _bound(experiment)
+    entry = {"step": step, "changed": list(changed), "environment": environment(device), "revision": _revision()}
+    before = content.get("resumed")
+    content["resumed"] = [*(before if isinstance(before, list) else []), entry]
+    write_json(folder / PROVENANCE, content)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except (importlib.metadata.PackageNotFoundError, ValueError):  # the latter of a name that none can have
+        return None
+
+
+def _revision() -> str | None:
+    """The revision of the checkout this library lies in, or None where it is installed."""
+    root = Path(__file__).resolve().parent.parent
+    git = shutil.which("git")
+    if git is None or not (root / ".git").exists():
+        return None
+    asked = [git, "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    answer = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603
+    return answer.stdout.strip() or None
+
+
+def check_is_run(folder: str | Path) -> Path:
+    """Check that a folder is a run that this version can read, and return its path.
+
+    Raises:
+        RunError: it is not.
+    """
+    if not str(folder):
+        raise RunError("the run has no name; a run is a folder that 'hyperframe train' wrote")
+    folder = user_path(folder)
+    with reading(folder):
+        found = (folder / CONFIG).is_file()
+    if not found:
+        what = f"is no run: it has no {CONFIG}" if exists(folder) else "does not exist"
+        raise RunError(f"{folder} {what}; a run is a folder that 'hyperframe train' wrote")
+    content = read_provenance(folder)
+    version = content.get("format")
+    if isinstance(version, int) and version != FORMAT:
+        theirs = _mapping(content.get("versions")).get(OWN_DISTRIBUTION)
+        age, fix = ("a newer", "update it") if version > FORMAT else ("an older", "install that version")
+        raise RunError(
+            f"{folder} was written by {age} version of {OWN_DISTRIBUTION} ({theirs}, format {version}); this is "
+            f"{_version(OWN_DISTRIBUTION)}, which reads format {FORMAT}: {fix}, or train anew"
+        )
+    return folder
+
+
+def read_run_config(folder: Path, registry: Registry, pairs: Sequence[tuple[str, Any]] = ()) -> tuple[Config, Config]:
+    """Read a run's configuration, which names every key: as it is, and with overrides applied.
+
+    Raises:
+        RunError: it is damaged or not complete, or a component of it is not installed any more.
+        ConfigError: an override is not possible.
+    """
+    try:
+        content = read_yaml(folder / CONFIG)
+        stored = read_config(folder.name, apply_overrides(content, []), registry)
+    except PluginError as error:
+        raise RunError(f"{folder / CONFIG}: {error}{_owners(folder, content)}") from error
+    except HyperframeError as error:
+        raise RunError(f"{folder / CONFIG}: {error}") from error
+    missing = _missing(stored.plain(), content)
+    if missing:
+        raise RunError(f"{folder / CONFIG} is not complete: '{missing}' is missing{_other_writer(folder)}")
+    return stored, read_config(folder.name, apply_overrides(content, pairs), registry) if pairs else stored
+
+
+def restored_task(folder: Path, config: Config) -> Task | None:
+    """The task of a run, of what its folder keeps, without its data; None where the task takes none for this.
+
+    Raises:
+        RunError: what the folder keeps is damaged.
+    """
+    restore = config.task.registered.component.restore
+    if restore is None or not is_file(folder / TASK):
+        return None
+    try:
+        task: Task = restore(config.task.options, read_json(folder / TASK))
+    except ConfigError as error:
+        raise RunError(f"{folder / TASK} is damaged: {error}") from error
+    return task
+
+
+def _other_writer(folder: Path) -> str:
+    """Which version or revision wrote a run, where that is another one than this, as the end of a sentence."""
+    content = read_provenance(folder)
+    theirs = (_mapping(content.get("versions")).get(OWN_DISTRIBUTION), content.get("revision"))
+    here = (_version(OWN_DISTRIBUTION), _revision())
+    if not content or theirs == here:
+        return ""
+    named = [f"{version}, revision {revision}" if revision else f"{version}" for version, revision in (theirs, here)]
+    return (
+        f". The run was written by {OWN_DISTRIBUTION} {named[0]}, this is {named[1]}: install that version, add the "
+        "key with the value that stands for what the run did, or train anew"
+    )
+
+
+def _owners(folder: Path, content: Mapping[str, Any]) -> str:
+    """Which distributions the run's components came from that are not installed, as a sentence."""
+    used = read_provenance(folder).get("components")
+    rows = [_mapping(row) for row in used] if isinstance(used, list) else []
+    lost = {str(row.get("distribution")): str(row.get("version")) for row in rows}
+    lost = {
+        name: version for name, version in lost.items() if _version(name) is None and name not in (HANDED_OVER, TYPED)
+    }
+    if lost:
+        names = ", ".join(f"{name} {version}".rstrip() for name, version in sorted(lost.items()))
+        return f"\nThe run used components of {names[:200]}, which is not installed here."
+    handed = {"target": (MODULE, "module=..."), "task": (DATA, "data=...")}
+    again = [how for key, (name, how) in handed.items() if _mapping(content.get(key)).get("name") == name]
+    if again:
+        return (
+            f"\nThe run's {' and '.join(key for key in handed if handed[key][1] in again)} was handed over in Python; "
+            f"hand it over again: hyperframe.load('{folder}', {', '.join(again)}), or hyperframe.resume likewise; a "
+            "module with the spec that it had, if any."
+        )
+    return ""
+
+
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """What `provenance.json` says; nothing where it is not there (the run was killed before) or damaged."""
+    if not is_file(folder / PROVENANCE):
+        return {}
+    try:
+        return read_json(folder / PROVENANCE)
+    except RunError as error:
+        notice(f"{error}; the run is read without it")
+        return {}
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _missing(complete: Mapping[str, Any], found: Mapping[str, Any]) -> str | None:
+    """The first key of a complete configuration that is not there, or None."""
+    for key, value in complete.items():
+        own = found.get(key)
+        if key not in found or (isinstance(value, list) and len(own or []) != len(value)):
+            return key
+        pairs = zip(value, own or [], strict=True) if isinstance(value, list) else [(value, own)]
+        for section, other in pairs:
+            below = _missing(section, other) if isinstance(section, Mapping) and isinstance(other, Mapping) else None
+            if below:
+                return f"{key}.{below}"
+    return None

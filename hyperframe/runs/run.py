@@ -1,0 +1,351 @@
+"""Runs: a run folder with its trained generator, to draw networks from and to evaluate."""
+
+import numbers
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hyperframe.runs.checkpoints import Checkpoint, best_checkpoint, newest_checkpoint, read_checkpoint
+from hyperframe.config.schema import Config, changes, override_pairs
+from hyperframe.errors import ConfigError, DataError, RunError, notice
+from hyperframe.experiment.evaluation import draw_networks, evaluate, networks_of
+from hyperframe.experiment.build import Experiment, build_experiment
+from hyperframe.runtime.files import as_json, different_tensors, from_json, is_file, read_tensors, write_json
+from hyperframe.runs.fingerprints import computes_otherwise, fingerprint_of
+from hyperframe.runs.folder import ANALYSES, CONFIG, RESULTS, TARGET, TASK, check_is_run, read_run_config, restored_task
+from hyperframe.runtime.links import inside
+from hyperframe.runtime.modes import with_gradients
+from hyperframe.options import shown
+from hyperframe.config.in_memory import DATA, KeptData
+from hyperframe.config.registry import Registry
+from hyperframe.experiment.preflight import load_data
+from hyperframe.networks.storage import read_samples, write_samples, write_state_dicts
+from hyperframe.networks.sampled import Networks
+from hyperframe.tasks.input_statistics import TrainedInputs, read_trained_inputs
+from hyperframe.targets.trial_inputs import read_example
+from hyperframe.types import Data, Weights
+
+EVALUATION = "evaluation"
+"""Where a run keeps its own evaluation, among its analyses."""
+
+
+class Run:
+    """A run folder: its configuration, its checkpoints, and the networks that its generator draws.
+
+    Attributes:
+        folder: the run folder.
+        config: its configuration.
+        step: the step of the checkpoint that is loaded.
+        experiment: everything the configuration describes, with the trained generator.
+        registry: the components that it was made with, from which analyses of it choose others.
+        fingerprints: those of the splits when it was trained, with which data are compared; None: not at all.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config: Config,
+        step: int,
+        experiment: Experiment,
+        registry: Registry,
+        fingerprints: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.config = config
+        self.step = step
+        self.experiment = experiment
+        self.registry = registry
+        self.fingerprints = fingerprints
+        self._data: dict[str, Data] = {}
+
+    def __repr__(self) -> str:
+        steps, target, task = self.config.trainer.steps, self.config.target.name, self.config.task.name
+        return f"<Run {self.folder}: {target} on {task}, step {self.step} of {steps}, on {self.experiment.device}>"
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps of its configuration are done."""
+        return self.step >= self.config.trainer.steps
+
+    @cached_property
+    def trained_inputs(self) -> TrainedInputs | None:
+        """What the inputs were like that the run was trained on, as its folder keeps it."""
+        return read_trained_inputs(self.folder)
+
+    @property
+    def default_count(self) -> int:
+        """How many networks are drawn by default: `evaluation.test_networks`, or all that the generator holds."""
+        return self.experiment.generator.at_most(self.config.evaluation.test_networks)
+
+    def data(self, split: str) -> Data:
+        """The split "train", "validation" or "test" of the run's task, read once.
+
+        Where it is not what it was when the run was trained, a warning says so.
+
+        Raises:
+            DataError: they cannot be had; the message names the keys that say where they lie.
+        """
+        if split not in self._data:
+            try:
+                self._data[split] = load_data(self.experiment.task, split)
+            except DataError as error:
+                raise DataError(f"{error}{self._moved()}") from error
+            self._check_data(split)
+            self.experiment.target.check_inputs(self._data[split].x)
+        return self._data[split]
+
+    def _moved(self) -> str:
+        """How to say where the data lie now, as the end of a message."""
+        places = {key: value for key, value in self.config.locations.items() if key.startswith("task.")}
+        there = [f"{key}={value}" for key, value in places.items() if isinstance(value, str)]
+        if not there:
+            return ""
+        key = there[0].partition("=")[0]
+        return f". The run has {', '.join(there)}; where the data lie elsewhere now, override that: {key}=PATH"
+
+    def _check_data(self, split: str) -> None:
+        """Say where a split is not the one that the run was trained with."""
+        if self.fingerprints is None:
+            return
+        recorded, found = self.fingerprints.get(split), fingerprint_of(self._data[split])
+        if recorded is None:
+            notice(f"{self.folder} keeps no fingerprint of split '{split}'; whether it is the training's is not known")
+        elif found != recorded:
+            notice(
+                f"the data are not those that {self.folder} was trained on: split '{split}' is {found}, and was "
+                f"{recorded}; its networks may have been trained on what they run on here"
+            )
+
+    def networks(self, count: int | None, seed: int | None, samples: str | Path | None) -> Networks:
+        """Networks that are drawn, or those of a file where one is given."""
+        if samples is not None:
+            return self.read_samples(samples)
+        return self.sample(self.default_count if count is None else count, seed)
+
+    @with_gradients
+    def sample(self, count: int, seed: int | None = None, *, gauge: bool = False) -> Networks:
+        """Draw networks; the same seed draws the same ones.
+
+        Args:
+            count: how many.
+            seed: of the draws; by default `evaluation.seed`.
+            gauge: take the representatives of the weights under the run's gauges. A target's statistics are estimated
+                for the weights that are returned.
+
+        Raises:
+            DivergedError: weights or outputs of networks are not finite numbers.
+        """
+        count = _whole(count, "count")
+        if count < 1:
+            raise ValueError(f"at least one network must be drawn, not {count}")
+        networks = draw_networks(self.experiment, count, self._seed(seed), self._for_statistics(), gauge=gauge)
+        networks.origin, networks.trained_inputs = self._described, self.trained_inputs
+        networks.check_finite()
+        return networks
+
+    @with_gradients
+    def networks_of(self, weights: Weights, seed: int | None = None) -> Networks:
+        """Networks with weights that are given, such as those between two drawn ones.
+
+        Args:
+            weights: for each layer [networks, filters, filter_size].
+            seed: of the choice of training items from which a target's statistics are estimated.
+        """
+        networks = networks_of(self.experiment, weights, self._seed(seed), self._for_statistics())
+        networks.origin, networks.trained_inputs = self._described, self.trained_inputs
+        return networks
+
+    @property
+    def _described(self) -> str:
+        return f"{self.folder}, step {self.step}"
+
+    def _seed(self, seed: int | None) -> int:
+        return self.config.evaluation.seed if seed is None else _whole(seed, "seed")
+
+    def _for_statistics(self) -> Data | None:
+        if not self.experiment.target.has_statistics:
+            return None
+        try:
+            return self.data("train")
+        except DataError as error:
+            raise DataError(
+                "the statistics of the target's normalisations are estimated from training data, which cannot be had: "
+                f"{error}"
+            ) from error
+
+    def write_samples(self, path: str | Path, count: int, seed: int | None = None, *, gauge: bool = False) -> Path:
+        """Draw networks into one safetensors file, which `read_samples`, and safetensors alone, read again.
+
+        It holds `{parameter: [count, *shape]}` and the statistics likewise, under the names of the target's
+        state_dict.
+
+        Raises:
+            RunError: the file is there already, has the ending of another format, or cannot be written.
+        """
+        origin = self._origin(count, seed, gauge)
+        return write_samples(path, lambda: self.sample(count, seed, gauge=gauge), origin)
+
+    def write_state_dicts(
+        self, folder: str | Path, count: int, seed: int | None = None, *, gauge: bool = False
+    ) -> Path:
+        """Draw networks into a folder, absent or empty: each one's state_dict in a safetensors file of its own.
+
+        Raises:
+            RunError: the folder holds something, or cannot be written.
+        """
+        origin = self._origin(count, seed, gauge)
+        return write_state_dicts(folder, lambda: self.sample(count, seed, gauge=gauge), origin)
+
+    def read_samples(self, path: str | Path) -> Networks:
+        """Read networks that `write_samples` wrote.
+
+        Raises:
+            RunError: the file is damaged, or holds networks of another target.
+        """
+        networks = read_samples(path, self.experiment.target, self.experiment.task, self.experiment.device)
+        networks.trained_inputs = self.trained_inputs
+        return networks
+
+    def _origin(self, count: int, seed: int | None, gauge: bool) -> dict[str, str]:
+        """Where drawn networks come from, as a file of samples says it."""
+        return {
+            "networks": str(_whole(count, "count")),
+            "run": self.folder.name,
+            "step": str(self.step),
+            "seed": str(self._seed(seed)),
+            "gauges": ",".join(choice.name for choice in self.config.gauges) if gauge else "",
+        }
+
+    @with_gradients
+    def evaluate(
+        self,
+        networks: int | None = None,
+        split: str = "test",
+        seed: int | None = None,
+        *,
+        samples: str | Path | None = None,
+    ) -> dict[str, Any]:
+        """Draw networks and measure them on a split; the result is kept in `analyses/evaluation/results.json`.
+
+        Args:
+            networks: how many; by default `evaluation.test_networks`, or all that the generator holds.
+            split: "train", "validation" or "test".
+            seed: of the draws.
+            samples: take the networks of this file, which `write_samples` wrote, instead of drawing any.
+        """
+        sample = self.networks(networks, seed, samples)
+        figures = evaluate(self.experiment, sample, self.data(split))
+        origin = {"step": self.step, "seed": self._seed(seed)} if samples is None else {"samples": str(samples)}
+        result = {"run": self.folder.name, **origin, "split": split, **figures}
+        try:
+            write_json(inside(self.folder, ANALYSES, EVALUATION) / RESULTS, result)
+        except RunError as error:  # the figures are worth more than the file
+            notice(f"the figures are not kept: {error}")
+        return result
+
+
+def _whole(value: Any, what: str) -> int:
+    """A whole number, also where it is one of another type, such as 2.0."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or value % 1 != 0:
+        raise ValueError(f"{what}: expected a whole number, but got {shown(value)}")
+    return int(value)  # type: ignore[call-overload,no-any-return]
+
+
+def load_run(
+    folder: str | Path,
+    registry: Registry,
+    device: str | None = None,
+    checkpoint: str | int = "last",
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+) -> Run:
+    """Load a run from its folder, with one of its checkpoints.
+
+    Args:
+        folder: the run folder.
+        registry: the components to choose from.
+        device: auto, cpu, cuda or cuda:INDEX; by default auto.
+        checkpoint: "last", "best" (on validation data), or a step. Where the last or the best is damaged, the one
+            before it or the next best is taken, and a warning says so.
+        overrides: where data lie now, `KEY=VALUE` texts or a mapping of dotted keys to values.
+
+    Raises:
+        ConfigError: an override of something else.
+        RunError: the folder is no run, or holds no such checkpoint that is whole.
+    """
+    path = check_is_run(folder)
+    if is_file(path / TASK) and all((entry.kind, entry.component.name) != ("task", DATA) for entry in registry.all()):
+        registry = registry.extended([KeptData()])
+    # The number of threads belongs to training; this machine may have fewer.
+    here = [("trainer.device", device or "auto"), ("trainer.threads", None)]
+    moved = override_pairs(overrides)
+    stored, config = read_run_config(path, registry, here)
+    for key, _ in moved:
+        if key not in stored.locations:
+            known = ", ".join(stored.locations) or "this run has no key for that"
+            raise ConfigError(
+                f"{key}: a run is read as it was trained; only where its data lie can be overridden: {known}"
+            )
+    if moved:
+        _, config = read_run_config(path, registry, [*here, *moved])
+    found = _checkpoint(path, checkpoint)
+    experiment = build_experiment(config, restored_task(path, config), read_example(path))
+    restore(path, found, experiment)
+    experiment.generator.eval()
+    otherwise = computes_otherwise(found.state.get("probe"), experiment.target)
+    if otherwise is not None:
+        notice(f"the target's code is not that which {path} was trained with: {otherwise}")
+    return Run(path, config, found.step, experiment, registry, recorded_data(found))
+
+
+def recorded_data(found: Checkpoint) -> dict[str, str]:
+    """The fingerprints of splits that a checkpoint keeps."""
+    recorded = found.state.get("data")
+    return {str(key): str(value) for key, value in recorded.items()} if isinstance(recorded, Mapping) else {}
+
+
+def restore(folder: Path, found: Checkpoint, experiment: Experiment) -> None:
+    """Put a checkpoint's parameters and the target's constants into an experiment."""
+    _check_config(folder, found, experiment.config)
+    if experiment.target.constants():
+        experiment.target.load_constants(read_tensors(folder / TARGET))
+    trained, here = found.state.get("target"), experiment.target.identity()
+    if isinstance(trained, Mapping) and trained != here:
+        words = " and not ".join(", ".join(f"{k} '{v}'" for k, v in each.items()) for each in (trained, here))
+        raise RunError(f"{folder} was trained with another target: {words}")
+    state = found.generator()
+    different = different_tensors(experiment.generator.state_dict(), state)
+    if different:
+        raise RunError(f"{folder}: the checkpoint of step {found.step} does not fit its configuration: {different}")
+    experiment.generator.load_state_dict(state)
+
+
+def _check_config(folder: Path, found: Checkpoint, config: Config) -> None:
+    """Raise where what a run is was changed in its configuration after it was trained."""
+    trained, here = found.state.get("kept"), from_json(as_json(config.kept()))
+    if not isinstance(trained, Mapping):
+        return
+    for section, values in trained.items():
+        known = here.get(section)
+        if not isinstance(values, Mapping) or not isinstance(known, Mapping):
+            continue
+        for change in changes(values, {key: known.get(key) for key in values}, f"{section}."):
+            raise RunError(
+                f"{folder / CONFIG} is not what the run was trained with ({change}); put that back, or train a new run"
+            )
+
+
+def _checkpoint(folder: Path, which: str | int) -> Checkpoint:
+    if which == "best":
+        return best_checkpoint(folder)
+    if which == "last":
+        found = newest_checkpoint(folder)
+        if found is None:
+            raise RunError(
+                f"{folder} holds no checkpoint; the run was stopped before the first one. "
+                f"'hyperframe train --resume {folder}' goes on with it"
+            )
+        return found
+    if isinstance(which, int) or (which.isascii() and which.isdecimal()):
+        return read_checkpoint(folder, int(which))
+    raise RunError(f"checkpoint: expected last, best or a step, but got '{which}'")

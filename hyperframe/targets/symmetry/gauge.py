@@ -1,0 +1,50 @@
+"""Composition of gauges: one order, and no two for one kind of orbit."""
+
+from collections.abc import Mapping
+
+from hyperframe.errors import ConfigError
+from hyperframe.targets.symmetry.orbits import CONTINUOUS, KINDS
+from hyperframe.types import Gauge, Weights
+
+
+class ComposedGauge:
+    """Several gauges as one, applied in the order of `hyperframe.targets.symmetry.orbits.KINDS`, whatever order they are listed in.
+
+    Args:
+        gauges: by name; empty is the identity.
+
+    Raises:
+        ConfigError: two gauges fix one kind of orbit, or a gauge names a kind that does not exist.
+    """
+
+    def __init__(self, gauges: Mapping[str, Gauge]) -> None:
+        by_kind: dict[str, str] = {}
+        for name, gauge in gauges.items():
+            if not isinstance(gauge.fixes, frozenset):
+                raise ConfigError(f"gauge '{name}': fixes must be a frozenset of {', '.join(KINDS)}")
+            if not gauge.fixes or not gauge.fixes <= set(KINDS):
+                wrong = ", ".join(sorted(gauge.fixes - set(KINDS))) or "nothing"
+                raise ConfigError(f"gauge '{name}' fixes {wrong}; a gauge fixes one or more of {', '.join(KINDS)}")
+            for kind in sorted(gauge.fixes):
+                if kind in by_kind:
+                    raise ConfigError(f"gauges: '{by_kind[kind]}' and '{name}' both fix the orbit '{kind}'; keep one")
+                by_kind[kind] = name
+        self.names = list(dict.fromkeys(by_kind[kind] for kind in KINDS if kind in by_kind))
+        self._gauges = [gauges[name] for name in self.names]
+
+    def fixed(self, counts: Mapping[str, int]) -> dict[str, int]:
+        """For each kind of orbit how much of it is fixed, of what `hyperframe.targets.symmetry.orbits.Orbits.counts` counts."""
+        fixed = dict.fromkeys(KINDS, 0)
+        for gauge in self._gauges:
+            fixed |= {kind: getattr(gauge, "directions", counts[kind]) for kind in gauge.fixes}
+        return fixed
+
+    def directions(self, num_weights: int, counts: Mapping[str, int]) -> int:
+        """The number of directions in which the weights still differ: less those of the continuous orbits it fixes."""
+        return num_weights - sum(self.fixed(counts)[kind] for kind in CONTINUOUS)
+
+    def __call__(self, weights: Weights) -> Weights:
+        """Return the representative of each weight set under all the gauges."""
+        for gauge in self._gauges:
+            weights = gauge(weights)
+        return weights

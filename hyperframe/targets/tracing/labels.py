@@ -1,0 +1,187 @@
+"""Labels on every entry of an activation: which unit it belongs to, which factor and which sign it carries.
+
+What a traced network's symmetries are found with: `hyperframe.targets.tracing.rules.registry` carries labels from
+operation to operation.
+"""
+
+from collections.abc import Callable, Sequence
+
+import attrs
+import torch
+from torch import Tensor
+
+FIXED = -1
+"""The unit of entries that belong to none, and the factor or sign of entries that have none but 1."""
+
+ZERO = -2
+"""The factor and the sign of entries that are zero whatever happens: any will do."""
+
+
+class Partition:
+    """Labels, united where they must be equal and frozen where nothing may move.
+
+    Example:
+        >>> labels = Partition()
+        >>> one, other = labels.new(2), labels.new(2)
+        >>> labels.unite(one, other)
+        >>> labels.roots(other).tolist()
+        [0, 1]
+        >>> labels.freeze(one[:1])
+        >>> labels.roots(other).tolist()
+        [-1, 1]
+    """
+
+    def __init__(self) -> None:
+        self._parent: list[int] = []
+        self._frozen: set[int] = set()
+        self._starts: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._parent)
+
+    def new(self, count: int) -> Tensor:
+        """So many new labels, int64."""
+        first = len(self._parent)
+        self._starts.append(first)
+        self._parent += range(first, first + count)
+        return torch.arange(first, first + count)
+
+    def root(self, label: int) -> int:
+        """The lowest label that this one is united with."""
+        parent = self._parent
+        while parent[label] != label:
+            parent[label] = parent[parent[label]]
+            label = parent[label]
+        return label
+
+    def unite(self, one: Tensor, other: Tensor) -> None:
+        """Unite labels pairwise; where one of a pair is `FIXED` the other is frozen, `ZERO` goes with anything."""
+        one, other = torch.broadcast_tensors(one, other)
+        pairs = torch.stack([_core(one, other), _core(other, one)], -1).reshape(-1, 2)
+        pairs = pairs[(pairs[:, 0] != pairs[:, 1]) & (pairs != ZERO).all(1)]
+        for a, b in torch.unique(pairs, dim=0).tolist():
+            if FIXED in (a, b):
+                self._frozen.add(self.root(max(a, b)))
+                continue
+            low, high = sorted((self.root(a), self.root(b)))
+            self._parent[high] = low
+            if high in self._frozen:
+                self._frozen.add(low)
+
+    def merged(self, one: Tensor, other: Tensor) -> Tensor:
+        """Unite labels pairwise, and return those of both: the other's where one is `ZERO`, which goes with anything.
+
+        Example:
+            >>> labels = Partition()
+            >>> labels.merged(torch.tensor([ZERO, FIXED]), labels.new(2)).tolist()
+            [0, -1]
+            >>> labels.roots(torch.tensor([0, 1])).tolist()
+            [0, -1]
+        """
+        self.unite(one, other)
+        return torch.where(one == ZERO, other, one)
+
+    def freeze(self, labels: Tensor) -> None:
+        """Freeze labels, and all they are united with."""
+        self._frozen.update(self.root(label) for label in torch.unique(squeezed(labels)).tolist() if label >= 0)
+
+    def alive(self, labels: Tensor) -> bool:
+        """Whether any of these labels is not frozen."""
+        return bool((self.roots(torch.unique(squeezed(labels))) >= 0).any())
+
+    def clash(self, rows: Tensor) -> bool:
+        """Whether a row holds two labels that were made together and are not united.
+
+        Uniting a row would take something away then; labels of different layers may well be tied.
+
+        Example:
+            >>> labels = Partition()
+            >>> one, other = labels.new(2), labels.new(2)
+            >>> labels.clash(torch.stack([one, other], 1)), labels.clash(torch.stack([one, other]))
+            (False, True)
+        """
+        blocks = torch.where(
+            rows < 0, FIXED, torch.bucketize(rows.contiguous(), torch.tensor(self._starts), right=True)
+        )
+        keys = (blocks * (len(self) + 1) + self.roots(rows)).sort(1)
+        blocks = blocks.gather(1, keys.indices)
+        return bool(((blocks[:, 1:] == blocks[:, :-1]) & (keys.values[:, 1:] != keys.values[:, :-1])).any())
+
+    def roots(self, labels: Tensor) -> Tensor:
+        """Each label's representative; `FIXED` for frozen ones and for entries without a label."""
+        return self.lookup()[labels.clamp(min=FIXED)]
+
+    def lookup(self) -> Tensor:
+        """For every label its representative, or `FIXED`; one entry more, the last, for `FIXED` itself."""
+        roots = [self.root(label) for label in range(len(self))]
+        frozen = {self.root(label) for label in self._frozen}
+        return torch.tensor([FIXED if root in frozen else root for root in roots] + [FIXED])
+
+
+@attrs.frozen(eq=False)
+class Activation:
+    """The labels of one activation, int64 tensors of its own shape; what is the same along an axis has stride 0 there.
+
+    Attributes:
+        unit: what moves together when units are permuted.
+        scale: which positive factor an entry carries.
+        sign: which sign it carries.
+        code: where in its unit an entry stands; for entries of no unit, what they are: equal codes have equal values.
+    """
+
+    unit: Tensor
+    scale: Tensor
+    sign: Tensor
+    code: Tensor
+
+    def mapped(self, function: Callable[[Tensor], Tensor]) -> "Activation":
+        """The same function of all four, such as one that lays entries out differently."""
+        return Activation(*(function(field) for field in (self.unit, self.scale, self.sign, self.code)))
+
+    @property
+    def labelled(self) -> bool:
+        """Whether any entry belongs to a unit, or carries a factor or a sign."""
+        return any(bool((squeezed(labels) >= 0).any()) for labels in (self.unit, self.scale, self.sign))
+
+    @property
+    def shape(self) -> torch.Size:
+        """The activation's shape."""
+        return self.unit.shape
+
+
+def spread(labels: Tensor, shape: Sequence[int], dim: int) -> Tensor:
+    """One label for each place of an axis, seen as an activation of the shape."""
+    view = [1] * len(shape)
+    view[dim] = -1
+    return labels.reshape(view).expand(tuple(shape))
+
+
+def squeezed(labels: Tensor) -> Tensor:
+    """The same labels with one entry in place of each axis along which all are equal."""
+    for dim, stride in enumerate(labels.stride()):
+        if stride == 0 and labels.shape[dim] > 1:
+            labels = labels.narrow(dim, 0, 1)
+    return labels
+
+
+def compact(labels: Tensor) -> Tensor:
+    """The same labels with stride 0 along every axis along which all are equal."""
+    shape = labels.shape
+    labels = squeezed(labels)
+    for dim, size in enumerate(labels.shape):
+        if size > 1 and bool((labels == labels.narrow(dim, 0, 1)).all()):
+            labels = labels.narrow(dim, 0, 1)
+    return labels.expand(shape)
+
+
+def varies(labels: Tensor, dim: int) -> bool:
+    """Whether compacted labels differ along an axis."""
+    return labels.shape[dim] > 1 and labels.stride(dim) != 0
+
+
+def _core(one: Tensor, other: Tensor) -> Tensor:
+    """One of two label tensors without the axes along which both are constant."""
+    for dim in range(one.dim()):
+        if one.stride(dim) == 0 and other.stride(dim) == 0:
+            one = one.narrow(dim, 0, 1)
+    return one

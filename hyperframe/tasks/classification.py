@@ -1,0 +1,181 @@
+"""What classification tasks share: cross-entropy, accuracy, centred logits, and the meter of networks and ensembles."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+
+from hyperframe.errors import DataError
+from hyperframe.tasks.calibration import disagreement, entropy_of, figures_of, mutual_information
+from hyperframe.tasks.metrics import Meter, Metric, over_networks
+from hyperframe.types import Data
+
+ACCURACY = Metric(name="accuracy", better="greater", percent=True, selects=True)
+
+
+class ClassificationTask:
+    """Base class of tasks with one label an item and softmax outputs; a subclass gives the data.
+
+    Outputs are logits [..., classes], labels int64 [...].
+
+    Attributes:
+        classes: the names of the classes, in their order; none where they are called by their numbers.
+    """
+
+    name: str = ""
+    input_shape: tuple[int, ...] = ()
+    num_outputs: int = 0
+    shift_invariant = True
+    likelihood = True
+    metrics: Sequence[Metric] = (
+        ACCURACY,
+        Metric(name="majority", label="majority vote", better="greater", of="ensemble", percent=True),
+        Metric(
+            name="mean_probability",
+            label="mean probability",
+            better="greater",
+            of="ensemble",
+            percent=True,
+            mean_of="accuracy",
+        ),
+        Metric(name="disagreement", label="disagreement of two networks", of="ensemble", percent=True),
+        Metric(name="nll", label="negative log-likelihood", unit="nats", better="lower"),
+        Metric(name="nll", label="negative log-likelihood", unit="nats", better="lower", of="ensemble", mean_of="nll"),
+        Metric(name="ece", label="expected calibration error", better="lower", of="ensemble", percent=True),
+    )
+    score_metric = ACCURACY
+    classes: Sequence[str] = ()
+
+    def data(self, split: str) -> Data:
+        """The split "train", "validation" or "test"."""
+        raise NotImplementedError
+
+    def augment(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
+        """Training inputs [..., *input_shape] as they are."""
+        return inputs
+
+    def check_labels(self, labels: Tensor, where: str) -> None:
+        """Check that labels are int64 [items], each the number of a class; raises `DataError`."""
+        if labels.dtype != torch.int64 or labels.dim() != 1:
+            raise DataError(f"{where}: labels must be int64 [items], but are {labels.dtype} {list(labels.shape)}")
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= self.num_outputs:
+            raise DataError(
+                f"{where}: labels must lie between 0 and {self.num_outputs - 1}, but go from {low} to {high}"
+            )
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Negative log-likelihood of every item (Eq. 4): [..., classes] and [...] give [...]."""
+        flat = F.cross_entropy(outputs.flatten(0, -2), labels.flatten(), reduction="none")
+        return flat.view(labels.shape)
+
+    def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """1 for every right answer, 0 for every wrong one."""
+        return (outputs.argmax(-1) == labels).to(outputs.dtype)
+
+    def canonical(self, outputs: Tensor) -> Tensor:
+        """Logits with mean zero: equal exactly where the probabilities are."""
+        return outputs - outputs.mean(-1, keepdim=True)
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Probabilities."""
+        return outputs.softmax(-1)
+
+    def averaged(self, outputs: Tensor) -> Tensor:
+        """Logarithms of the mean probabilities p̄, which are logits of p̄: [networks, ..., classes] give [...]."""
+        return outputs.log_softmax(-1).logsumexp(0) - math.log(len(outputs))
+
+    def summarise(self, predictions: Tensor) -> dict[str, Tensor]:
+        """Mean probabilities, majority vote, and two uncertainties of each item, in nats.
+
+        `entropy` H[p̄] is that of the mean probabilities p̄, `mutual_information` H[p̄] − mean H[p] the part of it
+        that comes from the networks' disagreement. Probabilities [networks, items, classes] give [items, ...]; of
+        equally many votes the lower class wins.
+
+        References: N. Houlsby, F. Huszár, Z. Ghahramani, M. Lengyel (2011), Bayesian Active Learning.
+        """
+        mean = predictions.mean(0)
+        votes = F.one_hot(predictions.argmax(-1), predictions.shape[-1]).sum(0)
+        entropy = entropy_of(mean)
+        return {
+            "probabilities": mean,
+            "vote": votes.argmax(-1),
+            "entropy": entropy,
+            "mutual_information": mutual_information(entropy, entropy_of(predictions).mean(0)),
+        }
+
+    def meter(self, networks: int, items: int, device: torch.device) -> Meter:
+        """An empty meter."""
+        return ClassificationMeter(networks, items, self.num_outputs, device)
+
+
+class ClassificationMeter(Meter):
+    """Accuracies of networks, and of their ensemble by majority vote and by mean probability.
+
+    `disagreement` is the probability that two different networks of the ensemble give different answers to an item.
+    `ece` is the expected calibration error of the mean probabilities: items are put into 15 equal bins (a, b] by the
+    probability of their most probable class; the error is the mean over the items of |accuracy − confidence| of their
+    bin, with confidence the mean of these probabilities.
+
+    Memory is (networks + items × classes), whatever the sizes of the chunks. Of equally many votes the lower class
+    wins.
+
+    References: C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger (2017), On Calibration of Modern Neural Networks (`ece`).
+
+    Args:
+        networks: the number of networks N.
+        items: the number of items.
+        classes: the number of classes.
+        device: where outputs come from.
+
+    Example:
+        >>> meter = ClassificationMeter(networks=3, items=1, classes=2, device=torch.device("cpu"))
+        >>> logits = torch.tensor([[[0.0, 1.0]], [[0.0, 1.0]], [[9.0, 0.0]]])     # two say 1, a sure one says 0
+        >>> meter.update(logits, torch.tensor([1]), first_network=0, first_item=0)
+        >>> meter.result()["ensemble"]["majority"], meter.result()["ensemble"]["mean_probability"]
+        (1.0, 0.0)
+    """
+
+    def __init__(self, networks: int, items: int, classes: int, device: torch.device) -> None:
+        self._right = torch.zeros(networks, dtype=torch.int64, device=device)
+        self._nll = torch.zeros(networks, dtype=torch.float64, device=device)
+        self._votes = torch.zeros(items, classes, dtype=torch.int32, device=device)
+        self._probability = torch.zeros(items, classes, dtype=torch.float64, device=device)
+        self._labels = torch.zeros(items, dtype=torch.int64, device=device)
+
+    def update(self, outputs: Tensor, labels: Tensor, first_network: int, first_item: int) -> None:
+        """Take in logits [networks, items, classes] and labels [items] of a chunk."""
+        networks, items, classes = outputs.shape
+        rows = slice(first_network, first_network + networks)
+        places = slice(first_item, first_item + items)
+        log_probability = outputs.double().log_softmax(-1)
+        answers = outputs.argmax(-1)
+        chosen = labels.expand(networks, items)[..., None]
+        self._right[rows] += (answers == labels).sum(1)
+        self._nll[rows] -= rearrange(log_probability.gather(-1, chosen), "n items 1 -> n items").sum(1)
+        self._votes[places] += F.one_hot(answers, classes).sum(0).int()
+        self._probability[places] += log_probability.exp().sum(0)
+        self._labels[places] = labels
+
+    def result(self) -> dict[str, Any]:
+        """Figures of the networks (mean, std, min, max) and of the ensemble."""
+        networks, items = len(self._right), len(self._labels)
+        accuracy = self._right.double() / items
+        mean = self._probability / networks
+        majority = (self._votes.argmax(1) == self._labels).double().mean()
+        together = figures_of(mean, self._labels)
+        return {
+            "accuracy": over_networks(accuracy),
+            "nll": float(self._nll.mean() / items),
+            "ensemble": {
+                "majority": float(majority),
+                "mean_probability": together["accuracy"],
+                "nll": together["nll"],
+                "ece": together["ece"],
+                "disagreement": disagreement(self._votes, networks),
+            },
+        }

@@ -1,0 +1,314 @@
+"""Training runs: started or resumed, paused, saved, and stopped with a message where they cannot go on."""
+
+import math
+import shlex
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from hyperframe.config.registry import Registry
+from hyperframe.config.schedule import rate_at
+from hyperframe.config.schema import Config
+from hyperframe.errors import DivergedError, HyperframeError, MemoryShortageError, RunError, TrainingError, notice
+from hyperframe.experiment.bound import departures
+from hyperframe.experiment.build import build_experiment
+from hyperframe.experiment.evaluation import draw_networks, evaluate
+from hyperframe.experiment.preflight import load_data, tell_left_out
+from hyperframe.runs.checkpoints import (
+    CHECKPOINTS,
+    best_step,
+    checkpoint_steps,
+    remove_checkpoints,
+    validation_scores,
+    write_checkpoint,
+)
+from hyperframe.runs.fingerprints import fingerprints_of, probe_outputs
+from hyperframe.runs.folder import claimed, create_run, environment, folder_identity, free_folder
+from hyperframe.runs.metrics_log import MetricsLog
+from hyperframe.runs.run import Run
+from hyperframe.runtime.links import inside
+from hyperframe.runtime.rng import seeded
+from hyperframe.runtime.signals import StopSignals
+from hyperframe.tasks.input_statistics import trained_inputs
+from hyperframe.tasks.metrics import validation_score
+from hyperframe.training.trainer import Trainer, check_room, shortages_told
+from hyperframe.types import Data
+
+
+class Reporter(Protocol):
+    """Is told how training goes on: what `hf.train(…, reporter=…)` and `hf.resume` take.
+
+    All four methods are called in the main process, between two steps; what one raises ends the training.
+    """
+
+    def started(self, run: Run) -> None:
+        """Hear that the run folder is there and training begins, or goes on from `run.step`."""
+        ...
+
+    def logged(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Hear the means of the steps since the last time, every `trainer.log_every` steps and at the last one.
+
+        Args:
+            step: how many steps are done.
+            metrics: `loss` and its parts; `score`, the mean of `Task.score`, which `Task.score_metric` describes;
+                `diversity.NAME` of each term; `rate` and `steps_per_second`.
+        """
+        ...
+
+    def validated(self, step: int, figures: Mapping[str, Any]) -> None:
+        """Hear the figures on validation data, every `evaluation.every` steps and at the last one.
+
+        Args:
+            step: how many steps are done.
+            figures: `networks` and `items`, how many there were; what the task's meter found; `metrics`, for each
+                figure the fields of its `Metric`; `entropy` of the weights in nats, or None.
+        """
+        ...
+
+    def paused(self, run: Run, reason: str) -> None:
+        """Hear that training has stopped before its last step, and why; all is saved."""
+        ...
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    def started(self, run: Run) -> None:
+        """Say nothing."""
+
+    def logged(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Say nothing."""
+
+    def validated(self, step: int, figures: Mapping[str, Any]) -> None:
+        """Say nothing."""
+
+    def paused(self, run: Run, reason: str) -> None:
+        """Say nothing."""
+
+
+def train_run(
+    config: Config, registry: Registry, out: str | Path | None = None, reporter: Reporter | None = None
+) -> Run:
+    """Train a generator from a configuration into a run folder.
+
+    Nothing is written before the configuration, the data, the device and the folder are known to be good.
+
+    Args:
+        config: what to train.
+        registry: the components that the configuration was read with; it also has the hooks that observe training.
+        out: the run folder, absent or empty; by default a new one under `runs`.
+        reporter: is told how it goes.
+
+    Raises:
+        HyperframeError: anything a user can mend.
+        KeyboardInterrupt: Ctrl-C; what was trained is saved first.
+    """
+    config = config.with_absolute_locations()
+    folder = free_folder(out, config)
+    run = Run(folder, config, 0, build_experiment(config), registry)
+    training = Training(run, registry, reporter or Silent())
+    with claimed(folder), training.settings(config.trainer.threads):
+        free_folder(folder, config)  # another run may have used it meanwhile
+        create_run(folder, config, run.experiment, training.inputs)
+        training.go_on()
+    return run
+
+
+class Training:
+    """A run, its trainer and its data.
+
+    Args:
+        run: what is trained; `run.step` follows.
+        registry: for the hooks that observe training.
+        reporter: is told how it goes.
+    """
+
+    def __init__(self, run: Run, registry: Registry, reporter: Reporter) -> None:
+        self.run = run
+        self.registry = registry
+        self.reporter = reporter
+        self.options = run.config.trainer
+        task, images = run.experiment.task, run.config.evaluation.images
+        train, validation = load_data(task, "train"), load_data(task, "validation")
+        for data in (train, validation):
+            run.experiment.target.check_inputs(data.x)
+        tell_left_out(run.experiment.target)
+        run.fingerprints = fingerprints_of(task, {"train": train, "validation": validation})
+        self._probe = probe_outputs(run.experiment.target)
+        self.inputs = trained_inputs(task, train)
+        self.validation: Data = validation[:images].to(run.experiment.device)
+        check_room(run.experiment)
+        self.trainer = Trainer(run.experiment, train)
+        with shortages_told(self.options):
+            self.trainer.rehearse()
+        self._scores: dict[int, float] = {}
+        self._place: tuple[int, int] | None = None
+
+    def environment(self) -> dict[str, Any]:
+        """All that the bits of the result depend on beside the configuration, as far as it is known."""
+        versions = {
+            choice.registered.source.distribution: choice.registered.source.version
+            for choice in self.run.config.choices
+        }
+        return {**environment(self.run.experiment.device), "versions": versions}
+
+    @contextmanager
+    def settings(self, threads: int | None) -> Iterator[None]:
+        """Global settings that a training needs, and puts back: random numbers, which a dropout draws, and threads."""
+        experiment = self.run.experiment
+        with seeded(self.options.seed, "global", experiment.device), cpu_threads(threads):
+            yield
+
+    def go_on(self) -> None:
+        """Train until the last step, or until a pause; `run.step` says how far it came.
+
+        Raises:
+            TrainingError: the loss is not finite, or memory ran out.
+            KeyboardInterrupt: Ctrl-C; other signals likewise do what they did before. All is saved first.
+        """
+        inside(self.run.folder, CHECKPOINTS)  # else the first one would fail, after hours
+        self._scores = validation_scores(self.run.folder)
+        self._place = folder_identity(self.run.folder)
+        self.run.experiment.generator.train()
+        self.reporter.started(self.run)
+        for reason in departures(self.run.experiment) or ():
+            notice(f"objective {self.run.config.objective.name}: the loss is no bound of the evidence, since {reason}")
+        try:
+            with StopSignals() as signals, MetricsLog(self.run.folder, self.trainer.step_count) as log:
+                reason = self._guarded(log, signals)
+        except RunError as error:
+            raise RunError(f"{error}. {self._way_back()}") from error
+        self.run.experiment.generator.eval()
+        if not self.run.finished:
+            self.reporter.paused(self.run, reason)
+        signals.pass_on()
+
+    def _guarded(self, log: MetricsLog, signals: StopSignals) -> str:
+        """Run the loop; note with the run why it fails, and say how to go on."""
+        try:
+            with shortages_told(self.options):
+                return self._loop(log, signals)
+        except (TrainingError, MemoryShortageError) as error:
+            failure: HyperframeError = error
+        try:
+            log.failed(self.trainer.step_count, str(failure))
+        except RunError as error:
+            notice(str(error))
+        raise TrainingError(f"{failure}. {self._way_back()}") from failure
+
+    def _loop(self, log: MetricsLog, signals: StopSignals) -> str:
+        """Train until the last step, or until there is a reason to pause, which is returned."""
+        run, options, trainer = self.run, self.options, self.trainer
+        began, first, reason = time.perf_counter(), trainer.step_count, ""
+        clock = _Clock(first)
+        while trainer.step_count < options.steps and not reason:
+            trainer.step()
+            run.step = step = trainer.step_count
+            last = step == options.steps
+            if signals.received is not None:
+                reason = f"{signals.received.name} was received"
+            elif step - first == options.stop_after:
+                reason = f"trainer.stop_after={options.stop_after} was reached"
+            elif options.max_seconds is not None and time.perf_counter() - began >= options.max_seconds:
+                reason = f"trainer.max_seconds={options.max_seconds:g} was reached"
+            if step % options.log_every == 0 or last:
+                self._log(log, clock)
+            with clock.stopped():
+                score = self._validate(log) if step % run.config.evaluation.every == 0 or last else None
+                best = score is not None and score > max(self._scores.values(), default=-math.inf)
+                if best or step % options.checkpoint_every == 0 or last or reason:
+                    self._save(log, score)
+        return reason
+
+    def _log(self, log: MetricsLog, clock: "_Clock") -> None:
+        step = self.trainer.step_count
+        metrics = self.trainer.read_metrics()
+        self.trainer.check_finite()
+        metrics["steps_per_second"] = clock.steps_per_second(step)
+        metrics["rate"] = rate_at(step - 1, self.options)
+        log.metrics(step, metrics)
+        self.registry.manager.tell_step(self.run, step, metrics)
+        self.reporter.logged(step, metrics)
+
+    def _validate(self, log: MetricsLog) -> float | None:
+        """Draw networks and measure them; disturbs neither random numbers nor modes of the training."""
+        experiment, evaluation = self.run.experiment, self.run.config.evaluation
+        count = experiment.generator.at_most(evaluation.networks)
+        networks = draw_networks(experiment, count, evaluation.seed, self.trainer.train)
+        networks.origin = f"step {self.trainer.step_count} is not validated"
+        try:
+            figures = evaluate(experiment, networks, self.validation)
+        except DivergedError as error:  # the training may recover
+            notice(str(error))
+            return None
+        log.validation(self.trainer.step_count, figures)
+        self.reporter.validated(self.trainer.step_count, figures)
+        score = validation_score(experiment.task.metrics, figures)
+        return score if math.isfinite(score) else None
+
+    def _save(self, log: MetricsLog, score: float | None) -> None:
+        run, step = self.run, self.trainer.step_count
+        if folder_identity(run.folder) != self._place:
+            raise RunError(f"the run folder {run.folder} was moved or removed while the run was trained")
+        self.trainer.check_finite()
+        log.flush()
+        state = {
+            "validation_score": score,
+            "halved_chunk": run.experiment.loss.chunks.halved,
+            "sequential_chunks": run.experiment.loss.chunks.sequential,
+            "target": run.experiment.target.identity(),
+            "kept": run.config.kept(),
+            "environment": self.environment(),
+            "data": dict(run.fingerprints or {}),
+            "probe": self._probe,
+        }
+        write_checkpoint(run.folder, step, run.experiment.generator.state_dict(), self.trainer.tensors(), state)
+        if score is not None:
+            self._scores[step] = score
+        remove_checkpoints(run.folder, self.options.keep_checkpoints, best_step(self._scores))
+
+    def _way_back(self) -> str:
+        """Where the last good state lies, and how to go on from it."""
+        folder = self.run.folder
+        steps = checkpoint_steps(folder)
+        command = f"'hyperframe train --resume {shlex.quote(str(folder))} [KEY=VALUE]...'"
+        if not steps:
+            return f"No step is saved; {command} starts the run anew"
+        return f"The last good checkpoint is {folder / CHECKPOINTS / str(steps[-1])}; {command} goes on from there"
+
+
+class _Clock:
+    """Measures steps a second; stands still while other things are done."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+        self._started = time.perf_counter()
+
+    def steps_per_second(self, step: int) -> float:
+        """Steps a second since the last call."""
+        now = time.perf_counter()
+        speed = (step - self._step) / (now - self._started)
+        self._step, self._started = step, now
+        return speed
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Let the time inside not count."""
+        began = time.perf_counter()
+        yield
+        self._started += time.perf_counter() - began
+
+
+@contextmanager
+def cpu_threads(count: int | None) -> Iterator[None]:
+    """Let torch use so many threads on the CPU; None changes nothing. The old number comes back afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,103 @@
+"""What the command line shows while something is going on: the progress of a training and of other long work."""
+
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from hyperframe.runs.run import Run
+from hyperframe.runtime.progress import heard_by
+from hyperframe.runtime.terminal import Console
+from hyperframe.tasks.metrics import metrics_of
+
+
+class ProgressReporter:
+    """A progress bar with the running score, entropy and speed, and a line for every validation.
+
+    The bar appears on a terminal only; the lines go to standard error everywhere.
+    """
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.progress = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not sys.stderr.isatty(),
+        )
+        self._task: TaskID = self.progress.add_task("training", total=None, figures="")
+        self._score_name = "score"
+
+    def __enter__(self) -> "ProgressReporter":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.progress.stop()
+
+    def started(self, run: Run) -> None:
+        """Say where the run is kept and on which device it runs."""
+        self._score_name = run.experiment.task.score_metric.label
+        start = f" from step {run.step} on" if run.step else ""
+        place = f"training on {run.experiment.device} into {run.folder}{start}"
+        self.progress.update(self._task, total=run.config.trainer.steps, completed=run.step)
+        self.console.print(place, soft_wrap=True, markup=False)
+
+    def logged(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Move the bar."""
+        parts = [f"{self._score_name} {metrics['score']:.3f}"]
+        terms = {name: value for key, value in metrics.items() if (name := key.removeprefix("diversity.")) != key}
+        parts += [f"{name} {value:.4g}" for name, value in terms.items()]
+        parts.append(f"{metrics['steps_per_second']:.1f} steps/s")
+        self.progress.update(self._task, completed=step, figures="  ".join(parts))
+
+    def validated(self, step: int, figures: Mapping[str, Any]) -> None:
+        """Print a line."""
+        parts = [f"step {step:>6}", f"{figures['networks']} networks on {figures['items']} validation items"]
+        for metric in metrics_of(figures):
+            value, spread = metric.value(figures), metric.spread(figures)
+            of_whom = "ensemble's " if metric.of == "ensemble" else ""
+            extremes = "" if spread is None else f" (min {spread['min']:.4f}, max {spread['max']:.4f})"
+            parts.append(f"{of_whom}{metric.label} {value:.4f}{extremes}")
+        if figures.get("entropy") is not None:
+            parts.append(f"entropy {figures['entropy']:.1f}")
+        self.console.print("  ".join(parts), soft_wrap=True, markup=False)
+
+    def paused(self, run: Run, reason: str) -> None:
+        """Say why, where, and how to go on."""
+        self.console.print(
+            f"paused at step {run.step} of {run.config.trainer.steps}: {reason}; all is saved\n"
+            f"go on with: hyperframe train --resume {shlex.quote(str(run.folder))}",
+            soft_wrap=True,
+            markup=False,
+        )
+
+
+@contextmanager
+def shown_progress(quiet: bool) -> Iterator[None]:
+    """Show a bar for each thing that is told of inside (`hyperframe.runtime.progress`); on a terminal only."""
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True, highlight=False),
+        disable=quiet or not sys.stderr.isatty(),
+        transient=True,
+    )
+    known: dict[str, TaskID] = {}
+
+    def show(what: str, done: int, total: int) -> None:
+        if what not in known:
+            known[what] = bars.add_task(escape(what), total=total)
+        bars.update(known[what], completed=done, total=total)
+
+    with bars, heard_by(show):
+        yield

@@ -1,0 +1,147 @@
+"""Runs that go on: from their newest checkpoint that is whole, bit for bit where nothing has changed."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hyperframe.config.registry import Registry
+from hyperframe.config.schema import Config, changes, override_pairs
+from hyperframe.errors import ConfigError, notice
+from hyperframe.experiment.build import build_experiment
+from hyperframe.runs.checkpoints import Checkpoint, newest_checkpoint, set_damaged_aside
+from hyperframe.runs.fingerprints import computes_otherwise
+from hyperframe.runs.folder import (
+    add_resumption,
+    check_is_run,
+    claimed,
+    create_run,
+    read_run_config,
+    restored_task,
+    write_config,
+)
+from hyperframe.runs.run import Run, recorded_data, restore
+from hyperframe.targets.trial_inputs import read_example
+from hyperframe.training.loop import Reporter, Silent, Training
+
+HARMLESS = (
+    "evaluation",
+    "trainer.checkpoint_every",
+    "trainer.device",  # what it comes to is compared instead, and so it is with threads
+    "trainer.keep_checkpoints",
+    "trainer.log_every",
+    "trainer.threads",
+)
+"""Keys that can change and leave what is trained as it is, beside where data lie; the data themselves are compared."""
+
+
+def resume_run(
+    folder: str | Path,
+    overrides: Sequence[str] | Mapping[str, Any],
+    registry: Registry,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Go on with a run from its newest checkpoint that is whole.
+
+    On the CPU, with the same number of threads, the same versions and no changes, what comes is what would have come
+    without the interruption, bit for bit; a warning names what stands against it. A run without a checkpoint starts
+    anew. Lines of metrics that came after the checkpoint are dropped, since they come again.
+
+    Args:
+        folder: the run folder.
+        overrides: `KEY=VALUE` texts, or a mapping of dotted keys to values. They become part of the run, but for
+            `trainer.stop_after` and `trainer.max_seconds`.
+        registry: the components to choose from.
+        reporter: is told how it goes.
+
+    Raises:
+        HyperframeError: anything a user can mend.
+        KeyboardInterrupt: Ctrl-C; what was trained is saved first.
+    """
+    path = check_is_run(folder)
+    with claimed(path):
+        stored, config = read_run_config(path, registry, override_pairs(overrides))
+        config = config.with_absolute_locations()
+        changed = list(changes(stored.without_pauses().plain(), config.without_pauses().plain()))
+        found = newest_checkpoint(path)
+        step = found.step if found else 0
+        _check_changes(stored, config, step)
+        experiment = build_experiment(config, restored_task(path, config), read_example(path))
+        run = Run(path, config, step, experiment, registry)
+        training = Training(run, registry, reporter or Silent())
+        with training.settings(_threads(config, found)):
+            if found is None:
+                notice(f"{path} has no checkpoint yet; it starts anew")
+                create_run(path, config, run.experiment, training.inputs)
+            else:
+                _restore(training, found, changed)
+            if run.finished:
+                run.experiment.generator.eval()
+                notice(f"all {run.step} steps are done; a larger number, trainer.steps=N, extends the run")
+            else:
+                training.go_on()
+    return run
+
+
+def _check_changes(stored: Config, config: Config, step: int) -> None:
+    for change in changes(stored.kept(), config.kept()):
+        raise ConfigError(f"a run keeps its {change.partition(':')[0]} ({change}); train a new run for another one")
+    if config.trainer.steps < step:
+        raise ConfigError(f"trainer.steps: {config.trainer.steps} steps were asked for, but {step} are done already")
+
+
+def _is_one(change: str, keys: Sequence[str]) -> bool:
+    """Whether a change is of one of these keys, or of one below them."""
+    key = change.partition(":")[0]
+    return any(key == one or key.startswith(f"{one}.") for one in keys)
+
+
+def _threads(config: Config, found: Checkpoint | None) -> int | None:
+    """The number of threads the run has had, where its configuration leaves it open and there are so many cores."""
+    before = _recorded(found).get("threads")
+    if config.trainer.threads is None and isinstance(before, int) and 0 < before <= (os.cpu_count() or 1):
+        return before
+    return config.trainer.threads
+
+
+def _recorded(found: Checkpoint | None) -> Mapping[str, Any]:
+    recorded = found.state.get("environment") if found else None
+    return recorded if isinstance(recorded, Mapping) else {}
+
+
+def _of_data_and_code(run: Run, found: Checkpoint) -> list[str]:
+    """What of data and of the target's code is not what it was at a checkpoint."""
+    recorded, here = recorded_data(found), run.fingerprints or {}
+    differences = list(changes(recorded, {**recorded, **here}, "data."))
+    otherwise = computes_otherwise(found.state.get("probe"), run.experiment.target)
+    return differences + ([] if otherwise is None else [f"the target's code: {otherwise}"])
+
+
+def _restore(training: Training, found: Checkpoint, changed: Sequence[str]) -> None:
+    """Put the checkpoint's state into the training, say what has changed, and note it with the run."""
+    run, recorded = training.run, _recorded(found)
+    here = training.environment()
+    restore(run.folder, found, run.experiment)
+    same_device = recorded.get("device") == here["device"]
+    training.trainer.restore(found.step, found.trainer(), same_device=same_device)
+    if not any(_is_one(change, ("trainer.chunk",)) for change in changed):  # as memory sufficed for them
+        chunk, chunks = found.state.get("halved_chunk"), run.experiment.loss.chunks
+        chunks.sequential = found.state.get("sequential_chunks") is True
+        if isinstance(chunk, int) and chunk > 0:
+            chunks.size = chunks.halved = chunk
+    if run.finished and not changed:
+        return
+    harmless = (*HARMLESS, *run.config.locations)
+    differences = [change for change in changed if not _is_one(change, harmless)] + list(changes(recorded, here))
+    differences += _of_data_and_code(run, found)
+    if all(_is_one(change, ("data.test",)) for change in differences):
+        for change in differences:
+            notice(f"the test split is not what it was when {run.folder} was trained: {change}")
+    elif not run.finished:
+        notice(
+            f"from step {found.step} on the run is not, bit for bit, what it would have been without the interruption: "
+            f"{'; '.join(differences)}"
+        )
+    set_damaged_aside(run.folder)
+    write_config(run.folder, run.config)
+    add_resumption(run.folder, found.step, changed, run.experiment)

@@ -1,0 +1,232 @@
+"""The training step, and the state it carries from one step to the next."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from hyperframe.config.schedule import rate_at
+from hyperframe.config.schema import TrainerOptions
+from hyperframe.errors import MemoryShortageError, RunError, TrainingError, brief
+from hyperframe.experiment.build import Experiment
+from hyperframe.runtime.memory import is_out_of_memory, missing_memory
+from hyperframe.runtime.rng import seed_global, seeded, stream
+from hyperframe.types import Data
+
+STREAMS = ("latent", "data", "shared", "terms")
+"""Random numbers of their own for z, for the choice of images, of images that all see, and for terms of the loss."""
+
+
+def check_room(experiment: Experiment) -> None:
+    """Check that there is room for what every step holds at the very least, before any of it is taken.
+
+    Raises:
+        MemoryShortageError: there is not.
+    """
+    options, device = experiment.config.trainer, experiment.device
+    parameters = sum(parameter.numel() for parameter in experiment.generator.parameters())
+    # The moments of the optimiser and the gradient; the weights of all networks and their gradient.
+    needed = 4 * (3 * parameters + 2 * options.z * experiment.target.spec.num_weights)
+    missing = missing_memory(needed) if device.type == "cpu" else None
+    if missing:
+        raise MemoryShortageError(f"a step does not fit into memory: {missing}. {_advice(options)}")
+
+
+@contextmanager
+def shortages_told(options: TrainerOptions) -> Iterator[None]:
+    """Raise `MemoryShortageError` where memory runs out inside, with what can be tried."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryShortageError(
+            f"out of memory outside of the target's pass, which trainer.chunk bounds. {_advice(options)}"
+        ) from error
+
+
+def _advice(options: TrainerOptions) -> str:
+    return (
+        f"Try a smaller trainer.z than {options.z}, a smaller trainer.images, trainer.shared_images or "
+        "evaluation.networks, or a smaller generator"
+    )
+
+
+class Trainer:
+    """One training: the optimiser, the random numbers, and the step.
+
+    Args:
+        experiment: what is trained.
+        train: training data; it is moved to the experiment's device and stays there.
+    """
+
+    def __init__(self, experiment: Experiment, train: Data) -> None:
+        self.experiment = experiment
+        self.options = options = experiment.config.trainer
+        self.train = train.to(experiment.device)
+        self.step_count = 0
+        self.parameters = [value for value in experiment.generator.parameters() if value.requires_grad]
+        self.optimizer = torch.optim.Adam(
+            self.parameters,
+            lr=options.rate,
+            betas=(options.beta1, options.beta2),
+            eps=options.epsilon,
+            fused=True,
+        )
+        self.streams = {name: stream(options.seed, name, experiment.device) for name in STREAMS}
+        self._first_bad = torch.full((), -1, device=experiment.device)
+        self._sums: dict[str, Tensor] = {}
+        self._summed = 0
+
+    def step(self) -> None:
+        """Do one optimiser step (section 3.2, appendix G). Nothing here waits for the device.
+
+        The first step whose loss or gradient is not finite is remembered on the device and freezes the parameters from
+        then on; `check_finite` reads it.
+        """
+        options, generator = self.options, self.experiment.generator
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate_at(self.step_count, options)
+        z = generator.latent(options.z, self.streams["latent"])
+        loss = self.experiment.loss
+        batch = self._drawn("data", options.z, options.images)
+        shared = self._drawn("shared", options.shared_images) if loss.compares_outputs else None
+        weight = loss.objective.accuracy_weight(self.step_count, options.steps, len(self.train))
+        metrics = loss.gradients(generator, z, batch, self.streams["terms"], accuracy_weight=weight, shared=shared)
+        gradients = [value.grad for value in self.parameters if value.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if options.gradient_clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, options.gradient_clip, norm)
+        bad = ~(metrics["loss"].isfinite() & norm.isfinite())
+        self._first_bad = torch.where(bad & (self._first_bad < 0), self.step_count, self._first_bad)
+        # The fused optimiser leaves parameters and moments alone where this is 1, without being asked from the host.
+        self.optimizer.found_inf = (self._first_bad >= 0).float()  # type: ignore[attr-defined]
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        generator.after_step(self.step_count)
+        for name, value in {**metrics, "gradient_norm": norm}.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._summed += 1
+        self.step_count += 1
+
+    def rehearse(self) -> None:
+        """Try the task's loss and the diversity terms out on what a step would give them; no state of it changes.
+
+        Raises:
+            ConfigError: the loss fails, or a term does not work with this generator, target or task.
+        """
+        loss, generator, options = self.experiment.loss, self.experiment.generator, self.options
+        rng = stream(options.seed, "rehearsal", self._device)
+        images = slice(min(options.shared_images, len(self.train)))
+        training = generator.training
+        generator.eval()  # running moments stay as they are
+        try:
+            with seeded(options.seed, "rehearsal", self._device):
+                z = generator.latent(options.z, rng)
+                ends = torch.tensor([0, len(self.train) - 1], device=self.train.x.device)
+                loss.rehearse_task(generator, z[:1], self.train[ends])
+                loss.rehearse(generator, z, self.train[images] if loss.compares_outputs else None, rng)
+        finally:
+            generator.train(training)
+
+    def _drawn(self, name: str, *sizes: int) -> Data:
+        """Training items [*sizes], drawn by the numbers of a stream."""
+        rng = self.streams[name]
+        chosen = torch.randint(len(self.train), sizes, generator=rng, device=self.train.x.device)
+        drawn = self.train[chosen]
+        return Data(self.experiment.task.augment(drawn.x, rng), drawn.y)
+
+    def read_metrics(self) -> dict[str, float]:
+        """Mean metrics of the steps since the last call; waits for the device."""
+        names = sorted(self._sums)
+        values = torch.stack([self._sums[name].double() for name in names]).tolist() if names else []
+        means = {name: value / self._summed for name, value in zip(names, values, strict=True)}
+        self._sums, self._summed = {}, 0
+        return means
+
+    def check_finite(self) -> None:
+        """Raise `TrainingError` where a step's loss or gradient was not finite; waits for the device."""
+        step = int(self._first_bad)
+        if step >= 0:
+            advice = (
+                "Try a lower trainer.rate, a limit such as trainer.gradient_clip=1, or another trainer.seed"
+                if step
+                else "It is the first one: look at the data, at objective and at the weights of diversity terms, which "
+                "may be too large"
+            )
+            raise TrainingError(
+                f"the loss or its gradient was not finite in step {step}; nothing was changed by it. {advice}"
+            )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that the next step depends on beside the generator: optimiser, random numbers, metrics that add up."""
+        state = self.optimizer.state_dict()["state"]
+        result = {f"optimizer.{number}.{key}": value for number, entry in state.items() for key, value in entry.items()}
+        result |= {f"random.{name}": stream.get_state() for name, stream in self.streams.items()}
+        result["random.global"] = torch.get_rng_state()
+        if self._device.type == "cuda":
+            result["random.global.cuda"] = torch.cuda.get_rng_state(self._device)
+        result |= {f"metrics.{name}": value for name, value in self._sums.items()}
+        result["metrics"] = torch.tensor(self._summed)
+        return result
+
+    def restore(self, step: int, tensors: Mapping[str, Tensor], *, same_device: bool) -> None:
+        """Go on where another trainer's `tensors` were taken.
+
+        Args:
+            step: how many steps were done.
+            tensors: what `tensors` gave.
+            same_device: they were taken on the same kind of device; on another one random numbers start anew, since
+                their states do not carry over.
+
+        Raises:
+            RunError: the tensors do not fit.
+        """
+        self.step_count = step
+        try:
+            self._restore_optimizer(_below(tensors, "optimizer"))
+            self._sums = {name: value.to(self._device) for name, value in _below(tensors, "metrics").items()}
+            if any(value.dim() or not value.is_floating_point() for value in self._sums.values()):
+                raise ValueError("sums of metrics must be single numbers")
+            self._summed = int(tensors["metrics"])
+            if same_device:
+                for name, own in self.streams.items():
+                    own.set_state(tensors[f"random.{name}"])
+                torch.set_rng_state(tensors["random.global"])
+                if self._device.type == "cuda":
+                    torch.cuda.set_rng_state(tensors["random.global.cuda"], self._device)
+            else:
+                seed = self.options.seed
+                self.streams = {name: stream(seed, f"{name} from step {step}", self._device) for name in STREAMS}
+                seed_global(seed, f"global from step {step}", self._device)
+        except (LookupError, ValueError, TypeError, RuntimeError) as error:
+            raise RunError(
+                f"the checkpoint of step {step} does not fit its configuration: {type(error).__name__}: {brief(error)}"
+            ) from error
+
+    def _restore_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
+        entries: dict[int, dict[str, Tensor]] = {}  # of Adam
+        for name, value in tensors.items():
+            number, _, key = name.partition(".")
+            parameter = self.parameters[int(number)]
+            shape = torch.Size() if key == "step" else parameter.shape
+            if value.shape != shape:
+                raise ValueError(f"'optimizer.{name}' has shape {list(value.shape)}, should have {list(shape)}")
+            if value.dtype != parameter.dtype:
+                raise ValueError(f"'optimizer.{name}' is {value.dtype}, should be {parameter.dtype}")
+            entries.setdefault(int(number), {})[key] = value
+        for place, entry in entries.items():
+            if place < 0 or set(entry) != {"step", "exp_avg", "exp_avg_sq"}:
+                raise ValueError(f"the optimiser's state of parameter {place} holds {', '.join(sorted(entry))}")
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": entries})
+
+    @property
+    def _device(self) -> torch.device:
+        return self.experiment.device
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix and a dot, without these."""
+    start = prefix + "."
+    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
