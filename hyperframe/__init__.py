@@ -19,6 +19,7 @@ from hyperframe.analysis.plots import keep_grid, keep_lines, keep_picture, keep_
 from hyperframe.api import load, resume, train
 from hyperframe.errors import DataError, HyperframeError, HyperframeWarning, NotApplicableError
 from hyperframe.hookspecs import hookimpl
+from hyperframe.metrics import Meter, Metric, over_networks
 from hyperframe.networks.generator import Generator, LatentOptions
 from hyperframe.networks.sampled import Networks
 from hyperframe.networks.target import Target
@@ -31,7 +32,6 @@ from hyperframe.targets.symmetry.propagate import walked
 from hyperframe.targets.tracing.tracer import Traced, trace
 from hyperframe.targets.weights import flatten, unflatten
 from hyperframe.tasks.classification import ClassificationTask
-from hyperframe.tasks.metrics import Meter, Metric, over_networks
 from hyperframe.tasks.regression import RegressionTask
 from hyperframe.training.loop import Reporter
 from hyperframe.types import (

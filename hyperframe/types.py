@@ -8,7 +8,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from hyperframe.tasks.metrics import Meter, Metric
+from hyperframe.metrics import Meter, Metric
 
 Weights = dict[str, Tensor]
 """A batch of weight sets: for each layer's name its filters, shape [batch, filters, filter_size]."""

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from hyperframe.builtin.tasks import diabetes
+from hyperframe.metrics import validation_score
 from hyperframe.tasks.gaussian_regression import GaussianMeter, GaussianRegressionTask
-from hyperframe.tasks.metrics import validation_score
 from hyperframe.tasks.standardisation import Standardisation
 
 NOISE = 0.7

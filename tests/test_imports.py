@@ -12,7 +12,8 @@ import hyperframe
 PACKAGE = Path(hyperframe.__file__).parent
 ORDER = [
     {"errors"},
-    {"options", "types"},
+    {"options", "metrics"},
+    {"types"},
     {"hookspecs", "runtime"},
     {"targets", "tasks"},
     {"networks", "config"},

@@ -16,9 +16,9 @@ from hyperframe.cli.scaffold import TEMPLATES
 from hyperframe.cli.tables import evaluation_rows
 from hyperframe.config.registry import Registry, make_plugin_manager
 from hyperframe.errors import PluginError, RunError
+from hyperframe.metrics import check_metrics, declared_figures, first_metric, metrics_of, validation_score
 from hyperframe.runs.checkpoints import validation_scores
 from hyperframe.runs.comparison import compare, write_picture
-from hyperframe.tasks.metrics import check_metrics, declared_figures, first_metric, metrics_of, validation_score
 from hyperframe.testing.kit import checks
 
 SHORT = {

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 import hyperframe as hf
 from hyperframe.config.registry import Registry, make_plugin_manager
 from hyperframe.errors import DataError
+from hyperframe.metrics import validation_score
 from hyperframe.options import read_options
 from hyperframe.tasks.classification import ClassificationMeter, ClassificationTask
-from hyperframe.tasks.metrics import validation_score
 from hyperframe.tasks.regression import RegressionMeter, RegressionTask
 from hyperframe.types import Task
 

@@ -19,9 +19,9 @@ from hyperframe.builtin.tasks.gaussian_mixture import GaussianMixture, Options
 from hyperframe.config.schema import load_config
 from hyperframe.errors import DataError, HyperframeError, NotApplicableError, PluginError
 from hyperframe.experiment.build import build_experiment
+from hyperframe.metrics import validation_score
 from hyperframe.networks.dense import Dense, DenseOptions
 from hyperframe.networks.target import Target
-from hyperframe.tasks.metrics import validation_score
 
 FORMS = ("authors", "density")
 QUICK = {

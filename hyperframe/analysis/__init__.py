@@ -8,6 +8,7 @@
 - `ensemble_metrics`: figures of ensembles as they grow, for several sizes in one pass
 - `scoring`: mean loss and score of every network by itself
 - `members`: an ensemble's probabilities and a few members', in one pass
+- `evaluation_rows`: an evaluation's metrics as words and texts, for tables and pages
 - `report`: a run's evaluation and all analyses that apply to it, collected
 - `page`: what a report collected, as one HTML file
 - `distillation`: one network in the place of an ensemble

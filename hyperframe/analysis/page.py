@@ -15,7 +15,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from hyperframe.cli.tables import evaluation_rows, evaluation_title
+from hyperframe.analysis.evaluation_rows import evaluation_rows, evaluation_title
 from hyperframe.errors import HyperframeError, RunError, brief
 from hyperframe.runtime.files import as_json, from_json, is_file, read_text
 

@@ -6,8 +6,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hyperframe.analysis.evaluation_rows import evaluation_rows, evaluation_title
 from hyperframe.analysis.runner import analyse, kept_analysis
-from hyperframe.cli.tables import evaluation_rows, evaluation_title
 from hyperframe.config.registry import Registry
 from hyperframe.errors import HyperframeError, NotApplicableError
 from hyperframe.runs.folder import ANALYSES, RESULTS, read_provenance

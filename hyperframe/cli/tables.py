@@ -9,10 +9,11 @@ from rich import box
 from rich.markup import escape
 from rich.table import Column, Table
 
+from hyperframe.analysis.evaluation_rows import WORDS, counted, evaluation_rows, evaluation_title
 from hyperframe.config.registry import OWN_DISTRIBUTION, BrokenPlugin, Registered
+from hyperframe.metrics import Metric, metrics_of
 from hyperframe.runs.folder import ANALYSES
 from hyperframe.runtime.terminal import Console, printable
-from hyperframe.tasks.metrics import Metric, metrics_of
 
 LONGEST_TABLE = 50
 
@@ -29,31 +30,6 @@ def _console() -> Console:
 def _list(console: Console, *columns: Column | str) -> Table:
     """A list for people and programs: a line for each row as far as the terminal is wide enough, without a frame."""
     return Table(*columns, box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False, padding=(0, 2, 0, 0))
-
-
-WORDS = {"network": "{} of one network", "ensemble": "ensemble: {}"}
-"""How a metric is called, of single networks and of all together."""
-
-
-def evaluation_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The figures of an evaluation as words and texts, in the order in which the task declares them."""
-    for metric in metrics_of(figures):
-        value, spread = metric.value(figures), metric.spread(figures)
-        words = WORDS[metric.of] + (", mean" if metric.of == "network" else "")
-        if spread is not None:
-            mean, std, low, high = (metric.shown(spread[key]) for key in ("mean", "std", "min", "max"))
-            yield metric.words(words), f"{mean} ± {std}"
-            if metric.better:
-                yield "worst and best network", ", ".join((low, high) if metric.better == "greater" else (high, low))
-        elif value is not None:
-            yield metric.words(words), metric.shown(value)
-    if figures.get("entropy") is not None:
-        yield "entropy of the weights, in gauge (nats)", f"{figures['entropy']:.1f}"
-
-
-def evaluation_title(figures: Mapping[str, Any]) -> str:
-    """How many networks an evaluation drew, and on how many items of which split it ran them."""
-    return f"{_counted(figures['networks'], 'generated network')} on {figures['items']} {figures['split']} items"
 
 
 def print_evaluation(figures: Mapping[str, Any]) -> None:
@@ -79,7 +55,7 @@ def print_comparison(content: Mapping[str, Any]) -> None:
         console.print(table)
     else:
         console.print("the configurations are the same")
-    title = f"{_counted(content['networks'], 'network')} of each on the test set"
+    title = f"{counted(content['networks'], 'network')} of each on the test set"
     table = Table(*_folded("", rows), title=title, title_justify="left")
     for words, cells in _compared(rows):
         table.add_row(escape(words), *cells)
@@ -128,7 +104,7 @@ def print_condensed(content: Mapping[str, Any]) -> None:
     metric = Metric(**content["metric"])
     table = Table("", metric.words("{}"), "negative log-likelihood", title_justify="left")
     table.title = (
-        f"{_counted(content['networks'], 'network')} and one by '{content['method']}' on {content['items']} test items"
+        f"{counted(content['networks'], 'network')} and one by '{content['method']}' on {content['items']} test items"
     )
     for words, row in content["figures"].items():
         deviation = "" if row["std"] is None else f" ± {metric.shown(row['std'])}"
@@ -256,7 +232,7 @@ def print_benchmark(content: Mapping[str, Any]) -> None:
     """Print what a benchmark measured."""
     sizes = ", ".join(f"{value:,} {name}" for name, value in content["sizes"].items())
     count = content["threads"]
-    threads = f", {_counted(count, 'thread')}" if count else ""
+    threads = f", {counted(count, 'thread')}" if count else ""
     table = Table("way", "wall, s", "against ours", "CPU, s", "peak of memory, MiB", title_justify="left")
     table.title = f"{content['benchmark']} of {content['config']} ({sizes}) on {content['device']}{threads}"
     ours = content["ways"]["ours"]
@@ -313,7 +289,3 @@ def print_verdict(kind: str, state: str, name: str, message: str, explanation: s
         console.print(escape("\n".join(f"  {text}" for text in explanation.splitlines())), soft_wrap=True)
     else:
         console.print(line + (f"[dim]: {escape(message)}[/]" if message else ""), soft_wrap=True)
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -13,6 +13,7 @@ from hyperframe.config.schema import Config, refuse_twice
 from hyperframe.errors import ConfigError, DeviceError, PluginError, notice, unknown_name
 from hyperframe.experiment.loss import BatchLoss, WeightedTerm
 from hyperframe.experiment.preflight import check_steady, dry_run, load_data
+from hyperframe.metrics import check_metrics
 from hyperframe.networks.generator import Generator
 from hyperframe.networks.target import Target
 from hyperframe.options import keys_of_task
@@ -25,7 +26,6 @@ from hyperframe.targets.symmetry.orbits import Orbits, orbits
 from hyperframe.targets.tracing.export import alone, chosen_inputs, prepared
 from hyperframe.targets.tracing.tracer import Traced, trace_for
 from hyperframe.targets.trial_inputs import are_whole
-from hyperframe.tasks.metrics import check_metrics
 from hyperframe.types import DiversityInputs, EntropyEstimator, Objective, Task
 
 

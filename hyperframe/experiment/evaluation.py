@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from hyperframe.experiment.build import Experiment
+from hyperframe.metrics import declared_figures
 from hyperframe.networks.sampled import Networks, draw_weights
 from hyperframe.runtime.rng import stream
 from hyperframe.targets.weights import flatten
-from hyperframe.tasks.metrics import declared_figures
 from hyperframe.types import Data, Weights
 
 STATISTICS_BATCH = 250

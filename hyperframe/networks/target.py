@@ -172,7 +172,7 @@ class Target:
         statistics: Statistics | None = None,
         training: bool = False,
     ) -> Tensor:
-        """Run every network, as `forward` does, of weights that `hyperframe.targets.weights.unpack` made the module's own."""
+        """Run every network, as `forward` does, of weights that `unpack` made the module's own parameters."""
         batch = batch_size(unpacked)
         buffers = dict(statistics or {})
         if not buffers and training and self.has_statistics:

@@ -17,7 +17,7 @@ from hyperframe.runs.folder import check_is_run, folder_identity, read_run_confi
 from hyperframe.runs.metrics_log import read_metrics
 from hyperframe.config.registry import Registry
 from hyperframe.runs.run import Run, load_run
-from hyperframe.tasks.metrics import Metric, first_metric, metrics_of
+from hyperframe.metrics import Metric, first_metric, metrics_of
 from hyperframe.types import EntropyEstimator
 
 

@@ -11,7 +11,7 @@ from hyperframe.runs.folder import CONFIG, is_claimed
 from hyperframe.runs.metrics_log import read_metrics
 from hyperframe.options import shown
 from hyperframe.config.overrides import read_yaml
-from hyperframe.tasks.metrics import first_metric, metrics_of
+from hyperframe.metrics import first_metric, metrics_of
 
 
 def list_runs(parent: Path) -> list[dict[str, Any]]:

@@ -7,6 +7,5 @@
 - `input_statistics`: what the inputs of a training were like, compared with others
 - `augmentation`: training images moved at random
 - `calibration`: how well probabilities fit what happens: likelihood, Brier score, calibration error, temperature
-- `metrics`: `Metric`: what a figure of a task is, as the task declares it; `Meter`, which takes figures
 - `own_data`: a user's own arrays, tables and images, made a task
 """

@@ -10,8 +10,8 @@ from einops import rearrange
 from torch import Tensor
 
 from hyperframe.errors import DataError
+from hyperframe.metrics import Meter, Metric, over_networks
 from hyperframe.tasks.calibration import disagreement, entropy_of, figures_of, mutual_information
-from hyperframe.tasks.metrics import Meter, Metric, over_networks
 from hyperframe.types import Data
 
 ACCURACY = Metric(name="accuracy", better="greater", percent=True, selects=True)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hyperframe.tasks.metrics import Meter, Metric
+from hyperframe.metrics import Meter, Metric
 from hyperframe.tasks.regression import OF_MEAN, RMSE, RegressionMeter, RegressionTask
 from hyperframe.tasks.standardisation import Standardisation
 

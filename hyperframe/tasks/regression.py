@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hyperframe.errors import DataError
-from hyperframe.tasks.metrics import Meter, Metric, over_networks
+from hyperframe.metrics import Meter, Metric, over_networks
 from hyperframe.tasks.standardisation import Standardisation
 from hyperframe.types import Data
 

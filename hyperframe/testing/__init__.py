@@ -6,7 +6,8 @@ that it draws from, `hyperframe.testing.examples` the example networks.
 
 - `kit`: checks by name, and as tests
 - `laws`: how a law is tried, and what comes of it
-- `of_targets`, `of_tasks`, `of_gauges`, `of_generators`, `of_estimators`, `of_diversities`, `of_objectives`: laws of each kind
+- `of_targets`, `of_tasks`, `of_gauges`, `of_generators`: the laws of these kinds
+- `of_estimators`, `of_diversities`, `of_objectives`: the laws of these
 - `of_exports`: the law of a module's graph
 - `strategies`: for hypothesis
 - `examples`, `networks`: example networks

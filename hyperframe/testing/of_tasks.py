@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from hyperframe.errors import DataError, PluginError
+from hyperframe.metrics import Metric, check_metrics, declared_figures, validation_score
 from hyperframe.runtime.files import as_json, from_json
-from hyperframe.tasks.metrics import Metric, check_metrics, declared_figures, validation_score
 from hyperframe.testing.laws import Broken, Case, Draw, Law, Vacuous, relative
 from hyperframe.types import Data, Task
 

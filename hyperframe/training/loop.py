@@ -18,6 +18,7 @@ from hyperframe.experiment.bound import departures
 from hyperframe.experiment.build import build_experiment
 from hyperframe.experiment.evaluation import draw_networks, evaluate
 from hyperframe.experiment.preflight import load_data, tell_left_out
+from hyperframe.metrics import validation_score
 from hyperframe.runs.checkpoints import (
     CHECKPOINTS,
     best_step,
@@ -34,7 +35,6 @@ from hyperframe.runtime.links import inside
 from hyperframe.runtime.rng import seeded
 from hyperframe.runtime.signals import StopSignals
 from hyperframe.tasks.input_statistics import trained_inputs
-from hyperframe.tasks.metrics import validation_score
 from hyperframe.training.trainer import Trainer, check_room, shortages_told
 from hyperframe.types import Data
 

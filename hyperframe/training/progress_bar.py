@@ -9,10 +9,10 @@ from typing import Any
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from hyperframe.metrics import metrics_of
 from hyperframe.runs.run import Run
 from hyperframe.runtime.progress import heard_by
 from hyperframe.runtime.terminal import Console
-from hyperframe.tasks.metrics import metrics_of
 
 
 class ProgressReporter:

@@ -8,11 +8,11 @@ from hyperframe.analysis.distillation.averaging import average, check_scale
 from hyperframe.analysis.distillation.student import DistillationOptions, taught_network
 from hyperframe.errors import RunError, unknown_name
 from hyperframe.experiment.evaluation import measure
+from hyperframe.metrics import Metric
 from hyperframe.networks.sampled import Networks
 from hyperframe.networks.storage import write_network
 from hyperframe.runs.run import Run
 from hyperframe.runtime.modes import with_gradients
-from hyperframe.tasks.metrics import Metric
 
 METHODS = ("predictions", "average", "average-gauged")
 """Taught by the ensemble's predictions; the mean of the weights as they are generated, or in the run's gauges."""

@@ -16,7 +16,7 @@ class WeightEntropy:
         self._estimator = estimator
 
     def departures(self, generator: Generator) -> list[str]:
-        """List what keeps it from being the weights' negative entropy, see `hyperframe.experiment.bound`; the estimator knows."""
+        """List what keeps it from being the weights' negative entropy; the estimator knows."""
         if not hasattr(self._estimator, "departures"):
             kind = type(self._estimator).__name__
             return [f"the estimator {kind} does not say that it estimates Shannon's entropy of any q"]

@@ -44,7 +44,7 @@ class GaussianEntropy:
         return min(count - 1, entries, dimension)
 
     def departures(self, entries: int, dimension: int) -> list[str]:
-        """List what keeps it from estimating Shannon's entropy of a density on all entries, see `hyperframe.experiment.bound`."""
+        """List what keeps it from estimating Shannon's entropy of a density on all entries."""
         return ["'gaussian' does not estimate Shannon's entropy of any q, but of a normal one with its covariance"]
 
     def __call__(self, samples: Tensor, dimension: int, rng: torch.Generator | None = None) -> Tensor:

@@ -79,7 +79,7 @@ class KozachenkoLeonenko:
         return self.options.dimension or dimension
 
     def departures(self, entries: int, dimension: int) -> list[str]:
-        """List what keeps it from estimating Shannon's entropy of a density on all entries, see `hyperframe.experiment.bound`."""
+        """List what keeps it from estimating Shannon's entropy of a density on all entries."""
         options, reasons = self.options, []
         if not options.constants:
             reasons.append("the estimator leaves constants out: set entropy.constants=true")

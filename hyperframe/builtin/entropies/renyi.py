@@ -56,7 +56,7 @@ class RenyiEntropy:
         return dimension
 
     def departures(self, entries: int, dimension: int) -> list[str]:
-        """List what keeps it from estimating Shannon's entropy of a density on all entries, see `hyperframe.experiment.bound`."""
+        """List what keeps it from estimating Shannon's entropy of a density on all entries."""
         return ["'renyi' does not estimate Shannon's entropy of any q, but Rényi's of order 2"]
 
     def __call__(self, samples: Tensor, dimension: int, rng: torch.Generator | None = None) -> Tensor:

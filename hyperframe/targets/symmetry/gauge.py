@@ -8,7 +8,7 @@ from hyperframe.types import Gauge, Weights
 
 
 class ComposedGauge:
-    """Several gauges as one, applied in the order of `hyperframe.targets.symmetry.orbits.KINDS`, whatever order they are listed in.
+    """Several gauges as one, applied in the order of the kinds of orbits (`KINDS`), whatever order they are listed in.
 
     Args:
         gauges: by name; empty is the identity.
@@ -33,7 +33,7 @@ class ComposedGauge:
         self._gauges = [gauges[name] for name in self.names]
 
     def fixed(self, counts: Mapping[str, int]) -> dict[str, int]:
-        """For each kind of orbit how much of it is fixed, of what `hyperframe.targets.symmetry.orbits.Orbits.counts` counts."""
+        """For each kind of orbit how much of it is fixed, of what `hyperframe.Orbits.counts` counts."""
         fixed = dict.fromkeys(KINDS, 0)
         for gauge in self._gauges:
             fixed |= {kind: getattr(gauge, "directions", counts[kind]) for kind in gauge.fixes}

@@ -52,7 +52,7 @@ class Matching:
         return self.of_sorted(self._sorted(weights))
 
     def of_sorted(self, weights: Weights) -> Weights:
-        """The same for weights that `hyperframe.targets.symmetry.sorting.Sorting` gave; for many references they are sorted once."""
+        """The same for weights that `Sorting` gave; for many references they are sorted once."""
         return self._walk.moved(weights, self._walk.sources(weights, self._place))
 
     def _place(self, members: tuple[int, ...], keys: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class View:
 
 @attrs.frozen(eq=False)
 class AxisLabels:
-    """The labels on one axis of a parameter, or of some of its rows; see `hyperframe.targets.symmetry.structure.Axis`."""
+    """The labels on one axis of a parameter, or of some of its rows; see `Axis` of `structure`."""
 
     unit: Tensor
     scale: Tensor

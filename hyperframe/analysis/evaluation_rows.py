@@ -1,0 +1,40 @@
+"""An evaluation's metrics as words and texts, for tables and pages."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hyperframe.metrics import metrics_of
+
+WORDS = {"network": "{} of one network", "ensemble": "ensemble: {}"}
+"""How a metric is called, of single networks and of all together."""
+
+
+def evaluation_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The figures of an evaluation as words and texts, in the order in which the task declares them."""
+    for metric in metrics_of(figures):
+        value, spread = metric.value(figures), metric.spread(figures)
+        words = WORDS[metric.of] + (", mean" if metric.of == "network" else "")
+        if spread is not None:
+            mean, std, low, high = (metric.shown(spread[key]) for key in ("mean", "std", "min", "max"))
+            yield metric.words(words), f"{mean} ± {std}"
+            if metric.better:
+                yield "worst and best network", ", ".join((low, high) if metric.better == "greater" else (high, low))
+        elif value is not None:
+            yield metric.words(words), metric.shown(value)
+    if figures.get("entropy") is not None:
+        yield "entropy of the weights, in gauge (nats)", f"{figures['entropy']:.1f}"
+
+
+def evaluation_title(figures: Mapping[str, Any]) -> str:
+    """How many networks an evaluation drew, and on how many items of which split it ran them."""
+    return f"{counted(figures['networks'], 'generated network')} on {figures['items']} {figures['split']} items"
+
+
+def counted(count: int, what: str) -> str:
+    """A number of things with the word for them.
+
+    Example:
+        >>> counted(1, "network"), counted(3, "network")
+        ('1 network', '3 networks')
+    """
+    return f"{count} {what}{'' if count == 1 else 's'}"
