@@ -26,10 +26,11 @@ from hyperframe.networks.target import Target
 from hyperframe.options import option
 from hyperframe.runs.run import Run
 from hyperframe.targets.params import Param, bias, kernel, scale, shift
-from hyperframe.targets.spec import LayerSpec, Slice, TargetSpec, UnitSpec
+from hyperframe.targets.spec import LayerSpec, Slice, TargetSpec
 from hyperframe.targets.symmetry.orbits import Orbits
 from hyperframe.targets.symmetry.propagate import walked
 from hyperframe.targets.tracing.tracer import Traced, trace
+from hyperframe.targets.units import UnitSpec
 from hyperframe.targets.weights import flatten, unflatten
 from hyperframe.tasks.classification import ClassificationTask
 from hyperframe.tasks.regression import RegressionTask

@@ -12,7 +12,8 @@ from hyperframe.config.import_path import Factories, checked_factory, typed_targ
 from hyperframe.config.in_memory import OwnCode
 from hyperframe.config.registry import Registry, make_plugin_manager
 from hyperframe.config.schema import load_config, override_pairs
-from hyperframe.runs.run import Run, load_run
+from hyperframe.runs.loading import load_run
+from hyperframe.runs.run import Run
 from hyperframe.runtime.modes import with_gradients
 from hyperframe.targets.spec import TargetSpec
 from hyperframe.training.loop import Reporter, train_run

@@ -35,8 +35,8 @@ from hyperframe.cli.prediction_files import read_inputs
 from hyperframe.config.in_memory import OwnCode
 from hyperframe.runs.checkpoints import _measure, _own_digest, newest_checkpoint, read_checkpoint
 from hyperframe.runs.listing import list_runs
+from hyperframe.runs.loading import load_run, restore
 from hyperframe.runs.metrics_log import MetricsLog
-from hyperframe.runs.run import load_run, restore
 from hyperframe.runtime.files import read_json, write_json, write_tensors
 from hyperframe.tasks.own_data.array_files import read_arrays
 from hyperframe.tasks.own_data.arrays import OwnOptions, own_task

@@ -10,7 +10,7 @@ from hyperframe.analysis.runner import analyse, kept_analysis
 from hyperframe.api import installed
 from hyperframe.errors import HyperframeWarning, MemoryShortageError, PluginError, RunError
 from hyperframe.hookspecs import hookimpl
-from hyperframe.runs.run import load_run
+from hyperframe.runs.loading import load_run
 from hyperframe.training.resume import resume_run
 from hyperframe.types import Component
 

@@ -20,7 +20,7 @@ from hyperframe.builtin.analyses.novelty.neighbourhood import LEVELS, Neighbourh
 from hyperframe.builtin.analyses.out_of_distribution import RATES
 from hyperframe.builtin.analyses.plane.geometry import Plane
 from hyperframe.networks.sampled import select
-from hyperframe.runs.run import load_run
+from hyperframe.runs.loading import load_run
 from hyperframe.runtime.rng import stream_seed
 from hyperframe.targets.symmetry.matching import Matching
 from hyperframe.targets.weights import concatenate, slice_weights

@@ -14,8 +14,8 @@ from hyperframe.targets.symmetry.exact import exact_copy, redrawn, run_exactly
 from hyperframe.targets.symmetry.gauge import ComposedGauge
 from hyperframe.targets.symmetry.orbits import KINDS, apply_action, orbits, random_action
 from hyperframe.targets.tracing import tracer
-from hyperframe.targets.tracing.computed import COMPUTED
 from hyperframe.targets.tracing.labels import FIXED
+from hyperframe.targets.tracing.rules.computed import COMPUTED
 from hyperframe.targets.tracing.rules.registry import RULES
 from hyperframe.targets.tracing.tracer import trace
 from hyperframe.testing import checks

@@ -18,7 +18,7 @@ from hyperframe.builtin.analyses.deep_ensemble.baseline import IMAGES, deep_ense
 from hyperframe.builtin.analyses.deep_ensemble.equivalent import deep_ensemble_equivalent
 from hyperframe.builtin.objectives.trade_off import Options
 from hyperframe.errors import HyperframeError, HyperframeWarning, RunError
-from hyperframe.runs.run import load_run
+from hyperframe.runs.loading import load_run
 from hyperframe.training.trainer import Trainer
 
 curves = st.lists(st.floats(0.001, 10), min_size=1, max_size=12)

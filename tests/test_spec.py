@@ -8,7 +8,8 @@ from torch import nn
 
 from hyperframe.errors import SpecError
 from hyperframe.targets.params import Param, bias, kernel, scale, shift
-from hyperframe.targets.spec import LayerSpec, Slice, TargetSpec, UnitSpec
+from hyperframe.targets.spec import LayerSpec, Slice, TargetSpec
+from hyperframe.targets.units import UnitSpec
 
 FIRST = LayerSpec(name="first", filters=3, writes=["hidden"], params=[kernel("0.weight", "o i"), bias("0.bias")])
 LAST = LayerSpec(name="last", filters=2, reads=["hidden"], params=[kernel("2.weight", "o i"), bias("2.bias")])

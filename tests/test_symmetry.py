@@ -9,8 +9,9 @@ from torch import nn
 
 from hyperframe.networks.target import Target
 from hyperframe.targets.params import bias, kernel, scale, shift
-from hyperframe.targets.spec import LayerSpec, Slice, TargetSpec, UnitSpec
+from hyperframe.targets.spec import LayerSpec, Slice, TargetSpec
 from hyperframe.targets.symmetry.orbits import KINDS, Action, apply_action, orbits, random_action
+from hyperframe.targets.units import UnitSpec
 from hyperframe.targets.weights import batch_size
 from hyperframe.tasks.classification import ClassificationTask
 from hyperframe.testing import strategies

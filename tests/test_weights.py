@@ -9,7 +9,8 @@ from torch import nn
 from hyperframe.errors import SpecError
 from hyperframe.networks.target import Target
 from hyperframe.targets.params import bias, kernel, scale, shift
-from hyperframe.targets.spec import LayerSpec, TargetSpec, UnitSpec
+from hyperframe.targets.spec import LayerSpec, TargetSpec
+from hyperframe.targets.units import UnitSpec
 from hyperframe.targets.weights import (
     batch_size,
     concatenate,

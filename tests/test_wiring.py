@@ -15,8 +15,9 @@ import wiring
 from torch import nn
 
 import hyperframe as hf
+from hyperframe.runs.loading import load_run
 from hyperframe.runs.metrics_log import read_metrics
-from hyperframe.runs.run import Run, load_run
+from hyperframe.runs.run import Run
 
 OF_NOISE = ["?reach", "?ratio", "?overlap_at_reach", "?verdict"]
 

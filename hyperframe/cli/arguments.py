@@ -11,7 +11,8 @@ from hyperframe.config.import_path import Factories, checked_factory, typed_targ
 from hyperframe.config.overrides import KEY_HELP
 from hyperframe.config.registry import Registry
 from hyperframe.config.schema import override_pairs
-from hyperframe.runs.run import Run, load_run
+from hyperframe.runs.loading import load_run
+from hyperframe.runs.run import Run
 from hyperframe.runtime.files import is_file, user_path
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -17,6 +17,9 @@ from hyperframe.errors import Forgiven
 from hyperframe.networks.convolution import GreyConvolutions, channels_last
 from hyperframe.runtime.rng import seeded
 
+PROBED = 2
+"""Inputs that a module is tried out on; some refuse a single one."""
+
 
 def allows_any_layout(module: nn.Module, inputs: Tensor) -> bool:
     """Whether a module gives the same for activations that lie channels last; one that calls `view` does not.

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from hyperframe.errors import RunError, SpecError
-from hyperframe.networks.batching import BatchedForms, has_batched_forms, one_by_one_quietly
+from hyperframe.networks.batching import BatchedForms, has_batched_forms, one_by_one_quietly, times_changed
 from hyperframe.networks.convolution import GreyConvolutions, channels_last
 from hyperframe.networks.norm_statistics import PlainMeans
-from hyperframe.networks.probes import allows_any_layout, count_activations, keeps_nothing
+from hyperframe.networks.probes import PROBED, allows_any_layout, count_activations, keeps_nothing
 from hyperframe.targets.aliases import own_names, tie_buffers, tied_names
 from hyperframe.targets.embeddings import set_options, with_plain_gradients
 from hyperframe.targets.spec import TargetSpec
@@ -31,9 +31,6 @@ from hyperframe.types import Statistics, Weights
 
 NUMBERS_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 28}
 """Activations and weights that a batch of networks may hold: 4 MiB on a CPU, 1 GiB on a CUDA device."""
-
-PROBED = 2
-"""Inputs that a module is tried out on; some refuse a single one."""
 
 _COPYING = threading.Lock()
 
@@ -198,7 +195,7 @@ class Target:
     ) -> Tensor:
         """Run every network in the mode that the module is in: one as it is, several as one batch of operations."""
         x = self.tried_on.taken(x if self.inputs is None else self.inputs.applied(x))
-        version = _version(x)
+        version = times_changed(x)
         if batch_size(unpacked) == 1:
             alone = {name: value.squeeze(0) for name, value in unpacked.items()}
             own = {name: value[0] for name, value in buffers.items()}
@@ -207,7 +204,7 @@ class Target:
             batched = vmap(partial(self._call, module), in_dims=(0, 0, None if shared else 0), randomness="different")
             with BatchedForms() if self._has_batched_forms else nullcontext(), one_by_one_quietly():
                 outputs = batched(unpacked, buffers, x)
-        if _version(x) != version:
+        if times_changed(x) != version:
             raise SpecError(f"target '{self.spec.name}': its forward changes its input in place; let it work on a copy")
         return outputs
 
@@ -349,8 +346,3 @@ class Target:
         if self.tried_on.whole:
             module.register_forward_pre_hook(self.tried_on.before)
         return module.eval()
-
-
-def _version(x: Tensor) -> int:
-    """How often a tensor was changed in place; of one of inference mode nobody counts it."""
-    return 0 if x.is_inference() else x._version

@@ -1,10 +1,12 @@
 """Run folders: written, read again, listed and compared.
 
 - `folder`: run folders: taken, written, and their configuration read again
+- `provenance`: versions of all that took part, device, seed, revision, and where it was resumed
 - `checkpoints`: checkpoints: written whole, verified, the last and the best kept
 - `fingerprints`: data and the target's code, told from others behind a run
 - `metrics_log`: `metrics.jsonl`, and TensorBoard's files
 - `run`: a run folder with its generator: sampled from, evaluated
+- `loading`: a run read from its folder: configuration, checkpoint, and what does not fit together
 - `listing`: the runs of a folder, as figures
 - `comparison`: runs side by side, as figures and as a picture
 """

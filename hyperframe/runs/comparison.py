@@ -9,15 +9,16 @@ import attrs
 from torch import Tensor
 
 from hyperframe.config.choices import choose
+from hyperframe.config.registry import Registry
 from hyperframe.config.schema import Config, override_pairs
 from hyperframe.errors import Forgiven, RunError, described, notice
 from hyperframe.experiment.evaluation import gauged_rows, measure
-from hyperframe.runtime.files import whole_file
-from hyperframe.runs.folder import check_is_run, folder_identity, read_run_config
-from hyperframe.runs.metrics_log import read_metrics
-from hyperframe.config.registry import Registry
-from hyperframe.runs.run import Run, load_run
 from hyperframe.metrics import Metric, first_metric, metrics_of
+from hyperframe.runs.folder import check_is_run, folder_identity, read_run_config
+from hyperframe.runs.loading import load_run
+from hyperframe.runs.metrics_log import read_metrics
+from hyperframe.runs.run import Run
+from hyperframe.runtime.files import whole_file
 from hyperframe.types import EntropyEstimator
 
 

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from hyperframe.errors import Forgiven
-from hyperframe.targets.symmetry.exact import redrawn
-from hyperframe.runtime.files import fingerprint
-from hyperframe.targets.symmetry.precision import DoublePrecision
 from hyperframe.experiment.preflight import load_data
-from hyperframe.runtime.rng import stream
 from hyperframe.networks.target import Target
+from hyperframe.runtime.files import fingerprint
+from hyperframe.runtime.rng import stream
+from hyperframe.targets.symmetry.exact import redrawn
+from hyperframe.targets.symmetry.precision import DoublePrecision
 from hyperframe.types import Data, Task
 
 LARGEST = 1 << 29

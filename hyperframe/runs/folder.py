@@ -14,12 +14,8 @@ Files are safetensors, JSON and YAML: nothing that is loaded runs code.
 """
 
 import hashlib
-import importlib.metadata
 import itertools
 import json
-import platform
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,15 +23,25 @@ from pathlib import Path
 from typing import Any
 
 import filelock
-import torch
 from omegaconf import OmegaConf
 
-from hyperframe.experiment.bound import departures
-from hyperframe.runs.checkpoints import FORMAT
-from hyperframe.config.schema import Config, read_config
-from hyperframe.errors import ConfigError, HyperframeError, PluginError, RunError, notice
-from hyperframe.experiment.build import Experiment
 from hyperframe.config.import_path import TYPED
+from hyperframe.config.in_memory import DATA, HANDED_OVER, MODULE
+from hyperframe.config.overrides import apply_overrides, read_yaml
+from hyperframe.config.registry import OWN_DISTRIBUTION, Registry
+from hyperframe.config.schema import Config, read_config
+from hyperframe.errors import ConfigError, HyperframeError, PluginError, RunError
+from hyperframe.experiment.build import Experiment
+from hyperframe.runs.checkpoints import FORMAT
+from hyperframe.runs.provenance import (
+    PROVENANCE,
+    as_mapping,
+    bound_of,
+    provenance,
+    read_provenance,
+    revision,
+    version_of,
+)
 from hyperframe.runtime.files import (
     contents,
     exists,
@@ -49,15 +55,11 @@ from hyperframe.runtime.files import (
     writing,
 )
 from hyperframe.runtime.links import lock_of
-from hyperframe.config.overrides import apply_overrides, read_yaml
-from hyperframe.config.in_memory import DATA, HANDED_OVER, MODULE
-from hyperframe.config.registry import OWN_DISTRIBUTION, Registry
-from hyperframe.tasks.input_statistics import TrainedInputs, write_trained_inputs
 from hyperframe.targets.trial_inputs import write_example
+from hyperframe.tasks.input_statistics import TrainedInputs, write_trained_inputs
 from hyperframe.types import Task
-from hyperframe.runtime.threads import flushes_denormals
 
-CONFIG, PROVENANCE, TARGET, TASK = "config.yaml", "provenance.json", "target.safetensors", "task.json"
+CONFIG, TARGET, TASK = "config.yaml", "target.safetensors", "task.json"
 ANALYSES, RESULTS = "analyses", "results.json"
 LOCK = ".lock"
 LOCK_SECONDS = 1.0
@@ -160,83 +162,12 @@ def create_run(folder: Path, config: Config, experiment: Experiment, inputs: Tra
         write_json(folder / TASK, facts)
     write_trained_inputs(folder, inputs)
     write_example(folder, experiment.target.tried_on)
-    write_json(folder / PROVENANCE, provenance(config, experiment.device) | _bound(experiment))
+    write_json(folder / PROVENANCE, provenance(config, experiment.device) | bound_of(experiment))
 
 
 def write_config(folder: Path, config: Config) -> None:
     """Write the complete configuration, less what only pauses a run."""
     write_text(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(config.without_pauses().plain())))
-
-
-def provenance(config: Config, device: torch.device) -> dict[str, Any]:
-    """What took part in a run: components with their distributions and versions, torch, device, seed, revision."""
-    packages = (OWN_DISTRIBUTION, "torch", "torchvision", "numpy")
-    return {
-        "format": FORMAT,
-        "components": [choice.registered.plain() for choice in config.choices],
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
-        "environment": environment(device),
-        "seed": config.trainer.seed,
-        "revision": _revision(),
-    }
-
-
-def environment(device: torch.device) -> dict[str, Any]:
-    """What of a machine, and of torch, the bits of a result depend on."""
-    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return {
-        "device": device.type,
-        "hardware": hardware,
-        "processor": _processor(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        "denormals": "zero" if flushes_denormals() else "kept",
-        "precision": torch.get_float32_matmul_precision(),
-        "torch": torch.__version__,
-        "numpy": _version("numpy"),
-    }
-
-
-def _processor() -> str:
-    """The name of the processor's model, where the system tells it."""
-    table = Path("/proc/cpuinfo")
-    lines = table.read_text(encoding="utf-8", errors="replace").splitlines() if table.is_file() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
-
-
-def _bound(experiment: Experiment) -> dict[str, Any]:
-    """What provenance says of a variational loss; of another one nothing."""
-    reasons = departures(experiment)
-    return {} if reasons is None else {"bound": {"holds": not reasons, "departures": reasons}}
-
-
-def add_resumption(folder: Path, step: int, changed: Sequence[str], experiment: Experiment) -> None:
-    """Note in `provenance.json` at which step a run goes on, with which changes, and where."""
-    device = experiment.device
-    content = (read_provenance(folder) or provenance(experiment.config, device)) | _bound(experiment)
-    entry = {"step": step, "changed": list(changed), "environment": environment(device), "revision": _revision()}
-    before = content.get("resumed")
-    content["resumed"] = [*(before if isinstance(before, list) else []), entry]
-    write_json(folder / PROVENANCE, content)
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except (importlib.metadata.PackageNotFoundError, ValueError):  # the latter of a name that none can have
-        return None
-
-
-def _revision() -> str | None:
-    """The revision of the checkout this library lies in, or None where it is installed."""
-    root = Path(__file__).resolve().parent.parent
-    git = shutil.which("git")
-    if git is None or not (root / ".git").exists():
-        return None
-    asked = [git, "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
-    answer = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603
-    return answer.stdout.strip() or None
 
 
 def check_is_run(folder: str | Path) -> Path:
@@ -256,11 +187,11 @@ def check_is_run(folder: str | Path) -> Path:
     content = read_provenance(folder)
     version = content.get("format")
     if isinstance(version, int) and version != FORMAT:
-        theirs = _mapping(content.get("versions")).get(OWN_DISTRIBUTION)
+        theirs = as_mapping(content.get("versions")).get(OWN_DISTRIBUTION)
         age, fix = ("a newer", "update it") if version > FORMAT else ("an older", "install that version")
         raise RunError(
             f"{folder} was written by {age} version of {OWN_DISTRIBUTION} ({theirs}, format {version}); this is "
-            f"{_version(OWN_DISTRIBUTION)}, which reads format {FORMAT}: {fix}, or train anew"
+            f"{version_of(OWN_DISTRIBUTION)}, which reads format {FORMAT}: {fix}, or train anew"
         )
     return folder
 
@@ -304,8 +235,8 @@ def restored_task(folder: Path, config: Config) -> Task | None:
 def _other_writer(folder: Path) -> str:
     """Which version or revision wrote a run, where that is another one than this, as the end of a sentence."""
     content = read_provenance(folder)
-    theirs = (_mapping(content.get("versions")).get(OWN_DISTRIBUTION), content.get("revision"))
-    here = (_version(OWN_DISTRIBUTION), _revision())
+    theirs = (as_mapping(content.get("versions")).get(OWN_DISTRIBUTION), content.get("revision"))
+    here = (version_of(OWN_DISTRIBUTION), revision())
     if not content or theirs == here:
         return ""
     named = [f"{version}, revision {revision}" if revision else f"{version}" for version, revision in (theirs, here)]
@@ -318,16 +249,16 @@ def _other_writer(folder: Path) -> str:
 def _owners(folder: Path, content: Mapping[str, Any]) -> str:
     """Which distributions the run's components came from that are not installed, as a sentence."""
     used = read_provenance(folder).get("components")
-    rows = [_mapping(row) for row in used] if isinstance(used, list) else []
+    rows = [as_mapping(row) for row in used] if isinstance(used, list) else []
     lost = {str(row.get("distribution")): str(row.get("version")) for row in rows}
     lost = {
-        name: version for name, version in lost.items() if _version(name) is None and name not in (HANDED_OVER, TYPED)
+        name: version for name, version in lost.items() if version_of(name) is None and name not in (HANDED_OVER, TYPED)
     }
     if lost:
         names = ", ".join(f"{name} {version}".rstrip() for name, version in sorted(lost.items()))
         return f"\nThe run used components of {names[:200]}, which is not installed here."
     handed = {"target": (MODULE, "module=..."), "task": (DATA, "data=...")}
-    again = [how for key, (name, how) in handed.items() if _mapping(content.get(key)).get("name") == name]
+    again = [how for key, (name, how) in handed.items() if as_mapping(content.get(key)).get("name") == name]
     if again:
         return (
             f"\nThe run's {' and '.join(key for key in handed if handed[key][1] in again)} was handed over in Python; "
@@ -335,21 +266,6 @@ def _owners(folder: Path, content: Mapping[str, Any]) -> str:
             "module with the spec that it had, if any."
         )
     return ""
-
-
-def read_provenance(folder: Path) -> dict[str, Any]:
-    """What `provenance.json` says; nothing where it is not there (the run was killed before) or damaged."""
-    if not is_file(folder / PROVENANCE):
-        return {}
-    try:
-        return read_json(folder / PROVENANCE)
-    except RunError as error:
-        notice(f"{error}; the run is read without it")
-        return {}
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _missing(complete: Mapping[str, Any], found: Mapping[str, Any]) -> str | None:

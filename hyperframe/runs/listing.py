@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hyperframe.runs.checkpoints import checkpoint_steps
+from hyperframe.config.overrides import read_yaml
 from hyperframe.errors import HyperframeError, RunError
-from hyperframe.runtime.files import contents, exists, is_file
+from hyperframe.metrics import first_metric, metrics_of
+from hyperframe.options import shown
+from hyperframe.runs.checkpoints import checkpoint_steps
 from hyperframe.runs.folder import CONFIG, is_claimed
 from hyperframe.runs.metrics_log import read_metrics
-from hyperframe.options import shown
-from hyperframe.config.overrides import read_yaml
-from hyperframe.metrics import first_metric, metrics_of
+from hyperframe.runtime.files import contents, exists, is_file
 
 
 def list_runs(parent: Path) -> list[dict[str, Any]]:

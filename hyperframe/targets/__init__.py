@@ -1,7 +1,8 @@
 """A target as data: its parameters, layers and units, and its weights in every layout.
 
 - `params`: `Param`: one parameter of the module and its part in a layer's filters
-- `spec`: `UnitSpec`, `LayerSpec`, `TargetSpec`: a target as data, checked when built
+- `units`: unit spaces, and what operations on them let through
+- `spec`: `LayerSpec`, `TargetSpec`: a target as data, checked when built
 - `weights`: weights to parameters, rows and state_dicts, and back
 - `aliases`: a module's tensors under all their names
 - `trial_inputs`: inputs that a module is tried out on: normal numbers, or items of data

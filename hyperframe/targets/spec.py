@@ -9,17 +9,10 @@ from torch import nn
 
 from hyperframe.errors import SpecError, unknown_name
 from hyperframe.targets.params import Param, Role
+from hyperframe.targets.units import UnitSpec
 
 Norm = Literal["none", "batch", "layer", "group"]
 NORMS: tuple[Norm, ...] = ("none", "batch", "layer", "group")
-
-# Operations that may act on a unit space, by what they let through. A positively homogeneous f has f(a·x) = a·f(x)
-# for a > 0, an odd one f(−x) = −f(x); both act on every unit alike, so permutations always pass.
-HOMOGENEOUS_OPS = frozenset({"relu", "leaky_relu", "max_pool"})
-LINEAR_OPS = frozenset({"avg_pool", "mean", "flatten", "dropout", "upsample", "add", "embedding"})
-ODD_OPS = frozenset({"tanh", "softsign", "hardtanh"})
-OTHER_OPS = frozenset({"gelu", "silu", "sigmoid", "elu", "selu", "softplus", "relu6", "hardswish", "other"})
-KNOWN_OPS = HOMOGENEOUS_OPS | LINEAR_OPS | ODD_OPS | OTHER_OPS
 
 
 # Lists are as good as tuples where a spec is written; one converter a type, so that type checkers see through it.
@@ -29,39 +22,6 @@ def _numbers(values: Iterable[int]) -> tuple[int, ...]:
 
 def _names(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(values)
-
-
-@attrs.frozen(kw_only=True)
-class UnitSpec:
-    """A unit space: hidden channels or neurons, which layers write with their filters and read with their inputs.
-
-    Attributes:
-        name: how layers refer to it.
-        size: the number of units.
-        ops: every operation that acts on the space, its writers' outputs and its readers' inputs included; what they
-            let through decides which symmetries hold. Use "other" for one that is not listed.
-    """
-
-    name: str
-    size: int
-    ops: tuple[str, ...] = attrs.field(converter=_names)
-
-    def __attrs_post_init__(self) -> None:
-        if self.size < 1:
-            raise SpecError(f"unit space '{self.name}': size is {self.size}, must be at least 1")
-        for op in self.ops:
-            if op not in KNOWN_OPS:
-                raise SpecError(f"unit space '{self.name}': " + unknown_name("operation", op, KNOWN_OPS))
-
-    @property
-    def homogeneous(self) -> bool:
-        """True where every operation is positively homogeneous, so that positive factors pass."""
-        return all(op in HOMOGENEOUS_OPS | LINEAR_OPS for op in self.ops)
-
-    @property
-    def odd(self) -> bool:
-        """True where every operation is odd, so that signs pass."""
-        return all(op in ODD_OPS | LINEAR_OPS for op in self.ops)
 
 
 def _params(values: Iterable[Param]) -> tuple[Param, ...]:
@@ -183,7 +143,8 @@ class TargetSpec:
         SpecError: names, sizes or the order contradict each other.
 
     Example:
-        >>> from hyperframe.targets.params import bias, kernel
+        >>> from hyperframe.targets.units import UnitSpec
+    from hyperframe.targets.params import bias, kernel
         >>> spec = TargetSpec(
         ...     name="two_layers", input_shape=(4,), num_outputs=2, logits="out",
         ...     units=[UnitSpec(name="hidden", size=3, ops=["relu"])],

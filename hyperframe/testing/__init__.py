@@ -11,6 +11,7 @@ that it draws from, `hyperframe.testing.examples` the example networks.
 - `of_exports`: the law of a module's graph
 - `strategies`: for hypothesis
 - `examples`, `networks`: example networks
+- `spec_parts`: parts of their specs, in short
 
 Example:
     >>> [check.verdict().state for check in checks("logit_shift")[:3]]

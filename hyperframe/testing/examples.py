@@ -4,14 +4,15 @@ Each example is a function of sizes, all of them at least 1, and returns a modul
 name. Where an example has BatchNorm, its symmetries hold with stored and with batch statistics.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from hyperframe.targets.params import Param, bias, kernel, scale, shift
-from hyperframe.targets.spec import LayerSpec, Norm, Place, Slice, TargetSpec, UnitSpec
+from hyperframe.targets.params import kernel, scale, shift
+from hyperframe.targets.spec import Norm, Slice, TargetSpec
 from hyperframe.targets.symmetry.exact import redrawn
+from hyperframe.testing.spec_parts import layer, normalised, out, plain, spec_of
 from hyperframe.types import Weights
 
 Made = tuple[nn.Module, TargetSpec]
@@ -48,18 +49,18 @@ def dense_gelu(inputs: int = 3, hidden: int = 4, outputs: int = 3) -> Made:
 
 def _dense(op: str, activation: nn.Module, inputs: int, hidden: int, outputs: int) -> Made:
     module = nn.Sequential(nn.Linear(inputs, hidden), activation, nn.Linear(hidden, outputs))
-    layers = [_layer("first", hidden, _plain("0", "o i"), writes=["hidden"]), _out(outputs, "2", ["hidden"])]
-    return module, _spec(f"dense_{op}", (inputs,), {"hidden": (hidden, op)}, layers)
+    layers = [layer("first", hidden, plain("0", "o i"), writes=["hidden"]), out(outputs, "2", ["hidden"])]
+    return module, spec_of(f"dense_{op}", (inputs,), {"hidden": (hidden, op)}, layers)
 
 
 def unbiased(inputs: int = 3, hidden: int = 4, outputs: int = 3) -> Made:
     """Two dense layers without biases and a leaky ReLU."""
     first, out = nn.Linear(inputs, hidden, bias=False), nn.Linear(hidden, outputs, bias=False)
     layers = [
-        _layer("first", hidden, [kernel("0.weight", "o i")], writes=["hidden"]),
-        _layer("out", outputs, [kernel("2.weight", "o i")], ["hidden"]),
+        layer("first", hidden, [kernel("0.weight", "o i")], writes=["hidden"]),
+        layer("out", outputs, [kernel("2.weight", "o i")], ["hidden"]),
     ]
-    spec = _spec("unbiased", (inputs,), {"hidden": (hidden, "leaky_relu")}, layers)
+    spec = spec_of("unbiased", (inputs,), {"hidden": (hidden, "leaky_relu")}, layers)
     return nn.Sequential(first, nn.LeakyReLU(0.25), out), spec
 
 
@@ -88,11 +89,11 @@ def _convolutions(name: str, second: nn.Conv2d | nn.ConvTranspose2d, axes: str, 
     body = nn.Sequential(nn.Conv2d(1, read, 2), nn.ReLU(), second, nn.ReLU(), nn.Flatten())
     features = body(torch.zeros(1, 1, 4, 4)).shape[1]
     layers = [
-        _layer("first", read, _plain("0", "o i h w"), writes=["first"]),
-        _layer("second", written, _plain("2", axes), ["first"], ["second"], groups=groups),
-        _out(outputs, "5", ["second"]),
+        layer("first", read, plain("0", "o i h w"), writes=["first"]),
+        layer("second", written, plain("2", axes), ["first"], ["second"], groups=groups),
+        out(outputs, "5", ["second"]),
     ]
-    spec = _spec(name, (1, 4, 4), {"first": (read, "relu"), "second": (written, "relu flatten")}, layers)
+    spec = spec_of(name, (1, 4, 4), {"first": (read, "relu"), "second": (written, "relu flatten")}, layers)
     return body.append(nn.Linear(features, outputs)), spec
 
 
@@ -110,12 +111,12 @@ def depthwise(channels: int = 3, width: int = 2, outputs: int = 3) -> Made:
     )
     units = {"first": (channels, "relu"), "depthwise": (channels, "relu"), "pointwise": (width, "relu flatten")}
     layers = [
-        _layer("first", channels, _plain("0", "o i h w"), writes=["first"]),
-        _layer("depthwise", channels, _plain("2", "o i h w"), ["first"], ["depthwise"], groups=channels),
-        _layer("pointwise", width, _plain("4", "o i h w"), ["depthwise"], ["pointwise"]),
-        _out(outputs, "7", ["pointwise"]),
+        layer("first", channels, plain("0", "o i h w"), writes=["first"]),
+        layer("depthwise", channels, plain("2", "o i h w"), ["first"], ["depthwise"], groups=channels),
+        layer("pointwise", width, plain("4", "o i h w"), ["depthwise"], ["pointwise"]),
+        out(outputs, "7", ["pointwise"]),
     ]
-    return module, _spec("depthwise", (1, 4, 4), units, layers)
+    return module, spec_of("depthwise", (1, 4, 4), units, layers)
 
 
 class _Fused(nn.Module):
@@ -136,12 +137,12 @@ def fused(inputs: int = 3, hidden: int = 3, left: int = 2, right: int = 3, outpu
     """Two layers in one parameter's rows, which read the same units and write different ones."""
     units = {"hidden": (hidden, "relu"), "left": (left, "tanh"), "right": (right, "relu")}
     layers = [
-        _layer("first", hidden, _plain("first", "o i"), writes=["hidden"]),
-        _layer("right", right, _plain("projection", "o i", (left, left + right)), ["hidden"], ["right"]),
-        _layer("left", left, _plain("projection", "o i", (0, left)), ["hidden"], ["left"]),
-        _out(outputs, "out", ["right", "left"]),
+        layer("first", hidden, plain("first", "o i"), writes=["hidden"]),
+        layer("right", right, plain("projection", "o i", (left, left + right)), ["hidden"], ["right"]),
+        layer("left", left, plain("projection", "o i", (0, left)), ["hidden"], ["left"]),
+        out(outputs, "out", ["right", "left"]),
     ]
-    return _Fused(inputs, hidden, left, right, outputs), _spec("fused", (inputs,), units, layers)
+    return _Fused(inputs, hidden, left, right, outputs), spec_of("fused", (inputs,), units, layers)
 
 
 class Affine(nn.Module):
@@ -173,21 +174,21 @@ def _behind(name: str, second: nn.Module, norm: Norm, sizes: tuple[int, int, int
     inputs, hidden, outputs = sizes
     module = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), second, nn.ReLU(), nn.Linear(hidden, outputs))
     layers = [
-        _layer("first", hidden, _plain("0", "o i"), writes=["hidden"]),
-        _layer("second", hidden, [scale("2.weight"), shift("2.bias")], ["hidden"], ["second"], norm=norm),
-        _out(outputs, "4", ["second"]),
+        layer("first", hidden, plain("0", "o i"), writes=["hidden"]),
+        layer("second", hidden, [scale("2.weight"), shift("2.bias")], ["hidden"], ["second"], norm=norm),
+        out(outputs, "4", ["second"]),
     ]
-    return module, _spec(name, (inputs,), {"hidden": (hidden, "relu"), "second": (hidden, "relu")}, layers)
+    return module, spec_of(name, (inputs,), {"hidden": (hidden, "relu"), "second": (hidden, "relu")}, layers)
 
 
 def layer_scale(inputs: int = 3, hidden: int = 4, outputs: int = 3) -> Made:
     """A learnt factor for every filter directly behind its kernel and bias."""
     first, factor = nn.Linear(inputs, hidden), Affine(hidden, offset=False)
     layers = [
-        _layer("first", hidden, [*_plain("0", "o i"), scale("1.weight")], writes=["hidden"]),
-        _out(outputs, "3", ["hidden"]),
+        layer("first", hidden, [*plain("0", "o i"), scale("1.weight")], writes=["hidden"]),
+        out(outputs, "3", ["hidden"]),
     ]
-    spec = _spec("layer_scale", (inputs,), {"hidden": (hidden, "relu")}, layers)
+    spec = spec_of("layer_scale", (inputs,), {"hidden": (hidden, "relu")}, layers)
     return nn.Sequential(first, factor, nn.ReLU(), nn.Linear(hidden, outputs)), spec
 
 
@@ -202,10 +203,10 @@ def group_norm(groups: int = 2, width: int = 2, outputs: int = 3) -> Made:
         nn.Linear(channels * 4, outputs),
     )
     layers = [
-        _layer("first", channels, _normalised("0", "1"), writes=["channels"], norm="group"),
-        _out(outputs, "4", ["channels"]),
+        layer("first", channels, normalised("0", "1"), writes=["channels"], norm="group"),
+        out(outputs, "4", ["channels"]),
     ]
-    return module, _spec("group_norm", (2, 3, 3), {"channels": (channels, "relu flatten")}, layers)
+    return module, spec_of("group_norm", (2, 3, 3), {"channels": (channels, "relu flatten")}, layers)
 
 
 class _Residual(nn.Module):
@@ -230,13 +231,13 @@ class _Residual(nn.Module):
 def residual(channels: int = 3, inner: int = 2, outputs: int = 3) -> Made:
     """A residual block with BatchNorm: two layers write the same units, which ties them."""
     layers = [
-        _layer("stem", channels, _normalised("stem", "stem_norm"), [], ["trunk"], norm="batch"),
-        _layer("inner", inner, _normalised("inner", "inner_norm"), ["trunk"], ["inner"], norm="batch"),
-        _layer("back", channels, _normalised("back", "back_norm"), ["inner"], ["trunk"], norm="batch"),
-        _out(outputs, "out", ["trunk"]),
+        layer("stem", channels, normalised("stem", "stem_norm"), [], ["trunk"], norm="batch"),
+        layer("inner", inner, normalised("inner", "inner_norm"), ["trunk"], ["inner"], norm="batch"),
+        layer("back", channels, normalised("back", "back_norm"), ["inner"], ["trunk"], norm="batch"),
+        out(outputs, "out", ["trunk"]),
     ]
     units = {"trunk": (channels, "relu add mean"), "inner": (inner, "relu")}
-    return _Residual(channels, inner, outputs), _spec("residual", (1, 4, 4), units, layers)
+    return _Residual(channels, inner, outputs), spec_of("residual", (1, 4, 4), units, layers)
 
 
 class _Concatenated(nn.Module):
@@ -257,12 +258,12 @@ def concatenated(left: int = 2, right: int = 3, hidden: int = 2, outputs: int = 
     """Two unit spaces that one layer reads."""
     units = {"left": (left, "relu"), "right": (right, "relu"), "hidden": (hidden, "relu flatten")}
     layers = [
-        _layer("left", left, _plain("left", "o i h w"), writes=["left"]),
-        _layer("right", right, _plain("right", "o i h w"), writes=["right"]),
-        _layer("both", hidden, _plain("both", "o i h w"), ["left", "right"], ["hidden"]),
-        _out(outputs, "out", ["hidden"]),
+        layer("left", left, plain("left", "o i h w"), writes=["left"]),
+        layer("right", right, plain("right", "o i h w"), writes=["right"]),
+        layer("both", hidden, plain("both", "o i h w"), ["left", "right"], ["hidden"]),
+        out(outputs, "out", ["hidden"]),
     ]
-    return _Concatenated(left, right, hidden, outputs), _spec("concatenated", (1, 4, 4), units, layers)
+    return _Concatenated(left, right, hidden, outputs), spec_of("concatenated", (1, 4, 4), units, layers)
 
 
 class _Sliced(nn.Module):
@@ -283,13 +284,13 @@ def sliced(inputs: int = 3, half: int = 2, outputs: int = 3) -> Made:
     """Layers that read and write parts of unit spaces, one of them in reverse order."""
     low, high = tuple(range(half)), tuple(range(half, 2 * half))
     layers = [
-        _layer("first", 2 * half, _plain("first", "o i"), writes=["first"]),
-        _layer("low", half, _plain("low", "o i"), [Slice("first", low)], [Slice("second", low)]),
-        _layer("high", half, _plain("high", "o i"), [Slice("first", high[::-1])], [Slice("second", high)]),
-        _out(outputs, "out", ["second"]),
+        layer("first", 2 * half, plain("first", "o i"), writes=["first"]),
+        layer("low", half, plain("low", "o i"), [Slice("first", low)], [Slice("second", low)]),
+        layer("high", half, plain("high", "o i"), [Slice("first", high[::-1])], [Slice("second", high)]),
+        out(outputs, "out", ["second"]),
     ]
     units = {"first": (2 * half, "relu"), "second": (2 * half, "relu")}
-    return _Sliced(inputs, half, outputs), _spec("sliced", (inputs,), units, layers)
+    return _Sliced(inputs, half, outputs), spec_of("sliced", (inputs,), units, layers)
 
 
 class _Table(nn.Module):
@@ -307,50 +308,12 @@ class _Table(nn.Module):
 def table(tokens: int = 2, width: int = 3, outputs: int = 3) -> Made:
     """A table of positions, which is added to what a dense layer writes."""
     layers = [
-        _layer("embedding", width, _plain("embedding", "o i"), writes=["width"]),
-        _layer("table", width, [shift("table", "a t o")], writes=["width"]),
-        _out(outputs, "out", ["width"]),
+        layer("embedding", width, plain("embedding", "o i"), writes=["width"]),
+        layer("table", width, [shift("table", "a t o")], writes=["width"]),
+        out(outputs, "out", ["width"]),
     ]
-    spec = _spec("table", (tokens, 2), {"width": (width, "add relu mean")}, layers)
+    spec = spec_of("table", (tokens, 2), {"width": (width, "add relu mean")}, layers)
     return _Table(tokens, width, outputs), spec
-
-
-def _spec(
-    name: str, input_shape: tuple[int, ...], units: dict[str, tuple[int, str]], layers: list[LayerSpec]
-) -> TargetSpec:
-    return TargetSpec(
-        name=name,
-        input_shape=input_shape,
-        num_outputs=layers[-1].filters,
-        logits=layers[-1].name,
-        units=[UnitSpec(name=unit, size=size, ops=ops.split()) for unit, (size, ops) in units.items()],
-        layers=layers,
-    )
-
-
-def _plain(module: str, axes: str, rows: tuple[int, int] | None = None) -> list[Param]:
-    return [kernel(f"{module}.weight", axes, rows=rows), bias(f"{module}.bias", rows=rows)]
-
-
-def _normalised(module: str, norm: str) -> list[Param]:
-    return [kernel(f"{module}.weight", "o i h w"), scale(f"{norm}.weight"), shift(f"{norm}.bias")]
-
-
-def _layer(
-    name: str,
-    filters: int,
-    params: list[Param],
-    reads: Iterable[Place] = (),
-    writes: Iterable[Place] = (),
-    *,
-    groups: int = 1,
-    norm: Norm = "none",
-) -> LayerSpec:
-    return LayerSpec(name=name, filters=filters, params=params, reads=reads, writes=writes, groups=groups, norm=norm)
-
-
-def _out(outputs: int, module: str, reads: list[Place]) -> LayerSpec:
-    return _layer("out", outputs, _plain(module, "o i"), reads)
 
 
 EXAMPLES: dict[str, Callable[..., Made]] = {

@@ -28,8 +28,9 @@ from hyperframe.runs.checkpoints import (
     write_checkpoint,
 )
 from hyperframe.runs.fingerprints import fingerprints_of, probe_outputs
-from hyperframe.runs.folder import claimed, create_run, environment, folder_identity, free_folder
+from hyperframe.runs.folder import claimed, create_run, folder_identity, free_folder
 from hyperframe.runs.metrics_log import MetricsLog
+from hyperframe.runs.provenance import environment
 from hyperframe.runs.run import Run
 from hyperframe.runtime.links import inside
 from hyperframe.runtime.rng import seeded

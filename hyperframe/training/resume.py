@@ -12,7 +12,6 @@ from hyperframe.experiment.build import build_experiment
 from hyperframe.runs.checkpoints import Checkpoint, newest_checkpoint, set_damaged_aside
 from hyperframe.runs.fingerprints import computes_otherwise
 from hyperframe.runs.folder import (
-    add_resumption,
     check_is_run,
     claimed,
     create_run,
@@ -20,7 +19,9 @@ from hyperframe.runs.folder import (
     restored_task,
     write_config,
 )
-from hyperframe.runs.run import Run, recorded_data, restore
+from hyperframe.runs.loading import recorded_data, restore
+from hyperframe.runs.provenance import add_resumption
+from hyperframe.runs.run import Run
 from hyperframe.targets.trial_inputs import read_example
 from hyperframe.training.loop import Reporter, Silent, Training
 

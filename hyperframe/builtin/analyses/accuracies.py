@@ -17,7 +17,7 @@ from hyperframe.errors import RunError
 from hyperframe.experiment.evaluation import measure
 from hyperframe.networks.sampled import select
 from hyperframe.options import option
-from hyperframe.runs.run import load_run
+from hyperframe.runs.loading import load_run
 from hyperframe.types import Data
 
 MEASURED_AT_ONCE = 10

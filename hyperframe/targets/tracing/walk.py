@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from hyperframe.errors import SpecError, brief
-from hyperframe.targets.tracing.computed import Computed, applied, rule_of, ruled
 from hyperframe.targets.tracing.crossed import Crossed, each, has_parameters, with_merged
 from hyperframe.targets.tracing.findings import FoundLayer, View
 from hyperframe.targets.tracing.labels import Activation
@@ -25,6 +24,7 @@ from hyperframe.targets.tracing.rules import (  # noqa: F401  (for their rules)
     normalisation,
     scale_shift,
 )
+from hyperframe.targets.tracing.rules.computed import Computed, applied, rule_of, ruled
 from hyperframe.targets.tracing.rules.registry import Operation, flat
 from hyperframe.targets.tracing.state import Discovery
 

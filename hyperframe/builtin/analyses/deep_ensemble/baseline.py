@@ -13,7 +13,8 @@ from hyperframe.config.schema import Config
 from hyperframe.errors import RunError, notice
 from hyperframe.runs.checkpoints import checkpoint_steps
 from hyperframe.runs.folder import CONFIG, read_run_config
-from hyperframe.runs.run import Run, load_run
+from hyperframe.runs.loading import load_run
+from hyperframe.runs.run import Run
 from hyperframe.runtime.files import is_file
 from hyperframe.runtime.progress import tell
 from hyperframe.training.loop import Silent, train_run

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from hyperframe.targets.params import Role
-from hyperframe.targets.tracing.computed import COMPUTED, TAKEN_APART, TAPS, Computed, Strand, computed_of, step
 from hyperframe.targets.tracing.findings import FoundLayer, View
 from hyperframe.targets.tracing.labels import FIXED, ZERO, Activation
+from hyperframe.targets.tracing.rules.computed import COMPUTED, TAKEN_APART, TAPS, Computed, Strand, computed_of, step
 from hyperframe.targets.tracing.rules.linear import CONVOLUTIONS
 from hyperframe.targets.tracing.rules.registry import Operation
 from hyperframe.targets.tracing.state import Discovery

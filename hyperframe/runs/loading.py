@@ -1,0 +1,116 @@
+"""Runs read from their folders: the configuration, a checkpoint, and what does not fit together."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hyperframe.config.in_memory import DATA, KeptData
+from hyperframe.config.registry import Registry
+from hyperframe.config.schema import Config, changes, override_pairs
+from hyperframe.errors import ConfigError, RunError, notice
+from hyperframe.experiment.build import Experiment, build_experiment
+from hyperframe.runs.checkpoints import Checkpoint, best_checkpoint, newest_checkpoint, read_checkpoint
+from hyperframe.runs.fingerprints import computes_otherwise
+from hyperframe.runs.folder import CONFIG, TARGET, TASK, check_is_run, read_run_config, restored_task
+from hyperframe.runs.run import Run
+from hyperframe.runtime.files import as_json, different_tensors, from_json, is_file, read_tensors
+from hyperframe.targets.trial_inputs import read_example
+
+
+def load_run(
+    folder: str | Path,
+    registry: Registry,
+    device: str | None = None,
+    checkpoint: str | int = "last",
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+) -> Run:
+    """Load a run from its folder, with one of its checkpoints.
+
+    Args:
+        folder: the run folder.
+        registry: the components to choose from.
+        device: auto, cpu, cuda or cuda:INDEX; by default auto.
+        checkpoint: "last", "best" (on validation data), or a step. Where the last or the best is damaged, the one
+            before it or the next best is taken, and a warning says so.
+        overrides: where data lie now, `KEY=VALUE` texts or a mapping of dotted keys to values.
+
+    Raises:
+        ConfigError: an override of something else.
+        RunError: the folder is no run, or holds no such checkpoint that is whole.
+    """
+    path = check_is_run(folder)
+    if is_file(path / TASK) and all((entry.kind, entry.component.name) != ("task", DATA) for entry in registry.all()):
+        registry = registry.extended([KeptData()])
+    # The number of threads belongs to training; this machine may have fewer.
+    here = [("trainer.device", device or "auto"), ("trainer.threads", None)]
+    moved = override_pairs(overrides)
+    stored, config = read_run_config(path, registry, here)
+    for key, _ in moved:
+        if key not in stored.locations:
+            known = ", ".join(stored.locations) or "this run has no key for that"
+            raise ConfigError(
+                f"{key}: a run is read as it was trained; only where its data lie can be overridden: {known}"
+            )
+    if moved:
+        _, config = read_run_config(path, registry, [*here, *moved])
+    found = _checkpoint(path, checkpoint)
+    experiment = build_experiment(config, restored_task(path, config), read_example(path))
+    restore(path, found, experiment)
+    experiment.generator.eval()
+    otherwise = computes_otherwise(found.state.get("probe"), experiment.target)
+    if otherwise is not None:
+        notice(f"the target's code is not that which {path} was trained with: {otherwise}")
+    return Run(path, config, found.step, experiment, registry, recorded_data(found))
+
+
+def recorded_data(found: Checkpoint) -> dict[str, str]:
+    """The fingerprints of splits that a checkpoint keeps."""
+    recorded = found.state.get("data")
+    return {str(key): str(value) for key, value in recorded.items()} if isinstance(recorded, Mapping) else {}
+
+
+def restore(folder: Path, found: Checkpoint, experiment: Experiment) -> None:
+    """Put a checkpoint's parameters and the target's constants into an experiment."""
+    _check_config(folder, found, experiment.config)
+    if experiment.target.constants():
+        experiment.target.load_constants(read_tensors(folder / TARGET))
+    trained, here = found.state.get("target"), experiment.target.identity()
+    if isinstance(trained, Mapping) and trained != here:
+        words = " and not ".join(", ".join(f"{k} '{v}'" for k, v in each.items()) for each in (trained, here))
+        raise RunError(f"{folder} was trained with another target: {words}")
+    state = found.generator()
+    different = different_tensors(experiment.generator.state_dict(), state)
+    if different:
+        raise RunError(f"{folder}: the checkpoint of step {found.step} does not fit its configuration: {different}")
+    experiment.generator.load_state_dict(state)
+
+
+def _check_config(folder: Path, found: Checkpoint, config: Config) -> None:
+    """Raise where what a run is was changed in its configuration after it was trained."""
+    trained, here = found.state.get("kept"), from_json(as_json(config.kept()))
+    if not isinstance(trained, Mapping):
+        return
+    for section, values in trained.items():
+        known = here.get(section)
+        if not isinstance(values, Mapping) or not isinstance(known, Mapping):
+            continue
+        for change in changes(values, {key: known.get(key) for key in values}, f"{section}."):
+            raise RunError(
+                f"{folder / CONFIG} is not what the run was trained with ({change}); put that back, or train a new run"
+            )
+
+
+def _checkpoint(folder: Path, which: str | int) -> Checkpoint:
+    if which == "best":
+        return best_checkpoint(folder)
+    if which == "last":
+        found = newest_checkpoint(folder)
+        if found is None:
+            raise RunError(
+                f"{folder} holds no checkpoint; the run was stopped before the first one. "
+                f"'hyperframe train --resume {folder}' goes on with it"
+            )
+        return found
+    if isinstance(which, int) or (which.isascii() and which.isdecimal()):
+        return read_checkpoint(folder, int(which))
+    raise RunError(f"checkpoint: expected last, best or a step, but got '{which}'")
