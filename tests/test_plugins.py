@@ -181,8 +181,10 @@ def test_every_component_hook_has_a_kind():
 def test_the_entry_points_name_every_built_in_module(root):
     points = importlib.metadata.entry_points(group="hyperframe")
     declared = {point.value for point in points if point.dist.name == "hyperframe-nn"}
-    files = (root / "hyperframe" / "builtin").glob("*/*.py")
-    modules = {f"hyperframe.builtin.{path.parent.name}.{path.stem}" for path in files if path.stem != "__init__"}
+    found = [
+        path for path in (root / "hyperframe" / "builtin").glob("*/[!_]*") if not path.suffix or path.suffix == ".py"
+    ]
+    modules = {f"hyperframe.builtin.{path.parent.name}.{path.stem}" for path in found}
     assert declared == modules
 
 
