@@ -1,8 +1,8 @@
 """Trace random networks and count wrong claims: `python benchmarks/programs.py [COUNT [FIRST]]`.
 
-The networks are those of `tests/programs.py`, with 1 to 13 operations, by the seeds from FIRST on. What tracing claims
-of each is tried apart from its own self-check, as `tests/test_programs.py` tries it. A network of which nothing is
-claimed, or whose outputs rounding alone moves, tells nothing.
+The networks are those of `tests/random_programs.py`, with 1 to 13 operations, by the seeds from FIRST on. What tracing
+claims of each is tried apart from its own self-check, as `tests/targets/tracing/test_programs.py` tries it. A network
+of which nothing is claimed, or whose outputs rounding alone moves, tells nothing.
 """
 
 import sys
@@ -16,8 +16,9 @@ from hyperframe.targets.tracing.tracer import trace
 
 def main() -> None:
     """Print what is wrong as it is found, then all counts."""
-    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-    from programs import Program  # noqa: PLC0415 (tests are no package)
+    tests = Path(__file__).parent.parent / "tests"
+    sys.path[:0] = [str(tests), str(tests / "targets" / "tracing")]
+    from random_programs import Program  # noqa: PLC0415 (tests are no package)
     from test_programs import wrong_kinds  # noqa: PLC0415
 
     count, first = (int(given) for given in [*sys.argv[1:], *["2000", "100000"][len(sys.argv) - 1 :]])

@@ -1,5 +1,7 @@
 """Modules as users write them, one for each way in which symmetries come about or end, with what is known of them."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -683,3 +685,7 @@ KNOWN = {
         counts(scaling=2, sign=3, permutation=5, logit_shift=6),
     ),
 }
+
+
+def small(outputs: int, width: int = 4, input_shape: tuple[int, ...] = (1, 8, 8)):
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(input_shape), width), nn.ReLU(), nn.Linear(width, outputs))

@@ -143,8 +143,8 @@ class TargetSpec:
         SpecError: names, sizes or the order contradict each other.
 
     Example:
+        >>> from hyperframe.targets.params import bias, kernel
         >>> from hyperframe.targets.units import UnitSpec
-    from hyperframe.targets.params import bias, kernel
         >>> spec = TargetSpec(
         ...     name="two_layers", input_shape=(4,), num_outputs=2, logits="out",
         ...     units=[UnitSpec(name="hidden", size=3, ops=["relu"])],

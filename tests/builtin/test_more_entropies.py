@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
+from entropy_trials import COINCIDENT, VARIANTS, check_finite, check_known, digamma, normal
 from processes import batch, estimates, share
-from test_entropy import COINCIDENT, VARIANTS, check_finite, check_known, digamma, normal
 
 from hyperframe.builtin.entropies import kozachenko_leonenko as neighbours
 from hyperframe.builtin.entropies.gaussian import GaussianEntropy

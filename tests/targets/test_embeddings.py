@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from modules import Net, chain, dense, learnt
-from test_tracing import check_symmetries
 from tiny import CHECKED
 from torch import nn
+from tracing_trials import check_symmetries
 
 import hyperframe as hf
 from hyperframe.analysis.runner import analyse
@@ -32,7 +32,7 @@ from hyperframe.targets.tracing import tracer
 from hyperframe.targets.tracing.tracer import trace
 from hyperframe.targets.weights import unpack
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from planted import plant_all
 
 ROWS, TOKENS, UNITS = 11, 4, 6

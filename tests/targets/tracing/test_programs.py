@@ -1,7 +1,8 @@
 """Random networks through the tracer: it never fails on them, and nothing that it claims is wrong.
 
-`pytest tests/test_programs.py --programs 2500` tries as many; by default there are few. The trial is written apart from
-the self-check of tracing: it works on the networks' own modules, in both modes, with tries of its own.
+`pytest tests/targets/tracing/test_programs.py --programs 2500` tries as many; by default there are few. The trial is
+written apart from the self-check of tracing: it works on the networks' own modules, in both modes, with tries of its
+own.
 """
 
 import copy
@@ -10,7 +11,7 @@ import attrs
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from programs import Program
+from random_programs import Program
 from torch import nn
 from torch.func import functional_call
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from modules import KNOWN, Net, chain, dense, learnt
-from test_tracing import case, check_symmetries
 from torch import nn
+from tracing_trials import case, check_symmetries
 
 from hyperframe.networks.target import Target
 from hyperframe.targets.symmetry.exact import other_modes, redrawn, run_exactly
@@ -21,7 +21,7 @@ from hyperframe.targets.trial_inputs import TrialInputs
 from hyperframe.testing.laws import tried
 from hyperframe.testing.of_targets import LAWS, TargetCase
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks"))
 from planted import is_wrong, plant_all
 
 ZEROS = torch.tensor([1.0, 0, 1, 1, 0, 1])

@@ -1,6 +1,6 @@
 """300 damaged files of all kinds: each loads, falls back, or gives one clear error, in little memory.
 
-`pytest tests/test_damage.py --damaged-files 20000` damages more.
+`pytest tests/system/test_damage.py --damaged-files 20000` damages more.
 """
 
 import json

@@ -27,12 +27,6 @@ FAST = {
 }
 
 
-def small(outputs: int, width: int = 4, input_shape: tuple[int, ...] = (1, 8, 8)):
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(int(np.prod(input_shape)), width), nn.ReLU(), nn.Linear(width, outputs)
-    )
-
-
 def data(shape, classes):
     rng = np.random.default_rng(0)
     return {"x": rng.normal(size=(40, *shape)).astype(np.float32), "y": np.arange(40) % classes}
@@ -51,13 +45,13 @@ def file(tmp_path):
         ("lenet", (3, 32, 32)),
         ("resnet20", (2, 8, 8)),
         ("torchvision:squeezenet1_1", (3, 24, 24)),
-        ("test_left_open:small", (5,)),
+        ("modules:small", (5,)),
     ],
 )
 def test_what_is_left_out_is_the_tasks(tmp_path, target, shape):
     np.savez(tmp_path / "own.npz", **data(shape, 3))
     registry = Registry(make_plugin_manager())
-    registry = registry.extended([Factories([target])]) if target.startswith("test_") else registry
+    registry = registry.extended([Factories([target])]) if target.startswith("modules") else registry
     settings = {"task": "arrays", "task.file": str(tmp_path / "own.npz"), "target": target}
     config = hf.config.load_config("digits", settings, registry)
     built = build_target(config, config.task.make())

@@ -5,31 +5,26 @@ import math
 
 import pytest
 import torch
+from entropy_trials import (
+    COINCIDENT,
+    NORMS,
+    check_finite,
+    check_known,
+    digamma,
+    every_variant,
+    normal,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperframe.builtin.entropies.kozachenko_leonenko import KozachenkoLeonenko, Options
 from hyperframe.testing import strategies
 
-NORMS = {"l1": 1, "l2": 2}
-VARIANTS = [Options(distance=distance, neighbour=neighbour) for distance in NORMS for neighbour in (1, 3)]
-every_variant = pytest.mark.parametrize(
-    "options", VARIANTS, ids=lambda options: f"{options.distance}-k{options.neighbour}"
-)
-
-
-def normal(count, entries, seed=0, dtype=torch.float64):
-    return torch.randn(count, entries, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
 
 @st.composite
 def samples(draw, minimum=4):
     """Samples [n, d] at generic points."""
     return normal(draw(strategies.sizes(minimum, 12)), draw(strategies.sizes(1, 5)), draw(strategies.seeds()))
-
-
-def digamma(count):
-    return float(torch.digamma(torch.tensor(float(count), dtype=torch.float64)))
 
 
 def by_brute_force(points, dimension, options):
@@ -62,21 +57,6 @@ def check_order(estimate, points, order, dimension):
 def check_agrees(estimate, points, dimension, options):
     expected = by_brute_force(points, dimension, options)
     assert abs(float(estimate(points, dimension)) - expected) <= 1e-9 * (1 + abs(expected))
-
-
-def check_finite(estimate, points, dimension):
-    leaf = points.clone().requires_grad_()
-    entropy = estimate(leaf, dimension)
-    assert entropy.shape == ()
-    assert entropy.dtype == points.dtype
-    assert entropy.isfinite()
-    entropy.backward()
-    assert leaf.grad.isfinite().all()
-    return leaf.grad
-
-
-def check_known(estimate, points, dimension, expected, error):
-    assert abs(float(estimate(points, dimension)) - expected) < error
 
 
 @every_variant
@@ -228,24 +208,6 @@ def test_gradient_drives_neighbours_apart():
 
 
 # Samples that coincide.
-
-
-def rounded(dtype):
-    base = normal(1, 5, dtype=dtype)
-    return base * (1 + torch.finfo(dtype).eps * torch.arange(6, dtype=dtype)[:, None])
-
-
-COINCIDENT = {
-    "all zero": lambda dtype: torch.zeros(6, 5, dtype=dtype),
-    "all equal": lambda dtype: torch.full((6, 5), 1.1, dtype=dtype),
-    "equal and huge": lambda dtype: torch.full((6, 5), 1e30, dtype=dtype),
-    "equal and tiny": lambda dtype: torch.full((6, 5), 1e-30, dtype=dtype),
-    "in pairs": lambda dtype: normal(3, 5, dtype=dtype).repeat(2, 1),
-    "some": lambda dtype: torch.cat([normal(4, 5, dtype=dtype), torch.ones(4, 5, dtype=dtype)]),
-    "some zero": lambda dtype: torch.cat([normal(4, 5, dtype=dtype), torch.zeros(4, 5, dtype=dtype)]),
-    "up to rounding": rounded,
-    "one entry differs": lambda dtype: torch.eye(6, 5, dtype=dtype),
-}
 
 
 @every_variant

@@ -25,7 +25,7 @@ from hyperframe.config.schema import load_config
 from hyperframe.experiment.build import build_experiment
 from hyperframe.testing import checks
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 PAGES += sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*/README.md")])
 

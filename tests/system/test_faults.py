@@ -1,6 +1,6 @@
 """Real processes that are killed, told to stop, started twice, or run out of disk: nothing that was saved is lost.
 
-`pytest tests/test_faults.py --kills 200` kills more often than the 20 times of the whole suite.
+`pytest tests/system/test_faults.py --kills 200` kills more often than the 20 times of the whole suite.
 """
 
 import json
