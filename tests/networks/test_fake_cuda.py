@@ -287,8 +287,9 @@ def test_an_evaluation(digits, monkeypatch):
 
 
 def leaves(figures):
-    """The numbers of nested mappings, in order."""
-    return [value for one in figures.values() for value in (leaves(one) if isinstance(one, dict) else [one])]
+    """The numbers of nested mappings, in order; not what declares them."""
+    numbers = [one for name, one in figures.items() if name != "metrics"]
+    return [value for one in numbers for value in (leaves(one) if isinstance(one, dict) else [one])]
 
 
 def constant_on_the_cpu(x):

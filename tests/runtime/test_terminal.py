@@ -15,9 +15,9 @@ from hyperframe.cli.main import main
 
 NAMES = ["digits-20261129T012000Z-abc123", "a run with spaces [bold]", "mnist-own-20261129T012000Z-abc123-12"]
 ROW = {"state": "finished", "step": 2000, "steps": 2000, "target": "torchvision", "task": "fashion_mnist"}
-ROWS = [
-    {**ROW, "run": f"runs/{name}", "accuracy": 0.5, "majority": 0.6, "rmse": None, "reason": None} for name in NAMES
-]
+METRIC = {"name": "accuracy", "label": "accuracy", "better": "greater", "percent": True, "value": 0.5}
+VOTE = {**METRIC, "name": "majority", "label": "majority vote", "of": "ensemble"}
+ROWS = [{**ROW, "run": f"runs/{name}", "network": METRIC, "ensemble": VOTE, "reason": None} for name in NAMES]
 
 
 @pytest.fixture

@@ -142,7 +142,7 @@ def test_plugins_that_fail_are_shown(hyperframe, tmp_path, monkeypatch):
             ["train", "generator.weight_generators=" + "[" + "1," * 300 + "0]"],
             ["weight_generators", "at least 1"],
         ),
-        (["evaluate", "x" * 300], ["does not exist"]),
+        (["evaluate", "x" * 300], ["cannot be read: File name too long"]),
         (["evaluate", "absent"], ["absent", "does not exist"]),
         (["evaluate", "full"], ["full", "is no run"]),
         (["evaluate", "full", "-n", "0"], ["-n", "0"]),

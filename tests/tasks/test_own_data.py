@@ -492,7 +492,7 @@ def test_training_on_a_file(tmp_path, hyperframe, name):
         (
             arrays(shape=(2,)),
             {},
-            "the target has [3] and the task [2]; leave target.input_shape out, which is then the task's",
+            "it takes inputs of shape [3], and the task's are [2]; leave target.input_shape out, which is then the task's",
         ),
         (arrays(), {"task.test": 0}, "set task.test to a part such as 0.1"),
         (arrays(), {"task.kind": "ranking"}, "task.kind: expected one of auto, classification, regression"),

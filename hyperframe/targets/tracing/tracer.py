@@ -84,6 +84,7 @@ def trace(
             values that it computes, or has parameters that are not floating-point numbers.
 
     Example:
+        >>> import torch
         >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
         >>> traced = trace(net, [4])
         >>> [(layer.name, layer.filters, layer.filter_size) for layer in traced.spec.layers]
