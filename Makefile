@@ -1,5 +1,6 @@
-# Two commands: `make train` trains the default generator, `make test` runs the tests. Each sets up .venv where it is
-# missing and leaves it there. PYTHON names the interpreter to set it up with.
+# Two commands: `make train` trains the default generator, `make test` runs the tests that take less than about a second,
+# `make test-all` all of them. Each sets up .venv where it is missing and leaves it there. PYTHON names the interpreter
+# to set it up with.
 
 PYTHON ?= python3
 CONFIG ?= digits
@@ -11,14 +12,19 @@ READY := $(VENV)/.ready
 ZOO := resnet32 $(addprefix torchvision:,resnet18 vgg11_bn mobilenet_v3_small squeezenet1_1 densenet121 \
 	shufflenet_v2_x0_5 efficientnet_b0)
 
-.PHONY: train test zoo lint docs clean
+.PHONY: train test test-all zoo lint docs clean
 
 train: $(READY)
 	$(BIN)/hyperframe train $(CONFIG)
 
 # One thread for each of the two workers and their processes: two that spin beside other work make a step take seconds.
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -n 2
+
 test: $(READY)
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -n 2
+	$(PYTEST) -m "not slow"
+
+test-all: $(READY)
+	$(PYTEST) --durations 25
 
 zoo: $(READY)
 	for name in $(ZOO); do OMP_NUM_THREADS=1 $(BIN)/hyperframe check $$name || exit 1; done

@@ -66,6 +66,7 @@ def test_the_page_is_what_new_plugin_writes(page):
     assert page[0] == text.replace("PACKAGE", "orientation").replace("SUMMARY", TEMPLATES["task"].summary)
 
 
+@pytest.mark.slow
 def test_the_pages_task_keeps_the_laws(runs):
     registry = Registry(make_plugin_manager())
     verdicts = [check.verdict() for check in checks("orientation", kind="task", registry=registry)]

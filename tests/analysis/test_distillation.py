@@ -218,6 +218,7 @@ def test_the_command(runs, hyperframe, tmp_path):
     assert "rmse" in out
 
 
+@pytest.mark.slow
 def test_wrong_arguments(runs, hyperframe, tmp_path):
     (tmp_path / "taken.safetensors").write_bytes(b"")
     classes, held = runs["classes"].folder, runs["held"].folder

@@ -98,6 +98,7 @@ def test_torchmetrics_agrees(seed):
     assert found["ece"] == pytest.approx(float(error), abs=1e-5)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**31))
 def test_the_temperature_is_fitted_to_the_ensemble(seed):
     logits, labels = drawn(seed)
@@ -164,6 +165,7 @@ HELD = {key: value for key, value in PERCEPTRON.items() if not key.startswith("g
 HELD |= {"generator": "direct", "generator.networks": 4, "diversity": ["none"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chosen", [PERCEPTRON, HELD])
 def test_the_analysis(tmp_path, chosen):
     import hyperframe as hf

@@ -130,6 +130,7 @@ def test_wrong_arguments(run, hyperframe):
         assert "Traceback" not in out + err
 
 
+@pytest.mark.slow
 def test_two_processes_do_not_take_each_others_parts(run):
     from hyperframe.errors import RunError
     from hyperframe.runs.folder import claimed

@@ -225,6 +225,7 @@ def test_the_same_content_gives_the_same_page(run, whole):
     assert made(run, shown=shown, hostile=hostile, lost=lost, pictorial=inapplicable, failing=failing) == whole
 
 
+@pytest.mark.slow
 def test_large_elements_are_shown_and_larger_ones_named(run, monkeypatch):
     def large(run, folder):
         series = {"all": {"points": [[i / 7, i / 3] for i in range(40_000)], "axes": ["a", "b"]}}

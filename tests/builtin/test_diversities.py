@@ -356,6 +356,7 @@ def measured(tmp_path_factory):
     return lambda name: (measure(run(name, RAISED[name]), name), measure(none, name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RAISED)
 def test_each_term_raises_its_own_measure(measured, name):
     with_term, without = measured(name)

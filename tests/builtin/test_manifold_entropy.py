@@ -235,6 +235,7 @@ def test_the_gradient_is_the_slope_with_batch_normalisation_and_a_gauge():
     assert float((gradient * way).sum()) == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_probes_give_value_and_gradient_of_a_shipped_generator():
     """Its Jacobian is ill-conditioned; what probes are to find is the damped determinant, of the Jacobian itself."""
     built = shipped("generator.latent=12")

@@ -407,6 +407,7 @@ def test_renyi_on_a_circle(bandwidth):
 ALL = [estimator(), estimator(distance="l1", neighbour=2, subset=4, coordinates=3), GAUSSIAN, RENYI]
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_estimate_of_one(tmp_path):
     torch.multiprocessing.spawn(share, (2, str(tmp_path), ALL), nprocs=2)
     found = torch.load(tmp_path / "found.pt", weights_only=True)

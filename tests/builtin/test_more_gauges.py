@@ -105,6 +105,7 @@ def test_laws(registry, traced, name, names, seed):
     check_laws(spec, of, copy, make_gauge(registry, names, of), fixed, weights, inputs, seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [("scale", "normalisation"), tuple(FIXES)], ids="+".join)
 def test_laws_on_a_residual_network(registry, names):
     component = registry.get("target", "resnet20").component

@@ -210,6 +210,7 @@ def test_z_goes_through_all_of_its_range():
     assert (float(curve.z[0]), float(curve.z[-1])) == (-3, 3)
 
 
+@pytest.mark.slow
 def test_the_command_trains_and_draws(hyperframe, tmp_path):
     settings = [f"{key}={value}" for key, value in QUICK.items()]
     code, out, err = hyperframe("train", "toy", *settings, "--out", tmp_path / "run")
@@ -269,6 +270,7 @@ def test_an_unknown_analysis_in_python(registry):
         load_config("toy", {"evaluation.analyses": ["nonsense"]}, registry)
 
 
+@pytest.mark.slow
 def test_a_short_training_finds_most_peaks_and_stays_longer_where_the_mixture_is_high(tmp_path):
     # Beside it: before training two peaks are reached; four other seeds reach 8 to 10 with correlations 0.19 to 0.60.
     settings = {"trainer.seed": 1, "trainer.steps": 4000, "trainer.rate": 3e-3, "trainer.device": "cpu"}

@@ -136,6 +136,7 @@ def test_elsewhere_it_is_larger_by_the_divergence_from_the_posterior(registry, s
     assert found == pytest.approx(-model.log_evidence + model.divergence(mean, factor), rel=1e-10)
 
 
+@pytest.mark.slow
 def test_descent_finds_the_posterior(registry):
     model, (_, generator, objective) = LinearGaussian(0), linear_experiment(registry)
     set_q(generator, torch.zeros(WEIGHTS, dtype=torch.float64), torch.eye(WEIGHTS, dtype=torch.float64))

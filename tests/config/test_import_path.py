@@ -338,6 +338,7 @@ def refused(name):
     return f"target '{name}' is code of one's own, which counts only where you type it yourself"
 
 
+@pytest.mark.slow
 def test_a_configuration_cannot_bring_code(tmp_path, written, hyperframe):
     mark = tmp_path / "ran"
     name = f"{written(f'open({str(mark)!r}, chr(119)).close()' + NETS)}:small"
@@ -368,6 +369,7 @@ def test_a_configuration_cannot_bring_code(tmp_path, written, hyperframe):
         assert "small" in out
 
 
+@pytest.mark.slow
 def test_a_run_folder_cannot_bring_code(tmp_path, nets, hyperframe):
     name = f"{nets}:small"
     settings = {**FAST, "target": name, "target.width": 5}
@@ -401,6 +403,7 @@ def test_a_run_folder_cannot_bring_code(tmp_path, nets, hyperframe):
         hf.load(paused.folder, target=f"{nets}:Nets.small")
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_the_target_is_typed(tmp_path, nets, hyperframe):
     name = f"{nets}:small"
     whole = hf.train("digits", {**FAST, "target": name, "target.width": 5}, out=tmp_path / "whole")

@@ -202,6 +202,7 @@ def test_tied_weights_are_the_same_in_a_network_that_is_taken_out(tmp_path, whol
     assert torch.equal(fresh(x), nets[2](x))
 
 
+@pytest.mark.slow
 def test_of_two_runs_that_take_one_folder_one_is_refused(tmp_path, small):
     with claimed(tmp_path / "run"), pytest.raises(RunError, match=r"another training is at work in .*run"):
         small(tmp_path / "run")

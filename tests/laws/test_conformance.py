@@ -17,11 +17,21 @@ DATA = ("mnist", "fashion_mnist")
 REGISTERED = [
     entry for entry in installed().all() if entry.component.name not in ELSEWHERE and entry.kind != "analysis"
 ]
+LONG = ("permutation_match", "permutation_sort", "torchvision")
+"""Components whose laws take seconds; so do those of all diversity terms."""
+
+
+def marks_of(entry):
+    """Whether the laws of a component need data sets, and whether they take long."""
+    marks = [pytest.mark.data] if entry.component.name in DATA and entry.kind == "task" else []
+    return [*marks, pytest.mark.slow] if entry.kind == "diversity" or entry.component.name in LONG else marks
+
+
 ALL = [
     pytest.param(
         check,
         id=check.id,
-        marks=[pytest.mark.data] if entry.component.name in DATA and entry.kind == "task" else [],
+        marks=marks_of(entry),
     )
     for entry in REGISTERED
     for check in checks(entry.component.name, OPTIONS.get(entry.component.name), kind=entry.kind)
@@ -100,6 +110,7 @@ def test_objectives_with_a_cost(name, options):
         assert verdict.state == "passed" or check.law.name == "departures_are_told"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", [check for names in LISTS for check in checks(names)], ids=lambda check: check.id)
 def test_lists_of_gauges(check):
     assert check.verdict().state == "passed", check.verdict().explained()

@@ -19,6 +19,7 @@ def verdicts(kind, name):
     return {check.law.name: check.verdict() for check in checks("wrong", kind=kind, registry=registry)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name"), WRONG)
 def test_wrong_components_fail(kind, name):
     expected = KINDS[kind][0][name][1]
@@ -30,6 +31,7 @@ def test_wrong_components_fail(kind, name):
         assert found[law].cause
 
 
+@pytest.mark.slow
 def test_a_failure_names_the_layer_the_axes_and_a_small_example():
     found = verdicts("target", "forgotten tie")["scaling"]
     assert "stem" in found.where
@@ -39,6 +41,7 @@ def test_a_failure_names_the_layer_the_axes_and_a_small_example():
     assert "forgotten reader or tied writer" in found.cause
 
 
+@pytest.mark.slow
 def test_a_gauge_that_scales_in_secret_is_caught_beside_scale():
     from hyperframe.hookspecs import hookimpl
     from hyperframe.types import Component

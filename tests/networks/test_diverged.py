@@ -84,6 +84,7 @@ EXACT = ("evaluate", "predict", "sample", "compare")
 """Commands that name all networks that were asked for; analyses and averages look at others."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_every_command_refuses_them(tmp_path, run, hyperframe, name):
     change, message = CASES[name]

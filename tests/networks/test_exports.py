@@ -150,6 +150,7 @@ def test_the_law_fails_where_a_second_name_has_the_templates_values(name, monkey
     assert (verdict.state, verdict.where) == ("failed", "nets[i]")
 
 
+@pytest.mark.slow
 def test_the_law_fails_where_a_file_lacks_statistics_or_has_others_weights(monkeypatch):
     write, unpack = storage.write_tensors, storage.unpack
 
@@ -188,6 +189,7 @@ def trained(tmp_path_factory):
     return found
 
 
+@pytest.mark.slow
 def test_networks_of_a_module_with_two_names_are_what_they_are_inside(tmp_path, trained):
     run, module = trained["two names"]
     x = run.experiment.task.data("test").x[:40]

@@ -128,6 +128,7 @@ def net():
 """
 
 
+@pytest.mark.slow
 def test_a_dropout_that_is_always_on_is_refused_before_anything_is_written(tmp_path, hyperframe):
     (tmp_path / "mine.py").write_text(MINE)
     code, out, err = hyperframe("train", "target=mine:net", "--out", "run")

@@ -509,6 +509,7 @@ def images(tmp_path):
     return torch.from_numpy(values)
 
 
+@pytest.mark.slow
 def test_the_same_pixels_in_any_form(tmp_path, run, hyperframe, images):
     pngs = [f"images/{number}.png" for number in range(5)]
     wanted = {name: value.tolist() for name, value in run.sample(4).summary(images).items()}
@@ -536,6 +537,7 @@ def test_predictions_of_a_file_of_networks(run, hyperframe, images):
     assert json.loads(answers[0][1])["networks"] == 3
 
 
+@pytest.mark.slow
 def test_predictions_are_written(tmp_path, run, hyperframe, images):
     wanted = run.sample(4).summary(images)
     read = {"a.npz": lambda path: dict(np.load(path)), "deep/a.safetensors": safetensors.torch.load_file}
@@ -633,6 +635,7 @@ def test_arrays_are_inputs_as_tensors_are(run, x):
                 torch.testing.assert_close(ask(other), ask(values), rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_the_summary_of_values(tmp_path, hyperframe):
     draw = torch.Generator().manual_seed(0)
     inputs, y = torch.randn(40, 3, generator=draw), torch.randn(40, 2, generator=draw)
@@ -659,6 +662,7 @@ def test_the_summary_of_values(tmp_path, hyperframe):
     assert (code, out) == (2, "")
 
 
+@pytest.mark.slow
 def test_a_generator_that_holds_its_networks(tmp_path, hyperframe):
     settings = {"generator": "direct", "generator.networks": 3, "trainer.z": 3, "diversity": ["none"]}
     kept = {key: value for key, value in FAST.items() if not key.startswith(("generator", "trainer.z"))}
@@ -675,6 +679,7 @@ def test_networks_that_share_memory_are_written(tmp_path, run, x):
     assert torch.equal(read.predict(x), nets.predict(x))
 
 
+@pytest.mark.slow
 def test_statistics_of_one_item_more_than_a_part(tmp_path):
     class Net(torch.nn.Module):
         def __init__(self):

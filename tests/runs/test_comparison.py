@@ -129,6 +129,7 @@ def test_training_seconds_are_steps_by_their_speed(tmp_path, lines, step, second
     assert training_seconds(tmp_path, step) == seconds
 
 
+@pytest.mark.slow
 def test_the_command(runs, hyperframe, tmp_path):
     code, out, err = hyperframe("compare", runs / "first", runs / "second", "-n", 3, "--device", "cpu")
     assert (code, err) == (0, "")

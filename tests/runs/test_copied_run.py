@@ -58,6 +58,7 @@ def said(hyperframe, run, asked, out):
     return content, {**header, "run": ""}, tensors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [classes_of_a_table, values_of_a_table, image_folder])
 def test_a_copy_says_what_the_original_said(tmp_path, hyperframe, monkeypatch, make):
     first, second = tmp_path / "first", tmp_path / "second" / "deeper"

@@ -92,6 +92,7 @@ def test_of_large_data_evenly_spaced_items_are_looked_at(monkeypatch):
         assert (fingerprint_of(Data(other, data.y)) != before) == seen
 
 
+@pytest.mark.slow
 def test_the_same_code_gives_the_same_probe_and_rounding_is_no_change():
     before = probe_outputs(target_of(Scaled()))
     assert probe_outputs(target_of(Scaled())) == before
@@ -175,6 +176,7 @@ def test_resuming_says_what_differs(folder, tmp_path):
         assert re.search(said, str(told[0].message))
 
 
+@pytest.mark.slow
 def test_changed_code_is_told_by_whatever_loads_the_run(tmp_path):
     data = (torch.randn(60, 5, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 3)
     run = hf.train(overrides=SETTINGS, module=Scaled(), data=data, out=tmp_path / "run")
@@ -185,6 +187,7 @@ def test_changed_code_is_told_by_whatever_loads_the_run(tmp_path):
         hf.resume(run.folder, {"trainer.steps": 4}, module=Scaled(0.6), data=data)
 
 
+@pytest.mark.slow
 def test_changed_code_of_a_factory_is_told_by_every_command(tmp_path, hyperframe, monkeypatch):
     module = tmp_path / "changing.py"
     text = (
@@ -219,6 +222,7 @@ def test_changed_code_of_a_factory_is_told_by_every_command(tmp_path, hyperframe
         assert err.count(CODE) == (2 if command[0] == "compare" else 1), command
 
 
+@pytest.mark.slow
 def test_handed_over_data_are_standardised_as_in_training(tmp_path):
     x = torch.randn(60, 5, generator=torch.Generator().manual_seed(0))
     run = hf.train(overrides=SETTINGS, module=Scaled(), data=(x, torch.arange(60) % 3), out=tmp_path / "run")

@@ -53,6 +53,7 @@ def test_states(runs):
         list_runs(runs / "absent")
 
 
+@pytest.mark.slow
 def test_the_command(hyperframe, runs):
     code, out, _ = hyperframe("runs", runs)
     assert code == 0

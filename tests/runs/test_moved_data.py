@@ -74,6 +74,7 @@ def test_what_needs_no_data_needs_none(tmp_path, moved, hyperframe):
     assert hf.load(moved).sample(2).predict(torch.zeros(1, 5)).shape == (2, 1, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", [["evaluate", "run"], ["evaluate", "run", "--analysis", "ensembles"], ["report", "run"]]
 )
@@ -87,6 +88,7 @@ def test_what_needs_them_says_how_to_say_where_they_lie(tmp_path, moved, hyperfr
     assert (code, err) == (0, "")
 
 
+@pytest.mark.slow
 def test_other_commands_and_the_library_take_the_place_too(tmp_path, moved, hyperframe):
     shutil.copytree(moved, tmp_path / "other")
     figures = hf.load(moved, {"task.file": "new.npz"}).evaluate()
@@ -138,6 +140,7 @@ def test_a_run_without_data_elsewhere_says_so(tmp_path, hyperframe):
     assert "Missing argument 'FILE...'" in err
 
 
+@pytest.mark.slow
 def test_statistics_need_training_data_and_say_so(tmp_path, hyperframe):
     write_arrays(tmp_path / "mine.npz")
     (tmp_path / "own.py").write_text(NET)
@@ -182,6 +185,7 @@ def test_an_older_run_reads_its_data(moved):
     assert hf.load(moved, {"task.file": "new.npz"}).evaluate()["items"] == 6
 
 
+@pytest.mark.slow
 def test_images_that_have_moved(tmp_path, hyperframe):
     for number, name in enumerate(["ant", "bee"]):
         (tmp_path / "images" / name).mkdir(parents=True)
@@ -222,6 +226,7 @@ def test_a_gauges_file_is_a_location_too(tmp_path, monkeypatch):
 # What a run is
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "key"),
     [

@@ -169,6 +169,7 @@ else:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux to limit the memory of a process")
 @pytest.mark.parametrize(
     ("images", "mebibytes", "answer"), [(512, 350, "chunk "), (16_384, 300, "with trainer.images=")]
@@ -181,6 +182,7 @@ def test_a_process_with_little_memory(images, mebibytes, answer):
     assert answer in ran.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
 def test_the_limit_of_the_process_counts():
     program = (

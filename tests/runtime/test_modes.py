@@ -18,6 +18,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:networks that are written work on standardised inputs")
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_all_is_trained_drawn_and_loaded_inside_of_a_mode_without_gradients(tmp_path, mode):

@@ -310,6 +310,7 @@ def test_what_leaves_something_behind_does_not_run_in_threads(made):
     assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
 
 
+@pytest.mark.slow
 def test_what_leaves_nothing_behind_runs_in_threads():
     moments = {"norm.running_mean", "norm.running_var", "norm.num_batches_tracked"}
     assert keeps_nothing(Scaled(), torch.zeros(5, 3), ())
@@ -397,6 +398,7 @@ def test_a_step_is_the_same_side_by_side(registry, chunk, extra, monkeypatch):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_side_by_side_a_training_goes_on_bit_for_bit(tmp_path, small):
     settings = {"trainer__z": 6, "trainer__chunk": 1, "trainer__threads": None, "trainer__steps": 6}
     with cpu_threads(2):

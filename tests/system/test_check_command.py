@@ -35,6 +35,7 @@ def wrong():
 """
 
 
+@pytest.mark.slow
 @conformance("logit_shift")
 def test_the_decorator_makes_a_test_of_each_check(check):
     check()
@@ -49,6 +50,7 @@ def test_the_command_says_what_passed(hyperframe):
     assert "11 passed, 0 failed, 3 vacuous" in out
 
 
+@pytest.mark.slow
 def test_options_and_json(hyperframe):
     code, out, _ = hyperframe("check", "lenet", "classes=3", "--json")
     content = json.loads(out)
@@ -57,6 +59,7 @@ def test_options_and_json(hyperframe):
     assert [row["check"] for row in content["checks"]] == [check.law.name for check in checks("lenet")]
 
 
+@pytest.mark.slow
 def test_targets_of_ones_own(hyperframe, tmp_path):
     (tmp_path / "own_nets.py").write_text(NETS)
     assert hyperframe("check", "own_nets:good", "width=3")[0] == 0
@@ -90,6 +93,7 @@ def run_pytest(folder, *arguments):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_pytest_option_runs_the_same_list(tmp_path):
     done = run_pytest(tmp_path, "--hyperframe-target", "digits_cnn", "-q", "-rs")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -97,12 +101,14 @@ def test_the_pytest_option_runs_the_same_list(tmp_path):
     assert "digits_cnn: sign: the target has no such symmetry" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_pytest_option_takes_a_task(tmp_path):
     done = run_pytest(tmp_path, "--hyperframe-target", "perceptron", "--hyperframe-task", "digit", "-q")
     assert done.returncode != 0
     assert "unknown task 'digit'" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_the_pytest_option_fails_with_the_place(tmp_path):
     (tmp_path / "own_nets.py").write_text(NETS)
     (tmp_path / "conftest.py").write_text("import sys; sys.path.insert(0, '.')\n")
@@ -112,6 +118,7 @@ def test_the_pytest_option_fails_with_the_place(tmp_path):
     assert "Traceback" not in done.stdout
 
 
+@pytest.mark.slow
 def test_the_pytest_option_refuses_unknown_names(tmp_path):
     done = run_pytest(tmp_path, "--hyperframe-target", "scael")
     assert done.returncode == 4

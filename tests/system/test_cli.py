@@ -29,6 +29,7 @@ def test_train_ends_in_a_table_and_names_the_folder(hyperframe, tmp_path):
     assert [line.split()[:2] for line in lines] == [["step", "2"], ["step", "4"]]
 
 
+@pytest.mark.slow
 def test_train_evaluate_json(hyperframe, tmp_path):
     code, out, err = hyperframe("train", "digits", *FAST, "--out", "mine", "--json")
     assert (code, err) == (0, "")
@@ -163,6 +164,7 @@ def test_mistakes(hyperframe, tmp_path, arguments, parts):
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["full", "full/mine.txt"]
 
 
+@pytest.mark.slow
 def test_help_names_every_command(hyperframe):
     code, out, _ = hyperframe("--help")
     assert code == 0
@@ -194,6 +196,7 @@ def test_the_http2_library_of_the_same_name_is_named(tmp_path):
     assert "Traceback" not in answer.stderr
 
 
+@pytest.mark.slow
 def test_the_launcher_runs_the_command(tmp_path):
     answer = launch(tmp_path, "config", "--list")
     assert (answer.returncode, answer.stdout.split()[0]) == (0, "diabetes")

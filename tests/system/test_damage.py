@@ -29,6 +29,7 @@ LARGEST_GROWTH = 300
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux to measure and limit memory")
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize("part", [0, 1])
 def test_damaged_files_load_fall_back_or_are_refused(tmp_path, part, request):
@@ -152,6 +153,7 @@ def test_a_small_archive_that_unpacks_to_more_than_there_is_room_for(tmp_path, m
         read_arrays(tmp_path / "bomb.npz", ["x", "y"])
 
 
+@pytest.mark.slow
 def test_a_small_archive_that_would_take_minutes(tmp_path):
     for name, write in (("bomb.npz", np.savez_compressed), ("plain.npz", np.savez)):
         write(tmp_path / name, x=np.zeros((2**26 + 1,), np.float32), y=np.arange(9))

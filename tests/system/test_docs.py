@@ -65,6 +65,7 @@ def test_python_blocks_compile(page):
         compile(block, f"{page.name}, block {number}", "exec")
 
 
+@pytest.mark.slow
 def test_the_specs_of_the_tutorial_prove_themselves(capsys):
     module = module_of("tutorial", "\n".join(blocks(ROOT / "docs" / "target.md")))
     assert capsys.readouterr().out == "{'logit_shift': 7, 'scaling': 6, 'permutation': 6}\n"
@@ -113,6 +114,7 @@ def hooks_page():
     return Registry(make_plugin_manager(extra=[module_of("my_plugin", "\n".join(examples))]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "analysis"])
 def test_the_hooks_examples_keep_their_laws(hooks_page, kind):
     own = [entry for entry in hooks_page.all() if entry.kind == kind and entry.source.distribution == "my_plugin"]
@@ -136,6 +138,7 @@ def test_the_hooks_command_runs(hooks_page, small, tmp_path):
     assert result.output.strip() == str(run.experiment.generator.describe()["parameters"])
 
 
+@pytest.mark.slow
 def test_the_readmes_target_works_as_printed(tmp_path):
     target, test = (
         next(block for block in blocks(ROOT / "README.md") if word in block) for word in ("def build(", "@conf")
@@ -208,12 +211,14 @@ def test_the_examples_gauge_is_a_gauge():
     torch.testing.assert_close(gauge(once), once)
 
 
+@pytest.mark.slow
 def test_generated_pages_fit_the_code():
     command = [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"]
     checked = subprocess.run(command, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
 
 
+@pytest.mark.slow
 def test_a_page_that_drifted_is_named(tmp_path):
     (tmp_path / "generate.py").write_bytes((ROOT / "docs" / "generate.py").read_bytes())
     (tmp_path / "cli.md").write_bytes((ROOT / "docs" / "cli.md").read_bytes())
@@ -281,6 +286,7 @@ def test_means_over_seeds_are_those_of_the_rows():
     assert numbers(same[1] + same[2]) == found[3][:4]
 
 
+@pytest.mark.slow
 def test_the_readmes_own_module_works_as_printed(tmp_path, monkeypatch, capsys):
     (block,) = [block for block in blocks(ROOT / "README.md") if "load_breast_cancer" in block]
     monkeypatch.chdir(tmp_path)

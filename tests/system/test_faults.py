@@ -92,6 +92,7 @@ def written(folder):
     return path.stat().st_size if path.exists() else 0
 
 
+@pytest.mark.slow
 def test_kills_at_any_moment_lose_nothing_that_was_saved(tmp_path, request):
     kills = request.config.getoption("--kills")
     steps = kills * STEPS_PER_KILL
@@ -131,6 +132,7 @@ SIGNALS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_a_signal_saves_and_says_how_to_go_on(tmp_path, number):
     steps = 300
@@ -151,6 +153,7 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path, number):
     assert result(folder) == unbroken(tmp_path, steps)
 
 
+@pytest.mark.slow
 def test_of_two_runs_into_one_folder_the_second_is_refused(tmp_path):
     arguments = ["train", *SETTINGS, "trainer.steps=1000000", "--out", "run"]
     first = start(*arguments, cwd=tmp_path)
@@ -168,6 +171,7 @@ def test_of_two_runs_into_one_folder_the_second_is_refused(tmp_path):
         first.communicate()
 
 
+@pytest.mark.slow
 def test_of_two_runs_that_start_at_once_one_is_refused(tmp_path):
     arguments = ["train", *SETTINGS, "trainer.steps=200", "--out", "run"]
     ended = [finish(process) for process in [start(*arguments, cwd=tmp_path) for _ in range(2)]]
@@ -184,6 +188,7 @@ def limited_disk(folder):
     return ["unshare", "--user", "--map-root-user", "--mount", "bash", "-c"]
 
 
+@pytest.mark.slow
 @linux
 def test_a_full_disk_leaves_the_last_checkpoint_good(tmp_path):
     shell = limited_disk(tmp_path)
@@ -213,6 +218,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_good(tmp_path):
     assert newest_checkpoint(tmp_path / "kept" / "later").step == 70
 
 
+@pytest.mark.slow
 @linux
 def test_a_quota_leaves_the_last_checkpoint_good(tmp_path):
     """A limit on the size of a file works as a quota does, and needs no rights."""

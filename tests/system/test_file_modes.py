@@ -26,6 +26,7 @@ def modes(folder):
     return {path: stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("masked", [0o022, 0o077], indirect=True, ids=oct)
 def test_every_file_of_a_run_and_all_that_it_gives(tmp_path, hyperframe, masked):
     run = hf.train("digits", {**tiny.CHECKED, "target": "mlp", "target.hidden": [6]}, out=tmp_path / "run")

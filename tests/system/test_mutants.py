@@ -16,6 +16,7 @@ def benchmark(root):
     return module
 
 
+@pytest.mark.slow
 def test_every_mutant_has_its_place(root):
     """Where a line has moved or changed its words, so must the mutant."""
     found = benchmark(root).mutants()
@@ -78,6 +79,7 @@ killed_by = ["tests/test_sums.py::test_sum"]
 """
 
 
+@pytest.mark.slow
 def test_killed_mutants_and_others_are_told_apart(root, tmp_path):
     files = {
         "pyproject.toml": "",

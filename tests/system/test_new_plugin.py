@@ -37,6 +37,7 @@ def command(*arguments):
     return ("-c", "from hyperframe_launcher import main; main()", *arguments)
 
 
+@pytest.mark.slow
 def test_new_plugins_of_every_kind_install_pass_their_tests_are_listed_and_train(environment, tmp_path, registry):
     environment(*command("new-plugin", "fresh-target"))
     for kind in TEMPLATES:

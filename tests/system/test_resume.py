@@ -105,6 +105,7 @@ def assert_equal(run, other):
     assert lines == lines_2
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:objective vi")
 @pytest.mark.parametrize("changes", CASES.values(), ids=CASES)
 def test_a_run_in_two_parts_is_the_unbroken_run_bit_for_bit(tmp_path, small, noisy, changes):
@@ -128,6 +129,7 @@ def test_a_difference_would_be_seen(tmp_path, small):
         assert_equal(other, whole)
 
 
+@pytest.mark.slow
 def test_a_run_paused_at_every_step_is_the_unbroken_run(tmp_path, small):
     whole = small(tmp_path / "whole")
     small(tmp_path / "parts", trainer__stop_after=1)
@@ -180,6 +182,7 @@ def damage(path):
     path.write_bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["generator.safetensors", "trainer.safetensors", "state.json"])
 @pytest.mark.parametrize(
     "how", [damage, lambda path: path.write_bytes(path.read_bytes()[:-9]), lambda path: path.unlink()]
@@ -207,6 +210,7 @@ def test_where_all_checkpoints_are_damaged_nothing_is_touched(tmp_path, small):
     assert {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_the_last_checkpoints_and_the_best_are_kept(tmp_path, small):
     figures = []
 
@@ -234,6 +238,7 @@ def test_a_new_best_is_saved_wherever_it_comes(tmp_path, small):
     assert 2 in checkpoint_steps(run.folder)
 
 
+@pytest.mark.slow
 def test_the_best_is_the_best_after_a_pause_too(tmp_path, small):
     settings = {"trainer__steps": 40, "trainer__keep_checkpoints": 1, "evaluation__every": 5}
     whole = small(tmp_path / "whole", **settings)
@@ -318,6 +323,7 @@ def test_the_number_of_threads_belongs_to_the_run(tmp_path, small):
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.slow
 def test_a_folder_is_one_trainings_at_a_time(tmp_path, small):
     small(tmp_path / "run", trainer__stop_after=2)
     assert not is_claimed(tmp_path / "run")
@@ -376,6 +382,7 @@ def test_a_provenance_that_is_damaged_stops_nothing(tmp_path, small):
     assert json.loads((run.folder / "provenance.json").read_text())["resumed"][0]["step"] == 2
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_names_the_way_back(tmp_path, small):
     settings = {"trainer__steps": 40, "generator__batch_norm": False, "trainer__log_every": 1}
     small(tmp_path / "run", trainer__stop_after=3, **settings)
@@ -396,6 +403,7 @@ def test_a_loss_that_is_not_finite_names_the_way_back(tmp_path, small):
     assert "failed" not in (tmp_path / "run" / "metrics.jsonl").read_text()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_does_not_fit_is_named(tmp_path, small):
     run = small(tmp_path / "run", trainer__stop_after=2)
     found = read_checkpoint(run.folder, 2)

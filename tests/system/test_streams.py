@@ -38,6 +38,7 @@ def test_utf_8_stays_as_it_is():
     assert ran.stdout.decode() == "θ → ±\\udcff\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["config"], ["describe"], ["plugins"]])
 def test_commands_in_another_encoding(command):
     ran = python(LAUNCHER, *command, encoding="cp1252")
@@ -62,6 +63,7 @@ def test_messages_that_cannot_be_written_cost_nothing():
     assert (ran.returncode, ran.stdout) == (0, b"b\n")
 
 
+@pytest.mark.slow
 def test_a_training_with_standard_error_closed(tmp_path):
     command = [sys.executable, "-c", LAUNCHER, "train", *SHORT, "trainer.steps=2", "evaluation.test_networks=2"]
     ran = subprocess.run(
@@ -75,6 +77,7 @@ def test_a_training_with_standard_error_closed(tmp_path):
     assert read_checkpoint(tmp_path / "run", 2).step == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
 def test_a_terminal_that_is_closed_ends_a_training_that_is_saved_first(tmp_path):
     ours, theirs = pty.openpty()

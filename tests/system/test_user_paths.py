@@ -24,6 +24,7 @@ def home(tmp_path, monkeypatch):
     assert not list(elsewhere.glob("~*")), "a folder called ~ was made"
 
 
+@pytest.mark.slow
 def test_the_home_folder_is_meant_everywhere(home, hyperframe):
     (home / "own.yaml").write_text("task: digits\ntarget: digits_cnn\ngenerator: mlp\n")
     generator = np.random.default_rng(0)

@@ -152,6 +152,7 @@ def test_symmetries_of_tables_are_found_and_hold(name, checked, monkeypatch):
         check_symmetries(traced, of, exact_copy(module), weights, inputs, seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["maxima of bags", "a table that is used twice", "a number beside rows"])
 def test_wrong_labels_of_tables_are_caught(name):
     torch.manual_seed(0)
@@ -172,6 +173,7 @@ def test_a_table_starts_as_torch_begins_it():
 # What a module is tried on.
 
 
+@pytest.mark.slow
 def test_an_example_is_taken_as_it_is_or_as_whole_numbers():
     assert trace(bag(), example=X).tried_on.whole
     assert trace(bag(), example=X.float()).tried_on.whole
@@ -237,6 +239,7 @@ MODULES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 def test_a_network_that_looks_rows_up_is_trained_and_used_where_its_data_are_not(name, tmp_path):
     module = MODULES[name]()
@@ -257,6 +260,7 @@ def test_a_network_that_looks_rows_up_is_trained_and_used_where_its_data_are_not
         assert hf.resume(moved, {"trainer.steps": 4}, module=module, data=(X, Y)).finished
 
 
+@pytest.mark.slow
 def test_a_training_that_is_interrupted_goes_on_bit_for_bit(tmp_path):
     whole = train(tmp_path / "whole", bag())
     torch.manual_seed(0)
@@ -266,6 +270,7 @@ def test_a_training_that_is_interrupted_goes_on_bit_for_bit(tmp_path):
     assert torch.equal(part.sample(3).predict(X), whole.sample(3).predict(X))
 
 
+@pytest.mark.slow
 def test_the_inputs_that_a_run_keeps_are_asked_for(tmp_path):
     module = bag()
     train(tmp_path / "run", module, **{"trainer.steps": 1})
@@ -318,6 +323,7 @@ def test_inputs_that_cannot_change_a_little_are_not_attacked(tmp_path, registry)
         analyse(run, "adversarial", registry)
 
 
+@pytest.mark.slow
 def test_what_is_no_whole_number_is_told(tmp_path):
     run = train(tmp_path / "run", bag(), **{"trainer.steps": 1})
     networks = run.sample(2)
@@ -380,6 +386,7 @@ def test_a_gradient_is_that_of_the_loss(options):
         torch.testing.assert_close(gradients(module(**options), together), wanted)
 
 
+@pytest.mark.slow
 def test_what_does_not_count_in_training_is_told(tmp_path):
     module = chain(table(padding_idx=0, sparse=True), nn.Flatten(), dense(24, 3))
     with pytest.warns(hf.HyperframeWarning, match="padding_idx=0 of embedding '0' does not count"):

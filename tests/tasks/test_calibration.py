@@ -16,6 +16,7 @@ def drawn(seed, items=40, classes=4):
     return logits, torch.multinomial(logits.softmax(-1), 1, generator=rng)[:, 0]
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**31))
 def test_figures_are_those_of_scikit_learn(seed):
     from sklearn.metrics import accuracy_score, brier_score_loss, log_loss

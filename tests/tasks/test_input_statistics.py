@@ -123,6 +123,7 @@ def test_a_run_keeps_what_its_inputs_were(tmp_path, run, hyperframe):
     assert json.loads(out)["classes"] == ["bee", "cat", "dog"]
 
 
+@pytest.mark.slow
 def test_a_run_whose_record_is_lost_or_damaged(tmp_path, run, hyperframe):
     np.save(tmp_path / "bytes.npy", pictures(5))
     path = run.folder / "inputs.json"
@@ -139,6 +140,7 @@ def test_a_run_whose_record_is_lost_or_damaged(tmp_path, run, hyperframe):
     assert [line for line in err.splitlines() if "has no inputs.json; whether inputs are like those" in line]
 
 
+@pytest.mark.slow
 def test_names_of_classes_stay_with_a_run(tmp_path, run, hyperframe):
     np.save(tmp_path / "x.npy", pictures(5, brightest=120))
     (tmp_path / "own.npz").unlink()

@@ -492,7 +492,7 @@ def test_training_on_a_file(tmp_path, hyperframe, name):
         (
             arrays(shape=(2,)),
             {},
-            "it takes inputs of shape [3], and the task's are [2]; leave target.input_shape out, which is then the task's",
+            "inputs of shape [3], and the task's are [2]; leave target.input_shape out, which is then the task's",
         ),
         (arrays(), {"task.test": 0}, "set task.test to a part such as 0.1"),
         (arrays(), {"task.kind": "ranking"}, "task.kind: expected one of auto, classification, regression"),
@@ -510,6 +510,7 @@ def test_a_bad_file_is_one_message(tmp_path, hyperframe, content, settings, mess
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_linear_function_is_learnt(tmp_path, hyperframe):
     draw = torch.Generator().manual_seed(0)
     x = torch.randn(400, 5, generator=draw)

@@ -83,6 +83,7 @@ def test_units_of_labels_change_only_the_units_of_predictions(tmp_path, scale, s
     assert after["ensemble"]["rmse"] == pytest.approx(float(error), rel=1e-2)
 
 
+@pytest.mark.slow
 def test_units_of_a_table_change_nothing(tmp_path):
     x, y = table()
     units, zero = np.array([2.0**12, 2.0**-9, 1.0]), np.array([2.0**14, 0.0, 0.0])

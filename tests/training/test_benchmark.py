@@ -15,6 +15,7 @@ from hyperframe.targets.weights import batch_size
 from hyperframe.training.benchmark import BENCHMARKS, benchmark
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", BENCHMARKS)
 def test_three_ways_side_by_side(what, registry):
     threads = torch.get_num_threads()
@@ -27,6 +28,7 @@ def test_three_ways_side_by_side(what, registry):
     json.dumps(content)
 
 
+@pytest.mark.slow
 def test_operations_are_those_of_the_networks(registry):
     """An mlp 64 → 6 → 10 takes 2 · (64 · 6 + 6 · 10) operations an item, forward."""
     settings = {**GENERATED, "target": "mlp", "target.hidden": [6]}
@@ -36,6 +38,7 @@ def test_operations_are_those_of_the_networks(registry):
     assert benchmark("forward", config, repeats=1, alone=True)["operations"] == one * 4 * 8
 
 
+@pytest.mark.slow
 def test_the_command(hyperframe):
     settings = ["generator=mlp", "generator.hidden=[8]", "trainer.z=4", "trainer.images=8", "trainer.device=cpu"]
     code, out, _ = hyperframe("bench", "step", *settings, "--repeats", "1")
@@ -59,6 +62,7 @@ def test_the_command(hyperframe):
     assert "'dance' is not one of 'step', 'forward', 'sample', 'evaluate'" in err
 
 
+@pytest.mark.slow
 def test_a_way_that_does_not_fit_is_told_so(registry, monkeypatch):
     run = Target.run
 
@@ -77,6 +81,7 @@ def test_a_way_that_does_not_fit_is_told_so(registry, monkeypatch):
         assert ways["ours"]["wall_s"] > 0
 
 
+@pytest.mark.slow
 def test_nothing_random_is_left_changed(registry):
     before = torch.get_rng_state()
     benchmark("step", load_config("digits", GENERATED, registry), repeats=1, alone=True)

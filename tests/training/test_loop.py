@@ -128,6 +128,7 @@ def test_networks(tmp_path, small):
             nets.predict(wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("generator", "changes"),
     [

@@ -30,6 +30,7 @@ def analysed(run, **options):
     return analyse(run, "accuracies", installed(), options)
 
 
+@pytest.mark.slow
 def test_values_are_those_of_the_evaluation(run):
     found = analysed(run)
     (own,) = found["runs"]
@@ -81,6 +82,7 @@ def test_errors_of_a_regression_and_one_network_alone(tmp_path, run):
         analysed(run, other=str(tmp_path / "nowhere"))
 
 
+@pytest.mark.slow
 def test_networks_keep_their_own_statistics(tmp_path):
     settings = {**GENERATED, "trainer.steps": 2}
     run = hf.train("digits", settings, module=Residual(4), out=tmp_path / "run")

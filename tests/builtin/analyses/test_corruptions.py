@@ -79,6 +79,7 @@ def found(run, registry):
     return analyse(run, "corruptions", registry, SMALL)
 
 
+@pytest.mark.slow
 def test_the_analysis(run, found):
     networks, data = run.sample(4), run.data("test")
     expected = figures_of(networks.mean(data.x), data.y)

@@ -62,6 +62,7 @@ class OwnGauge:
         return [attrs.evolve(installed().get("gauge", "logit_bias").component, name="handed_over")]
 
 
+@pytest.mark.slow
 def test_a_run_keeps_the_registry_it_was_made_with(tmp_path, monkeypatch):
     registry = installed([OwnGauge()])
     settings = {**PERCEPTRON, "trainer.steps": 3, "gauges": ["scale", "handed_over"]}
@@ -76,6 +77,7 @@ def test_a_run_keeps_the_registry_it_was_made_with(tmp_path, monkeypatch):
         load_run(trained.folder, installed())
 
 
+@pytest.mark.slow
 def test_the_reference_is_trained_once_and_shared(run, tmp_path):
     place = tmp_path / "reference"
     found = analyse(run, "deep_ensemble", installed(), {**QUICK, "reference": str(place)})
@@ -129,6 +131,7 @@ def test_a_training_that_was_interrupted_goes_on(run, monkeypatch, tmp_path):
     assert analyse(run, "deep_ensemble", installed(), {**QUICK, "reference": str(place)})["reference"]["steps"] == 6
 
 
+@pytest.mark.slow
 def test_a_reference_of_something_else_is_refused(run, tmp_path):
     with pytest.raises(RunError, match="must be 'direct'"):
         analyse(run, "deep_ensemble", installed(), {**QUICK, "reference": str(run.folder)})
@@ -139,6 +142,7 @@ def test_a_reference_of_something_else_is_refused(run, tmp_path):
         analyse(run, "deep_ensemble", installed(), {**QUICK, "reference": str(place)})
 
 
+@pytest.mark.slow
 def test_a_reference_that_was_trained_otherwise_is_not_taken_for_another(run):
     analyse(run, "deep_ensemble", installed(), QUICK)
     with pytest.raises(RunError, match=r"networks=3, steps=6, rate=0.01 and not with networks=2, steps=6, rate=0.5"):
@@ -149,6 +153,7 @@ def test_a_reference_that_was_trained_otherwise_is_not_taken_for_another(run):
     assert found["reference"]["networks"] == 3
 
 
+@pytest.mark.slow
 def test_a_module_that_was_handed_over(tmp_path):
     from torch import nn
 

@@ -133,6 +133,7 @@ def run(tmp_path_factory):
     return hf.train("digits", settings, out=tmp_path_factory.mktemp("runs") / "run")
 
 
+@pytest.mark.slow
 def test_figures_and_pictures(run):
     found = analyse(run, "novelty", installed(), {"networks": 6})
     folder = run.folder / "analyses" / "novelty"
@@ -195,6 +196,7 @@ def test_runs_without_classes_or_with_one_network_are_refused(run, small, tmp_pa
         analyse(one, "novelty", installed())
 
 
+@pytest.mark.slow
 def test_networks_with_statistics(tmp_path):
     """A target with BatchNorm, whose kernels have a symmetry that no gauge of the run fixes."""
     from modules import Residual

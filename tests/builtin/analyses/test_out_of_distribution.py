@@ -119,6 +119,7 @@ def test_other_tasks(run, registry):
         analyse(run, "out_of_distribution", registry, {**SMALL, "against": ["minst"]})
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_the_known_partner_is_read_from_the_runs_folder(registry, monkeypatch, tmp_path):
     data, folder = Path(os.environ["HYPERFRAME_DATA"]), tmp_path / "data"

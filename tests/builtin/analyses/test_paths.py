@@ -212,6 +212,7 @@ def test_networks_without_a_vector_z_have_no_path_through_it(tmp_path):
     assert "direct" in found["skipped"]["paths through z"]
 
 
+@pytest.mark.slow
 def test_statistics_of_batch_norm_are_those_of_each_network(tmp_path):
     run = hf.train("digits", {**GENERATED, "trainer.steps": 2}, module=Residual(4), out=tmp_path / "run")
     path = analysed(run, pairs=1, points=3, items=20)["pairs"][0]
@@ -220,6 +221,7 @@ def test_statistics_of_batch_norm_are_those_of_each_network(tmp_path):
     assert path["direct"]["loss"][0] == pytest.approx(path["direct_gauged"]["loss"][0], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_regression_has_a_barrier_and_no_accuracy(tmp_path):
     run = hf.train(
         "diabetes", {"trainer.steps": 2, "trainer.device": "cpu", "objective": "trade_off"}, out=tmp_path / "run"

@@ -84,6 +84,7 @@ def test_samples_that_do_not_differ_have_no_components():
     assert components_of(torch.tensor([[0.0, 1.0], [1.0, 1.0], [3.0, 1.0]]), 2).ratios.tolist() == pytest.approx([1.0])
 
 
+@pytest.mark.slow
 def test_series_of_all_layers_filters_and_the_network(run):
     found = analysed(run)
     spec = run.experiment.target.spec
@@ -139,6 +140,7 @@ def test_groups_of_filters_hold_everything_once(run):
         )
 
 
+@pytest.mark.slow
 def test_few_networks(tmp_path):
     settings = {key: value for key, value in SETTINGS.items() if key != "generator.hidden"}
     settings |= {"generator": "direct", "diversity": "none"}

@@ -71,6 +71,7 @@ def test_the_square_reaches_from_corner_to_corner(run):
     assert sorted(path.name for path in folder.iterdir()) == ["plane.json", "plane.png", "results.json"]
 
 
+@pytest.mark.slow
 def test_it_goes_on_after_an_interruption(run, monkeypatch):
     import hyperframe.builtin.analyses.plane as module
 

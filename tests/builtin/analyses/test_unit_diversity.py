@@ -102,6 +102,7 @@ def test_figures_and_pictures(name, tmp_path):
     assert analyse(run, "unit_diversity", installed(), {"networks": 5, "weak": 0.5}) == found
 
 
+@pytest.mark.slow
 def test_many_layers_and_statistics(tmp_path):
     """Colours by depth for more layers than colours; BatchNorm; no statistics are estimated."""
     from torch import nn

@@ -399,6 +399,7 @@ def careless(operation):
 TRUE_DENSE = COMPUTED["linear"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "rules", "op", "wrong", "kind"),
     [

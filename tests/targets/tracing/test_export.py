@@ -38,6 +38,7 @@ def defaults():
     torch.set_default_device(None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
 def test_modules_are_traced_whatever_the_default_type_is(dtype, defaults, expected):
     torch.set_default_dtype(dtype)
@@ -69,6 +70,7 @@ def test_a_default_type_is_put_back_after_a_failure(defaults):
     assert torch.get_default_dtype() == torch.float64
 
 
+@pytest.mark.slow
 def test_several_threads_trace_at_once(expected):
     start = threading.Barrier(6)
 

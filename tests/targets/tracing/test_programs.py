@@ -8,6 +8,7 @@ own.
 import copy
 
 import attrs
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -109,6 +110,7 @@ def wrong_kinds(program, structure, seed=0):
     return wrong, told
 
 
+@pytest.mark.slow
 def test_claims_about_random_networks_hold(request):
     @settings(max_examples=request.config.getoption("--programs"), database=None)
     @given(seed=SEEDS, steps=st.integers(1, 13))

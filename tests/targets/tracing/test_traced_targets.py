@@ -14,6 +14,7 @@ from hyperframe.errors import HyperframeError
 FAST = {**CHECKED, "trainer.steps": 2}
 
 
+@pytest.mark.slow
 def test_a_network_of_torchvision_by_its_short_name(hyperframe):
     for arguments in (["torchvision:squeezenet1_1"], ["torchvision", "target.model=squeezenet1_1"]):
         code, out, _ = hyperframe("describe", *arguments, "target.classes=7", "generator=mlp", "--json")
@@ -57,6 +58,7 @@ def test_wrong_networks_of_torchvision(hyperframe, arguments, message):
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_target_that_does_not_fit_its_task(hyperframe, tmp_path):
     code, _, err = hyperframe(
         "train", "target={name: resnet20, input_shape: [3, 32, 32]}", "generator=mlp", "--out", "run"
@@ -78,6 +80,7 @@ def test_what_no_output_depends_on_stays_as_it_is(tmp_path, recwarn):
     assert not torch.equal(net.out.weight, module.out.weight)
 
 
+@pytest.mark.slow
 def test_describe_shows_what_was_frozen(hyperframe, tmp_path, monkeypatch):
     (tmp_path / "own_recurrent.py").write_text(
         "from torch import nn\n"
@@ -129,6 +132,7 @@ def test_units_that_stand_alone_are_not_counted_as_exchangeable():
     assert of.counts["permutation"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", [Dense, Residual])
 def test_drawn_networks_have_their_own_statistics(tmp_path, module):
     data = torch.randn(60, 1, 4, 4), torch.arange(60) % 3
@@ -146,6 +150,7 @@ def test_drawn_networks_have_their_own_statistics(tmp_path, module):
     torch.testing.assert_close(gauged.predict(x), few.predict(x), atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_more_items_give_other_statistics(tmp_path):
     settings = {**FAST, "task": "digits"}
     runs = [

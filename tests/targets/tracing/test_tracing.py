@@ -113,6 +113,7 @@ def test_targets_that_ship_are_traced_as_they_are_written(registry, name, option
 # Networks of other people.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shortcut", ["projection", "zero_padded"])
 @pytest.mark.parametrize(("name", "blocks", "weights"), [("resnet20", 3, 272_474), ("resnet32", 5, 466_906)])
 def test_residual_networks(registry, name, blocks, weights, shortcut):
@@ -139,6 +140,7 @@ ZOO = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ZOO)
 def test_networks_of_torchvision(registry, name):
     component = registry.get("target", "torchvision").component
@@ -162,6 +164,7 @@ FORGETTING = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind"), FORGETTING)
 def test_every_reader_and_writer_counts(name, kind):
     make, shape, _ = KNOWN[name]
@@ -351,6 +354,7 @@ def test_of_outputs_that_are_random_only_the_shift_of_the_logits_is_claimed():
     assert orbits(traced.structure, True).counts == {**dict.fromkeys(KINDS, 0), "logit_shift": 7}
 
 
+@pytest.mark.slow
 def test_a_wrong_shift_of_biases_is_frozen_by_the_check():
     """Only the shift: factors beside it stay."""
     module = chain(dense(3, 4), nn.ReLU(), dense(4, 5), nn.BatchNorm1d(5), nn.ReLU(), dense(5, 2))
@@ -441,6 +445,7 @@ def test_what_cannot_be_traced_is_one_message(name, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(
     widths=st.lists(st.integers(1, 6), min_size=1, max_size=4),
@@ -467,6 +472,7 @@ def test_chains_of_any_kind(widths, activations, normalised, seed):
 # Trained from a plain module.
 
 
+@pytest.mark.slow
 def test_a_module_is_trained_without_a_spec(tmp_path):
     settings = {**CHECKED, "task": "digits"}
     run = hf.train(overrides=settings, module=Residual(width=4), out=tmp_path / "run")

@@ -40,6 +40,7 @@ def by_rules(module, shape):
 # A parameter that is used twice, first where a channel is zero.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "free"),
     [
@@ -175,6 +176,7 @@ def test_random_actions_move_all_that_they_can():
 # Claims that are planted.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(KNOWN)[::6])
 def test_planted_claims_are_found(name):
     torch.manual_seed(0)
@@ -185,6 +187,7 @@ def test_planted_claims_are_found(name):
     assert all(result != "missed" for _, result in found), found
 
 
+@pytest.mark.slow
 def test_a_planted_claim_is_wrong():
     module = chain(dense(3, 4), nn.GELU(), dense(4, 2))
     structure = trace(module, (3,)).structure
