@@ -100,7 +100,7 @@ def costs(config: str, repeats: int) -> dict[str, float]:
         for name, term in terms.items():
             objective.terms = [WeightedTerm(name=name, term=term, weight=1.0)]
             began = time.process_time()
-            z = generator.latent(built.config.trainer.z, rng)
+            z = generator.latent(built.config.trainer.networks, rng)
             term(objective.inputs(generator, z, generator(z), rng)).backward()
             if repeat:
                 times[name].append(time.process_time() - began)

@@ -91,8 +91,8 @@ def small():
     run.settings = {
         "trainer.device": "cpu",
         "trainer.steps": 6,
-        "trainer.z": 4,
-        "trainer.images": 8,
+        "trainer.networks": 4,
+        "trainer.batch_size": 8,
         "trainer.log_every": 2,
         "trainer.checkpoint_every": 3,
         "evaluation.every": 3,

@@ -54,8 +54,8 @@ STRANGE = re.compile(r"Traceback|\w+Warning:|[\x00-\x08\x0b-\x1f\x7f]")
 SETTINGS = {
     "trainer.device": "cpu",
     "trainer.steps": 4,
-    "trainer.z": 4,
-    "trainer.images": 4,
+    "trainer.networks": 4,
+    "trainer.batch_size": 4,
     "trainer.checkpoint_every": 2,
     "evaluation.every": 2,
     "evaluation.networks": 4,

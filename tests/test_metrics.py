@@ -24,7 +24,7 @@ from hyperframe.testing.kit import checks
 SHORT = {
     "task": "orientation",
     "trainer.steps": 4,
-    "trainer.z": 16,
+    "trainer.networks": 16,
     "trainer.device": "cpu",
     "trainer.threads": 1,
     "evaluation.every": 2,

@@ -8,8 +8,8 @@ GENERATED = {
     "generator": "mlp",
     "generator.hidden": [8],
     "trainer.device": "cpu",
-    "trainer.z": 4,
-    "trainer.images": 8,
+    "trainer.networks": 4,
+    "trainer.batch_size": 8,
     "evaluation.networks": 3,
     "evaluation.test_networks": 4,
 }

@@ -36,8 +36,8 @@ class TrainerOptions:
     """How training runs."""
 
     steps: int = option(2000, "number of optimiser steps; the rate's schedule spans them", minimum=1, maximum=10**12)
-    z: int = option(32, "networks drawn in a step", minimum=1, maximum=10**6)
-    images: int = option(
+    networks: int = option(32, "networks drawn in a step", minimum=1, maximum=10**6)
+    batch_size: int = option(
         32, "images each of these networks sees in a step, different ones for each", minimum=1, maximum=10**9
     )
     shared_images: int = option(
@@ -148,7 +148,7 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "")
     """Each key whose value has changed, with both values.
 
     Example:
-        >>> list(changes({"trainer": {"steps": 5, "z": 4}}, {"trainer": {"steps": 9, "z": 4}}))
+        >>> list(changes({"trainer": {"steps": 5, "networks": 4}}, {"trainer": {"steps": 9, "networks": 4}}))
         ['trainer.steps: 5 → 9']
     """
     for key in [*before, *(key for key in after if key not in before)]:

@@ -61,7 +61,7 @@ def _of_target(experiment: Experiment, inputs: Tensor) -> list[str]:
     name = f"target '{target.spec.name}' in training"
     drawn = initial_weights(target.spec, 1, stream(0, "bound"))
     weights = {layer: theta.to(device) for layer, theta in drawn.items()}
-    images = inputs[: experiment.config.trainer.images]
+    images = inputs[: experiment.config.trainer.batch_size]
 
     def run(rows: Tensor) -> Tensor:
         with torch.no_grad():

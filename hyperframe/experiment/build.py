@@ -209,7 +209,7 @@ def build_experiment(config: Config, task: Task | None = None, example: Tensor |
     _check_batch(config, generator, terms)
     check_steady(target)
     dry_run(target, generator, task)
-    chunk = config.trainer.chunk or target.networks_at_once(config.trainer.images)
+    chunk = config.trainer.chunk or target.networks_at_once(config.trainer.batch_size)
     loss = BatchLoss(
         _build_objective(config),
         target=target,
@@ -272,16 +272,16 @@ def _check_fit(config: Config, target: Target, task: Task) -> None:
 
 
 def _check_batch(config: Config, generator: Generator, terms: list[WeightedTerm]) -> None:
-    drawn, held, name = config.trainer.z, generator.networks, config.generator.name
+    drawn, held, name = config.trainer.networks, generator.networks, config.generator.name
     if held is not None and drawn != held:
         raise ConfigError(
-            f"trainer.z: generator '{name}' trains all its {held} networks in every step, but trainer.z is {drawn}; "
-            f"set trainer.z={held}, or give it {drawn}"
+            f"trainer.networks is {drawn}, but generator '{name}' trains all its {held} networks in every step; set "
+            f"trainer.networks={held}, or give it {drawn}"
         )
     if drawn < generator.minimum_batch:
         raise ConfigError(
-            f"trainer.z: generator '{name}' needs at least {generator.minimum_batch} networks a step, but trainer.z is "
-            f"{drawn}; batch normalisation takes its moments over them"
+            f"trainer.networks is {drawn}, but generator '{name}' needs at least {generator.minimum_batch} networks a "
+            "step; batch normalisation takes its moments over them"
         )
     fields = {field.name for field in attrs.fields(DiversityInputs)}
     for item in terms:
@@ -292,5 +292,5 @@ def _check_batch(config: Config, generator: Generator, terms: list[WeightedTerm]
         fewest = getattr(item.term, "minimum_networks", 1)
         if drawn < fewest:
             raise ConfigError(
-                f"trainer.z: diversity '{item.name}' needs at least {fewest} networks, but trainer.z is {drawn}"
+                f"trainer.networks is {drawn}, but diversity '{item.name}' needs at least {fewest} networks"
             )

@@ -123,7 +123,7 @@ def step_memory(target: Target, generator: Generator, config: Config) -> int:
     """
     options = config.trainer
     parameters = sum(parameter.numel() for parameter in generator.parameters())
-    weights = options.z * target.spec.num_weights
-    chunk = options.chunk or target.networks_at_once(options.images)
-    activations = min(chunk, options.z) * options.images * target.activations
+    weights = options.networks * target.spec.num_weights
+    chunk = options.chunk or target.networks_at_once(options.batch_size)
+    activations = min(chunk, options.networks) * options.batch_size * target.activations
     return BYTES * (4 * parameters + 7 * weights + 2 * activations)

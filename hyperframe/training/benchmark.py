@@ -109,7 +109,7 @@ def benchmark(
         "device": _device_name(experiment.device),
         "threads": threads if experiment.device.type == "cpu" else None,
         "torch": torch.__version__,
-        "sizes": {"z": options.z, "images": options.images, "chunk": experiment.loss.chunks.size}
+        "sizes": {"networks": options.networks, "batch_size": options.batch_size, "chunk": experiment.loss.chunks.size}
         if what in ("step", "forward")
         else {"networks": count, **({"items": min(items, len(train))} if what == "evaluate" else {})},
         "repeats": repeats,
@@ -188,7 +188,7 @@ def _step(experiment: Experiment, train: Data, networks: int, items: int) -> Way
     return Ways(
         ours=step(experiment.target, experiment.loss.chunks.size),
         loop=loop,
-        vmap=step(plain, experiment.config.trainer.z),
+        vmap=step(plain, experiment.config.trainer.networks),
         counted=loop,
     )
 
@@ -197,14 +197,14 @@ def _forward(experiment: Experiment, train: Data, networks: int, items: int) -> 
     """The pass of a training step's networks, each on images of its own, without gradients."""
     options = experiment.config.trainer
     rng = stream(options.seed, "latent", experiment.device)
-    weights = draw_weights(experiment.generator, options.z, rng)
-    chosen = torch.arange(options.z * options.images, device=train.x.device) % len(train)
-    x = train.x[chosen].unflatten(0, (options.z, options.images))
+    weights = draw_weights(experiment.generator, options.networks, rng)
+    chosen = torch.arange(options.networks * options.batch_size, device=train.x.device) % len(train)
+    x = train.x[chosen].unflatten(0, (options.networks, options.batch_size))
     unpacked = unpack(experiment.target.spec, weights)
     plain = _plain(experiment)
 
     def run(target: Target, chunk: int) -> Callable[[], object]:
-        numbers, in_threads = target.numbers(options.images), target.runs_in_threads(options.images)
+        numbers, in_threads = target.numbers(options.batch_size), target.runs_in_threads(options.batch_size)
 
         def work(rows: slice) -> None:
             target.run(slice_weights(unpacked, rows), x[rows], training=True)
@@ -212,7 +212,7 @@ def _forward(experiment: Experiment, train: Data, networks: int, items: int) -> 
         @torch.no_grad()
         def call() -> None:
             chunks = Chunks(chunk)
-            for _ in chunks.over(options.z, work, MemoryError, numbers=numbers, in_threads=in_threads):
+            for _ in chunks.over(options.networks, work, MemoryError, numbers=numbers, in_threads=in_threads):
                 pass
             if chunks.halved:
                 raise MemoryShortageError("not all networks fit at once")
@@ -223,7 +223,7 @@ def _forward(experiment: Experiment, train: Data, networks: int, items: int) -> 
     return Ways(
         ours=run(experiment.target, experiment.loss.chunks.size),
         loop=loop,
-        vmap=run(plain, options.z),
+        vmap=run(plain, options.networks),
         counted=loop,
     )
 

@@ -27,7 +27,7 @@ def check_room(experiment: Experiment) -> None:
     options, device = experiment.config.trainer, experiment.device
     parameters = sum(parameter.numel() for parameter in experiment.generator.parameters())
     # The moments of the optimiser and the gradient; the weights of all networks and their gradient.
-    needed = 4 * (3 * parameters + 2 * options.z * experiment.target.spec.num_weights)
+    needed = 4 * (3 * parameters + 2 * options.networks * experiment.target.spec.num_weights)
     missing = missing_memory(needed) if device.type == "cpu" else None
     if missing:
         raise MemoryShortageError(f"a step does not fit into memory: {missing}. {_advice(options)}")
@@ -48,8 +48,8 @@ def shortages_told(options: TrainerOptions) -> Iterator[None]:
 
 def _advice(options: TrainerOptions) -> str:
     return (
-        f"Try a smaller trainer.z than {options.z}, a smaller trainer.images, trainer.shared_images or "
-        "evaluation.networks, or a smaller generator"
+        f"Try a smaller trainer.networks than {options.networks}, a smaller trainer.batch_size, trainer.shared_images "
+        "or evaluation.networks, or a smaller generator"
     )
 
 
@@ -88,9 +88,9 @@ class Trainer:
         options, generator = self.options, self.experiment.generator
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(self.step_count, options)
-        z = generator.latent(options.z, self.streams["latent"])
+        z = generator.latent(options.networks, self.streams["latent"])
         loss = self.experiment.loss
-        batch = self._drawn("data", options.z, options.images)
+        batch = self._drawn("data", options.networks, options.batch_size)
         shared = self._drawn("shared", options.shared_images) if loss.compares_outputs else None
         weight = loss.objective.accuracy_weight(self.step_count, options.steps, len(self.train))
         metrics = loss.gradients(generator, z, batch, self.streams["terms"], accuracy_weight=weight, shared=shared)
@@ -123,7 +123,7 @@ class Trainer:
         generator.eval()  # running moments stay as they are
         try:
             with seeded(options.seed, "rehearsal", self._device):
-                z = generator.latent(options.z, rng)
+                z = generator.latent(options.networks, rng)
                 ends = torch.tensor([0, len(self.train) - 1], device=self.train.x.device)
                 loss.rehearse_task(generator, z[:1], self.train[ends])
                 loss.rehearse(generator, z, self.train[images] if loss.compares_outputs else None, rng)

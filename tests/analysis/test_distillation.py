@@ -40,7 +40,7 @@ VALUES = {
     "target": {"name": "mlp", "input_shape": [10], "hidden": [4], "outputs": 1},
     "trainer.steps": 2,
 }
-HELD = {"generator": "direct", "generator.networks": 3, "trainer.z": 3, "diversity": ["none"], "gauges": []}
+HELD = {"generator": "direct", "generator.networks": 3, "trainer.networks": 3, "diversity": ["none"], "gauges": []}
 SHORT = DistillationOptions(networks=3, items=50, steps=4, batch=16)
 OPTIONS = {key: value for key, value in attrs.asdict(SHORT).items() if key not in ("mixed", "rate")}
 

@@ -209,7 +209,7 @@ def test_draws_of_two_seeds_have_nothing_in_common(tmp_path):
 def test_a_regression_is_refused(tmp_path):
     import hyperframe as hf
 
-    few = {"trainer.steps": 2, "trainer.z": 4, "trainer.device": "cpu", "evaluation.networks": 2}
+    few = {"trainer.steps": 2, "trainer.networks": 4, "trainer.device": "cpu", "evaluation.networks": 2}
     run = hf.train("diabetes", few, out=tmp_path / "run")
     with pytest.raises(NotApplicableError, match="analysis 'ensembles' does not apply"):
         quick(run)

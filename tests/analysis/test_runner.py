@@ -32,7 +32,7 @@ class Shop:
 def run(tmp_path_factory):
     import hyperframe as hf
 
-    settings = {"trainer.steps": 2, "trainer.z": 4, "trainer.device": "cpu", "evaluation.networks": 2}
+    settings = {"trainer.steps": 2, "trainer.networks": 4, "trainer.device": "cpu", "evaluation.networks": 2}
     return hf.train("digits", settings, out=tmp_path_factory.mktemp("runs") / "run")
 
 

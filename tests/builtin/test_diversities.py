@@ -323,8 +323,8 @@ def measured(tmp_path_factory):
     settings = {
         "trainer.device": "cpu",
         "trainer.steps": 40,
-        "trainer.z": 8,
-        "trainer.images": 8,
+        "trainer.networks": 8,
+        "trainer.batch_size": 8,
         "target.channels": [2, 3],
         "generator.latent": 6,
         "generator.extractor": [32],

@@ -305,7 +305,7 @@ def test_such_a_training_does_not_begin(hyperframe, tmp_path):
 
 
 def test_numbers_of_networks_have_no_density(hyperframe, tmp_path):
-    settings = ["generator=direct", "generator.networks=4", "trainer.z=4", "diversity=[manifold_entropy]"]
+    settings = ["generator=direct", "generator.networks=4", "trainer.networks=4", "diversity=[manifold_entropy]"]
     code, _, error = hyperframe("train", "digits", *settings, "--out", tmp_path / "run")
     assert code == 2
     assert "needs a z with a density; Direct declares no latent_entropy" in error

@@ -281,7 +281,7 @@ def test_what_keeps_a_loss_from_being_the_bound(registry, overrides, word):
         ["diversity=[manifold_entropy,variance]", "diversity.0.exact_up_to=97", "diversity.1.weight=0"],
         ["entropy=renyi"],
         ["entropy.coordinates=3"],
-        ["trainer.gradient_clip=1", "trainer.images=1"],
+        ["trainer.gradient_clip=1", "trainer.batch_size=1"],
     ],
 )
 def test_where_the_loss_is_the_bound_nothing_is_named(registry, overrides):
@@ -289,7 +289,7 @@ def test_where_the_loss_is_the_bound_nothing_is_named(registry, overrides):
 
 
 def test_networks_that_are_held_are_no_density(registry):
-    overrides = ["generator=direct", "trainer.z=16", "diversity=[weight_entropy]", "entropy.constants=true"]
+    overrides = ["generator=direct", "trainer.networks=16", "diversity=[weight_entropy]", "entropy.constants=true"]
     found = departures(build_experiment(load_config("diabetes", ["trainer.device=cpu", *overrides], registry)))
     assert [reason for reason in found if "sign" not in reason] == [
         "generator 'direct' holds 16 networks: q is no density"
@@ -380,7 +380,7 @@ def test_what_a_target_does_in_training_is_named(registry, inside, named):
 
 
 def test_one_item_at_a_time_depends_on_no_other(registry):
-    built = build_experiment(load_config("diabetes", ["trainer.device=cpu", "trainer.images=1"], registry))
+    built = build_experiment(load_config("diabetes", ["trainer.device=cpu", "trainer.batch_size=1"], registry))
     target = traced_target(trace(Scaled(Functional(coupled_by_the_mean)), (10,), "scaled"))
     assert departures(attrs.evolve(built, target=target)) == []
 

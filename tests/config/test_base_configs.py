@@ -23,14 +23,14 @@ def test_components_and_lists_are_replaced_and_options_added(registry, tmp_path)
     (tmp_path / "deeper").mkdir()
     own = "base: deeper/middle.yaml\ntask: {split_seed: 4}\ngauges: []\n"
     path = written(tmp_path, own=own)
-    written(tmp_path / "deeper", middle="base: ../first.yaml\ntarget: mlp\ntrainer: {z: 3}\n")
-    first = "base: digits\ntask: {name: digits, split_seed: 3}\ntrainer: {steps: 9, z: 5}\n"
+    written(tmp_path / "deeper", middle="base: ../first.yaml\ntarget: mlp\ntrainer: {networks: 3}\n")
+    first = "base: digits\ntask: {name: digits, split_seed: 3}\ntrainer: {steps: 9, networks: 5}\n"
     written(tmp_path, first=first)
     plain = load_config(path, ["trainer.rate=1e-4"], registry).plain()
     assert (plain["task"]["name"], plain["task"]["split_seed"]) == ("digits", 4)
     assert plain["target"]["name"] == "mlp"
     assert plain["gauges"] == []
-    assert [plain["trainer"][key] for key in ("steps", "z", "rate")] == [9, 3, 1e-4]
+    assert [plain["trainer"][key] for key in ("steps", "networks", "rate")] == [9, 3, 1e-4]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ FAST = {
     "trainer.device": "cpu",
     "trainer.threads": 1,
     "trainer.steps": 2,
-    "trainer.z": 4,
+    "trainer.networks": 4,
     "evaluation.networks": 2,
     "evaluation.test_networks": 2,
     "generator": {"name": "mlp", "latent": 4, "hidden": [4]},

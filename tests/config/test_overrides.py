@@ -104,7 +104,7 @@ def test_a_tilde_is_the_home_folder(hyperframe, monkeypatch, tmp_path):
     ("texts", "message"),
     [
         (
-            ["trainer.steps=3", "trainer.z=2", "trainer.steps=4"],
+            ["trainer.steps=3", "trainer.networks=2", "trainer.steps=4"],
             "trainer.steps is given twice, as 'trainer.steps=3' and",
         ),
         (["target=mlp", "target.name=lenet"], "target is given twice, as 'target=mlp' and as 'target.name=lenet'"),

@@ -30,7 +30,7 @@ def test_every_key_has_a_comment(registry):
 def test_the_papers_settings(registry):
     config = load(registry, "mnist")
     assert config.trainer.steps == 13_000
-    assert (config.trainer.z, config.trainer.images) == (32, 32)
+    assert (config.trainer.networks, config.trainer.batch_size) == (32, 32)
     assert (config.trainer.rate, config.trainer.decay) == (3e-4, 0.99998)
     assert config.objective.options.lambda_ == 1000
     options = config.generator.options

@@ -29,7 +29,12 @@ ON_EACH = pytest.mark.parametrize("device", DEVICES)
 
 
 def experiment(device, *overrides):
-    settings = {"trainer.device": device, "trainer.z": 4, "trainer.chunk": 3, **dict(map(split_override, overrides))}
+    settings = {
+        "trainer.device": device,
+        "trainer.networks": 4,
+        "trainer.chunk": 3,
+        **dict(map(split_override, overrides)),
+    }
     config = load_config("digits", settings, REGISTRY)
     built = build_experiment(config)
     built.generator.double()
@@ -195,7 +200,13 @@ def test_figures_of_an_evaluation(device):
     assert found[device]["accuracy"] == pytest.approx(found["cpu"]["accuracy"])
 
 
-SHORT = {"trainer.steps": 6, "trainer.z": 4, "evaluation.every": 3, "evaluation.networks": 5, "trainer.log_every": 2}
+SHORT = {
+    "trainer.steps": 6,
+    "trainer.networks": 4,
+    "evaluation.every": 3,
+    "evaluation.networks": 5,
+    "trainer.log_every": 2,
+}
 
 
 @ON_EACH
@@ -231,7 +242,7 @@ def test_a_run_goes_on_on_another_device(device, way, tmp_path, recwarn):
 
 @pytest.mark.cuda
 def test_memory_that_runs_out_on_cuda_halves_the_chunk_and_changes_nothing():
-    built = experiment("cuda", "target.channels=[64,64]", "trainer.z=64", "trainer.chunk=64")
+    built = experiment("cuda", "target.channels=[64,64]", "trainer.networks=64", "trainer.chunk=64")
     z = built.generator.latent(64, torch.Generator("cuda").manual_seed(0))
     batch = batch_for(built, "cuda", networks=64, images=64)
     rng = torch.Generator("cuda")
@@ -288,7 +299,7 @@ def test_no_gauge_waits_for_the_device(name, options):
 
 def no_wait(overrides):
     """The second step of a training, in which CUDA raises where the host waits."""
-    overrides = ["trainer.device=cuda", f"trainer.z={NETWORKS}", *overrides]
+    overrides = ["trainer.device=cuda", f"trainer.networks={NETWORKS}", *overrides]
     built = build_experiment(load_config("digits", overrides, REGISTRY))
     trainer = Trainer(built, built.task.data("train"))
     trainer.step()

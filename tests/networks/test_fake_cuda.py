@@ -66,7 +66,7 @@ def listed(result):
 
 @pytest.fixture
 def digits():
-    overrides = ["trainer.device=cpu", f"trainer.z={NETWORKS}", "target.channels=[2,3]", "generator.latent=5"]
+    overrides = ["trainer.device=cpu", f"trainer.networks={NETWORKS}", "target.channels=[2,3]", "generator.latent=5"]
     built = build_experiment(load_config("digits", overrides, REGISTRY))
     built.generator.double()
     built.target.to("cpu", torch.float64)

@@ -58,7 +58,7 @@ def test_a_norm_keeps_its_momentum():
 @pytest.mark.parametrize(("items", "sizes"), [(40, {40}), (251, {125, 126}), (10**6, {239, 240})])
 def test_parts_are_of_one_size_and_of_training_images(tmp_path, items, sizes):
     """As many different ones as were asked for, or all there are; another seed takes others."""
-    settings = {**GENERATED, "trainer.steps": 1, "trainer.images": 2, "evaluation.statistics": items}
+    settings = {**GENERATED, "trainer.steps": 1, "trainer.batch_size": 2, "evaluation.statistics": items}
     run = hf.train("digits", settings, module=Residual(2), out=tmp_path / "run")
     train, target = run.data("train").x, run.experiment.target
     seen = []

@@ -389,7 +389,7 @@ def test_networks_of_other_constants(tmp_path, normed, norms):
     run = normed["constant"]
     path = run.write_samples(tmp_path / "a", 2)
     assert len(hf.load(run.folder, device="cpu", registry=norms).read_samples(path)) == 2
-    settings = {**run.config.plain(), "trainer": {"seed": 9, "steps": 1, "z": 4, "device": "cpu"}}
+    settings = {**run.config.plain(), "trainer": {"seed": 9, "steps": 1, "networks": 4, "device": "cpu"}}
     other = hf.train("digits", settings, out=tmp_path / "other", registry=norms)
     with pytest.raises(RunError, match="another target than the run's: its constants: '"):
         other.read_samples(path)
@@ -664,8 +664,8 @@ def test_the_summary_of_values(tmp_path, hyperframe):
 
 @pytest.mark.slow
 def test_a_generator_that_holds_its_networks(tmp_path, hyperframe):
-    settings = {"generator": "direct", "generator.networks": 3, "trainer.z": 3, "diversity": ["none"]}
-    kept = {key: value for key, value in FAST.items() if not key.startswith(("generator", "trainer.z"))}
+    settings = {"generator": "direct", "generator.networks": 3, "trainer.networks": 3, "diversity": ["none"]}
+    kept = {key: value for key, value in FAST.items() if not key.startswith(("generator", "trainer.networks"))}
     run = hf.train("digits", {**kept, **settings}, out=tmp_path / "run")
     assert isinstance(run.experiment.generator, Generator)
     assert hyperframe("sample", "run", "--out", "a")[1] == "3 networks written to a\n"
@@ -690,6 +690,6 @@ def test_statistics_of_one_item_more_than_a_part(tmp_path):
             return self.last(self.norm(self.first(x)).relu())
 
     x, y = torch.randn(600, 3, generator=torch.Generator().manual_seed(0)), torch.arange(600) % 3
-    own = {"trainer.steps": 1, "trainer.z": 4, "trainer.device": "cpu", "evaluation.networks": 2}
+    own = {"trainer.steps": 1, "trainer.networks": 4, "trainer.device": "cpu", "evaluation.networks": 2}
     run = hf.train(module=Net(), data=(x, y), overrides={**own, "evaluation.statistics": 251}, out=tmp_path / "run")
     assert run.sample(2).statistics["norm.running_var"].isfinite().all()

@@ -22,7 +22,7 @@ VALUES = {
     "target": {"name": "mlp", "input_shape": [10], "hidden": [4], "outputs": 1},
     "trainer.steps": 2,
 }
-HELD = {"generator": "direct", "generator.networks": 3, "trainer.z": 3, "diversity": ["none"], "gauges": []}
+HELD = {"generator": "direct", "generator.networks": 3, "trainer.networks": 3, "diversity": ["none"], "gauges": []}
 
 ESTIMATOR = "kozachenko_leonenko"
 

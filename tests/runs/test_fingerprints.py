@@ -20,7 +20,7 @@ SETTINGS = {
     "trainer.device": "cpu",
     "trainer.threads": 1,
     "trainer.steps": 3,
-    "trainer.z": 4,
+    "trainer.networks": 4,
     "evaluation.networks": 2,
     "evaluation.test_networks": 3,
     "generator": {"name": "mlp", "latent": 4, "hidden": [4]},

@@ -40,7 +40,7 @@ def trainer(registry, small):
     def make(**changes):
         settings = {
             **small.settings,
-            "trainer.z": 8,
+            "trainer.networks": 8,
             **{key.replace("__", "."): value for key, value in changes.items()},
         }
         built = build_experiment(load_config("digits", settings, registry))
@@ -70,13 +70,13 @@ def test_the_chunk_is_halved_until_it_fits_and_the_step_is_the_same(limited, tra
 
 
 def test_where_one_network_does_not_fit_the_message_says_what_would(limited, trainer):
-    training = trainer(trainer__chunk=2, trainer__images=64)
+    training = trainer(trainer__chunk=2, trainer__batch_size=64)
     tried = limited(20)
     with pytest.warns(hf.HyperframeWarning), pytest.raises(MemoryShortageError) as caught:
         training.step()
     assert tried == [(2, 64), (1, 64), (1, 32), (1, 16)]
-    assert "one network of target 'digits_cnn' on trainer.images=64 does not fit" in str(caught.value)
-    assert "with trainer.images=16 it does" in str(caught.value)
+    assert "one network of target 'digits_cnn' on trainer.batch_size=64 does not fit" in str(caught.value)
+    assert "with trainer.batch_size=16 it does" in str(caught.value)
 
 
 def test_where_nothing_fits(limited, trainer):
@@ -102,7 +102,7 @@ def test_other_errors_are_not_taken_for_it(monkeypatch, trainer):
 def test_a_training_that_runs_out_of_memory_names_the_way_back(tmp_path, small, limited, monkeypatch):
     small(tmp_path / "run", trainer__stop_after=3)
     monkeypatch.setattr(Trainer, "step", lambda self: (_ for _ in ()).throw(torch.OutOfMemoryError()))
-    with pytest.raises(TrainingError, match=r"smaller trainer.z than 4.*checkpoints/3; .*--resume"):
+    with pytest.raises(TrainingError, match=r"smaller trainer.networks than 4.*checkpoints/3; .*--resume"):
         hf.resume(tmp_path / "run")
 
 
@@ -153,7 +153,8 @@ from hyperframe.experiment.build import build_experiment
 from hyperframe.training.trainer import Trainer
 
 torch.set_num_threads(1)
-settings = {"trainer.device": "cpu", "trainer.z": 16, "trainer.images": int(sys.argv[1]), "trainer.chunk": 16}
+settings = {"trainer.device": "cpu", "trainer.networks": 16, "trainer.chunk": 16}
+settings["trainer.batch_size"] = int(sys.argv[1])
 built = build_experiment(load_config("digits", {**settings, "target.channels": [64, 64]}, installed()))
 trainer = Trainer(built, built.task.data("train"))
 used = int(next(line for line in open("/proc/self/status") if line.startswith("VmSize")).split()[1]) * 1024
@@ -172,7 +173,7 @@ else:
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux to limit the memory of a process")
 @pytest.mark.parametrize(
-    ("images", "mebibytes", "answer"), [(512, 350, "chunk "), (16_384, 300, "with trainer.images=")]
+    ("images", "mebibytes", "answer"), [(512, 350, "chunk "), (16_384, 300, "with trainer.batch_size=")]
 )
 def test_a_process_with_little_memory(images, mebibytes, answer):
     command = [sys.executable, "-c", REAL, str(images), str(mebibytes)]
@@ -196,7 +197,7 @@ def test_the_limit_of_the_process_counts():
 def test_a_step_that_cannot_fit_is_refused_before_it_takes_any(tmp_path, small, monkeypatch):
     monkeypatch.setattr("hyperframe.runtime.memory.available_memory", lambda: 2**30)
     with pytest.raises(MemoryShortageError, match=r"a step does not fit into memory: [\d,]+ MiB .* than 1000000, a"):
-        small(tmp_path / "run", trainer__z=10**6)
+        small(tmp_path / "run", trainer__networks=10**6)
     assert not (tmp_path / "run").exists()
 
 

@@ -12,7 +12,7 @@ SETTINGS = {
     "generator.hidden": [8],
     "trainer.device": "cpu",
     "trainer.steps": 2,
-    "trainer.z": 4,
+    "trainer.networks": 4,
     "evaluation.networks": 2,
     "evaluation.test_networks": 3,
 }

@@ -381,7 +381,13 @@ def test_a_step_is_the_same_side_by_side(registry, chunk, extra, monkeypatch):
 
     monkeypatch.setattr(Target, "run", spy)
     for threads in (1, 2):
-        settings = ["trainer.device=cpu", f"trainer.chunk={chunk}", "trainer.z=6", "trainer.images=8", *extra]
+        settings = [
+            "trainer.device=cpu",
+            f"trainer.chunk={chunk}",
+            "trainer.networks=6",
+            "trainer.batch_size=8",
+            *extra,
+        ]
         with cpu_threads(threads):
             built = build_experiment(load_config("digits", settings, registry))
             trainer = Trainer(built, built.task.data("train"))
@@ -400,7 +406,7 @@ def test_a_step_is_the_same_side_by_side(registry, chunk, extra, monkeypatch):
 
 @pytest.mark.slow
 def test_side_by_side_a_training_goes_on_bit_for_bit(tmp_path, small):
-    settings = {"trainer__z": 6, "trainer__chunk": 1, "trainer__threads": None, "trainer__steps": 6}
+    settings = {"trainer__networks": 6, "trainer__chunk": 1, "trainer__threads": None, "trainer__steps": 6}
     with cpu_threads(2):
         whole, again = (small(tmp_path / name, **settings) for name in ("whole", "again"))
         small(tmp_path / "resumed", **settings, trainer__stop_after=3)

@@ -9,7 +9,7 @@ import pytest
 FAST = [
     "trainer.device=cpu",
     "trainer.steps=4",
-    "trainer.z=4",
+    "trainer.networks=4",
     "evaluation.networks=4",
     "evaluation.every=2",
     "evaluation.test_networks=5",

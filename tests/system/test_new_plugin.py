@@ -13,7 +13,13 @@ import pytest
 
 from hyperframe.cli.scaffold import TEMPLATES, new_plugin
 
-SHORT = ["trainer.steps=2", "trainer.z=16", "trainer.device=cpu", "evaluation.networks=2", "evaluation.test_networks=2"]
+SHORT = [
+    "trainer.steps=2",
+    "trainer.networks=16",
+    "trainer.device=cpu",
+    "evaluation.networks=2",
+    "evaluation.test_networks=2",
+]
 
 
 @pytest.fixture

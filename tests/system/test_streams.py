@@ -16,7 +16,13 @@ from hyperframe.runtime.terminal import Console, printable
 
 LAUNCHER = "import hyperframe_launcher; hyperframe_launcher.main()"
 MENDED = "from hyperframe_launcher.streams import mend_streams; mend_streams(); "
-SHORT = ["trainer.device=cpu", "trainer.threads=1", "trainer.z=2", "trainer.images=4", "evaluation.networks=2"]
+SHORT = [
+    "trainer.device=cpu",
+    "trainer.threads=1",
+    "trainer.networks=2",
+    "trainer.batch_size=4",
+    "evaluation.networks=2",
+]
 
 
 def python(program, *arguments, encoding="utf-8", **options):

@@ -526,7 +526,7 @@ def test_a_linear_function_is_learnt(tmp_path, hyperframe):
         "generator.hidden": [32],
         "trainer.steps": 300,
         "trainer.rate": 5e-3,
-        "trainer.images": 16,
+        "trainer.batch_size": 16,
         "evaluation.every": 300,
         "evaluation.test_networks": 10,
     }

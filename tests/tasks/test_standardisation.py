@@ -20,7 +20,7 @@ SETTINGS = {
     "trainer.device": "cpu",
     "trainer.threads": 1,
     "trainer.steps": 20,
-    "trainer.z": 4,
+    "trainer.networks": 4,
     "trainer.rate": 1e-2,
     "evaluation.networks": 2,
     "evaluation.test_networks": 5,

@@ -40,7 +40,13 @@ def test_operations_are_those_of_the_networks(registry):
 
 @pytest.mark.slow
 def test_the_command(hyperframe):
-    settings = ["generator=mlp", "generator.hidden=[8]", "trainer.z=4", "trainer.images=8", "trainer.device=cpu"]
+    settings = [
+        "generator=mlp",
+        "generator.hidden=[8]",
+        "trainer.networks=4",
+        "trainer.batch_size=8",
+        "trainer.device=cpu",
+    ]
     code, out, _ = hyperframe("bench", "step", *settings, "--repeats", "1")
     assert code == 0
     assert "step of digits (4 z, 8 images" in out
@@ -51,7 +57,7 @@ def test_the_command(hyperframe):
     assert content["sizes"] == {"networks": 5}
     assert list(content["ways"]) == ["ours"]
     for wrong, message in (
-        (["step", "-n", "5"], "'step' takes trainer.z networks"),
+        (["step", "-n", "5"], "'step' takes trainer.networks networks"),
         (["sample", "--items", "5"], "'sample' takes no --items"),
     ):
         code, _, err = hyperframe("bench", *wrong)

@@ -36,7 +36,7 @@ def bench(
     imports, and the time that the operations would take at the rate of a large matrix product, measured as well.
     """
     if networks and what not in ("sample", "evaluate"):
-        raise click.UsageError(f"'{what}' takes trainer.z networks; -n is for sample and evaluate")
+        raise click.UsageError(f"'{what}' takes trainer.networks networks; -n is for sample and evaluate")
     if items and what != "evaluate":
         raise click.UsageError(f"'{what}' takes no --items; it is for evaluate")
     source, overrides = split_arguments(arguments, "digits")

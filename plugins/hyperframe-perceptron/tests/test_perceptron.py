@@ -24,7 +24,13 @@ def test_these_symmetries_are_there(law):
 
 
 def test_it_trains(tmp_path):
-    settings = {"target": "perceptron", "target.hidden": 8, "trainer.steps": 2, "trainer.z": 4, "trainer.device": "cpu"}
+    settings = {
+        "target": "perceptron",
+        "target.hidden": 8,
+        "trainer.steps": 2,
+        "trainer.networks": 4,
+        "trainer.device": "cpu",
+    }
     run = hf.train("digits", {**settings, "evaluation.networks": 2}, out=tmp_path / "run")
     nets = hf.load(run.folder, device="cpu").sample(3)
     assert nets.predict(torch.zeros(5, 1, 8, 8)).shape == (3, 5, 10)

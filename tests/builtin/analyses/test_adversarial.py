@@ -249,7 +249,7 @@ def test_an_ensemble_has_as_many_networks_as_it_was_asked_for(run, registry):
 def test_few_networks_are_divided(registry, tmp_path):
     held = {"target": "mlp", "generator": "direct", "diversity": "none", "trainer.steps": 1, "trainer.device": "cpu"}
     for count in (5, 2):
-        own = {"generator.networks": count, "trainer.z": count, "evaluation.networks": 2}
+        own = {"generator.networks": count, "trainer.networks": count, "evaluation.networks": 2}
         run = hf.train("digits", {**held, **own}, out=tmp_path / str(count))
         if count == 5:
             found = analyse(run, "adversarial", registry, {**SMALL, "strong_sizes": []})

@@ -129,7 +129,7 @@ def test_a_constant_has_no_correlation():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    settings = {"trainer.steps": 8, "trainer.z": 4, "trainer.device": "cpu", "evaluation.networks": 2}
+    settings = {"trainer.steps": 8, "trainer.networks": 4, "trainer.device": "cpu", "evaluation.networks": 2}
     return hf.train("digits", settings, out=tmp_path_factory.mktemp("runs") / "run")
 
 
@@ -189,7 +189,13 @@ def test_runs_without_classes_or_with_one_network_are_refused(run, small, tmp_pa
     other = hf.train("diabetes", settings, out=tmp_path / "regression")
     with pytest.raises(NotApplicableError, match="analysis 'novelty' does not apply: it is about probabilities"):
         analyse(other, "novelty", installed())
-    changes = {"generator": "direct", "generator.networks": 1, "trainer.z": 1, "diversity": [], "trainer.steps": 2}
+    changes = {
+        "generator": "direct",
+        "generator.networks": 1,
+        "trainer.networks": 1,
+        "diversity": [],
+        "trainer.steps": 2,
+    }
     single = {**settings, **changes, "evaluation.test_networks": 1, "evaluation.networks": 1}
     one = hf.train("digits", single, out=tmp_path / "single")
     with pytest.raises(NotApplicableError, match=r"needs 2 networks, but .* holds 1"):

@@ -205,7 +205,7 @@ def test_normal_z_have_a_spherical_path_and_no_curve_is_trained_unasked(tmp_path
 
 
 def test_networks_without_a_vector_z_have_no_path_through_it(tmp_path):
-    run = hf.train("digits", {**DIRECT, "generator.networks": 3, "trainer.z": 3}, out=tmp_path / "run")
+    run = hf.train("digits", {**DIRECT, "generator.networks": 3, "trainer.networks": 3}, out=tmp_path / "run")
     found = analysed(run)
     assert len(found["pairs"]) == 1  # of three networks
     assert set(found["paths"]) == {"direct", "direct_gauged", "trained"}
@@ -233,6 +233,6 @@ def test_regression_has_a_barrier_and_no_accuracy(tmp_path):
 
 
 def test_one_network_has_no_path(tmp_path):
-    run = hf.train("digits", {**DIRECT, "generator.networks": 1, "trainer.z": 1}, out=tmp_path / "run")
+    run = hf.train("digits", {**DIRECT, "generator.networks": 1, "trainer.networks": 1}, out=tmp_path / "run")
     with pytest.raises(NotApplicableError, match="analysis 'paths' does not apply"):
         analysed(run)

@@ -144,8 +144,8 @@ def test_groups_of_filters_hold_everything_once(run):
 def test_few_networks(tmp_path):
     settings = {key: value for key, value in SETTINGS.items() if key != "generator.hidden"}
     settings |= {"generator": "direct", "diversity": "none"}
-    run = hf.train("digits", {**settings, "generator.networks": 3, "trainer.z": 3}, out=tmp_path / "three")
+    run = hf.train("digits", {**settings, "generator.networks": 3, "trainer.networks": 3}, out=tmp_path / "three")
     assert len(analysed(run)["series"]["network"]["ratios"]) == 2
-    run = hf.train("digits", {**settings, "generator.networks": 2, "trainer.z": 2}, out=tmp_path / "two")
+    run = hf.train("digits", {**settings, "generator.networks": 2, "trainer.networks": 2}, out=tmp_path / "two")
     with pytest.raises(NotApplicableError, match="analysis 'pca' does not apply"):
         analysed(run)

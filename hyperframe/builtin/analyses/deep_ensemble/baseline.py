@@ -63,8 +63,8 @@ def _config(run: Run, networks: int, steps: int, rate: float, registry: Registry
     trainer = attrs.evolve(
         run.config.trainer,
         steps=steps,
-        z=networks,
-        images=IMAGES,
+        networks=networks,
+        batch_size=IMAGES,
         rate=rate,
         schedule="one_cycle",
         gradient_clip=None,
@@ -96,7 +96,7 @@ def _check_same(run: Run, known: Config, folder: Path) -> None:
 def _check_trained(known: Run, folder: Path, wanted: Mapping[str, float], *, shared: bool) -> None:
     """Say where networks were not trained as the options ask; raises `RunError` where they are not shared."""
     trainer = known.config.trainer
-    there = {"networks": trainer.z, "steps": trainer.steps, "rate": trainer.rate}
+    there = {"networks": trainer.networks, "steps": trainer.steps, "rate": trainer.rate}
     if there == wanted:
         return
     if shared:
