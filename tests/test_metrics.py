@@ -32,7 +32,18 @@ SHORT = {
     "evaluation.test_networks": 3,
 }
 PACKAGE = Path(hf.__file__).parent
-SHOWING = ("tables", "listing", "report", "page", "bars", "comparison", "checkpoints", "training", "evaluation")
+SHOWING = (
+    "cli/tables",
+    "analysis/evaluation_rows",
+    "analysis/report",
+    "analysis/page",
+    "runs/listing",
+    "runs/comparison",
+    "runs/checkpoints",
+    "training/loop",
+    "training/progress_bar",
+    "experiment/evaluation",
+)
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -262,7 +273,9 @@ def test_the_core_knows_no_metric_by_name(registry):
 def test_no_analysis_is_known_to_reports_by_name(registry):
     components = [entry.component for entry in registry.all() if entry.kind == "analysis"]
     assert len({component.place for component in components}) == len(components)
-    texts = "".join((PACKAGE / f"{name}.py").read_text(encoding="utf-8") for name in ("report", "page"))
+    texts = "".join(
+        (PACKAGE / f"{name}.py").read_text(encoding="utf-8") for name in ("analysis/report", "analysis/page")
+    )
     assert [component.name for component in components if f'"{component.name}"' in texts] == []
     own = attrs.evolve(components[0], name="own_one", title="")
     assert own.heading == "Own one"

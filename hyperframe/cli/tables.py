@@ -230,7 +230,7 @@ WAYS = {"ours": "hyperframe", "loop": "loop over networks", "vmap": "one vmap ov
 
 def print_benchmark(content: Mapping[str, Any]) -> None:
     """Print what a benchmark measured."""
-    sizes = ", ".join(f"{value:,} {name}" for name, value in content["sizes"].items())
+    sizes = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in content["sizes"].items())
     count = content["threads"]
     threads = f", {counted(count, 'thread')}" if count else ""
     table = Table("way", "wall, s", "against ours", "CPU, s", "peak of memory, MiB", title_justify="left")

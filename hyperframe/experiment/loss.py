@@ -145,7 +145,7 @@ class BatchLoss:
         def work(rows: slice) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
             return self._pass(slice_weights(unpacked, rows), batch[rows], count, accuracy_weight)
 
-        too_large = partial(self._too_large, unpacked, batch, "images")
+        too_large = partial(self._too_large, unpacked, batch, "batch_size")
         images = batch.y.shape[1]
         numbers, in_threads = self.target.numbers(images), self.target.runs_in_threads(images)
         for rows, (loss, score, found) in self.chunks.over(

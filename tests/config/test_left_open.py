@@ -11,6 +11,7 @@ from torch import nn
 import hyperframe as hf
 from hyperframe.config.import_path import Factories
 from hyperframe.config.registry import Registry, make_plugin_manager
+from hyperframe.config.schema import load_config, read_config
 from hyperframe.errors import ConfigError
 from hyperframe.experiment.build import build_target
 
@@ -53,12 +54,12 @@ def test_what_is_left_out_is_the_tasks(tmp_path, target, shape):
     registry = Registry(make_plugin_manager())
     registry = registry.extended([Factories([target])]) if target.startswith("modules") else registry
     settings = {"task": "arrays", "task.file": str(tmp_path / "own.npz"), "target": target}
-    config = hf.config.load_config("digits", settings, registry)
+    config = load_config("digits", settings, registry)
     built = build_target(config, config.task.make())
     assert (tuple(built.spec.input_shape), built.spec.num_outputs) == (shape, 3)
     kept = config.plain()["target"]
     assert {kept[key] for key in config.target.open} == {None}
-    assert hf.config.read_config(config.name, config.plain(), registry) == config  # null means it again
+    assert read_config(config.name, config.plain(), registry) == config  # null means it again
 
 
 def test_a_run_keeps_what_was_left_open_and_needs_no_data_to_know_it(tmp_path, file, hyperframe):
@@ -100,7 +101,7 @@ def test_a_plugins_target_declares_what_is_the_tasks(tmp_path, file):
             return [hf.Component(name="one", factory=build, options=Options)]
 
     registry = Registry(make_plugin_manager()).extended([Plugin()])
-    config = hf.config.load_config("digits", {"task": "arrays", "task.file": file, "target": "one"}, registry)
+    config = load_config("digits", {"task": "arrays", "task.file": file, "target": "one"}, registry)
     assert build_target(config, config.task.make()).spec.num_weights == 5 * 3 + 3
     assert config.target.make().weight.shape == (2, 2)  # without a task the defaults
 

@@ -203,13 +203,16 @@ def test_a_step_that_cannot_fit_is_refused_before_it_takes_any(tmp_path, small, 
 
 @pytest.mark.parametrize(
     ("term", "where"),
-    [("weight_entropy", "gauge.ComposedGauge.__call__"), ("output_entropy", "loss.BatchLoss._shared_outputs")],
+    [
+        ("weight_entropy", "targets.symmetry.gauge.ComposedGauge.__call__"),
+        ("output_entropy", "experiment.loss.BatchLoss._shared_outputs"),
+    ],
 )
 def test_memory_that_runs_out_while_terms_are_tried(tmp_path, small, monkeypatch, term, where):
     def short(*arguments):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr(f"hyperframe.{where}", short)
-    with pytest.raises(MemoryShortageError, match=r"out of memory .* Try a smaller trainer\.z than 4"):
+    with pytest.raises(MemoryShortageError, match=r"out of memory .* Try a smaller trainer.networks than 4"):
         small(tmp_path / "run", diversity=[term])
     assert not (tmp_path / "run").exists()

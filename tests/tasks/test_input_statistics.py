@@ -14,6 +14,7 @@ from torch import nn
 
 import hyperframe as hf
 from hyperframe.errors import DataError, HyperframeWarning, RunError
+from hyperframe.networks.sampled import select
 from hyperframe.tasks.input_statistics import TrainedInputs, read_trained_inputs
 
 FAST = {**tiny.PERCEPTRON, "trainer.steps": 2}
@@ -110,7 +111,7 @@ def test_a_run_keeps_what_its_inputs_were(tmp_path, run, hyperframe):
     nets = hf.load(run.folder).sample(2)
     assert torch.equal(nets.predict(x), nets.predict(x.astype(np.float32) / 255))
     assert torch.equal(nets.predict(x), nets.predict(np.moveaxis(x, 1, 3)))
-    for ask in (nets.predict, nets.mean, nets.vote, nets.summary, hf.samples.select(nets, slice(1)).predict):
+    for ask in (nets.predict, nets.mean, nets.vote, nets.summary, select(nets, slice(1)).predict):
         with pytest.raises(DataError, match=r"bytes divided by 255\): hand over bytes \(uint8\), or divide by 255"):
             ask(x.astype(np.float32))
     np.save(tmp_path / "floats.npy", x.astype(np.float32))

@@ -49,7 +49,7 @@ def test_the_command(hyperframe):
     ]
     code, out, _ = hyperframe("bench", "step", *settings, "--repeats", "1")
     assert code == 0
-    assert "step of digits (4 z, 8 images" in out
+    assert "step of digits (networks 4, batch size 8" in out
     assert "one vmap over all" in out
     code, out, _ = hyperframe("bench", "sample", *settings, "--repeats", "1", "-n", "5", "--alone", "--json")
     assert code == 0
