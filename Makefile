@@ -1,4 +1,4 @@
-# Two commands: `make train` trains the default generator, `make test` runs the tests that take less than about a second,
+# Two commands: `make train` trains the default generator, `make test` runs those tests that take little time,
 # `make test-all` all of them. Each sets up .venv where it is missing and leaves it there. PYTHON names the interpreter
 # to set it up with.
 

@@ -50,6 +50,7 @@ def area(inside, outside):
     return float((outside[:, None] > inside).double().mean() + (outside[:, None] == inside).double().mean() / 2)
 
 
+@pytest.mark.slow
 def test_strange_images_are_told_by_each_score(learnt, registry):
     own = OPTIONS["out_of_distribution"]
     found = analyse(learnt, "out_of_distribution", registry, own)

@@ -94,6 +94,7 @@ def test_there_is_no_mean_of_no_networks():
         running_mean([])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gauge", [False, True])
 def test_an_average_is_that_of_the_drawn_networks(run, gauge):
     spec, drawn = run.experiment.target.spec, run.sample(70, 3, gauge=gauge)  # drawn in two parts
@@ -203,6 +204,7 @@ def test_what_is_written_loads_into_the_module(runs, method, tmp_path):
     assert (header["method"], header["networks"], header["step"]) == (method, "3", "3")
 
 
+@pytest.mark.slow
 def test_the_command(runs, hyperframe, tmp_path):
     folder = runs["classes"].folder
     code, out, err = hyperframe("distill", folder, "--out", "one.safetensors", "-n", "3", "--steps", "2")

@@ -38,6 +38,7 @@ def seen(logits, labels, sizes=SIZES, networks=None, items=None):
     return meter
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**31))
 def test_figures_are_those_of_the_first_networks(seed):
     logits, labels = drawn(seed)
@@ -74,6 +75,7 @@ def test_figures_of_single_networks_are_those_of_each(seed):
         )
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(st.integers(0, 2**31), st.integers(1, NETWORKS), st.integers(1, ITEMS))
 def test_chunks_change_nothing(seed, networks, items):

@@ -118,6 +118,7 @@ def test_wrong_options(argument, message):
         chosen_options([argument], ["squares"], installed([Squares()]))
 
 
+@pytest.mark.slow
 def test_wrong_arguments(run, hyperframe):
     for arguments, message in [
         (["a.b=1"], "name the analysis with --analysis"),

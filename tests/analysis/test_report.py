@@ -175,6 +175,7 @@ class Parsed(HTMLParser):
             self.words.append(data)
 
 
+@pytest.mark.slow
 def test_the_page_is_whole(whole):
     _, text = whole
     parsed = Parsed(text)
@@ -309,6 +310,7 @@ def command(run, hyperframe, monkeypatch):
         (run.folder / name).unlink(missing_ok=True)
 
 
+@pytest.mark.slow
 def test_the_command(run, command, monkeypatch, tmp_path):
     shop = Shop(own=lambda run, folder: {"highlights": {"a": "1"}}, pictorial=inapplicable)
     names = "--analysis", "own, pictorial"
@@ -417,6 +419,7 @@ COLOURS_OF = """[...document.querySelectorAll("canvas")].map((canvas) => new Set
 FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
+@pytest.mark.slow
 def test_everything_is_drawn(browser, file):
     browser.open(file)
     assert browser.complaints == []

@@ -101,6 +101,7 @@ def test_a_run_that_diverged_is_named(run, monkeypatch):
         analyse(other, "own", registry)
 
 
+@pytest.mark.slow
 def test_what_is_found_is_what_is_kept(run):
     figures = {"pictures": ({"file": "a.png"},), "odd": float("inf"), 1: 2, "step": 77, "many": [0.125] * 200_000}
     registry = installed([Shop(lambda run, folder: figures)])

@@ -106,6 +106,7 @@ def test_the_entropy_of_weights_counts_no_more_directions_than_are_left(dimensio
     assert float(found) == pytest.approx(-float(ESTIMATOR(rows(9), counted)), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_probabilities_of_two_classes_are_one_number(outputs):
     task = choose(REGISTRY, "task", "digits", "task").make()
     logits = torch.randn(4000, 1, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)

@@ -175,6 +175,7 @@ def rank_of_jacobian(generator, seed):
 narrow = st.integers(1, 9)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     target=st.fixed_dictionaries({"inputs": st.integers(1, 3), "hidden": st.lists(st.integers(1, 4), max_size=2)}),

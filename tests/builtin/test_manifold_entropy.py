@@ -177,6 +177,7 @@ def test_fewer_steps_than_columns_come_close():
     torch.testing.assert_close(found.mean(0), damped(jacobian, 1e-2)[0], rtol=0.02, atol=0)
 
 
+@pytest.mark.slow
 def test_probed_gradients_have_the_exact_one_as_their_mean():
     matrix = nn.Parameter(draw(3, 6))
     generator = Mapped(3, 6, lambda z: (z @ matrix).tanh(), [matrix])

@@ -352,6 +352,7 @@ def by_numpy(x, training):
 COUPLED, NOISY = "depend on the others of its batch", "draws random numbers"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("inside", "named"),
     [
@@ -379,6 +380,7 @@ def test_what_a_target_does_in_training_is_named(registry, inside, named):
     assert len(found) == len(named)
 
 
+@pytest.mark.slow
 def test_one_item_at_a_time_depends_on_no_other(registry):
     built = build_experiment(load_config("diabetes", ["trainer.device=cpu", "trainer.batch_size=1"], registry))
     target = traced_target(trace(Scaled(Functional(coupled_by_the_mean)), (10,), "scaled"))
@@ -441,6 +443,7 @@ def test_asking_leaves_no_trace(registry):
     assert all(torch.equal(state[name], value) for name, value in built.generator.state_dict().items())
 
 
+@pytest.mark.slow
 def test_a_resumed_run_says_it_of_what_it_has_become(tmp_path):
     settings = {"trainer.steps": 4, "trainer.device": "cpu", "evaluation.networks": 3, "trainer.stop_after": 2}
     hf.train("diabetes", settings, out=tmp_path / "run")
@@ -460,6 +463,7 @@ def test_the_shipped_regression_is_the_bound(tmp_path):
     assert {"rmse", "nll"} <= set(figures)
 
 
+@pytest.mark.slow
 def test_other_objectives_say_nothing_of_a_bound(small, tmp_path):
     run = small(tmp_path / "run", trainer__steps=2)
     assert "bound" not in json.loads((run.folder / "provenance.json").read_text())

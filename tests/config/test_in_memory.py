@@ -112,6 +112,7 @@ def test_what_was_handed_over_is_asked_for(tmp_path, use, given, parts):
         assert part in str(caught.value)
 
 
+@pytest.mark.slow
 def test_data_that_were_handed_over_are_asked_for_where_they_are_needed(tmp_path, hyperframe):
     run = train(tmp_path / "run")
     message = r"handed over in Python; hand them over again: hyperframe.load\(folder, data=...\)"
@@ -129,6 +130,7 @@ def test_data_that_were_handed_over_are_asked_for_where_they_are_needed(tmp_path
     assert "hand them over again" in err
 
 
+@pytest.mark.slow
 def test_the_command_says_what_was_handed_over(tmp_path, hyperframe):
     train(tmp_path / "run")
     for command in (["evaluate", "run"], ["sample", "run", "--out", "a"], ["predict", "run", "x.npy"]):

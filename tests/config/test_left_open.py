@@ -39,6 +39,7 @@ def file(tmp_path):
     return str(tmp_path / "own.npz")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "shape"),
     [

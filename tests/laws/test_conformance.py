@@ -17,14 +17,14 @@ DATA = ("mnist", "fashion_mnist")
 REGISTERED = [
     entry for entry in installed().all() if entry.component.name not in ELSEWHERE and entry.kind != "analysis"
 ]
-LONG = ("permutation_match", "permutation_sort", "torchvision")
-"""Components whose laws take seconds; so do those of all diversity terms."""
+LONG = {"diversity", "gauge"}
+"""Kinds whose laws take seconds."""
 
 
 def marks_of(entry):
     """Whether the laws of a component need data sets, and whether they take long."""
     marks = [pytest.mark.data] if entry.component.name in DATA and entry.kind == "task" else []
-    return [*marks, pytest.mark.slow] if entry.kind == "diversity" or entry.component.name in LONG else marks
+    return [*marks, pytest.mark.slow] if entry.kind in LONG or entry.component.name == "torchvision" else marks
 
 
 ALL = [
@@ -116,6 +116,7 @@ def test_lists_of_gauges(check):
     assert check.verdict().state == "passed", check.verdict().explained()
 
 
+@pytest.mark.slow
 def test_regression_is_checked_too():
     import numpy as np
 

@@ -188,6 +188,7 @@ RUNS_NETWORKS = [name for name in wiring.OPTIONS if name not in ("filters", "pca
 """All analyses but those of weights alone."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS_NETWORKS)
 def test_nothing_is_learnt_from_test_items(normed, found, registry, tmp_path, name):
     """Weights and statistics of all networks that run: the drawn ones, students, curves, references."""

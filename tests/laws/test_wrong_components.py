@@ -126,6 +126,7 @@ RIGHT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RIGHT)
 def test_right_components_that_are_easily_mistaken_pass(name):
     kind, factory = RIGHT[name]

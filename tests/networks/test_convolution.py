@@ -12,6 +12,7 @@ from hyperframe.networks.target import Target
 from hyperframe.targets.weights import slice_weights, unpack
 
 
+@pytest.mark.slow
 @given(
     images=st.integers(1, 3),
     filters=st.integers(16, 20),

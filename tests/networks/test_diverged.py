@@ -106,6 +106,7 @@ def test_every_command_refuses_them(tmp_path, run, hyperframe, name):
     assert [path for path in listed(tmp_path) if path not in before] in ([], ["run/analyses"])
 
 
+@pytest.mark.slow
 def test_a_file_of_networks_that_was_damaged(tmp_path, run, hyperframe):
     path = run.write_samples(tmp_path / "nets", HELD)
     with safetensors.safe_open(str(path), framework="pt") as file:

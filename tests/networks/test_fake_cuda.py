@@ -115,6 +115,7 @@ def test_targets(name, options, training, networks):
         close(outputs, wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "options"), of_kind("gauge"))
 def test_gauges(name, options):
     for example in ("dense_tanh", "grouped", "residual", "group_norm", "maxout"):

@@ -55,6 +55,7 @@ def test_a_norm_keeps_its_momentum():
     assert target._module_here()[1].momentum == 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("items", "sizes"), [(40, {40}), (251, {125, 126}), (10**6, {239, 240})])
 def test_parts_are_of_one_size_and_of_training_images(tmp_path, items, sizes):
     """As many different ones as were asked for, or all there are; another seed takes others."""

@@ -165,6 +165,7 @@ class Own:
         return [hf.Component(name=name, factory=lambda options, of=of: of) for name, of in made.items()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "state"), [("moving", "failed"), ("still", "passed")])
 def test_the_law_of_the_kit(name, state):
     from hyperframe.api import installed

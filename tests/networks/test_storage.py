@@ -405,6 +405,7 @@ def measured(figures):
     return {key: value for key, value in figures.items() if key not in ("step", "seed", "samples")}
 
 
+@pytest.mark.slow
 def test_the_figures_of_a_file_are_those_of_drawing(tmp_path, run, normed, hyperframe):
     for one in (run, *normed.values()):
         path = one.write_samples(tmp_path / one.folder.name, 4, seed=8)
@@ -428,6 +429,7 @@ def test_a_file_or_a_draw(run, hyperframe, nothing_drawn, option):
 # Commands
 
 
+@pytest.mark.slow
 def test_the_command_sample(tmp_path, run, hyperframe):
     assert hyperframe("sample", run.folder, "--out", "a")[:2] == (0, "4 networks written to a\n")
     run.write_samples(tmp_path / "b", 4)
@@ -526,6 +528,7 @@ def test_the_same_pixels_in_any_form(tmp_path, run, hyperframe, images):
                 assert row[name] == pytest.approx(value, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_predictions_of_a_file_of_networks(run, hyperframe, images):
     assert hyperframe("sample", run.folder, "-n", 3, "--seed", 5, "--out", "nets")[0] == 0
     answers = [

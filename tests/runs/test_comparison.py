@@ -47,6 +47,7 @@ def everything(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_as_many_networks_of_each(runs, registry):
     before = everything(runs)
     found = compare([runs / "first", runs / "second"], registry, device="cpu")

@@ -85,6 +85,7 @@ def test_a_copy_says_what_the_original_said(tmp_path, hyperframe, monkeypatch, m
     assert "override that: task." in err
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_run_whose_data_and_module_were_handed_over(tmp_path):
     x, y = np.random.default_rng(0).normal(4, 2, size=(60, 3)).astype(np.float32), np.arange(60) % 2
     net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))

@@ -101,12 +101,14 @@ def test_the_same_code_gives_the_same_probe_and_rounding_is_no_change():
     assert difference(before, rounded) < TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("constant", [0.501, -0.5, 0.0, 0.5 * (1 + 1e-4)])
 def test_another_constant_is_seen(constant):
     before = probe_outputs(target_of(Scaled()))
     assert "outputs differ by" in computes_otherwise(before, target_of(Scaled(constant)))
 
 
+@pytest.mark.slow
 def test_networks_that_ask_for_a_precision_have_a_probe():
     class Casts(nn.Module):
         def __init__(self, constant):
@@ -126,12 +128,14 @@ def test_what_is_no_probe_says_nothing(recorded):
     assert computes_otherwise(recorded, target_of(Scaled())) is None
 
 
+@pytest.mark.slow
 def test_numbers_that_are_none_differ():
     here = probe_outputs(target_of(Scaled()))
     assert computes_otherwise([None] * len(here), target_of(Scaled())) is not None
     assert computes_otherwise(here[:-1], target_of(Scaled())) is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reads", "command"),
     [

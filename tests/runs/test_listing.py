@@ -30,6 +30,7 @@ def runs(tmp_path, small):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_states(runs):
     rows = {row["run"].rpartition("/")[2]: row for row in list_runs(runs)}
     assert {name: row["state"] for name, row in rows.items()} == {
@@ -73,6 +74,7 @@ HOSTILE = (
 """What stands in the place of declarations in a file that was changed by hand."""
 
 
+@pytest.mark.slow
 def test_other_figures_than_they_should_be_stop_nothing(runs):
     path = runs / "finished" / "metrics.jsonl"
     wrong = [

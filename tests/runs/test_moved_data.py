@@ -63,6 +63,7 @@ def test_paths_are_kept_absolute(tmp_path, moved):
     }
 
 
+@pytest.mark.slow
 def test_what_needs_no_data_needs_none(tmp_path, moved, hyperframe):
     code, out, err = hyperframe("sample", "run", "--out", "nets")
     assert (code, out) == (0, "4 networks written to nets\n")
@@ -107,6 +108,7 @@ def test_other_commands_and_the_library_take_the_place_too(tmp_path, moved, hype
     assert [row["task"] for row in rows] == ["arrays", "digits"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "message"),
     [

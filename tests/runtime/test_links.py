@@ -53,6 +53,7 @@ def test_an_analysis_does_not_write_through_a_link(linked, hyperframe):
     assert snapshot(outside) == before
 
 
+@pytest.mark.slow
 def test_a_linked_run_folder_itself_is_the_users_choice(linked, tmp_path):
     folder, _ = linked("metrics.jsonl")
     (folder / "metrics.jsonl").unlink()
@@ -85,6 +86,7 @@ def test_numbers_that_no_float_holds_are_refused():
     assert from_json(json.dumps({"seed": 10**299})) == {"seed": 10**299}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["metrics.jsonl", "provenance.json", "task.json"])
 @pytest.mark.parametrize(
     "text", ['{"a":' + 900 * "[" + 900 * "]" + "}", '{"step": ' + 400 * "9" + "}", '{"a": "\\ud800"}']

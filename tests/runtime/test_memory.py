@@ -106,6 +106,7 @@ def test_a_training_that_runs_out_of_memory_names_the_way_back(tmp_path, small, 
         hf.resume(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_an_evaluation_goes_on_in_halves(tmp_path, small, limited):
     run = small(tmp_path / "run")
     wanted, x = run.evaluate(5), run.experiment.task.data("test").x[:30]
@@ -125,6 +126,7 @@ def test_an_evaluation_goes_on_in_halves(tmp_path, small, limited):
     assert found["ensemble"] == pytest.approx(wanted["ensemble"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_an_evaluation_of_which_nothing_fits_says_so(tmp_path, small, limited):
     run = small(tmp_path / "run")
     limited(0)

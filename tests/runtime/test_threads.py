@@ -108,6 +108,7 @@ class Calls:
         return item
 
 
+@pytest.mark.slow
 def test_an_error_comes_through_and_no_call_runs_on():
     calls = Calls(failing=1)
     with cpu_threads(2):
@@ -120,6 +121,7 @@ def test_an_error_comes_through_and_no_call_runs_on():
         assert torch.get_num_threads() == 2
 
 
+@pytest.mark.slow
 def test_no_call_runs_on_where_results_are_left():
     calls = Calls()
     with cpu_threads(2), closing(in_order(calls, range(1000), 2)) as found:
@@ -128,6 +130,7 @@ def test_no_call_runs_on_where_results_are_left():
     assert len(calls.begun) < 4
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent otherwise")
 def test_ctrl_c_waits_for_the_calls():
     calls = Calls()

@@ -41,6 +41,7 @@ def test_the_decorator_makes_a_test_of_each_check(check):
     check()
 
 
+@pytest.mark.slow
 def test_the_command_says_what_passed(hyperframe):
     code, out, err = hyperframe("check", "digits_cnn")
     assert code == 0

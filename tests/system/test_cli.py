@@ -49,6 +49,7 @@ def test_train_evaluate_json(hyperframe, tmp_path):
     assert json.loads(hyperframe("evaluate", "mine", "-n", 1, "--json")[1])["entropy"] is None
 
 
+@pytest.mark.slow
 def test_a_file_of_ones_own(hyperframe, tmp_path):
     code, out, _ = hyperframe("config", "digits", *FAST)
     assert code == 0
@@ -69,6 +70,7 @@ def test_config_lists_what_ships(hyperframe):
     ]
 
 
+@pytest.mark.slow
 def test_describe(hyperframe):
     code, out, _ = hyperframe("describe", "mnist_cnn", "--config", "mnist", "--json")
     described = json.loads(out)
@@ -94,6 +96,7 @@ def test_plugins(hyperframe):
     assert "mnist_cnn" in out
 
 
+@pytest.mark.slow
 def test_plugins_that_fail_are_shown(hyperframe, tmp_path, monkeypatch):
     info = tmp_path / "broken_shop-3.1.dist-info"
     info.mkdir()

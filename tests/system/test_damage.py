@@ -93,6 +93,7 @@ CARELESS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("careless", CARELESS)
 def test_a_careless_reader_is_found(campaign, careless, monkeypatch):
     monkeypatch.setattr(damage, "LONGEST", 1)

@@ -122,6 +122,7 @@ def test_a_run_in_two_parts_is_the_unbroken_run_bit_for_bit(tmp_path, small, noi
     }
 
 
+@pytest.mark.slow
 def test_a_difference_would_be_seen(tmp_path, small):
     whole = small(tmp_path / "whole", trainer__steps=6)
     other = small(tmp_path / "other", trainer__steps=6, trainer__seed=1)
@@ -153,6 +154,7 @@ def test_a_pause_after_some_seconds(tmp_path, small):
     assert checkpoint_steps(run.folder) == [1]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_loses_what_came_after_its_last_checkpoint_only(tmp_path, small):
     whole = small(tmp_path / "whole")
     broken = small(tmp_path / "broken")
@@ -165,6 +167,7 @@ def test_a_run_that_was_killed_loses_what_came_after_its_last_checkpoint_only(tm
     assert sorted(path.name for path in (broken.folder / "checkpoints").iterdir()) == ["3", "6"]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_before_its_first_checkpoint_starts_anew(tmp_path, small):
     whole = small(tmp_path / "whole")
     broken = small(tmp_path / "broken")
@@ -248,6 +251,7 @@ def test_the_best_is_the_best_after_a_pause_too(tmp_path, small):
     assert validation_scores(parts.folder) == validation_scores(whole.folder)
 
 
+@pytest.mark.slow
 def test_the_best_that_is_damaged_is_passed_over(tmp_path, small):
     run = small(tmp_path / "run", trainer__steps=30, evaluation__every=3)
     found = validation_scores(run.folder)
@@ -257,6 +261,7 @@ def test_the_best_that_is_damaged_is_passed_over(tmp_path, small):
         assert hf.load(run.folder, checkpoint="best").step == best_step(others)
 
 
+@pytest.mark.slow
 def test_more_steps_extend_a_run_and_say_so(tmp_path, small):
     run = small(tmp_path / "run")
     with pytest.warns(hf.HyperframeWarning, match=r"all 6 steps are done; .* trainer.steps=N, extends"):
@@ -289,6 +294,7 @@ def test_what_a_run_cannot_change(tmp_path, small, change):
     assert (tmp_path / "run" / "config.yaml").read_text() == before
 
 
+@pytest.mark.slow
 def test_what_does_not_change_the_training_is_not_said_to(tmp_path, small):
     whole = small(tmp_path / "whole")
     small(tmp_path / "run", trainer__stop_after=2)
@@ -298,6 +304,7 @@ def test_what_does_not_change_the_training_is_not_said_to(tmp_path, small):
         assert torch.equal(value, run.experiment.generator.state_dict()[name])
 
 
+@pytest.mark.slow
 def test_other_circumstances_are_named(tmp_path, small):
     run = small(tmp_path / "run", trainer__stop_after=2, trainer__threads=None)
     found = read_checkpoint(run.folder, 2)
@@ -371,6 +378,7 @@ def test_plugins_that_are_not_installed_any_more_are_named(tmp_path, small, nois
         hf.load(run.folder)
 
 
+@pytest.mark.slow
 def test_a_provenance_that_is_damaged_stops_nothing(tmp_path, small):
     run = small(tmp_path / "run", trainer__stop_after=2)
     (run.folder / "provenance.json").write_text("{")
@@ -438,6 +446,7 @@ def test_a_checkpoint_that_was_renamed_is_no_other_steps(tmp_path, small):
         assert hf.load(run.folder).step == 3
 
 
+@pytest.mark.slow
 def test_a_run_can_be_moved(tmp_path, small, monkeypatch):
     whole = small(tmp_path / "whole")
     small(tmp_path / "run", trainer__stop_after=3)
@@ -447,6 +456,7 @@ def test_a_run_can_be_moved(tmp_path, small, monkeypatch):
     assert_equal(hf.resume("run"), whole)
 
 
+@pytest.mark.slow
 def test_the_number_of_steps_that_are_done_ends_a_run(tmp_path, small):
     small(tmp_path / "run", trainer__stop_after=4)
     with pytest.warns(hf.HyperframeWarning, match="all 4 steps are done"):
@@ -464,6 +474,7 @@ def test_other_data_is_said_to_be_other(tmp_path, small):
         hf.resume(tmp_path / "run", data=(x + 1, y))
 
 
+@pytest.mark.slow
 def test_another_module_of_the_same_shapes_is_refused(tmp_path, small):
     def own(op):
         layers = [
@@ -489,6 +500,7 @@ def test_another_module_of_the_same_shapes_is_refused(tmp_path, small):
     assert hf.resume(tmp_path / "run", **own("relu")).finished
 
 
+@pytest.mark.slow
 def test_a_chunk_that_was_halved_stays_so(tmp_path, small):
     small(tmp_path / "run", trainer__stop_after=2)
     found = read_checkpoint(tmp_path / "run", 2)
@@ -507,6 +519,7 @@ def test_a_validation_score_that_is_no_number_is_none(tmp_path, small, monkeypat
     assert checkpoint_steps(run.folder) == [3, 6]
 
 
+@pytest.mark.slow
 def test_a_best_checkpoint_that_is_damaged_is_set_aside_on_resume(tmp_path, small):
     small(tmp_path / "run", trainer__steps=30, evaluation__every=3, trainer__stop_after=20)
     best = best_step(validation_scores(tmp_path / "run"))
@@ -526,6 +539,7 @@ def test_a_run_is_loaded_where_there_are_fewer_cores(tmp_path, small):
     assert hf.load(run.folder).evaluate(3)["networks"] == 3
 
 
+@pytest.mark.slow
 def test_a_failure_right_after_a_checkpoint_is_forgotten_on_resume(tmp_path, small, monkeypatch):
     small(tmp_path / "run", trainer__stop_after=3)
     with monkeypatch.context() as patch:

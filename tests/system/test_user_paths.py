@@ -50,6 +50,7 @@ def test_the_home_folder_is_meant_everywhere(home, hyperframe):
     assert made <= {path.name for path in home.iterdir()}
 
 
+@pytest.mark.slow
 def test_python_expands_it_too(home):
     settings = {"trainer.steps": 2, "trainer.networks": 2, "evaluation.networks": 2, "trainer.stop_after": 1}
     run = hf.train("digits", settings, out="~/runs/b")

@@ -199,6 +199,7 @@ def test_a_message_says_how_to_hand_whole_numbers_over():
         trace(with_a_number(), [TOKENS])
 
 
+@pytest.mark.slow
 def test_a_module_that_clamps_its_inputs_itself_gets_them_as_they_are():
     """It runs on normal numbers too, which would look up its first rows alone, and standardised inputs likewise."""
     module = Net(lambda m, x: m.out(m.t(x.long().clamp(0, ROWS - 1)).mean(1)), t=table(), out=dense(UNITS, 3))
@@ -211,6 +212,7 @@ def test_a_module_that_clamps_its_inputs_itself_gets_them_as_they_are():
     assert built.target.tried_on.items is None
 
 
+@pytest.mark.slow
 def test_numbers_that_a_module_does_not_take_are_not_standardised():
     """A square root is finite for the data, and not for normal numbers."""
     module = Net(lambda m, x: m.out(x.sqrt()), out=dense(TOKENS, 3))
@@ -287,6 +289,7 @@ def test_the_inputs_that_a_run_keeps_are_asked_for(tmp_path):
     assert not (tmp_path / "other" / "example.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_other_code_is_told_by_what_it_makes_of_items(tmp_path):
     def module(offset):
         return Net(lambda m, x: m.out(m.t(x).mean(1) + offset), t=table(), out=dense(UNITS, 3))
@@ -300,6 +303,7 @@ def test_other_code_is_told_by_what_it_makes_of_items(tmp_path):
 # What is no row.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", [ROWS, -1, 1000])
 def test_what_is_no_row_is_told_with_its_value_and_the_size(wrong, tmp_path):
     """Where many networks run as one batch torch would read a row of the next network."""
@@ -359,6 +363,7 @@ def test_rows_are_checked_for_all_items_in_every_way_to_look_up():
 # Options that are not of the function.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [{"padding_idx": 0}, {"scale_grad_by_freq": True}, {"sparse": True}, {"padding_idx": 0, "sparse": True}],

@@ -143,6 +143,7 @@ OF_CELLS = "write its cell with nn.Linear layers, and call that for one step aft
 OF_BRANCHES = r"compute both and take torch.where\(condition, a, b\)$"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "message", "ways"),
     [
@@ -191,6 +192,7 @@ def test_no_spec_helps_a_module_that_decides_by_values(tmp_path):
         hf.train(overrides=tiny.GENERATED, module=Net(doubled), spec=spec(), data=(X, Y), out=tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_networks_that_run_together_choose_each_by_itself(tmp_path):
     settings = {**tiny.GENERATED, "trainer.steps": 1, "task.standardise": False}
     nets = hf.train(overrides=settings, module=Net(chosen), data=(X, Y), out=tmp_path / "run").sample(20)

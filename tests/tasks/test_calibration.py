@@ -31,6 +31,7 @@ def test_figures_are_those_of_scikit_learn(seed):
     assert found["brier"] == pytest.approx(sum(columns), abs=1e-12)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**31))
 def test_no_other_temperature_is_better(seed):
     logits, labels = drawn(seed)
@@ -43,6 +44,7 @@ def test_no_other_temperature_is_better(seed):
     assert all(nll(best) <= nll(factor * best) + 1e-9 for factor in (0.9, 0.99, 1.01, 1.1))
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**31), st.sampled_from([0.25, 0.5, 2.0]))
 def test_a_temperature_undoes_a_factor(seed, factor):
     logits, labels = drawn(seed)

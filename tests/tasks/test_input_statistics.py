@@ -97,6 +97,7 @@ def run(tmp_path):
         return hf.train("digits", {**FAST, **sizes, **settings}, out=tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_run_keeps_what_its_inputs_were(tmp_path, run, hyperframe):
     kept = json.loads((run.folder / "inputs.json").read_text())
     train = run.experiment.task.data("train").x
@@ -163,6 +164,7 @@ def test_names_of_classes_stay_with_a_run(tmp_path, run, hyperframe):
     assert "there are 2 names of classes for 3 outputs" in err
 
 
+@pytest.mark.slow
 def test_images_with_other_proportions_and_brightness(tmp_path, hyperframe):
     for label, name in enumerate(("ant", "bee")):
         (tmp_path / "images" / name).mkdir(parents=True)
@@ -190,6 +192,7 @@ def test_images_with_other_proportions_and_brightness(tmp_path, hyperframe):
     assert "images are bright here" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [nn.Softmax(-1), nn.LogSoftmax(-1), nn.Identity()])
 def test_a_softmax_at_the_end_is_told(tmp_path, end):
     x, y = torch.randn(40, 3), torch.arange(40) % 2

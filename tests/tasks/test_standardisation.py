@@ -64,6 +64,7 @@ def test_what_does_not_vary_is_not_scaled():
     assert Standardisation.of(values).std.tolist() == [1.0, 1.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scale", "shift"), [(2.0**20, 0.0), (2.0**-20, 0.0), (1.0, 1e6), (1e-3, -5.0)])
 def test_units_of_labels_change_only_the_units_of_predictions(tmp_path, scale, shift):
     x, y = table()

@@ -59,6 +59,7 @@ def test_the_configuration_in_the_folder_is_the_run(tmp_path, small):
     assert attrs.evolve(again, name="digits") == attrs.evolve(run.config, name="digits")
 
 
+@pytest.mark.slow
 def test_two_runs_with_one_seed_are_equal_and_another_seed_differs(tmp_path, small):
     runs = [small(tmp_path / "a"), small(tmp_path / "b"), small(tmp_path / "c", trainer__seed=1)]
     a, b, c = ({k: v.clone() for k, v in run.experiment.generator.state_dict().items()} for run in runs)
@@ -66,6 +67,7 @@ def test_two_runs_with_one_seed_are_equal_and_another_seed_differs(tmp_path, sma
     assert not all(torch.equal(a[name], c[name]) for name in a)
 
 
+@pytest.mark.slow
 def test_validation_logging_and_checkpoints_disturb_nothing(tmp_path, small):
     often = small(tmp_path / "often", evaluation__every=1, trainer__log_every=1, trainer__checkpoint_every=1)
     never = small(tmp_path / "never", evaluation__every=100, trainer__log_every=100, trainer__checkpoint_every=100)

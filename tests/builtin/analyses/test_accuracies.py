@@ -44,6 +44,7 @@ def test_values_are_those_of_the_evaluation(run):
     assert files == {"accuracies.png", "results.json"}
 
 
+@pytest.mark.slow
 def test_another_run_beside_it_is_told_by_its_lambda(run, folder):
     other = hf.train("digits", {**SETTINGS, "objective.lambda": 10.0}, out=folder / "other")
     found = analysed(run, other=str(other.folder), networks=3)
@@ -52,6 +53,7 @@ def test_another_run_beside_it_is_told_by_its_lambda(run, folder):
     assert len(found["highlights"]) == 2
 
 
+@pytest.mark.slow
 def test_what_was_found_is_taken_again_until_the_other_run_goes_on(run, tmp_path):
     other = hf.train("digits", SETTINGS, out=tmp_path / "other")
     options = {"other": str(other.folder), "networks": 2, "items": 20}
@@ -70,6 +72,7 @@ def test_runs_with_the_same_lambda_are_told_by_their_names(run, folder):
     assert found["runs"][0]["values"] == found["runs"][1]["values"]
 
 
+@pytest.mark.slow
 def test_errors_of_a_regression_and_one_network_alone(tmp_path, run):
     settings = {"trainer.steps": 2, "trainer.device": "cpu", "objective": "trade_off"}
     other = hf.train("diabetes", settings, out=tmp_path / "regression")

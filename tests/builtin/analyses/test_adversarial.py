@@ -212,6 +212,7 @@ def found(run, registry):
     return analyse(run, "adversarial", registry, SMALL)
 
 
+@pytest.mark.slow
 def test_the_analysis(run, found):
     first = found["attacks"]["one_step_on_single"]
     assert (found["items"], first["sizes"]) == (150, [0.0, 0.2])
@@ -246,6 +247,7 @@ def test_an_ensemble_has_as_many_networks_as_it_was_asked_for(run, registry):
     assert found["networks"] == {"single": 3, "ensemble": 1, "fresh": 1, "attacked_in_ensemble": 1}
 
 
+@pytest.mark.slow
 def test_few_networks_are_divided(registry, tmp_path):
     held = {"target": "mlp", "generator": "direct", "diversity": "none", "trainer.steps": 1, "trainer.device": "cpu"}
     for count in (5, 2):

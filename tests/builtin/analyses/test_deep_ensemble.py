@@ -115,6 +115,7 @@ def test_networks_of_the_reference_are_independent(run, tmp_path):
     assert not any(torch.equal(images[n], images[m]) for n in range(4) for m in range(n))
 
 
+@pytest.mark.slow
 def test_a_training_that_was_interrupted_goes_on(run, monkeypatch, tmp_path):
     step, place = Trainer.step, tmp_path / "reference"
 

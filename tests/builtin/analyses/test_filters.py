@@ -74,6 +74,7 @@ def run(tmp_path_factory):
     return hf.train("digits", settings, out=tmp_path_factory.mktemp("runs") / "run")
 
 
+@pytest.mark.slow
 def test_the_most_and_least_diverse_slice_of_each_convolution(run):
     found = analysed(run)
     assert {name: layer["slices"] for name, layer in found["layers"].items()} == {"conv1": 2, "conv2": 6, "out": 30}

@@ -150,6 +150,7 @@ def test_figures_and_pictures(run):
     assert again == found
 
 
+@pytest.mark.slow
 def test_an_interrupted_one_goes_on(run, monkeypatch):
     whole = analyse(run, "novelty", installed(), {"networks": 3})
     distances = Neighbourhood.distances
@@ -184,6 +185,7 @@ def test_equal_networks_are_copies(run, monkeypatch):
     assert all(math.isfinite(number) for number in tiny.numbers(found))
 
 
+@pytest.mark.slow
 def test_runs_without_classes_or_with_one_network_are_refused(run, small, tmp_path):
     settings = {"trainer.steps": 2, "trainer.device": "cpu", "evaluation.every": 2, "evaluation.networks": 2}
     other = hf.train("diabetes", settings, out=tmp_path / "regression")

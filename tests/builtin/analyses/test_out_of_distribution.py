@@ -106,6 +106,7 @@ def test_the_analysis(run, registry):
     assert f"{found['kinds']['turned']['entropy']['auroc']:.3f}" in found["pictures"][0]["says"]
 
 
+@pytest.mark.slow
 def test_other_tasks(run, registry):
     against = ["digits", "mnist", "image_folder"]
     found = analyse(run, "out_of_distribution", registry, {**SMALL, "images": 360, "against": against})

@@ -181,6 +181,7 @@ def test_all_paths_of_a_pair_join_the_same_networks(run):
     assert sorted(path.name for path in folder.iterdir()) == ["paths.json", "paths.png", "results.json"]
 
 
+@pytest.mark.slow
 def test_it_goes_on_after_an_interruption(run, monkeypatch):
     calls, along = [], module.along
 
@@ -198,12 +199,14 @@ def test_it_goes_on_after_an_interruption(run, monkeypatch):
     assert len(calls) == 3  # two pairs, one of them twice
 
 
+@pytest.mark.slow
 def test_normal_z_have_a_spherical_path_and_no_curve_is_trained_unasked(tmp_path):
     run = hf.train("digits", {**SETTINGS, "generator.latent_distribution": "normal"}, out=tmp_path / "run")
     found = analysed(run, bezier_pairs=0, pairs=1)
     assert set(found["paths"]) == {"direct", "direct_gauged", "interpolated", "spherical"}
 
 
+@pytest.mark.slow
 def test_networks_without_a_vector_z_have_no_path_through_it(tmp_path):
     run = hf.train("digits", {**DIRECT, "generator.networks": 3, "trainer.networks": 3}, out=tmp_path / "run")
     found = analysed(run)
@@ -232,6 +235,7 @@ def test_regression_has_a_barrier_and_no_accuracy(tmp_path):
     assert any("barrier" in name for name in found["highlights"])
 
 
+@pytest.mark.slow
 def test_one_network_has_no_path(tmp_path):
     run = hf.train("digits", {**DIRECT, "generator.networks": 1, "trainer.networks": 1}, out=tmp_path / "run")
     with pytest.raises(NotApplicableError, match="analysis 'paths' does not apply"):

@@ -59,6 +59,7 @@ def test_weighted_means_of_the_corners_are_inside(seed):
     assert not inside_triangle(beyond, corners)
 
 
+@pytest.mark.slow
 def test_the_square_reaches_from_corner_to_corner(run):
     found = analysed(run, margin=0.0)
     assert len(found["score"]) == len(found["y"]) == 4
@@ -91,6 +92,7 @@ def test_it_goes_on_after_an_interruption(run, monkeypatch):
     assert len(calls) == 5  # four parts, one of them twice
 
 
+@pytest.mark.slow
 def test_a_line_of_z_and_a_task_without_accuracy(tmp_path):
     run = hf.train(
         "toy", {"trainer.steps": 2, "trainer.device": "cpu", "evaluation.analyses": []}, out=tmp_path / "run"

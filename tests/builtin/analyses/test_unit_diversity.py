@@ -84,6 +84,7 @@ def test_switched_off_units_are_found_and_zero_filters_give_no_nan():
 FAST = {**tiny.GENERATED, "trainer.steps": 2, "evaluation.every": 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits", "diabetes"])
 def test_figures_and_pictures(name, tmp_path):
     settings = {"trainer.steps": 2, "trainer.device": "cpu", "evaluation.every": 2, "evaluation.networks": 2}

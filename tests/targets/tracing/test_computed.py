@@ -365,6 +365,7 @@ def test_layers_keep_their_names_and_all_of_a_filter():
     assert [param.role for param in layers[0].params] == ["kernel", "scale", "shift"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "op", "named"),
     [

@@ -49,11 +49,13 @@ def test_modules_are_traced_whatever_the_default_type_is(dtype, defaults, expect
     assert next(module.parameters()).dtype == dtype
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
 def test_modules_are_traced_whatever_their_type_is(dtype, expected):
     assert counts(Residual(3).to(dtype), SHAPE) == expected
 
 
+@pytest.mark.slow
 def test_modules_are_traced_whatever_the_default_device_is(defaults, expected):
     module = Residual(3)
     torch.set_default_device("meta")
@@ -82,6 +84,7 @@ def test_several_threads_trace_at_once(expected):
         assert list(pool.map(work, range(6))) == [expected] * 6
 
 
+@pytest.mark.slow
 def test_one_thread_traces_while_another_is_at_it(monkeypatch):
     """Not by chance: what exports is never entered twice at a time."""
     inside, most = [], []
@@ -139,6 +142,7 @@ def test_gradients_pass_casts_and_whole_numbers_stay():
     assert torch.equal(x.grad, torch.ones(3, dtype=torch.float64))
 
 
+@pytest.mark.slow
 def test_where_no_trial_can_be_made_the_message_says_so():
     def choosy(m, x):
         if x.dtype != torch.float32:

@@ -77,6 +77,7 @@ def test_what_is_known_is_found(name, monkeypatch):
     assert (after - before).abs().max() <= 1e-9 * before.abs().max()
 
 
+@pytest.mark.slow
 def test_a_wrong_rule_is_frozen_by_the_check(monkeypatch):
     """A ReLU taken for something that shifts its outputs as its inputs were."""
     monkeypatch.setattr(shifts, "SAME", shifts.SAME | {"relu"})

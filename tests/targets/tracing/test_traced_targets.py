@@ -101,6 +101,7 @@ def test_describe_shows_what_was_frozen(hyperframe, tmp_path, monkeypatch):
     assert described["target"]["units"] == []
 
 
+@pytest.mark.slow
 def test_unit_spaces_name_all_that_writes_and_reads_them(tmp_path):
     from hyperframe.experiment.describe import unit_spaces
     from hyperframe.targets.symmetry.orbits import orbits
@@ -164,6 +165,7 @@ def test_more_items_give_other_statistics(tmp_path):
     torch.testing.assert_close(one, other, atol=0.3, rtol=0.3)
 
 
+@pytest.mark.slow
 def test_images_move_in_training_only_and_resume_bit_for_bit(tmp_path):
     settings = {**GENERATED, "trainer.steps": 6, "task.rotation": 20, "task.translation": 1.5}
     plain = hf.train("digits", {**GENERATED, "trainer.steps": 6}, out=tmp_path / "plain")

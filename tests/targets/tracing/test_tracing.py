@@ -24,8 +24,10 @@ from hyperframe.targets.tracing.tracer import trace
 from hyperframe.targets.trial_inputs import TrialInputs
 from hyperframe.testing.examples import EXAMPLES
 
+CHECK = [pytest.param(True, marks=pytest.mark.slow, id="checked"), pytest.param(False, id="by rules alone")]
 
-@pytest.mark.parametrize("checked", [True, False], ids=["checked", "by rules alone"])
+
+@pytest.mark.parametrize("checked", CHECK)
 @pytest.mark.parametrize("name", KNOWN)
 def test_what_is_known_is_found(name, checked, monkeypatch):
     """What the rules claim holds, whether or not the check after them would find out."""
@@ -75,6 +77,7 @@ def check_written(module, spec):
     return written.spec, traced.spec
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(EXAMPLES) - MORE))
 def test_written_specs_and_tracing_agree(name):
     check_written(*EXAMPLES[name]())
@@ -89,6 +92,7 @@ def test_tracing_finds_all_that_is_written(name):
     assert traced != written
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -192,6 +196,7 @@ def test_every_reader_and_writer_counts(name, kind):
     assert caught >= 0.99 * tried
 
 
+@pytest.mark.slow
 def test_a_wrong_rule_is_frozen_by_the_check(monkeypatch):
     """GELU taken for a ReLU claims factors that are not there."""
     module = chain(dense(4, 6), nn.GELU(), dense(6, 5), nn.ReLU(), dense(5, 2))
@@ -202,6 +207,7 @@ def test_a_wrong_rule_is_frozen_by_the_check(monkeypatch):
     assert orbits(traced.structure, True).counts == honest
 
 
+@pytest.mark.slow
 def test_a_wrong_permutation_is_frozen_by_the_check(monkeypatch):
     """A function that treats its entries differently, taken for one that does not."""
     module = chain(dense(4, 6), nn.ReLU(), Net(lambda m, x: x.cumsum(1)), dense(6, 5), nn.ReLU(), dense(5, 2))
@@ -338,6 +344,7 @@ FROZEN_PARTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FROZEN_PARTS)
 def test_what_is_not_known_is_frozen_and_named(name):
     make, shape, expected = FROZEN_PARTS[name]
@@ -372,6 +379,7 @@ def test_a_counter_is_no_obstacle():
     assert float(module.count) == 0
 
 
+@pytest.mark.slow
 def test_state_that_changes_the_outputs_is_frozen():
     module = Net(averaging, first=dense(4, 6), out=dense(6, 2), mean=torch.zeros(2))
     traced = trace(module, (4,))

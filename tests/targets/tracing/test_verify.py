@@ -61,6 +61,7 @@ def test_a_second_use_counts_where_the_first_is_of_zeros(form, free):
 # Reductions over a part.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "reduce",
     [
@@ -126,6 +127,7 @@ IN_ONE_MODE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", IN_ONE_MODE)
 def test_claims_hold_in_both_modes(name):
     make, kind = IN_ONE_MODE[name]
@@ -160,6 +162,7 @@ def test_a_shift_before_a_norm_is_not_refuted_by_units_that_are_dead():
 # Draws in which nothing stays as it is.
 
 
+@pytest.mark.slow
 def test_random_actions_move_all_that_they_can():
     module = chain(dense(3, 4), nn.ReLU(), dense(4, 5), nn.BatchNorm1d(5), nn.Tanh(), dense(5, 2))
     of = orbits(trace(module, (3,)).structure, True)
