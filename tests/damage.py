@@ -170,7 +170,7 @@ class Campaign:
         self.own = {"module": Constant(), "spec": spec}
         self.run = hf.train("digits", SETTINGS | OF_MODULE, out=self.inside / "run", **self.own)
         self.registry = installed([OwnCode(self.own["module"], spec, None)])
-        self.training = Training(self.run, self.registry, None)
+        self.training = Training(self.run, None)
         self.run.write_samples(self.inside / "samples.safetensors", 3)
 
     def _make_files(self):

@@ -53,7 +53,7 @@ def fingerprints_of(task: Task, known: Mapping[str, Data]) -> dict[str, str]:
 
 @torch.no_grad()
 def probe_outputs(target: Target) -> list[float] | None:
-    """What a target computes, as few numbers: projections of its outputs, with fixed weights, on a fixed input.
+    """Tell what a target computes by few numbers: projections of its outputs, with fixed weights, on a fixed input.
 
     In evaluation mode and float64 on the CPU, so that processors differ by their rounding only. What shows in training
     mode alone, such as the rate of a dropout, is not seen.
@@ -92,16 +92,15 @@ def difference(before: Sequence[float], here: Sequence[float]) -> float:
     return float((one - other).square().sum().sqrt()) / (size or 1.0)
 
 
-def computes_otherwise(recorded: Any, target: Target) -> str | None:
+def computes_otherwise(recorded: Any, here: Sequence[float] | None) -> str | None:
     """Say how far a target's outputs are from those that a checkpoint keeps; None where they are the same or not known.
 
     Args:
         recorded: what `probe_outputs` was; a file may hold anything here.
-        target: as it is now.
+        here: what it is now.
     """
     if not isinstance(recorded, list) or not all(isinstance(value, float | int | None) for value in recorded):
         return None
-    here = probe_outputs(target)
     if here is None:
         return "it does not run any more on what it was tried on"
     apart = difference([math.nan if value is None else float(value) for value in recorded], here)

@@ -10,7 +10,7 @@ from hyperframe.config.schema import Config, changes, override_pairs
 from hyperframe.errors import ConfigError, RunError, notice
 from hyperframe.experiment.build import Experiment, build_experiment
 from hyperframe.runs.checkpoints import Checkpoint, best_checkpoint, newest_checkpoint, read_checkpoint
-from hyperframe.runs.fingerprints import computes_otherwise
+from hyperframe.runs.fingerprints import computes_otherwise, probe_outputs
 from hyperframe.runs.folder import CONFIG, TARGET, TASK, check_is_run, read_run_config, restored_task
 from hyperframe.runs.run import Run
 from hyperframe.runtime.files import as_json, different_tensors, from_json, is_file, read_tensors
@@ -57,7 +57,7 @@ def load_run(
     experiment = build_experiment(config, restored_task(path, config), read_example(path))
     restore(path, found, experiment)
     experiment.generator.eval()
-    otherwise = computes_otherwise(found.state.get("probe"), experiment.target)
+    otherwise = computes_otherwise(found.state.get("probe"), probe_outputs(experiment.target))
     if otherwise is not None:
         notice(f"the target's code is not that which {path} was trained with: {otherwise}")
     return Run(path, config, found.step, experiment, registry, recorded_data(found))

@@ -5,6 +5,7 @@ import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -111,7 +112,7 @@ def train_run(
     config = config.with_absolute_locations()
     folder = free_folder(out, config)
     run = Run(folder, config, 0, build_experiment(config), registry)
-    training = Training(run, registry, reporter or Silent())
+    training = Training(run, reporter or Silent())
     with claimed(folder), training.settings(config.trainer.threads):
         free_folder(folder, config)  # another run may have used it meanwhile
         create_run(folder, config, run.experiment, training.inputs)
@@ -124,13 +125,11 @@ class Training:
 
     Args:
         run: what is trained; `run.step` follows.
-        registry: for the hooks that observe training.
         reporter: is told how it goes.
     """
 
-    def __init__(self, run: Run, registry: Registry, reporter: Reporter) -> None:
+    def __init__(self, run: Run, reporter: Reporter) -> None:
         self.run = run
-        self.registry = registry
         self.reporter = reporter
         self.options = run.config.trainer
         task, images = run.experiment.task, run.config.evaluation.images
@@ -139,7 +138,6 @@ class Training:
             run.experiment.target.check_inputs(data.x)
         tell_left_out(run.experiment.target)
         run.fingerprints = fingerprints_of(task, {"train": train, "validation": validation})
-        self._probe = probe_outputs(run.experiment.target)
         self.inputs = trained_inputs(task, train)
         self.validation: Data = validation[:images].to(run.experiment.device)
         check_room(run.experiment)
@@ -148,6 +146,11 @@ class Training:
             self.trainer.rehearse()
         self._scores: dict[int, float] = {}
         self._place: tuple[int, int] | None = None
+
+    @cached_property
+    def probe(self) -> list[float] | None:
+        """A few outputs of the target, see `probe_outputs`; asked for once the run's constants are in their places."""
+        return probe_outputs(self.run.experiment.target)
 
     def environment(self) -> dict[str, Any]:
         """All that the bits of the result depend on beside the configuration, as far as it is known."""
@@ -232,7 +235,7 @@ class Training:
         metrics["steps_per_second"] = clock.steps_per_second(step)
         metrics["rate"] = rate_at(step - 1, self.options)
         log.metrics(step, metrics)
-        self.registry.manager.tell_step(self.run, step, metrics)
+        self.run.registry.manager.tell_step(self.run, step, metrics)
         self.reporter.logged(step, metrics)
 
     def _validate(self, log: MetricsLog) -> float | None:
@@ -265,7 +268,7 @@ class Training:
             "kept": run.config.kept(),
             "environment": self.environment(),
             "data": dict(run.fingerprints or {}),
-            "probe": self._probe,
+            "probe": self.probe,
         }
         write_checkpoint(run.folder, step, run.experiment.generator.state_dict(), self.trainer.tensors(), state)
         if score is not None:

@@ -69,7 +69,7 @@ def resume_run(
         _check_changes(stored, config, step)
         experiment = build_experiment(config, restored_task(path, config), read_example(path))
         run = Run(path, config, step, experiment, registry)
-        training = Training(run, registry, reporter or Silent())
+        training = Training(run, reporter or Silent())
         with training.settings(_threads(config, found)):
             if found is None:
                 notice(f"{path} has no checkpoint yet; it starts anew")
@@ -110,11 +110,11 @@ def _recorded(found: Checkpoint | None) -> Mapping[str, Any]:
     return recorded if isinstance(recorded, Mapping) else {}
 
 
-def _of_data_and_code(run: Run, found: Checkpoint) -> list[str]:
-    """What of data and of the target's code is not what it was at a checkpoint."""
-    recorded, here = recorded_data(found), run.fingerprints or {}
+def _of_data_and_code(training: Training, found: Checkpoint) -> list[str]:
+    """List what of data and of the target's code is not as it was at a checkpoint."""
+    recorded, here = recorded_data(found), training.run.fingerprints or {}
     differences = list(changes(recorded, {**recorded, **here}, "data."))
-    otherwise = computes_otherwise(found.state.get("probe"), run.experiment.target)
+    otherwise = computes_otherwise(found.state.get("probe"), training.probe)
     return differences + ([] if otherwise is None else [f"the target's code: {otherwise}"])
 
 
@@ -134,7 +134,7 @@ def _restore(training: Training, found: Checkpoint, changed: Sequence[str]) -> N
         return
     harmless = (*HARMLESS, *run.config.locations)
     differences = [change for change in changed if not _is_one(change, harmless)] + list(changes(recorded, here))
-    differences += _of_data_and_code(run, found)
+    differences += _of_data_and_code(training, found)
     if all(_is_one(change, ("data.test",)) for change in differences):
         for change in differences:
             notice(f"the test split is not what it was when {run.folder} was trained: {change}")
