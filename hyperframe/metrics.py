@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import attrs
 from attrs.validators import and_, in_, instance_of, min_len
@@ -88,14 +88,14 @@ class Metric:
         else:
             found = figures.get(self.name)
             found = found.get("mean") if isinstance(found, Mapping) else found
-        return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+        return float(found) if _is_number(found) else None
 
     def plain(self) -> dict[str, Any]:
         """The declaration as plain data, from which `Metric(**plain)` makes it again."""
         return attrs.asdict(self)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -190,7 +190,7 @@ def first_metric(metrics: Iterable[Metric], of: str) -> Metric | None:
 
 
 def validation_score(metrics: Iterable[Metric], figures: Mapping[str, Any]) -> float:
-    """What checkpoints are compared by, more is better: the mean of the metric that selects, or less that.
+    """Compute what checkpoints are compared by, more is better: the mean of the metric that selects, or less that.
 
     Example:
         >>> validation_score([Metric(name="mae", better="lower", selects=True)], {"mae": {"mean": 2.0}})

@@ -116,8 +116,7 @@ class Gauge(Protocol):
 
     Attributes:
         fixes: the kinds of orbits that it fixes, of `hyperframe.targets.symmetry.orbits.KINDS`. A gauge that fixes only
-        some
-            directions of its kind says how many in an attribute `directions`.
+            some directions of its kind says how many in an attribute `directions`.
     """
 
     fixes: frozenset[str]

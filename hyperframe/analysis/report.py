@@ -52,8 +52,8 @@ def collect(
     Returns:
         `run` (its folder's name), `step`, `classes` (their names, where they have any),
         `config` (all of the configuration), `provenance` (that of the training),
-        `evaluation`, `headings` (of all analyses, by name),
-        `analyses` (for each name `summary` and `reference` of the component, and its `result`),
+        `evaluation`, `headings` (of all analyses, by name), `analyses` (for each name `summary` and `reference` of the
+        component, and its `result`),
         `left_out` (for each name why the analysis does not apply) and `failed` (for each name its message).
 
     Raises:

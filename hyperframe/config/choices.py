@@ -117,7 +117,7 @@ def plain_choice(choice: Choice) -> dict[str, Any]:
 
 
 def _as_of_task(value: Any, default: Any) -> Any:
-    """What a task has, as an option wants it; one number for a shape is the side of square images of three channels."""
+    """Turn what a task has into an option's form; one number for a shape is the side of square images in colours."""
     if not (isinstance(value, Sequence) and isinstance(default, int)):
         return value
     return value[-1] if len(value) == 3 and value[0] == 3 and value[1] == value[2] else default

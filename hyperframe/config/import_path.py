@@ -35,7 +35,7 @@ OF_TASK = {
 """Usual names of parameters, and the task's attributes that they are where a user leaves them out."""
 
 ALONE = {"input_shape": (1, 8, 8), "num_outputs": 10}
-"""What stands for these without a task, where the factory has no default."""
+"""Stand for these without a task, where the factory has no default."""
 
 _PLAIN = (bool, int, float, str, type(None))
 _SEQUENCES = (tuple, list, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)

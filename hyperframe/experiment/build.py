@@ -92,7 +92,7 @@ def build_target(config: Config, task: Task, example: Tensor | None = None) -> T
 
 
 def inputs_of(task: Task) -> Callable[[], Tensor]:
-    """What gives a task's training inputs, for modules that do not take normal numbers."""
+    """Make a function that gives a task's training inputs, for modules that do not take normal numbers."""
     return lambda: load_data(task, "train").x
 
 

@@ -318,7 +318,7 @@ class BatchLoss:
 
 
 def _refused(what: str) -> AbstractContextManager[None]:
-    """What other people's code raises here, it would raise in the first step; memory that runs out is another thing."""
+    """Refuse code of others that fails: it would in the first step too. Memory that runs out is another thing."""
 
     def failed(error: BaseException) -> ConfigError:
         if is_out_of_memory(error):

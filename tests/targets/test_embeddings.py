@@ -2,8 +2,6 @@
 
 import random
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from modules import Net, chain, dense, learnt
+from planted import plant_all
 from tiny import CHECKED
 from torch import nn
 from tracing_trials import check_symmetries
@@ -31,9 +30,6 @@ from hyperframe.targets.symmetry.orbits import orbits
 from hyperframe.targets.tracing import tracer
 from hyperframe.targets.tracing.tracer import trace
 from hyperframe.targets.weights import unpack
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-from planted import plant_all
 
 ROWS, TOKENS, UNITS = 11, 4, 6
 RNG = torch.Generator().manual_seed(0)

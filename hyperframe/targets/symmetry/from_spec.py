@@ -185,15 +185,7 @@ def _axis(
         before = (FROZEN,) * param.rows[0]
         after = (FROZEN,) * (param.known_shape[dim] - param.rows[1])
         fields = [before + field + after for field in fields]
-    return Axis(
-        parameter=param.parameter,
-        dim=dim,
-        permutation=fields[0],
-        scaling=fields[1],
-        sign=fields[2],
-        exponent=exponent,
-        groups=groups,
-    )
+    return Axis.of(param.parameter, dim, fields, exponent, groups)
 
 
 def _reading_axis(

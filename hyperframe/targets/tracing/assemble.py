@@ -158,7 +158,7 @@ def _axes(found: Discovery, params: dict[str, Param]) -> tuple[list[Axis], set[i
                     _padded(values, rows, param.known_shape[dim])
                     for values in (moved, _each(scaled, place), _each(signed, place))
                 ]
-                axes.append(_axis(parameter, dim, fields, power, labels.groups))
+                axes.append(Axis.of(parameter, dim, fields, power, labels.groups))
                 read |= set(fields[1]) if own == -1 or power == -1 else set()
     return axes, read
 
@@ -203,15 +203,3 @@ def _padded(values: list[int], rows: tuple[int, int] | None, size: int) -> tuple
     if rows is None or len(values) != rows[1] - rows[0] or len(values) == size:
         return tuple(values)
     return (*(FROZEN,) * rows[0], *values, *(FROZEN,) * (size - rows[1]))
-
-
-def _axis(parameter: str, dim: int, fields: list[tuple[int, ...]], exponent: int, groups: int) -> Axis:
-    return Axis(
-        parameter=parameter,
-        dim=dim,
-        permutation=fields[0],
-        scaling=fields[1],
-        sign=fields[2],
-        exponent=exponent,
-        groups=groups,
-    )

@@ -202,14 +202,14 @@ def _way_out(module: nn.Module, inputs: TrialInputs) -> str:
 
 def exported(module: nn.Module, inputs: TrialInputs, where: str) -> Any:
     """The module's graph of operations, for such inputs."""
-    with _quiet():
-        try:
-            given = inputs.draw(IMAGES, _rng())
-            return torch.export.export(module, (given,), strict=False).run_decompositions({})
-        # Whatever torch raises about other people's code.
-        except Exception as error:  # noqa: BLE001
-            why = of_failure(error) or f"{brief(error)}; see docs/target.md for a written spec"
-            raise SpecError(f"{where}: it cannot be traced: {why}") from None
+
+    def failed(error: BaseException) -> SpecError:
+        why = of_failure(error) or f"{brief(error)}; see docs/target.md for a written spec"
+        return SpecError(f"{where}: it cannot be traced: {why}")
+
+    with others_code(failed), _quiet():
+        given = inputs.draw(IMAGES, _rng())
+        return torch.export.export(module, (given,), strict=False).run_decompositions({})
 
 
 @contextmanager

@@ -1,14 +1,13 @@
 """Claims that do not hold: rules do not make them, and the trial after them finds those that are planted."""
 
 import random
-import sys
-from pathlib import Path
 
 import attrs
 import pytest
 import torch
 import torch.nn.functional as F
 from modules import KNOWN, Net, chain, dense, learnt
+from planted import is_wrong, plant_all
 from torch import nn
 from tracing_trials import case, check_symmetries
 
@@ -20,9 +19,6 @@ from hyperframe.targets.tracing.tracer import trace
 from hyperframe.targets.trial_inputs import TrialInputs
 from hyperframe.testing.laws import tried
 from hyperframe.testing.of_targets import LAWS, TargetCase
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks"))
-from planted import is_wrong, plant_all
 
 ZEROS = torch.tensor([1.0, 0, 1, 1, 0, 1])
 
