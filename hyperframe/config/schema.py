@@ -145,7 +145,7 @@ class Config:
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """Each key whose value has changed, with both values.
+    """Name each key whose value has changed, with both values, cut where they are long.
 
     Example:
         >>> list(changes({"trainer": {"steps": 5, "networks": 4}}, {"trainer": {"steps": 9, "networks": 4}}))
@@ -156,7 +156,7 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "")
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from changes(old, new, f"{where}.")
         elif old != new:
-            yield f"{where}: {old} → {new}"
+            yield f"{where}: {shown(old)} → {shown(new)}"
 
 
 def shipped_configs() -> dict[str, Path]:

@@ -3,7 +3,7 @@ import yaml
 
 from hyperframe.config.commented_yaml import commented_yaml
 from hyperframe.config.overrides import apply_overrides
-from hyperframe.config.schema import load_config, read_config, shipped_configs
+from hyperframe.config.schema import changes, load_config, read_config, shipped_configs
 from hyperframe.errors import ConfigError, PluginError
 
 
@@ -181,3 +181,8 @@ def test_texts_that_look_like_something_else_survive(registry, folder, tmp_path)
     path = tmp_path / "own.yaml"
     path.write_text(commented_yaml(config))
     assert load_config(path, [], registry).task.options.folder == folder
+
+
+def test_a_change_of_a_long_value_is_named_in_a_short_line():
+    (change,) = changes({"task": {"validation": "9" * 100_000}}, {"task": {"validation": None}})
+    assert change.startswith("task.validation: '999") and change.endswith(" … → null") and len(change) < 300
