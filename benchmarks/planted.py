@@ -25,11 +25,11 @@ from hyperframe.targets.symmetry.from_spec import compile_structure
 from hyperframe.targets.symmetry.orbits import KINDS, apply_action, orbits, random_action
 from hyperframe.targets.symmetry.structure import FROZEN, Axis, Structure
 from hyperframe.targets.tracing.tracer import trace
-from hyperframe.targets.tracing.verify import Field, kinds_in, tried
+from hyperframe.targets.tracing.verify import Field, kinds_in, verify
 from hyperframe.targets.trial_inputs import TrialInputs
 from hyperframe.testing.examples import EXAMPLES
 
-ITEMS, DRAWS, WRONG = 23, 12, 1e-6
+INPUTS, DRAWS, WRONG = 23, 12, 1e-6
 
 
 def main() -> None:
@@ -91,7 +91,7 @@ def plant_all(
         if planted is None:
             continue
         mistake, wrong = planted
-        mended, _ = tried(module, wrong, inputs)
+        mended, _ = verify(module, wrong, inputs)
         if is_wrong(module, mended, inputs):
             yield mistake, "missed"
         else:
@@ -103,7 +103,7 @@ def is_wrong(module: nn.Module, structure: Structure, tried_on: TrialInputs | No
     tried_on = TrialInputs(structure.spec.input_shape) if tried_on is None else tried_on
     copy, spec, of = exact_copy(module), structure.spec, orbits(structure, shift_invariant=True)
     rng = torch.Generator().manual_seed(1)
-    inputs = tried_on.draw(ITEMS, rng, torch.float64)
+    inputs = tried_on.draw(INPUTS, rng, torch.float64)
     weights = redrawn(spec, DRAWS, rng)
     evaluated = run_exactly(copy, spec, weights, inputs)
     first = {layer: theta[:1] for layer, theta in weights.items()}

@@ -35,8 +35,8 @@ def main() -> None:
         seconds = time.perf_counter() - started
         of = orbits(traced.structure, shift_invariant=True)
         kinds = ("scaling", "sign", "permutation", "normalisation", "norm_sign")
-        figures = " | ".join(f"{of.counts[kind]:,}" for kind in kinds)
-        print(f"| {name} | {seconds:.1f} | {figures} | {len(traced.frozen)} | {_tried(traced, of)} |", flush=True)
+        results = " | ".join(f"{of.counts[kind]:,}" for kind in kinds)
+        print(f"| {name} | {seconds:.1f} | {results} | {len(traced.frozen)} | {_tried(traced, of)} |", flush=True)
 
 
 def _tried(traced: Traced, of: Orbits) -> str:

@@ -21,8 +21,8 @@ SAMPLES = 5
 def accuracies(nets: hf.Networks, data: hf.Data) -> tuple[torch.Tensor, float]:
     """Accuracy of every network in per cent, and of their majority vote."""
     right = torch.zeros(len(nets))
-    for first, first_item, outputs in nets.chunks(data.x):
-        labels = data.y[first_item : first_item + outputs.shape[1]]
+    for first, first_example, outputs in nets.chunks(data.x):
+        labels = data.y[first_example : first_example + outputs.shape[1]]
         right[first : first + outputs.shape[0]] += (outputs.argmax(-1) == labels).sum(1)
     vote = float((nets.vote(data.x) == data.y).float().mean())
     return 100 * right / len(data), 100 * vote

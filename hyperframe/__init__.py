@@ -6,7 +6,7 @@ draws are essentially different from each other.
     import hyperframe as hf
     run = hf.train("digits")
     nets = run.sample(200)          # 200 networks
-    probs = nets.predict(x)         # [200, items, classes]; nets.vote(x), nets.mean(x)
+    probs = nets.predict(x)         # [200, examples, classes]; nets.vote(x), nets.mean(x)
     nets[3]                         # an ordinary nn.Module
 """
 
@@ -28,7 +28,7 @@ from hyperframe.runs.run import Run
 from hyperframe.targets.params import Param, bias, kernel, scale, shift
 from hyperframe.targets.spec import LayerSpec, Slice, TargetSpec
 from hyperframe.targets.symmetry.orbits import Orbits
-from hyperframe.targets.symmetry.propagate import walked
+from hyperframe.targets.symmetry.propagate import propagate_factors
 from hyperframe.targets.tracing.tracer import Traced, trace
 from hyperframe.targets.units import UnitSpec
 from hyperframe.targets.weights import flatten, unflatten
@@ -99,11 +99,11 @@ __all__ = [
     "new_figure",
     "option",
     "over_networks",
+    "propagate_factors",
     "resume",
     "scale",
     "shift",
     "trace",
     "train",
     "unflatten",
-    "walked",
 ]

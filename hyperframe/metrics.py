@@ -75,18 +75,18 @@ class Metric:
         unit = f" ({self.unit})" if self.unit else ""
         return f"{sentence.format(self.label)}{unit}{ARROWS[self.better]}"
 
-    def spread(self, figures: Mapping[str, Any]) -> Mapping[str, float] | None:
+    def spread(self, results: Mapping[str, Any]) -> Mapping[str, float] | None:
         """Mean, deviation, least and largest value over the networks; None where figures have only a mean, or none."""
-        found = figures.get(self.name) if self.of == "network" else None
+        found = results.get(self.name) if self.of == "network" else None
         return found if isinstance(found, Mapping) and all(_is_number(found.get(key)) for key in OF_NETWORKS) else None
 
-    def value(self, figures: Mapping[str, Any]) -> float | None:
+    def value(self, results: Mapping[str, Any]) -> float | None:
         """Its value in the figures of an evaluation, of single networks the mean; None where they have none."""
         if self.of == "ensemble":
-            together = figures.get("ensemble")
+            together = results.get("ensemble")
             found = together.get(self.name) if isinstance(together, Mapping) else None
         else:
-            found = figures.get(self.name)
+            found = results.get(self.name)
             found = found.get("mean") if isinstance(found, Mapping) else found
         return float(found) if _is_number(found) else None
 
@@ -100,22 +100,22 @@ def _is_number(value: Any) -> TypeGuard[int | float]:
 
 
 class Meter:
-    """Finds a task's figures over networks and items, chunk by chunk; the base class of a task's meters.
+    """Finds a task's figures over networks and examples, chunk by chunk; the base class of a task's meters.
 
-    A task makes an empty one with `Task.meter(networks, items, device)` for each evaluation. It is then handed every
-    network's outputs on every item exactly once, in chunks of some networks and some items; of each item the networks
-    come in their order. What chunks there are depends on memory, and figures must not depend on it. Memory should grow
-    with networks + items, never with networks × items. No gradient is recorded.
+    A task makes an empty one with `Task.meter(networks, examples, device)` for each evaluation. It is then handed every
+    network's outputs on every example exactly once, in chunks of some networks and some examples; of each example the
+    networks come in their order. What chunks there are depends on memory, and figures must not depend on it. Memory
+    should grow with networks + examples, never with networks × examples. No gradient is recorded.
     """
 
-    def update(self, outputs: Tensor, labels: Tensor, first_network: int, first_item: int) -> None:
+    def update(self, outputs: Tensor, labels: Tensor, first_network: int, first_example: int) -> None:
         """Take in a chunk.
 
         Args:
-            outputs: of some networks on some items, [networks, items, num_outputs], on the meter's device.
-            labels: of these items, [items, *label], on the same device.
+            outputs: of some networks on some examples, [networks, examples, num_outputs], on the meter's device.
+            labels: of these examples, [examples, *label], on the same device.
             first_network: the place of the chunk's first network among all.
-            first_item: the place of the chunk's first item among all.
+            first_example: the place of the chunk's first example among all.
         """
         raise NotImplementedError(f"{type(self).__name__} must take in outputs, in update")
 
@@ -162,26 +162,26 @@ def check_metrics(metrics: Sequence[Metric], task: str) -> None:
             raise PluginError(f"{where}: metric '{metric.name}' is said to be of '{metric.mean_of}', which is none")
 
 
-def declared_figures(metrics: Sequence[Metric], figures: Mapping[str, Any], task: str) -> dict[str, Any]:
+def declared_figures(metrics: Sequence[Metric], results: Mapping[str, Any], task: str) -> dict[str, Any]:
     """Figures of a meter with what they are under `metrics`.
 
     Raises:
         PluginError: a metric is declared that the meter did not find.
     """
     for metric in metrics:
-        if metric.value(figures) is None:
+        if metric.value(results) is None:
             whose = f"task '{task}' declares the metric '{metric.name}' of the {metric.of}"
             raise PluginError(f"{whose}, but its meter gives no number of that name")
-    return {**figures, "metrics": [metric.plain() for metric in metrics]}
+    return {**results, "metrics": [metric.plain() for metric in metrics]}
 
 
-def metrics_of(figures: Mapping[str, Any]) -> list[Metric]:
+def metrics_of(results: Mapping[str, Any]) -> list[Metric]:
     """The metrics that figures have, as their task declared them.
 
     Raises:
         TypeError, ValueError: figures that were read from a file hold something else.
     """
-    return [Metric(**plain) for plain in figures.get("metrics", ())]
+    return [Metric(**plain) for plain in results.get("metrics", ())]
 
 
 def first_metric(metrics: Iterable[Metric], of: str) -> Metric | None:
@@ -189,7 +189,7 @@ def first_metric(metrics: Iterable[Metric], of: str) -> Metric | None:
     return next((metric for metric in metrics if metric.of == of and metric.better), None)
 
 
-def validation_score(metrics: Iterable[Metric], figures: Mapping[str, Any]) -> float:
+def validation_score(metrics: Iterable[Metric], results: Mapping[str, Any]) -> float:
     """Compute what checkpoints are compared by, more is better: the mean of the metric that selects, or less that.
 
     Example:
@@ -197,7 +197,7 @@ def validation_score(metrics: Iterable[Metric], figures: Mapping[str, Any]) -> f
         -2.0
     """
     metric = next(metric for metric in metrics if metric.selects)
-    value = metric.value(figures)
+    value = metric.value(results)
     if value is None:
         return math.nan
     return value if metric.better == "greater" else -value

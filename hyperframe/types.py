@@ -22,8 +22,8 @@ class Data:
     """Inputs and what is known of them, resident on one device.
 
     Attributes:
-        x: inputs, shape [items, *input_shape].
-        y: labels or values, shape [items, ...].
+        x: inputs, shape [examples, *input_shape].
+        y: labels or values, shape [examples, ...].
     """
 
     x: Tensor
@@ -32,8 +32,8 @@ class Data:
     def __len__(self) -> int:
         return len(self.x)
 
-    def __getitem__(self, items: slice | Tensor) -> "Data":
-        return Data(self.x[items], self.y[items])
+    def __getitem__(self, examples: slice | Tensor) -> "Data":
+        return Data(self.x[examples], self.y[examples])
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Data":
         """The same data on a device; `dtype` applies to the inputs."""
@@ -44,14 +44,14 @@ class Data:
 class Task(Protocol):
     """Data, loss and metrics; it also says which symmetry the outputs have.
 
-    Labels are whatever the data's `y` holds for an item, such as a number of a class or a vector.
+    Labels are whatever the data's `y` holds for an example, such as a number of a class or a vector.
 
     Attributes:
         name: the task's name.
         input_shape: shape of one input.
         num_outputs: the number of outputs that the loss takes.
         shift_invariant: True where adding one number to all outputs changes nothing (softmax).
-        likelihood: True where the loss of an item is −log p(label | input) in nats, all constants included.
+        likelihood: True where the loss of an example is −log p(label | input) in nats, all constants included.
         metrics: what its meter finds, in the order in which tables show it; exactly one of them `selects`.
         score_metric: what `score` measures, such as the accuracy.
     """
@@ -77,14 +77,14 @@ class Task(Protocol):
         ...
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Loss of every item: outputs [..., num_outputs] and labels [..., *label] give [...]."""
+        """Loss of every example: outputs [..., num_outputs] and labels [..., *label] give [...]."""
         ...
 
     def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """What the progress line shows, a number for each item such as 1.0 for a right answer; no gradient needed."""
+        """What the progress line shows, a number for each example such as 1.0 for a right answer; without gradient."""
         ...
 
-    def canonical(self, outputs: Tensor) -> Tensor:
+    def canonical_outputs(self, outputs: Tensor) -> Tensor:
         """One representative of all outputs that mean the same, such as centred logits."""
         ...
 
@@ -97,14 +97,14 @@ class Task(Protocol):
         ...
 
     def summarise(self, predictions: Tensor) -> dict[str, Tensor]:
-        """What an ensemble says of each item, and how sure it is.
+        """What an ensemble says of each example, and how sure it is.
 
-        Predictions [networks, items, num_outputs] give named figures [items, ...].
+        Predictions [networks, examples, num_outputs] give named figures [examples, ...].
         """
         ...
 
-    def meter(self, networks: int, items: int, device: torch.device) -> Meter:
-        """An empty meter for so many networks and items, which finds all of `metrics`."""
+    def meter(self, networks: int, examples: int, device: torch.device) -> Meter:
+        """An empty meter for so many networks and examples, which finds all of `metrics`."""
         ...
 
 
@@ -165,9 +165,9 @@ class DiversityInputs:
         weights: raw weights, differentiable.
         flat: the weights after the gauge, one row a network, shape [batch, num_weights], differentiable.
         gauged: makes such rows of any weights, for terms that look at how the generator moves them.
-        outputs: of all networks on the same images, shape [batch, images, num_outputs], differentiable; the target runs
-            in training mode.
-        labels: of these images, shape [images, ...].
+        outputs: of all networks on the same examples, shape [batch, examples, num_outputs], differentiable; the target
+            runs in training mode.
+        labels: of these examples, shape [examples, ...].
         task: what outputs mean.
         dimension: the dimension of the manifold the generator draws from; always there.
         directions: in how many directions gauged weights can differ; always there.
@@ -216,19 +216,19 @@ class Objective:
 
     Example:
         >>> class Halves(Objective):
-        ...     def accuracy_weight(self, step: int, steps: int, items: int) -> float:
+        ...     def accuracy_weight(self, step: int, steps: int, examples: int) -> float:
         ...         return 2.0**-step
-        >>> Halves().accuracy_weight(3, steps=10, items=60000)
+        >>> Halves().accuracy_weight(3, steps=10, examples=60000)
         0.125
     """
 
-    def accuracy_weight(self, step: int, steps: int, items: int) -> float:
+    def accuracy_weight(self, step: int, steps: int, examples: int) -> float:
         """Say what the mean loss counts in a step.
 
         Args:
             step: counted from 0.
             steps: how many the training has.
-            items: how many training items there are.
+            examples: how many training examples there are.
         """
         raise NotImplementedError(f"{type(self).__name__} must say what accuracy counts, in accuracy_weight")
 

@@ -97,7 +97,7 @@ def small():
         "trainer.checkpoint_every": 3,
         "evaluation.every": 3,
         "evaluation.networks": 5,
-        "evaluation.images": 20,
+        "evaluation.examples": 20,
         "evaluation.test_networks": 6,
     }
     return run

@@ -59,7 +59,7 @@ SETTINGS = {
     "trainer.checkpoint_every": 2,
     "evaluation.every": 2,
     "evaluation.networks": 4,
-    "evaluation.images": 20,
+    "evaluation.examples": 20,
 }
 OF_MODULE = {"generator.extractor": [8], "generator.weight_generators": [8]}
 OF_TABLE = {"target": "mlp", "target.hidden": [4], "generator": "mlp", "generator.hidden": [8]}

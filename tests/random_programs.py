@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.parametrize import register_parametrization
 
-ITEMS = 3
-LIMIT = 4000  # entries of one item's activation
+EXAMPLES = 3
+LIMIT = 4000  # entries of one example's activation
 
 
 class Program(nn.Module):
@@ -29,7 +29,7 @@ class Program(nn.Module):
         self.steps, self.lines, self.shapes = [], [], []
         self.input_shape = self._random.choice([(5,), (6,), (2, 5, 4), (3, 4, 4), (4, 6)])
         with torch.no_grad():
-            values = [torch.randn(ITEMS, *self.input_shape, generator=self._generator)]
+            values = [torch.randn(EXAMPLES, *self.input_shape, generator=self._generator)]
             self._add(values, *self._layer(values, 0))
             while len(self.steps) < steps + 1:
                 self._grow(values)
@@ -62,7 +62,7 @@ class Program(nn.Module):
         result = step(self, values)
         if result.dtype != torch.float32 or not result.isfinite().all() or result[0].numel() > LIMIT:
             return
-        if result.dim() < 2 or len(result) != ITEMS or result.abs().max() > 1e4 or not result[0].numel():
+        if result.dim() < 2 or len(result) != EXAMPLES or result.abs().max() > 1e4 or not result[0].numel():
             return
         self.steps.append(step)
         self.lines.append(f"v{len(values)} = {text}{'':4}# {list(result.shape[1:])}")

@@ -98,17 +98,17 @@ def test_the_pages_reporter_hears_of_all(page, runs, capsys):
 def test_evaluate_shows_label_unit_and_direction(runs, hyperframe):
     code, out, err = hyperframe("evaluate", runs / "first", "--device", "cpu")
     assert (code, err) == (0, "")
-    figures = json.loads(hyperframe("evaluate", runs / "first", "--device", "cpu", "--json")[1])
-    one = figures["mae"]
-    rows = dict(evaluation_rows(figures))
+    results = json.loads(hyperframe("evaluate", runs / "first", "--device", "cpu", "--json")[1])
+    one = results["mae"]
+    rows = dict(evaluation_rows(results))
     assert rows["mean absolute error of one network, mean (°) ↓"] == f"{one['mean']:.4g} ± {one['std']:.4g}"
     assert rows["worst and best network"] == f"{one['max']:.4g}, {one['min']:.4g}"  # lower is better
-    assert rows["ensemble: mean absolute error (°) ↓"] == f"{figures['ensemble']['mae']:.4g}"
+    assert rows["ensemble: mean absolute error (°) ↓"] == f"{results['ensemble']['mae']:.4g}"
     assert "ensemble: circular deviation between the networks (°)" in rows
     for words, text in rows.items():
         assert words in out
         assert text in out
-    assert [(one["name"], one["unit"], one["better"]) for one in figures["metrics"]] == [
+    assert [(one["name"], one["unit"], one["better"]) for one in results["metrics"]] == [
         ("mae", "°", "lower"),
         ("mae", "°", "lower"),
         ("spread", "°", ""),
@@ -134,7 +134,7 @@ def test_metrics_without_a_counterpart_are_not_drawn(runs, tmp_path):
     registry = Registry(make_plugin_manager())
     content = compare([runs / "first", runs / "second"], registry, 2, device="cpu")
     for row in content["runs"]:
-        row["figures"]["metrics"] = row["figures"]["metrics"][:-1]  # nothing is left for the x axis
+        row["results"]["metrics"] = row["results"]["metrics"][:-1]  # nothing is left for the x axis
     with pytest.raises(RunError, match="is not drawn: none of the runs is of a task whose metrics can be drawn"):
         write_picture(tmp_path / "picture.png", content)
     assert not (tmp_path / "picture.png").exists()
@@ -175,8 +175,8 @@ def test_a_run_of_an_own_metric_can_be_distilled(runs, tmp_path):
     found = hf.distill(run, tmp_path / "one.safetensors", "average", hf.DistillationOptions(networks=3))
     assert found["metric"]["label"] == "mean absolute error"
     evaluated = run.evaluate(3)
-    assert found["figures"]["ensemble"]["score"] == pytest.approx(evaluated["ensemble"]["mae"])
-    assert found["figures"]["mean member"]["score"] == pytest.approx(evaluated["mae"]["mean"])
+    assert found["results"]["ensemble"]["score"] == pytest.approx(evaluated["ensemble"]["mae"])
+    assert found["results"]["mean member"]["score"] == pytest.approx(evaluated["mae"]["mean"])
 
 
 def single(**changes):

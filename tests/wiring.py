@@ -20,15 +20,15 @@ OPTIONS = {
         **{"steps": 2, "gradient_networks": 2},
     },
     "corruptions": {"networks": 4, "singles": 2, "images": 40},
-    "deep_ensemble": {"networks": 3, "steps": 20, "draws": 2, "items": 60, "validation_items": 60, "rate": 0.05},
-    "distillation": {"networks": 4, "items": 80, "steps": 15, "batch": 16, "scales": [1.0, 0.5]},
-    "ensembles": {"draws": 2, "networks": 4, "items": 60, "validation_items": 60},
+    "deep_ensemble": {"networks": 3, "steps": 20, "draws": 2, "examples": 60, "validation_examples": 60, "rate": 0.05},
+    "distillation": {"networks": 4, "examples": 80, "steps": 15, "batch": 16, "scales": [1.0, 0.5]},
+    "ensembles": {"draws": 2, "networks": 4, "examples": 60, "validation_examples": 60},
     "filters": {"networks": 4},
     "novelty": {"networks": 6},
     "out_of_distribution": {"networks": 4, "images": 60, "singles": 2},
-    "paths": {"pairs": 2, "points": 3, "items": 60, "bezier_pairs": 1, "bezier_steps": 5},
+    "paths": {"pairs": 2, "points": 3, "examples": 60, "bezier_pairs": 1, "bezier_steps": 5},
     "pca": {"samples": 8, "components": 2},
-    "plane": {"points": 3, "items": 60},
+    "plane": {"points": 3, "examples": 60},
     "toy_curve": {},
     "unit_diversity": {"networks": 6, "weak": 0.8},
 }
@@ -44,7 +44,7 @@ def other_images(data):
 
 
 def other_labels(data):
-    """The same labels, on other items."""
+    """The same labels, on other examples."""
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(3))
     return Data(data.x, data.y[order])
 
@@ -128,7 +128,7 @@ def rows_of(networks):
     return [row.numpy().tobytes() for row in torch.cat(parts, 1)]
 
 
-def figures_of(run, name, registry, folder, **options):
+def results_of(run, name, registry, folder, **options):
     """What an analysis finds, without its pictures, of a run whose data is read anew."""
     fresh = Run(run.folder, run.config, run.step, run.experiment, run.registry)
     chosen = chosen_analysis(name, registry, {**OPTIONS[name], **options})
@@ -142,21 +142,21 @@ def figures_of(run, name, registry, folder, **options):
     return {key: value for key, value in found.items() if key not in WORDS}
 
 
-def leaves(figures, path=""):
+def leaves(results, path=""):
     """The numbers of nested plain data by their path, in which places of lists do not count."""
-    if isinstance(figures, dict):
+    if isinstance(results, dict):
         found = {}
-        for key, value in figures.items():
+        for key, value in results.items():
             for place, values in leaves(value, f"{path}/{key}" if path else str(key)).items():
                 found.setdefault(place, []).extend(values)
         return found
-    if isinstance(figures, list | tuple):
+    if isinstance(results, list | tuple):
         found = {}
-        for value in figures:
+        for value in results:
             for place, values in leaves(value, path).items():
                 found.setdefault(place, []).extend(values)
         return found
-    return {path: [figures]}
+    return {path: [results]}
 
 
 def differences(one, other, tolerance=0.0):

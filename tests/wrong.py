@@ -200,7 +200,7 @@ def scaled(factor, fixes=("scaling",)):
             self.orbits = orbits
 
         def __call__(self, weights):
-            return hf.walked(self.orbits.scaling, weights, lambda carried, segments, labels: factor(carried))
+            return hf.propagate_factors(self.orbits.scaling, weights, lambda carried, segments, labels: factor(carried))
 
     return Scaled
 
@@ -576,7 +576,7 @@ class Uphill(Pictures):
 
 
 class NoRepresentative(Pictures):
-    def canonical(self, outputs):
+    def canonical_outputs(self, outputs):
         return outputs
 
 
@@ -591,7 +591,7 @@ class ChunkyMeter:
     def __init__(self):
         self.found = []
 
-    def update(self, outputs, labels, first_network, first_item):
+    def update(self, outputs, labels, first_network, first_example):
         self.found.append(float((outputs.argmax(-1) == labels).double().mean()))
 
     def result(self):
@@ -602,7 +602,7 @@ class ChunkyMeter:
 class MeanOfMeans(Pictures):
     metrics = Pictures.metrics[:1]
 
-    def meter(self, networks, items, device):
+    def meter(self, networks, examples, device):
         return ChunkyMeter()
 
 
@@ -635,8 +635,8 @@ class InPercent(hf.Meter):
     def __init__(self, meter):
         self.meter = meter
 
-    def update(self, outputs, labels, first_network, first_item):
-        self.meter.update(outputs, labels, first_network, first_item)
+    def update(self, outputs, labels, first_network, first_example):
+        self.meter.update(outputs, labels, first_network, first_example)
 
     def result(self):
         found = self.meter.result()
@@ -644,8 +644,8 @@ class InPercent(hf.Meter):
 
 
 class SharesInPercent(Pictures):
-    def meter(self, networks, items, device):
-        return InPercent(super().meter(networks, items, device))
+    def meter(self, networks, examples, device):
+        return InPercent(super().meter(networks, examples, device))
 
 
 class NoMetricOfScore(Pictures):
@@ -660,12 +660,12 @@ class AlwaysHalf(ChunkyMeter):
 class ConstantMeter(Pictures):
     metrics = Pictures.metrics[:1]
 
-    def meter(self, networks, items, device):
+    def meter(self, networks, examples, device):
         return AlwaysHalf()
 
 
 TASKS = {
-    "a loss that couples items": (Coupled, {"loss_is_of_each_item"}),
+    "a loss that couples examples": (Coupled, {"loss_is_of_each_example"}),
     "validates on tests": (ValidatesOnTests, {"splits_are_data"}),
     "better the other way round": (otherwise("accuracy", better="lower"), {"meter_sees_no_chunks"}),
     "no metric selects": (otherwise("accuracy", selects=False), {"metrics_are_as_declared"}),
@@ -691,8 +691,8 @@ TASKS = {
     "another shape": (AnotherShape, {"splits_are_data"}),
     "labels outside of the classes": (LabelsOutside, {"splits_are_data"}),
     "softmax declared to see shifts": (SeesShifts, {"symmetry_is_as_declared"}),
-    "a mean inside the loss": (MeanInside, {"loss_is_of_each_item"}),
-    "a loss without gradient": (Uphill, {"loss_is_of_each_item"}),
+    "a mean inside the loss": (MeanInside, {"loss_is_of_each_example"}),
+    "a loss without gradient": (Uphill, {"loss_is_of_each_example"}),
     "canonical outputs that are none": (NoRepresentative, {"symmetry_is_as_declared"}),
     "augmented by global numbers": (GlobalAugment, {"answers_have_shapes"}),
     "a mean of means": (MeanOfMeans, {"meter_sees_no_chunks"}),
@@ -703,7 +703,7 @@ TASKS = {
 class Uncounted(hf.Objective):
     """Divides by the step, which begins at 0."""
 
-    def accuracy_weight(self, step, steps, items):
+    def accuracy_weight(self, step, steps, examples):
         return 1.0 / step if step else float("inf")
 
 
@@ -712,7 +712,7 @@ class Counting(hf.Objective):
 
     calls = 0
 
-    def accuracy_weight(self, step, steps, items):
+    def accuracy_weight(self, step, steps, examples):
         self.calls += 1
         return float(self.calls)
 
@@ -720,7 +720,7 @@ class Counting(hf.Objective):
 class Constantly(hf.Objective):
     """Right so far."""
 
-    def accuracy_weight(self, step, steps, items):
+    def accuracy_weight(self, step, steps, examples):
         return 1000.0
 
 
@@ -748,8 +748,8 @@ class SingleCost(Constantly):
 class TemperedInSecret(hf.Objective):
     """Means to be the bound, with a temperature that it does not tell."""
 
-    def accuracy_weight(self, step, steps, items):
-        return 0.1 * items
+    def accuracy_weight(self, step, steps, examples):
+        return 0.1 * examples
 
     def departures(self):
         return []

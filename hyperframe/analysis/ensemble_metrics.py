@@ -16,10 +16,10 @@ from hyperframe.tasks.calibration import (
     calibration_bins,
     disagreement,
     entropy_of,
-    figures_of,
     fit_temperature,
     log_likelihoods,
     mutual_information,
+    results_of,
 )
 
 RULES = ("majority", "mean_probability", "most_confident")
@@ -29,18 +29,18 @@ RULES = ("majority", "mean_probability", "most_confident")
 class GrowthMeter:
     """Figures of single networks, and of ensembles of the first n of them for each n of `sizes`.
 
-    Memory is (networks + sizes × items × classes), whatever the sizes of the chunks. Of equally many votes the lower
+    Memory is (networks + sizes × examples × classes), whatever the sizes of the chunks. Of equally many votes the lower
     class wins, of equally confident members the one that came first.
 
     Args:
         networks: the number of networks.
         sizes: the sizes n of the ensembles, growing, at most `networks`.
-        labels: int64 [items].
+        labels: int64 [examples].
         classes: the number of classes.
 
     Example:
         >>> meter = GrowthMeter(networks=3, sizes=[1, 3], labels=torch.tensor([1]), classes=2)
-        >>> meter.update(torch.tensor([[[0.0, 1.0]], [[0.0, 1.0]], [[9.0, 0.0]]]), first_network=0, first_item=0)
+        >>> meter.update(torch.tensor([[[0.0, 1.0]], [[0.0, 1.0]], [[9.0, 0.0]]]), first_network=0, first_example=0)
         >>> [one["accuracy"] for one in meter.ensembles()["majority"]]     # the third one is sure, and wrong
         [1.0, 1.0]
         >>> [one["accuracy"] for one in meter.ensembles()["most_confident"]]
@@ -52,24 +52,24 @@ class GrowthMeter:
             raise ValueError(f"sizes must grow from 1 or more to at most {networks}, but are {list(sizes)}")
         self.sizes = list(sizes)
         self._labels = labels
-        device, items, buckets = labels.device, len(labels), len(sizes)
+        device, examples, buckets = labels.device, len(labels), len(sizes)
         numbers = partial(torch.zeros, dtype=torch.float64, device=device)
         # Network i counts in all ensembles from the first on that is larger than i; sums over these come at the end.
         self._bucket = torch.bucketize(torch.arange(networks, device=device), torch.tensor(sizes, device=device) - 1)
-        self._probability = numbers(buckets, items, classes)
-        self._votes = torch.zeros(buckets, items, classes, dtype=torch.int32, device=device)
-        self._entropy = numbers(buckets, items)
-        self._confidence = numbers(buckets, items) - 1
-        self._confident = numbers(buckets, items, classes)
+        self._probability = numbers(buckets, examples, classes)
+        self._votes = torch.zeros(buckets, examples, classes, dtype=torch.int32, device=device)
+        self._entropy = numbers(buckets, examples)
+        self._confidence = numbers(buckets, examples) - 1
+        self._confident = numbers(buckets, examples, classes)
         self._right = numbers(networks)
         self._nll = numbers(networks)
         self._brier = numbers(networks)
         self._gaps = numbers(networks, CALIBRATION_BINS)
 
-    def update(self, outputs: Tensor, first_network: int, first_item: int) -> None:
-        """Take in logits [networks, items, classes] of a chunk; of each item, networks come in their order."""
-        count, items, classes = outputs.shape
-        places = slice(first_item, first_item + items)
+    def update(self, outputs: Tensor, first_network: int, first_example: int) -> None:
+        """Take in logits [networks, examples, classes] of a chunk; of each example, networks come in their order."""
+        count, examples, classes = outputs.shape
+        places = slice(first_example, first_example + examples)
         labels = self._labels[places]
         p = outputs.double().softmax(-1)
         confidence, answers = p.max(-1)
@@ -85,7 +85,7 @@ class GrowthMeter:
             self._entropy[bucket, places] += entropy_of(own).sum(0)
             best, which = confidence[rows].max(0)
             better = best > self._confidence[bucket, places]
-            chosen = own.gather(0, which[None, :, None].expand(1, items, classes))[0]
+            chosen = own.gather(0, which[None, :, None].expand(1, examples, classes))[0]
             self._confident[bucket, places] = torch.where(better[:, None], chosen, self._confident[bucket, places])
             self._confidence[bucket, places] = torch.where(better, best, self._confidence[bucket, places])
 
@@ -99,16 +99,16 @@ class GrowthMeter:
 
     def singles(self) -> dict[str, Tensor]:
         """Of every single network `accuracy`, `nll`, `brier` and `ece`, [networks] each."""
-        items = len(self._labels)
+        examples = len(self._labels)
         return {
-            "accuracy": self._right / items,
-            "nll": self._nll / items,
-            "brier": self._brier / items,
-            "ece": self._gaps.abs().sum(1) / items,
+            "accuracy": self._right / examples,
+            "nll": self._nll / examples,
+            "brier": self._brier / examples,
+            "ece": self._gaps.abs().sum(1) / examples,
         }
 
     def log_probabilities(self) -> Tensor:
-        """Logarithms of the ensembles' mean probabilities, [sizes, items, classes]."""
+        """Logarithms of the ensembles' mean probabilities, [sizes, examples, classes]."""
         sizes = torch.tensor(self.sizes, device=self._labels.device)[:, None, None]
         mean: Tensor = self._probability.cumsum(0) / sizes
         return mean.clamp(min=torch.finfo(torch.float64).tiny).log()
@@ -119,7 +119,7 @@ class GrowthMeter:
         Those of `mean_probability` have `calibrated_nll`, `calibrated_brier` and `calibrated_ece` where temperatures,
         one for each size, are given. Probabilities of `majority` are the shares of votes, whose `nll` would be infinite
         where a label has none and is left out. `uncertainty` has `disagreement`, the probability that two different
-        networks give different answers to an item, and the means over the items of `entropy` H[p̄] and of
+        networks give different answers to an example, and the means over the examples of `entropy` H[p̄] and of
         `mutual_information` H[p̄] − mean H[p], in nats.
         """
         votes = self._votes.cumsum(0).double()
@@ -129,19 +129,19 @@ class GrowthMeter:
         confidence, confident = self._confidence[0], self._confident[0]
         for place, size in enumerate(self.sizes):
             shares = votes[place] / size
-            by_vote = figures_of(shares, self._labels)
+            by_vote = results_of(shares, self._labels)
             del by_vote["nll"]
             found["majority"].append(by_vote)
             mean = logs[place].exp()
-            by_mean = figures_of(mean, self._labels)
+            by_mean = results_of(mean, self._labels)
             if temperatures is not None:
-                scaled = figures_of(at_temperature(logs[place], temperatures[place]), self._labels)
+                scaled = results_of(at_temperature(logs[place], temperatures[place]), self._labels)
                 by_mean |= {f"calibrated_{name}": scaled[name] for name in ("nll", "brier", "ece")}
             found["mean_probability"].append(by_mean)
             better = self._confidence[place] > confidence
             confidence = torch.where(better, self._confidence[place], confidence)
             confident = torch.where(better[:, None], self._confident[place], confident)
-            found["most_confident"].append(figures_of(confident, self._labels))
+            found["most_confident"].append(results_of(confident, self._labels))
             entropy = entropy_of(mean)
             found["uncertainty"].append(
                 {
@@ -154,7 +154,7 @@ class GrowthMeter:
 
 
 def temperatures(meter: GrowthMeter, labels: Tensor) -> list[float]:
-    """The best temperature for the ensemble of each size, by the validation items that a meter has seen."""
+    """The best temperature for the ensemble of each size, by the validation examples that a meter has seen."""
     return [fit_temperature(logs, labels) for logs in meter.log_probabilities()]
 
 

@@ -7,25 +7,25 @@ import torch
 from torch import Tensor
 
 from hyperframe.analysis.ensemble_metrics import GrowthMeter, spread, temperatures
-from hyperframe.analysis.scoring import some_items
+from hyperframe.analysis.scoring import some_examples
 from hyperframe.networks.sampled import Networks, select
 from hyperframe.runs.run import Run
 from hyperframe.runtime.rng import stream, stream_seed
-from hyperframe.tasks.calibration import at_temperature, figures_of, fit_temperature
+from hyperframe.tasks.calibration import at_temperature, fit_temperature, results_of
 from hyperframe.types import Data
 
 SINGLES = 10
 """Single networks whose temperature is fitted; that of all of them would have to hold all of their outputs."""
 
 
-def items_of(run: Run, test: int, validation: int) -> tuple[Data, Data]:
-    """At most so many items of the run's test set, and of its validation set; see `some_items`."""
+def examples_of(run: Run, test: int, validation: int) -> tuple[Data, Data]:
+    """At most so many examples of the run's test set, and of its validation set; see `some_examples`."""
     of, seed = run.data, run.config.evaluation.seed
-    return some_items(of("test"), test, seed), some_items(of("validation"), validation, seed)
+    return some_examples(of("test"), test, seed), some_examples(of("validation"), validation, seed)
 
 
-def ensemble_figures(run: Run, draw: int, sizes: Sequence[int], test: Data, validation: Data) -> dict[str, Any]:
-    """Figures of one drawn ensemble as it grows, and of its networks, with temperatures from validation items.
+def ensemble_results(run: Run, draw: int, sizes: Sequence[int], test: Data, validation: Data) -> dict[str, Any]:
+    """Figures of one drawn ensemble as it grows, and of its networks, with temperatures from validation examples.
 
     A generator that holds a number of networks gives the same ones in each draw, in another order.
 
@@ -51,8 +51,8 @@ def ensemble_figures(run: Run, draw: int, sizes: Sequence[int], test: Data, vali
     single = {name: float(values.mean()) for name, values in tried.singles().items()}
     single |= {f"{name}_deviation": float(values.std(correction=0)) for name, values in tried.singles().items()}
     ensembles = tried.ensembles(heat)
-    for figures, temperature in zip(ensembles["mean_probability"], heat, strict=True):
-        figures["temperature"] = temperature
+    for results, temperature in zip(ensembles["mean_probability"], heat, strict=True):
+        results["temperature"] = temperature
     return {"single": single | _calibrated(networks, test, validation), "ensembles": ensembles}
 
 
@@ -69,11 +69,11 @@ def order_of(count: int, draw: int, seed: int) -> Tensor:
 
 
 def measured(networks: Networks, sizes: Sequence[int], data: Data) -> GrowthMeter:
-    """A meter that has seen all networks on all items."""
+    """A meter that has seen all networks on all examples."""
     device = next(iter(networks.weights.values())).device
     meter = GrowthMeter(len(networks), sizes, data.y.to(device), networks.target.spec.num_outputs)
-    for first, first_item, outputs in networks.chunks(data.x):
-        meter.update(outputs, first, first_item)
+    for first, first_example, outputs in networks.chunks(data.x):
+        meter.update(outputs, first, first_example)
     return meter
 
 
@@ -86,7 +86,7 @@ def _calibrated(networks: Networks, test: Data, validation: Data) -> dict[str, f
     rows = []
     for known, asked in zip(*outputs, strict=True):
         temperature = fit_temperature(known, labels[0])
-        rows.append({"temperature": temperature, **figures_of(at_temperature(asked, temperature), labels[1])})
+        rows.append({"temperature": temperature, **results_of(at_temperature(asked, temperature), labels[1])})
     means = {name: figure["mean"] for name, figure in spread(rows).items()}
     calibrated = {f"calibrated_{name}": means[name] for name in ("nll", "brier", "ece")}
     return {**calibrated, "temperature": means["temperature"]}

@@ -9,10 +9,10 @@ WORDS = {"network": "{} of one network", "ensemble": "ensemble: {}"}
 """How a metric is called, of single networks and of all together."""
 
 
-def evaluation_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def evaluation_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The figures of an evaluation as words and texts, in the order in which the task declares them."""
-    for metric in metrics_of(figures):
-        value, spread = metric.value(figures), metric.spread(figures)
+    for metric in metrics_of(results):
+        value, spread = metric.value(results), metric.spread(results)
         words = WORDS[metric.of] + (", mean" if metric.of == "network" else "")
         if spread is not None:
             mean, std, low, high = (metric.shown(spread[key]) for key in ("mean", "std", "min", "max"))
@@ -21,13 +21,13 @@ def evaluation_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield "worst and best network", ", ".join((low, high) if metric.better == "greater" else (high, low))
         elif value is not None:
             yield metric.words(words), metric.shown(value)
-    if figures.get("entropy") is not None:
-        yield "entropy of the weights, in gauge (nats)", f"{figures['entropy']:.1f}"
+    if results.get("entropy") is not None:
+        yield "entropy of the weights, in gauge (nats)", f"{results['entropy']:.1f}"
 
 
-def evaluation_title(figures: Mapping[str, Any]) -> str:
-    """How many networks an evaluation drew, and on how many items of which split it ran them."""
-    return f"{counted(figures['networks'], 'generated network')} on {figures['items']} {figures['split']} items"
+def evaluation_title(results: Mapping[str, Any]) -> str:
+    """How many networks an evaluation drew, and on how many examples of which split it ran them."""
+    return f"{counted(results['networks'], 'generated network')} on {results['examples']} {results['split']} examples"
 
 
 def counted(count: int, what: str) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from hyperframe.analysis.evaluation_rows import evaluation_rows, evaluation_title
 from hyperframe.errors import HyperframeError, RunError, brief
+from hyperframe.runs.provenance import as_mapping, used_distributions
 from hyperframe.runtime.files import as_json, from_json, is_file, read_text
 
 LARGEST_ELEMENT = 1 << 24
@@ -52,7 +53,7 @@ def page(content: Mapping[str, Any], analyses: Path) -> str:
         "about": _about(content),
         "origin": _origin(content),
         "navigation": _navigation(content),
-        "figures": _table(content),
+        "results": _table(content),
         "sections": "\n".join(sections),
         "left_out": _reasons("left-out", "Left out", content, "left_out"),
         "failed": _reasons("failed", "Failed", content, "failed"),
@@ -92,7 +93,7 @@ def _step(content: Mapping[str, Any]) -> str:
 def _origin(content: Mapping[str, Any]) -> str:
     """What was trained, with what, where: as a list of words and texts."""
     config, provenance = content["config"], content["provenance"]
-    versions, environment = _mapping(provenance.get("versions")), _mapping(provenance.get("environment"))
+    versions, environment = as_mapping(provenance.get("versions")), as_mapping(provenance.get("environment"))
     rows = {
         "target": config["target"]["name"],
         "task": config["task"]["name"],
@@ -115,16 +116,12 @@ def _origin(content: Mapping[str, Any]) -> str:
 
 def _third_parties(provenance: Mapping[str, Any]) -> list[str]:
     """Distributions, with their versions, of components that do not ship with this one."""
-    used = provenance.get("components")
-    rows = [_mapping(row) for row in used] if isinstance(used, list) else []
-    own = set(_mapping(provenance.get("versions")))
-    return sorted(
-        {f"{row.get('distribution')} {row.get('version')}" for row in rows if row.get("distribution") not in own}
-    )
+    own = as_mapping(provenance.get("versions"))
+    return sorted(f"{name} {version}" for name, version in used_distributions(provenance).items() if name not in own)
 
 
 def _navigation(content: Mapping[str, Any]) -> str:
-    places = {"figures": "Figures", **{_anchor(name): _title(name, content) for name in content["analyses"]}}
+    places = {"results": "Results", **{_anchor(name): _title(name, content) for name in content["analyses"]}}
     places |= {"left-out": "Left out"} if content["left_out"] else {}
     places |= {"failed": "Failed"} if content["failed"] else {}
     places |= {"run": "The run"}
@@ -138,7 +135,7 @@ def _table(content: Mapping[str, Any]) -> str:
     groups.append((escape(evaluation_title(evaluation)), list(evaluation_rows(evaluation))))
     for name, entry in content["analyses"].items():
         link = f'<a href="#{_anchor(name)}">{escape(_title(name, content))}</a>'
-        groups.append((link, list(_mapping(entry["result"].get("highlights")).items())))
+        groups.append((link, list(as_mapping(entry["result"].get("highlights")).items())))
     return "\n".join(_group(heading, rows) for heading, rows in groups if rows)
 
 
@@ -163,7 +160,7 @@ def _section(title: str, name: str, entry: Mapping[str, Any], folder: Path) -> s
         parts.append(f'<p class="summary">{_text(summary[:1].upper() + summary[1:])}.</p>')
     if reference:
         parts.append(f'<p class="reference">Reference: {_text(reference)}</p>')
-    highlights = _mapping(result.get("highlights"))
+    highlights = as_mapping(result.get("highlights"))
     if highlights:
         rows = "".join(_row(words, text) for words, text in highlights.items())
         parts.append(f'<div class="scroll"><table><tbody>{rows}</tbody></table></div>')
@@ -171,7 +168,7 @@ def _section(title: str, name: str, entry: Mapping[str, Any], folder: Path) -> s
     parts += [_interactive(element, folder) for element in _entries(result.get("interactive"))]
     parts += [
         f'<p class="missing">Left out: {_text(what)}: {_text(why)}</p>'
-        for what, why in _mapping(result.get("skipped")).items()
+        for what, why in as_mapping(result.get("skipped")).items()
     ]
     parts.append(_details("How it was made", {key: result[key] for key in OF_ORIGIN if key in result}))
     plain = {key: value for key, value in result.items() if key not in (*OF_REPORTS, *OF_ORIGIN)}
@@ -182,7 +179,7 @@ def _section(title: str, name: str, entry: Mapping[str, Any], folder: Path) -> s
 
 def _picture(picture: Mapping[str, Any], folder: Path) -> str:
     """A picture with its title and sentence; a click shows it in its full size."""
-    title, says = _text(picture.get("title", "")), _text(picture.get("says", ""))
+    title, caption = _text(picture.get("title", "")), _text(picture.get("caption", ""))
     try:
         data = _inside(folder, picture.get("file")).read_bytes()
         if not data.startswith(PNG):
@@ -191,14 +188,14 @@ def _picture(picture: Mapping[str, Any], folder: Path) -> str:
         return _missing(title, error)
     source = f"data:image/png;base64,{base64.b64encode(data).decode()}"
     return (
-        f'<figure class="picture"><h3>{title}</h3><div class="card scroll"><img src="{source}" alt="{says}"></div>'
-        f"<figcaption>{says}</figcaption></figure>"
+        f'<figure class="picture"><h3>{title}</h3><div class="card scroll"><img src="{source}" alt="{caption}"></div>'
+        f"<figcaption>{caption}</figcaption></figure>"
     )
 
 
 def _interactive(element: Mapping[str, Any], folder: Path) -> str:
     """An interactive element: its points, which the page's script draws."""
-    title, says = _text(element.get("title", "")), _text(element.get("says", ""))
+    title, caption = _text(element.get("title", "")), _text(element.get("caption", ""))
     try:
         points = from_json(read_text(_inside(folder, element.get("file")), LARGEST_ELEMENT))
     except (HyperframeError, ValueError) as error:
@@ -207,8 +204,8 @@ def _interactive(element: Mapping[str, Any], folder: Path) -> str:
     data = as_json(points).replace("<", "\\u003c")
     return (
         f'<figure class="interactive" data-kind="{_text(element.get("kind", ""))}"><h3>{title}</h3>'
-        f'<div class="stage" aria-label="{says}"><noscript>This element needs JavaScript.</noscript></div>'
-        f"<figcaption>{says}</figcaption>"
+        f'<div class="stage" aria-label="{caption}"><noscript>This element needs JavaScript.</noscript></div>'
+        f"<figcaption>{caption}</figcaption>"
         f'<script type="application/json">{data}</script></figure>'
     )
 
@@ -278,10 +275,6 @@ def _title(name: str, content: Mapping[str, Any]) -> str:
 
 def _text(value: Any) -> str:
     return escape(str(value))
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _entries(value: Any) -> Iterator[Mapping[str, Any]]:

@@ -47,11 +47,11 @@ def in_parts(folder: Path, what: str, count: int, work: Callable[[int], dict[str
     for number in range(count):
         tell(what, number, count)
         path = inside(folder, PARTS) / f"{what.replace(' ', '_')}-{number}.json"
-        figures = kept_json(path, LARGEST_FIGURES)
-        if figures is None:
-            figures = from_json(as_json(work(number)))
-            write_json(path, figures)
-        found.append(figures)
+        results = kept_json(path, LARGEST_FIGURES)
+        if results is None:
+            results = from_json(as_json(work(number)))
+            write_json(path, results)
+        found.append(results)
     tell(what, count, count)
     return found
 

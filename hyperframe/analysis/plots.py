@@ -33,7 +33,7 @@ def size_axis(axes: Any, sizes: Sequence[int]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def keep_picture(folder: Path, file: str, figure: Any, *, title: str, says: str) -> dict[str, str]:
+def keep_picture(folder: Path, file: str, figure: Any, *, title: str, caption: str) -> dict[str, str]:
     """Write a figure as PNG into an analysis' folder.
 
     Args:
@@ -41,18 +41,18 @@ def keep_picture(folder: Path, file: str, figure: Any, *, title: str, says: str)
         file: a name that ends in .png.
         figure: a matplotlib figure.
         title: a few words.
-        says: one sentence: what the picture shows, and the number that matters.
+        caption: one sentence: what the picture shows, and the number that matters.
 
     Returns:
         What belongs into the analysis' `pictures`.
     """
     with whole_file(folder / file) as partial:
         figure.savefig(partial, format="png", dpi=130)
-    return {"file": file, "title": title, "says": says}
+    return {"file": file, "title": title, "caption": caption}
 
 
 def keep_scatter(
-    folder: Path, file: str, series: Mapping[str, Mapping[str, Any]], *, title: str, says: str
+    folder: Path, file: str, series: Mapping[str, Mapping[str, Any]], *, title: str, caption: str
 ) -> dict[str, str]:
     """Write points that a reader can turn over: he chooses a series and two of its axes.
 
@@ -61,7 +61,7 @@ def keep_scatter(
         file: a name that ends in .json.
         series: for each name `points` [points][axes] and `axes`, a label for each.
         title: a few words.
-        says: one sentence.
+        caption: one sentence.
 
     Returns:
         What belongs into the analysis' `interactive`.
@@ -73,7 +73,7 @@ def keep_scatter(
     for name, of in content.items():
         if any(len(point) != len(of["axes"]) for point in of["points"]):
             raise ValueError(f"{file}: a point of '{name}' has not as many numbers as the series has axes")
-    return _keep(folder, file, "scatter", {"series": content}, title, says)
+    return _keep(folder, file, "scatter", {"series": content}, title, caption)
 
 
 def keep_lines(
@@ -84,7 +84,7 @@ def keep_lines(
     *,
     labels: tuple[str, str],
     title: str,
-    says: str,
+    caption: str,
 ) -> dict[str, str]:
     """Write lines over one axis, along which a reader moves a slider that shows all values there.
 
@@ -95,7 +95,7 @@ def keep_lines(
         lines: for each name its values there.
         labels: of the two axes.
         title: a few words.
-        says: one sentence.
+        caption: one sentence.
 
     Returns:
         What belongs into the analysis' `interactive`.
@@ -111,7 +111,7 @@ def keep_lines(
     for name, values in content["lines"].items():
         if len(values) != len(content["x"]):
             raise ValueError(f"{file}: the line '{name}' has {len(values)} values for {len(content['x'])} places")
-    return _keep(folder, file, "lines", content, title, says)
+    return _keep(folder, file, "lines", content, title, caption)
 
 
 def keep_grid(
@@ -124,7 +124,7 @@ def keep_grid(
     labels: tuple[str, str, str],
     marks: Mapping[str, tuple[float, float]],
     title: str,
-    says: str,
+    caption: str,
 ) -> dict[str, str]:
     """Write values over a plane, which a reader sees as colours and, where he points, as numbers.
 
@@ -137,7 +137,7 @@ def keep_grid(
         labels: of the two axes and of the values.
         marks: points of the plane that have a name; an empty mapping where there are none.
         title: a few words.
-        says: one sentence.
+        caption: one sentence.
 
     Returns:
         What belongs into the analysis' `interactive`.
@@ -155,7 +155,7 @@ def keep_grid(
         "labels": list(labels),
         "marks": {name: list(place) for name, place in marks.items()},
     }
-    return _keep(folder, file, "grid", content, title, says)
+    return _keep(folder, file, "grid", content, title, caption)
 
 
 def _plain(values: Any) -> Any:
@@ -167,8 +167,8 @@ def _plain(values: Any) -> Any:
     return values
 
 
-def _keep(folder: Path, file: str, kind: Kind, content: Mapping[str, Any], title: str, says: str) -> dict[str, str]:
+def _keep(folder: Path, file: str, kind: Kind, content: Mapping[str, Any], title: str, caption: str) -> dict[str, str]:
     if not file.endswith(".json") or file == RESULTS:
         raise ValueError(f"'{file}': the name of an interactive element ends in .json, and is not {RESULTS}")
     write_json(folder / file, content)
-    return {"file": file, "kind": kind, "title": title, "says": says}
+    return {"file": file, "kind": kind, "title": title, "caption": caption}

@@ -108,9 +108,9 @@ def _kept_evaluation(run: Run) -> dict[str, Any] | None:
     return kept if all(kept.get(key) == value for key, value in wanted.items()) and _can_be_shown(kept) else None
 
 
-def _can_be_shown(figures: dict[str, Any]) -> bool:
+def _can_be_shown(results: dict[str, Any]) -> bool:
     """Whether figures that were read are those of an evaluation; a file that was changed by hand need not have them."""
     try:
-        return bool(evaluation_title(figures) and list(evaluation_rows(figures)))
+        return bool(evaluation_title(results) and list(evaluation_rows(results)))
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         return False

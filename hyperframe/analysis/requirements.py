@@ -28,7 +28,7 @@ def check_takes_all_numbers(run: Run, analysis: str) -> None:
         NotApplicableError: the run's target takes no numbers but such as the data has.
     """
     target = run.experiment.target
-    if target.tried_on.items is not None:
+    if target.tried_on.examples is not None:
         raise NotApplicableError(
             f"analysis '{analysis}' does not apply: it changes inputs a little, but target '{target.spec.name}' of run "
             f"{run.folder.name} does not take all numbers, such as one with an embedding"

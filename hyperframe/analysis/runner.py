@@ -41,7 +41,7 @@ from hyperframe.runtime.rng import stream
 from hyperframe.types import Analysis
 
 PROBED = 2
-"""Networks, and test items, of which a look shows whether a training has diverged."""
+"""Networks, and test examples, of which a look shows whether a training has diverged."""
 
 
 def analyse_all(run: Run, registry: Registry) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
@@ -163,9 +163,9 @@ def _analyse(run: Run, choice: Choice, analysis: Analysis, again: bool) -> dict[
 
     try:
         with others_code(failed):
-            figures = analysis(run, folder)
+            results = analysis(run, folder)
             # As JSON gives it back, so that a report says the same of it now and when it is taken from the folder.
-            result = from_json(as_json({**origin, **figures, **origin}))
+            result = from_json(as_json({**origin, **results, **origin}))
         write_json(folder / RESULTS, result)
     except KeyboardInterrupt:
         if has_parts(folder):

@@ -1,4 +1,4 @@
-"""Mean loss and mean score of every network by itself, on some of the items of a split."""
+"""Mean loss and mean score of every network by itself, on some of the examples of a split."""
 
 import torch
 from torch import Tensor
@@ -8,11 +8,11 @@ from hyperframe.runtime.rng import stream
 from hyperframe.types import Data
 
 
-def some_items(data: Data, count: int, seed: int) -> Data:
-    """At most `count` items, drawn without replacement, the same ones for the same seed; all where there are no more.
+def some_examples(data: Data, count: int, seed: int) -> Data:
+    """Draw at most `count` examples without replacement, the same for the same seed; all where there are no more.
 
     Example:
-        >>> len(some_items(Data(torch.zeros(9, 2), torch.zeros(9)), 4, seed=0))
+        >>> len(some_examples(Data(torch.zeros(9, 2), torch.zeros(9)), 4, seed=0))
         4
     """
     if count >= len(data):
@@ -23,17 +23,17 @@ def some_items(data: Data, count: int, seed: int) -> Data:
 
 @torch.no_grad()
 def mean_scores(networks: Networks, data: Data) -> tuple[Tensor, Tensor]:
-    """Mean over the items of the task's loss and of its score, such as the accuracy, of each network.
+    """Mean over the examples of the task's loss and of its score, such as the accuracy, of each network.
 
-    Outputs are taken chunk by chunk, so that memory does not grow with networks × items.
+    Outputs are taken chunk by chunk, so that memory does not grow with networks × examples.
 
     Returns:
         Losses and scores, float64 [networks] each, on the CPU.
     """
     losses, scores = (torch.zeros(len(networks), dtype=torch.float64) for _ in range(2))
-    for first, first_item, outputs in networks.chunks(data.x):
+    for first, first_example, outputs in networks.chunks(data.x):
         rows = slice(first, first + len(outputs))
-        labels = data.y[first_item : first_item + outputs.shape[1]].to(outputs.device)
+        labels = data.y[first_example : first_example + outputs.shape[1]].to(outputs.device)
         labels = labels.expand(len(outputs), *labels.shape)
         losses[rows] += networks.task.loss(outputs, labels).double().sum(1).cpu()
         scores[rows] += networks.task.score(outputs, labels).double().sum(1).cpu()

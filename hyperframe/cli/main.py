@@ -118,13 +118,13 @@ def train(arguments: tuple[str, ...], out: str | None, resume: str | None, json_
             steps = run.config.trainer.steps
             click.echo(as_json({"state": "paused", "run": str(run.folder), "step": run.step, "steps": steps}))
         return
-    figures = run.evaluate()
+    results = run.evaluate()
     if not json_wanted:
-        tables.print_evaluation(figures)
+        tables.print_evaluation(results)
     with shown_progress(json_wanted):
         found, failed = analyse_all(run, registry)
     if json_wanted:
-        click.echo(as_json(figures | ({"analyses": found} if found else {}) | ({"failed": failed} if failed else {})))
+        click.echo(as_json(results | ({"analyses": found} if found else {}) | ({"failed": failed} if failed else {})))
     else:
         tables.print_analyses(found, run.folder)
         click.echo(f"run folder: {run.folder}")
@@ -179,11 +179,11 @@ def evaluate(
     if options:
         raise click.UsageError(f"'{options[0]}' is an option of an analysis; name the analysis with --analysis")
     check_samples(samples, networks, seed)
-    figures = loaded(run, checkpoint, device, target, overrides).evaluate(networks, split, seed, samples=samples)
+    results = loaded(run, checkpoint, device, target, overrides).evaluate(networks, split, seed, samples=samples)
     if json_wanted:
-        click.echo(as_json(figures))
+        click.echo(as_json(results))
     else:
-        tables.print_evaluation(figures)
+        tables.print_evaluation(results)
 
 
 @main.command()
@@ -262,13 +262,13 @@ def predict(
         [user_path(file) for file in files], chosen.experiment.target.spec.input_shape, chosen.trained_inputs
     )
     drawn = chosen.networks(networks, seed, samples)
-    figures = drawn.summary(x)
+    results = drawn.summary(x)
     classes = getattr(chosen.experiment.task, "classes", ())
     if out is not None:
-        write_result(user_path(out), figures, classes)
-    rows = as_rows(figures, names, classes)
+        write_result(user_path(out), results, classes)
+    rows = as_rows(results, names, classes)
     if json_wanted:
-        click.echo(as_json({"networks": len(drawn), "classes": list(classes), "items": rows}))
+        click.echo(as_json({"networks": len(drawn), "classes": list(classes), "examples": rows}))
     elif out is not None:
         click.echo(f"{len(rows)} predictions of {len(drawn)} networks written to {out}")
     else:

@@ -31,7 +31,7 @@ def read_inputs(
         trained: what the inputs of the training were like; a notice says where bytes or images are unlike them.
 
     Returns:
-        Inputs [items, *shape], and a name for each item.
+        Inputs [examples, *shape], and a name for each example.
 
     Raises:
         DataError: what is there is not of the shape, no numbers, not finite, damaged or too large.
@@ -41,7 +41,7 @@ def read_inputs(
         array = read_arrays(paths[0], [name])[name]
         x = laid_out(as_inputs(array, f"{paths[0]}: {name}"), shape)
         if tuple(x.shape[1:]) != tuple(shape):
-            wanted = ", ".join(map(str, ["items", *shape]))
+            wanted = ", ".join(map(str, ["examples", *shape]))
             raise DataError(f"{paths[0]}: {name} has the shape {list(x.shape)}, the run's target takes [{wanted}]")
         if trained is not None and str(array.dtype) in ("uint8", "torch.uint8"):
             trained.check_pixels(x)
@@ -57,8 +57,8 @@ def read_inputs(
     return images, [str(file) for file in files]
 
 
-def write_result(path: Path, figures: Mapping[str, Tensor], classes: Sequence[str] = ()) -> None:
-    """Write figures [items, ...] to a .npz or .safetensors file.
+def write_result(path: Path, results: Mapping[str, Tensor], classes: Sequence[str] = ()) -> None:
+    """Write figures [examples, ...] to a .npz or .safetensors file.
 
     The names of classes, where there are any, are an array `classes` of texts, or metadata `classes` as JSON.
 
@@ -66,9 +66,9 @@ def write_result(path: Path, figures: Mapping[str, Tensor], classes: Sequence[st
         RunError: the file cannot be written.
     """
     if path.suffix == ".safetensors":
-        write_tensors(path, figures, {"classes": json.dumps(list(classes))} if classes else None)
+        write_tensors(path, results, {"classes": json.dumps(list(classes))} if classes else None)
         return
-    arrays: dict[str, Any] = {name: value.cpu().numpy() for name, value in figures.items()}
+    arrays: dict[str, Any] = {name: value.cpu().numpy() for name, value in results.items()}
     if classes:
         arrays["classes"] = np.array(classes)
     with whole_file(path) as partial, partial.open("wb") as file:
@@ -76,16 +76,18 @@ def write_result(path: Path, figures: Mapping[str, Tensor], classes: Sequence[st
 
 
 def as_rows(
-    figures: Mapping[str, Tensor], names: Sequence[str], classes: Sequence[str] = ()
+    results: Mapping[str, Tensor], names: Sequence[str], classes: Sequence[str] = ()
 ) -> list[dict[str, object]]:
-    """A row for each item: its name, its figures as plain numbers, and the name of the class that has most votes.
+    """A row for each example: its name, its figures as plain numbers, and the name of the class that has most votes.
 
     Example:
         >>> import torch
         >>> as_rows({"vote": torch.tensor([1])}, ["a.png"], ["ant", "bee"])
-        [{'item': 'a.png', 'vote': 1, 'class': 'bee'}]
+        [{'example': 'a.png', 'vote': 1, 'class': 'bee'}]
     """
-    columns: dict[str, list[Any]] = {name: value.tolist() for name, value in figures.items()}
+    columns: dict[str, list[Any]] = {name: value.tolist() for name, value in results.items()}
     if classes and "vote" in columns:
         columns["class"] = [classes[number] for number in columns["vote"]]
-    return [{"item": item, **{name: column[row] for name, column in columns.items()}} for row, item in enumerate(names)]
+    return [
+        {"example": item, **{name: column[row] for name, column in columns.items()}} for row, item in enumerate(names)
+    ]

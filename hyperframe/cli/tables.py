@@ -32,10 +32,10 @@ def _list(console: Console, *columns: Column | str) -> Table:
     return Table(*columns, box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False, padding=(0, 2, 0, 0))
 
 
-def print_evaluation(figures: Mapping[str, Any]) -> None:
+def print_evaluation(results: Mapping[str, Any]) -> None:
     """Print the table of an evaluation."""
-    table = Table("", "", title=evaluation_title(figures), show_header=False, title_justify="left")
-    for row in evaluation_rows(figures):
+    table = Table("", "", title=evaluation_title(results), show_header=False, title_justify="left")
+    for row in evaluation_rows(results):
         table.add_row(*map(escape, row))
     _console().print(table)
 
@@ -78,19 +78,19 @@ def _written(value: Any) -> str:
 def _compared(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[str]]]:
     """The lines of a comparison: words, and a cell for each run."""
     yield "step", [str(row["step"]) for row in rows]
-    declared = dict.fromkeys(metric for row in rows for metric in metrics_of(row["figures"]))
+    declared = dict.fromkeys(metric for row in rows for metric in metrics_of(row["results"]))
     for metric in sorted(declared, key=lambda metric: metric.of == "ensemble"):
-        yield metric.words(WORDS[metric.of]), [_compared_cell(metric, row["figures"]) for row in rows]
+        yield metric.words(WORDS[metric.of]), [_compared_cell(metric, row["results"]) for row in rows]
     for name in rows[0]["entropies"]:
         values = [row["entropies"][name] for row in rows]
         yield f"entropy in gauge (nats): {name}", [MISSING if one is None else f"{one:.1f}" for one in values]
     yield "training time, s", [_figure(row["training_seconds"]) for row in rows]
 
 
-def _compared_cell(metric: Metric, figures: Mapping[str, Any]) -> str:
+def _compared_cell(metric: Metric, results: Mapping[str, Any]) -> str:
     """A run's value of a metric, with the deviation over its networks; what its task does not declare is missing."""
-    value, spread = metric.value(figures), metric.spread(figures)
-    if value is None or metric not in metrics_of(figures):
+    value, spread = metric.value(results), metric.spread(results)
+    if value is None or metric not in metrics_of(results):
         return MISSING
     return metric.shown(value) + (f" ± {metric.shown(spread['std'])}" if spread is not None else "")
 
@@ -103,10 +103,9 @@ def print_condensed(content: Mapping[str, Any]) -> None:
     """Print what one network in the place of an ensemble reaches, beside the ensemble."""
     metric = Metric(**content["metric"])
     table = Table("", metric.words("{}"), "negative log-likelihood", title_justify="left")
-    table.title = (
-        f"{counted(content['networks'], 'network')} and one by '{content['method']}' on {content['items']} test items"
-    )
-    for words, row in content["figures"].items():
+    networks = counted(content["networks"], "network")
+    table.title = f"{networks} and one by '{content['method']}' on {content['examples']} test examples"
+    for words, row in content["results"].items():
         deviation = "" if row["std"] is None else f" ± {metric.shown(row['std'])}"
         score = MISSING if row["score"] is None else metric.shown(row["score"])
         table.add_row(words, score + deviation, _figure(row["nll"]))
@@ -116,14 +115,14 @@ def print_condensed(content: Mapping[str, Any]) -> None:
 def print_analyses(found: Mapping[str, Mapping[str, Any]], run: Path) -> None:
     """Print where the figures and pictures of each analysis lie, and its single figures."""
     console = _console()
-    for name, figures in found.items():
-        numbers = [f"{key} {_cell(value)}" for key, value in figures.items() if isinstance(value, int | float)]
+    for name, results in found.items():
+        numbers = [f"{key} {_cell(value)}" for key, value in results.items() if isinstance(value, int | float)]
         where = f"analysis {name}: {run / ANALYSES / name}"
         console.print(f"{where}: {', '.join(numbers)}", markup=False, soft_wrap=True)
 
 
 def print_prediction(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print what the ensemble says of each item."""
+    """Print what the ensemble says of each example."""
     shown = rows[:LONGEST_TABLE]
     table = Table(*(name.replace("_", " ") for name in rows[0]))
     for row in shown:

@@ -31,7 +31,7 @@ class OwnCode:
     Args:
         module: a network, whose own weights are not used; or None.
         spec: its spec; without one the module is traced.
-        data: `(x, y)`; a torch Dataset of such pairs, one an item; a mapping with x, y and, as they are, x_test, …;
+        data: `(x, y)`; a torch Dataset of such pairs, one an example; a mapping with x, y and, as they are, x_test, …;
             a `Task`; or None.
 
     Raises:
@@ -166,36 +166,36 @@ def _arrays(data: Any) -> Mapping[str, Any]:
 
 
 def _collected(dataset: "Dataset[Any]") -> dict[str, torch.Tensor]:
-    """All items of a data set whose items are pairs."""
+    """All examples of a data set whose examples are pairs."""
     if not hasattr(dataset, "__len__") or isinstance(dataset, IterableDataset):
-        raise DataError("data: the Dataset has no length, or no numbered items; one with both is needed")
+        raise DataError("data: the Dataset has no length, or no numbered examples; one with both is needed")
     xs, ys = [], []
     with others_code(lambda error: DataError(f"data: the length of the Dataset: {described(error)}")):
         length = len(dataset)
     for number in range(length):
-        item = _item(dataset, number)
+        item = _example(dataset, number)
         if not isinstance(item, tuple | list) or len(item) != 2:
-            raise DataError(f"data: item {number} of the Dataset is {type(item).__name__}, expected a pair (x, y)")
+            raise DataError(f"data: example {number} of the Dataset is {type(item).__name__}, expected a pair (x, y)")
         x, y = item
-        xs.append(as_tensor(x, f"data: x of item {number}"))
-        ys.append(_label(y, f"data: y of item {number}"))
+        xs.append(as_tensor(x, f"data: x of example {number}"))
+        ys.append(_label(y, f"data: y of example {number}"))
         missing = missing_memory(2 * length * xs[0].nbytes) if number == 0 else None
         if missing:
-            raise DataError(f"data: {length:,} items are too many: {missing}")
+            raise DataError(f"data: {length:,} examples are too many: {missing}")
     if not xs:
         raise DataError("data: the Dataset is empty")
     for name, parts in (("x", xs), ("y", ys)):
         for number, part in enumerate(parts):
             if part.shape != parts[0].shape or part.dtype != parts[0].dtype:
                 raise DataError(
-                    f"data: {name} of item {number} is {part.dtype} {list(part.shape)}, that of item 0 "
+                    f"data: {name} of example {number} is {part.dtype} {list(part.shape)}, that of example 0 "
                     f"{parts[0].dtype} {list(parts[0].shape)}"
                 )
     return {"x": torch.stack(xs), "y": torch.stack(ys)}
 
 
-def _item(dataset: "Dataset[Any]", number: int) -> Any:
-    with others_code(lambda error: DataError(f"data: item {number} of the Dataset: {described(error)}")):
+def _example(dataset: "Dataset[Any]", number: int) -> Any:
+    with others_code(lambda error: DataError(f"data: example {number} of the Dataset: {described(error)}")):
         return dataset[number]
 
 

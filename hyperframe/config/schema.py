@@ -38,10 +38,10 @@ class TrainerOptions:
     steps: int = option(2000, "number of optimiser steps; the rate's schedule spans them", minimum=1, maximum=10**12)
     networks: int = option(32, "networks drawn in a step", minimum=1, maximum=10**6)
     batch_size: int = option(
-        32, "images each of these networks sees in a step, different ones for each", minimum=1, maximum=10**9
+        32, "examples each of these networks sees in a step, different ones for each", minimum=1, maximum=10**9
     )
-    shared_images: int = option(
-        32, "images that all networks see in a step, for terms that compare outputs", minimum=1, maximum=10**9
+    shared_examples: int = option(
+        32, "examples that all networks see in a step, for terms that compare outputs", minimum=1, maximum=10**9
     )
     chunk: int | None = option(
         None,
@@ -74,10 +74,10 @@ class EvaluationOptions:
 
     every: int = option(250, "steps between two validations", minimum=1)
     networks: int = option(50, "networks drawn for a validation", minimum=1, maximum=10**6)
-    images: int = option(2000, "validation images it uses at most", minimum=1)
+    examples: int = option(2000, "validation examples it uses at most", minimum=1)
     test_networks: int = option(200, "networks drawn for the evaluation on the test set", minimum=1, maximum=10**6)
     statistics: int = option(
-        1000, "training items from which the moments of each drawn network's BatchNorm are estimated", minimum=1
+        1000, "training examples from which the moments of each drawn network's BatchNorm are estimated", minimum=1
     )
     seed: int = option(1, "seed of the networks that are drawn for evaluations", minimum=0)
     analyses: tuple[str, ...] = option((), "names: what 'hyperframe train' runs in the end, with their default options")

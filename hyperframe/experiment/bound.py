@@ -13,13 +13,13 @@ from hyperframe.networks.probes import draws_numbers, repeatable
 from hyperframe.runtime.rng import stream
 
 AT_ONCE = 8
-"""Items, and networks, that targets and generators are tried out on."""
+"""Examples, and networks, that targets and generators are tried out on."""
 
 COPIES = 128
-"""Of each of these items, tried out on what moves training inputs: some tasks move few of them."""
+"""Of each of these examples, tried out on what moves training inputs: some tasks move few of them."""
 
 TOLERANCE = 1e-4
-"""Values that differ by less, relative to the largest, are equal: other items may change how sums are rounded."""
+"""Values that differ by less, relative to the largest, are equal: other examples may change how sums are rounded."""
 
 
 def departures(experiment: Experiment) -> list[str] | None:
@@ -28,7 +28,7 @@ def departures(experiment: Experiment) -> list[str] | None:
     The bound is n · NLL + KL(q ‖ prior) (section 3.2.4, appendix C), with q the density of all weights. Formula,
     diversity term, estimator and generator answer for themselves (`departures` in their contracts, docs/hooks.md), and
     so does the task by its `likelihood`. What task, target and generator do in training is tried out on some training
-    items.
+    examples.
     """
     own = experiment.loss.objective.departures()
     if own is None:
@@ -56,23 +56,23 @@ def _of_task(experiment: Experiment, inputs: Tensor) -> list[str]:
 
 
 def _of_target(experiment: Experiment, inputs: Tensor) -> list[str]:
-    """Say what the target does in training to some inputs [items, *input_shape]."""
+    """Say what the target does in training to some inputs [examples, *input_shape]."""
     target, device, reasons = experiment.target, experiment.device, []
     name = f"target '{target.spec.name}' in training"
     drawn = initial_weights(target.spec, 1, stream(0, "bound"))
     weights = {layer: theta.to(device) for layer, theta in drawn.items()}
-    images = inputs[: experiment.config.trainer.batch_size]
+    examples = inputs[: experiment.config.trainer.batch_size]
 
     def run(rows: Tensor) -> Tensor:
         with torch.no_grad():
             return target.forward(weights, rows, shared=True, training=True)[0]
 
-    if draws_numbers(lambda: run(images), device):
+    if draws_numbers(lambda: run(examples), device):
         reasons.append(f"{name} draws random numbers, as dropout does: the likelihood is that of networks with noise")
-    if _couples(run, images, device):
+    if _couples(run, examples, device):
         reasons.append(
-            f"{name} lets what it says of an item depend on the others of its batch, as batch normalisation does: the "
-            "loss is no sum over items"
+            f"{name} lets what it says of an example depend on the others of its batch, as batch normalisation does: "
+            "the loss is no sum over examples"
         )
     return reasons
 

@@ -71,7 +71,7 @@ def resolve_device(name: str) -> torch.device:
 def build_target(config: Config, task: Task, example: Tensor | None = None) -> Target:
     """Build the target that a configuration chose; what its module draws for itself follows `trainer.seed`.
 
-    Where it runs on items of the data and not on normal numbers, inputs are not standardised.
+    Where it runs on examples of the data and not on normal numbers, inputs are not standardised.
 
     Args:
         config: the configuration.
@@ -81,9 +81,9 @@ def build_target(config: Config, task: Task, example: Tensor | None = None) -> T
     data = inputs_of(task) if example is None else lambda: example
     target = make_target(config.target.fitted(task), task.input_shape, config.trainer.seed, data)
     target.inputs = getattr(task, "standardised_inputs", None)
-    if target.inputs is not None and target.tried_on.items is not None:
+    if target.inputs is not None and target.tried_on.examples is not None:
         target.inputs = None
-        if not are_whole(target.tried_on.items):
+        if not are_whole(target.tried_on.examples):
             notice(
                 f"target '{target.spec.name}' does not run on all numbers, or looks rows up by its inputs: these are "
                 "not standardised"

@@ -13,7 +13,7 @@ from hyperframe.targets.weights import flatten
 from hyperframe.types import Data, Weights
 
 STATISTICS_BATCH = 250
-"""Training items of one part, at most, from whose moments a network's statistics are made."""
+"""Training examples of one part, at most, from whose moments a network's statistics are made."""
 
 
 def draw_networks(
@@ -41,7 +41,7 @@ def networks_of(experiment: Experiment, weights: Weights, seed: int, train: Data
     Args:
         experiment: whose target and task they are of.
         weights: for each layer [networks, filters, filter_size].
-        seed: of the choice of training items for the statistics.
+        seed: of the choice of training examples for the statistics.
         train: training data, from which each network's statistics are estimated where the target has any.
     """
     statistics = {}
@@ -49,7 +49,7 @@ def networks_of(experiment: Experiment, weights: Weights, seed: int, train: Data
         chosen = torch.randperm(len(train), generator=stream(seed, "statistics"))[
             : experiment.config.evaluation.statistics
         ]
-        # Parts of one size, or nearly: each weighs the same, and BatchNorm has no moments of a single item.
+        # Parts of one size, or nearly: each weighs the same, and BatchNorm has no moments of a single example.
         parts = -(-len(chosen) // STATISTICS_BATCH)
         inputs = train.x[chosen.to(train.x.device)].to(experiment.device).tensor_split(parts)
         statistics = experiment.target.estimate_statistics(weights, inputs)
@@ -61,8 +61,8 @@ def evaluate(experiment: Experiment, networks: Networks, data: Data) -> dict[str
     """Measure networks on data.
 
     Returns:
-        `networks` and `items`, the number of each; the figures of the task's meter, such as `accuracy` (mean, std, min,
-        max over networks) and `ensemble` (majority, mean_probability, nll, ece, disagreement); `metrics`, what the
+        `networks` and `examples`, the number of each; the figures of the task's meter, such as `accuracy` (mean, std,
+        min, max over networks) and `ensemble` (majority, mean_probability, nll, ece, disagreement); `metrics`, what the
         task says of each of these figures, see `hyperframe.Metric`; `entropy`, the estimate of the weights'
         differential entropy in nats after the gauge, None for fewer networks than the estimator needs.
 
@@ -77,11 +77,11 @@ def measure(experiment: Experiment, networks: Networks, data: Data) -> dict[str,
     """What `evaluate` finds, less the entropy, which needs no data."""
     task = experiment.task
     meter = task.meter(len(networks), len(data), experiment.device)
-    for first, first_item, outputs in networks.chunks(data.x):
-        labels = data.y[first_item : first_item + outputs.shape[1]].to(outputs.device)
-        meter.update(outputs, labels, first, first_item)
-    figures = declared_figures(task.metrics, meter.result(), task.name)
-    return {"networks": len(networks), "items": len(data), **figures}
+    for first, first_example, outputs in networks.chunks(data.x):
+        labels = data.y[first_example : first_example + outputs.shape[1]].to(outputs.device)
+        meter.update(outputs, labels, first, first_example)
+    results = declared_figures(task.metrics, meter.result(), task.name)
+    return {"networks": len(networks), "examples": len(data), **results}
 
 
 @torch.no_grad()

@@ -42,8 +42,8 @@ class BatchLoss:
 
     The generator runs on the whole batch of z; its graph is cut at the weights θ. The target runs on chunks of
     networks, each chunk's gradient at θ is kept and its graph freed; the diversity terms add theirs; one backward pass
-    goes through the generator. Only networks are chunked, never a network's images, so that a normalisation over images
-    sees all of them. Nothing waits for the device.
+    goes through the generator. Only networks are chunked, never a network's examples, so that a normalisation over
+    examples sees all of them. Nothing waits for the device.
 
     Args:
         objective: what the parts count.
@@ -91,7 +91,7 @@ class BatchLoss:
 
     @property
     def compares_outputs(self) -> bool:
-        """Whether a term looks at outputs, and hence needs images that all networks see."""
+        """Whether a term looks at outputs, and hence needs examples that all networks see."""
         return any(item.term.needs & {"outputs", "labels"} for item in self.terms)
 
     def gradients(
@@ -109,10 +109,10 @@ class BatchLoss:
         Args:
             generator: in training mode.
             z: latent vectors [networks, …].
-            batch: inputs [networks, images, *input_shape] and labels [networks, images].
+            batch: inputs [networks, examples, *input_shape] and labels [networks, examples].
             rng: for terms that draw numbers.
             accuracy_weight: what the mean loss counts, such as λ.
-            shared: inputs [images, *input_shape] and labels [images] for terms that compare outputs.
+            shared: inputs [examples, *input_shape] and labels [examples] for terms that compare outputs.
 
         Returns:
             Scalars on the device, without a graph: `loss`, `accuracy_loss`, `score`, and each term's `diversity.NAME`.
@@ -146,8 +146,8 @@ class BatchLoss:
             return self._pass(slice_weights(unpacked, rows), batch[rows], count, accuracy_weight)
 
         too_large = partial(self._too_large, unpacked, batch, "batch_size")
-        images = batch.y.shape[1]
-        numbers, in_threads = self.target.numbers(images), self.target.runs_in_threads(images)
+        examples = batch.y.shape[1]
+        numbers, in_threads = self.target.numbers(examples), self.target.runs_in_threads(examples)
         for rows, (loss, score, found) in self.chunks.over(
             len(batch), work, too_large, numbers=numbers, in_threads=in_threads
         ):
@@ -170,15 +170,15 @@ class BatchLoss:
         return loss.detach(), self.task.score(outputs.detach(), batch.y).sum() / count, found
 
     def _too_large(self, unpacked: Mapping[str, Tensor], batch: Data, key: str) -> MemoryShortageError:
-        """One network alone does not fit on its images: find out what would."""
-        one, images = slice_weights(unpacked, slice(1)), batch.y.shape[1]
-        fitting = images // 2
+        """One network alone does not fit on its examples: find out what would."""
+        one, examples = slice_weights(unpacked, slice(1)), batch.y.shape[1]
+        fitting = examples // 2
         while fitting and not self._fits(one, Data(batch.x[:1, :fitting], batch.y[:1, :fitting])):
             fitting //= 2
         would = f"with trainer.{key}={fitting} it does" if fitting else "not even one image does"
         return MemoryShortageError(
-            f"out of memory: a pass of one network of target '{self.target.spec.name}' on trainer.{key}={images} does "
-            f"not fit; {would}. A smaller target, or a device with more memory, helps as well"
+            f"out of memory: a pass of one network of target '{self.target.spec.name}' on trainer.{key}={examples} "
+            f"does not fit; {would}. A smaller target, or a device with more memory, helps as well"
         )
 
     def _fits(self, unpacked: Mapping[str, Tensor], batch: Data) -> bool:
@@ -226,34 +226,34 @@ class BatchLoss:
 
     def _shared_outputs(self, weights: Weights, shared: Data) -> SharedOutputs:
         unpacked = {name: value.detach() for name, value in unpack(self.target.spec, weights).items()}
-        too_large = partial(self._too_large, unpacked, Data(shared.x[None], shared.y[None]), "shared_images")
+        too_large = partial(self._too_large, unpacked, Data(shared.x[None], shared.y[None]), "shared_examples")
         return SharedOutputs(self.target, unpacked, shared.x, self.chunks, too_large)
 
-    def rehearse_task(self, generator: Generator, z: Tensor, items: Data) -> None:
+    def dry_run_task(self, generator: Generator, z: Tensor, examples: Data) -> None:
         """Try the task's loss and score out on outputs of some networks; nothing changes.
 
         Args:
             generator: in evaluation mode.
             z: latent vectors [networks, …].
-            items: inputs [items, *input_shape] and labels [items].
+            examples: inputs [examples, *input_shape] and labels [examples].
 
         Raises:
-            ConfigError: one of them fails, or gives no number for every item.
+            ConfigError: one of them fails, or gives no number for every example.
         """
         with torch.no_grad():
-            outputs = self.target.forward(generator(z), items.x, shared=True, training=True)
-            labels = items.y.expand(len(z), *items.y.shape)
+            outputs = self.target.forward(generator(z), examples.x, shared=True, training=True)
+            labels = examples.y.expand(len(z), *examples.y.shape)
             for what, figure in (("loss", self.task.loss), ("score", self.task.score)):
                 given = f"outputs {list(outputs.shape)} and labels {list(labels.shape)}"
                 with _refused(f"task '{self.task.name}': its {what} does not work on {given}"):
                     value = figure(outputs, labels)
                 if not isinstance(value, Tensor) or value.shape != outputs.shape[:2]:
                     raise ConfigError(
-                        f"task '{self.task.name}': for {given} its {what} must be one number for every item, "
+                        f"task '{self.task.name}': for {given} its {what} must be one number for every example, "
                         f"{list(outputs.shape[:2])}, but is {_form(value)}"
                     )
 
-    def rehearse(self, generator: Generator, z: Tensor, shared: Data | None, rng: torch.Generator) -> None:
+    def dry_run(self, generator: Generator, z: Tensor, shared: Data | None, rng: torch.Generator) -> None:
         """Try the terms out on a batch, as a step would call them; nothing changes.
 
         Args:
@@ -268,7 +268,7 @@ class BatchLoss:
         weights = {layer: value.detach().requires_grad_() for layer, value in generator(z).items()}
         outputs = None
         if shared is not None:
-            size = f"trainer.shared_images={len(shared)}"  # some targets take no single image
+            size = f"trainer.shared_examples={len(shared)}"  # some targets take no single image
             with _refused(f"target '{self.target.spec.name}' does not run on {size} in training mode"):
                 outputs = self._shared_outputs(weights, shared).values
         inputs = self.inputs(generator, z, weights, rng, outputs, shared)
@@ -294,8 +294,8 @@ class BatchLoss:
             z: latent vectors [networks, …].
             weights: what it made of them.
             rng: for terms that draw numbers.
-            outputs: of all networks on shared images [networks, images, num_outputs].
-            shared: these images and their labels [images, …].
+            outputs: of all networks on shared examples [networks, examples, num_outputs].
+            shared: these examples and their labels [examples, …].
         """
 
         def gauged(theta: Weights) -> Tensor:

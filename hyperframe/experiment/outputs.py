@@ -25,12 +25,12 @@ class SharedOutputs:
     Args:
         target: runs in training mode.
         unpacked: the module's parameters [networks, *shape], without a graph.
-        inputs: [items, *input_shape].
+        inputs: [examples, *input_shape].
         chunks: divides the networks.
         too_large: makes what is raised where one network does not fit.
 
     Attributes:
-        values: outputs [networks, items, num_outputs], a leaf whose gradient `gradient` passes on.
+        values: outputs [networks, examples, num_outputs], a leaf whose gradient `gradient` passes on.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from hyperframe.targets.spec import TargetSpec
 from hyperframe.targets.symmetry.exact import redrawn
 from hyperframe.types import Data, Task, Weights
 
-NETWORKS, ITEMS = 2, 2
+NETWORKS, EXAMPLES = 2, 2
 ROUNDING = 1e-4
 """How far from 1 probabilities may add up."""
 
@@ -60,15 +60,15 @@ def dry_run(target: Target, generator: Generator, task: Task) -> None:
             z = generator.latent(generator.at_most(NETWORKS), stream(0, "dry run", device))
             weights = generator(z)
             check_weights(target.spec, weights, len(z))
-            x = target.tried_on.first(ITEMS, like=next(iter(weights.values())))
+            x = target.tried_on.first(EXAMPLES, like=next(iter(weights.values())))
             x = x.repeat(len(z), *[1] * x.dim())
             outputs = target.forward(weights, x, training=True)
     finally:
         generator.train(training)
-    wanted = (len(z), ITEMS, task.num_outputs)
+    wanted = (len(z), EXAMPLES, task.num_outputs)
     if tuple(outputs.shape) != wanted:
         raise ConfigError(
-            f"target '{target.spec.name}': for {ITEMS} inputs its forward must give outputs of shape {wanted[1:]}, "
+            f"target '{target.spec.name}': for {EXAMPLES} inputs its forward must give outputs of shape {wanted[1:]}, "
             f"but gives {tuple(outputs.shape[1:])}"
         )
     if task.shift_invariant and bool((outputs >= 0).all() and ((outputs.sum(-1) - 1).abs() < ROUNDING).all()):
@@ -92,7 +92,7 @@ def check_steady(target: Target) -> None:
         SpecError: it draws random numbers, or what it gives depends on passes before.
     """
     weights = redrawn(target.spec, 1, stream(0, "steady"), target.dtype)
-    inputs = target.tried_on.draw(ITEMS, stream(0, "steady inputs"), target.dtype)
+    inputs = target.tried_on.draw(EXAMPLES, stream(0, "steady inputs"), target.dtype)
     why = None
     # What other people's code raises here, it raises with a message in the dry run.
     with Forgiven():

@@ -26,7 +26,7 @@ def allows_any_layout(module: nn.Module, inputs: Tensor) -> bool:
 
     Args:
         module: is copied, and stays as it is.
-        inputs: on which it is tried out [items, *input_shape].
+        inputs: on which it is tried out [examples, *input_shape].
 
     Example:
         >>> allows_any_layout(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()), torch.rand(2, 1, 4, 4))
@@ -50,7 +50,7 @@ def count_activations(module: nn.Module, inputs: Tensor) -> int:
 
     Args:
         module: is copied, and stays as it is.
-        inputs: on which it is tried out [items, *input_shape].
+        inputs: on which it is tried out [examples, *input_shape].
 
     Example:
         >>> count_activations(nn.Sequential(nn.Linear(3, 5), nn.ReLU()), torch.rand(2, 3))
@@ -106,7 +106,7 @@ def keeps_nothing(module: nn.Module, inputs: Tensor, ignored: Collection[str]) -
 
     Args:
         module: is copied, and stays as it is.
-        inputs: on which it is tried out [items, *input_shape].
+        inputs: on which it is tried out [examples, *input_shape].
         ignored: names of buffers that may change.
 
     Example:
@@ -134,7 +134,7 @@ def unsteady(module: nn.Module, inputs: Tensor) -> str | None:
 
     Args:
         module: in evaluation mode; it is copied, and stays as it is.
-        inputs: that it is tried out on, [items, *input_shape].
+        inputs: that it is tried out on, [examples, *input_shape].
 
     Example:
         >>> unsteady(nn.Sequential(nn.Linear(3, 5), nn.Dropout()).eval(), torch.ones(2, 3))

@@ -18,8 +18,8 @@ from hyperframe.tasks.own_data.arrays import as_inputs
 from hyperframe.tasks.own_data.channels import laid_out
 from hyperframe.types import Statistics, Task, Weights
 
-ITEMS_AT_ONCE = {"cpu": 250, "cuda": 1000}
-"""Items that drawn networks run on at a time."""
+EXAMPLES_AT_ONCE = {"cpu": 250, "cuda": 1000}
+"""Examples that drawn networks run on at a time."""
 
 DRAWN_AT_ONCE = 64
 
@@ -57,8 +57,8 @@ class Networks:
         self.weights = weights
         self.statistics: Statistics = statistics or {}
         self.origin = origin
-        items = ITEMS_AT_ONCE[next(iter(weights.values())).device.type]
-        self._at_once = target.networks_at_once(items), items
+        examples = EXAMPLES_AT_ONCE[next(iter(weights.values())).device.type]
+        self._at_once = target.networks_at_once(examples), examples
 
     def __repr__(self) -> str:
         spec = self.target.spec
@@ -143,63 +143,63 @@ class Networks:
 
     @torch.no_grad()
     def chunks(self, x: Tensor) -> Iterator[tuple[int, int, Tensor]]:
-        """Run all networks on the same inputs [items, *input_shape], some networks and some items at a time.
+        """Run all networks on the same inputs [examples, *input_shape], some networks and some examples at a time.
 
         Where memory does not suffice for a chunk it is halved, and a warning says so.
 
         Yields:
-            The first network, the first item and the outputs [networks, items, num_outputs] of each chunk.
+            The first network, the first example and the outputs [networks, examples, num_outputs] of each chunk.
 
         Raises:
             DivergedError: in the end, where outputs are not finite numbers.
         """
         first_layer = next(iter(self.weights.values()))
         device, dtype = first_layer.device, first_layer.dtype
-        first_item, odd = 0, self._none()
-        while first_item < len(x):
-            networks, items = self._at_once
-            images = x[first_item : first_item + items].to(device, dtype)
+        first_example, odd = 0, self._none()
+        while first_example < len(x):
+            networks, examples = self._at_once
+            inputs = x[first_example : first_example + examples].to(device, dtype)
             for first in range(0, len(self), networks):
                 rows = slice(first, min(first + networks, len(self)))
-                for place, item, outputs in self._outputs(rows, images, first_item):
+                for place, item, outputs in self._outputs(rows, inputs, first_example):
                     odd[place : place + len(outputs)] |= ~outputs.isfinite().flatten(1).all(1)
                     yield place, item, outputs
-            first_item += items
+            first_example += examples
         self._refuse(odd, "outputs")
 
-    def _outputs(self, rows: slice, images: Tensor, first_item: int) -> Iterator[tuple[int, int, Tensor]]:
-        """Run some networks on some items, in halves where memory does not suffice."""
+    def _outputs(self, rows: slice, inputs: Tensor, first_example: int) -> Iterator[tuple[int, int, Tensor]]:
+        """Run some networks on some examples, in halves where memory does not suffice."""
         statistics = {name: value[rows] for name, value in self.statistics.items()}
         weights = slice_weights(self.weights, rows)
         try:
-            outputs = self.target.forward(weights, images, shared=True, statistics=statistics)
+            outputs = self.target.forward(weights, inputs, shared=True, statistics=statistics)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
         else:
-            yield rows.start, first_item, outputs
+            yield rows.start, first_example, outputs
             return
         free_cached()
-        networks, items = rows.stop - rows.start, len(images)
-        if networks == items == 1:
+        networks, examples = rows.stop - rows.start, len(inputs)
+        if networks == examples == 1:
             name = self.target.spec.name
-            raise MemoryShortageError(f"out of memory: one network of target '{name}' on one item does not fit")
-        halves = (networks // 2, items) if networks > 1 else (1, items // 2)
+            raise MemoryShortageError(f"out of memory: one network of target '{name}' on one example does not fit")
+        halves = (networks // 2, examples) if networks > 1 else (1, examples // 2)
         if halves < self._at_once:
-            notice(f"out of memory: {halves[0]} networks are run on {halves[1]} items at a time from here on")
+            notice(f"out of memory: {halves[0]} networks are run on {halves[1]} examples at a time from here on")
             self._at_once = halves
         for first in range(rows.start, rows.stop, halves[0]):
             own = slice(first, min(first + halves[0], rows.stop))
-            for offset in range(0, items, halves[1]):
-                yield from self._outputs(own, images[offset : offset + halves[1]], first_item + offset)
+            for offset in range(0, examples, halves[1]):
+                yield from self._outputs(own, inputs[offset : offset + halves[1]], first_example + offset)
 
     def predict(self, x: Any) -> Tensor:
-        """Every network's prediction, for classification its probabilities: [networks, items, num_outputs].
+        """Every network's prediction, for classification its probabilities: [networks, examples, num_outputs].
 
         Args:
-            x: inputs [items, *input_shape], as training takes them: a tensor or a numpy array, where bytes are pixels
-                and are divided by 255. Channels of images can stand last, and a single one needs no axis. So it is for
-                `mean`, `vote` and `summary`. Where inputs are unlike those of the training, a notice says so.
+            x: inputs [examples, *input_shape], as training takes them: a tensor or a numpy array, where bytes are
+                pixels and are divided by 255. Channels of examples can stand last, and a single one needs no axis. So
+                it is for `mean`, `vote` and `summary`. Where inputs are unlike those of the training, a notice says so.
 
         Raises:
             DataError: they are no numbers, or on another scale than the pixels that were trained on.
@@ -208,47 +208,48 @@ class Networks:
         return self.gathered(self._inputs(x), self.task.predictions)
 
     def gathered(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
-        """What `of` makes of every network's outputs, all held at once: [networks, items, ...].
+        """What `of` makes of every network's outputs, all held at once: [networks, examples, ...].
 
         Args:
-            x: inputs [items, *input_shape].
-            of: takes outputs [some networks, some items, num_outputs], and gives [some networks, some items, ...].
+            x: inputs [examples, *input_shape].
+            of: takes outputs [some networks, some examples, num_outputs], and gives [some networks, some examples,
+                ...].
         """
         self._check_inputs(x)
         result = None
-        for first, first_item, outputs in self.chunks(x):
+        for first, first_example, outputs in self.chunks(x):
             own = of(outputs)
             if result is None:
                 result = own.new_zeros(len(self), len(x), *own.shape[2:])
-            result[first : first + own.shape[0], first_item : first_item + own.shape[1]] = own
-        assert result is not None  # there is an item, and a network
+            result[first : first + own.shape[0], first_example : first_example + own.shape[1]] = own
+        assert result is not None  # there is an example, and a network
         return result
 
     def mean(self, x: Any) -> Tensor:
-        """The ensemble's mean prediction: [items, num_outputs]."""
+        """The ensemble's mean prediction: [examples, num_outputs]."""
         return self._sum(x, self.task.predictions) / len(self)
 
     def vote(self, x: Any) -> Tensor:
-        """The class that most networks choose, the lower one of equals: int64 [items]."""
+        """The class that most networks choose, the lower one of equals: int64 [examples]."""
         return self._sum(x, lambda outputs: nn.functional.one_hot(outputs.argmax(-1), outputs.shape[-1])).argmax(-1)
 
     def summary(self, x: Any) -> dict[str, Tensor]:
-        """What the ensemble says of each item, and how sure it is: for each figure of the task [items, ...].
+        """What the ensemble says of each example, and how sure it is: for each figure of the task [examples, ...].
 
         For classification: `probabilities` (their mean), `vote`, `entropy` and `mutual_information` in nats. For
         regression: `mean` and `std` of the predictions.
         """
         x = self._inputs(x)
-        items = max(1, SUMMARISED_AT_ONCE // (len(self) * self.target.spec.num_outputs))
-        parts = [self.task.summarise(self.gathered(part, self.task.predictions)) for part in x.split(items)]
+        examples = max(1, SUMMARISED_AT_ONCE // (len(self) * self.target.spec.num_outputs))
+        parts = [self.task.summarise(self.gathered(part, self.task.predictions)) for part in x.split(examples)]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _sum(self, x: Any, of: Callable[[Tensor], Tensor]) -> Tensor:
-        """What `of` makes of the outputs, added up over the networks: [items, num_outputs]."""
+        """What `of` makes of the outputs, added up over the networks: [examples, num_outputs]."""
         x = self._inputs(x)
         total = next(iter(self.weights.values())).new_zeros(len(x), self.target.spec.num_outputs)
-        for _, first_item, outputs in self.chunks(x):
-            total[first_item : first_item + outputs.shape[1]] += of(outputs).sum(0)
+        for _, first_example, outputs in self.chunks(x):
+            total[first_example : first_example + outputs.shape[1]] += of(outputs).sum(0)
         return total
 
     def _inputs(self, x: Any) -> Tensor:
@@ -267,7 +268,7 @@ class Networks:
     def _check_inputs(self, x: Tensor) -> None:
         shape = tuple(self.target.spec.input_shape)
         if tuple(x.shape[1:]) != shape or not len(x):
-            raise ValueError(f"expected inputs {['items', *shape]}, one or more, but got {list(x.shape)}")
+            raise ValueError(f"expected inputs {['examples', *shape]}, one or more, but got {list(x.shape)}")
 
 
 def select(networks: Networks, rows: slice | Tensor) -> Networks:

@@ -149,14 +149,14 @@ class Target:
 
         Args:
             weights: for each layer [batch, filters, filter_size].
-            x: inputs [batch, images, *input_shape], or [images, *input_shape] where they are shared.
+            x: inputs [batch, examples, *input_shape], or [examples, *input_shape] where they are shared.
             shared: all networks see the same inputs.
             statistics: each network's own buffers [batch, *shape]; in training mode they are updated in place.
                 Left out, training uses throw-away copies and evaluation the module's own buffers.
             training: the module's mode: dropout on, batch statistics in BatchNorm.
 
         Returns:
-            Outputs [batch, images, num_outputs].
+            Outputs [batch, examples, num_outputs].
         """
         return self.run(unpack(self.spec, weights), x, shared=shared, statistics=statistics, training=training)
 
@@ -209,28 +209,28 @@ class Target:
         return outputs
 
     def check_inputs(self, x: Tensor) -> None:
-        """Check that inputs [items, *input_shape] are such as the module takes, where it does not take all numbers.
+        """Check that inputs [examples, *input_shape] are such as the module takes, where it does not take all numbers.
 
         Raises:
             DataError: one is no row of the table that it is looked up in, or is broken where whole numbers are taken.
         """
         self.tried_on.check(self.module, x, f"target '{self.spec.name}'")
 
-    def _call(self, module: nn.Module, unpacked: dict[str, Tensor], buffers: Statistics, images: Tensor) -> Tensor:
+    def _call(self, module: nn.Module, unpacked: dict[str, Tensor], buffers: Statistics, examples: Tensor) -> Tensor:
         """Run one network."""
         given = {**unpacked, **buffers}
         shared_ones = {name: given[first] for name, first in self._tied.items() if first in given}
         # torch's own way of tying leaves batched tensors behind where a whole module is shared.
-        outputs = functional_call(module, (unpacked, shared_ones, buffers), (images,), tie_weights=False)
+        outputs = functional_call(module, (unpacked, shared_ones, buffers), (examples,), tie_weights=False)
         return outputs if isinstance(outputs, Tensor) else self._not_a_tensor(outputs)
 
-    def _run_one(self, module: nn.Module, unpacked: dict[str, Tensor], buffers: Statistics, images: Tensor) -> Tensor:
+    def _run_one(self, module: nn.Module, unpacked: dict[str, Tensor], buffers: Statistics, examples: Tensor) -> Tensor:
         """Run one network as it is, on a CPU with the layout and the products that are fast there."""
-        if images.device.type != "cpu" or not self._any_layout:
-            return self._call(module, unpacked, buffers, images)
+        if examples.device.type != "cpu" or not self._any_layout:
+            return self._call(module, unpacked, buffers, examples)
         # Forward alone, torch's own convolution is the faster one.
         with GreyConvolutions() if torch.is_grad_enabled() else nullcontext():
-            return self._call(module, channels_last(unpacked), buffers, images)
+            return self._call(module, channels_last(unpacked), buffers, examples)
 
     @cached_property
     def _any_layout(self) -> bool:
@@ -258,29 +258,29 @@ class Target:
         """The precision in which the module works."""
         return self._first.dtype
 
-    def numbers(self, images: int) -> int:
-        """The weights of one network and, about, its activations for so many images."""
-        return images * self.activations + self.spec.num_weights
+    def numbers(self, examples: int) -> int:
+        """The weights of one network and, about, its activations for so many examples."""
+        return examples * self.activations + self.spec.num_weights
 
-    def networks_at_once(self, images: int) -> int:
-        """So many networks that they, and their activations for so many images, fill the memory that is fast to use.
+    def networks_at_once(self, examples: int) -> int:
+        """So many networks that they, and their activations for so many examples, fill the memory that is fast to use.
 
         On a CPU this is its cache.
         """
-        return max(1, NUMBERS_AT_ONCE[self._first.device.type] // self.numbers(images))
+        return max(1, NUMBERS_AT_ONCE[self._first.device.type] // self.numbers(examples))
 
-    def runs_in_threads(self, images: int) -> bool:
-        """Whether training passes on so many images may run in several threads, where torch has several, on a CPU.
+    def runs_in_threads(self, examples: int) -> bool:
+        """Whether training passes on so many examples may run in several threads, where torch has several, on a CPU.
 
         They may if they leave nothing behind: else threads would leave to chance which pass draws which random numbers.
         """
         if self._first.device.type != "cpu" or torch.get_num_threads() == 1:
             return False
-        if images not in self._keeping:
+        if examples not in self._keeping:
             _ = self._any_layout  # tried out here and not in the threads, since it seeds the random numbers of them all
-            inputs = self.tried_on.first(images, self._first)
-            self._keeping[images] = keeps_nothing(self.module, inputs, self._statistics())
-        return self._keeping[images]
+            inputs = self.tried_on.first(examples, self._first)
+            self._keeping[examples] = keeps_nothing(self.module, inputs, self._statistics())
+        return self._keeping[examples]
 
     def _not_a_tensor(self, outputs: object) -> Tensor:
         kind = type(outputs).__name__
@@ -296,7 +296,7 @@ class Target:
 
         Args:
             weights: the networks.
-            inputs: batches [images, *input_shape], shared by all networks.
+            inputs: batches [examples, *input_shape], shared by all networks.
 
         Returns:
             For each buffer [batch, *shape]; empty for a target without buffers.

@@ -45,7 +45,7 @@ def compare(
 
     Returns:
         `networks`; `different`, see `differences`; `runs`, for each `run` (a short name), `folder`, `task`, `step`,
-        `figures` (those of the task's meter, as `hyperframe evaluate` has them), `entropies` (of the weights in the
+        `results` (those of the task's meter, as `hyperframe evaluate` has them), `entropies` (of the weights in the
         run's own gauges, in nats, by each estimator; None for fewer networks than it needs) and `training_seconds`.
         Entropies say something about runs of one target with the same gauges and dimension of z only.
 
@@ -110,7 +110,7 @@ def differences(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str,
 
 
 def _dotted(content: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """All values with their dotted keys; items of a list of components are numbered, other lists are values."""
+    """All values with their dotted keys; examples of a list of components are numbered, other lists are values."""
     if isinstance(content, list) and content and all(isinstance(item, Mapping) for item in content):
         content = {str(number): item for number, item in enumerate(content)}
     if isinstance(content, Mapping):
@@ -133,7 +133,7 @@ def _measured(run: Run, count: int, seed: int | None, registry: Registry) -> dic
         "folder": str(run.folder),
         "task": run.experiment.task.name,
         "step": run.step,
-        "figures": measure(run.experiment, nets, run.data("test")),
+        "results": measure(run.experiment, nets, run.data("test")),
         "entropies": entropies,
         "training_seconds": training_seconds(run.folder, run.step),
     }
@@ -182,12 +182,12 @@ class Axes:
     ensemble: Metric
 
 
-def _axes(figures: Mapping[str, Any]) -> Axes | None:
+def _axes(results: Mapping[str, Any]) -> Axes | None:
     """The first metrics of these that can be drawn over one another; None where the task has none."""
-    metrics = metrics_of(figures)
+    metrics = metrics_of(results)
     apart = next((metric for metric in metrics if metric.of == "ensemble" and not metric.better), None)
     single, ensemble = (first_metric(metrics, of) for of in ("network", "ensemble"))
-    if apart is None or single is None or ensemble is None or single.spread(figures) is None:
+    if apart is None or single is None or ensemble is None or single.spread(results) is None:
         return None
     same = all(getattr(single, key) == getattr(ensemble, key) for key in ("unit", "percent", "better"))
     return Axes(apart, single, ensemble) if same else None
@@ -197,13 +197,13 @@ def write_picture(path: Path, content: Mapping[str, Any]) -> None:
     """Draw what the networks of the runs that `compare` measured are worth against their diversity, into a PNG file.
 
     On the x axis stands how far two networks of a run differ, such as the probability that they give different answers
-    to an item; on the y axis the first metric of single networks, such as the accuracy (mean ± standard deviation), and
-    that of the ensemble, such as its majority vote. Runs of one kind of task are drawn, which the first one has.
+    to an example; on the y axis the first metric of single networks, such as the accuracy (mean ± standard deviation),
+    and that of the ensemble, such as its majority vote. Runs of one kind of task are drawn, which the first one has.
 
     Raises:
         RunError: no run is of a task with such metrics, or the file cannot be written.
     """
-    found = {row["run"]: _axes(row["figures"]) for row in content["runs"]}
+    found = {row["run"]: _axes(row["results"]) for row in content["runs"]}
     chosen = next((axes for axes in found.values() if axes is not None), None)
     if chosen is None:
         raise RunError(f"{path} is not drawn: none of the runs is of a task whose metrics can be drawn")
@@ -222,9 +222,9 @@ def _drawn(rows: Sequence[Mapping[str, Any]], chosen: Axes, networks: int) -> An
     figure = Figure(figsize=(7, 4.5 + 0.22 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     for number, row in enumerate(rows, 1):
-        figures = row["figures"]
-        x, vote = _drawn_value(chosen.apart, figures), _drawn_value(chosen.ensemble, figures)
-        mean, std = (_factor(chosen.single) * figures[chosen.single.name][key] for key in ("mean", "std"))
+        results = row["results"]
+        x, vote = _drawn_value(chosen.apart, results), _drawn_value(chosen.ensemble, results)
+        mean, std = (_factor(chosen.single) * results[chosen.single.name][key] for key in ("mean", "std"))
         color, above = f"C{(number - 1) % 10}", number + 2  # a later run covers an earlier one as a whole
         axes.plot([x, x], [mean, vote], ":", linewidth=1, color=color)
         axes.errorbar(x, mean, std, fmt="o", capsize=3, color=color, zorder=above)
@@ -247,6 +247,6 @@ def _factor(metric: Metric) -> float:
     return 100.0 if metric.percent else 1.0
 
 
-def _drawn_value(metric: Metric, figures: Mapping[str, Any]) -> float:
-    value = metric.value(figures)
+def _drawn_value(metric: Metric, results: Mapping[str, Any]) -> float:
+    value = metric.value(results)
     return math.nan if value is None else _factor(metric) * value

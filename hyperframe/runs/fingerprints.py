@@ -21,7 +21,7 @@ from hyperframe.targets.symmetry.precision import DoublePrecision
 from hyperframe.types import Data, Task
 
 LARGEST = 1 << 29
-"""Bytes of a split that are looked at; of larger ones evenly spaced items, so that the time is bounded."""
+"""Bytes of a split that are looked at; of larger ones evenly spaced examples, so that the time is bounded."""
 PROJECTIONS = 8
 """Numbers that are kept of a target's outputs."""
 TOLERANCE = 1e-5
@@ -38,8 +38,8 @@ def fingerprint_of(data: Data) -> str:
     """
     size = sum(value.numel() * value.element_size() for value in (data.x, data.y))
     every = math.ceil(size / LARGEST)
-    items = torch.tensor([len(data)])
-    return fingerprint({"x": data.x[::every], "y": data.y[::every], "items": items})
+    examples = torch.tensor([len(data)])
+    return fingerprint({"x": data.x[::every], "y": data.y[::every], "examples": examples})
 
 
 def fingerprints_of(task: Task, known: Mapping[str, Data]) -> dict[str, str]:

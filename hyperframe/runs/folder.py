@@ -40,6 +40,7 @@ from hyperframe.runs.provenance import (
     provenance,
     read_provenance,
     revision,
+    used_distributions,
     version_of,
 )
 from hyperframe.runtime.files import (
@@ -248,12 +249,9 @@ def _other_writer(folder: Path) -> str:
 
 def _owners(folder: Path, content: Mapping[str, Any]) -> str:
     """Which distributions the run's components came from that are not installed, as a sentence."""
-    used = read_provenance(folder).get("components")
-    rows = [as_mapping(row) for row in used] if isinstance(used, list) else []
-    lost = {str(row.get("distribution")): str(row.get("version")) for row in rows}
-    lost = {
-        name: version for name, version in lost.items() if version_of(name) is None and name not in (HANDED_OVER, TYPED)
-    }
+    used = used_distributions(read_provenance(folder))
+    own = (HANDED_OVER, TYPED)
+    lost = {name: version for name, version in used.items() if version_of(name) is None and name not in own}
     if lost:
         names = ", ".join(f"{name} {version}".rstrip() for name, version in sorted(lost.items()))
         return f"\nThe run used components of {names[:200]}, which is not installed here."

@@ -65,9 +65,9 @@ def _found(folder: Path) -> dict[str, Any]:
     last: dict[str, Any] = {}
     for line in read_metrics(folder):
         last = line
-        figures = line.get("validation")
-        if isinstance(figures, Mapping):
-            row |= {of: _first(figures, of) for of in ("network", "ensemble")}
+        results = line.get("validation")
+        if isinstance(results, Mapping):
+            row |= {of: _first(results, of) for of in ("network", "ensemble")}
     if is_claimed(folder):
         return row | {"state": "running", "step": max(row["step"], last.get("step", 0))}
     if "failed" in last:
@@ -75,11 +75,11 @@ def _found(folder: Path) -> dict[str, Any]:
     return row | {"state": "finished" if row["step"] >= every else "paused"}
 
 
-def _first(figures: Mapping[str, Any], of: str) -> dict[str, Any] | None:
+def _first(results: Mapping[str, Any], of: str) -> dict[str, Any] | None:
     """The first metric of these with its value; None where the line does not say what its figures are."""
     try:
-        metric = first_metric(metrics_of(figures), of)
-        value = None if metric is None else metric.value(figures)
+        metric = first_metric(metrics_of(results), of)
+        value = None if metric is None else metric.value(results)
     except (TypeError, ValueError, OverflowError):  # a line that was changed by hand
         return None
     return None if metric is None or value is None else {**metric.plain(), "value": value}

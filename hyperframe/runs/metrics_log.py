@@ -60,10 +60,10 @@ class MetricsLog:
         self._append({"step": step, **metrics})
         self._show(step, "train", metrics)
 
-    def validation(self, step: int, figures: Mapping[str, Any]) -> None:
+    def validation(self, step: int, results: Mapping[str, Any]) -> None:
         """Append the figures of a validation."""
-        self._append({"step": step, "validation": figures})
-        self._show(step, "validation", figures)
+        self._append({"step": step, "validation": results})
+        self._show(step, "validation", results)
 
     def failed(self, step: int, reason: str) -> None:
         """Append why the training cannot go on."""
@@ -80,20 +80,20 @@ class MetricsLog:
             while left:
                 left = left[self._file.write(left) :]
 
-    def _show(self, step: int, group: str, figures: Mapping[str, Any]) -> None:
+    def _show(self, step: int, group: str, results: Mapping[str, Any]) -> None:
         if self._board is None:
             return
         try:
-            for name, value in _numbers(group, figures):
+            for name, value in _numbers(group, results):
                 self._board.add_scalar(name, value, step)
         except OSError as error:
             notice(f"TensorBoard's files are not written any more: {brief(error)}")
             self._board = None
 
 
-def _numbers(path: str, figures: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+def _numbers(path: str, results: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """All numbers of nested mappings, with their paths."""
-    for name, value in figures.items():
+    for name, value in results.items():
         if isinstance(value, Mapping):
             yield from _numbers(f"{path}/{name}", value)
         elif isinstance(value, int | float):

@@ -86,6 +86,18 @@ def read_provenance(folder: Path) -> dict[str, Any]:
         return {}
 
 
+def used_distributions(content: Mapping[str, Any]) -> dict[str, str]:
+    """The distributions that a run's components came from, with their versions, of what `provenance.json` says.
+
+    Example:
+        >>> used_distributions({"components": [{"distribution": "mine", "version": "1.0"}, "damaged"]})
+        {'mine': '1.0'}
+    """
+    used = content.get("components")
+    rows = [row for row in used if isinstance(row, Mapping)] if isinstance(used, list) else []
+    return {str(row.get("distribution")): str(row.get("version")) for row in rows}
+
+
 def version_of(name: str) -> str | None:
     """The version of an installed distribution, None where there is none of that name."""
     try:

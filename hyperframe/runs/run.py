@@ -147,7 +147,7 @@ class Run:
 
         Args:
             weights: for each layer [networks, filters, filter_size].
-            seed: of the choice of training items from which a target's statistics are estimated.
+            seed: of the choice of training examples from which a target's statistics are estimated.
         """
         networks = networks_of(self.experiment, weights, self._seed(seed), self._for_statistics())
         networks.origin, networks.trained_inputs = self._described, self.trained_inputs
@@ -232,9 +232,9 @@ class Run:
             samples: take the networks of this file, which `write_samples` wrote, instead of drawing any.
         """
         sample = self.networks(networks, seed, samples)
-        figures = evaluate(self.experiment, sample, self.data(split))
+        results = evaluate(self.experiment, sample, self.data(split))
         origin = {"step": self.step, "seed": self._seed(seed)} if samples is None else {"samples": str(samples)}
-        result = {"run": self.folder.name, **origin, "split": split, **figures}
+        result = {"run": self.folder.name, **origin, "split": split, **results}
         try:
             write_json(inside(self.folder, ANALYSES, EVALUATION) / RESULTS, result)
         except RunError as error:  # the figures are worth more than the file

@@ -5,7 +5,7 @@
 - `spec`: `LayerSpec`, `TargetSpec`: a target as data, checked when built
 - `weights`: weights to parameters, rows and state_dicts, and back
 - `aliases`: a module's tensors under all their names
-- `trial_inputs`: inputs that a module is tried out on: normal numbers, or items of data
+- `trial_inputs`: inputs that a module is tried out on: normal numbers, or examples of data
 - `remedies`: what can be done about a module that is refused, in words
 - `embeddings`: embeddings whose gradients are the loss's; numbers that are no rows of a table
 - `symmetry`: symmetries: from labels on the axes of parameters to orbits, random actions, and gauges

@@ -15,8 +15,8 @@ from torch.overrides import TorchFunctionMode
 
 from hyperframe.errors import DataError, SpecError
 
-ITEMS_AT_ONCE = 1024
-"""Items whose numbers are compared with the tables' sizes in one pass."""
+EXAMPLES_AT_ONCE = 1024
+"""Examples whose numbers are compared with the tables' sizes in one pass."""
 
 OF_GRADIENTS: dict[type[nn.Module], dict[str, Any]] = {
     nn.Embedding: {"padding_idx": None, "scale_grad_by_freq": False, "sparse": False},
@@ -122,7 +122,7 @@ class Lookups(TorchFunctionMode):
 
 @torch.no_grad()
 def check_rows(module: nn.Module, inputs: Tensor, where: str) -> None:
-    """Check that what is looked up for inputs [items, ...] is there, up to the last lookup of a pass.
+    """Check that what is looked up for inputs [examples, ...] is there, up to the last lookup of a pass.
 
     Args:
         module: in evaluation mode; is copied, and stays as it is.
@@ -140,7 +140,7 @@ def check_rows(module: nn.Module, inputs: Tensor, where: str) -> None:
     """
     module = copy.deepcopy(module).cpu().float()
     last: int | None = None
-    for part in inputs.split(ITEMS_AT_ONCE):
+    for part in inputs.split(EXAMPLES_AT_ONCE):
         lookups = Lookups(module, where, last)
         try:
             with lookups:

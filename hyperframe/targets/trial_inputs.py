@@ -1,7 +1,7 @@
-"""Inputs that a module is tried out on: normal numbers, or items of data where it takes no others.
+"""Inputs that a module is tried out on: normal numbers, or examples of data where it takes no others.
 
 An embedding takes whole numbers below its number of rows, a logarithm positive ones. Where a module does not take
-normal numbers, some items of the data that it is for stand in their place wherever it is tried: traced, checked, run
+normal numbers, some examples of the data that it is for stand in their place wherever it is tried: traced, checked, run
 before a training. They are kept with a run, which does without its data.
 """
 
@@ -16,10 +16,10 @@ from hyperframe.errors import DataError, RunError
 from hyperframe.runtime.files import is_file, read_tensors, write_tensors
 from hyperframe.targets.embeddings import check_rows
 
-ITEMS = 17
-"""So many items of data are taken at most; a module is tried on no more at a time."""
+EXAMPLES = 17
+"""So many examples of data are taken at most; a module is tried on no more at a time."""
 
-EXAMPLE, NAME = "example.safetensors", "items"
+EXAMPLE, NAME = "example.safetensors", "examples"
 
 
 @attrs.frozen(eq=False)
@@ -28,7 +28,7 @@ class TrialInputs:
 
     Attributes:
         shape: of one input.
-        items: of data [items, *shape], float32; None where normal numbers serve.
+        examples: of data [examples, *shape], float32; None where normal numbers serve.
         whole: whether the module takes them as whole numbers, int64, as an embedding does.
 
     Example:
@@ -40,28 +40,28 @@ class TrialInputs:
     """
 
     shape: tuple[int, ...]
-    items: Tensor | None = None
+    examples: Tensor | None = None
     whole: bool = False
 
     def draw(self, count: int, rng: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Inputs [count, *shape] at random, as the module takes them; items repeat where more are wanted than known."""
-        if self.items is None:
+        """Draw inputs [count, *shape], as the module takes them; examples repeat where more are wanted than known."""
+        if self.examples is None:
             return torch.randn(count, *self.shape, generator=rng, dtype=dtype)
-        order = torch.randperm(len(self.items), generator=rng)
-        return self.taken(self.items[order[torch.arange(count) % len(order)]].to(dtype))
+        order = torch.randperm(len(self.examples), generator=rng)
+        return self.taken(self.examples[order[torch.arange(count) % len(order)]].to(dtype))
 
     def first(self, count: int, like: Tensor | None = None) -> Tensor:
-        """The same inputs [count, *shape] every time, as the module takes them: zeros, or items.
+        """The same inputs [count, *shape] every time, as the module takes them: zeros, or examples.
 
         Args:
             count: how many.
             like: on whose device and of whose precision; by default float32 on the CPU.
         """
-        if self.items is None:
-            items = torch.zeros(count, *self.shape)
+        if self.examples is None:
+            examples = torch.zeros(count, *self.shape)
         else:
-            items = self.items[torch.arange(count) % len(self.items)]
-        return self.taken(items if like is None else items.to(like))
+            examples = self.examples[torch.arange(count) % len(self.examples)]
+        return self.taken(examples if like is None else examples.to(like))
 
     def taken(self, x: Tensor) -> Tensor:
         """Inputs [..., *shape] as the module takes them."""
@@ -72,7 +72,7 @@ class TrialInputs:
         return (self.taken(arguments[0]), *arguments[1:])
 
     def check(self, module: nn.Module, x: Tensor, where: str) -> None:
-        """Check inputs [items, *shape] where a module does not take all numbers.
+        """Check inputs [examples, *shape] where a module does not take all numbers.
 
         Args:
             module: in evaluation mode.
@@ -82,7 +82,7 @@ class TrialInputs:
         Raises:
             DataError: one is no row of the table that it is looked up in, or is broken where whole numbers are taken.
         """
-        if self.items is None:
+        if self.examples is None:
             return
         if self.whole and not are_whole(x):
             broken = float(x[x != x.round()][0])
@@ -98,25 +98,25 @@ def are_whole(x: Tensor) -> bool:
     return bool((x == x.round()).all())
 
 
-def spread_items(x: Tensor) -> Tensor:
-    """Some items of data [items, ...], from all of its length, as float32.
+def spread_examples(x: Tensor) -> Tensor:
+    """Some examples of data [examples, ...], from all of its length, as float32.
 
     Example:
-        >>> spread_items(torch.arange(100).view(100, 1)).flatten()[:4]
+        >>> spread_examples(torch.arange(100).view(100, 1)).flatten()[:4]
         tensor([ 0.,  6., 12., 18.])
     """
-    rows = torch.linspace(0, len(x) - 1, min(ITEMS, len(x))).long()
+    rows = torch.linspace(0, len(x) - 1, min(EXAMPLES, len(x))).long()
     return x[rows].detach().cpu().float()
 
 
 def write_example(folder: Path, inputs: TrialInputs) -> None:
-    """Keep items with a run, where the target is tried on any."""
-    if inputs.items is not None:
-        write_tensors(folder / EXAMPLE, {NAME: inputs.items})
+    """Keep examples with a run, where the target is tried on any."""
+    if inputs.examples is not None:
+        write_tensors(folder / EXAMPLE, {NAME: inputs.examples})
 
 
 def read_example(folder: Path) -> Tensor | None:
-    """The items that a run keeps; None where it keeps none.
+    """The examples that a run keeps; None where it keeps none.
 
     Raises:
         RunError: they are damaged.
@@ -124,7 +124,13 @@ def read_example(folder: Path) -> Tensor | None:
     path = folder / EXAMPLE
     if not is_file(path):
         return None
-    items = read_tensors(path).get(NAME)
-    if items is None or items.dtype != torch.float32 or items.dim() < 2 or not len(items) or not items.isfinite().all():
-        raise RunError(f"{path} is damaged: expected float32 '{NAME}' [items, ...], finite")
-    return items
+    examples = read_tensors(path).get(NAME)
+    if (
+        examples is None
+        or examples.dtype != torch.float32
+        or examples.dim() < 2
+        or not len(examples)
+        or not examples.isfinite().all()
+    ):
+        raise RunError(f"{path} is damaged: expected float32 '{NAME}' [examples, ...], finite")
+    return examples

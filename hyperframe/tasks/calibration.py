@@ -29,9 +29,9 @@ def calibration_bins(confidence: Tensor) -> Tensor:
 
 
 def calibration_error(confidence: Tensor, right: Tensor) -> Tensor:
-    """Expected calibration error of confidences [items] in answers that are right (1) or wrong (0), a scalar.
+    """Expected calibration error of confidences [examples] in answers that are right (1) or wrong (0), a scalar.
 
-    Items are put into 15 equal bins (a, b] by their confidence; the error is the mean over the items of
+    Examples are put into 15 equal bins (a, b] by their confidence; the error is the mean over the examples of
     |accuracy − confidence| of their bin.
 
     References: C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger (2017), On Calibration of Modern Neural Networks.
@@ -69,10 +69,10 @@ def mutual_information(total: Tensor, mean: Tensor) -> Tensor:
 
 
 def disagreement(votes: Tensor, networks: int) -> float:
-    """The probability that two different networks give different answers to an item; of one network alone 0.
+    """The probability that two different networks give different answers to an example; of one network alone 0.
 
     Args:
-        votes: how many networks answer each item with each class, [items, classes].
+        votes: how many networks answer each example with each class, [examples, classes].
         networks: how many there are.
 
     Example:
@@ -85,7 +85,7 @@ def disagreement(votes: Tensor, networks: int) -> float:
 
 
 def log_likelihoods(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Logarithm of the probability of each item's label: [..., items, classes] and [items] give [..., items].
+    """Logarithm of the probability of each label: [..., examples, classes] and [examples] give [..., examples].
 
     A probability of 0 counts as the smallest positive number, so that no figure is infinite.
     """
@@ -95,7 +95,7 @@ def log_likelihoods(probabilities: Tensor, labels: Tensor) -> Tensor:
 
 
 def brier_scores(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Squared distance of probabilities [..., items, classes] to the labels' one-hot vectors, 0 to 2: [..., items].
+    """Squared distance of probabilities [..., examples, classes] to one-hot labels, 0 to 2: [..., examples].
 
     References: G. W. Brier (1950), Verification of Forecasts Expressed in Terms of Probability.
 
@@ -108,8 +108,8 @@ def brier_scores(probabilities: Tensor, labels: Tensor) -> Tensor:
     return probabilities.square().sum(-1) - 2 * own + 1
 
 
-def figures_of(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
-    """Accuracy, `nll` (nats), `brier` and `ece` of probabilities [items, classes]."""
+def results_of(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
+    """Accuracy, `nll` (nats), `brier` and `ece` of probabilities [examples, classes]."""
     probabilities = probabilities.double()
     confidence, answers = probabilities.max(-1)
     right = (answers == labels).double()
@@ -122,7 +122,7 @@ def figures_of(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
 
 
 def fit_temperature(log_probabilities: Tensor, labels: Tensor) -> float:
-    """The temperature T with the best log-likelihood of softmax(log p / T) on items [items, classes].
+    """The temperature T with the best log-likelihood of softmax(log p / T) on examples [examples, classes].
 
     The mean log-likelihood is concave in 1/T, so the zero of its derivative is found by halving an interval in which
     it changes its sign. Where all answers are right, or labels are what no temperature helps with, T is at an end of

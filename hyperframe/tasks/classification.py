@@ -11,14 +11,14 @@ from torch import Tensor
 
 from hyperframe.errors import DataError
 from hyperframe.metrics import Meter, Metric, over_networks
-from hyperframe.tasks.calibration import disagreement, entropy_of, figures_of, mutual_information
+from hyperframe.tasks.calibration import disagreement, entropy_of, mutual_information, results_of
 from hyperframe.types import Data
 
 ACCURACY = Metric(name="accuracy", better="greater", percent=True, selects=True)
 
 
 class ClassificationTask:
-    """Base class of tasks with one label an item and softmax outputs; a subclass gives the data.
+    """Base class of tasks with one label an example and softmax outputs; a subclass gives the data.
 
     Outputs are logits [..., classes], labels int64 [...].
 
@@ -59,9 +59,9 @@ class ClassificationTask:
         return inputs
 
     def check_labels(self, labels: Tensor, where: str) -> None:
-        """Check that labels are int64 [items], each the number of a class; raises `DataError`."""
+        """Check that labels are int64 [examples], each the number of a class; raises `DataError`."""
         if labels.dtype != torch.int64 or labels.dim() != 1:
-            raise DataError(f"{where}: labels must be int64 [items], but are {labels.dtype} {list(labels.shape)}")
+            raise DataError(f"{where}: labels must be int64 [examples], but are {labels.dtype} {list(labels.shape)}")
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= self.num_outputs:
             raise DataError(
@@ -69,7 +69,7 @@ class ClassificationTask:
             )
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Negative log-likelihood of every item (Eq. 4): [..., classes] and [...] give [...]."""
+        """Negative log-likelihood of every example (Eq. 4): [..., classes] and [...] give [...]."""
         flat = F.cross_entropy(outputs.flatten(0, -2), labels.flatten(), reduction="none")
         return flat.view(labels.shape)
 
@@ -77,7 +77,7 @@ class ClassificationTask:
         """1 for every right answer, 0 for every wrong one."""
         return (outputs.argmax(-1) == labels).to(outputs.dtype)
 
-    def canonical(self, outputs: Tensor) -> Tensor:
+    def canonical_outputs(self, outputs: Tensor) -> Tensor:
         """Logits with mean zero: equal exactly where the probabilities are."""
         return outputs - outputs.mean(-1, keepdim=True)
 
@@ -90,10 +90,10 @@ class ClassificationTask:
         return outputs.log_softmax(-1).logsumexp(0) - math.log(len(outputs))
 
     def summarise(self, predictions: Tensor) -> dict[str, Tensor]:
-        """Mean probabilities, majority vote, and two uncertainties of each item, in nats.
+        """Mean probabilities, majority vote, and two uncertainties of each example, in nats.
 
         `entropy` H[p̄] is that of the mean probabilities p̄, `mutual_information` H[p̄] − mean H[p] the part of it
-        that comes from the networks' disagreement. Probabilities [networks, items, classes] give [items, ...]; of
+        that comes from the networks' disagreement. Probabilities [networks, examples, classes] give [examples, ...]; of
         equally many votes the lower class wins.
 
         References: N. Houlsby, F. Huszár, Z. Ghahramani, M. Lengyel (2011), Bayesian Active Learning.
@@ -108,69 +108,69 @@ class ClassificationTask:
             "mutual_information": mutual_information(entropy, entropy_of(predictions).mean(0)),
         }
 
-    def meter(self, networks: int, items: int, device: torch.device) -> Meter:
+    def meter(self, networks: int, examples: int, device: torch.device) -> Meter:
         """An empty meter."""
-        return ClassificationMeter(networks, items, self.num_outputs, device)
+        return ClassificationMeter(networks, examples, self.num_outputs, device)
 
 
 class ClassificationMeter(Meter):
     """Accuracies of networks, and of their ensemble by majority vote and by mean probability.
 
-    `disagreement` is the probability that two different networks of the ensemble give different answers to an item.
-    `ece` is the expected calibration error of the mean probabilities: items are put into 15 equal bins (a, b] by the
-    probability of their most probable class; the error is the mean over the items of |accuracy − confidence| of their
-    bin, with confidence the mean of these probabilities.
+    `disagreement` is the probability that two different networks of the ensemble give different answers to an example.
+    `ece` is the expected calibration error of the mean probabilities: examples are put into 15 equal bins (a, b] by the
+    probability of their most probable class; the error is the mean over the examples of |accuracy − confidence| of
+    their bin, with confidence the mean of these probabilities.
 
-    Memory is (networks + items × classes), whatever the sizes of the chunks. Of equally many votes the lower class
+    Memory is (networks + examples × classes), whatever the sizes of the chunks. Of equally many votes the lower class
     wins.
 
     References: C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger (2017), On Calibration of Modern Neural Networks (`ece`).
 
     Args:
         networks: the number of networks N.
-        items: the number of items.
+        examples: the number of examples.
         classes: the number of classes.
         device: where outputs come from.
 
     Example:
-        >>> meter = ClassificationMeter(networks=3, items=1, classes=2, device=torch.device("cpu"))
+        >>> meter = ClassificationMeter(networks=3, examples=1, classes=2, device=torch.device("cpu"))
         >>> logits = torch.tensor([[[0.0, 1.0]], [[0.0, 1.0]], [[9.0, 0.0]]])     # two say 1, a sure one says 0
-        >>> meter.update(logits, torch.tensor([1]), first_network=0, first_item=0)
+        >>> meter.update(logits, torch.tensor([1]), first_network=0, first_example=0)
         >>> meter.result()["ensemble"]["majority"], meter.result()["ensemble"]["mean_probability"]
         (1.0, 0.0)
     """
 
-    def __init__(self, networks: int, items: int, classes: int, device: torch.device) -> None:
+    def __init__(self, networks: int, examples: int, classes: int, device: torch.device) -> None:
         self._right = torch.zeros(networks, dtype=torch.int64, device=device)
         self._nll = torch.zeros(networks, dtype=torch.float64, device=device)
-        self._votes = torch.zeros(items, classes, dtype=torch.int32, device=device)
-        self._probability = torch.zeros(items, classes, dtype=torch.float64, device=device)
-        self._labels = torch.zeros(items, dtype=torch.int64, device=device)
+        self._votes = torch.zeros(examples, classes, dtype=torch.int32, device=device)
+        self._probability = torch.zeros(examples, classes, dtype=torch.float64, device=device)
+        self._labels = torch.zeros(examples, dtype=torch.int64, device=device)
 
-    def update(self, outputs: Tensor, labels: Tensor, first_network: int, first_item: int) -> None:
-        """Take in logits [networks, items, classes] and labels [items] of a chunk."""
-        networks, items, classes = outputs.shape
+    def update(self, outputs: Tensor, labels: Tensor, first_network: int, first_example: int) -> None:
+        """Take in logits [networks, examples, classes] and labels [examples] of a chunk."""
+        networks, examples, classes = outputs.shape
         rows = slice(first_network, first_network + networks)
-        places = slice(first_item, first_item + items)
+        places = slice(first_example, first_example + examples)
         log_probability = outputs.double().log_softmax(-1)
         answers = outputs.argmax(-1)
-        chosen = labels.expand(networks, items)[..., None]
+        chosen = labels.expand(networks, examples)[..., None]
         self._right[rows] += (answers == labels).sum(1)
-        self._nll[rows] -= rearrange(log_probability.gather(-1, chosen), "n items 1 -> n items").sum(1)
+        self._nll[rows] -= rearrange(log_probability.gather(-1, chosen), "n examples 1 -> n examples").sum(1)
         self._votes[places] += F.one_hot(answers, classes).sum(0).int()
         self._probability[places] += log_probability.exp().sum(0)
         self._labels[places] = labels
 
     def result(self) -> dict[str, Any]:
         """Figures of the networks (mean, std, min, max) and of the ensemble."""
-        networks, items = len(self._right), len(self._labels)
-        accuracy = self._right.double() / items
+        networks, examples = len(self._right), len(self._labels)
+        accuracy = self._right.double() / examples
         mean = self._probability / networks
         majority = (self._votes.argmax(1) == self._labels).double().mean()
-        together = figures_of(mean, self._labels)
+        together = results_of(mean, self._labels)
         return {
             "accuracy": over_networks(accuracy),
-            "nll": float(self._nll.mean() / items),
+            "nll": float(self._nll.mean() / examples),
             "ensemble": {
                 "majority": float(majority),
                 "mean_probability": together["accuracy"],

@@ -45,7 +45,7 @@ class GaussianRegressionTask(RegressionTask):
         self.num_outputs = len(label_mean)
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Negative log-likelihood of every item in nats: [..., values] twice give [...].
+        """Negative log-likelihood of every example in nats: [..., values] twice give [...].
 
         Σ_values ½ (((y − mean) / std − ŷ) / noise)² + log (noise · std) + ½ log 2π.
         """
@@ -60,72 +60,73 @@ class GaussianRegressionTask(RegressionTask):
         """Mean, deviation between the networks, and deviation of a label, all in the label's own units.
 
         `mean` and `std` are over the networks; `predictive_std` = √(noise² + std²), noise in own units as well, is the
-        standard deviation of the mixture of the networks' Gaussians. [networks, items, values] give [items, values].
+        standard deviation of the mixture of the networks' Gaussians. [networks, examples, values] give [examples,
+        values].
         """
         found = super().summarise(predictions)
         noise = self.noise * self.standardised_labels.std.to(predictions)
         return {**found, "predictive_std": (noise.square() + found["std"].square()).sqrt()}
 
-    def meter(self, networks: int, items: int, device: torch.device) -> Meter:
+    def meter(self, networks: int, examples: int, device: torch.device) -> Meter:
         """An empty meter."""
-        return GaussianMeter(networks, items, self.noise, self.standardised_labels, device)
+        return GaussianMeter(networks, examples, self.noise, self.standardised_labels, device)
 
 
 class GaussianMeter(Meter):
     """Root mean squared errors in the label's own units, and negative log-likelihoods in nats.
 
     `rmse`, `spread` and `r2` are those of `RegressionMeter`. `nll` is the mean loss of a network, `ensemble.nll` that
-    of the mixture of all: −log (1/N) Σ_n Π_values p_n(y), the mean over the items; both are of densities of labels in
-    their own units, as the loss is.
+    of the mixture of all: −log (1/N) Σ_n Π_values p_n(y), the mean over the examples; both are of densities of labels
+    in their own units, as the loss is.
 
-    Memory is (networks + items × values), whatever the sizes of the chunks.
+    Memory is (networks + examples × values), whatever the sizes of the chunks.
 
     Args:
         networks: the number of networks N.
-        items: the number of items.
+        examples: the number of examples.
         noise: the likelihood's standard deviation, in units of the standardised labels.
         standardised: how labels [values] are standardised for the outputs.
         device: where outputs come from.
 
     Example:
         >>> ten = Standardisation(torch.tensor([50.0]), torch.tensor([10.0]))
-        >>> meter = GaussianMeter(networks=2, items=1, noise=1.0, standardised=ten, device=torch.device("cpu"))
+        >>> meter = GaussianMeter(networks=2, examples=1, noise=1.0, standardised=ten, device=torch.device("cpu"))
         >>> outputs = torch.tensor([[[1.0]], [[-1.0]]])      # both networks are off by one standard deviation
-        >>> meter.update(outputs, torch.tensor([[50.0]]), first_network=0, first_item=0)
-        >>> figures = meter.result()
-        >>> figures["rmse"]["mean"], figures["ensemble"]["rmse"]
+        >>> meter.update(outputs, torch.tensor([[50.0]]), first_network=0, first_example=0)
+        >>> results = meter.result()
+        >>> results["rmse"]["mean"], results["ensemble"]["rmse"]
         (10.0, 0.0)
-        >>> round(figures["ensemble"]["nll"], 4)      # ½ + ½ log 2π + log 10
+        >>> round(results["ensemble"]["nll"], 4)      # ½ + ½ log 2π + log 10
         3.7215
     """
 
     def __init__(
-        self, networks: int, items: int, noise: float, standardised: Standardisation, device: torch.device
+        self, networks: int, examples: int, noise: float, standardised: Standardisation, device: torch.device
     ) -> None:
         self._noise = noise
         self._standardised = standardised
-        self._errors = RegressionMeter(networks, items, len(standardised.mean), device, standardised)
+        self._errors = RegressionMeter(networks, examples, len(standardised.mean), device, standardised)
         self._nll = torch.zeros(networks, dtype=torch.float64, device=device)
-        self._log_likelihood = torch.full((items,), -math.inf, dtype=torch.float64, device=device)
+        self._log_likelihood = torch.full((examples,), -math.inf, dtype=torch.float64, device=device)
 
-    def update(self, outputs: Tensor, labels: Tensor, first_network: int, first_item: int) -> None:
-        """Take in outputs [networks, items, values] and labels [items, values], in their own units, of a chunk."""
-        networks, items, _ = outputs.shape
-        self._errors.update(outputs, labels, first_network, first_item)
+    def update(self, outputs: Tensor, labels: Tensor, first_network: int, first_example: int) -> None:
+        """Take in outputs [networks, examples, values] and labels [examples, values], in their own units."""
+        networks, examples, _ = outputs.shape
+        self._errors.update(outputs, labels, first_network, first_example)
         compared = self._standardised.applied(labels.double())
         nll = negative_log_likelihood(outputs.double(), compared, self._noise) + self._standardised.log_scale
         self._nll[first_network : first_network + networks] += nll.sum(1)
-        seen = self._log_likelihood[first_item : first_item + items]
+        seen = self._log_likelihood[first_example : first_example + examples]
         seen.copy_(torch.logaddexp(seen, (-nll).logsumexp(0)))
 
     def result(self) -> dict[str, Any]:
         """Figures of the networks (`rmse`: mean, std, min, max; `nll`) and of the ensemble."""
-        networks, items = len(self._nll), len(self._log_likelihood)
+        networks, examples = len(self._nll), len(self._log_likelihood)
         errors = self._errors.result()
         mixture = self._log_likelihood - math.log(networks)
         return {
             "rmse": errors["rmse"],
-            "nll": float(self._nll.mean() / items),
+            "nll": float(self._nll.mean() / examples),
             "ensemble": {**errors["ensemble"], "nll": float(-mixture.mean())},
         }
 

@@ -77,7 +77,7 @@ class TrainedInputs:
             )
 
     def check_values(self, x: Tensor) -> None:
-        """Compare inputs [items, ...] with the training's; a notice says where they differ.
+        """Compare inputs [examples, ...] with the training's; a notice says where they differ.
 
         Raises:
             DataError: they are on another scale than the pixels that were trained on.

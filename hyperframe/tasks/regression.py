@@ -21,7 +21,7 @@ OF_MEAN = (
 
 
 class RegressionTask:
-    """Base class of tasks with a vector of values an item; a subclass gives the data.
+    """Base class of tasks with a vector of values an example; a subclass gives the data.
 
     Labels y are float [..., values] in their own units, such as years. Where the task has a standardisation, outputs ŷ
     [..., values] are of (y − mean) / std, with the moments of the training split's labels: networks then learn values
@@ -51,21 +51,21 @@ class RegressionTask:
         return inputs
 
     def check_labels(self, labels: Tensor, where: str) -> None:
-        """Check that labels are finite float32 or float64 [items, values]; raises `DataError`."""
+        """Check that labels are finite float32 or float64 [examples, values]; raises `DataError`."""
         if (
             labels.dtype not in (torch.float32, torch.float64)
             or labels.dim() != 2
             or labels.shape[1] != self.num_outputs
         ):
             raise DataError(
-                f"{where}: labels must be float32 or float64 [items, {self.num_outputs}], but are {labels.dtype} "
+                f"{where}: labels must be float32 or float64 [examples, {self.num_outputs}], but are {labels.dtype} "
                 f"{list(labels.shape)}"
             )
         if not labels.isfinite().all():
             raise DataError(f"{where}: a label is not a finite number")
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Squared error of every item, the mean over its values: [..., values] twice give [...]."""
+        """Squared error of every example, the mean over its values: [..., values] twice give [...]."""
         return (outputs - self.standardised(labels).to(outputs.dtype)).square().mean(-1)
 
     def standardised(self, labels: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ class RegressionTask:
         """The squared error."""
         return self.loss(outputs, labels)
 
-    def canonical(self, outputs: Tensor) -> Tensor:
+    def canonical_outputs(self, outputs: Tensor) -> Tensor:
         """The outputs: different ones mean different things."""
         return outputs
 
@@ -89,30 +89,30 @@ class RegressionTask:
         return outputs.mean(0)
 
     def summarise(self, predictions: Tensor) -> dict[str, Tensor]:
-        """Mean and standard deviation over the networks: [networks, items, values] give [items, values] each."""
+        """Mean and standard deviation over the networks: [networks, examples, values] give [examples, values] each."""
         return {"mean": predictions.mean(0), "std": predictions.std(0, correction=0)}
 
-    def meter(self, networks: int, items: int, device: torch.device) -> Meter:
+    def meter(self, networks: int, examples: int, device: torch.device) -> Meter:
         """An empty meter."""
-        return RegressionMeter(networks, items, self.num_outputs, device, self.standardised_labels)
+        return RegressionMeter(networks, examples, self.num_outputs, device, self.standardised_labels)
 
 
 class RegressionMeter(Meter):
     """Root mean squared errors of networks, and of the mean of their predictions.
 
-    Memory is (networks + items × values), whatever the sizes of the chunks.
+    Memory is (networks + examples × values), whatever the sizes of the chunks.
 
     Args:
         networks: the number of networks N.
-        items: the number of items.
-        values: the number of values an item.
+        examples: the number of examples.
+        values: the number of values an example.
         device: where outputs come from.
         standardised: how labels [values] are standardised for the outputs; None: not at all.
 
     Example:
-        >>> meter = RegressionMeter(networks=2, items=2, values=1, device=torch.device("cpu"))
+        >>> meter = RegressionMeter(networks=2, examples=2, values=1, device=torch.device("cpu"))
         >>> outputs = torch.tensor([[[0.0], [2.0]], [[2.0], [4.0]]])      # each network is off by one, both ways
-        >>> meter.update(outputs, torch.tensor([[1.0], [3.0]]), first_network=0, first_item=0)
+        >>> meter.update(outputs, torch.tensor([[1.0], [3.0]]), first_network=0, first_example=0)
         >>> meter.result()["rmse"]["mean"], meter.result()["ensemble"]
         (1.0, {'rmse': 0.0, 'r2': 1.0, 'spread': 1.0})
     """
@@ -120,7 +120,7 @@ class RegressionMeter(Meter):
     def __init__(
         self,
         networks: int,
-        items: int,
+        examples: int,
         values: int,
         device: torch.device,
         standardised: Standardisation | None = None,
@@ -130,15 +130,15 @@ class RegressionMeter(Meter):
         self._scale = self._standardised.std.to(device, torch.float64)
         self._squares = torch.zeros(networks, dtype=torch.float64, device=device)
         self._losses = torch.zeros(networks, dtype=torch.float64, device=device)
-        self._sum = torch.zeros(items, values, dtype=torch.float64, device=device)
-        self._sum_of_squares = torch.zeros(items, values, dtype=torch.float64, device=device)
-        self._labels = torch.zeros(items, values, dtype=torch.float64, device=device)
+        self._sum = torch.zeros(examples, values, dtype=torch.float64, device=device)
+        self._sum_of_squares = torch.zeros(examples, values, dtype=torch.float64, device=device)
+        self._labels = torch.zeros(examples, values, dtype=torch.float64, device=device)
 
-    def update(self, outputs: Tensor, labels: Tensor, first_network: int, first_item: int) -> None:
-        """Take in outputs [networks, items, values] and labels [items, values], in their own units, of a chunk."""
-        networks, items, _ = outputs.shape
+    def update(self, outputs: Tensor, labels: Tensor, first_network: int, first_example: int) -> None:
+        """Take in outputs [networks, examples, values] and labels [examples, values], in their own units."""
+        networks, examples, _ = outputs.shape
         labels = self._standardised.applied(labels.double())
-        places = slice(first_item, first_item + items)
+        places = slice(first_example, first_example + examples)
         # What is summed are errors: the sum of squares then loses nothing where values are large and errors small.
         errors = outputs.double() - labels
         rows = slice(first_network, first_network + networks)
@@ -155,13 +155,13 @@ class RegressionMeter(Meter):
         deviation of the networks' predictions from their mean. `rmse` and `spread` are in the labels' own units; `loss`
         and `r2` are of standardised values, which weigh all the same.
         """
-        networks, items = len(self._squares), len(self._labels)
-        rmse = (self._squares / items).sqrt()
+        networks, examples = len(self._squares), len(self._labels)
+        rmse = (self._squares / examples).sqrt()
         mean = self._sum / networks
         variance = (self._sum_of_squares / networks - mean.square()).clamp(min=0)
         return {
             "rmse": over_networks(rmse),
-            "loss": float(self._losses.mean() / items),
+            "loss": float(self._losses.mean() / examples),
             "ensemble": {
                 "rmse": float((mean * self._scale).square().mean().sqrt()),
                 "r2": float(1 - mean.square().mean() / self._labels.var(0, correction=0).mean()),

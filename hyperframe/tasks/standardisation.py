@@ -34,7 +34,7 @@ class Standardisation:
 
     @classmethod
     def of(cls, values: Tensor) -> "Standardisation":
-        """That of values [items, *shape], float64; what does not vary over the items is shifted only."""
+        """That of values [examples, *shape], float64; what does not vary over the examples is shifted only."""
         values = values.double()
         std = values.std(0, correction=0)
         # The deviation of equal values can be one of rounding, and not zero.

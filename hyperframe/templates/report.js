@@ -141,13 +141,13 @@
     return select;
   }
 
-  function scatter(stage, data, says) {
+  function scatter(stage, data, caption) {
     const names = Object.keys(data.series);
     if (!names.length) throw new Error("it has no points");
     const controls = make(stage, "div", { className: "controls" });
     const which = choice(controls, "Points", names, 0);
     let across, upward;
-    const canvas = make(stage, "canvas", { className: "plot", role: "img", ariaLabel: says });
+    const canvas = make(stage, "canvas", { className: "plot", role: "img", ariaLabel: caption });
     const count = make(stage, "div", { className: "read" });
 
     function paint() {
@@ -182,11 +182,11 @@
     return paint;
   }
 
-  function lines(stage, data, says) {
+  function lines(stage, data, caption) {
     const names = Object.keys(data.lines);
     if (!names.length || !data.x.length) throw new Error("it has no lines");
     const svg = draw(stage, "svg", { role: "img", class: "plot" });
-    svg.setAttribute("aria-label", says);
+    svg.setAttribute("aria-label", caption);
     const slider = make(stage, "input", { type: "range", min: 0, max: data.x.length - 1, step: 1, ariaLabel: data.labels[0] });
     slider.value = 0;
     const output = make(stage, "output", { className: "values" });
@@ -270,7 +270,7 @@
     return [1.5 * places[0] - 0.5 * places[1], ...between, 1.5 * places[last] - 0.5 * places[last - 1]];
   }
 
-  function grid(stage, data, says) {
+  function grid(stage, data, caption) {
     if (!data.x.length || !data.y.length) throw new Error("it has no values");
     const limits = range(data.values.flat());
     const positive = limits[0] > 0;
@@ -279,7 +279,7 @@
     const logarithmic = make(label, "input", { type: "checkbox", checked: positive && limits[1] > 100 * limits[0] });
     label.append("logarithmic colours");
     controls.hidden = !positive;
-    const canvas = make(stage, "canvas", { className: "plot", role: "img", ariaLabel: says });
+    const canvas = make(stage, "canvas", { className: "plot", role: "img", ariaLabel: caption });
     const output = make(stage, "output", { className: "read", textContent: "Point at the plane to read its values." });
     const across = edges(data.x), upward = edges(data.y);
     let plot;
@@ -375,13 +375,13 @@
 
   for (const figure of document.querySelectorAll(".interactive")) {
     const stage = figure.querySelector(".stage");
-    const says = stage.getAttribute("aria-label");
+    const caption = stage.getAttribute("aria-label");
     stage.removeAttribute("aria-label");
     stage.textContent = "";
     const kind = figure.dataset.kind;
     try {
       if (!Object.hasOwn(KINDS, kind)) throw new Error(`there is no kind '${kind}'`);
-      const paint = KINDS[kind](stage, JSON.parse(figure.querySelector("script").textContent), says);
+      const paint = KINDS[kind](stage, JSON.parse(figure.querySelector("script").textContent), caption);
       paint();
       painters.push(paint);
     } catch (error) { // the data is what an analysis wrote; the rest of the page is not to suffer

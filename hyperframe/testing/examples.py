@@ -26,10 +26,10 @@ def random_weights(spec: TargetSpec, batch: int, seed: int, dtype: torch.dtype =
     return redrawn(spec, batch, torch.Generator().manual_seed(seed), dtype)
 
 
-def random_inputs(spec: TargetSpec, images: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Draw normal inputs [images, *input_shape]."""
+def random_inputs(spec: TargetSpec, examples: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Draw normal inputs [examples, *input_shape]."""
     rng = torch.Generator().manual_seed(seed)
-    return torch.randn(images, *spec.input_shape, generator=rng, dtype=dtype)
+    return torch.randn(examples, *spec.input_shape, generator=rng, dtype=dtype)
 
 
 def dense(inputs: int = 3, hidden: int = 4, outputs: int = 3) -> Made:

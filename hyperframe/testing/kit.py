@@ -27,7 +27,7 @@ from hyperframe.testing import (
     of_targets,
     of_tasks,
 )
-from hyperframe.testing.laws import Case, ConformanceError, Draw, Law, Verdict, tried
+from hyperframe.testing.laws import Case, ConformanceError, Draw, Law, Verdict, try_law
 from hyperframe.testing.networks import network
 from hyperframe.types import Gauge, Objective, Task
 
@@ -166,7 +166,7 @@ class Check:
         """Try the law."""
         cases = self._subject.cases
         if not isinstance(cases, Exception):
-            return tried(self.law, cases if self.law is not BUILT else [Case()])
+            return try_law(self.law, cases if self.law is not BUILT else [Case()])
         if self.law is not BUILT:
             return Verdict(check=self.law.name, state="vacuous", law=self.law.text, message="it could not be built")
         what = f"{type(cases).__name__}: {brief(cases)}"

@@ -47,14 +47,14 @@ class Draw:
 
     Attributes:
         networks: how many weight sets.
-        images: how many inputs; eight or more, so that normalisations have something to normalise.
+        examples: how many inputs; eight or more, so that normalisations have something to normalise.
         seed: of all random numbers.
         exponents: factors of actions are 2^k with |k| up to this.
         widths: sizes of the example networks, in the order of their parameters.
     """
 
     networks: int = 1
-    images: int = 8
+    examples: int = 8
     seed: int = 0
     exponents: int = 3
     widths: tuple[int, ...] = (2, 3, 2, 3, 2)
@@ -69,7 +69,7 @@ def draws() -> st.SearchStrategy[Draw]:
     return st.builds(
         Draw,
         networks=st.integers(1, 3),
-        images=st.integers(8, 11),
+        examples=st.integers(8, 11),
         seed=st.integers(0, 2**32 - 1),
         exponents=st.integers(1, 12),
         widths=st.tuples(*[st.integers(1, 4)] * 5),
@@ -145,7 +145,7 @@ class Verdict:
         return "\n".join(line for line in lines if line)
 
 
-def tried(law: Law, cases: Iterable[Case]) -> Verdict:
+def try_law(law: Law, cases: Iterable[Case]) -> Verdict:
     """Try a law on all cases; the first that breaks it decides. It is vacuous where it is so for every case."""
     notes: list[str] = []
     reasons: list[str] = []

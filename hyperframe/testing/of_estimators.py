@@ -23,8 +23,8 @@ class EstimatorCase(Case):
 
     def samples(self, draw: Draw) -> tuple[Tensor, int]:
         """Normal samples [n, entries], and a dimension that is not more than the entries."""
-        entries, dimension = max(draw.widths[:2]) + draw.images, min(draw.widths[:2])
-        count = self.estimator.minimum_samples + draw.networks + draw.images
+        entries, dimension = max(draw.widths[:2]) + draw.examples, min(draw.widths[:2])
+        count = self.estimator.minimum_samples + draw.networks + draw.examples
         return torch.randn(count, entries, generator=draw.rng(), dtype=torch.float64), dimension
 
     def estimate(self, samples: Tensor, dimension: int, seed: int = 0) -> Tensor:

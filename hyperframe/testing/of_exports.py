@@ -28,7 +28,7 @@ def _agrees(case: TargetCase, draw: Draw) -> str:
     """Every way out gives what the batched forward gives."""
     rng = draw.rng()
     weights = redrawn(case.spec, case.several, rng)
-    batches = case.inputs(BATCHES * draw.images, rng).unflatten(0, (BATCHES, draw.images))
+    batches = case.inputs(BATCHES * draw.examples, rng).unflatten(0, (BATCHES, draw.examples))
     statistics = case.target.estimate_statistics(weights, batches)
     networks = Networks(case.target, ClassificationTask(), weights, statistics)
     inputs = batches[0]

@@ -45,12 +45,12 @@ class ObjectiveCase(Case):
 def _counts(case: ObjectiveCase, draw: Draw) -> None:
     for steps in STEPS:
         for step in sorted({0, steps // 2, steps - 1}):
-            count = case.objective.accuracy_weight(step, steps, draw.images)
+            count = case.objective.accuracy_weight(step, steps, draw.examples)
             if isinstance(count, bool) or not isinstance(count, int | float):
                 raise Broken(f"accuracy_weight gives {type(count).__name__}, not a number")
             if not (math.isfinite(count) and count >= 0):
                 raise Broken(f"in step {step} of {steps} accuracy counts {count}")
-            if case.objective.accuracy_weight(step, steps, draw.images) != count:
+            if case.objective.accuracy_weight(step, steps, draw.examples) != count:
                 raise Broken(f"in step {step} of {steps} accuracy counts something else when asked again")
 
 
@@ -98,7 +98,7 @@ def _departures(case: ObjectiveCase, draw: Draw) -> None:
     if not isinstance(found, list) or not all(isinstance(reason, str) and reason for reason in found):
         raise Broken(f"departures must give a list of texts or None, but gives {found!r}")
     if case.objective.accuracy_weight(0, 1, 7) != 7 and not found:
-        raise Broken("accuracy does not count the number of training items, and no departure says so")
+        raise Broken("accuracy does not count the number of training examples, and no departure says so")
     if case.objective.accuracy_weight(0, 9, 7) != case.objective.accuracy_weight(8, 9, 7) and not found:
         raise Broken("what accuracy counts changes with the steps, and no departure says so")
 

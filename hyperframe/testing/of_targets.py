@@ -81,7 +81,7 @@ class TargetCase(Case):
         networks = 1 if self.large else draw.networks
         for _ in range(REDRAWN):
             weights = redrawn(self.spec, networks, rng)
-            inputs = self.inputs(draw.images, rng)
+            inputs = self.inputs(draw.examples, rng)
             outputs = self.outputs(weights, inputs)
             if bool(outputs.isfinite().all()):
                 return weights, inputs, outputs
@@ -113,10 +113,10 @@ def _runs(case: TargetCase, draw: Draw) -> str:
     target = case.target
     count = case.several
     weights = redrawn(case.spec, count, draw.rng())
-    inputs = case.inputs(draw.images, draw.rng())
+    inputs = case.inputs(draw.examples, draw.rng())
     kept = inputs.clone()
     outputs = target.forward(weights, inputs, shared=True)
-    expected = (count, draw.images, case.spec.num_outputs)
+    expected = (count, draw.examples, case.spec.num_outputs)
     if tuple(outputs.shape) != expected:
         raise Broken(f"outputs have the shape {list(outputs.shape)}, not {list(expected)}")
     if not torch.equal(inputs, kept):
@@ -135,7 +135,7 @@ def _trains(case: TargetCase, draw: Draw) -> None:
     """In training mode every network of a batch has a finite gradient."""
     weights = redrawn(case.spec, case.several, draw.rng())
     leaves = {layer: value.requires_grad_() for layer, value in weights.items()}
-    inputs = case.inputs(case.several * draw.images, draw.rng()).unflatten(0, (case.several, draw.images))
+    inputs = case.inputs(case.several * draw.examples, draw.rng()).unflatten(0, (case.several, draw.examples))
     outputs = case.target.forward(leaves, inputs, training=True)
     outputs.square().mean().backward()
     for layer, leaf in leaves.items():
@@ -150,7 +150,7 @@ def _matters(case: TargetCase, draw: Draw) -> None:
     for _ in range(REDRAWN):  # a dead unit can hide what is behind it
         weights = redrawn(case.spec, 1, rng)
         unpacked = {name: value.requires_grad_() for name, value in unpack(case.spec, weights).items()}
-        inputs = case.inputs(draw.images, rng)
+        inputs = case.inputs(draw.examples, rng)
         outputs = case.target.run(unpacked, inputs, shared=True)
         probe = torch.randn(outputs.shape, generator=rng, dtype=torch.float64)
         found = torch.autograd.grad((outputs * probe).sum(), list(unpacked.values()), allow_unused=True)

@@ -43,8 +43,8 @@ class TaskCase(Case):
             raise Vacuous(f"its data cannot be had: {error}") from error
 
     def drawn(self, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Outputs [networks, items, num_outputs] in float64, and labels of the data."""
-        labels = self.data("train").y[: draw.images]
+        """Outputs [networks, examples, num_outputs] in float64, and labels of the data."""
+        labels = self.data("train").y[: draw.examples]
         shape = (draw.networks, len(labels), self.task.num_outputs)
         return torch.randn(shape, generator=draw.rng(), dtype=torch.float64), labels
 
@@ -73,11 +73,11 @@ def _splits(case: TaskCase, draw: Draw) -> str:
         distinct = set(rows)
         if len(distinct) > (1 - SHARED) * len(rows):  # else inputs coincide by chance, as those of few values do
             seen[split] = distinct
-    return "items: " + ", ".join(sizes)
+    return "examples: " + ", ".join(sizes)
 
 
 def _losses(case: TaskCase, draw: Draw) -> None:
-    """One loss and one score for each item, whatever the others are, with a finite gradient that points downhill."""
+    """One loss and one score for each example, whatever the others are, with a finite gradient that points downhill."""
     outputs, labels = case.drawn(draw)
     labels = labels.expand(draw.networks, *labels.shape)
     if case.task.shift_invariant and case.task.num_outputs == 1:
@@ -90,7 +90,7 @@ def _losses(case: TaskCase, draw: Draw) -> None:
         function = getattr(case.task, name)
         alone = torch.stack([function(outputs[:1, item : item + 1], labels[:1, item : item + 1]) for item in range(2)])
         if relative(value.detach()[0, :2], alone[:, 0, 0].detach()) > TOLERANCE:
-            raise Broken(f"the {name} of an item depends on the other items")
+            raise Broken(f"the {name} of an example depends on the other examples")
     (gradient,) = torch.autograd.grad(loss.sum(), [leaf])
     if not bool(gradient.isfinite().all()) or not bool(gradient.any()):
         raise Broken("the loss's gradient at the outputs is zero or not finite")
@@ -108,10 +108,10 @@ def _symmetry(case: TaskCase, draw: Draw) -> None:
     if same != case.task.shift_invariant:
         seen = "does not change" if same else "changes"
         raise Broken(f"shift_invariant is {case.task.shift_invariant}, but the loss {seen} with a common shift")
-    canonical = case.task.canonical(outputs)
-    if canonical.shape != outputs.shape or relative(canonical, case.task.canonical(canonical)) > TOLERANCE:
+    canonical = case.task.canonical_outputs(outputs)
+    if canonical.shape != outputs.shape or relative(canonical, case.task.canonical_outputs(canonical)) > TOLERANCE:
         raise Broken("canonical outputs of canonical outputs are others, or of another shape")
-    if case.task.shift_invariant and relative(canonical, case.task.canonical(moved)) > TOLERANCE:
+    if case.task.shift_invariant and relative(canonical, case.task.canonical_outputs(moved)) > TOLERANCE:
         raise Broken("outputs that differ by a common shift have different canonical outputs")
     if relative(case.task.loss(outputs, labels), case.task.loss(canonical, labels)) > TOLERANCE:
         raise Broken("canonical outputs have another loss")
@@ -120,8 +120,8 @@ def _symmetry(case: TaskCase, draw: Draw) -> None:
 def _meters(case: TaskCase, draw: Draw) -> None:
     """A meter's figures do not depend on the chunks, and lower losses are better by the metric that selects."""
     outputs, labels = case.drawn(draw)
-    whole = _figures(case, outputs, labels, len(outputs), len(labels))
-    _same(whole, _figures(case, outputs, labels, 1, 3), "")
+    whole = _results(case, outputs, labels, len(outputs), len(labels))
+    _same(whole, _results(case, outputs, labels, 1, 3), "")
     if case.task.shift_invariant and case.task.num_outputs == 1:
         return
     better = outputs.clone().requires_grad_()
@@ -130,10 +130,10 @@ def _meters(case: TaskCase, draw: Draw) -> None:
         optimiser.zero_grad()
         case.task.loss(better, labels.expand(len(outputs), *labels.shape)).sum().backward()
         optimiser.step()
-    improved = _figures(case, better.detach(), labels, len(outputs), len(labels))
+    improved = _results(case, better.detach(), labels, len(outputs), len(labels))
     if sum(metric.selects for metric in case.task.metrics) != 1:  # which another law tells
         return
-    scores = [validation_score(case.task.metrics, figures) for figures in (whole, improved)]
+    scores = [validation_score(case.task.metrics, results) for results in (whole, improved)]
     if not all(math.isfinite(score) for score in scores):
         raise Broken(f"the metric that selects is {scores[0]!r}, not a finite number")
     if scores[1] < scores[0]:
@@ -150,17 +150,17 @@ def _metrics(case: TaskCase, draw: Draw) -> str:
     except PluginError as error:
         raise Broken(str(error)) from error
     outputs, labels = case.drawn(draw)
-    figures = _figures(case, outputs, labels, len(outputs), len(labels))
+    results = _results(case, outputs, labels, len(outputs), len(labels))
     try:
-        declared_figures(metrics, figures, case.task.name)
+        declared_figures(metrics, results, case.task.name)
     except PluginError as error:
         raise Broken(str(error)) from error
-    together = figures.get("ensemble", {})
-    found = {("network", name) for name in figures if name != "ensemble"} | {("ensemble", name) for name in together}
+    together = results.get("ensemble", {})
+    found = {("network", name) for name in results if name != "ensemble"} | {("ensemble", name) for name in together}
     for of, name in sorted(found - {(metric.of, metric.name) for metric in metrics}):
         raise Broken(f"its meter finds '{name}' of the {of}, which no metric declares")
     for metric in metrics:
-        value = metric.value(figures)
+        value = metric.value(results)
         if metric.percent and value is not None and not 0 <= value <= 1:
             raise Broken(f"'{metric.name}' is {value:.6g}, but is declared as a share of 1 that is shown as percent")
     if not isinstance(case.task.score_metric, Metric):
@@ -168,13 +168,13 @@ def _metrics(case: TaskCase, draw: Draw) -> str:
     return "metrics: " + ", ".join(metric.label for metric in metrics)
 
 
-def _figures(case: TaskCase, outputs: Tensor, labels: Tensor, networks: int, items: int) -> dict[str, Any]:
-    """A meter's figures, taken in in chunks of so many networks and items."""
+def _results(case: TaskCase, outputs: Tensor, labels: Tensor, networks: int, examples: int) -> dict[str, Any]:
+    """A meter's figures, taken in in chunks of so many networks and examples."""
     meter = case.task.meter(len(outputs), len(labels), torch.device("cpu"))
     for first in range(0, len(outputs), networks):
-        for item in range(0, len(labels), items):
-            part = outputs[first : first + networks, item : item + items]
-            meter.update(part, labels[item : item + items], first, item)
+        for item in range(0, len(labels), examples):
+            part = outputs[first : first + networks, item : item + examples]
+            meter.update(part, labels[item : item + examples], first, item)
     return meter.result()
 
 
@@ -193,15 +193,15 @@ def _number(value: Any) -> float:
 
 
 def _answers(case: TaskCase, draw: Draw) -> None:
-    """Predictions keep the shape, a summary has a row for each item, augmented inputs are inputs."""
+    """Predictions keep the shape, a summary has a row for each example, augmented inputs are inputs."""
     outputs, labels = case.drawn(draw)
     predictions = case.task.predictions(outputs)
     if predictions.shape != outputs.shape or not bool(predictions.isfinite().all()):
         raise Broken(f"predictions of {list(outputs.shape)} outputs have the shape {list(predictions.shape)}")
     for name, value in case.task.summarise(predictions).items():
         if len(value) != len(labels):
-            raise Broken(f"summarise gives {len(value)} rows '{name}' for {len(labels)} items")
-    inputs = case.data("train").x[: draw.images]
+            raise Broken(f"summarise gives {len(value)} rows '{name}' for {len(labels)} examples")
+    inputs = case.data("train").x[: draw.examples]
     kept = inputs.clone()
     found = [case.task.augment(inputs, torch.Generator().manual_seed(draw.seed)) for _ in range(2)]
     if found[0].shape != inputs.shape or found[0].dtype != inputs.dtype or not bool(found[0].isfinite().all()):
@@ -243,9 +243,9 @@ LAWS = (
         examples=1,
     ),
     Law(
-        name="loss_is_of_each_item",
-        text="every item has a finite loss and score of its own, and the loss a gradient that points downhill",
-        cause="a mean over the items inside the loss",
+        name="loss_is_of_each_example",
+        text="every example has a finite loss and score of its own, and the loss a gradient that points downhill",
+        cause="a mean over the examples inside the loss",
         holds=_losses,
     ),
     Law(
@@ -256,7 +256,7 @@ LAWS = (
     ),
     Law(
         name="meter_sees_no_chunks",
-        text="figures do not depend on how networks and items are divided, lower losses are no worse by what selects",
+        text="metrics depend on no division of networks and examples, lower losses are no worse by what selects",
         cause="a mean of means of chunks of different sizes, or a metric that is better the other way round",
         holds=_meters,
     ),
@@ -268,7 +268,7 @@ LAWS = (
     ),
     Law(
         name="answers_have_shapes",
-        text="predictions, summaries and augmented inputs have a row for each item, and augment draws from its rng",
+        text="predictions, summaries and augmented inputs have a row for each example, and augment draws from its rng",
         cause="numbers from torch's global generator, or a change in place",
         holds=_answers,
     ),

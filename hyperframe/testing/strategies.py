@@ -33,7 +33,7 @@ def seeds() -> st.SearchStrategy[int]:
 
 
 def sizes(minimum: int = 1, maximum: int = 4) -> st.SearchStrategy[int]:
-    """Sizes of layers, batches and images; the smallest is the simplest."""
+    """Sizes of layers, batches and examples; the smallest is the simplest."""
     return st.integers(minimum, maximum)
 
 
@@ -71,16 +71,16 @@ def weights(
 
 
 def inputs(
-    spec: TargetSpec, images: int | None = None, dtype: torch.dtype = torch.float64
+    spec: TargetSpec, examples: int | None = None, dtype: torch.dtype = torch.float64
 ) -> st.SearchStrategy[Tensor]:
-    """Inputs [images, *input_shape] for a spec.
+    """Inputs [examples, *input_shape] for a spec.
 
     Args:
         spec: the spec.
-        images: their number; drawn where it is left out.
+        examples: their number; drawn where it is left out.
         dtype: of the inputs.
     """
-    counts = sizes() if images is None else st.just(images)
+    counts = sizes() if examples is None else st.just(examples)
     return st.builds(random_inputs, st.just(spec), counts, seeds(), st.just(dtype))
 
 

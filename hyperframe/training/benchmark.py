@@ -15,7 +15,7 @@ from hyperframe.errors import MemoryShortageError
 from hyperframe.experiment.build import Experiment, build_experiment, resolve_device
 from hyperframe.experiment.evaluation import draw_networks, evaluate
 from hyperframe.experiment.preflight import load_data
-from hyperframe.networks.sampled import ITEMS_AT_ONCE, draw_weights
+from hyperframe.networks.sampled import EXAMPLES_AT_ONCE, draw_weights
 from hyperframe.networks.target import Target
 from hyperframe.runtime.chunks import Chunks
 from hyperframe.runtime.memory import PeakMemory, is_out_of_memory
@@ -25,14 +25,14 @@ from hyperframe.training.loop import cpu_threads
 from hyperframe.training.trainer import Trainer
 from hyperframe.types import Data, Statistics
 
-NETWORKS, ITEMS = 200, 1000
+NETWORKS, EXAMPLES = 200, 1000
 """What `sample` and `evaluate` take by default."""
 
 MATRIX = 2048
 """Rows and columns of the matrices whose product says what the device can do."""
 
-VMAP_ITEMS = 10
-"""Items that all networks run on at a time where one vmap evaluates them; more need too much memory."""
+VMAP_EXAMPLES = 10
+"""Examples that all networks run on at a time where one vmap evaluates them; more need too much memory."""
 
 
 @attrs.frozen(kw_only=True)
@@ -57,16 +57,22 @@ class Ways:
 class _PlainTarget(Target):
     """A target that runs a single network just as torch would, and one after the other."""
 
-    def runs_in_threads(self, images: int) -> bool:
+    def runs_in_threads(self, examples: int) -> bool:
         """They do not."""
         return False
 
-    def _run_one(self, module: nn.Module, unpacked: dict[str, Tensor], buffers: Statistics, images: Tensor) -> Tensor:
-        return self._call(module, unpacked, buffers, images)
+    def _run_one(self, module: nn.Module, unpacked: dict[str, Tensor], buffers: Statistics, examples: Tensor) -> Tensor:
+        return self._call(module, unpacked, buffers, examples)
 
 
 def benchmark(
-    what: str, config: Config, *, networks: int = NETWORKS, items: int = ITEMS, repeats: int = 5, alone: bool = False
+    what: str,
+    config: Config,
+    *,
+    networks: int = NETWORKS,
+    examples: int = EXAMPLES,
+    repeats: int = 5,
+    alone: bool = False,
 ) -> dict[str, Any]:
     """Time one piece of work on the configuration's device.
 
@@ -74,7 +80,7 @@ def benchmark(
         what: a name in `BENCHMARKS`.
         config: of the generator, the target and the data; nothing is trained.
         networks: how many `sample` and `evaluate` take.
-        items: how many training items `evaluate` takes.
+        examples: how many training examples `evaluate` takes.
         repeats: timed calls of each way; two more come before them.
         alone: leave out the two other ways.
 
@@ -93,7 +99,7 @@ def benchmark(
         experiment = build_experiment(config)
         count = experiment.generator.at_most(networks)
         train = load_data(experiment.task, "train").to(experiment.device)
-        ways = BENCHMARKS[what](experiment, train, count, items)
+        ways = BENCHMARKS[what](experiment, train, count, examples)
         rate = matrix_product_rate(experiment.device)
         names = ("ours",) if alone else ("ours", "loop", "vmap")
         timings = {name: _timed_if_it_fits(getattr(ways, name), experiment.device, memory, repeats) for name in names}
@@ -111,7 +117,7 @@ def benchmark(
         "torch": torch.__version__,
         "sizes": {"networks": options.networks, "batch_size": options.batch_size, "chunk": experiment.loss.chunks.size}
         if what in ("step", "forward")
-        else {"networks": count, **({"items": min(items, len(train))} if what == "evaluate" else {})},
+        else {"networks": count, **({"examples": min(examples, len(train))} if what == "evaluate" else {})},
         "repeats": repeats,
         "ways": timings,
         "operations": operations,
@@ -168,7 +174,7 @@ def _plain(experiment: Experiment) -> Target:
     return _PlainTarget(target.module, target.spec, tried_on=target.tried_on).to(experiment.device)
 
 
-def _step(experiment: Experiment, train: Data, networks: int, items: int) -> Ways:
+def _step(experiment: Experiment, train: Data, networks: int, examples: int) -> Ways:
     """Training steps; each way trains the same generator on."""
     experiment.generator.train()
 
@@ -193,8 +199,8 @@ def _step(experiment: Experiment, train: Data, networks: int, items: int) -> Way
     )
 
 
-def _forward(experiment: Experiment, train: Data, networks: int, items: int) -> Ways:
-    """The pass of a training step's networks, each on images of its own, without gradients."""
+def _forward(experiment: Experiment, train: Data, networks: int, examples: int) -> Ways:
+    """The pass of a training step's networks, each on examples of its own, without gradients."""
     options = experiment.config.trainer
     rng = stream(options.seed, "latent", experiment.device)
     weights = draw_weights(experiment.generator, options.networks, rng)
@@ -228,7 +234,7 @@ def _forward(experiment: Experiment, train: Data, networks: int, items: int) -> 
     )
 
 
-def _sample(experiment: Experiment, train: Data, networks: int, items: int) -> Ways:
+def _sample(experiment: Experiment, train: Data, networks: int, examples: int) -> Ways:
     """Networks drawn from the generator."""
     generator = experiment.generator.eval()
     rng = stream(experiment.config.trainer.seed, "latent", experiment.device)
@@ -246,9 +252,9 @@ def _sample(experiment: Experiment, train: Data, networks: int, items: int) -> W
     )
 
 
-def _evaluate(experiment: Experiment, train: Data, networks: int, items: int) -> Ways:
-    """Drawn networks on the same items; ours takes the ensemble's figures as well."""
-    data = train[: min(items, len(train))]
+def _evaluate(experiment: Experiment, train: Data, networks: int, examples: int) -> Ways:
+    """Drawn networks on the same examples; ours takes the ensemble's figures as well."""
+    data = train[: min(examples, len(train))]
     drawn = draw_networks(experiment, networks, experiment.config.evaluation.seed, train)
     plain = _plain(experiment)
 
@@ -256,12 +262,12 @@ def _evaluate(experiment: Experiment, train: Data, networks: int, items: int) ->
     def loop(count: int) -> None:
         for number in range(count):
             module = drawn[number]
-            for part in data.x.split(ITEMS_AT_ONCE[experiment.device.type]):
+            for part in data.x.split(EXAMPLES_AT_ONCE[experiment.device.type]):
                 module(part)
 
     @torch.no_grad()
     def vmap() -> None:
-        for part in data.x.split(VMAP_ITEMS):
+        for part in data.x.split(VMAP_EXAMPLES):
             plain.forward(drawn.weights, part, shared=True, statistics=drawn.statistics)
 
     return Ways(
@@ -279,4 +285,4 @@ BENCHMARKS: dict[str, Callable[[Experiment, Data, int, int], Ways]] = {
     "sample": _sample,
     "evaluate": _evaluate,
 }
-"""What can be timed; each gets the experiment, training data, a number of networks and a number of items."""
+"""What can be timed; each gets the experiment, training data, a number of networks and a number of examples."""

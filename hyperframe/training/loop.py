@@ -61,12 +61,12 @@ class Reporter(Protocol):
         """
         ...
 
-    def validated(self, step: int, figures: Mapping[str, Any]) -> None:
+    def validated(self, step: int, results: Mapping[str, Any]) -> None:
         """Hear the figures on validation data, every `evaluation.every` steps and at the last one.
 
         Args:
             step: how many steps are done.
-            figures: `networks` and `items`, how many there were; what the task's meter found; `metrics`, for each
+            results: `networks` and `examples`, how many there were; what the task's meter found; `metrics`, for each
                 figure the fields of its `Metric`; `entropy` of the weights in nats, or None.
         """
         ...
@@ -85,7 +85,7 @@ class Silent:
     def logged(self, step: int, metrics: Mapping[str, float]) -> None:
         """Say nothing."""
 
-    def validated(self, step: int, figures: Mapping[str, Any]) -> None:
+    def validated(self, step: int, results: Mapping[str, Any]) -> None:
         """Say nothing."""
 
     def paused(self, run: Run, reason: str) -> None:
@@ -132,18 +132,18 @@ class Training:
         self.run = run
         self.reporter = reporter
         self.options = run.config.trainer
-        task, images = run.experiment.task, run.config.evaluation.images
+        task, examples = run.experiment.task, run.config.evaluation.examples
         train, validation = load_data(task, "train"), load_data(task, "validation")
         for data in (train, validation):
             run.experiment.target.check_inputs(data.x)
         tell_left_out(run.experiment.target)
         run.fingerprints = fingerprints_of(task, {"train": train, "validation": validation})
         self.inputs = trained_inputs(task, train)
-        self.validation: Data = validation[:images].to(run.experiment.device)
+        self.validation: Data = validation[:examples].to(run.experiment.device)
         check_room(run.experiment)
         self.trainer = Trainer(run.experiment, train)
         with shortages_told(self.options):
-            self.trainer.rehearse()
+            self.trainer.dry_run()
         self._scores: dict[int, float] = {}
         self._place: tuple[int, int] | None = None
 
@@ -245,13 +245,13 @@ class Training:
         networks = draw_networks(experiment, count, evaluation.seed, self.trainer.train)
         networks.origin = f"step {self.trainer.step_count} is not validated"
         try:
-            figures = evaluate(experiment, networks, self.validation)
+            results = evaluate(experiment, networks, self.validation)
         except DivergedError as error:  # the training may recover
             notice(str(error))
             return None
-        log.validation(self.trainer.step_count, figures)
-        self.reporter.validated(self.trainer.step_count, figures)
-        score = validation_score(experiment.task.metrics, figures)
+        log.validation(self.trainer.step_count, results)
+        self.reporter.validated(self.trainer.step_count, results)
+        score = validation_score(experiment.task.metrics, results)
         return score if math.isfinite(score) else None
 
     def _save(self, log: MetricsLog, score: float | None) -> None:

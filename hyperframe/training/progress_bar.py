@@ -32,7 +32,7 @@ class ProgressReporter:
             console=self.console,
             disable=not sys.stderr.isatty(),
         )
-        self._task: TaskID = self.progress.add_task("training", total=None, figures="")
+        self._task: TaskID = self.progress.add_task("training", total=None, results="")
         self._score_name = "score"
 
     def __enter__(self) -> "ProgressReporter":
@@ -56,18 +56,18 @@ class ProgressReporter:
         terms = {name: value for key, value in metrics.items() if (name := key.removeprefix("diversity.")) != key}
         parts += [f"{name} {value:.4g}" for name, value in terms.items()]
         parts.append(f"{metrics['steps_per_second']:.1f} steps/s")
-        self.progress.update(self._task, completed=step, figures="  ".join(parts))
+        self.progress.update(self._task, completed=step, results="  ".join(parts))
 
-    def validated(self, step: int, figures: Mapping[str, Any]) -> None:
+    def validated(self, step: int, results: Mapping[str, Any]) -> None:
         """Print a line."""
-        parts = [f"step {step:>6}", f"{figures['networks']} networks on {figures['items']} validation items"]
-        for metric in metrics_of(figures):
-            value, spread = metric.value(figures), metric.spread(figures)
+        parts = [f"step {step:>6}", f"{results['networks']} networks on {results['examples']} validation examples"]
+        for metric in metrics_of(results):
+            value, spread = metric.value(results), metric.spread(results)
             of_whom = "ensemble's " if metric.of == "ensemble" else ""
             extremes = "" if spread is None else f" (min {spread['min']:.4f}, max {spread['max']:.4f})"
             parts.append(f"{of_whom}{metric.label} {value:.4f}{extremes}")
-        if figures.get("entropy") is not None:
-            parts.append(f"entropy {figures['entropy']:.1f}")
+        if results.get("entropy") is not None:
+            parts.append(f"entropy {results['entropy']:.1f}")
         self.console.print("  ".join(parts), soft_wrap=True, markup=False)
 
     def paused(self, run: Run, reason: str) -> None:

@@ -15,7 +15,7 @@ from hyperframe.runtime.rng import seed_global, seeded, stream
 from hyperframe.types import Data
 
 STREAMS = ("latent", "data", "shared", "terms")
-"""Random numbers of their own for z, for the choice of images, of images that all see, and for terms of the loss."""
+"""Random numbers of their own for z, for the choice of examples, of those that all see, and for terms of the loss."""
 
 
 def check_room(experiment: Experiment) -> None:
@@ -48,8 +48,8 @@ def shortages_told(options: TrainerOptions) -> Iterator[None]:
 
 def _advice(options: TrainerOptions) -> str:
     return (
-        f"Try a smaller trainer.networks than {options.networks}, a smaller trainer.batch_size, trainer.shared_images "
-        "or evaluation.networks, or a smaller generator"
+        f"Try a smaller trainer.networks than {options.networks}, a smaller trainer.batch_size, "
+        "trainer.shared_examples or evaluation.networks, or a smaller generator"
     )
 
 
@@ -91,7 +91,7 @@ class Trainer:
         z = generator.latent(options.networks, self.streams["latent"])
         loss = self.experiment.loss
         batch = self._drawn("data", options.networks, options.batch_size)
-        shared = self._drawn("shared", options.shared_images) if loss.compares_outputs else None
+        shared = self._drawn("shared", options.shared_examples) if loss.compares_outputs else None
         weight = loss.objective.accuracy_weight(self.step_count, options.steps, len(self.train))
         metrics = loss.gradients(generator, z, batch, self.streams["terms"], accuracy_weight=weight, shared=shared)
         gradients = [value.grad for value in self.parameters if value.grad is not None]
@@ -110,7 +110,7 @@ class Trainer:
         self._summed += 1
         self.step_count += 1
 
-    def rehearse(self) -> None:
+    def dry_run(self) -> None:
         """Try the task's loss and the diversity terms out on what a step would give them; no state of it changes.
 
         Raises:
@@ -118,20 +118,20 @@ class Trainer:
         """
         loss, generator, options = self.experiment.loss, self.experiment.generator, self.options
         rng = stream(options.seed, "rehearsal", self._device)
-        images = slice(min(options.shared_images, len(self.train)))
+        examples = slice(min(options.shared_examples, len(self.train)))
         training = generator.training
         generator.eval()  # running moments stay as they are
         try:
             with seeded(options.seed, "rehearsal", self._device):
                 z = generator.latent(options.networks, rng)
                 ends = torch.tensor([0, len(self.train) - 1], device=self.train.x.device)
-                loss.rehearse_task(generator, z[:1], self.train[ends])
-                loss.rehearse(generator, z, self.train[images] if loss.compares_outputs else None, rng)
+                loss.dry_run_task(generator, z[:1], self.train[ends])
+                loss.dry_run(generator, z, self.train[examples] if loss.compares_outputs else None, rng)
         finally:
             generator.train(training)
 
     def _drawn(self, name: str, *sizes: int) -> Data:
-        """Training items [*sizes], drawn by the numbers of a stream."""
+        """Training examples [*sizes], drawn by the numbers of a stream."""
         rng = self.streams[name]
         chosen = torch.randint(len(self.train), sizes, generator=rng, device=self.train.x.device)
         drawn = self.train[chosen]

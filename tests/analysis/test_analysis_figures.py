@@ -12,7 +12,7 @@ from wiring import OPTIONS
 
 import hyperframe.builtin.analyses.adversarial as adversarial
 from hyperframe.analysis.runner import analyse
-from hyperframe.analysis.scoring import mean_scores, some_items
+from hyperframe.analysis.scoring import mean_scores, some_examples
 from hyperframe.builtin.analyses.adversarial.attacks import answers, fast_gradient_sign, projected_gradient
 from hyperframe.builtin.analyses.adversarial.success_rates import ATTACKS, AttackOptions, count_fooled
 from hyperframe.builtin.analyses.deep_ensemble.equivalent import deep_ensemble_equivalent
@@ -27,8 +27,8 @@ from hyperframe.targets.weights import concatenate, slice_weights
 from hyperframe.tasks.calibration import COLDEST, HOTTEST, entropy_of
 
 
-def items(learnt, split, count):
-    return some_items(learnt.data(split), count, learnt.config.evaluation.seed)
+def examples(learnt, split, count):
+    return some_examples(learnt.data(split), count, learnt.config.evaluation.seed)
 
 
 def probabilities(networks, x):
@@ -46,7 +46,7 @@ def scores(networks, x, singles):
 
 
 def area(inside, outside):
-    """The probability that a strange item has the greater score."""
+    """The probability that a strange example has the greater score."""
     return float((outside[:, None] > inside).double().mean() + (outside[:, None] == inside).double().mean() / 2)
 
 
@@ -54,7 +54,11 @@ def area(inside, outside):
 def test_strange_images_are_told_by_each_score(learnt, registry):
     own = OPTIONS["out_of_distribution"]
     found = analyse(learnt, "out_of_distribution", registry, own)
-    networks, x, train = learnt.sample(own["networks"]), items(learnt, "test", own["images"]).x, learnt.data("train").x
+    networks, x, train = (
+        learnt.sample(own["networks"]),
+        examples(learnt, "test", own["images"]).x,
+        learnt.data("train").x,
+    )
     inside = scores(networks, x, own["singles"])
     strange = {"turned": x.rot90(1, (-2, -1)), "inverted": train.min() + train.max() - x}
     for kind, images in strange.items():
@@ -69,7 +73,7 @@ def test_strange_images_are_told_by_each_score(learnt, registry):
 
 
 def calibrated(p, test, validation):
-    """NLL of probabilities on test items at the temperature that is best on validation items."""
+    """NLL of probabilities on test examples at the temperature that is best on validation examples."""
 
     def nll(temperature, p, labels):
         return float(torch.nn.functional.cross_entropy(p.log() / temperature, labels))
@@ -82,7 +86,10 @@ def calibrated(p, test, validation):
 def test_the_equivalent_is_that_of_calibrated_likelihoods(learnt, registry):
     own = OPTIONS["deep_ensemble"]
     found = analyse(learnt, "deep_ensemble", registry, own)
-    test, validation = items(learnt, "test", own["items"]), items(learnt, "validation", own["validation_items"])
+    test, validation = (
+        examples(learnt, "test", own["examples"]),
+        examples(learnt, "validation", own["validation_examples"]),
+    )
 
     def nll(networks, size):
         both = [probabilities(networks, data.x)[:size].mean(0) for data in (test, validation)]
@@ -105,7 +112,10 @@ def test_the_equivalent_is_that_of_calibrated_likelihoods(learnt, registry):
 def test_temperatures_of_single_networks_are_their_own(learnt, registry):
     own = {**OPTIONS["ensembles"], "draws": 1}
     found = analyse(learnt, "ensembles", registry, own)
-    test, validation = items(learnt, "test", own["items"]), items(learnt, "validation", own["validation_items"])
+    test, validation = (
+        examples(learnt, "test", own["examples"]),
+        examples(learnt, "validation", own["validation_examples"]),
+    )
     both = [probabilities(learnt.sample(own["networks"]), data.x) for data in (test, validation)]
     wanted = [calibrated(pair, test, validation) for pair in zip(*both, strict=True)]
     assert found["single"]["calibrated_nll"]["mean"] == pytest.approx(sum(wanted) / len(wanted), rel=1e-5)
@@ -140,7 +150,7 @@ def test_a_plane_goes_through_the_first_pair_of_the_paths(learnt, registry):
     pairs = [z for z in seen["paths"][1:] if len(z) == 2]  # the first networks show whether the training diverged
     assert torch.equal(seen["plane"][-1][:2], pairs[0])
     assert len({row.numpy().tobytes() for z in pairs for row in z}) == 2 * OPTIONS["paths"]["pairs"]
-    plane, test = Plane(seen["plane"][-1]), items(learnt, "test", OPTIONS["plane"]["items"])
+    plane, test = Plane(seen["plane"][-1]), examples(learnt, "test", OPTIONS["plane"]["examples"])
     for row, y in enumerate(found["y"]):
         z = plane.at(torch.tensor([[x, y] for x in found["x"]]))
         with torch.no_grad():
@@ -174,7 +184,7 @@ def test_attacked_networks_others_and_fresh_ones_are_different_draws(learnt, sce
         assert len(ensemble) == len(fresh) == own["networks"]
         assert not ensemble & fresh
         assert not (ensemble | fresh) & set(singles)
-    test, train = items(learnt, "test", own["images"]), learnt.data("train").x
+    test, train = examples(learnt, "test", own["images"]), learnt.data("train").x
     assert torch.equal(torch.cat([scene.x for scene in first]), test.x)
     assert torch.equal(torch.cat([scene.y for scene in first]), test.y)
     for scene, _, _ in scenes:

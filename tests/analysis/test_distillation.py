@@ -41,7 +41,7 @@ VALUES = {
     "trainer.steps": 2,
 }
 HELD = {"generator": "direct", "generator.networks": 3, "trainer.networks": 3, "diversity": ["none"], "gauges": []}
-SHORT = DistillationOptions(networks=3, items=50, steps=4, batch=16)
+SHORT = DistillationOptions(networks=3, examples=50, steps=4, batch=16)
 OPTIONS = {key: value for key, value in attrs.asdict(SHORT).items() if key not in ("mixed", "rate")}
 
 
@@ -129,15 +129,18 @@ def test_the_loss_is_the_divergence_of_classes_and_the_squared_error_of_values(s
 
 
 @given(
-    items=st.integers(1, 40), mixed=st.sampled_from([0.0, 0.3, 1.0]), train=st.integers(1, 20), seed=st.integers(0, 99)
+    examples=st.integers(1, 40),
+    mixed=st.sampled_from([0.0, 0.3, 1.0]),
+    train=st.integers(1, 20),
+    seed=st.integers(0, 99),
 )
 @settings(max_examples=50)
-def test_lessons_have_training_inputs_and_mixtures(items, mixed, train, seed):
+def test_lessons_have_training_inputs_and_mixtures(examples, mixed, train, seed):
     x = torch.arange(train, dtype=torch.float64)[:, None, None].expand(train, 2, 1)
-    options = DistillationOptions(items=items, mixed=mixed)
+    options = DistillationOptions(examples=examples, mixed=mixed)
     found = lesson_inputs(ClassificationTask(), x, options, torch.Generator().manual_seed(seed))
     assert tuple(found.shape[1:]) == (2, 1)
-    assert len(found) == (min(items, 4 * train) if mixed else min(items, train))
+    assert len(found) == (min(examples, 4 * train) if mixed else min(examples, train))
     assert torch.equal(found[:, 0], found[:, 1])  # one factor for the whole input
     assert float(found.min()) >= 0
     assert float(found.max()) <= train - 1
@@ -150,7 +153,7 @@ def test_a_task_that_varies_its_inputs_varies_the_mixtures():
         def augment(self, inputs, rng):
             return 2 * inputs
 
-    found = lesson_inputs(Doubling(), torch.ones(4, 2), DistillationOptions(items=8), torch.Generator())
+    found = lesson_inputs(Doubling(), torch.ones(4, 2), DistillationOptions(examples=8), torch.Generator())
     assert found[:, 0].tolist() == [1.0] * 4 + [2.0] * 4
 
 
@@ -168,7 +171,7 @@ def test_who_knows_the_lesson_stays_as_he_is(run):
 def test_a_student_comes_nearer_to_its_ensemble(runs, name):
     run = runs[name]
     x = run.data("test").x
-    wanted, options = ensemble_outputs(run.sample(3), x), attrs.evolve(SHORT, items=300, steps=60)
+    wanted, options = ensemble_outputs(run.sample(3), x), attrs.evolve(SHORT, examples=300, steps=60)
 
     def distance(networks):
         return float(distillation_loss(run.experiment.task, next(networks.chunks(x[:250]))[2][0], wanted[:250]))
@@ -194,10 +197,10 @@ def test_what_is_written_loads_into_the_module(runs, method, tmp_path):
     module.load_state_dict(safetensors.torch.load_file(file))
     test = run.data("test")
     right = (module.eval()(test.x).argmax(-1) == test.y).double().mean()
-    assert found["figures"]["written network"]["score"] == pytest.approx(float(right))
+    assert found["results"]["written network"]["score"] == pytest.approx(float(right))
     drawn = measure(run.experiment, run.sample(3), test)
-    assert found["figures"]["mean member"]["score"] == drawn["accuracy"]["mean"]
-    assert found["figures"]["ensemble"]["nll"] == drawn["ensemble"]["nll"]
+    assert found["results"]["mean member"]["score"] == drawn["accuracy"]["mean"]
+    assert found["results"]["ensemble"]["nll"] == drawn["ensemble"]["nll"]
     with safetensors.safe_open(file, "pt") as opened:
         header = json.loads(opened.metadata()["hyperframe"])
     assert header["format"] == "hyperframe network 1"
@@ -250,12 +253,12 @@ def test_wrong_arguments(runs, hyperframe, tmp_path):
 def test_the_analysis(runs, registry):
     run = runs["classes"]
     found = analyse(run, "distillation", registry, OPTIONS)
-    figures = found["figures"]
-    assert list(figures)[:3] == ["mean member", "ensemble", "distilled network"]
-    assert len(figures) == 3 + 2 * 3  # averages for three scales, as generated and in gauge
+    results = found["results"]
+    assert list(results)[:3] == ["mean member", "ensemble", "distilled network"]
+    assert len(results) == 3 + 2 * 3  # averages for three scales, as generated and in gauge
     drawn = measure(run.experiment, run.sample(3), run.data("test"))
-    assert figures["mean member"]["std"] == drawn["accuracy"]["std"]
-    assert figures["ensemble"]["score"] == drawn["ensemble"]["mean_probability"]
+    assert results["mean member"]["std"] == drawn["accuracy"]["std"]
+    assert results["ensemble"]["score"] == drawn["ensemble"]["mean_probability"]
     assert "skipped" not in found
     assert found["highlights"]["accuracy, mean member"] == f"{100 * drawn['accuracy']['mean']:.2f} %"
     assert (run.folder / "analyses" / "distillation" / "distillation.png").stat().st_size > 1000
@@ -265,19 +268,19 @@ def test_the_analysis(runs, registry):
 def test_the_analysis_of_values_of_held_networks_and_of_the_toy(runs, registry):
     values = analyse(runs["values"], "distillation", registry, OPTIONS)
     assert values["metric"]["name"] == "rmse"
-    assert f"{values['figures']['distilled network']['score']:#.4g}" in values["pictures"][0]["says"]
+    assert f"{values['results']['distilled network']['score']:#.4g}" in values["pictures"][0]["caption"]
     held = analyse(runs["held"], "distillation", registry, {**OPTIONS, "networks": 50})
     assert held["networks"] == 3
-    assert list(held["figures"])[3:] == ["average, z × 1"]  # the run has no gauges
+    assert list(held["results"])[3:] == ["average, z × 1"]  # the run has no gauges
     assert "averages for other scales of z" in held["skipped"]
     toy = analyse(runs["toy"], "distillation", registry, OPTIONS)
     assert toy["metric"]["name"] == "value"
-    assert toy["figures"]["ensemble"]["score"] is None
+    assert toy["results"]["ensemble"]["score"] is None
 
 
 def test_the_analysis_without_averages(runs, registry):
-    found = analyse(runs["held"], "distillation", registry, {"networks": 2, "items": 9, "steps": 2, "scales": [0.5]})
-    assert list(found["figures"]) == ["mean member", "ensemble", "distilled network"]
+    found = analyse(runs["held"], "distillation", registry, {"networks": 2, "examples": 9, "steps": 2, "scales": [0.5]})
+    assert list(found["results"]) == ["mean member", "ensemble", "distilled network"]
     assert len(found["highlights"]) == 3
 
 

@@ -11,30 +11,30 @@ from hypothesis import strategies as st
 from tiny import PERCEPTRON
 
 from hyperframe.analysis.ensemble_metrics import RULES, GrowthMeter, growing_sizes, spread, temperatures
-from hyperframe.analysis.ensembles import ensemble_figures
+from hyperframe.analysis.ensembles import ensemble_results
 from hyperframe.analysis.runner import analyse
-from hyperframe.analysis.scoring import some_items
+from hyperframe.analysis.scoring import some_examples
 from hyperframe.api import installed
 from hyperframe.errors import NotApplicableError
-from hyperframe.tasks.calibration import at_temperature, figures_of, fit_temperature
+from hyperframe.tasks.calibration import at_temperature, fit_temperature, results_of
 
-NETWORKS, ITEMS, CLASSES = 12, 9, 4
+NETWORKS, EXAMPLES, CLASSES = 12, 9, 4
 SIZES = [1, 2, 5, 12]
 
 
 def drawn(seed):
     rng = torch.Generator().manual_seed(seed)
-    logits = 3 * torch.randn(NETWORKS, ITEMS, CLASSES, generator=rng, dtype=torch.float64)
-    return logits, torch.randint(CLASSES, (ITEMS,), generator=rng)
+    logits = 3 * torch.randn(NETWORKS, EXAMPLES, CLASSES, generator=rng, dtype=torch.float64)
+    return logits, torch.randint(CLASSES, (EXAMPLES,), generator=rng)
 
 
-def seen(logits, labels, sizes=SIZES, networks=None, items=None):
+def seen(logits, labels, sizes=SIZES, networks=None, examples=None):
     meter = GrowthMeter(len(logits), sizes, labels, logits.shape[-1])
-    networks, items = networks or len(logits), items or len(labels)
-    for first_item in range(0, len(labels), items):
+    networks, examples = networks or len(logits), examples or len(labels)
+    for first_example in range(0, len(labels), examples):
         for first in range(0, len(logits), networks):
-            part = logits[first : first + networks, first_item : first_item + items]
-            meter.update(part, first, first_item)
+            part = logits[first : first + networks, first_example : first_example + examples]
+            meter.update(part, first, first_example)
     return meter
 
 
@@ -45,12 +45,12 @@ def test_figures_are_those_of_the_first_networks(seed):
     found = seen(logits, labels).ensembles()
     for place, size in enumerate(SIZES):
         p = logits[:size].softmax(-1)
-        assert found["mean_probability"][place] == pytest.approx(figures_of(p.mean(0), labels))
+        assert found["mean_probability"][place] == pytest.approx(results_of(p.mean(0), labels))
         votes = torch.nn.functional.one_hot(p.argmax(-1), CLASSES).double().mean(0)
-        wanted = figures_of(votes, labels)
+        wanted = results_of(votes, labels)
         assert found["majority"][place] == pytest.approx({key: wanted[key] for key in ("accuracy", "brier", "ece")})
-        confident = p[p.amax(-1).argmax(0), torch.arange(ITEMS)]
-        assert found["most_confident"][place] == pytest.approx(figures_of(confident, labels))
+        confident = p[p.amax(-1).argmax(0), torch.arange(EXAMPLES)]
+        assert found["most_confident"][place] == pytest.approx(results_of(confident, labels))
         entropy = torch.special.entr(p.mean(0)).sum(-1).mean()
         information = entropy - torch.special.entr(p).sum(-1).mean()
         answers = p.argmax(-1)
@@ -71,18 +71,18 @@ def test_figures_of_single_networks_are_those_of_each(seed):
     singles = seen(logits, labels).singles()
     for number, own in enumerate(logits.softmax(-1)):
         assert {name: float(values[number]) for name, values in singles.items()} == pytest.approx(
-            figures_of(own, labels)
+            results_of(own, labels)
         )
 
 
 @pytest.mark.slow
 @settings(max_examples=20)
-@given(st.integers(0, 2**31), st.integers(1, NETWORKS), st.integers(1, ITEMS))
-def test_chunks_change_nothing(seed, networks, items):
+@given(st.integers(0, 2**31), st.integers(1, NETWORKS), st.integers(1, EXAMPLES))
+def test_chunks_change_nothing(seed, networks, examples):
     logits, labels = drawn(seed)
-    whole, pieces = seen(logits, labels), seen(logits, labels, networks=networks, items=items)
-    for rule, figures in whole.ensembles().items():
-        for one, other in zip(figures, pieces.ensembles()[rule], strict=True):
+    whole, pieces = seen(logits, labels), seen(logits, labels, networks=networks, examples=examples)
+    for rule, results in whole.ensembles().items():
+        for one, other in zip(results, pieces.ensembles()[rule], strict=True):
             assert one == pytest.approx(other, abs=1e-12)
     for name, values in whole.singles().items():
         torch.testing.assert_close(values, pieces.singles()[name])
@@ -108,7 +108,7 @@ def test_the_temperature_is_fitted_to_the_ensemble(seed):
     heat = temperatures(meter, labels)
     mean = logits.softmax(-1).mean(0).log()
     assert heat[-1] == pytest.approx(fit_temperature(mean, labels))
-    scaled = figures_of(at_temperature(mean, heat[-1]), labels)
+    scaled = results_of(at_temperature(mean, heat[-1]), labels)
     found = meter.ensembles(heat)["mean_probability"][-1]
     assert found["calibrated_nll"] == pytest.approx(scaled["nll"])
     assert found["calibrated_nll"] <= found["nll"] + 1e-9
@@ -120,8 +120,8 @@ def test_edge_values():
     constant = torch.zeros(5, CLASSES, CLASSES)
     for logits, right, nll in ((perfect, 1.0, 0.0), (constant, 1 / CLASSES, math.log(CLASSES))):
         meter = seen(logits, labels, [1, 5])
-        for rule, figures in meter.ensembles(temperatures(meter, labels)).items():
-            for figure in figures:
+        for rule, results in meter.ensembles(temperatures(meter, labels)).items():
+            for figure in results:
                 assert all(math.isfinite(value) for value in figure.values())
                 if rule in RULES:
                     assert figure["accuracy"] == right
@@ -160,7 +160,7 @@ def test_the_spread_of_one_draw_is_zero():
 
 
 def quick(run, **options):
-    return analyse(run, "ensembles", installed(), {"draws": 2, "items": 30, **options})
+    return analyse(run, "ensembles", installed(), {"draws": 2, "examples": 30, **options})
 
 
 HELD = {key: value for key, value in PERCEPTRON.items() if not key.startswith("generator")}
@@ -174,22 +174,22 @@ def test_the_analysis(tmp_path, chosen):
 
     run = hf.train("digits", {**chosen, "trainer.steps": 3}, out=tmp_path / "run")
     found = quick(run)
-    assert (found["sizes"], found["draws"], found["items"]) == ([1, 2, 4], 2, 30)
+    assert (found["sizes"], found["draws"], found["examples"]) == ([1, 2, 4], 2, 30)
     assert found == quick(run)  # the same seeds
     largest = found["ensembles"]["mean_probability"][-1]
     assert largest["calibrated_nll"]["mean"] > 0
-    heated = quick(run, validation_items=20)["ensembles"]["mean_probability"][-1]  # fewer, and another temperature
+    heated = quick(run, validation_examples=20)["ensembles"]["mean_probability"][-1]  # fewer, and another temperature
     assert heated["temperature"] != largest["temperature"]
     assert heated["nll"] == largest["nll"]
     folder = run.folder / "analyses" / "ensembles"
     for picture in [*found["pictures"], *found["interactive"]]:
         assert (folder / picture["file"]).stat().st_size > 200
-        assert picture["says"].endswith(".")
+        assert picture["caption"].endswith(".")
     test = run.data("test")
-    places = torch.tensor([int((test.x == one).flatten(1).all(1).nonzero()[0]) for one in some_items(test, 30, 0).x])
+    places = torch.tensor([int((test.x == one).flatten(1).all(1).nonzero()[0]) for one in some_examples(test, 30, 0).x])
     assert sorted(places.tolist()) != list(range(30))  # not the first ones, which may be easier than the others
-    evaluated = run.evaluate()  # of the same networks, on all items
-    assert quick(run, draws=1, items=1000)["ensembles"]["majority"][-1]["accuracy"]["mean"] == pytest.approx(
+    evaluated = run.evaluate()  # of the same networks, on all examples
+    assert quick(run, draws=1, examples=1000)["ensembles"]["majority"][-1]["accuracy"]["mean"] == pytest.approx(
         evaluated["ensemble"]["majority"]
     )
 
@@ -198,12 +198,12 @@ def test_draws_of_two_seeds_have_nothing_in_common(tmp_path):
     import hyperframe as hf
 
     run = hf.train("digits", {**PERCEPTRON, "trainer.steps": 1}, out=tmp_path / "run")
-    seeds, sample, items = [], run.sample, run.data("test")[:5]
+    seeds, sample, examples = [], run.sample, run.data("test")[:5]
     run.sample = lambda count, seed: seeds.append(seed) or sample(count, seed)
     for seed in (0, 1):
         run.config = attrs.evolve(run.config, evaluation=attrs.evolve(run.config.evaluation, seed=seed))
         for draw in range(3):
-            ensemble_figures(run, draw, [1, 2], items, items)
+            ensemble_results(run, draw, [1, 2], examples, examples)
     assert len(set(seeds)) == 6
     assert (seeds[0], seeds[3]) == (0, 1)  # as `Run.evaluate` draws
 

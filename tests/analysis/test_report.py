@@ -40,7 +40,7 @@ def picture(folder, file, **words):
 
 def shown(run, folder):
     """Every kind of element."""
-    words = {"title": "A title", "says": "It says 3."}
+    words = {"title": "A title", "caption": "It says 3."}
     points = {
         "first": {"points": [[i, i * i % 7, -i] for i in range(40)], "axes": ["one", "two", "three"]},
         HOSTILE: {"points": [[1, 2], [3, None]], "axes": [LONG, "b"]},
@@ -67,7 +67,7 @@ def hostile(run, folder):
     (folder / "code.json").write_text(
         json.dumps({"x": [0, 1], "lines": {HOSTILE: [0, 1]}, "labels": [HOSTILE, "<!--"]})
     )
-    words = {"title": HOSTILE, "says": HOSTILE}
+    words = {"title": HOSTILE, "caption": HOSTILE}
     return {
         "highlights": {HOSTILE: HOSTILE},
         "pictures": [picture(folder, "point.png", **words)],
@@ -189,8 +189,8 @@ def test_the_page_is_whole(whole):
 def test_the_page_tells_everything(whole):
     content, text = whole
     words = " ".join(Parsed(text).words)
-    figures = content["evaluation"]
-    assert f"{figures['accuracy']['mean']:.2%} ± {figures['accuracy']['std']:.2%}" in words
+    results = content["evaluation"]
+    assert f"{results['accuracy']['mean']:.2%} ± {results['accuracy']['std']:.2%}" in words
     for expected in (
         "a<b>run",
         "digits_cnn on digits · mlp · trade_off, lambda\u00a0=\u00a01,000 · step 1 of 1",
@@ -226,11 +226,18 @@ def test_the_same_content_gives_the_same_page(run, whole):
     assert made(run, shown=shown, hostile=hostile, lost=lost, pictorial=inapplicable, failing=failing) == whole
 
 
+@pytest.mark.parametrize("odd", [{}, [], {"distribution": {"a": 1}}, {"distribution": [1]}, None, 7])
+def test_a_page_is_made_of_any_provenance(run, whole, odd):
+    rows = [odd, {"distribution": "theirs", "version": "1.0"}]
+    text = page({**whole[0], "provenance": {"components": rows, "versions": odd}}, run.folder / "analyses")
+    assert "theirs 1.0" in text
+
+
 @pytest.mark.slow
 def test_large_elements_are_shown_and_larger_ones_named(run, monkeypatch):
     def large(run, folder):
         series = {"all": {"points": [[i / 7, i / 3] for i in range(40_000)], "axes": ["a", "b"]}}
-        return {"interactive": [keep_scatter(folder, "points.json", series, title="points", says="")]}
+        return {"interactive": [keep_scatter(folder, "points.json", series, title="points", caption="")]}
 
     content, text = made(run, large=large)
     assert "39999" not in text
@@ -292,7 +299,7 @@ def test_another_evaluation_is_not_taken(run, change):
     right = run.evaluate()
     path.write_text(json.dumps(right | change))
     assert collect(run, installed(), [])["evaluation"] == right
-    for damaged in ("{", json.dumps({key: value for key, value in right.items() if key != "items"})):
+    for damaged in ("{", json.dumps({key: value for key, value in right.items() if key != "examples"})):
         path.write_text(damaged)
         assert collect(run, installed(), [])["evaluation"] == right
 
@@ -438,7 +445,7 @@ def test_everything_is_drawn(browser, file):
 def test_places_that_grow_by_factors_lie_evenly(run, browser, tmp_path):
     def growing(run, folder):
         lines = {"a": [1, 2, 3, 4, 5, 6]}
-        element = keep_lines(folder, "a.json", [1, 2, 5, 10, 20, 50], lines, labels=("n", "y"), title="", says="")
+        element = keep_lines(folder, "a.json", [1, 2, 5, 10, 20, 50], lines, labels=("n", "y"), title="", caption="")
         return {"interactive": [element]}
 
     (tmp_path / "report.html").write_text(made(run, growing=growing)[1], encoding="utf-8")
@@ -511,7 +518,7 @@ def test_the_drawings_follow_the_scheme_and_the_width(browser, file):
     assert browser.complaints == []
 
 
-LABELS = {"labels": ("x", "y"), "title": "t", "says": "s"}
+LABELS = {"labels": ("x", "y"), "title": "t", "caption": "s"}
 
 
 def test_elements_take_arrays_and_tensors(tmp_path):
@@ -532,7 +539,7 @@ def test_elements_that_no_page_could_show(tmp_path, file, values):
 def test_points_and_grids_have_the_shape_of_their_axes(tmp_path):
     series = {"own": {"points": [[1.0, 2.0, 3.0]], "axes": ["a", "b"]}}
     with pytest.raises(ValueError, match="as many numbers"):
-        hf.keep_scatter(tmp_path, "points.json", series, title="t", says="s")
+        hf.keep_scatter(tmp_path, "points.json", series, title="t", caption="s")
     labels = {**LABELS, "labels": ("x", "y", "z")}
     with pytest.raises(ValueError, match="a row of 2 for each of 2"):
         hf.keep_grid(tmp_path, "grid.json", [0, 1], [0, 1], [[1, 2]], marks={}, **labels)

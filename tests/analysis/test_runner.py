@@ -103,8 +103,8 @@ def test_a_run_that_diverged_is_named(run, monkeypatch):
 
 @pytest.mark.slow
 def test_what_is_found_is_what_is_kept(run):
-    figures = {"pictures": ({"file": "a.png"},), "odd": float("inf"), 1: 2, "step": 77, "many": [0.125] * 200_000}
-    registry = installed([Shop(lambda run, folder: figures)])
+    results = {"pictures": ({"file": "a.png"},), "odd": float("inf"), 1: 2, "step": 77, "many": [0.125] * 200_000}
+    registry = installed([Shop(lambda run, folder: results)])
     found = analyse(run, "own", registry)
     assert (found["step"], found["odd"], found["1"], type(found["pictures"])) == (2, None, 2, list)
     assert kept_analysis(run, "own", registry) == found

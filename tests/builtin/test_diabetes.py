@@ -22,10 +22,10 @@ def gaussian():
     return GaussianRegressionTask(NOISE, MEAN, STD)
 
 
-def drawn(networks, items, values, seed=0):
+def drawn(networks, examples, values, seed=0):
     rng = torch.Generator().manual_seed(seed)
-    outputs = torch.randn(networks, items, values, generator=rng, dtype=torch.float64)
-    labels = torch.randn(items, values, generator=rng, dtype=torch.float64)
+    outputs = torch.randn(networks, examples, values, generator=rng, dtype=torch.float64)
+    labels = torch.randn(examples, values, generator=rng, dtype=torch.float64)
     return outputs, labels * STD[:values] + MEAN[:values]  # in their own units
 
 
@@ -41,25 +41,27 @@ def test_the_loss_is_the_negative_log_density():
 
 @given(
     networks=st.integers(1, 7),
-    items=st.integers(1, 9),
+    examples=st.integers(1, 9),
     values=st.integers(1, 2),
     networks_at_once=st.integers(1, 4),
-    items_at_once=st.integers(1, 4),
+    examples_at_once=st.integers(1, 4),
     seed=st.integers(0, 2**31),
 )
-def test_the_ensemble_is_a_mixture_whatever_the_chunks(networks, items, values, networks_at_once, items_at_once, seed):
-    outputs, labels = drawn(networks, items, values, seed)
+def test_the_ensemble_is_a_mixture_whatever_the_chunks(
+    networks, examples, values, networks_at_once, examples_at_once, seed
+):
+    outputs, labels = drawn(networks, examples, values, seed)
     scale = Standardisation(MEAN[:values], STD[:values])
-    meter = GaussianMeter(networks, items, NOISE, scale, torch.device("cpu"))
-    for item in range(0, items, items_at_once):
+    meter = GaussianMeter(networks, examples, NOISE, scale, torch.device("cpu"))
+    for item in range(0, examples, examples_at_once):
         for first in range(0, networks, networks_at_once):
-            places = slice(item, item + items_at_once)
+            places = slice(item, item + examples_at_once)
             meter.update(outputs[first : first + networks_at_once, places], labels[places], first, item)
     found = meter.result()
     own = (scale.undone(outputs), labels)
-    each = Independent(Normal(own[0].transpose(0, 1), NOISE * STD[:values]), 1)  # items, then networks
+    each = Independent(Normal(own[0].transpose(0, 1), NOISE * STD[:values]), 1)  # examples, then networks
     alone = -each.log_prob(own[1][:, None])
-    together = MixtureSameFamily(Categorical(torch.ones(items, networks)), each).log_prob(own[1])
+    together = MixtureSameFamily(Categorical(torch.ones(examples, networks)), each).log_prob(own[1])
     assert found["nll"] == pytest.approx(float(alone.mean()), rel=1e-6, abs=1e-6)
     assert found["ensemble"]["nll"] == pytest.approx(
         float(-together.mean()), rel=1e-6, abs=1e-6
@@ -125,7 +127,7 @@ def test_a_training_and_its_table(hyperframe):
         "train", "task=diabetes", *small, "task.noise=0.5", "evaluation.test_networks=3", "trainer.device=cpu"
     )
     assert code == 0
-    for part in ("3 generated networks on 66 test items", "rmse of one network, mean", "negative log-likelihood"):
+    for part in ("3 generated networks on 66 test examples", "rmse of one network, mean", "negative log-likelihood"):
         assert part in out
     code, out, err = hyperframe("train", "task=diabetes", *small, "task.noise=0")
     assert (code, out) == (2, "")

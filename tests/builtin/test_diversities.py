@@ -131,7 +131,7 @@ def test_a_term_gets_nothing_that_another_one_needs():
         WeightedTerm(name="spy", term=Spy(), weight=1.0),
     ]
     z = built.generator.latent(3, torch.Generator().manual_seed(0))
-    objective.rehearse(built.generator, z, shared_images(), torch.Generator())
+    objective.dry_run(built.generator, z, shared_examples(), torch.Generator())
     assert seen["outputs"] is None
     assert seen["z"] is z
 
@@ -178,7 +178,7 @@ def experiment(*overrides):
     return built
 
 
-def shared_images(count=6):
+def shared_examples(count=6):
     draw = torch.Generator().manual_seed(4)
     x = torch.rand(count, 1, 8, 8, generator=draw, dtype=torch.float64)
     return Data(x, torch.randint(10, (count,), generator=draw))
@@ -186,7 +186,7 @@ def shared_images(count=6):
 
 @pytest.mark.parametrize("chunk", [1, 2, 5])
 def test_the_gradient_through_shared_outputs_is_that_of_one_graph(chunk):
-    built, shared = experiment(), shared_images()
+    built, shared = experiment(), shared_examples()
     terms = [WeightedTerm(name=name, term=made(name), weight=0.3 + number) for number, name in enumerate(OF_OUTPUTS)]
     terms.append(WeightedTerm(name="cosine", term=made("cosine"), weight=2.0))
     z = built.generator.latent(5, torch.Generator().manual_seed(0))
@@ -246,7 +246,7 @@ def test_dropout_drops_the_same_units_in_both_passes():
     }
     unpacked = unpack(target.spec, weights)
     before = torch.get_rng_state()
-    found = SharedOutputs(target, unpacked, shared_images(8).x, Chunks(2), MemoryError)
+    found = SharedOutputs(target, unpacked, shared_examples(8).x, Chunks(2), MemoryError)
     after = torch.get_rng_state()
     assert not torch.equal(before, after)
     found.values.grad = torch.zeros_like(found.values)
@@ -334,7 +334,7 @@ def measured(tmp_path_factory):
         "objective.lambda": 100.0,
         "evaluation.every": 1000,
         "evaluation.networks": 2,
-        "evaluation.images": 10,
+        "evaluation.examples": 10,
     }
 
     def run(name, weight):

@@ -22,7 +22,7 @@ CASES = [(target, names) for target in ("digits_cnn", "mnist_cnn") for names in 
 CASES += [("residual", ("scale",)), ("residual", ("scale", "logit_bias"))]
 # One pass of `scale` must do for every way in which layers hang together.
 EVERY = CASES + [(name, ("scale", "logit_bias")) for name in EXAMPLES if name != "residual"]
-canonical = ClassificationTask().canonical
+canonical = ClassificationTask().canonical_outputs
 
 
 def make_target(registry, name):

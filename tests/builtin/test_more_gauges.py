@@ -45,7 +45,7 @@ NETWORKS = [
     "both halves of a sign",
     "channel shuffle",
 ]
-canonical = ClassificationTask().canonical
+canonical = ClassificationTask().canonical_outputs
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from scipy.stats import multivariate_normal, spearmanr
 
 import hyperframe as hf
 from hyperframe.analysis.runner import analyse
-from hyperframe.builtin.analyses.toy_curve import curve_of, figures_of
+from hyperframe.builtin.analyses.toy_curve import curve_of, results_of
 from hyperframe.builtin.generators.mlp import Options as MlpOptions
 from hyperframe.builtin.targets.point import Options as PointOptions
 from hyperframe.builtin.targets.point import build
@@ -97,19 +97,19 @@ def test_mixtures_are_drawn_as_the_authors_do_it(seed):
 
 def test_figures_of_known_points():
     task = GaussianMixture(Options())
-    outputs = torch.stack([task.means[:1], task.means[:1] + torch.tensor([2.0, 0.0])])  # two networks, one item
+    outputs = torch.stack([task.means[:1], task.means[:1] + torch.tensor([2.0, 0.0])])  # two networks, one example
     meter = task.meter(2, 1, torch.device("cpu"))
     meter.update(outputs, torch.zeros(1, dtype=torch.int64), 0, 0)
-    figures, values = meter.result(), task.mixture(outputs)[:, 0]
-    assert figures["value"] == {
+    results, values = meter.result(), task.mixture(outputs)[:, 0]
+    assert results["value"] == {
         "mean": pytest.approx(float(values.mean())),
         "std": pytest.approx(float(values.std(correction=0))),
         "min": pytest.approx(float(values.min())),
         "max": pytest.approx(float(values.max())),
     }
-    assert figures["loss"] == pytest.approx(-float(values.mean()))
-    assert figures["ensemble"]["spread"] == pytest.approx(math.sqrt(0.5))  # ±1 in one entry of two
-    assert validation_score(task.metrics, figures) == pytest.approx(float(values.mean()))
+    assert results["loss"] == pytest.approx(-float(values.mean()))
+    assert results["ensemble"]["spread"] == pytest.approx(math.sqrt(0.5))  # ±1 in one entry of two
+    assert validation_score(task.metrics, results) == pytest.approx(float(values.mean()))
     assert torch.equal(task.averaged(outputs), task.means[:1] + torch.tensor([1.0, 0.0]))
     summary = task.summarise(outputs)
     torch.testing.assert_close(summary["std"], torch.tensor([[1.0, 0.0]], dtype=torch.float64))
@@ -118,7 +118,7 @@ def test_figures_of_known_points():
 
 def test_wrong_labels_and_splits_are_named():
     task = GaussianMixture(Options())
-    with pytest.raises(DataError, match=r"here: labels must be int64 \[items\]"):
+    with pytest.raises(DataError, match=r"here: labels must be int64 \[examples\]"):
         task.check_labels(torch.zeros(3), "here")
     with pytest.raises(ValueError, match="unknown split 'tset'; did you mean 'test'"):
         task.data("tset")
@@ -175,7 +175,7 @@ def test_the_figures_of_a_known_path():
     torch.testing.assert_close(curve.points, path, rtol=0, atol=1e-6)
     torch.testing.assert_close(curve.distances, nearest, rtol=0, atol=1e-6)
     torch.testing.assert_close(curve.values, task.mixture(curve.points))
-    found = figures_of(task, curve)
+    found = results_of(task, curve)
     assert found["length"] == pytest.approx(float(steps.sum()), abs=1e-4)
     wanted = spearmanr(1 / curve.distances.numpy(), curve.values.numpy()).statistic
     assert found["rank_correlation"] == pytest.approx(wanted)
@@ -202,7 +202,7 @@ def test_the_nearest_neighbour_is_that_among_all_points():
 def test_a_path_through_all_means_reaches_all_peaks():
     means = GaussianMixture(Options()).means.float()
     run = known(lambda z: means[((z[:, 0] + 1) / 2 * 9.99).long()] + 1e-3 * z)
-    assert figures_of(run.experiment.task, curve_of(run))["peaks"] == 10
+    assert results_of(run.experiment.task, curve_of(run))["peaks"] == 10
 
 
 def test_z_goes_through_all_of_its_range():
@@ -222,8 +222,8 @@ def test_the_command_trains_and_draws(hyperframe, tmp_path):
     kept = json.loads((folder / "results.json").read_text())
     assert [picture["file"] for picture in kept["pictures"]] == ["toy_curve.png"]
     assert kept["highlights"]["peaks that the path passes"] == f"{kept['peaks']} of {kept['components']}"
-    figures = json.loads((folder / "results.json").read_text())
-    assert (figures["run"], figures["step"]) == ("run", 3)
+    results = json.loads((folder / "results.json").read_text())
+    assert (results["run"], results["step"]) == ("run", 3)
     code, out, err = hyperframe("train", "--resume", tmp_path / "run", "trainer.steps=4", "--json")
     assert code == 0, err
     found = json.loads(out)["analyses"]
@@ -275,6 +275,6 @@ def test_a_short_training_finds_most_peaks_and_stays_longer_where_the_mixture_is
     # Beside it: before training two peaks are reached; four other seeds reach 8 to 10 with correlations 0.19 to 0.60.
     settings = {"trainer.seed": 1, "trainer.steps": 4000, "trainer.rate": 3e-3, "trainer.device": "cpu"}
     run = hf.train("toy", settings, out=tmp_path / "run")
-    found = figures_of(run.experiment.task, curve_of(run))
+    found = results_of(run.experiment.task, curve_of(run))
     assert found["peaks"] >= 8
     assert found["rank_correlation"] >= 0.3

@@ -29,7 +29,7 @@ from hyperframe.targets.tracing.tracer import trace
 from hyperframe.tasks.gaussian_regression import GaussianRegressionTask
 from hyperframe.types import Data
 
-INPUTS, ITEMS, NOISE, PRIOR_STD = 3, 12, 0.5, 1.3
+INPUTS, EXAMPLES, NOISE, PRIOR_STD = 3, 12, 0.5, 1.3
 WEIGHTS = INPUTS + 1
 
 
@@ -38,18 +38,18 @@ class LinearGaussian:
 
     def __init__(self, seed):
         draw = torch.Generator().manual_seed(seed)
-        self.x = torch.randn(ITEMS, INPUTS, generator=draw, dtype=torch.float64)
-        self.y = torch.randn(ITEMS, 1, generator=draw, dtype=torch.float64)
-        self.features = torch.cat([self.x, torch.ones(ITEMS, 1, dtype=torch.float64)], 1)
+        self.x = torch.randn(EXAMPLES, INPUTS, generator=draw, dtype=torch.float64)
+        self.y = torch.randn(EXAMPLES, 1, generator=draw, dtype=torch.float64)
+        self.features = torch.cat([self.x, torch.ones(EXAMPLES, 1, dtype=torch.float64)], 1)
         precision = self.features.T @ self.features / NOISE**2 + torch.eye(WEIGHTS, dtype=torch.float64) / PRIOR_STD**2
         self.covariance = torch.linalg.inv(precision)
         self.mean = self.covariance @ (self.features.T @ self.y[:, 0]) / NOISE**2
 
     @property
     def log_evidence(self):
-        eye = torch.eye(ITEMS, dtype=torch.float64)
+        eye = torch.eye(EXAMPLES, dtype=torch.float64)
         marginal = NOISE**2 * eye + PRIOR_STD**2 * self.features @ self.features.T
-        zero = torch.zeros(ITEMS, dtype=torch.float64)
+        zero = torch.zeros(EXAMPLES, dtype=torch.float64)
         return float(torch.distributions.MultivariateNormal(zero, marginal).log_prob(self.y[:, 0]))
 
     def divergence(self, mean, factor):
@@ -103,7 +103,7 @@ def set_q(generator, mean, factor):
 
 def variational_loss(generator, objective, model, z):
     data = Data(model.x.expand(len(z), -1, -1), model.y.expand(len(z), -1, -1))
-    weight = objective.objective.accuracy_weight(0, 1, items=ITEMS)
+    weight = objective.objective.accuracy_weight(0, 1, examples=EXAMPLES)
     return float(objective.gradients(generator, z, data, torch.Generator(), accuracy_weight=weight)["loss"])
 
 
@@ -459,8 +459,8 @@ def test_the_shipped_regression_is_the_bound(tmp_path):
     run = hf.train("diabetes", settings, out=tmp_path / "run")
     found = json.loads((run.folder / "provenance.json").read_text())["bound"]
     assert found == {"holds": True, "departures": []}
-    figures = run.evaluate(4)
-    assert {"rmse", "nll"} <= set(figures)
+    results = run.evaluate(4)
+    assert {"rmse", "nll"} <= set(results)
 
 
 @pytest.mark.slow
@@ -471,5 +471,5 @@ def test_other_objectives_say_nothing_of_a_bound(small, tmp_path):
 
 def test_the_configured_weight_of_accuracy_is_the_number_of_training_items(registry):
     built = build_experiment(load_config("diabetes", ["trainer.device=cpu"], registry))
-    items = len(built.task.data("train"))
-    assert built.loss.objective.accuracy_weight(5, 10, items) == items == 310
+    examples = len(built.task.data("train"))
+    assert built.loss.objective.accuracy_weight(5, 10, examples) == examples == 310

@@ -57,8 +57,8 @@ def test_a_module_with_batch_norm_is_trained(tmp_path):
     run = train(tmp_path / "run", module)
     assert (run.config.target.name, run.config.task.name, run.finished) == ("module", "data", True)
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
-    figures = run.evaluate()
-    assert (figures["items"], figures["networks"]) == (6, 4)
+    results = run.evaluate()
+    assert (results["examples"], results["networks"]) == (6, 4)
     nets = run.sample(3)
     assert set(nets.statistics) == {"norm.running_mean", "norm.running_var", "norm.num_batches_tracked"}
     assert nets.statistics["norm.running_mean"].shape == (3, 6)
@@ -225,7 +225,7 @@ def test_options_of_data_that_is_handed_over(tmp_path, task):
 
 
 class Items(Dataset):
-    """A data set whose items a function makes."""
+    """A data set whose examples a function makes."""
 
     def __init__(self, item, length=20):
         self.item, self.length = item, length
@@ -278,7 +278,7 @@ def test_a_task_of_ones_own(tmp_path):
 
 
 class Stream(IterableDataset):
-    """No items by number."""
+    """No examples by number."""
 
     def __iter__(self):
         return iter([(X[0], 1)])
@@ -301,17 +301,20 @@ class LongStream(Stream):
         ({"x": X, "y": Y, "x_tset": X}, "unknown array 'x_tset'; did you mean 'x_test'"),
         ({"x": X}, "there is no array 'y' of labels, but x"),
         (Items(None, 0), "the Dataset is empty"),
-        (Stream(), "no numbered items"),
-        (LongStream(), "no numbered items"),
-        (Items(lambda number: (X[number], 1, 2)), "item 0 of the Dataset is tuple, expected a pair"),
-        (Items(lambda number: X[number]), "item 0 of the Dataset is Tensor, expected a pair"),
-        (Items(lambda number: {}[number]), "item 0 of the Dataset: KeyError: 0"),
-        (Items(lambda number: ("image", 1)), "x of item 0 is str, expected a tensor or a numpy array"),
-        (Items(lambda number: (torch.tensor(1.0), 1)), "x of item 0 is a single number"),
-        (Items(lambda number: (X[number], "cat")), "y of item 0 is str, expected a number"),
-        (Items(lambda number: (X[number], None)), "y of item 0 is NoneType, expected a number"),
-        (Items(lambda number: (X[number][: 1 + number % 2], 1)), r"x of item 1 is torch.float32 \[2\], that of item 0"),
-        (Items(lambda number: (X[number], 1 if number else 0.5)), "y of item 1 is torch.int64"),
+        (Stream(), "no numbered examples"),
+        (LongStream(), "no numbered examples"),
+        (Items(lambda number: (X[number], 1, 2)), "example 0 of the Dataset is tuple, expected a pair"),
+        (Items(lambda number: X[number]), "example 0 of the Dataset is Tensor, expected a pair"),
+        (Items(lambda number: {}[number]), "example 0 of the Dataset: KeyError: 0"),
+        (Items(lambda number: ("image", 1)), "x of example 0 is str, expected a tensor or a numpy array"),
+        (Items(lambda number: (torch.tensor(1.0), 1)), "x of example 0 is a single number"),
+        (Items(lambda number: (X[number], "cat")), "y of example 0 is str, expected a number"),
+        (Items(lambda number: (X[number], None)), "y of example 0 is NoneType, expected a number"),
+        (
+            Items(lambda number: (X[number][: 1 + number % 2], 1)),
+            r"x of example 1 is torch.float32 \[2\], that of example 0",
+        ),
+        (Items(lambda number: (X[number], 1 if number else 0.5)), "y of example 1 is torch.int64"),
         (Items(lambda number: (X[number] * torch.nan, number)), "x holds NaN or infinite values"),
     ],
 )
@@ -323,14 +326,14 @@ def test_data_that_is_none(tmp_path, data, message):
 
 def test_a_data_set_that_does_not_fit_into_memory(tmp_path, monkeypatch):
     monkeypatch.setattr("hyperframe.runtime.memory.available_memory", lambda: 1 << 20)
-    with pytest.raises(DataError, match="data: 1,000,000 items are too many: 22 MiB of memory are needed"):
+    with pytest.raises(DataError, match="data: 1,000,000 examples are too many: 22 MiB of memory are needed"):
         train(tmp_path / "run", data=Items(lambda number: (X[number], 1), 10**6))
 
 
 def test_regression_on_tensors(tmp_path):
     y = X @ torch.ones(3, 4)
     run = train(tmp_path / "run", data=(X, y))
-    figures = run.evaluate()
-    assert set(figures) >= {"rmse", "loss", "ensemble", "entropy"}
+    results = run.evaluate()
+    assert set(results) >= {"rmse", "loss", "ensemble", "entropy"}
     assert set(run.sample(3).summary(X)) == {"mean", "std"}
-    assert torch.equal(run.experiment.task.canonical(y), y)
+    assert torch.equal(run.experiment.task.canonical_outputs(y), y)

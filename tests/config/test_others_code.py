@@ -66,7 +66,7 @@ class Items(Dataset):
         return len(X)
 
     def __getitem__(self, number):
-        self.fails(self, "item")
+        self.fails(self, "example")
         return X[number], int(Y[number])
 
 
@@ -103,7 +103,7 @@ PLACES = [
     (Own, "loss", "task 'own': its loss does not work on outputs"),
     (Own, "score", "task 'own': its score does not work on outputs"),
     (Items, "length", "data: the length of the Dataset"),
-    (Items, "item", "data: item 0 of the Dataset"),
+    (Items, "example", "data: example 0 of the Dataset"),
 ]
 
 
@@ -133,7 +133,7 @@ def test_ctrl_c_and_signals_are_no_failures(tmp_path, made, place, stop):
 def test_a_loss_that_is_not_one_of_every_item_is_refused(tmp_path, what, figure, form):
     task = Own(lambda task, place: None)
     setattr(task, what, figure)
-    with pytest.raises(HyperframeError, match=f"its {what} must be one number for every item, .* but is {form}"):
+    with pytest.raises(HyperframeError, match=f"its {what} must be one number for every example, .* but is {form}"):
         hf.train(overrides=tiny.GENERATED, module=Net(), data=task, out=tmp_path / "run")
 
 

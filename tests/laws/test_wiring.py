@@ -140,14 +140,14 @@ def found(registry, tmp_path_factory):
     """What an analysis finds, and which networks it runs; each is kept, since many tests ask for it."""
     kept = {}
 
-    def figures(name, run):
+    def results(name, run):
         if (name, id(run)) not in kept:
             with wiring.Spy().watching() as spy:
-                figures = wiring.figures_of(run, name, registry, tmp_path_factory.mktemp(name) / "folder")
-            kept[name, id(run)] = figures, spy
+                results = wiring.results_of(run, name, registry, tmp_path_factory.mktemp(name) / "folder")
+            kept[name, id(run)] = results, spy
         return kept[name, id(run)]
 
-    return figures
+    return results
 
 
 every_analysis = pytest.mark.parametrize("name", wiring.OPTIONS)
@@ -163,14 +163,14 @@ def test_all_analyses_are_here(registry):
 
 @every_analysis
 def test_one_seed_gives_the_same_figures(run, found, registry, tmp_path, name):
-    assert not wiring.differences(found(name, run)[0], wiring.figures_of(run, name, registry, tmp_path / "again"))
+    assert not wiring.differences(found(name, run)[0], wiring.results_of(run, name, registry, tmp_path / "again"))
 
 
 @every_analysis
 @pytest.mark.parametrize("change", wiring.CHANGES)
 def test_data_changes_what_it_should(run, found, registry, tmp_path, name, change):
     with wiring.changed_data(run, change):
-        other = wiring.figures_of(run, name, registry, tmp_path / "other")
+        other = wiring.results_of(run, name, registry, tmp_path / "other")
     check_changes(wiring.differences(found(name, run)[0], other), MAY_CHANGE[change].get(name, []))
 
 
@@ -179,7 +179,7 @@ def test_data_changes_what_it_should(run, found, registry, tmp_path, name, chang
 def test_symmetries_change_what_they_should(run, exact, found, registry, tmp_path, name, change):
     run = run if name == "toy_curve" else exact
     with wiring.moved_networks(run, ACTIONS[change]):
-        other = wiring.figures_of(run, name, registry, tmp_path / "other")
+        other = wiring.results_of(run, name, registry, tmp_path / "other")
     changed = wiring.differences(found(name, run)[0], other, ROUNDING)
     check_changes(changed, MAY_CHANGE[change].get(name, []))
 
@@ -195,7 +195,7 @@ def test_nothing_is_learnt_from_test_items(normed, found, registry, tmp_path, na
     before = found(name, normed)[1].networks
     changes = [change for change in wiring.CHANGES if not change.startswith("train")]
     with wiring.changed_data(normed, *changes), wiring.Spy().watching() as spy:
-        wiring.figures_of(normed, name, registry, tmp_path / "other")
+        wiring.results_of(normed, name, registry, tmp_path / "other")
     assert before == spy.networks
 
 
@@ -203,7 +203,7 @@ def test_nothing_is_learnt_from_test_items(normed, found, registry, tmp_path, na
 def test_statistics_are_those_of_training_images(normed, found, registry, tmp_path, name):
     before = found(name, normed)[1].networks
     with wiring.changed_data(normed, "train images"), wiring.Spy().watching() as spy:
-        wiring.figures_of(normed, name, registry, tmp_path / "other")
+        wiring.results_of(normed, name, registry, tmp_path / "other")
     assert not before & spy.networks
     assert before
 
@@ -213,7 +213,7 @@ def test_another_seed_draws_other_networks(learnt, found, registry, tmp_path, na
     before = found(name, learnt)[1].networks
     config = attrs.evolve(learnt.config, evaluation=attrs.evolve(learnt.config.evaluation, seed=17))
     with wiring.Spy().watching() as spy:
-        wiring.figures_of(
+        wiring.results_of(
             Run(learnt.folder, config, learnt.step, learnt.experiment, learnt.registry),
             name,
             registry,
@@ -244,7 +244,7 @@ def trained(learnt, tmp_path_factory):
 
 @pytest.mark.parametrize("change", wiring.CHANGES)
 def test_training_learns_from_training_items_and_validates_on_others(trained, change):
-    """So a checkpoint is chosen by validation items, and by nothing that test items say."""
-    (before, figures), (after, others) = trained(), trained(change)
+    """So a checkpoint is chosen by validation examples, and by nothing that test examples say."""
+    (before, results), (after, others) = trained(), trained(change)
     assert torch.equal(before, after) is not change.startswith("train")
-    assert (figures == others) is change.startswith("test")
+    assert (results == others) is change.startswith("test")

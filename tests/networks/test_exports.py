@@ -19,7 +19,7 @@ from hyperframe.networks.target import Target
 from hyperframe.targets.aliases import check_memory, own_names
 from hyperframe.targets.tracing.tracer import trace
 from hyperframe.testing import of_exports
-from hyperframe.testing.laws import tried
+from hyperframe.testing.laws import try_law
 from hyperframe.testing.of_targets import TargetCase
 
 SHAPE = (1, 8, 8)
@@ -122,7 +122,7 @@ def target_of(module):
 
 def verdict_of(module):
     (law,) = [law for law in of_exports.LAWS if law.name == "every_way_out_agrees"]
-    return tried(law, [TargetCase(target_of(module))])
+    return try_law(law, [TargetCase(target_of(module))])
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")  # of torch's, about weight_norm in vmap
@@ -206,11 +206,11 @@ def test_networks_of_a_module_with_two_names_are_what_they_are_inside(tmp_path, 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_distilled_file_reaches_what_was_measured(tmp_path, trained, method):
     run, module = trained["two names"]
-    content = distill(run, tmp_path / "a.safetensors", method, DistillationOptions(networks=3, steps=2, items=200))
+    content = distill(run, tmp_path / "a.safetensors", method, DistillationOptions(networks=3, steps=2, examples=200))
     module.load_state_dict(safetensors.torch.load_file(content["file"]), strict=True)
     test = run.data("test")
     accuracy = (module.eval()(test.x).argmax(-1) == test.y).double().mean()
-    assert abs(accuracy - content["figures"]["written network"]["score"]) < 1 / len(test)
+    assert abs(accuracy - content["results"]["written network"]["score"]) < 1 / len(test)
 
 
 def test_buffers_that_a_state_dict_leaves_out_stay_with_the_run(trained):

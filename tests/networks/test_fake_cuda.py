@@ -243,7 +243,7 @@ def test_tasks(files, name, options):
         meter.update(outputs, data.y, 0, 0)
         meter.result()
         return {
-            "canonical": task.canonical(outputs),
+            "canonical": task.canonical_outputs(outputs),
             "averaged": task.averaged(outputs),
             **task.summarise(task.predictions(outputs)),
         }
@@ -259,9 +259,9 @@ def test_tasks(files, name, options):
     close(found, wanted)
 
 
-def labels_for(task, items):
+def labels_for(task, examples):
     """Labels that a task takes: classes, or values."""
-    for labels in (torch.arange(items) % task.num_outputs, torch.randn(items, task.num_outputs)):
+    for labels in (torch.arange(examples) % task.num_outputs, torch.randn(examples, task.num_outputs)):
         try:
             task.check_labels(labels, "here")
         except DataError:
@@ -287,9 +287,9 @@ def test_an_evaluation(digits, monkeypatch):
     torch.testing.assert_close(value_of(probabilities), Networks(digits.target, digits.task, weights).predict(data.x))
 
 
-def leaves(figures):
+def leaves(results):
     """The numbers of nested mappings, in order; not what declares them."""
-    numbers = [one for name, one in figures.items() if name != "metrics"]
+    numbers = [one for name, one in results.items() if name != "metrics"]
     return [value for one in numbers for value in (leaves(one) if isinstance(one, dict) else [one])]
 
 

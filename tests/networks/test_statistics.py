@@ -56,10 +56,10 @@ def test_a_norm_keeps_its_momentum():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("items", "sizes"), [(40, {40}), (251, {125, 126}), (10**6, {239, 240})])
-def test_parts_are_of_one_size_and_of_training_images(tmp_path, items, sizes):
+@pytest.mark.parametrize(("examples", "sizes"), [(40, {40}), (251, {125, 126}), (10**6, {239, 240})])
+def test_parts_are_of_one_size_and_of_training_images(tmp_path, examples, sizes):
     """As many different ones as were asked for, or all there are; another seed takes others."""
-    settings = {**GENERATED, "trainer.steps": 1, "trainer.batch_size": 2, "evaluation.statistics": items}
+    settings = {**GENERATED, "trainer.steps": 1, "trainer.batch_size": 2, "evaluation.statistics": examples}
     run = hf.train("digits", settings, module=Residual(2), out=tmp_path / "run")
     train, target = run.data("train").x, run.experiment.target
     seen = []
@@ -69,7 +69,7 @@ def test_parts_are_of_one_size_and_of_training_images(tmp_path, items, sizes):
     known = {image.numpy().tobytes() for image in train}
     first, other = ([image.numpy().tobytes() for part in parts for image in part] for parts in seen)
     assert {len(part) for part in seen[0]} == sizes
-    assert len(first) == min(items, len(train))
+    assert len(first) == min(examples, len(train))
     assert set(first) <= known
     assert len(set(first)) >= 0.99 * len(first)  # a few of the images are there twice
     assert set(first) != set(other) or len(first) == len(train)

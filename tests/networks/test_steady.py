@@ -22,7 +22,7 @@ from hyperframe.testing import checks
 
 
 class Act(nn.Module):
-    """A part that does something to features [items, 6]."""
+    """A part that does something to features [examples, 6]."""
 
     def __init__(self, act, **buffers):
         super().__init__()

@@ -400,9 +400,9 @@ def test_networks_of_other_constants(tmp_path, normed, norms):
 # Evaluated
 
 
-def measured(figures):
+def measured(results):
     """The figures, less where their networks come from."""
-    return {key: value for key, value in figures.items() if key not in ("step", "seed", "samples")}
+    return {key: value for key, value in results.items() if key not in ("step", "seed", "samples")}
 
 
 @pytest.mark.slow
@@ -466,9 +466,9 @@ def test_the_command_sample(tmp_path, run, hyperframe):
         (["predict", "mine"], "mine cannot be read as an image"),
         (["predict", "y.npz"], "y.npz holds no array 'x'"),
         (["predict", "nan.npy"], "x holds NaN or infinite values"),
-        (["predict", "flat.npy"], "x has the shape [5, 64], the run's target takes [items, 1, 8, 8]"),
-        (["predict", "one.npy"], "x has the shape [8, 8], the run's target takes [items, 1, 8, 8]"),
-        (["predict", "none.npy"], "expected one or more items"),
+        (["predict", "flat.npy"], "x has the shape [5, 64], the run's target takes [examples, 1, 8, 8]"),
+        (["predict", "one.npy"], "x has the shape [8, 8], the run's target takes [examples, 1, 8, 8]"),
+        (["predict", "none.npy"], "expected one or more examples"),
         (["predict", "text.npy"], "expected real numbers"),
     ],
 )
@@ -520,9 +520,9 @@ def test_the_same_pixels_in_any_form(tmp_path, run, hyperframe, images):
         assert (code, err) == (0, "")
         found = json.loads(out)
         assert found["networks"] == 4
-        rows = found["items"][-5:]
+        rows = found["examples"][-5:]
         named = pngs if files[0].startswith("images") else ["0", "1", "2", "3", "4"]
-        assert [row["item"] for row in rows] == named
+        assert [row["example"] for row in rows] == named
         for name, values in wanted.items():
             for row, value in zip(rows, values, strict=True):
                 assert row[name] == pytest.approx(value, abs=1e-6)
@@ -555,7 +555,7 @@ def test_predictions_are_written(tmp_path, run, hyperframe, images):
         assert hyperframe("predict", run.folder, "x.npy", "--out", name)[0] == 2
         assert (tmp_path / name).read_bytes() == before
     code, out, _ = hyperframe("predict", run.folder, "x.npy", "--out", "b.npz", "--json")
-    assert len(json.loads(out)["items"]) == 5
+    assert len(json.loads(out)["examples"]) == 5
     assert (tmp_path / "b.npz").is_file()
     assert not [name for name in listed(tmp_path) if "partial" in name]
     code, out, err = hyperframe("predict", run.folder, "x.npy", "--out", "x.npy/a.npz")
@@ -595,8 +595,8 @@ def test_the_summary_of_classes(run, monkeypatch, x):
 def test_certain_and_uncertain_ensembles(run):
     task = run.experiment.task
     sure, other, open_ = [1.0, 0, 0], [0, 0, 1.0], [1 / 3] * 3
-    items = [[sure, sure, sure, sure], [sure, other, sure, other], [other, sure, sure, other], [open_] * 4]
-    found = task.summarise(torch.tensor(items, dtype=torch.float64).transpose(0, 1))
+    examples = [[sure, sure, sure, sure], [sure, other, sure, other], [other, sure, sure, other], [open_] * 4]
+    found = task.summarise(torch.tensor(examples, dtype=torch.float64).transpose(0, 1))
     assert found["vote"].tolist() == [0, 0, 0, 0]  # the lower class of equals
     assert found["entropy"].tolist() == pytest.approx([0, math.log(2), math.log(2), math.log(3)])
     assert found["mutual_information"].tolist() == pytest.approx([0, math.log(2), math.log(2), 0])
@@ -657,7 +657,7 @@ def test_the_summary_of_values(tmp_path, hyperframe):
     assert measured(run.evaluate(samples=path)) == measured(run.evaluate(4))
     code, out, err = hyperframe("predict", "run", "own.npz", "--samples", "nets", "--json")
     assert (code, err) == (0, "")
-    assert torch.allclose(torch.tensor([row["mean"] for row in json.loads(out)["items"]]), found["mean"])
+    assert torch.allclose(torch.tensor([row["mean"] for row in json.loads(out)["examples"]]), found["mean"])
     code, out, err = hyperframe("predict", "run", "own.npz")
     assert (code, err) == (0, "")
     assert len(out.splitlines()) >= 40

@@ -15,7 +15,7 @@ from hyperframe.runs.comparison import compare, differences, training_seconds, w
 from hyperframe.targets.weights import flatten
 from hyperframe.types import Component
 
-TINY = {**PERCEPTRON, "trainer.steps": 3, "trainer.log_every": 2, "evaluation.images": 20}
+TINY = {**PERCEPTRON, "trainer.steps": 3, "trainer.log_every": 2, "evaluation.examples": 20}
 VALUES = {
     **GENERATED,
     "task": "diabetes",
@@ -60,10 +60,10 @@ def test_figures_are_those_of_as_many_networks_of_each(runs, registry):
     assert everything(runs) == before
     for name, row in zip(("first", "second"), found["runs"], strict=True):
         run = hf.load(runs / name, device="cpu")
-        figures = run.evaluate(4)
+        results = run.evaluate(4)
         assert (row["run"], row["folder"], row["task"], row["step"]) == (name, str(runs / name), "digits", 3)
-        assert row["figures"].items() <= figures.items()
-        assert {"accuracy", "nll", "ensemble"} <= set(row["figures"])
+        assert row["results"].items() <= results.items()
+        assert {"accuracy", "nll", "ensemble"} <= set(row["results"])
         assert set(row["entropies"]) == estimators
         nets = run.sample(4)
         flat = flatten(nets.target.spec, run.experiment.gauge(nets.weights))
@@ -76,10 +76,10 @@ def test_figures_are_those_of_as_many_networks_of_each(runs, registry):
 def test_networks_seed_and_checkpoint_are_as_asked_for(runs, registry):
     pair = [runs / "first", runs / "second"]
     found = compare(pair, registry, 1, device="cpu")
-    assert [row["figures"]["networks"] for row in found["runs"]] == [1, 1]
+    assert [row["results"]["networks"] for row in found["runs"]] == [1, 1]
     assert [row["entropies"][ESTIMATOR] for row in found["runs"]] == [None, None]
     other = compare(pair, registry, 4, seed=9, device="cpu")["runs"][0]
-    assert other["figures"].items() <= hf.load(pair[0], device="cpu").evaluate(4, seed=9).items()
+    assert other["results"].items() <= hf.load(pair[0], device="cpu").evaluate(4, seed=9).items()
     with pytest.raises(RunError, match="checkpoint"):
         compare(pair, registry, checkpoint="first", device="cpu")
 

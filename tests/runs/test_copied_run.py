@@ -48,8 +48,8 @@ def said(hyperframe, run, asked, out):
     code, rows, err = hyperframe("predict", run, asked, "-n", "3", "--json")
     assert (code, err) == (0, "")
     content = json.loads(rows)
-    for row in content["items"]:
-        row["item"] = row["item"].rpartition("/")[2]
+    for row in content["examples"]:
+        row["example"] = row["example"].rpartition("/")[2]
     assert hyperframe("sample", run, "-n", "3", "--gauge", "--out", out)[0] == 0
     with safe_open(out, "numpy") as file:
         header = json.loads(file.metadata()["hyperframe"])
@@ -76,7 +76,7 @@ def test_a_copy_says_what_the_original_said(tmp_path, hyperframe, monkeypatch, m
     assert said(hyperframe, "copy", asked, second / "alone.safetensors") == before
     if make is not values_of_a_table:
         assert before[0]["classes"][:2] == ["ant", "bee"]
-        assert before[0]["items"][0]["class"] in before[0]["classes"]
+        assert before[0]["examples"][0]["class"] in before[0]["classes"]
     if make is not image_folder:
         assert len(before[1]["inputs"]["std"]) == 2
     # What measures says which data it lacks.

@@ -50,8 +50,8 @@ def target_of(module, shape=(5,)):
 def arrays(seed=0):
     rng = np.random.default_rng(seed)
     splits = {"": 40, "_validation": 20, "_test": 30}
-    xs = {f"x{name}": rng.normal(size=(items, 5)) for name, items in splits.items()}
-    return xs | {f"y{name}": np.arange(items) % 3 for name, items in splits.items()}
+    xs = {f"x{name}": rng.normal(size=(examples, 5)) for name, examples in splits.items()}
+    return xs | {f"y{name}": np.arange(examples) % 3 for name, examples in splits.items()}
 
 
 @pytest.fixture(scope="module")

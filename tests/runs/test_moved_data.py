@@ -71,7 +71,7 @@ def test_what_needs_no_data_needs_none(tmp_path, moved, hyperframe):
     for options in ([], ["--samples", "nets"]):
         code, out, err = hyperframe("predict", "run", "in.npy", "--json", *options)
         assert (code, err) == (0, "")
-        assert len(json.loads(out)["items"][0]["probabilities"]) == 3
+        assert len(json.loads(out)["examples"][0]["probabilities"]) == 3
     assert hf.load(moved).sample(2).predict(torch.zeros(1, 5)).shape == (2, 1, 3)
 
 
@@ -92,8 +92,8 @@ def test_what_needs_them_says_how_to_say_where_they_lie(tmp_path, moved, hyperfr
 @pytest.mark.slow
 def test_other_commands_and_the_library_take_the_place_too(tmp_path, moved, hyperframe):
     shutil.copytree(moved, tmp_path / "other")
-    figures = hf.load(moved, {"task.file": "new.npz"}).evaluate()
-    assert figures["items"] == 6
+    results = hf.load(moved, {"task.file": "new.npz"}).evaluate()
+    assert results["examples"] == 6
     for command in (
         ["compare", "run", "other", "task.file=new.npz"],
         ["distill", "run", "task.file=new.npz", "--method", "average", "--out", "a.safetensors"],
@@ -184,7 +184,7 @@ def test_an_older_run_reads_its_data(moved):
     (moved / "task.json").unlink()
     with pytest.raises(DataError, match="there is no file"):
         hf.load(moved)
-    assert hf.load(moved, {"task.file": "new.npz"}).evaluate()["items"] == 6
+    assert hf.load(moved, {"task.file": "new.npz"}).evaluate()["examples"] == 6
 
 
 @pytest.mark.slow
@@ -255,7 +255,7 @@ def test_a_configuration_that_was_edited_is_refused(tmp_path, hyperframe, old, n
 class Items(hf.ClassificationTask):
     """A task of a third party that says with one option where its data lie."""
 
-    name, input_shape, num_outputs = "items", (5,), 3
+    name, input_shape, num_outputs = "examples", (5,), 3
 
     def __init__(self, options):
         self.options = options
@@ -274,13 +274,13 @@ class Place:
 class Shop:
     @hf.hookimpl
     def hyperframe_tasks(self):
-        return [hf.Component(name="items", factory=Items, options=Place)]
+        return [hf.Component(name="examples", factory=Items, options=Place)]
 
 
 def test_options_of_third_parties_can_say_where_data_lie(tmp_path):
     registry = installed([Shop()])
-    assert load_config("digits", ["task=items"], registry).locations == {"task.place": None}
-    run = hf.train("digits", {**CLASSES, "task": "items"}, out=tmp_path / "run", registry=registry)
+    assert load_config("digits", ["task=examples"], registry).locations == {"task.place": None}
+    run = hf.train("digits", {**CLASSES, "task": "examples"}, out=tmp_path / "run", registry=registry)
     with pytest.warns(HyperframeWarning, match="the data are not those"):
         hf.load(run.folder, {"task.place": "b"}, registry=registry).evaluate()
     hf.load(run.folder, {"task.place": "c"}, registry=registry).evaluate()
@@ -291,7 +291,7 @@ def test_options_of_third_parties_can_say_where_data_lie(tmp_path):
 def test_a_norm_is_all_that_needs_training_data(tmp_path, monkeypatch):
     """`evaluate` of a target without statistics looks at no training data."""
     registry = installed([Shop()])
-    run = hf.train("digits", {**CLASSES, "task": "items"}, out=tmp_path / "run", registry=registry)
+    run = hf.train("digits", {**CLASSES, "task": "examples"}, out=tmp_path / "run", registry=registry)
     data = Items.data
 
     def only_tests(self, split):
@@ -300,7 +300,7 @@ def test_a_norm_is_all_that_needs_training_data(tmp_path, monkeypatch):
         return data(self, split)
 
     monkeypatch.setattr(Items, "data", only_tests)
-    assert hf.load(run.folder, registry=registry).evaluate()["items"] == 20
+    assert hf.load(run.folder, registry=registry).evaluate()["examples"] == 20
     assert isinstance(run.experiment.target.module, nn.Module)
 
 

@@ -116,10 +116,10 @@ def test_an_evaluation_goes_on_in_halves(tmp_path, small, limited):
     with pytest.warns(hf.HyperframeWarning, match="out of memory") as caught:
         halved = nets.predict(x)
     assert [str(warning.message) for warning in caught] == [
-        f"out of memory: 1 networks are run on {items} items at a time from here on" for items in (15, 7)
+        f"out of memory: 1 networks are run on {examples} examples at a time from here on" for examples in (15, 7)
     ]
     torch.testing.assert_close(halved, predicted)
-    assert max(networks * items for networks, items in tried if networks * items <= 7) == 7
+    assert max(networks * examples for networks, examples in tried if networks * examples <= 7) == 7
     with pytest.warns(hf.HyperframeWarning):
         found = run.evaluate(5)
     assert found["accuracy"] == pytest.approx(wanted["accuracy"])
@@ -132,7 +132,7 @@ def test_an_evaluation_of_which_nothing_fits_says_so(tmp_path, small, limited):
     limited(0)
     with (
         pytest.warns(hf.HyperframeWarning),
-        pytest.raises(hf.HyperframeError, match="on one item does not fit"),
+        pytest.raises(hf.HyperframeError, match="on one example does not fit"),
     ):
         run.evaluate(3)
 

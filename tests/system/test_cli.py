@@ -19,7 +19,7 @@ FAST = [
 def test_train_ends_in_a_table_and_names_the_folder(hyperframe, tmp_path):
     code, out, err = hyperframe("train", *FAST)
     assert code == 0
-    assert "5 generated networks on 360 test items" in out
+    assert "5 generated networks on 360 test examples" in out
     assert "ensemble: majority vote" in out
     folder = out.splitlines()[-1].removeprefix("run folder: ")
     assert folder.startswith("runs/digits-")
@@ -35,16 +35,16 @@ def test_train_evaluate_json(hyperframe, tmp_path):
     assert (code, err) == (0, "")
     trained = json.loads(out)
     code, out, _ = hyperframe("evaluate", "mine", "--json")
-    figures = json.loads(out)
-    assert figures == trained
-    assert figures["networks"] == 5
-    assert set(figures["accuracy"]) == {"mean", "std", "min", "max"}
-    assert {"majority", "mean_probability"} <= set(figures["ensemble"])
-    assert isinstance(figures["entropy"], float)
-    assert (figures["split"], figures["items"]) == ("test", 360)
+    results = json.loads(out)
+    assert results == trained
+    assert results["networks"] == 5
+    assert set(results["accuracy"]) == {"mean", "std", "min", "max"}
+    assert {"majority", "mean_probability"} <= set(results["ensemble"])
+    assert isinstance(results["entropy"], float)
+    assert (results["split"], results["examples"]) == ("test", 360)
     code, out, _ = hyperframe("evaluate", "mine", "-n", "3", "--split", "validation", "--json")
     assert json.loads(out)["networks"] == 3
-    assert json.loads(out)["items"] == 240
+    assert json.loads(out)["examples"] == 240
     assert "3 generated networks" in hyperframe("evaluate", "mine", "-n", 3)[1]
     assert json.loads(hyperframe("evaluate", "mine", "-n", 1, "--json")[1])["entropy"] is None
 

@@ -30,7 +30,7 @@ SETTINGS = [
     "trainer.keep_checkpoints=2",
     "evaluation.every=60",
     "evaluation.networks=2",
-    "evaluation.images=20",
+    "evaluation.examples=20",
     "evaluation.test_networks=2",
 ]
 

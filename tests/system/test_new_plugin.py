@@ -69,9 +69,9 @@ def test_new_plugins_of_every_kind_install_pass_their_tests_are_listed_and_train
             shutil.rmtree(tmp_path / "RUN", ignore_errors=True)
             assert json.loads(environment(*command(*use, *SHORT, "--out", "RUN", "--json")))["networks"] == 2
         else:
-            figures = json.loads(environment(*command(*use, "--json")))[component]
+            results = json.loads(environment(*command(*use, "--json")))[component]
             kept = tmp_path / "RUN" / "analyses" / component / "results.json"
-            assert json.loads(kept.read_text()) == figures
+            assert json.loads(kept.read_text()) == results
 
 
 @pytest.mark.parametrize(

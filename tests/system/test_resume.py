@@ -215,15 +215,15 @@ def test_where_all_checkpoints_are_damaged_nothing_is_touched(tmp_path, small):
 
 @pytest.mark.slow
 def test_the_last_checkpoints_and_the_best_are_kept(tmp_path, small):
-    figures = []
+    results = []
 
     class Reporter(Silent):
         def validated(self, step, found):
-            figures.append((step, found["accuracy"]["mean"]))
+            results.append((step, found["accuracy"]["mean"]))
 
     settings = {**small.settings, "trainer.steps": 60, "trainer.checkpoint_every": 4, "trainer.keep_checkpoints": 2}
     run = hf.train("digits", {**settings, "evaluation.every": 6}, out=tmp_path / "run", reporter=Reporter())
-    best = max(figures, key=lambda pair: (pair[1], -pair[0]))[0]
+    best = max(results, key=lambda pair: (pair[1], -pair[0]))[0]
     assert set(checkpoint_steps(run.folder)) == {56, 60} | {best}
     assert best_step(validation_scores(run.folder)) == best
     assert hf.load(run.folder, checkpoint="best").step == best
@@ -513,7 +513,7 @@ def test_a_chunk_that_was_halved_stays_so(tmp_path, small):
 
 
 def test_a_validation_score_that_is_no_number_is_none(tmp_path, small, monkeypatch):
-    monkeypatch.setattr("hyperframe.training.loop.validation_score", lambda metrics, figures: float("nan"))
+    monkeypatch.setattr("hyperframe.training.loop.validation_score", lambda metrics, results: float("nan"))
     run = small(tmp_path / "run")
     assert validation_scores(run.folder) == {}
     assert checkpoint_steps(run.folder) == [3, 6]

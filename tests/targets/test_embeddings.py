@@ -24,7 +24,7 @@ from hyperframe.experiment.build import build_experiment, traced_target
 from hyperframe.networks.batching import BatchedForms
 from hyperframe.networks.generator import initial_std
 from hyperframe.runs.fingerprints import probe_outputs
-from hyperframe.targets.embeddings import ITEMS_AT_ONCE, check_rows
+from hyperframe.targets.embeddings import EXAMPLES_AT_ONCE, check_rows
 from hyperframe.targets.symmetry.exact import exact_copy, redrawn
 from hyperframe.targets.symmetry.orbits import orbits
 from hyperframe.targets.tracing import tracer
@@ -130,7 +130,7 @@ KNOWN = {
 @pytest.mark.parametrize("name", KNOWN)
 def test_symmetries_of_tables_are_found_and_hold(name, checked, monkeypatch):
     if not checked:
-        monkeypatch.setattr(tracer, "tried", lambda module, structure, inputs: (structure, ()))
+        monkeypatch.setattr(tracer, "verify", lambda module, structure, inputs: (structure, ()))
     make, factors, signs, groups = KNOWN[name]
     torch.manual_seed(0)
     module = make()
@@ -174,11 +174,11 @@ def test_an_example_is_taken_as_it_is_or_as_whole_numbers():
     assert trace(bag(), example=X).tried_on.whole
     assert trace(bag(), example=X.float()).tried_on.whole
     assert not trace(with_a_number(), example=X.float()).tried_on.whole
-    assert trace(dense(TOKENS, 2), example=torch.rand(5, TOKENS)).tried_on.items is not None
+    assert trace(dense(TOKENS, 2), example=torch.rand(5, TOKENS)).tried_on.examples is not None
     for wrong, why in (
         ({}, "hand over the shape"),
         ({"example": torch.tensor(3)}, "must be a tensor"),
-        ({"example": X[:0]}, "one item or more"),
+        ({"example": X[:0]}, "one example or more"),
         ({"example": [[1, 2]]}, "but is list"),
         ({"example": X, "input_shape": [7]}, r"shape \[7\], but the example's \[4\]"),
     ):
@@ -201,11 +201,11 @@ def test_a_module_that_clamps_its_inputs_itself_gets_them_as_they_are():
     module = Net(lambda m, x: m.out(m.t(x.long().clamp(0, ROWS - 1)).mean(1)), t=table(), out=dense(UNITS, 3))
     built = build(module, (X, Y))
     assert built.target.inputs is None
-    assert set(built.target.tried_on.items.unique().tolist()) <= set(range(ROWS))
+    assert set(built.target.tried_on.examples.unique().tolist()) <= set(range(ROWS))
     positions = Net(lambda m, x: m.out(x + m.t(torch.arange(UNITS)[:1])), t=table(), out=dense(UNITS, 3))
     built = build(positions, (torch.randint(0, 9, (60, UNITS), generator=RNG), Y))  # its lookups are not by inputs
     assert built.target.inputs is not None
-    assert built.target.tried_on.items is None
+    assert built.target.tried_on.examples is None
 
 
 @pytest.mark.slow
@@ -278,7 +278,7 @@ def test_the_inputs_that_a_run_keeps_are_asked_for(tmp_path):
     with pytest.raises(RunError, match=r"example\.safetensors"):
         hf.load(tmp_path / "run", module=module, device="cpu")
     kept.unlink()
-    with pytest.raises(SpecError, match=r"does not run.*items of the data cannot be tried.*hand them over again"):
+    with pytest.raises(SpecError, match=r"does not run.*examples of the data cannot be tried.*hand them over again"):
         hf.load(tmp_path / "run", module=module, device="cpu")
     assert len(hf.load(tmp_path / "run", module=module, data=(X, Y), device="cpu").sample(2)) == 2
     hf.train(module=dense(TOKENS, 3), data=(torch.rand(60, TOKENS), Y), overrides=CHECKED, out=tmp_path / "other")
@@ -338,7 +338,7 @@ def test_what_is_no_whole_number_is_told(tmp_path):
 
 
 def test_rows_are_checked_for_all_items_in_every_way_to_look_up():
-    many = torch.zeros(2 * ITEMS_AT_ONCE + 1, TOKENS, dtype=torch.int64)
+    many = torch.zeros(2 * EXAMPLES_AT_ONCE + 1, TOKENS, dtype=torch.int64)
     many[-1, 0] = ROWS
     for form in (
         lambda m, x: m.t(x).mean(1),

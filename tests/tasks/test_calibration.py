@@ -7,12 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hyperframe.tasks.calibration import at_temperature, brier_scores, figures_of, fit_temperature, log_likelihoods
+from hyperframe.tasks.calibration import at_temperature, brier_scores, fit_temperature, log_likelihoods, results_of
 
 
-def drawn(seed, items=40, classes=4):
+def drawn(seed, examples=40, classes=4):
     rng = torch.Generator().manual_seed(seed)
-    logits = 3 * torch.randn(items, classes, generator=rng, dtype=torch.float64)
+    logits = 3 * torch.randn(examples, classes, generator=rng, dtype=torch.float64)
     return logits, torch.multinomial(logits.softmax(-1), 1, generator=rng)[:, 0]
 
 
@@ -23,7 +23,7 @@ def test_figures_are_those_of_scikit_learn(seed):
 
     logits, labels = drawn(seed)
     p = logits.softmax(-1)
-    found = figures_of(p, labels)
+    found = results_of(p, labels)
     one_hot = torch.nn.functional.one_hot(labels, 4).double()
     assert found["nll"] == pytest.approx(log_loss(labels, p, labels=range(4)), abs=1e-12)
     assert found["accuracy"] == pytest.approx(accuracy_score(labels, p.argmax(1)), abs=1e-12)
@@ -56,19 +56,19 @@ def test_a_temperature_undoes_a_factor(seed, factor):
 def test_edge_values():
     labels = torch.tensor([0, 1, 2])
     perfect = torch.eye(3)
-    assert figures_of(perfect, labels) == {"accuracy": 1.0, "nll": 0.0, "brier": 0.0, "ece": 0.0}
+    assert results_of(perfect, labels) == {"accuracy": 1.0, "nll": 0.0, "brier": 0.0, "ece": 0.0}
     constant = torch.full((3, 3), 1 / 3)
-    found = figures_of(constant, labels)
+    found = results_of(constant, labels)
     assert found["nll"] == pytest.approx(math.log(3))
     assert found["brier"] == pytest.approx(2 / 3)
-    wrong = figures_of(perfect, labels.roll(1))
+    wrong = results_of(perfect, labels.roll(1))
     assert wrong["accuracy"] == 0
     assert wrong["brier"] == 2
     assert math.isfinite(wrong["nll"])
     for p, y in ((perfect, labels), (perfect, labels.roll(1)), (constant, labels)):
         temperature = fit_temperature(p.log(), y)
         assert 0.02 <= temperature <= 50.0001
-        assert all(math.isfinite(value) for value in figures_of(at_temperature(p.log(), temperature), y).values())
+        assert all(math.isfinite(value) for value in results_of(at_temperature(p.log(), temperature), y).values())
 
 
 def test_a_single_class_and_shapes():

@@ -88,7 +88,7 @@ def test_bytes_that_are_unlike_the_trained_inputs(record, x, said):
 
 @pytest.fixture
 def run(tmp_path):
-    """A run on bytes, [items, height, width, channels], with labels that are texts."""
+    """A run on bytes, [examples, height, width, channels], with labels that are texts."""
     x = pictures(brightest=120, shape=(4, 6, 1))
     np.savez(tmp_path / "own.npz", images=x, labels=np.array(["dog", "cat", "bee"])[np.arange(40) % 3])
     settings = {"task": "arrays", "task.file": str(tmp_path / "own.npz")}
@@ -150,8 +150,8 @@ def test_names_of_classes_stay_with_a_run(tmp_path, run, hyperframe):
     code, out, _ = hyperframe("predict", "run", "x.npy", "--json")
     content = json.loads(out)
     assert (code, content["classes"]) == (0, names)
-    assert all(row["class"] == names[row["vote"]] for row in content["items"])
-    assert content["items"][0]["class"] in hyperframe("predict", "run", "x.npy")[1]
+    assert all(row["class"] == names[row["vote"]] for row in content["examples"])
+    assert content["examples"][0]["class"] in hyperframe("predict", "run", "x.npy")[1]
     for name in ("a.npz", "a.safetensors"):
         assert hyperframe("predict", "run", "x.npy", "--out", name)[0] == 0
     assert np.load(tmp_path / "a.npz")["classes"].tolist() == names
@@ -206,4 +206,4 @@ def test_very_few_items_are_told(tmp_path):
     x, y = torch.randn(5, 3), torch.arange(5) % 2
     settings = {**FAST, "target.input_shape": [3], "target.outputs": 2}
     said = told(lambda: hf.train("digits", settings, data=(x, y), out=tmp_path / "run"))
-    assert "task 'data': 5 items are very few; 3 of them train" in said
+    assert "task 'data': 5 examples are very few; 3 of them train" in said

@@ -29,10 +29,10 @@ from hyperframe.types import Data, Task
 FAST = {**tiny.PERCEPTRON, "trainer.steps": 3}
 
 
-def arrays(items=40, shape=(3,), classes=4):
+def arrays(examples=40, shape=(3,), classes=4):
     """Inputs, and classes that all occur."""
     draw = np.random.default_rng(0)
-    return {"x": draw.normal(size=(items, *shape)).astype(np.float32), "y": np.arange(items) % classes}
+    return {"x": draw.normal(size=(examples, *shape)).astype(np.float32), "y": np.arange(examples) % classes}
 
 
 def make(given, **options):
@@ -46,24 +46,24 @@ def splits(task):
 # Division
 
 
-@pytest.mark.filterwarnings("ignore:.* items are very few")
+@pytest.mark.filterwarnings("ignore:.* examples are very few")
 @given(
-    items=st.integers(3, 150),
+    examples=st.integers(3, 150),
     validation=st.floats(0.001, 0.6),
     test=st.floats(0.001, 0.39),
     seed=st.integers(0, 2**40),
 )
-def test_splits_share_no_item_and_are_everything(items, validation, test, seed):
-    numbers = Data(torch.arange(items)[:, None].float(), torch.arange(items) * 7)
-    sizes = {"validation": max(1, round(validation * items)), "test": max(1, round(test * items))}
+def test_splits_share_no_item_and_are_everything(examples, validation, test, seed):
+    numbers = Data(torch.arange(examples)[:, None].float(), torch.arange(examples) * 7)
+    sizes = {"validation": max(1, round(validation * examples)), "test": max(1, round(test * examples))}
     options = SplitOptions(validation=validation, test=test, split_seed=seed)
-    if sum(sizes.values()) >= items:
-        with pytest.raises(DataError, match=f"here: {items} items are too few"):
+    if sum(sizes.values()) >= examples:
+        with pytest.raises(DataError, match=f"here: {examples} examples are too few"):
             divided({"train": numbers}, options, "here")
         return
     found = divided({"train": numbers}, options, "here")
     assert {split: len(found[split]) for split in sizes} == sizes
-    assert sorted(torch.cat([data.x for data in found.values()]).flatten().tolist()) == list(range(items))
+    assert sorted(torch.cat([data.x for data in found.values()]).flatten().tolist()) == list(range(examples))
     assert all(torch.equal(data.x[:, 0].long() * 7, data.y) for data in found.values())
     again = divided({"train": numbers}, options, "here")
     assert all(torch.equal(found[split].x, again[split].x) for split in found)
@@ -147,7 +147,7 @@ def test_labels_that_are_not_0_1_2_keep_their_values_as_names(values, seed):
     for data in splits(task).values():
         assert torch.equal(data.y, torch.from_numpy(numbers)[data.x[:, 0].long()])
     with pytest.warns(
-        HyperframeWarning, match="whole numbers as floating-point numbers, .* in 60 items; .* as classes"
+        HyperframeWarning, match="whole numbers as floating-point numbers, .* in 60 examples; .* as classes"
     ):
         again = make({**given, "y": given["y"].astype(float)[:, None]})
     assert again.facts == task.facts
@@ -167,7 +167,7 @@ def test_texts_are_classes():
 @pytest.mark.parametrize("kind", ["float32", "int64", "bool"])
 def test_one_hot_rows_are_classes(kind):
     given = arrays(classes=3)
-    with pytest.warns(HyperframeWarning, match=r"y is one-hot, \[items, 5\], and read as the class of each item"):
+    with pytest.warns(HyperframeWarning, match=r"y is one-hot, \[examples, 5\], and read as the class of each example"):
         task = make({**given, "y": np.eye(5)[given["y"]].astype(kind)})
     assert (task.num_outputs, task.classes) == (5, ())
     assert torch.equal(task.data("train").y, make(given).data("train").y)
@@ -178,10 +178,12 @@ def test_one_hot_rows_are_classes(kind):
 def test_whole_numbers_that_could_be_values():
     given = {"x": np.arange(60.0)[:, None]}
     with pytest.warns(
-        HyperframeWarning, match=r"60 different ones in 60 items; .* as values .*, task.kind=classification"
+        HyperframeWarning, match=r"60 different ones in 60 examples; .* as values .*, task.kind=classification"
     ):
         assert not make({**given, "y": np.arange(60.0)}).shift_invariant
-    with pytest.warns(HyperframeWarning, match=r"60 different ones in 60 items; .* as classes, task.kind=regression"):
+    with pytest.warns(
+        HyperframeWarning, match=r"60 different ones in 60 examples; .* as classes, task.kind=regression"
+    ):
         assert make({**given, "y": np.arange(60)}).num_outputs == 60
 
 
@@ -233,18 +235,22 @@ BAD = [
     (
         {"x": X[:, 0], "y": Y},
         {},
-        r"x has the shape \[40\], .* one number an item is \[items, 1\]",
+        r"x has the shape \[40\], .* one number an example is \[examples, 1\]",
     ),
-    ({"x": X[:0], "y": Y[:0]}, {}, r"x has the shape \[0, 3\], expected one or more items"),
+    ({"x": X[:0], "y": Y[:0]}, {}, r"x has the shape \[0, 3\], expected one or more examples"),
     ({"x": X[:, :0], "y": Y}, {}, r"x has the shape \[40, 0\]"),
     ({"x": np.zeros(()), "y": Y}, {}, "x is a single number"),
-    ({"x": X, "y": Y[:-1]}, {}, "x holds 40 items, but y 39 labels; each item needs one"),
-    ({"x": NAN, "y": Y}, {}, "x holds NaN or infinite values .* in 1 of 40 items, the first is item 7"),
+    ({"x": X, "y": Y[:-1]}, {}, "x holds 40 examples, but y 39 labels; each example needs one"),
+    ({"x": NAN, "y": Y}, {}, "x holds NaN or infinite values .* in 1 of 40 examples, the first is example 7"),
     ({"x": np.full((40, 3), 1e300), "y": Y}, {}, "x holds NaN or infinite values .*too large for float32"),
     ({"x": np.full((40, 3), -np.inf), "y": Y}, {}, "x holds NaN or infinite values"),
     ({"x": X, "y": NAN}, {}, "y holds NaN or infinite values"),
-    ({"x": X, "y": np.ones((40, 2, 2))}, {}, r"y has the shape \[40, 2, 2\], expected \[items\] or \[items, values\]"),
-    ({"x": X, "y": np.eye(4, dtype=int)[Y] * 2}, {}, r"y has the shape \[40, 4\], expected a class for each item"),
+    (
+        {"x": X, "y": np.ones((40, 2, 2))},
+        {},
+        r"y has the shape \[40, 2, 2\], expected \[examples\] or \[examples, values\]",
+    ),
+    ({"x": X, "y": np.eye(4, dtype=int)[Y] * 2}, {}, r"y has the shape \[40, 4\], expected a class for each example"),
     ({"x": X, "y": Y - 1}, {"classes": 4}, "labels must lie between 0 and 3, but go from -1 to 2"),
     ({"x": X, "y": Y.astype(str), "x_test": X, "y_test": Y}, {}, "y_test holds numbers, other arrays of labels hold"),
     ({"x": X, "y": Y.astype(str)}, {"kind": "regression"}, "y holds texts, which are no values"),
@@ -259,10 +265,10 @@ BAD = [
     (
         {"x": X, "y": Y, "x_test": X[:, :2], "y_test": Y},
         {},
-        r"x_test has items of shape \[2\], but those of x.* have \[3\]",
+        r"x_test has examples of shape \[2\], but those of x.* have \[3\]",
     ),
     ({"x": X, "y": X, "x_test": X, "y_test": X[:, :2]}, {}, "the splits have labels of different sizes"),
-    ({"x": X[:2], "y": Y[:2]}, {}, "2 items are too few to be divided into train, test, validation"),
+    ({"x": X[:2], "y": Y[:2]}, {}, "2 examples are too few to be divided into train, test, validation"),
     ({"x": X, "y": Y}, {"test": 0}, "the split 'test' would be empty; set task.test"),
 ]
 
@@ -302,7 +308,7 @@ def test_files_hold_what_was_written(tmp_path, name):
     assert np.array_equal(read_arrays(tmp_path / "one.npy", ["x"])["x"], given["x"])
 
 
-@pytest.mark.filterwarnings("ignore:.* items are very few")
+@pytest.mark.filterwarnings("ignore:.* examples are very few")
 @given(data=st.data())
 @pytest.mark.parametrize("name", ["own.npz", "own.npy", "own.safetensors"])
 def test_damaged_files_are_said_to_be_or_read_right(tmp_path_factory, name, data):
@@ -467,12 +473,12 @@ def test_training_on_a_file(tmp_path, hyperframe, name):
     path = write(tmp_path / name, arrays())
     settings = {**FAST, "target.input_shape": [3], "target.outputs": 4, "task": "arrays", "task.file": path}
     run = hf.train("digits", settings, out=tmp_path / "python")
-    figures = run.evaluate()
-    assert (figures["items"], figures["networks"]) == (4, 4)
+    results = run.evaluate()
+    assert (results["examples"], results["networks"]) == (4, 4)
     texts = [f"{key}={json.dumps(value)}" for key, value in settings.items() if key != "task.file"]
     code, out, err = hyperframe("train", *texts, f"task.file={name}", "--out", "typed", "--json")
     assert (code, err) == (0, "")
-    assert {**json.loads(out), "run": "python"} == figures
+    assert {**json.loads(out), "run": "python"} == results
     assert hf.load(tmp_path / "typed").evaluate() == json.loads(out)
 
 
@@ -534,13 +540,13 @@ def test_a_linear_function_is_learnt(tmp_path, hyperframe):
     assert code == 0
     assert "rmse of one network, mean" in out
     assert "R² of the mean prediction" in out
-    assert "step    300  3 networks on 40 validation items  rmse " in err
+    assert "step    300  3 networks on 40 validation examples  rmse " in err
     run = hf.load(out.splitlines()[-1].removeprefix("run folder: "))
-    figures, test = run.evaluate(), run.experiment.task.data("test")
+    results, test = run.evaluate(), run.experiment.task.data("test")
     deviation = float(test.y.std(0, correction=0).square().mean().sqrt())
-    assert figures["rmse"]["max"] < 0.8 * deviation
-    assert figures["ensemble"]["rmse"] < 0.3 * deviation
-    assert figures["ensemble"]["r2"] == pytest.approx(1 - (figures["ensemble"]["rmse"] / deviation) ** 2, abs=1e-5)
+    assert results["rmse"]["max"] < 0.8 * deviation
+    assert results["ensemble"]["rmse"] < 0.3 * deviation
+    assert results["ensemble"]["r2"] == pytest.approx(1 - (results["ensemble"]["rmse"] / deviation) ** 2, abs=1e-5)
     nets = run.sample(10)
     assert torch.equal(nets.summary(test.x)["mean"], nets.predict(test.x).mean(0))
-    assert figures["ensemble"]["rmse"] == pytest.approx(float((nets.mean(test.x) - test.y).square().mean().sqrt()))
+    assert results["ensemble"]["rmse"] == pytest.approx(float((nets.mean(test.x) - test.y).square().mean().sqrt()))

@@ -68,11 +68,11 @@ def test_training_on_images(folder, hyperframe):
     texts = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
     code, out, _ = hyperframe("train", *texts, "task.folder=images", "task.size=[8,6]", "--out", "run", "--json")
     assert code == 0
-    assert json.loads(out)["items"] == 2
+    assert json.loads(out)["examples"] == 2
     code, out, _ = hyperframe("predict", "run", "images/cat", "images/ant/0.png", "-n", 3, "--json")
-    rows = json.loads(out)["items"]
+    rows = json.loads(out)["examples"]
     names = [f"images/cat/{name}" for name in ("0.png", "1.jpg", "2.BMP", "3.webp", "grey.png")]
-    assert [row["item"] for row in rows] == [*names, "images/ant/0.png"]
+    assert [row["example"] for row in rows] == [*names, "images/ant/0.png"]
     assert all(sum(row["probabilities"]) == pytest.approx(1, abs=1e-5) for row in rows)
 
 

@@ -30,9 +30,9 @@ SETTINGS = {
 }
 
 
-def table(items=120, features=3, seed=0):
+def table(examples=120, features=3, seed=0):
     rng = np.random.default_rng(seed)
-    x = rng.normal(size=(items, features))
+    x = rng.normal(size=(examples, features))
     return x, np.sin(x[:, :1]) + x[:, 1:2]
 
 
@@ -134,7 +134,7 @@ def test_predictions_of_files_are_those_of_the_run_without_its_data(on_file, tmp
     shutil.copy(on_file / "own.npz", tmp_path / "hidden.npz")
     code, out, err = hyperframe("predict", str(tmp_path / "copy"), str(on_file / "new.npy"), "--json", "-n", "5")
     assert (code, err) == (0, "")
-    found = torch.tensor([item["mean"] for item in json.loads(out)["items"]])
+    found = torch.tensor([item["mean"] for item in json.loads(out)["examples"]])
     assert torch.allclose(found, wanted, rtol=1e-6)
     assert 500 < float(found.mean()) < 900
 

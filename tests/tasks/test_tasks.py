@@ -117,18 +117,18 @@ def reference(logits, labels):
 
 @given(
     networks=st.integers(1, 7),
-    items=st.integers(1, 9),
+    examples=st.integers(1, 9),
     classes=st.integers(2, 5),
     at_once=st.integers(1, 4),
     seed=st.integers(0, 2**31),
 )
-def test_the_meter_does_not_depend_on_chunks(networks, items, classes, at_once, seed):
+def test_the_meter_does_not_depend_on_chunks(networks, examples, classes, at_once, seed):
     draw = torch.Generator().manual_seed(seed)
-    logits = torch.randn(networks, items, classes, generator=draw, dtype=torch.float64)
-    labels = torch.randint(classes, (items,), generator=draw)
-    meter = ClassificationMeter(networks, items, classes, torch.device("cpu"))
+    logits = torch.randn(networks, examples, classes, generator=draw, dtype=torch.float64)
+    labels = torch.randint(classes, (examples,), generator=draw)
+    meter = ClassificationMeter(networks, examples, classes, torch.device("cpu"))
     for first in range(0, networks, at_once):
-        for item in range(0, items, at_once):
+        for item in range(0, examples, at_once):
             places = slice(item, item + at_once)
             meter.update(logits[first : first + at_once, places], labels[places], first, item)
     found, wanted = meter.result(), reference(logits, labels)
@@ -161,7 +161,7 @@ def test_edge_values_of_the_meter():
 
 
 def calibration_error(probabilities, labels):
-    """The meter's figure of one network with these probabilities [items, classes]."""
+    """The meter's figure of one network with these probabilities [examples, classes]."""
     meter = ClassificationMeter(1, *probabilities.shape, torch.device("cpu"))
     meter.update(probabilities.double().log()[None], labels, 0, 0)
     return meter.result()["ensemble"]["ece"]
@@ -215,29 +215,29 @@ def regression_reference(outputs, labels):
 
 @given(
     networks=st.integers(1, 7),
-    items=st.integers(1, 9),
+    examples=st.integers(1, 9),
     values=st.integers(1, 4),
     networks_at_once=st.integers(1, 4),
-    items_at_once=st.integers(1, 4),
+    examples_at_once=st.integers(1, 4),
     offset=st.sampled_from([0, 1000]),
     seed=st.integers(0, 2**31),
 )
 def test_the_regression_meter_does_not_depend_on_chunks(
-    networks, items, values, networks_at_once, items_at_once, offset, seed
+    networks, examples, values, networks_at_once, examples_at_once, offset, seed
 ):
     draw = torch.Generator().manual_seed(seed)
-    outputs = torch.randn(networks, items, values, generator=draw, dtype=torch.float64) + offset
-    labels = torch.randn(items, values, generator=draw, dtype=torch.float64) + offset
-    meter = RegressionMeter(networks, items, values, torch.device("cpu"))
-    for item in range(0, items, items_at_once):
+    outputs = torch.randn(networks, examples, values, generator=draw, dtype=torch.float64) + offset
+    labels = torch.randn(examples, values, generator=draw, dtype=torch.float64) + offset
+    meter = RegressionMeter(networks, examples, values, torch.device("cpu"))
+    for item in range(0, examples, examples_at_once):
         for first in range(0, networks, networks_at_once):
-            places = slice(item, item + items_at_once)
+            places = slice(item, item + examples_at_once)
             meter.update(outputs[first : first + networks_at_once, places], labels[places], first, item)
     found, wanted = meter.result(), regression_reference(outputs, labels)
     assert found.keys() == wanted.keys()
     assert found["loss"] == pytest.approx(wanted["loss"])
     assert found["rmse"] == pytest.approx(wanted["rmse"], abs=1e-9)
-    if wanted["ensemble"]["r2"] is None:  # one item: labels that do not vary
+    if wanted["ensemble"]["r2"] is None:  # one example: labels that do not vary
         del found["ensemble"]["r2"], wanted["ensemble"]["r2"]
     assert found["ensemble"] == pytest.approx(wanted["ensemble"], abs=1e-7)
 
@@ -297,13 +297,13 @@ def test_the_base_classes_keep_the_contract(kind):
     outputs = torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(0))
     repeated = labels.expand(4, *labels.shape)
     assert task.loss(outputs, repeated).shape == task.score(outputs, repeated).shape == (4, 5)
-    assert task.canonical(outputs).shape == task.predictions(outputs).shape == (4, 5, 3)
+    assert task.canonical_outputs(outputs).shape == task.predictions(outputs).shape == (4, 5, 3)
     meter = task.meter(4, 5, torch.device("cpu"))
     meter.update(outputs, labels, 0, 0)
-    figures = meter.result()
-    assert figures["nll" if kind is Classes else "loss"] == pytest.approx(float(task.loss(outputs, repeated).mean()))
+    results = meter.result()
+    assert results["nll" if kind is Classes else "loss"] == pytest.approx(float(task.loss(outputs, repeated).mean()))
     wanted = task.score(outputs, repeated).mean() * (1 if kind is Classes else -1)
-    assert validation_score(task.metrics, figures) == pytest.approx(float(wanted), abs=1e-6)  # more is better
+    assert validation_score(task.metrics, results) == pytest.approx(float(wanted), abs=1e-6)  # more is better
     found = {name: tuple(value.shape) for name, value in task.summarise(task.predictions(outputs)).items()}
     assert found == (
         {"probabilities": (5, 3), "vote": (5,), "entropy": (5,), "mutual_information": (5,)}
@@ -324,12 +324,12 @@ def test_the_base_classes_have_no_data(kind):
 @pytest.mark.parametrize(
     ("task", "labels", "message"),
     [
-        (Classes(), torch.zeros(5), r"labels must be int64 \[items\], but are torch.float32 \[5\]"),
-        (Classes(), torch.zeros(5, dtype=torch.int32), r"labels must be int64 \[items\], but are torch.int32"),
+        (Classes(), torch.zeros(5), r"labels must be int64 \[examples\], but are torch.float32 \[5\]"),
+        (Classes(), torch.zeros(5, dtype=torch.int32), r"labels must be int64 \[examples\], but are torch.int32"),
         (Classes(), torch.zeros(5, 1, dtype=torch.int64), r"but are torch.int64 \[5, 1\]"),
         (Classes(), torch.tensor([0, 3]), "labels must lie between 0 and 2, but go from 0 to 3"),
         (Classes(), torch.tensor([-1, 2]), "labels must lie between 0 and 2, but go from -1 to 2"),
-        (Values(), torch.zeros(5), r"labels must be float32 or float64 \[items, 3\], but are torch.float32 \[5\]"),
+        (Values(), torch.zeros(5), r"labels must be float32 or float64 \[examples, 3\], but are torch.float32 \[5\]"),
         (Values(), torch.zeros(5, 2), r"but are torch.float32 \[5, 2\]"),
         (Values(), torch.zeros(5, 3, dtype=torch.float16), r"but are torch.float16 \[5, 3\]"),
         (Values(), torch.zeros(5, 3, dtype=torch.int64), r"but are torch.int64 \[5, 3\]"),

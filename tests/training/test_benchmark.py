@@ -22,7 +22,7 @@ from hyperframe.training.benchmark import BENCHMARKS, benchmark
 def test_three_ways_side_by_side(what, registry):
     threads = torch.get_num_threads()
     config = load_config("digits", {**GENERATED, "trainer.threads": 1}, registry)
-    content = benchmark(what, config, networks=3, items=20, repeats=1)
+    content = benchmark(what, config, networks=3, examples=20, repeats=1)
     assert list(content["ways"]) == ["ours", "loop", "vmap"]
     assert all(row["wall_s"] > 0 and row["cpu_s"] > 0 for row in content["ways"].values())
     assert content["floor_s"] == content["operations"] / content["matrix_product"]
@@ -32,11 +32,11 @@ def test_three_ways_side_by_side(what, registry):
 
 @pytest.mark.slow
 def test_operations_are_those_of_the_networks(registry):
-    """An mlp 64 → 6 → 10 takes 2 · (64 · 6 + 6 · 10) operations an item, forward."""
+    """An mlp 64 → 6 → 10 takes 2 · (64 · 6 + 6 · 10) operations an example, forward."""
     settings = {**GENERATED, "target": "mlp", "target.hidden": [6]}
     config = load_config("digits", settings, registry)
     one = 2 * (64 * 6 + 6 * 10)
-    assert benchmark("evaluate", config, networks=3, items=20, repeats=1, alone=True)["operations"] == one * 3 * 20
+    assert benchmark("evaluate", config, networks=3, examples=20, repeats=1, alone=True)["operations"] == one * 3 * 20
     assert benchmark("forward", config, repeats=1, alone=True)["operations"] == one * 4 * 8
 
 
@@ -60,7 +60,7 @@ def test_the_command(hyperframe):
     assert list(content["ways"]) == ["ours"]
     for wrong, message in (
         (["step", "-n", "5"], "'step' takes trainer.networks networks"),
-        (["sample", "--items", "5"], "'sample' takes no --items"),
+        (["sample", "--examples", "5"], "'sample' takes no --examples"),
     ):
         code, _, err = hyperframe("bench", *wrong)
         assert code == 2

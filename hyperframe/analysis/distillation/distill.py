@@ -50,7 +50,7 @@ def check_method(run: Run, method: str, scale: float) -> None:
     check_scale(run, scale)
 
 
-def figures_of_members(run: Run, networks: int, seed: int | None = None) -> dict[str, dict[str, Any]]:
+def results_of_networks(run: Run, networks: int, seed: int | None = None) -> dict[str, dict[str, Any]]:
     """What single members and their ensemble reach on the test set.
 
     Returns:
@@ -58,18 +58,18 @@ def figures_of_members(run: Run, networks: int, seed: int | None = None) -> dict
         prediction), `std` (over the members; None for the ensemble) and `nll`; None where the task has no such figure.
     """
     drawn = run.sample(run.experiment.generator.at_most(networks), seed)
-    figures = measure(run.experiment, drawn, run.data("test"))
+    results = measure(run.experiment, drawn, run.data("test"))
     metric = score_metric(run)
     of_mean = next((one for one in run.experiment.task.metrics if one.mean_of == metric.name), None)
-    score = None if of_mean is None else of_mean.value(figures)
-    together = figures.get("ensemble", {})
+    score = None if of_mean is None else of_mean.value(results)
+    together = results.get("ensemble", {})
     return {
-        "mean member": _of_members(figures, metric),
+        "mean member": _of_members(results, metric),
         "ensemble": {"score": score, "std": None, "nll": together.get("nll")},
     }
 
 
-def figures_of_one(run: Run, network: Networks) -> dict[str, Any]:
+def results_of_one(run: Run, network: Networks) -> dict[str, Any]:
     """What one network reaches on the test set: `score`, `std`, which is None, and `nll`."""
     return {**_of_members(measure(run.experiment, network, run.data("test")), score_metric(run)), "std": None}
 
@@ -79,9 +79,9 @@ def score_metric(run: Run) -> Metric:
     return next(metric for metric in run.experiment.task.metrics if metric.of == "network")
 
 
-def _of_members(figures: Mapping[str, Any], metric: Metric) -> dict[str, Any]:
-    spread = metric.spread(figures)
-    return {"score": metric.value(figures), "std": None if spread is None else spread["std"], "nll": figures.get("nll")}
+def _of_members(results: Mapping[str, Any], metric: Metric) -> dict[str, Any]:
+    spread = metric.spread(results)
+    return {"score": metric.value(results), "std": None if spread is None else spread["std"], "nll": results.get("nll")}
 
 
 @with_gradients
@@ -105,9 +105,9 @@ def distill(
         scale: what z is multiplied by, for averages.
 
     Returns:
-        `run`, `step`, `file`, `method`, `networks` (of the ensemble), `scale`, `items` (of the test set), `metric`
-        (what `score` is), and `figures`, for `mean member`, `ensemble` and `written network` the mapping that
-        `figures_of_members` gives.
+        `run`, `step`, `file`, `method`, `networks` (of the ensemble), `scale`, `examples` (of the test set), `metric`
+        (what `score` is), and `results`, for `mean member`, `ensemble` and `written network` the mapping that
+        `results_of_networks` gives.
 
     Raises:
         RunError: the file exists, ends otherwise or cannot be written; the method cannot be used, see `condensed`.
@@ -128,7 +128,7 @@ def distill(
     return {
         **origin,
         "file": str(file),
-        "items": len(run.data("test")),
+        "examples": len(run.data("test")),
         "metric": score_metric(run).plain(),
-        "figures": {**figures_of_members(run, count, seed), "written network": figures_of_one(run, network)},
+        "results": {**results_of_networks(run, count, seed), "written network": results_of_one(run, network)},
     }

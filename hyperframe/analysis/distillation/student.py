@@ -22,7 +22,7 @@ LARGEST = 1 << 27
 """Numbers that the inputs may have on which a student is taught: half a GiB."""
 
 FOR_EACH = 4
-"""Inputs that a student is taught on, at most, for each training item: from few items more mixtures say little more."""
+"""Inputs that a student is taught on, at most, for each training example: of few more mixtures are nothing new."""
 
 WARMUP = 0.1
 TOLD_EVERY = 20
@@ -35,8 +35,8 @@ class DistillationOptions:
     networks: int = option(
         50, "networks of the ensemble; all that the generator holds where these are fewer", minimum=1
     )
-    items: int = option(
-        40_000, "inputs that the ensemble predicts for the student, at most 4 for each training item", minimum=1
+    examples: int = option(
+        40_000, "inputs that the ensemble predicts for the student, at most 4 for each training example", minimum=1
     )
     mixed: float = option(0.5, "part of these inputs that are mixtures of two", minimum=0, maximum=1)
     steps: int = option(4000, "steps of the student's training", minimum=1)
@@ -49,8 +49,8 @@ class Lesson:
     """What a student learns from.
 
     Attributes:
-        x: inputs [items, *input_shape].
-        outputs: that stand for the ensemble's mean prediction (`Task.averaged`), [items, num_outputs].
+        x: inputs [examples, *input_shape].
+        outputs: that stand for the ensemble's mean prediction (`Task.averaged`), [examples, num_outputs].
     """
 
     x: Tensor
@@ -58,20 +58,20 @@ class Lesson:
 
 
 def ensemble_outputs(networks: Networks, x: Tensor) -> Tensor:
-    """Outputs that stand for the ensemble's mean prediction: [items, *input_shape] give [items, num_outputs]."""
-    items = max(1, min(SUMMARISED_AT_ONCE // (len(networks) * networks.target.spec.num_outputs), 1000))
+    """Outputs that stand for the ensemble's mean prediction: [examples, *input_shape] give [examples, num_outputs]."""
+    examples = max(1, min(SUMMARISED_AT_ONCE // (len(networks) * networks.target.spec.num_outputs), 1000))
     found = []
-    for first in range(0, len(x), items):
+    for first in range(0, len(x), examples):
         tell("inputs predicted by the ensemble", first, len(x))
-        found.append(networks.task.averaged(networks.gathered(x[first : first + items], lambda outputs: outputs)))
+        found.append(networks.task.averaged(networks.gathered(x[first : first + examples], lambda outputs: outputs)))
     tell("inputs predicted by the ensemble", len(x), len(x))
     return torch.cat(found)
 
 
 def distillation_loss(task: Task, outputs: Tensor, taught: Tensor) -> Tensor:
-    """How far a student's outputs are from the ensemble's, both [items, num_outputs]: a scalar.
+    """How far a student's outputs are from the ensemble's, both [examples, num_outputs]: a scalar.
 
-    KL(p̄ ‖ p) in nats, the mean over the items, where outputs are logits; else the mean squared difference.
+    KL(p̄ ‖ p) in nats, the mean over the examples, where outputs are logits; else the mean squared difference.
 
     References: G. Hinton, O. Vinyals, J. Dean (2015), Distilling the Knowledge in a Neural Network.
     """
@@ -89,7 +89,7 @@ def lesson_of(run: Run, networks: Networks, options: DistillationOptions, seed: 
 
 
 def lesson_inputs(task: Task, train: Tensor, options: DistillationOptions, rng: torch.Generator) -> Tensor:
-    """Inputs that a student is taught on, [items, *input_shape].
+    """Inputs that a student is taught on, [examples, *input_shape].
 
     They are different training inputs, and mixtures λ a + (1 − λ) b of two that are varied as the task varies them in
     training, with λ uniform in [0, 1]. The ensemble has something to say of any input; between those it was trained on
@@ -105,9 +105,9 @@ def lesson_inputs(task: Task, train: Tensor, options: DistillationOptions, rng: 
     References: L. Beyer et al. (2022), Knowledge Distillation: A Good Teacher is Patient and Consistent; H. Zhang,
     M. Cisse, Y. Dauphin, D. Lopez-Paz (2018), mixup.
     """
-    items = max(1, min(options.items, FOR_EACH * len(train), LARGEST // math.prod(train.shape[1:])))
-    plain = train[torch.randperm(len(train), generator=rng)[: math.ceil(items * (1 - options.mixed))]]
-    others = items - len(plain) if options.mixed else 0
+    examples = max(1, min(options.examples, FOR_EACH * len(train), LARGEST // math.prod(train.shape[1:])))
+    plain = train[torch.randperm(len(train), generator=rng)[: math.ceil(examples * (1 - options.mixed))]]
+    others = examples - len(plain) if options.mixed else 0
     if not others:
         return plain
     one, other = (task.augment(train[torch.randint(len(train), (others,), generator=rng)], rng) for _ in range(2))

@@ -12,7 +12,7 @@ from hyperframe import Component, Metric, Networks, Run, hookimpl
 from hyperframe.analysis.distillation.distill import score_metric
 from hyperframe.analysis.partial_results import in_parts
 from hyperframe.analysis.plots import COLOURS, keep_picture, new_figure
-from hyperframe.analysis.scoring import some_items
+from hyperframe.analysis.scoring import some_examples
 from hyperframe.errors import RunError
 from hyperframe.experiment.evaluation import measure
 from hyperframe.networks.sampled import select
@@ -31,7 +31,7 @@ class Options:
     """Options of the analysis."""
 
     networks: int | None = option(None, "how many networks are drawn; by default evaluation.test_networks", minimum=1)
-    items: int | None = option(None, "test items, at most; by default all", minimum=1)
+    examples: int | None = option(None, "test examples, at most; by default all", minimum=1)
     other: str | None = option(None, "the folder of another run of the same task, shown beside this one", run=True)
 
 
@@ -39,7 +39,7 @@ class Accuracies:
     """The task's figure of every drawn network by itself: accuracies, or root mean squared errors of a regression.
 
     Returns:
-        `metric`, which one it is; `items`; `runs`, for each run its `name`, `label` (its λ, or else its name),
+        `metric`, which one it is; `examples`; `runs`, for each run its `name`, `label` (its λ, or else its name),
         `networks`, the `values`, and their `mean`, `std`, `min`, `max` and `median`.
 
     Raises:
@@ -64,16 +64,16 @@ class Accuracies:
                     f"'{tasks[0].name}', as run {run.folder.name} is"
                 )
         data = run.data("test")
-        if options.items is not None:
-            data = some_items(data, options.items, run.config.evaluation.seed)
+        if options.examples is not None:
+            data = some_examples(data, options.examples, run.config.evaluation.seed)
         names = _labels(runs)
         found = []
         for number, each in enumerate(runs):
             what = "networks" if number == 0 else "networks of the other run"
             values = self._values(each, data, folder, what)
-            found.append({"name": each.folder.name, "label": names[number], **_figures(values)})
-        figures = {"metric": score_metric(run).plain(), "items": len(data), "runs": found}
-        return {**figures, **_shown(folder, figures)}
+            found.append({"name": each.folder.name, "label": names[number], **_results(values)})
+        results = {"metric": score_metric(run).plain(), "examples": len(data), "runs": found}
+        return {**results, **_shown(folder, results)}
 
     def _values(self, run: Run, data: Data, folder: Path, what: str) -> list[float]:
         """The metric of each network."""
@@ -83,22 +83,22 @@ class Accuracies:
 
         def part(number: int) -> dict[str, Any]:
             first = number * MEASURED_AT_ONCE
-            return own_figures(run, networks, range(first, min(first + MEASURED_AT_ONCE, count)), data)
+            return own_results(run, networks, range(first, min(first + MEASURED_AT_ONCE, count)), data)
 
         parts = in_parts(folder, what, -(-count // MEASURED_AT_ONCE), part)
         return [value for each in parts for value in each["values"]]
 
 
-def own_figures(run: Run, networks: Networks, numbers: range, data: Data) -> dict[str, Any]:
+def own_results(run: Run, networks: Networks, numbers: range, data: Data) -> dict[str, Any]:
     """The values of the task's metric of single networks, of some networks."""
     metric, values = score_metric(run), []
     for number in numbers:
-        figures = measure(run.experiment, select(networks, slice(number, number + 1)), data)
-        values.append(metric.value(figures))
+        results = measure(run.experiment, select(networks, slice(number, number + 1)), data)
+        values.append(metric.value(results))
     return {"values": values}
 
 
-def _figures(values: list[float]) -> dict[str, Any]:
+def _results(values: list[float]) -> dict[str, Any]:
     own = torch.tensor(values, dtype=torch.float64)
     return {
         "networks": len(values),
@@ -120,19 +120,21 @@ def _labels(runs: list[Run]) -> list[str]:
     return [f"λ = {factor:,g}" for factor in factors]
 
 
-def _shown(folder: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
+def _shown(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
     """Highlights and the picture."""
-    metric, runs = Metric(**figures["metric"]), figures["runs"]
+    metric, runs = Metric(**results["metric"]), results["runs"]
     words = {each["label"]: _words(each, metric) for each in runs}
     several = len(runs) > 1
     said = "; ".join(f"{label}: {text}" if several else text for label, text in words.items())
-    says = f"{_title(metric)} of {runs[0]['networks']:,} drawn networks on {figures['items']:,} test items: {said}."
+    caption = (
+        f"{_title(metric)} of {runs[0]['networks']:,} drawn networks on {results['examples']:,} test examples: {said}."
+    )
     title = f"{_title(metric)} of drawn networks"
     return {
         "highlights": {
             f"{metric.label} of drawn networks{', ' + label if several else ''}": text for label, text in words.items()
         },
-        "pictures": [keep_picture(folder, "accuracies.png", _figure(figures, metric), title=title, says=says)],
+        "pictures": [keep_picture(folder, "accuracies.png", _figure(results, metric), title=title, caption=caption)],
     }
 
 
@@ -151,12 +153,12 @@ def _words(own: Mapping[str, Any], metric: Metric) -> str:
     return f"{numbers[0]} ± {numbers[1]}{unit} ({numbers[2]} to {numbers[3]}{unit})"
 
 
-def _figure(figures: Mapping[str, Any], metric: Metric) -> Any:
+def _figure(results: Mapping[str, Any], metric: Metric) -> Any:
     """A histogram for each run, one above the other, over the same axis."""
     percent = metric.percent
-    runs, factor = figures["runs"], 100 if percent else 1
+    runs, factor = results["runs"], 100 if percent else 1
     values = [factor * value for each in runs for value in each["values"]]
-    edges = _edges(values, factor / figures["items"] if percent else 0.0)
+    edges = _edges(values, factor / results["examples"] if percent else 0.0)
     figure = new_figure(7.0, 1.0 + 2.4 * len(runs))
     panels = figure.subplots(len(runs), 1, squeeze=False, sharex=True)[:, 0]
     for number, (axes, each) in enumerate(zip(panels, runs, strict=True)):
@@ -168,7 +170,9 @@ def _figure(figures: Mapping[str, Any], metric: Metric) -> Any:
         axes.set_ylabel("networks")
         axes.yaxis.get_major_locator().set_params(integer=True)
     unit = ", %" if percent else f", {metric.unit}" if metric.unit else ""
-    panels[-1].set_xlabel(f"{metric.label if percent else _title(metric)} on {figures['items']:,} test items{unit}")
+    panels[-1].set_xlabel(
+        f"{metric.label if percent else _title(metric)} on {results['examples']:,} test examples{unit}"
+    )
     return figure
 
 
@@ -177,8 +181,8 @@ def _edges(values: list[float], step: float) -> list[float]:
 
     Args:
         values: what is counted.
-        step: of what all values are multiples, as accuracies are of 1/items; 0 where there is none. Each bin then holds
-            as many multiples as any other one.
+        step: of what all values are multiples, as accuracies are of 1/examples; 0 where there is none. Each bin then
+            holds as many multiples as any other one.
     """
     low, high = min(values), max(values)
     if not step:

@@ -8,7 +8,7 @@ import attrs
 
 from hyperframe import Component, Metric, hookimpl
 from hyperframe.analysis.distillation.averaging import average
-from hyperframe.analysis.distillation.distill import figures_of_members, figures_of_one, score_metric
+from hyperframe.analysis.distillation.distill import results_of_networks, results_of_one, score_metric
 from hyperframe.analysis.distillation.student import DistillationOptions, taught_network
 from hyperframe.analysis.partial_results import in_parts
 from hyperframe.analysis.plots import COLOURS, keep_picture, new_figure
@@ -48,19 +48,19 @@ class Distillation:
         """Measure a run.
 
         Returns:
-            `networks` of the ensemble; `items` of the test set; `metric`, what `score` is; `figures`, for each
+            `networks` of the ensemble; `examples` of the test set; `metric`, what `score` is; `results`, for each
             way its `score`, `std` (over the members) and `nll`, None where the task has none.
         """
         count = run.experiment.generator.at_most(self.options.networks)
-        ways = {"mean member": lambda: figures_of_members(run, count), **self._single_networks(run, count)}
+        ways = {"mean member": lambda: results_of_networks(run, count), **self._single_networks(run, count)}
         makers = list(ways.values())
         parts = in_parts(folder, "networks in the place of an ensemble", len(ways), lambda number: makers[number]())
         members, *singles = parts
         found = {
             "networks": count,
-            "items": len(run.data("test")),
+            "examples": len(run.data("test")),
             "metric": score_metric(run).plain(),
-            "figures": {**members, **dict(zip(list(ways)[1:], singles, strict=True))},
+            "results": {**members, **dict(zip(list(ways)[1:], singles, strict=True))},
         }
         result = {**found, "highlights": highlights(found), "pictures": [_picture(folder, found)]}
         if not has_latent(run) and any(scale != 1 for scale in self.options.scales):
@@ -69,7 +69,7 @@ class Distillation:
 
     def _single_networks(self, run: Run, count: int) -> dict[str, Callable[[], dict[str, Any]]]:
         """What makes and measures each single network."""
-        ways = {STUDENT: lambda: figures_of_one(run, taught_network(run, self.options))}
+        ways = {STUDENT: lambda: results_of_one(run, taught_network(run, self.options))}
         scales = [scale for scale in self.options.scales if scale == 1 or has_latent(run)]
         for gauge, words in ((False, "average"), (True, "average in gauge")):
             for scale in scales if not gauge or run.config.gauges else ():
@@ -78,23 +78,23 @@ class Distillation:
 
 
 def _average_of(run: Run, count: int, scale: float, gauge: bool) -> Callable[[], dict[str, Any]]:
-    return lambda: figures_of_one(run, average(run, count, scale=scale, gauge=gauge))
+    return lambda: results_of_one(run, average(run, count, scale=scale, gauge=gauge))
 
 
 def highlights(found: Mapping[str, Any]) -> dict[str, str]:
     """The figures that matter: scores of a member, the ensemble, the student and the average that does best."""
-    metric, figures = Metric(**found["metric"]), found["figures"]
+    metric, results = Metric(**found["metric"]), found["results"]
     name, best = metric.label, max if metric.better == "greater" else min
-    averages = {way: row["score"] for way, row in figures.items() if way.startswith("average")}
+    averages = {way: row["score"] for way, row in results.items() if way.startswith("average")}
     chosen = {f"{name}, {way}": way for way in ("mean member", "ensemble", STUDENT)}
     if averages:
         first = best(averages, key=lambda way: averages[way])
         # Chosen by the figure that is shown, and so a little too good: the reader is told.
         chosen[f"{name}, best on the test set of {len(averages)} averages: {first}"] = first
     return {
-        words: shown(metric, figures[way]["score"])
+        words: shown(metric, results[way]["score"])
         for words, way in chosen.items()
-        if figures[way]["score"] is not None
+        if results[way]["score"] is not None
     }
 
 
@@ -112,9 +112,9 @@ def _picture(folder: Path, found: Mapping[str, Any]) -> dict[str, str]:
     """A row for each way, with its score; accuracies as errors on a logarithmic axis, which shows small ones too."""
     metric, rows = (
         Metric(**found["metric"]),
-        {w: row for w, row in found["figures"].items() if row["score"] is not None},
+        {w: row for w, row in found["results"].items() if row["score"] is not None},
     )
-    least = 0.5 / found["items"]
+    least = 0.5 / found["examples"]
     figure = new_figure(7.0, 1.3 + 0.34 * len(rows))
     axes = figure.add_subplot()
     for place, (way, row) in enumerate(rows.items()):
@@ -139,7 +139,9 @@ def _picture(folder: Path, found: Mapping[str, Any]) -> dict[str, str]:
         axes.set_xlabel(f"test error, % (logarithmic); the numbers are of the {metric.label}", parse_math=False)
     else:
         axes.set_xlabel(metric.words("{} on the test set"), parse_math=False)
-    return keep_picture(folder, PICTURE, figure, title="One network in the place of an ensemble", says=_sentence(found))
+    return keep_picture(
+        folder, PICTURE, figure, title="One network in the place of an ensemble", caption=_sentence(found)
+    )
 
 
 def _as_error(metric: Metric) -> bool:
@@ -158,11 +160,11 @@ def _span(metric: Metric, row: Mapping[str, Any], least: float) -> tuple[float, 
 
 
 def _sentence(found: Mapping[str, Any]) -> str:
-    metric, figures = Metric(**found["metric"]), found["figures"]
-    others = [f"{shown(metric, figures['mean member']['score'])} of the mean member"]
-    if figures["ensemble"]["score"] is not None:
-        others.insert(0, f"{shown(metric, figures['ensemble']['score'])} of the ensemble of {found['networks']}")
-    student = shown(metric, figures[STUDENT]["score"])
+    metric, results = Metric(**found["metric"]), found["results"]
+    others = [f"{shown(metric, results['mean member']['score'])} of the mean member"]
+    if results["ensemble"]["score"] is not None:
+        others.insert(0, f"{shown(metric, results['ensemble']['score'])} of the ensemble of {found['networks']}")
+    student = shown(metric, results[STUDENT]["score"])
     return (
         f"One network that was taught the ensemble's predictions has a test {metric.label} of {student}, against "
         + (f"{' and '.join(others)}.")

@@ -9,7 +9,7 @@ import torch
 
 from hyperframe import Component, hookimpl
 from hyperframe.analysis.ensemble_metrics import RULES, growing_sizes, spread
-from hyperframe.analysis.ensembles import ensemble_figures, items_of
+from hyperframe.analysis.ensembles import ensemble_results, examples_of
 from hyperframe.analysis.partial_results import in_parts
 from hyperframe.analysis.plots import COLOURS, keep_lines, keep_picture, new_figure, size_axis
 from hyperframe.analysis.requirements import check_classifies
@@ -26,15 +26,15 @@ class Options:
 
     draws: int = option(20, "how many ensembles are drawn, independent of each other", minimum=1)
     networks: int | None = option(None, "networks of the largest; null: evaluation.test_networks", minimum=1)
-    items: int = option(1000, "test items, at most", minimum=1)
-    validation_items: int = option(1000, "validation items for the temperature, at most", minimum=1)
+    examples: int = option(1000, "test examples, at most", minimum=1)
+    validation_examples: int = option(1000, "validation examples for the temperature, at most", minimum=1)
 
 
 class Ensembles:
     """Accuracy, NLL, Brier score and calibration error of ensembles of 1, 2, 5, 10, … networks.
 
     An ensemble answers by majority vote, by mean probability, or as its most confident member does. The temperature is
-    fitted on validation items, for the ensemble's mean probabilities and for single networks each. A generator that
+    fitted on validation examples, for the ensemble's mean probabilities and for single networks each. A generator that
     holds a number of networks gives the same ones in each draw, in another order.
 
     References: section 4.2.2, 20 ensembles of 200; C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger (2017), On Calibration
@@ -53,14 +53,14 @@ class Ensembles:
         check_classifies(run, NAME)
         chosen = self.options.networks
         count = run.default_count if chosen is None else run.experiment.generator.at_most(chosen)
-        test, validation = items_of(run, self.options.items, self.options.validation_items)
+        test, validation = examples_of(run, self.options.examples, self.options.validation_examples)
         sizes = growing_sizes(count)
         parts = in_parts(
-            folder, "ensembles", self.options.draws, lambda draw: ensemble_figures(run, draw, sizes, test, validation)
+            folder, "ensembles", self.options.draws, lambda draw: ensemble_results(run, draw, sizes, test, validation)
         )
         found = {
             "draws": len(parts),
-            "items": len(test),
+            "examples": len(test),
             "sizes": sizes,
             "single": spread([part["single"] for part in parts]),
             "ensembles": {
@@ -81,7 +81,7 @@ def _highlights(found: Mapping[str, Any]) -> dict[str, str]:
     last = {rule: values[-1] for rule, values in found["ensembles"].items()}
     of = f"of {largest}, mean ± deviation over {draws} draws"
     single, mean = found["single"], last["mean_probability"]
-    scaled = [figures["calibrated_nll"]["mean"] for figures in (single, mean)]
+    scaled = [results["calibrated_nll"]["mean"] for results in (single, mean)]
     return {
         f"majority vote {of}": _percent(last["majority"]["accuracy"]),
         f"mean probability {of}": _percent(mean["accuracy"]),
@@ -117,11 +117,11 @@ def _accuracy_picture(folder: Path, found: Mapping[str, Any]) -> dict[str, str]:
     axes.set_ylabel("test accuracy, %")
     axes.legend(frameon=False)
     gain = 100 * (found["ensembles"]["majority"][-1]["accuracy"]["mean"] - single["accuracy"]["mean"])
-    says = (
+    caption = (
         f"Accuracy of ensembles as they grow, mean ± deviation over {found['draws']} draws: the majority vote of "
         f"{sizes[-1]} is {gain:.2f} points above a single network."
     )
-    return keep_picture(folder, "accuracy.png", figure, title="Accuracy as the ensemble grows", says=says)
+    return keep_picture(folder, "accuracy.png", figure, title="Accuracy as the ensemble grows", caption=caption)
 
 
 def _calibration_picture(folder: Path, found: Mapping[str, Any]) -> dict[str, str]:
@@ -140,11 +140,11 @@ def _calibration_picture(folder: Path, found: Mapping[str, Any]) -> dict[str, st
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False)
     before, after = (values[-1][name]["mean"] for name in ("nll", "calibrated_nll"))
-    says = (
+    caption = (
         f"Log-likelihood and calibration error of the mean probabilities: with {sizes[-1]} networks the NLL is "
         f"{before:.4f}, and {after:.4f} at the temperature that is best on validation data."
     )
-    return keep_picture(folder, "calibration.png", figure, title="Calibration as the ensemble grows", says=says)
+    return keep_picture(folder, "calibration.png", figure, title="Calibration as the ensemble grows", caption=caption)
 
 
 def _lines(folder: Path, found: Mapping[str, Any]) -> dict[str, str]:
@@ -156,7 +156,7 @@ def _lines(folder: Path, found: Mapping[str, Any]) -> dict[str, str]:
         lines,
         labels=("networks in the ensemble", "test accuracy, %"),
         title="The same as numbers",
-        says="Accuracy at each size; move the slider along the number of networks.",
+        caption="Accuracy at each size; move the slider along the number of networks.",
     )
 
 

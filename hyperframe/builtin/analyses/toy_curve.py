@@ -61,15 +61,17 @@ def toy_curve(run: Any, folder: Path) -> dict[str, Any]:
     """
     task = run.experiment.task
     curve = curve_of(run)
-    figures = figures_of(task, curve)
-    peaks = f"{figures['peaks']} of {figures['components']}"
-    says = f"Points of {POINTS} evenly spaced z, in the colours of z: their path passes {peaks} peaks of the mixture."
-    picture = keep_picture(folder, PICTURE, _figure(task, curve), title="The path of generated points", says=says)
+    results = results_of(task, curve)
+    peaks = f"{results['peaks']} of {results['components']}"
+    caption = (
+        f"Points of {POINTS} evenly spaced z, in the colours of z: their path passes {peaks} peaks of the mixture."
+    )
+    picture = keep_picture(folder, PICTURE, _figure(task, curve), title="The path of generated points", caption=caption)
     highlights = {"peaks that the path passes": peaks}
-    correlation = figures["rank_correlation"]
+    correlation = results["rank_correlation"]
     if correlation is not None:
         highlights["rank correlation of the density of points and the mixture"] = f"{correlation:.3f}"
-    return {**figures, "highlights": highlights, "pictures": [picture]}
+    return {**results, "highlights": highlights, "pictures": [picture]}
 
 
 def curve_of(run: Any) -> Curve:
@@ -93,7 +95,7 @@ def curve_of(run: Any) -> Curve:
     return Curve(z=z.double().cpu(), points=points, values=experiment.task.mixture(points), distances=apart.amin(1))
 
 
-def figures_of(task: Any, curve: Curve) -> dict[str, Any]:
+def results_of(task: Any, curve: Curve) -> dict[str, Any]:
     """The numbers; see `toy_curve`."""
     nearest = torch.cdist(task.means, curve.points).amin(1)
     values = curve.values

@@ -8,7 +8,7 @@ from hyperframe.types import NoOptions
 
 
 class Disagreement:
-    """L_diversity = −E_x mean over pairs i ≠ j of (1 − p_i(x)·p_j(x)), on the images that all networks see.
+    """L_diversity = −E_x mean over pairs i ≠ j of (1 − p_i(x)·p_j(x)), on the examples that all networks see.
 
     1 − p_i·p_j is the probability that two answers, drawn from the networks' probabilities, differ.
     """
@@ -44,7 +44,7 @@ def hyperframe_diversity_terms() -> list[Component]:
         Component(
             name="disagreement",
             factory=_build,
-            summary="how often two networks disagree, by their probabilities on shared images",
+            summary="how often two networks disagree, by their probabilities on shared examples",
             reference="section 3.2.3",
         )
     ]

@@ -7,9 +7,9 @@ from hyperframe.types import NoOptions
 
 
 class EnsembleLoss:
-    """L_diversity = E_x loss(mean over z of the predictions T(x; G(z))), on the images that all networks see.
+    """L_diversity = E_x loss(mean over z of the predictions T(x; G(z))), on the examples that all networks see.
 
-    An ensemble gains most where its members err on different images. For classification it is the negative
+    An ensemble gains most where its members err on different examples. For classification it is the negative
     log-likelihood of the mean probabilities, in nats an image; its weight is of the size of λ.
     """
 
@@ -34,7 +34,7 @@ def hyperframe_diversity_terms() -> list[Component]:
         Component(
             name="ensemble_loss",
             factory=_build,
-            summary="the loss of the averaged prediction on shared images",
+            summary="the loss of the averaged prediction on shared examples",
             reference="section 3.2.3",
         )
     ]

@@ -22,9 +22,9 @@ class Options:
 class OutputEntropy:
     """L_diversity = −H[concat_x T(x; G(z))], estimated from the batch of networks (Eq. 3).
 
-    Each network is one sample: its outputs on the images that all networks see, one after the other. Symmetries do not
-    change outputs, so no gauge is needed. The dimension is that of z, or the number of free outputs where
-    that is less: probabilities of n classes are n − 1 free numbers.
+    Each network is one sample: its outputs on the examples that all networks see, one after the other. Symmetries do
+    not change outputs, so no gauge is needed. The dimension is that of z, or the number of free outputs where that is
+    less: probabilities of n classes are n − 1 free numbers.
     """
 
     needs = frozenset({"outputs", "task", "rng"})
@@ -38,7 +38,7 @@ class OutputEntropy:
         """The negative entropy, in nats."""
         assert inputs.outputs is not None
         assert inputs.task is not None
-        meaning = inputs.task.predictions if self.options.of == "predictions" else inputs.task.canonical
+        meaning = inputs.task.predictions if self.options.of == "predictions" else inputs.task.canonical_outputs
         rows = meaning(inputs.outputs).flatten(1)
         fixed = rows.shape[1] // inputs.outputs.shape[-1] if inputs.task.shift_invariant else 0
         dimension = max(1, min(inputs.dimension, rows.shape[1] - fixed))
@@ -57,7 +57,7 @@ def hyperframe_diversity_terms() -> list[Component]:
             name="output_entropy",
             factory=_build,
             options=Options,
-            summary="the negative entropy of the outputs on shared images",
+            summary="the negative entropy of the outputs on shared examples",
             reference="Eq. 3",
         )
     ]

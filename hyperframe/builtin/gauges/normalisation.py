@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from hyperframe import Component, Orbits, Weights, hookimpl
-from hyperframe.targets.symmetry.propagate import applied, carriers, norm_factors, summed, walked
+from hyperframe.targets.symmetry.propagate import applied, carriers, norm_factors, propagate_factors, summed
 from hyperframe.types import NoOptions
 
 
@@ -34,7 +34,7 @@ class NormalisationGauge:
             theta = result[layer].clone()
             theta[:, :, column] = 0
             result[layer] = theta
-        result = walked(self._orbits.normalisation, result, norm_factors)
+        result = propagate_factors(self._orbits.normalisation, result, norm_factors)
         if not self._orbits.norm_sign.count:
             return result
         return applied(self._orbits.norm_sign, result, self._signs(result))

@@ -1,7 +1,7 @@
 """The gauge `scale`: every filter has the norm of its size, and its readers make up for it (section 3.2.2)."""
 
 from hyperframe import Component, Orbits, Weights, hookimpl
-from hyperframe.targets.symmetry.propagate import norm_factors, walked
+from hyperframe.targets.symmetry.propagate import norm_factors, propagate_factors
 from hyperframe.types import NoOptions
 
 
@@ -23,7 +23,7 @@ class ScaleGauge:
 
     def __call__(self, weights: Weights) -> Weights:
         """Return the representative of each weight set."""
-        return walked(self._scaling, weights, norm_factors)
+        return propagate_factors(self._scaling, weights, norm_factors)
 
 
 def _build(options: NoOptions, orbits: Orbits) -> ScaleGauge:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from hyperframe import Component, Orbits, Weights, hookimpl
-from hyperframe.targets.symmetry.propagate import summed, walked
+from hyperframe.targets.symmetry.propagate import propagate_factors, summed
 from hyperframe.types import NoOptions
 
 
@@ -25,7 +25,7 @@ class SignGauge:
 
     def __call__(self, weights: Weights) -> Weights:
         """Return the representative of each weight set."""
-        return walked(self._sign, weights, _signs)
+        return propagate_factors(self._sign, weights, _signs)
 
 
 def _signs(carriers: Tensor, segments: Tensor | None, labels: int) -> Tensor:

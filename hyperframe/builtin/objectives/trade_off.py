@@ -33,15 +33,15 @@ class TradeOff(Objective):
 
     Example:
         >>> rising = TradeOff(Options(lambda_=1000, lambda_start=10, lambda_part=0.5))
-        >>> [round(rising.accuracy_weight(step, 100, items=7)) for step in (0, 25, 50, 99)]
+        >>> [round(rising.accuracy_weight(step, 100, examples=7)) for step in (0, 25, 50, 99)]
         [10, 100, 1000, 1000]
     """
 
     def __init__(self, options: Options) -> None:
         self.options = options
 
-    def accuracy_weight(self, step: int, steps: int, items: int) -> float:
-        """λ at a step, counted from 0, of so many steps; the number of training items does not matter."""
+    def accuracy_weight(self, step: int, steps: int, examples: int) -> float:
+        """λ at a step, counted from 0, of so many steps; the number of training examples does not matter."""
         options = self.options
         if options.lambda_start is None:
             return options.lambda_

@@ -16,7 +16,7 @@ class Options:
 
 
 class Point(nn.Module):
-    """T(x; θ) = θ, whatever x is: inputs [items, 1] give outputs [items, entries].
+    """T(x; θ) = θ, whatever x is: inputs [examples, 1] give outputs [examples, entries].
 
     Example:
         >>> Point(2)(torch.ones(3, 1)).shape

@@ -43,7 +43,7 @@ class ZeroPadded(nn.Module):
         self.channels = channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images [items, channels, height, width] with as many channels as wanted."""
+        """Images [examples, channels, height, width] with as many channels as wanted."""
         new = self.channels - x.shape[1]
         return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, new // 2, new - new // 2))
 

@@ -13,7 +13,7 @@ from hyperframe.tasks.own_data.facts import chosen_split
 from hyperframe.tasks.standardisation import Standardisation
 
 PART = 0.15
-"""The part of the items that validates, and that tests: 66 of 442."""
+"""The part of the examples that validates, and that tests: 66 of 442."""
 
 
 @attrs.frozen(kw_only=True)
@@ -21,13 +21,14 @@ class Options:
     """Options of the task."""
 
     noise: float = option(0.7, "standard deviation of the likelihood, in units of the standardised labels", above=0)
-    split_seed: int = option(0, "seed of the random split into training, validation and test items", minimum=0)
+    split_seed: int = option(0, "seed of the random split into training, validation and test examples", minimum=0)
 
 
 class Diabetes(GaussianRegressionTask):
     """How far diabetes has progressed after a year, from 10 figures of a patient: 310 to train on, 66 and 66.
 
-    Inputs [items, 10] and labels [items, 1] are as scikit-learn has them; both are standardised by the training split.
+    Inputs [examples, 10] and labels [examples, 1] are as scikit-learn has them; both are standardised by the training
+    split.
 
     References: B. Efron, T. Hastie, I. Johnstone, R. Tibshirani (2004), Least Angle Regression.
     """
@@ -43,7 +44,7 @@ class Diabetes(GaussianRegressionTask):
         self._splits = splits
 
     def data(self, split: str) -> Data:
-        """The split; the three never share an item."""
+        """The split; the three never share an example."""
         return chosen_split(self._splits, split)
 
 

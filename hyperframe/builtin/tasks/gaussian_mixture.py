@@ -14,8 +14,8 @@ from hyperframe.options import option
 
 COMPONENTS = 10
 SPLITS = ("train", "validation", "test")
-ITEMS = 8
-"""Items of a split: all are the same input, which the target has no use for."""
+EXAMPLES = 8
+"""Examples of a split: all are the same input, which the target has no use for."""
 
 VALUE = Metric(name="value", better="greater")
 
@@ -40,7 +40,7 @@ class GaussianMixture(RegressionTask):
       is divided by it; no logarithm is taken.
     - `density`: f(r) = Σ p_k / (2πσ_k²) · q, and the loss is −log f.
 
-    There is no data: inputs are zeros [items, 1], labels zeros int64 [items].
+    There is no data: inputs are zeros [examples, 1], labels zeros int64 [examples].
 
     Attributes:
         means: μ, float64 [components, 2].
@@ -80,12 +80,12 @@ class GaussianMixture(RegressionTask):
         """The split, which holds nothing but zeros."""
         if split not in SPLITS:
             raise ValueError(unknown_name("split", split, SPLITS))
-        return Data(torch.zeros(ITEMS, 1), torch.zeros(ITEMS, dtype=torch.int64))
+        return Data(torch.zeros(EXAMPLES, 1), torch.zeros(EXAMPLES, dtype=torch.int64))
 
     def check_labels(self, labels: Tensor, where: str) -> None:
-        """Check that labels are int64 [items]; raises `DataError`."""
+        """Check that labels are int64 [examples]; raises `DataError`."""
         if labels.dtype != torch.int64 or labels.dim() != 1:
-            raise DataError(f"{where}: labels must be int64 [items], but are {labels.dtype} {list(labels.shape)}")
+            raise DataError(f"{where}: labels must be int64 [examples], but are {labels.dtype} {list(labels.shape)}")
 
     def log_mixture(self, points: Tensor) -> Tensor:
         """Logarithm of f at points [..., 2], shape [...]: finite where f itself would be zero by rounding."""
@@ -107,7 +107,7 @@ class GaussianMixture(RegressionTask):
         return self.log_mixture(points).exp()
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """−f or −log f of every item, see above: [..., 2] and [...] give [...]."""
+        """−f or −log f of every example, see above: [..., 2] and [...] give [...]."""
         logarithms = self.log_mixture(outputs)
         return -logarithms.exp() if self.options.form == "authors" else -logarithms
 
@@ -116,40 +116,40 @@ class GaussianMixture(RegressionTask):
         return self.mixture(outputs)
 
     def summarise(self, predictions: Tensor) -> dict[str, Tensor]:
-        """Mean and deviation of the points, [items, 2] each, and the mean of f, [items]."""
+        """Mean and deviation of the points, [examples, 2] each, and the mean of f, [examples]."""
         return {**super().summarise(predictions), "value": self.mixture(predictions).mean(0)}
 
-    def meter(self, networks: int, items: int, device: torch.device) -> "MixtureMeter":
+    def meter(self, networks: int, examples: int, device: torch.device) -> "MixtureMeter":
         """An empty meter."""
-        return MixtureMeter(self, networks, items, device)
+        return MixtureMeter(self, networks, examples, device)
 
 
 class MixtureMeter(Meter):
     """Values of the mixture at the networks' points, and how far these lie apart.
 
-    Memory is (networks + items), whatever the sizes of the chunks.
+    Memory is (networks + examples), whatever the sizes of the chunks.
 
     Args:
         task: the mixture.
         networks: the number of networks N.
-        items: the number of items.
+        examples: the number of examples.
         device: where outputs come from.
     """
 
-    def __init__(self, task: GaussianMixture, networks: int, items: int, device: torch.device) -> None:
+    def __init__(self, task: GaussianMixture, networks: int, examples: int, device: torch.device) -> None:
         self._task = task
         self._values = torch.zeros(networks, dtype=torch.float64, device=device)
         self._losses = torch.zeros(networks, dtype=torch.float64, device=device)
-        self._sum = torch.zeros(items, 2, dtype=torch.float64, device=device)
-        self._sum_of_squares = torch.zeros(items, 2, dtype=torch.float64, device=device)
+        self._sum = torch.zeros(examples, 2, dtype=torch.float64, device=device)
+        self._sum_of_squares = torch.zeros(examples, 2, dtype=torch.float64, device=device)
 
-    def update(self, outputs: Tensor, labels: Tensor, first_network: int, first_item: int) -> None:
-        """Take in points [networks, items, 2] and labels [items] of a chunk."""
-        networks, items, _ = outputs.shape
-        rows, places = slice(first_network, first_network + networks), slice(first_item, first_item + items)
+    def update(self, outputs: Tensor, labels: Tensor, first_network: int, first_example: int) -> None:
+        """Take in points [networks, examples, 2] and labels [examples] of a chunk."""
+        networks, examples, _ = outputs.shape
+        rows, places = slice(first_network, first_network + networks), slice(first_example, first_example + examples)
         points = outputs.double()
         self._values[rows] += self._task.mixture(points).sum(1)
-        self._losses[rows] += self._task.loss(points, labels.expand(networks, items)).sum(1)
+        self._losses[rows] += self._task.loss(points, labels.expand(networks, examples)).sum(1)
         self._sum[places] += points.sum(0)
         self._sum_of_squares[places] += points.square().sum(0)
 
@@ -158,12 +158,12 @@ class MixtureMeter(Meter):
 
         The ensemble's `spread` is the root mean square deviation of an entry of the points from its mean.
         """
-        networks, items = len(self._values), len(self._sum)
-        values = self._values / items
+        networks, examples = len(self._values), len(self._sum)
+        values = self._values / examples
         variance = self._sum_of_squares / networks - (self._sum / networks).square()
         return {
             "value": over_networks(values),
-            "loss": float(self._losses.mean() / items),
+            "loss": float(self._losses.mean() / examples),
             "ensemble": {"spread": float(variance.clamp(min=0).mean().sqrt())},
         }
 

@@ -5,7 +5,7 @@ symmetry holds is therefore tried without either. What a symmetry must hold in a
 used: trained in training mode, where each pass draws random numbers, and evaluated in evaluation mode, with statistics
 that are estimated for each network anew. Random numbers are the same before and after an action. Where units change
 places, so would the numbers that each of them meets: it is enough that outputs keep their distribution, and that is
-tried with numbers that all entries of one item share.
+tried with numbers that all entries of one example share.
 """
 
 import copy
@@ -36,7 +36,7 @@ CONSTANT = 1e-20
 
 Mode = Literal["evaluation", "training", "alike"]
 """How a network runs: as it is evaluated, as it is trained, or as it is trained with random numbers that all entries of
-an item share."""
+an example share."""
 
 _ARGUMENTS = {
     F.batch_norm: "input running_mean running_var weight bias training momentum eps",
@@ -93,13 +93,13 @@ def _without_rounding(func: Any, given: dict[str, Any]) -> Tensor:
 
 
 class _Draws(TorchDispatchMode):
-    """Sees whether random numbers are drawn, and where wanted gives all entries of an item the same one."""
+    """Sees whether random numbers are drawn, and where wanted gives all entries of an example the same one."""
 
     supports_higher_order_operators = True
 
-    def __init__(self, items: int, alike: bool) -> None:
+    def __init__(self, examples: int, alike: bool) -> None:
         super().__init__()
-        self.any, self._items, self._alike = False, items, alike
+        self.any, self._examples, self._alike = False, examples, alike
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -117,10 +117,10 @@ class _Draws(TorchDispatchMode):
         return result
 
     def _shared(self, drawn: Tensor) -> Tensor:
-        """The first number that was drawn for each item, in place of all others."""
+        """The first number that was drawn for each example, in place of all others."""
         first = drawn.clone()
         for dim in range(drawn.dim()):
-            if dim > 0 or len(drawn) != self._items:
+            if dim > 0 or len(drawn) != self._examples:
                 first = first.narrow(dim, 0, min(1, drawn.shape[dim]))
         return first.expand_as(drawn)
 
@@ -169,13 +169,13 @@ def run_exactly(
     own_epsilon: bool = False,
     mode: Mode = "evaluation",
 ) -> Tensor:
-    """Outputs [batch, items, outputs] of each weight set on the same inputs, without epsilons; a graph leads to them.
+    """Run each weight set on the same inputs without epsilons: [batch, examples, outputs]; a graph leads to them.
 
     Args:
         module: in float64, such as an `exact_copy`; it is left in another mode, with its buffers as they are.
         spec: its spec.
         weights: for each layer float64 [batch, filters, filter_size].
-        inputs: float64 [items, *input_shape].
+        inputs: float64 [examples, *input_shape].
         own_epsilon: leave the norms their epsilons.
         mode: how it runs; random numbers are the same in every call, and for every network.
     """
@@ -228,8 +228,8 @@ def other_modes(
         module: in float64.
         spec: its spec.
         weights: of one network.
-        inputs: float64 [items, *input_shape].
-        evaluated: the network's outputs in evaluation mode [1, items, outputs].
+        inputs: float64 [examples, *input_shape].
+        evaluated: the network's outputs in evaluation mode [1, examples, outputs].
 
     Example:
         >>> from hyperframe.targets.params import bias, kernel

@@ -221,7 +221,7 @@ Factor = Callable[[Tensor, Tensor | None, int], Tensor]
 """Of carriers [batch, filters, entries], their segments and the number of labels the factors [batch, labels]."""
 
 
-def walked(orbit: LabelOrbit, weights: Weights, factor: Factor) -> Weights:
+def propagate_factors(orbit: LabelOrbit, weights: Weights, factor: Factor) -> Weights:
     """Give every label the factor that its first carrier asks for, in one walk over the layers.
 
     Args:

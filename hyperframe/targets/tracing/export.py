@@ -22,7 +22,7 @@ from hyperframe.errors import DataError, HyperframeError, SpecError, brief, desc
 from hyperframe.runtime.rng import seeded
 from hyperframe.targets.embeddings import Lookups, with_plain_gradients
 from hyperframe.targets.remedies import of_failure, of_inputs, of_outputs
-from hyperframe.targets.trial_inputs import TrialInputs, are_whole, spread_items
+from hyperframe.targets.trial_inputs import TrialInputs, are_whole, spread_examples
 
 IMAGES = 2
 """Inputs that a module is traced with."""
@@ -69,20 +69,20 @@ def prepared(module: nn.Module, where: str) -> nn.Module:
 def chosen_inputs(
     module: nn.Module, shape: tuple[int, ...], data: Callable[[], Tensor] | None, where: str
 ) -> tuple[TrialInputs, int]:
-    """Inputs that a module is tried out on, and the number of its outputs: normal numbers, or items of data.
+    """Inputs that a module is tried out on, and the number of its outputs: normal numbers, or examples of data.
 
-    Normal numbers are of one size whatever the data are like, so that more is seen on them. Items stand in their place
-    where the module does not run on them, or where it looks rows up by what are whole numbers in the data.
+    Normal numbers are of one size whatever the data are like, so that more is seen on them. Examples stand in their
+    place where the module does not run on them, or where it looks rows up by what are whole numbers in the data.
 
     Args:
         module: a copy, `prepared`.
         shape: of one input.
-        data: gives items of data, where there are any; called only where they are needed.
+        data: gives examples of data, where there are any; called only where they are needed.
         where: how messages begin.
 
     Raises:
         SpecError: it runs on neither.
-        DataError: an item is no row of the table that it is looked up in.
+        DataError: an example is no row of the table that it is looked up in.
     """
     normal, failure, outputs = TrialInputs(shape), None, 0
     far = torch.tensor([-FAR, FAR]).reshape(2, *[1] * len(shape)).expand(2, *shape)
@@ -93,12 +93,12 @@ def chosen_inputs(
     why = ""
     if data is not None and (indexed or not finite):
         try:
-            items = spread_items(data())
+            examples = spread_examples(data())
         except DataError as error:  # a run does without data, unless there is no other way
-            why = f"; items of the data cannot be tried: {error}"
+            why = f"; examples of the data cannot be tried: {error}"
         else:
-            if not finite or are_whole(items):
-                inputs = example_inputs(module, items, where)
+            if not finite or are_whole(examples):
+                inputs = example_inputs(module, examples, where)
                 return inputs, count_outputs(module, inputs, where)
     if failure is not None:
         raise SpecError(f"{failure}{why or _way_out(module, normal)}") from failure
@@ -106,19 +106,19 @@ def chosen_inputs(
 
 
 def example_inputs(module: nn.Module, example: Tensor, where: str) -> TrialInputs:
-    """Items of data for a module to be tried out on: as they are, or as whole numbers where it takes those only.
+    """Examples of data for a module to be tried out on: as they are, or as whole numbers where it takes those only.
 
     Raises:
-        DataError: an item is no row of the table that it is looked up in.
+        DataError: an example is no row of the table that it is looked up in.
     """
-    shape, items = tuple(example.shape[1:]), spread_items(example)
-    as_they_are, as_whole = TrialInputs(shape, items), TrialInputs(shape, items, whole=True)
-    if not are_whole(items):
+    shape, examples = tuple(example.shape[1:]), spread_examples(example)
+    as_they_are, as_whole = TrialInputs(shape, examples), TrialInputs(shape, examples, whole=True)
+    if not are_whole(examples):
         return as_they_are
     failures: list[Exception] = []
     for choice in [as_they_are, as_whole] if example.is_floating_point() else [as_whole, as_they_are]:
         try:
-            if _tried_out(module, choice.first(len(items)), where)[1]:
+            if _tried_out(module, choice.first(len(examples)), where)[1]:
                 return choice
         except (SpecError, DataError) as error:
             failures.append(error)
@@ -147,7 +147,7 @@ def count_outputs(module: nn.Module, inputs: TrialInputs, where: str) -> int:
 def _tried_out(module: nn.Module, inputs: Tensor, where: str) -> tuple[int, bool, bool]:
     """The number of outputs, whether all are finite, and whether rows are looked up by what the inputs are.
 
-    In training the same items come the other way round, so that what is looked up by them differs.
+    In training the same examples come the other way round, so that what is looked up by them differs.
     """
     found, finite, indices = 0, True, []
     for mode, given in (("evaluation", inputs), ("training", inputs.flip(0))):
@@ -189,7 +189,7 @@ def _way_out(module: nn.Module, inputs: TrialInputs) -> str:
         _tried_out(module, torch.zeros(IMAGES, *inputs.shape, dtype=torch.int64), "")
     except HyperframeError:
         return ""
-    if inputs.items is None:
+    if inputs.examples is None:
         return (
             ". It runs on whole numbers, as an embedding does: hand some inputs over, "
             "hyperframe.trace(module, example=x)"

@@ -28,7 +28,7 @@ from hyperframe.targets.tracing.export import (
 from hyperframe.targets.tracing.findings import Frozen
 from hyperframe.targets.tracing.shifts import find_absorbed_shifts
 from hyperframe.targets.tracing.state import Discovery
-from hyperframe.targets.tracing.verify import tried
+from hyperframe.targets.tracing.verify import verify
 from hyperframe.targets.tracing.walk import Walk
 from hyperframe.targets.trial_inputs import TrialInputs
 
@@ -72,12 +72,12 @@ def trace(
     """Find a module's layers, filters and symmetries.
 
     Args:
-        module: an ordinary module, whose forward takes [items, *input_shape] and gives [items, outputs]. It is not
-            changed.
+        module: an ordinary module, whose forward takes [examples, *input_shape] and gives [examples, outputs]. It is
+            not changed.
         input_shape: shape of one input; left out, it is that of the example.
         name: of the target.
-        example: some inputs [items, *input_shape], on which it is traced and tried in place of normal numbers. A module
-            with an embedding needs them. Whole numbers are given to it as such where it takes them.
+        example: some inputs [examples, *input_shape], on which it is traced and tried in place of normal numbers. A
+            module with an embedding needs them. Whole numbers are given to it as such where it takes them.
 
     Raises:
         SpecError: the module does not run on such inputs, gives something else than one such tensor, decides by the
@@ -100,7 +100,7 @@ def trace(
         raise SpecError(f"{where}: hand over the shape of one input, or some inputs as example=…")
     if example is not None and not (isinstance(example, Tensor) and example.dim() > 1 and len(example)):
         found = list(example.shape) if isinstance(example, Tensor) else type(example).__name__
-        raise SpecError(f"{where}: its example must be a tensor [items, …], one item or more, but is {found}")
+        raise SpecError(f"{where}: its example must be a tensor [examples, …], one example or more, but is {found}")
     shape = tuple(example.shape[1:] if input_shape is None and example is not None else input_shape or ())
     if example is not None and tuple(example.shape[1:]) != shape:
         raise SpecError(f"{where}: inputs have the shape {list(shape)}, but the example's {list(example.shape[1:])}")
@@ -113,12 +113,12 @@ def trace(
 
 @with_gradients
 def trace_for(module: nn.Module, input_shape: tuple[int, ...], data: Callable[[], Tensor] | None, name: str) -> Traced:
-    """Find a module's layers, filters and symmetries, tried on items of data where it needs such, see `chosen_inputs`.
+    """Find a module's layers, filters and symmetries, tried on data where it needs them, see `chosen_inputs`.
 
     Args:
         module: as for `trace`.
         input_shape: shape of one input.
-        data: gives inputs [items, *input_shape]; called only where they are needed.
+        data: gives inputs [examples, *input_shape]; called only where they are needed.
         name: of the target.
     """
     where = f"target '{name}'"
@@ -151,7 +151,7 @@ def _traced(original: nn.Module, module: nn.Module, inputs: TrialInputs, outputs
     found.freeze(result)
     find_absorbed_shifts(walk.graph, found)
     structure = assembled(found, module, name=name, input_shape=inputs.shape, outputs=outputs, logits=logits)
-    structure, failed = tried(module, structure, inputs)
+    structure, failed = verify(module, structure, inputs)
     return Traced(
         module=original,
         spec=structure.spec,

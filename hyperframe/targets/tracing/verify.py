@@ -16,10 +16,10 @@ from hyperframe.targets.trial_inputs import TrialInputs
 from hyperframe.types import Weights
 
 TRIALS = ((100_000, 8, 17, 3), (30_000_000, 2, 7, 1))
-"""Up to so many weights: on how many networks an action is tried, on how many items, and how many actions. Few modules
-have 7 or 17 channels, so that what is of each item is not taken for what is of each channel. One action takes two signs
-for one in 1 of 16 draws, since every second of 8 networks has just the signs that the one before it has not; three do
-so in 1 of 4,096. Layers of large modules have too many units for all of them to be missed."""
+"""Up to so many weights: on how many networks an action is tried, on how many examples, and how many actions. Few
+modules have 7 or 17 channels, so that what is of each example is not taken for what is of each channel. One action
+takes two signs for one in 1 of 16 draws, since every second of 8 networks has just the signs that the one before it has
+not; three do so in 1 of 4,096. Layers of large modules have too many units for all of them to be missed."""
 
 ONE = (1, 7, 1)
 """The same of all larger modules."""
@@ -40,7 +40,7 @@ FIELDS: dict[str, Field] = {
 }
 
 
-def tried(module: nn.Module, structure: Structure, inputs: TrialInputs) -> tuple[Structure, tuple[Frozen, ...]]:
+def verify(module: nn.Module, structure: Structure, inputs: TrialInputs) -> tuple[Structure, tuple[Frozen, ...]]:
     """Try actions of all kinds at once until they hold; return what holds, and what was frozen.
 
     Where they do not hold, the kinds are added one after the other, and of a kind that does not hold beside those
@@ -92,8 +92,8 @@ class _Trial:
 
     def _draw(self) -> None:
         size = self.spec.num_weights
-        wanted, items, self.actions = next((trial[1:] for trial in TRIALS if size <= trial[0]), ONE)
-        self.inputs = self._tried_on.draw(items, self.rng, torch.float64)
+        wanted, examples, self.actions = next((trial[1:] for trial in TRIALS if size <= trial[0]), ONE)
+        self.inputs = self._tried_on.draw(examples, self.rng, torch.float64)
         kept: list[tuple[Weights, Tensor]] = []
         for _ in range(DRAWN * wanted):
             weights = redrawn(self.spec, 1, self.rng)

@@ -17,8 +17,8 @@ from hyperframe.tasks.own_data.facts import OwnClassification, OwnFacts, OwnRegr
 from hyperframe.tasks.standardisation import Standardisation
 from hyperframe.types import Data
 
-FEW_ITEMS = 10
-"""Below so many items to be divided, a notice says that they are few."""
+FEW_EXAMPLES = 10
+"""Below so many examples to be divided, a notice says that they are few."""
 ARRAYS = ("x", "y", "x_validation", "y_validation", "x_test", "y_test")
 """The names of arrays that make a task."""
 
@@ -31,8 +31,10 @@ _NUMBERS = frozenset(getattr(torch, name) for name in f"{_WHOLE} {_BROKEN}".spli
 class SplitOptions:
     """How own data is divided."""
 
-    validation: float = option(0.1, "part of the items that validates, where no split of its own is given", minimum=0)
-    test: float = option(0.1, "part of the items that tests, where no split of its own is given", minimum=0)
+    validation: float = option(
+        0.1, "part of the examples that validates, where no split of its own is given", minimum=0
+    )
+    test: float = option(0.1, "part of the examples that tests, where no split of its own is given", minimum=0)
     split_seed: int = option(0, "seed of the random division", minimum=0)
 
     def __attrs_post_init__(self) -> None:
@@ -49,7 +51,7 @@ class OwnOptions(SplitOptions):
     )
     classes: int | None = option(None, "number of classes, 0, 1, …; null: the labels that occur", minimum=2)
     standardise: bool = option(
-        True, "inputs of a table, [features], are shifted and scaled to mean 0 and deviation 1 of the training items"
+        True, "inputs of a table, [features], are shifted and scaled to mean 0 and deviation 1 of the training examples"
     )
 
 
@@ -58,7 +60,7 @@ def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions) -> OwnTa
 
     Args:
         name: the task's name.
-        arrays: `x` [items, ...] and `y` [items] or [items, values], tensors or numpy arrays; classes can be
+        arrays: `x` [examples, ...] and `y` [examples] or [examples, values], tensors or numpy arrays; classes can be
             texts. Where there are also
             `x_test` and `y_test`, or `x_validation` and `y_validation`, they are those splits; the others are drawn
             from `x` and `y`.
@@ -84,7 +86,7 @@ def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions) -> OwnTa
     for split, data in given.items():
         if data.x.shape[1:] != shape:
             raise DataError(
-                f"{where}: x_{split} has items of shape {list(data.x.shape[1:])}, but those of x, which are trained "
+                f"{where}: x_{split} has examples of shape {list(data.x.shape[1:])}, but those of x, which are trained "
                 f"on, have {list(shape)}; they must be alike"
             )
     pixels = _are_pixels(arrays, given, where)
@@ -120,7 +122,7 @@ def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions) -> OwnTa
 
 
 def _input_moments(x: Tensor, options: OwnOptions, where: str) -> dict[str, Any]:
-    """The facts that say how inputs to train on, [items, ...], are standardised: a table's are, unless told not to."""
+    """Say how inputs to train on, [examples, ...], are standardised: a table's are, unless told not to."""
     if x.dim() != 2 or not options.standardise:
         return {}
     found = Standardisation.of(x)
@@ -170,7 +172,9 @@ def _pair(arrays: Mapping[str, Any], x: str, y: str, where: str) -> Data:
     inputs = channels_first(as_inputs(arrays[x], f"{where}: {x}"), f"{where}: {x}")
     data = Data(inputs, as_tensor(arrays[y], f"{where}: {y}"))
     if len(data.x) != len(data.y):
-        raise DataError(f"{where}: {x} holds {len(data.x)} items, but {y} {len(data.y)} labels; each item needs one")
+        raise DataError(
+            f"{where}: {x} holds {len(data.x)} examples, but {y} {len(data.y)} labels; each example needs one"
+        )
     return data
 
 
@@ -181,7 +185,7 @@ def as_tensor(array: Any, where: str) -> Tensor:
         DataError: it is none, or is empty.
     """
     if isinstance(array, np.ma.MaskedArray):
-        raise DataError(f"{where} is a masked array, whose mask would be lost; fill it, or leave those items out")
+        raise DataError(f"{where} is a masked array, whose mask would be lost; fill it, or leave those examples out")
     if isinstance(array, np.ndarray) and array.dtype.kind in "biuf" and array.dtype.itemsize <= 8:
         # An array may be read-only, or have its bytes in another order.
         tensor = torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
@@ -198,15 +202,15 @@ def as_tensor(array: Any, where: str) -> Tensor:
     if tensor.dim() == 0:
         raise DataError(f"{where} is a single number, expected an array")
     if not tensor.numel():
-        raise DataError(f"{where} has the shape {list(tensor.shape)}, expected one or more items")
+        raise DataError(f"{where} has the shape {list(tensor.shape)}, expected one or more examples")
     return tensor.cpu()
 
 
 def as_inputs(array: Any, where: str) -> Tensor:
-    """Return inputs [items, ...] as float32; uint8 are taken for pixels and divided by 255.
+    """Return inputs [examples, ...] as float32; uint8 are taken for pixels and divided by 255.
 
     Raises:
-        DataError: they are no numbers, have no axis beside the items', or are not finite.
+        DataError: they are no numbers, have no axis beside the examples', or are not finite.
 
     Example:
         >>> as_inputs(np.array([[0, 255]], dtype=np.uint8), "x")
@@ -215,7 +219,8 @@ def as_inputs(array: Any, where: str) -> Tensor:
     tensor = as_tensor(array, where)
     if tensor.dim() < 2:
         raise DataError(
-            f"{where} has the shape {list(tensor.shape)}, expected [items, ...]; one number an item is [items, 1]"
+            f"{where} has the shape {list(tensor.shape)}, expected [examples, ...]; "
+            "one number an example is [examples, 1]"
         )
     missing = missing_memory(8 * tensor.numel())  # as float32, and once more when they are divided into splits
     if missing:
@@ -233,14 +238,14 @@ def _check_finite(values: Tensor, where: str) -> None:
         first = int(bad.nonzero()[0])
         raise DataError(
             f"{where} holds NaN or infinite values (also: too large for float32) in {int(bad.sum())} of {len(bad)} "
-            f"items, the first is item {first}"
+            f"examples, the first is example {first}"
         )
 
 
 def _values(y: Tensor, where: str) -> Tensor:
-    """Values to be predicted, in their own units: float64 [items, values]."""
+    """Values to be predicted, in their own units: float64 [examples, values]."""
     if y.dim() > 2:
-        raise DataError(f"{where}: y has the shape {list(y.shape)}, expected [items] or [items, values]")
+        raise DataError(f"{where}: y has the shape {list(y.shape)}, expected [examples] or [examples, values]")
     values = y.double().reshape(len(y), -1)
     _check_finite(values.float(), f"{where}: y")
     return values
@@ -260,28 +265,31 @@ def _word(kind: torch.dtype) -> str:
 
 
 def divided(given: Mapping[str, Data], options: SplitOptions, where: str) -> dict[str, Data]:
-    """All three splits: those given, the others drawn from "train" without an item in two of them.
+    """All three splits: those given, the others drawn from "train" without an example in two of them.
 
-    Which items test depends on the seed and on how many test, and not on how many validate.
+    Which examples test depends on the seed and on how many test, and not on how many validate.
 
     Raises:
-        DataError: there are too few items, or a split would be empty.
+        DataError: there are too few examples, or a split would be empty.
     """
-    items = len(given["train"])
+    examples = len(given["train"])
     parts = {split: getattr(options, split) for split in ("test", "validation") if split not in given}
     for split, part in parts.items():
         if part == 0:
             raise DataError(f"{where}: the split '{split}' would be empty; set task.{split} to a part such as 0.1")
-    counts = {split: max(1, round(part * items)) for split, part in parts.items()}
-    if sum(counts.values()) >= items:
-        raise DataError(f"{where}: {items} items are too few to be divided into {', '.join(['train', *parts])}")
-    order = np.random.default_rng(options.split_seed).permutation(items)
+    counts = {split: max(1, round(part * examples)) for split, part in parts.items()}
+    if sum(counts.values()) >= examples:
+        raise DataError(f"{where}: {examples} examples are too few to be divided into {', '.join(['train', *parts])}")
+    order = np.random.default_rng(options.split_seed).permutation(examples)
     splits, first = dict(given), 0
     for split, count in counts.items():
         splits[split] = given["train"][torch.from_numpy(order[first : first + count])]
         first += count
-    if items < FEW_ITEMS:
-        notice(f"{where}: {items} items are very few; {items - first} of them train, and figures of so few say little")
+    if examples < FEW_EXAMPLES:
+        notice(
+            f"{where}: {examples} examples are very few; {examples - first} of them train, "
+            "and figures of so few say little"
+        )
     if first:
         splits["train"] = given["train"][torch.from_numpy(np.sort(order[first:]))]
     return splits

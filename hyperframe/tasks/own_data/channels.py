@@ -1,4 +1,4 @@
-"""Where the channels of a user's images stand: [items, channels, height, width] of what is handed over."""
+"""Where the channels of a user's images stand: [examples, channels, height, width] of what is handed over."""
 
 from collections.abc import Sequence
 

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from hyperframe.errors import DataError, notice
 
-ITEMS_A_CLASS = 3
-"""Items a class, in the mean, from which on whole numbers are classes where they are not of a whole-number type."""
+EXAMPLES_A_CLASS = 3
+"""Examples a class, in the mean, from which on whole numbers are classes where they are not of a whole-number type."""
 
 MANY_CLASSES = 20
-"""So many classes with so few items each are told of."""
+"""So many classes with so few examples each are told of."""
 
 
 def texts_as_numbers(labels: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -42,7 +42,7 @@ def texts_as_numbers(labels: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[s
 
 
 def is_one_hot(y: Tensor) -> bool:
-    """Whether labels [items, classes] have a single 1 in each row, zeros else, and more than one column.
+    """Whether labels [examples, classes] have a single 1 in each row, zeros else, and more than one column.
 
     Example:
         >>> is_one_hot(torch.eye(3)), is_one_hot(torch.rand(3, 3))
@@ -54,7 +54,8 @@ def is_one_hot(y: Tensor) -> bool:
 def are_values(labels: Mapping[str, Tensor], kind: str, classes: int | None, where: str) -> bool:
     """Whether labels are values to be predicted, and not classes; a notice says so where they could be both.
 
-    Floating-point numbers are classes where all are whole and there are some items of each, or where rows are one-hot.
+    Floating-point numbers are classes where all are whole and there are some examples of each, or where rows are
+    one-hot.
 
     Args:
         labels: for the name of each array of labels the array.
@@ -79,15 +80,15 @@ def are_values(labels: Mapping[str, Tensor], kind: str, classes: int | None, whe
                 f"{where}: {listed}; whole numbers are classes, others are values: set task.kind to say which"
             )
         return bool(broken)
-    items, different = len(values), len(values.unique())
-    several = different * ITEMS_A_CLASS <= items
+    examples, different = len(values), len(values.unique())
+    several = different * EXAMPLES_A_CLASS <= examples
     if broken or (not several and different > MANY_CLASSES):
         read, other = (
             ("values to be predicted", "classification") if broken and not several else ("classes", "regression")
         )
         notice(
             f"{where}: y holds whole numbers{' as floating-point numbers' if broken else ''}, {different} different "
-            f"ones in {items} items; they are read as {read}, task.kind={other} reads them the other way"
+            f"ones in {examples} examples; they are read as {read}, task.kind={other} reads them the other way"
         )
     return bool(broken) and not several
 
@@ -97,7 +98,7 @@ class Classes:
     """Labels as numbers of classes.
 
     Attributes:
-        labels: for each split int64 [items].
+        labels: for each split int64 [examples].
         number: how many classes there are.
         names: theirs; none where a class is called by its number.
     """
@@ -111,7 +112,7 @@ def as_classes(labels: Mapping[str, Tensor], classes: int | None, where: str) ->
     """Number classes from 0 without gaps.
 
     Args:
-        labels: for each split [items], [items, 1], or one-hot [items, classes].
+        labels: for each split [examples], [examples, 1], or one-hot [examples, classes].
         classes: their number where it is known; labels then keep the numbers that they have.
         where: they come from, for messages.
 
@@ -125,7 +126,7 @@ def as_classes(labels: Mapping[str, Tensor], classes: int | None, where: str) ->
     """
     if all(is_one_hot(y) for y in labels.values()) and len({y.shape[1] for y in labels.values()}) == 1:
         number = next(iter(labels.values())).shape[1]
-        notice(f"{where}: y is one-hot, [items, {number}], and read as the class of each item")
+        notice(f"{where}: y is one-hot, [examples, {number}], and read as the class of each example")
         labels = {split: y.int().argmax(1) for split, y in labels.items()}
         classes = number if classes is None else classes
     whole = {split: _whole(y, where) for split, y in labels.items()}
@@ -142,10 +143,10 @@ def as_classes(labels: Mapping[str, Tensor], classes: int | None, where: str) ->
 
 
 def _whole(y: Tensor, where: str) -> Tensor:
-    """Whole numbers: int64 [items]."""
+    """Whole numbers: int64 [examples]."""
     y = y[:, 0] if y.dim() == 2 and y.shape[1] == 1 else y
     if y.dim() != 1:
-        raise DataError(f"{where}: y has the shape {list(y.shape)}, expected a class for each item, [items]")
+        raise DataError(f"{where}: y has the shape {list(y.shape)}, expected a class for each example, [examples]")
     whole = y.to(torch.int64)
     if y.is_floating_point() and not bool((whole.to(y.dtype) == y).all()):
         raise DataError(f"{where}: classes must be whole numbers, but y is {str(y.dtype).removeprefix('torch.')}")

@@ -72,7 +72,7 @@ class _OfOwnData:
         self.splits = splits
 
     def data(self, split: str) -> Data:
-        """The split; labels that are values are float64 [items, values]."""
+        """The split; labels that are values are float64 [examples, values]."""
         return chosen_split(self.splits(), split)
 
 

@@ -34,7 +34,8 @@ class LogDeterminant:
     Shapes: `inputs.flat` [batch, weights]; K [batch, batch]; the value is a scalar.
 
     References: A. Kulesza, B. Taskar (2012), Determinantal point processes for machine learning, Foundations and Trends
-    in Machine Learning 5(2–3): a set of items has a probability proportional to the determinant of their kernel matrix.
+    in Machine Learning 5(2–3): a set of examples has a probability proportional to the determinant of their kernel
+    matrix.
 
     Example:
         >>> term = LogDeterminant(Options(bandwidth=0.1))

@@ -48,7 +48,7 @@ class MaxScale:
 
     def __call__(self, weights: hf.Weights) -> hf.Weights:
         """Return the representative of each weight set."""
-        return hf.walked(self._scaling, weights, largest_factors)
+        return hf.propagate_factors(self._scaling, weights, largest_factors)
 
 
 def build(options: object, orbits: hf.Orbits) -> MaxScale:

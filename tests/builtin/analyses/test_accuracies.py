@@ -34,10 +34,10 @@ def analysed(run, **options):
 def test_values_are_those_of_the_evaluation(run):
     found = analysed(run)
     (own,) = found["runs"]
-    figures = run.evaluate()
+    results = run.evaluate()
     assert found["metric"]["name"] == "accuracy"
     assert len(own["values"]) == own["networks"] == 12
-    for key, value in figures["accuracy"].items():
+    for key, value in results["accuracy"].items():
         assert own[key] == pytest.approx(value, abs=1e-6)
     assert own["min"] <= own["median"] <= own["max"]
     files = {path.name for path in (run.folder / "analyses" / "accuracies").iterdir()}
@@ -56,7 +56,7 @@ def test_another_run_beside_it_is_told_by_its_lambda(run, folder):
 @pytest.mark.slow
 def test_what_was_found_is_taken_again_until_the_other_run_goes_on(run, tmp_path):
     other = hf.train("digits", SETTINGS, out=tmp_path / "other")
-    options = {"other": str(other.folder), "networks": 2, "items": 20}
+    options = {"other": str(other.folder), "networks": 2, "examples": 20}
     found = analysed(run, **options)
     assert found["analysis"]["steps"] == {"other": 3}
     assert kept_analysis(run, "accuracies", installed(), options) == found
@@ -66,9 +66,9 @@ def test_what_was_found_is_taken_again_until_the_other_run_goes_on(run, tmp_path
 
 
 def test_runs_with_the_same_lambda_are_told_by_their_names(run, folder):
-    found = analysed(run, other=str(run.folder), networks=2, items=20)
+    found = analysed(run, other=str(run.folder), networks=2, examples=20)
     assert [own["label"] for own in found["runs"]] == ["run", "run, the other one"]
-    assert found["items"] == 20
+    assert found["examples"] == 20
     assert found["runs"][0]["values"] == found["runs"][1]["values"]
 
 
@@ -94,15 +94,15 @@ def test_networks_keep_their_own_statistics(tmp_path):
 
 def test_it_goes_on_after_an_interruption(run, monkeypatch):
     monkeypatch.setattr(module, "MEASURED_AT_ONCE", 4)
-    whole, calls, own_figures = analysed(run), [], module.own_figures
+    whole, calls, own_results = analysed(run), [], module.own_results
 
     def interrupted(*arguments):
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return own_figures(*arguments)
+        return own_results(*arguments)
 
-    monkeypatch.setattr(module, "own_figures", interrupted)
+    monkeypatch.setattr(module, "own_results", interrupted)
     with pytest.warns(HyperframeWarning, match="goes on from there"), pytest.raises(KeyboardInterrupt):
         analysed(run)
     assert analysed(run) == whole
@@ -111,12 +111,12 @@ def test_it_goes_on_after_an_interruption(run, monkeypatch):
 
 @FEW
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=20), st.sampled_from([7, 60, 500, 10_000]))
-def test_bins_hold_everything_and_the_same_number_of_accuracies(counts, items):
-    values = [100 * count / items for count in counts]
-    edges = module._edges(values, 100 / items)
+def test_bins_hold_everything_and_the_same_number_of_accuracies(counts, examples):
+    values = [100 * count / examples for count in counts]
+    edges = module._edges(values, 100 / examples)
     assert len(edges) <= module.BINS + 2
     assert edges[0] < min(values) <= max(values) < edges[-1]
-    width = (edges[1] - edges[0]) * items / 100
+    width = (edges[1] - edges[0]) * examples / 100
     assert width == pytest.approx(round(width), rel=1e-6)
 
 

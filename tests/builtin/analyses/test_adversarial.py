@@ -46,7 +46,7 @@ def test_the_gradient_is_that_of_the_mean_probability(seed, count, classes):
     outputs = networks.target.forward(networks.weights, inputs, shared=True)
     mean = outputs.softmax(-1).mean(0)[torch.arange(3), targets]
     (expected,) = torch.autograd.grad(mean.log().sum(), inputs)
-    networks.target.networks_at_once = lambda items: 2  # in chunks, the last one smaller
+    networks.target.networks_at_once = lambda examples: 2  # in chunks, the last one smaller
     torch.testing.assert_close(log_probability_gradient(networks, x, targets), expected)
 
 
@@ -185,7 +185,7 @@ def test_groups_of_items_add_up():
 def test_a_network_that_is_always_wrong_leaves_nothing_to_count():
     own = scene(right=False)
     found = added_up([count_fooled(own, "one_step_on_single", OPTIONS)], "one_step_on_single", OPTIONS)
-    assert found["wrong_before"] == found["items"] == 12
+    assert found["wrong_before"] == found["examples"] == 12
     assert found["right_only"]["any_error"]["single"] is None
     assert found["all"]["any_error"]["single"][0] == 1
 
@@ -215,15 +215,15 @@ def found(run, registry):
 @pytest.mark.slow
 def test_the_analysis(run, found):
     first = found["attacks"]["one_step_on_single"]
-    assert (found["items"], first["sizes"]) == (150, [0.0, 0.2])
+    assert (found["examples"], first["sizes"]) == (150, [0.0, 0.2])
     assert found["networks"] == {"single": 2, "ensemble": 4, "fresh": 4, "attacked_in_ensemble": 4}
-    assert found["attacks"]["steps_on_ensemble"]["items"] == 30
+    assert found["attacks"]["steps_on_ensemble"]["examples"] == 30
     assert first["all"]["any_error"]["single"][0] == pytest.approx(first["wrong_before"] / 150)
     folder = run.folder / "analyses" / "adversarial"
     kept = [picture["file"] for picture in found["pictures"] + found["interactive"]]
     assert kept == ["transfer.png", "strong.png", "transfer.json"]
     assert all((folder / file).is_file() for file in kept)
-    assert f"{first['wrong_before']} of 150 images" in found["pictures"][0]["says"]
+    assert f"{first['wrong_before']} of 150 images" in found["pictures"][0]["caption"]
 
 
 def test_it_goes_on_where_it_was(run, registry, found, monkeypatch):
@@ -294,7 +294,7 @@ def test_batch_norm_keeps_each_networks_statistics(registry, tmp_path):
     networks = run.sample(3)
     torch.testing.assert_close(select(networks, slice(1, 2)).predict(x)[0], networks.predict(x)[1])
     found = analyse(run, "adversarial", registry, {**SMALL, "strong_images": 4})
-    assert 0 <= found["attacks"]["one_step_on_single"]["wrong_before"] <= found["items"]
+    assert 0 <= found["attacks"]["one_step_on_single"]["wrong_before"] <= found["examples"]
 
 
 def test_regression_is_refused(registry, tmp_path):

@@ -10,7 +10,7 @@ import hyperframe as hf
 from hyperframe.analysis.runner import analyse
 from hyperframe.builtin.analyses.corruptions.transforms import CORRUPTIONS, corrupted
 from hyperframe.errors import HyperframeWarning, NotApplicableError
-from hyperframe.tasks.calibration import figures_of
+from hyperframe.tasks.calibration import results_of
 
 SMALL = {"networks": 4, "images": 360, "singles": 2}
 LIMITS = (-1.0, 3.0)
@@ -82,19 +82,19 @@ def found(run, registry):
 @pytest.mark.slow
 def test_the_analysis(run, found):
     networks, data = run.sample(4), run.data("test")
-    expected = figures_of(networks.mean(data.x), data.y)
-    singles = [figures_of(each, data.y) for each in networks.predict(data.x)[:2]]
-    for figures in found["corruptions"].values():
+    expected = results_of(networks.mean(data.x), data.y)
+    singles = [results_of(each, data.y) for each in networks.predict(data.x)[:2]]
+    for results in found["corruptions"].values():
         for key in ("accuracy", "nll", "brier", "ece"):
-            assert figures["ensemble"][key][0] == pytest.approx(expected[key], rel=1e-3, abs=1e-4)
+            assert results["ensemble"][key][0] == pytest.approx(expected[key], rel=1e-3, abs=1e-4)
             mean = sum(each[key] for each in singles) / 2
-            assert figures["single"][key][0] == pytest.approx(mean, rel=1e-3, abs=1e-4)
-            assert len(figures["single"][key]) == 6
+            assert results["single"][key][0] == pytest.approx(mean, rel=1e-3, abs=1e-4)
+            assert len(results["single"][key]) == 6
     assert found["mean"]["ensemble"]["accuracy"][3] == pytest.approx(
-        sum(figures["ensemble"]["accuracy"][3] for figures in found["corruptions"].values()) / 4
+        sum(results["ensemble"]["accuracy"][3] for results in found["corruptions"].values()) / 4
     )
     assert (run.folder / "analyses" / "corruptions" / "corruptions.png").is_file()
-    assert f"{100 * found['mean']['ensemble']['accuracy'][3]:.1f} %" in found["pictures"][0]["says"]
+    assert f"{100 * found['mean']['ensemble']['accuracy'][3]:.1f} %" in found["pictures"][0]["caption"]
 
 
 def test_it_goes_on_where_it_was(run, registry, found, monkeypatch):

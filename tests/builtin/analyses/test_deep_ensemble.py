@@ -46,7 +46,7 @@ def test_known_values():
     assert [one.networks for one in found] == pytest.approx([1, 1, 1.5, 2, 3.5, 4, 4])
 
 
-QUICK = {"networks": 3, "steps": 6, "draws": 1, "items": 30}
+QUICK = {"networks": 3, "steps": 6, "draws": 1, "examples": 30}
 
 
 @pytest.fixture(scope="module")

@@ -28,8 +28,8 @@ from hyperframe.testing.examples import EXAMPLES, random_weights
 
 @st.composite
 def mistakes(draw):
-    networks, items = draw(st.integers(1, 4)), draw(st.integers(1, 6))
-    rows = st.lists(st.booleans(), min_size=items, max_size=items)
+    networks, examples = draw(st.integers(1, 4)), draw(st.integers(1, 6))
+    rows = st.lists(st.booleans(), min_size=examples, max_size=examples)
     return torch.tensor(draw(st.lists(rows, min_size=networks, max_size=networks)))
 
 

@@ -96,14 +96,14 @@ def test_a_single_network_disagrees_with_nobody(run):
 def test_the_analysis(run, registry):
     found = analyse(run, "out_of_distribution", registry, SMALL)
     assert list(found["kinds"]) == KINDS
-    assert (found["networks"], found["items"], found["skipped"]) == (4, 40, {})
-    for figures in found["kinds"].values():
+    assert (found["networks"], found["examples"], found["skipped"]) == (4, 40, {})
+    for results in found["kinds"].values():
         for score in ("entropy", "mutual_information", "single_entropy"):
-            assert all(0 <= value <= 1 for value in figures[score].values())
+            assert all(0 <= value <= 1 for value in results[score].values())
     for shares in found["histograms"]["shares"].values():
         assert sum(shares) == pytest.approx(1)
     assert (run.folder / "analyses" / "out_of_distribution" / "entropy.png").is_file()
-    assert f"{found['kinds']['turned']['entropy']['auroc']:.3f}" in found["pictures"][0]["says"]
+    assert f"{found['kinds']['turned']['entropy']['auroc']:.3f}" in found["pictures"][0]["caption"]
 
 
 @pytest.mark.slow
@@ -128,7 +128,7 @@ def test_the_known_partner_is_read_from_the_runs_folder(registry, monkeypatch, t
     folder.mkdir()
     (folder / "MNIST").symlink_to(data / "MNIST")
     own = {**tiny.PERCEPTRON, "target.input_shape": [1, 28, 28], "task": "mnist", "task.folder": str(folder)}
-    run = hf.train("digits", {**own, "trainer.steps": 1, "evaluation.images": 20}, out=tmp_path / "run")
+    run = hf.train("digits", {**own, "trainer.steps": 1, "evaluation.examples": 20}, out=tmp_path / "run")
     found = analyse(run, "out_of_distribution", registry, SMALL)
     assert list(found["kinds"]) == KINDS
     assert "holds no FashionMNIST data" in found["skipped"]["fashion_mnist"]

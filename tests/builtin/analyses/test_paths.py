@@ -12,7 +12,7 @@ from tiny import GENERATED, PERCEPTRON
 import hyperframe as hf
 import hyperframe.builtin.analyses.paths as module
 from hyperframe.analysis.runner import analyse
-from hyperframe.analysis.scoring import mean_scores, some_items
+from hyperframe.analysis.scoring import mean_scores, some_examples
 from hyperframe.api import installed
 from hyperframe.builtin.analyses.paths.bezier import curve_points, train_middle
 from hyperframe.builtin.analyses.paths.geometry import barrier, length, linear, relative_length, spherical, straight
@@ -25,7 +25,7 @@ DIRECT = {
     "generator": "direct",
     "diversity": "none",
 }
-CHEAP = {"pairs": 2, "points": 5, "items": 40, "bezier_steps": 3}
+CHEAP = {"pairs": 2, "points": 5, "examples": 40, "bezier_steps": 3}
 
 
 def random(*shape, seed=0):
@@ -108,7 +108,7 @@ def test_training_lowers_the_loss_along_the_curve(run):
 
     def trained(seed):
         return train_middle(
-            experiment.target, experiment.task, tuple(ends), data, steps=40, items=32, rate=0.02, seed=seed
+            experiment.target, experiment.task, tuple(ends), data, steps=40, examples=32, rate=0.02, seed=seed
         )
 
     assert loss(trained(0)) < loss((rows[0] + rows[1]) / 2) - 0.05
@@ -133,7 +133,7 @@ def test_a_curve_is_trained_at_random_places_as_networks_are(run, monkeypatch):
     monkeypatch.setattr(target, "forward", noting)
     monkeypatch.setattr(task, "augment", lambda images, rng: images + 100)
     for seed in range(40):
-        train_middle(target, task, ends, data, steps=1, items=16, rate=0.01, seed=seed)
+        train_middle(target, task, ends, data, steps=1, examples=16, rate=0.01, seed=seed)
     assert 0 <= min(places) < 0.2
     assert 0.8 < max(places) <= 1
     assert sum(places) / 40 == pytest.approx(0.5, abs=0.15)
@@ -142,18 +142,18 @@ def test_a_curve_is_trained_at_random_places_as_networks_are(run, monkeypatch):
 def test_scores_are_those_of_the_evaluation(run):
     networks, data = run.sample(7), run.data("test")
     losses, scores = mean_scores(networks, data)
-    figures = run.evaluate(7)
-    assert float(losses.mean()) == pytest.approx(figures["nll"], rel=1e-5)
-    assert float(scores.mean()) == pytest.approx(figures["accuracy"]["mean"], rel=1e-6)
-    assert float(scores.min()) == pytest.approx(figures["accuracy"]["min"], rel=1e-6)
+    results = run.evaluate(7)
+    assert float(losses.mean()) == pytest.approx(results["nll"], rel=1e-5)
+    assert float(scores.mean()) == pytest.approx(results["accuracy"]["mean"], rel=1e-6)
+    assert float(scores.min()) == pytest.approx(results["accuracy"]["min"], rel=1e-6)
 
 
 def test_some_items_are_different_ones(run):
     data = run.data("test")
-    some = some_items(data, 30, seed=3)
+    some = some_examples(data, 30, seed=3)
     assert len(some) == 30
-    assert torch.equal(some.x, some_items(data, 30, seed=3).x)
-    assert some_items(data, len(data), seed=3) is data
+    assert torch.equal(some.x, some_examples(data, 30, seed=3).x)
+    assert some_examples(data, len(data), seed=3) is data
 
 
 def analysed(run, **options):
@@ -218,7 +218,7 @@ def test_networks_without_a_vector_z_have_no_path_through_it(tmp_path):
 @pytest.mark.slow
 def test_statistics_of_batch_norm_are_those_of_each_network(tmp_path):
     run = hf.train("digits", {**GENERATED, "trainer.steps": 2}, module=Residual(4), out=tmp_path / "run")
-    path = analysed(run, pairs=1, points=3, items=20)["pairs"][0]
+    path = analysed(run, pairs=1, points=3, examples=20)["pairs"][0]
     assert path["direct"]["loss"][0] == pytest.approx(path["interpolated"]["loss"][0], rel=1e-3)
     # Gauges move scales into the norms, and the networks at the ends stay the same.
     assert path["direct"]["loss"][0] == pytest.approx(path["direct_gauged"]["loss"][0], rel=1e-3)

@@ -14,7 +14,7 @@ from hyperframe.errors import HyperframeWarning, NotApplicableError
 
 FEW = settings(max_examples=20)
 SETTINGS = {**PERCEPTRON, "trainer.steps": 3}
-CHEAP = {"points": 4, "items": 30}
+CHEAP = {"points": 4, "examples": 30}
 
 
 @pytest.fixture(scope="module")

@@ -97,9 +97,9 @@ def test_figures_and_pictures(name, tmp_path):
     assert 0 <= found["weak_diversity"] <= 1
     spec = run.experiment.target.spec
     assert list(found["layers"]) == [layer.name for layer in spec.layers[:-1]]
-    for layer, figures in found["layers"].items():
-        assert figures["filters"] == list(range(spec.layer(layer).filters))
-        assert sum(figures["strength"]) == pytest.approx(len(figures["strength"]))
+    for layer, results in found["layers"].items():
+        assert results["filters"] == list(range(spec.layer(layer).filters))
+        assert sum(results["strength"]) == pytest.approx(len(results["strength"]))
     assert analyse(run, "unit_diversity", installed(), {"networks": 5, "weak": 0.5}) == found
 
 

@@ -143,7 +143,7 @@ def test_logit_shifts_keep_what_the_task_sees(registry, name, data):
     target, of, weights, x = draw_case(data, registry, name)
     action = data.draw(strategies.actions(of, batch_size(weights), kinds=["logit_shift"]))
     assert action.shift.shape == (batch_size(weights), of.counts["logit_shift"])
-    check_shift(target, of, action, weights, x, ClassificationTask().canonical)
+    check_shift(target, of, action, weights, x, ClassificationTask().canonical_outputs)
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -155,7 +155,7 @@ def test_all_kinds_at_once(registry, name, data):
     kinds = ["scaling", "sign", "permutation", "logit_shift"]
     action = data.draw(strategies.actions(of, batch_size(weights), kinds=kinds))
     check_close(target, of, attrs.evolve(action, shift=None), weights, x)
-    check_shift(target, of, action, weights, x, ClassificationTask().canonical)
+    check_shift(target, of, action, weights, x, ClassificationTask().canonical_outputs)
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -274,11 +274,11 @@ def test_a_shift_of_other_outputs_is_caught():
     of = orbits(target.structure, shift_invariant=True)
     action = random_action(of, 2, torch.Generator().manual_seed(0), kinds=["logit_shift"])
     weights, x = random_weights(target.spec, 2, 0), random_inputs(target.spec, 4, 1)
-    check_shift(target, of, action, weights, x, ClassificationTask().canonical)
+    check_shift(target, of, action, weights, x, ClassificationTask().canonical_outputs)
     with pytest.raises(AssertionError):
         check_shift(target, of, action, weights, x, lambda outputs: outputs)
     with pytest.raises(AssertionError):
-        check_shift(target, of, attrs.evolve(action, shift=None), weights, x, ClassificationTask().canonical)
+        check_shift(target, of, attrs.evolve(action, shift=None), weights, x, ClassificationTask().canonical_outputs)
 
 
 # Wrong specs: the same checks must fail.
@@ -630,4 +630,4 @@ def test_corners_have_the_symmetries_that_hold(corner):
         check_close(target, of, random_action(of, 3, rng, kinds=["scaling", "permutation"]), weights, x, training=True)
         if of.logit_shift is not None:
             shift_by = random_action(of, 3, rng, kinds=["logit_shift"])
-            check_shift(target, of, shift_by, weights, x, ClassificationTask().canonical, training=True)
+            check_shift(target, of, shift_by, weights, x, ClassificationTask().canonical_outputs, training=True)

@@ -24,7 +24,7 @@ from hyperframe.targets.tracing.tracer import trace
 from hyperframe.targets.weights import unpack
 
 TRIES = 3
-ITEMS = 24
+EXAMPLES = 24
 NORMS = nn.BatchNorm1d | nn.BatchNorm2d | nn.LayerNorm | nn.GroupNorm | nn.InstanceNorm2d
 SEEDS = st.integers(0, 2**31)
 
@@ -91,7 +91,7 @@ def wrong_kinds(program, structure, seed=0):
             module = exactly(program, training, moving=kind == "permutation")
             for _ in range(TRIES):
                 weights = redrawn(structure.spec, 1, rng)
-                inputs = torch.randn(ITEMS, *program.input_shape, generator=rng, dtype=torch.float64)
+                inputs = torch.randn(EXAMPLES, *program.input_shape, generator=rng, dtype=torch.float64)
                 before = outputs_of(module, structure.spec, weights, inputs)
                 nearby = {
                     name: theta * (1 + 1e-13 * torch.randn(theta.shape, generator=rng, dtype=torch.float64))

@@ -32,7 +32,7 @@ CHECK = [pytest.param(True, marks=pytest.mark.slow, id="checked"), pytest.param(
 def test_what_is_known_is_found(name, checked, monkeypatch):
     """What the rules claim holds, whether or not the check after them would find out."""
     if not checked:
-        monkeypatch.setattr(tracer, "tried", lambda module, structure, inputs: (structure, ()))
+        monkeypatch.setattr(tracer, "verify", lambda module, structure, inputs: (structure, ()))
     make, shape, expected = KNOWN[name]
     torch.manual_seed(0)
     module = make()
@@ -50,7 +50,7 @@ def test_what_is_known_is_found(name, checked, monkeypatch):
 MORE = {"grouped", "transposed", "layer_norm", "group_norm"}
 
 
-def canonical(structure, kind):
+def canonical_outputs(structure, kind):
     """Labels numbered as they turn up, on each axis of each parameter; labels on rows of one axis put together."""
     merged = {}
     for axis in structure.axes:
@@ -72,7 +72,7 @@ def check_written(module, spec):
     written = compile_structure(spec.bind(module))
     traced = trace(module, spec.input_shape, spec.name)
     for kind in ("scaling", "sign", "permutation"):
-        assert canonical(traced.structure, kind) == canonical(written, kind)
+        assert canonical_outputs(traced.structure, kind) == canonical_outputs(written, kind)
     assert orbits(traced.structure, True).counts == orbits(written, True).counts
     return written.spec, traced.spec
 
@@ -367,7 +367,7 @@ def test_a_wrong_shift_of_biases_is_frozen_by_the_check():
     module = chain(dense(3, 4), nn.ReLU(), dense(4, 5), nn.BatchNorm1d(5), nn.ReLU(), dense(5, 2))
     honest = trace(module, (3,))
     wrong = attrs.evolve(honest.structure, shifts=("0", "2"))
-    mended, failed = tracer.tried(module, wrong, TrialInputs(wrong.spec.input_shape))
+    mended, failed = tracer.verify(module, wrong, TrialInputs(wrong.spec.input_shape))
     assert [(entry.op, entry.place) for entry in failed] == [("self-check", "0")]
     assert mended.shifts == ("2",)
     assert orbits(mended, True).counts == orbits(honest.structure, True).counts
@@ -553,7 +553,7 @@ def test_units_that_all_meet_one_other_may_change_places(module, shape, units, f
 # Values that a forward reads on the host, branches and loops in the graph, and sizes that depend on values.
 
 
-def by_item(m, x):
+def by_example(m, x):
     h = m.first(x)
     return m.last((h / h.abs().max().item()).relu())
 
@@ -568,7 +568,7 @@ def by_branch(m, x):
     return m.last(torch.cond(h.sum() > 0, torch.relu, torch.tanh, (h,)))
 
 
-@pytest.mark.parametrize(("forward", "op"), [(by_item, "item"), (by_list, "item"), (by_branch, "cond")])
+@pytest.mark.parametrize(("forward", "op"), [(by_example, "example"), (by_list, "example"), (by_branch, "cond")])
 def test_values_read_on_the_host_and_branches_freeze_what_they_see(forward, op):
     traced, of, copy, weights, inputs = case(Net(forward, first=dense(6, 5), last=dense(5, 3)), (6,))
     assert [entry.op for entry in traced.frozen] == [op]

@@ -17,7 +17,7 @@ from hyperframe.targets.symmetry.orbits import KINDS, orbits, random_action
 from hyperframe.targets.tracing import tracer
 from hyperframe.targets.tracing.tracer import trace
 from hyperframe.targets.trial_inputs import TrialInputs
-from hyperframe.testing.laws import tried
+from hyperframe.testing.laws import try_law
 from hyperframe.testing.of_targets import LAWS, TargetCase
 
 ZEROS = torch.tensor([1.0, 0, 1, 1, 0, 1])
@@ -26,7 +26,7 @@ ZEROS = torch.tensor([1.0, 0, 1, 1, 0, 1])
 def by_rules(module, shape):
     """What the rules claim by themselves, which must hold, and how much of each kind."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tracer, "tried", lambda module, structure, inputs: (structure, ()))
+        patch.setattr(tracer, "verify", lambda module, structure, inputs: (structure, ()))
         traced, of, copy, weights, inputs = case(module, shape)
     for seed in range(4):
         check_symmetries(traced, of, copy, weights, inputs, seed)
@@ -209,7 +209,7 @@ def test_a_wrong_sign_is_found_at_every_width(width, outputs):
     """ReLU taken for odd; a common shift of a single output would be any change."""
     module = chain(dense(3, width), nn.ReLU(), dense(width, outputs))
     structure = trace(module, (3,)).structure
-    mended, failed = tracer.tried(module, with_signs(structure), TrialInputs((3,)))
+    mended, failed = tracer.verify(module, with_signs(structure), TrialInputs((3,)))
     assert orbits(mended, True).counts == {**dict.fromkeys(KINDS, 0), **orbits(structure, True).counts}
     assert [entry.op for entry in failed] == ["self-check"]
 
@@ -220,13 +220,13 @@ def test_the_laws_together_see_what_shifts_all_outputs():
     traced = trace(module, (3,))
     (law,) = [law for law in LAWS if law.name == "all_together"]
     for structure, state in ((traced.structure, "passed"), (with_signs(traced.structure), "failed")):
-        assert tried(law, [TargetCase(Target(module, traced.spec, structure))]).state == state
+        assert try_law(law, [TargetCase(Target(module, traced.spec, structure))]).state == state
 
 
 def test_a_label_that_is_read_and_never_written_is_frozen():
     module = chain(dense(3, 4), nn.ReLU(), dense(4, 2))
     structure = trace(module, (3,)).structure
     readers = tuple(axis for axis in structure.axes if axis.exponent == -1)
-    mended, failed = tracer.tried(module, attrs.evolve(structure, axes=readers, classes=()), TrialInputs((3,)))
+    mended, failed = tracer.verify(module, attrs.evolve(structure, axes=readers, classes=()), TrialInputs((3,)))
     assert orbits(mended, True).counts["scaling"] == 0
     assert [entry.op for entry in failed] == ["self-check"]

@@ -10,7 +10,7 @@ from hyperframe import Component, hookimpl
 from hyperframe.analysis.partial_results import in_parts
 from hyperframe.analysis.plots import COLOURS, keep_lines, keep_picture, new_figure
 from hyperframe.analysis.requirements import check_classifies, check_count, check_takes_all_numbers
-from hyperframe.analysis.scoring import some_items
+from hyperframe.analysis.scoring import some_examples
 from hyperframe.builtin.analyses.adversarial.attacks import other_classes
 from hyperframe.builtin.analyses.adversarial.success_rates import (
     ATTACKS,
@@ -25,7 +25,7 @@ from hyperframe.runtime.rng import stream
 
 NAME = "adversarial"
 PART = 100
-"""Items that are attacked at a time, with one single network."""
+"""Examples that are attacked at a time, with one single network."""
 
 SHOWN = 0.1
 """The size that figures are given for in words, or the nearest one there is."""
@@ -38,14 +38,14 @@ Figures = Mapping[str, Any]
 class Adversarial:
     """Attack networks and ensembles, and count who is fooled.
 
-    Of every item a class other than its own is drawn as the target. Examples are made by the fast gradient sign method
-    towards it, in one step of ε times the range of the training inputs (maximum − minimum), through one drawn network
-    (another one for each 100 items), and tried on this network and on an ensemble of others. Stronger attacks are made
-    on fewer images: several steps (projected gradient), and both attacks on the ensemble's own mean probability, tried
-    on the ensemble and on another one of fresh draws. Their gradient is that of `gradient_networks` networks of the
-    ensemble.
+    Of every example a class other than its own is drawn as the target. Examples are made by the fast gradient sign
+    method towards it, in one step of ε times the range of the training inputs (maximum − minimum), through one drawn
+    network (another one for each 100 examples), and tried on this network and on an ensemble of others. Stronger
+    attacks are made on fewer images: several steps (projected gradient), and both attacks on the ensemble's own mean
+    probability, tried on the ensemble and on another one of fresh draws. Their gradient is that of `gradient_networks`
+    networks of the ensemble.
 
-    Each attack is counted with the items that the attacked network, or ensemble, answers wrongly anyway (`all`), and
+    Each attack is counted with the examples that the attacked network, or ensemble, answers wrongly anyway (`all`), and
     without (`right_only`), as the paper's authors count. At ε = 0 the former are error rates, and the latter, for the
     network or ensemble that is attacked, 0.
 
@@ -62,7 +62,7 @@ class Adversarial:
         """Do it.
 
         Returns:
-            `items`, the number of `networks` of each kind, `range`, `clipped`, and `attacks`: for each what
+            `examples`, the number of `networks` of each kind, `range`, `clipped`, and `attacks`: for each what
             `hyperframe.builtin.analyses.adversarial.success_rates.added_up` says. `ensemble_vote` answers by majority
             vote, `ensemble_mean` by mean probability; `fresh_vote` and `fresh_mean` are those of the fresh ensemble.
 
@@ -78,8 +78,8 @@ class Adversarial:
         def work(number: int) -> dict[str, Any]:
             scene = scene_of(number)
             some = max(0, min(len(scene.y), options.strong_images - number * PART))
-            items = {name: len(scene.y) if name == FIRST else some for name in options.attacks}
-            return {name: count_fooled(_first(scene, of), name, options) for name, of in items.items() if of}
+            examples = {name: len(scene.y) if name == FIRST else some for name in options.attacks}
+            return {name: count_fooled(_first(scene, of), name, options) for name, of in examples.items() if of}
 
         parts = in_parts(folder, "attacked images", count, work)
         attacks = {
@@ -87,7 +87,7 @@ class Adversarial:
         }
         inputs = scene_of(0)
         return {
-            "items": attacks[FIRST]["items"],
+            "examples": attacks[FIRST]["examples"],
             "networks": networks,
             "range": [inputs.low, inputs.high],
             "clipped": options.clip,
@@ -105,7 +105,7 @@ def _scenes(run: Any, options: AttackOptions) -> tuple[Callable[[int], Scene], i
     """
     data, inputs = run.data("test"), run.data("train").x
     seed, device = run.config.evaluation.seed, run.experiment.device
-    chosen = some_items(data, options.images, seed).to(device)
+    chosen = some_examples(data, options.images, seed).to(device)
     count = -(-len(chosen) // PART)
     wanted = count + 2 * options.networks
     held = check_count(run, NAME, wanted, least=3)  # one network, an ensemble of others and a fresh one
@@ -119,14 +119,14 @@ def _scenes(run: Any, options: AttackOptions) -> tuple[Callable[[int], Scene], i
     low, high = float(inputs.min()), float(inputs.max())
 
     def scene_of(number: int) -> Scene:
-        items, single = slice(number * PART, (number + 1) * PART), number % singles
+        examples, single = slice(number * PART, (number + 1) * PART), number % singles
         return Scene(
             single=select(drawn, slice(single, single + 1)),
             ensemble=select(drawn, slice(singles, singles + each)),
             fresh=select(drawn, slice(singles + each, None)),
-            x=x[items],
-            y=chosen.y[items],
-            targets=targets[items],
+            x=x[examples],
+            y=chosen.y[examples],
+            targets=targets[examples],
             low=low,
             high=high,
         )
@@ -135,9 +135,9 @@ def _scenes(run: Any, options: AttackOptions) -> tuple[Callable[[int], Scene], i
     return scene_of, count, {"single": singles, "ensemble": each, "fresh": each, "attacked_in_ensemble": seen}
 
 
-def _first(scene: Scene, items: int) -> Scene:
-    """The same with the first items only."""
-    return attrs.evolve(scene, x=scene.x[:items], y=scene.y[:items], targets=scene.targets[:items])
+def _first(scene: Scene, examples: int) -> Scene:
+    """The same with the first examples only."""
+    return attrs.evolve(scene, x=scene.x[:examples], y=scene.y[:examples], targets=scene.targets[:examples])
 
 
 def _percent(part: float) -> str:
@@ -148,9 +148,9 @@ def _nearest(sizes: Sequence[float]) -> int:
     return min(range(len(sizes)), key=lambda at: abs(sizes[at] - SHOWN))
 
 
-def _counted(figures: Figures) -> str:
-    """Whether items that were wrong before are left out; they are not where all were."""
-    return "right_only" if figures["items"] > figures["wrong_before"] else "all"
+def _counted(results: Figures) -> str:
+    """Whether examples that were wrong before are left out; they are not where all were."""
+    return "right_only" if results["examples"] > results["wrong_before"] else "all"
 
 
 def _highlights(attacks: Figures) -> dict[str, str]:
@@ -171,12 +171,12 @@ def _highlights(attacks: Figures) -> dict[str, str]:
     return found
 
 
-def _left_out(figures: Figures, who: str) -> str:
-    """What became of the items that were wrong before, for a sentence."""
-    wrong, items = figures["wrong_before"], figures["items"]
-    if _counted(figures) == "all":
-        return f"all {items} images, which {who} got wrong without an attack, are counted"
-    return f"{wrong} of {items} images, which {who} got wrong without an attack, are left out"
+def _left_out(results: Figures, who: str) -> str:
+    """What became of the examples that were wrong before, for a sentence."""
+    wrong, examples = results["wrong_before"], results["examples"]
+    if _counted(results) == "all":
+        return f"all {examples} images, which {who} got wrong without an attack, are counted"
+    return f"{wrong} of {examples} images, which {who} got wrong without an attack, are left out"
 
 
 def _bounded(options: AttackOptions) -> str:
@@ -193,21 +193,21 @@ def _pictures(folder: Path, attacks: Figures, networks: Mapping[str, int], optio
         for key, goal in (("any_error", "any error"), ("target", "target class"))
         for who, words in (("single", "attacked network"), ("ensemble_vote", "ensemble of others"))
     }
-    says = (
+    caption = (
         f"One step of ε = {first['sizes'][at]:g}{_bounded(options)} on one network makes it err on "
         f"{_percent(found['any_error']['single'][at])} of the images, and the vote of {networks['ensemble']} others on "
         f"{_percent(found['any_error']['ensemble_vote'][at])} (mean probability: "
         f"{_percent(found['any_error']['ensemble_mean'][at])}); {_left_out(first, 'the network')}."
     )
     title, file = "Examples made for one network, tried on an ensemble", "transfer"
-    kept = keep_lines(folder, f"{file}.json", first["sizes"], lines, labels=AXES, title=title, says=says)
+    kept = keep_lines(folder, f"{file}.json", first["sizes"], lines, labels=AXES, title=title, caption=caption)
     figure = new_figure()
     axes = figure.subplots()
     for number, (name, values) in enumerate(lines.items()):
         style = "--" if number % 2 == 0 else "-"
         axes.plot(first["sizes"], values, style, color=COLOURS[number // 2], marker="o", markersize=3.5, label=name)
     _finish(axes)
-    pictures = [keep_picture(folder, f"{file}.png", figure, title=title, says=says)]
+    pictures = [keep_picture(folder, f"{file}.png", figure, title=title, caption=caption)]
     if len(attacks) > 1:
         pictures.append(_strong_picture(folder, attacks, networks, options))
     return {"pictures": pictures, "interactive": [kept]}
@@ -219,7 +219,7 @@ def _strong_picture(
     """One panel for attacks on one network, one for attacks on the ensemble."""
     last = attacks["steps_on_ensemble"]
     at, errors = _nearest(last["sizes"]), last[_counted(last)]["any_error"]
-    says = (
+    caption = (
         f"An attack in {options.steps} steps of ε = {last['sizes'][at]:g}{_bounded(options)} on the mean probability "
         f"of {networks['attacked_in_ensemble']} networks makes their ensemble of {networks['ensemble']} err on "
         f"{_percent(errors['ensemble_mean'][at])} of the images, and a fresh ensemble on "
@@ -240,7 +240,9 @@ def _strong_picture(
         _finish(axes)
         axes.set_title("made for one network" if kind == "single" else "made for the ensemble", fontsize="medium")
     panels[1].set_ylabel("")
-    return keep_picture(folder, "strong.png", figure, title="Stronger attacks, also on the ensemble itself", says=says)
+    return keep_picture(
+        folder, "strong.png", figure, title="Stronger attacks, also on the ensemble itself", caption=caption
+    )
 
 
 def _finish(axes: Any) -> None:

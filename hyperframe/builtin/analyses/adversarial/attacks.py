@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hyperframe.networks.sampled import ITEMS_AT_ONCE, Networks, select
+from hyperframe.networks.sampled import EXAMPLES_AT_ONCE, Networks, select
 
 Limits = tuple[float, float]
 """The least and the greatest number that an attack may make of an entry of the input."""
@@ -20,7 +20,7 @@ OVERSHOOT = 2.5
 
 @attrs.frozen(kw_only=True, eq=False)
 class Answers:
-    """What networks answer to items: int64 [items] each.
+    """What networks answer to examples: int64 [examples] each.
 
     Attributes:
         vote: the class that most networks choose, the lower one of equals.
@@ -32,17 +32,17 @@ class Answers:
 
 
 def answers(networks: Networks, x: Tensor) -> Answers:
-    """Both answers of an ensemble to inputs [items, *input_shape]; of one network alone the two are the same."""
+    """Both answers of an ensemble to inputs [examples, *input_shape]; of one network alone the two are the same."""
     votes, mean = (torch.zeros(len(x), networks.target.spec.num_outputs, dtype=torch.float64) for _ in range(2))
     for _, first, outputs in networks.chunks(x):
-        items = slice(first, first + outputs.shape[1])
-        votes[items] += F.one_hot(outputs.argmax(-1), outputs.shape[-1]).sum(0).cpu()
-        mean[items] += outputs.softmax(-1).sum(0).double().cpu()
+        examples = slice(first, first + outputs.shape[1])
+        votes[examples] += F.one_hot(outputs.argmax(-1), outputs.shape[-1]).sum(0).cpu()
+        mean[examples] += outputs.softmax(-1).sum(0).double().cpu()
     return Answers(vote=votes.argmax(-1), mean=mean.argmax(-1))
 
 
 def other_classes(labels: Tensor, classes: int, rng: torch.Generator) -> Tensor:
-    """For each label [items] another class, every other one with the same probability.
+    """For each label [examples] another class, every other one with the same probability.
 
     Example:
         >>> other_classes(torch.tensor([0, 1, 1]), 2, torch.Generator()).tolist()
@@ -60,18 +60,18 @@ def log_probability_gradient(networks: Networks, x: Tensor, targets: Tensor) -> 
 
     Args:
         networks: one or more; some run at a time, and what they give is added up.
-        x: inputs [items, *input_shape].
-        targets: for each item a class, int64 [items].
+        x: inputs [examples, *input_shape].
+        targets: for each example a class, int64 [examples].
 
     Returns:
         Gradients, as `x`.
     """
-    parts = zip(*(value.split(ITEMS_AT_ONCE[x.device.type]) for value in (x, targets)), strict=True)
+    parts = zip(*(value.split(EXAMPLES_AT_ONCE[x.device.type]) for value in (x, targets)), strict=True)
     return torch.cat([_gradient(networks, *part) for part in parts])
 
 
 def _gradient(networks: Networks, x: Tensor, targets: Tensor) -> Tensor:
-    """The gradient for so many items as run at a time."""
+    """The gradient for so many examples as run at a time."""
     at_once = networks.target.networks_at_once(len(x))
     total, gradient = x.new_full((len(x),), -torch.inf), torch.zeros_like(x)
     shape = (-1, *[1] * (x.dim() - 1))
@@ -114,8 +114,8 @@ def fast_gradient_sign(
 
     Args:
         networks: what is attacked: one network, or an ensemble by its mean probability.
-        x: inputs [items, *input_shape].
-        targets: the class that each is to be taken for, int64 [items].
+        x: inputs [examples, *input_shape].
+        targets: the class that each is to be taken for, int64 [examples].
         sizes: values of ε.
         limits: of the entries of what comes out.
 
@@ -139,8 +139,8 @@ def projected_gradient(
 
     Args:
         networks: what is attacked: one network, or an ensemble by its mean probability.
-        x: inputs [items, *input_shape].
-        targets: the class that each is to be taken for, int64 [items].
+        x: inputs [examples, *input_shape].
+        targets: the class that each is to be taken for, int64 [examples].
         size: ε, the greatest change of an entry.
         steps: how many.
         limits: of the entries of what comes out.

@@ -66,15 +66,15 @@ class AttackOptions:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Scene:
-    """Networks, no two of which are the same draw, and items on which they are attacked.
+    """Networks, no two of which are the same draw, and examples on which they are attacked.
 
     Attributes:
         single: one network.
         ensemble: others, which the single one's examples are tried on, and which are attacked themselves.
         fresh: others again, which no attack has seen.
-        x: inputs [items, *input_shape], of the weights' precision.
-        y: their labels, int64 [items].
-        targets: for each the class that it is to be taken for, int64 [items].
+        x: inputs [examples, *input_shape], of the weights' precision.
+        y: their labels, int64 [examples].
+        targets: for each the class that it is to be taken for, int64 [examples].
         low: the least number in the training inputs.
         high: the greatest one; sizes are parts of high − low.
     """
@@ -93,9 +93,9 @@ def count_fooled(scene: Scene, attack: str, options: AttackOptions) -> dict[str,
     """Make one attack, and count.
 
     Returns:
-        `items`; `wrong_before`, how many of them the attacked network, or ensemble by its mean probability, answers
+        `examples`; `wrong_before`, how many of them the attacked network, or ensemble by its mean probability, answers
         wrongly without an attack; `fooled`, for each size, for each who answers, and for each of `GOALS`, how many are
-        fooled of all items and of those that were right before.
+        fooled of all examples and of those that were right before.
     """
     labels, targets = scene.y.cpu(), scene.targets.cpu()
     reference = "single" if attack.endswith("single") else "ensemble_mean"
@@ -106,11 +106,11 @@ def count_fooled(scene: Scene, attack: str, options: AttackOptions) -> dict[str,
         for at in range(len(group)):
             rows = slice(at * len(labels), (at + 1) * len(labels))
             fooled.append({who: _count(answer[rows], labels, targets, right) for who, answer in given.items()})
-    return {"items": len(labels), "wrong_before": int((~right).sum()), "fooled": fooled}
+    return {"examples": len(labels), "wrong_before": int((~right).sum()), "fooled": fooled}
 
 
 def _examples(scene: Scene, attack: str, options: AttackOptions) -> Iterator[Tensor]:
-    """For each size what an attack makes of the items."""
+    """For each size what an attack makes of the examples."""
     seen = scene.single if attack.endswith("single") else select(scene.ensemble, slice(0, options.gradient_networks))
     limits = (scene.low, scene.high) if options.clip else EVERYTHING
     sizes = tuple(size * (scene.high - scene.low) for size in options.sizes_of(attack))
@@ -137,14 +137,14 @@ def _count(answer: Tensor, labels: Tensor, targets: Tensor, right: Tensor) -> di
 
 
 def added_up(counts: Sequence[Mapping[str, Any]], attack: str, options: AttackOptions) -> dict[str, Any]:
-    """What `count_fooled` found on several groups of items, as parts of all items.
+    """What `count_fooled` found on several groups of examples, as parts of all examples.
 
     Returns:
-        `sizes`, `items`, `wrong_before`, and under `all` and `right_only` (the items that were right before) for each
-        of `GOALS` and each who answers a number for each size; None where no item was right before.
+        `sizes`, `examples`, `wrong_before`, and under `all` and `right_only` (the examples that were right before) for
+        each of `GOALS` and each who answers a number for each size; None where no example was right before.
     """
     sizes = options.sizes_of(attack)
-    items, wrong = (sum(count[key] for count in counts) for key in ("items", "wrong_before"))
+    examples, wrong = (sum(count[key] for count in counts) for key in ("examples", "wrong_before"))
 
     def parts(who: str, goal: str, which: int, of: int) -> list[float] | None:
         totals = [sum(count["fooled"][at][who][goal][which] for count in counts) for at in range(len(sizes))]
@@ -152,10 +152,10 @@ def added_up(counts: Sequence[Mapping[str, Any]], attack: str, options: AttackOp
 
     return {
         "sizes": list(sizes),
-        "items": items,
+        "examples": examples,
         "wrong_before": wrong,
         **{
             words: {goal: {who: parts(who, goal, which, of) for who in ATTACKS[attack]} for goal in GOALS}
-            for which, (words, of) in enumerate((("all", items), ("right_only", items - wrong)))
+            for which, (words, of) in enumerate((("all", examples), ("right_only", examples - wrong)))
         },
     }

@@ -11,11 +11,11 @@ from hyperframe.analysis.members import predicted
 from hyperframe.analysis.partial_results import in_parts
 from hyperframe.analysis.plots import COLOURS, keep_lines, keep_picture, new_figure
 from hyperframe.analysis.requirements import check_images
-from hyperframe.analysis.scoring import some_items
+from hyperframe.analysis.scoring import some_examples
 from hyperframe.builtin.analyses.corruptions.transforms import CORRUPTIONS, corrupted
 from hyperframe.options import option
 from hyperframe.runtime.rng import stream
-from hyperframe.tasks.calibration import figures_of
+from hyperframe.tasks.calibration import results_of
 
 NAME = "corruptions"
 STRENGTHS = (0, 1, 2, 3, 4, 5)
@@ -58,16 +58,16 @@ class Corruptions:
         """Do it.
 
         Returns:
-            `networks`, `singles`, `items`, `strengths`, and `corruptions`: for each of them, for `single` (the mean of
-            the single networks' figures) and `ensemble`, `accuracy`, `nll` (nats), `brier` and `ece`, a number for each
-            strength; `mean`, the same as the mean of all corruptions.
+            `networks`, `singles`, `examples`, `strengths`, and `corruptions`: for each of them, for `single` (the mean
+            of the single networks' figures) and `ensemble`, `accuracy`, `nll` (nats), `brier` and `ece`, a number for
+            each strength; `mean`, the same as the mean of all corruptions.
 
         Raises:
             NotApplicableError: the task has no classes, or its inputs are no images.
         """
         check_images(run, NAME)
         seed, inputs, data = run.config.evaluation.seed, run.data("train").x, run.data("test")
-        data = some_items(data, self.options.images, seed)
+        data = some_examples(data, self.options.images, seed)
         labels, limits = data.y.cpu(), (float(inputs.min()), float(inputs.max()))
         networks = run.sample(run.experiment.generator.at_most(self.options.networks))
         # Without any corruption all are the same.
@@ -78,23 +78,23 @@ class Corruptions:
             rng = stream(seed, f"corruption {name} {strength}", data.x.device)
             x = data.x if name is None else corrupted(data.x, name, strength, limits, rng)
             found = predicted(networks, x, self.options.singles)
-            singles = [figures_of(one, labels) for one in found.singles]
+            singles = [results_of(one, labels) for one in found.singles]
             mean = {key: sum(one[key] for one in singles) / len(singles) for key in MEASURES}
-            return {"single": mean, "ensemble": figures_of(found.mean, labels)}
+            return {"single": mean, "ensemble": results_of(found.mean, labels)}
 
         parts = dict(zip(kinds, in_parts(folder, "corruptions", len(kinds), work), strict=True))
-        figures = {
+        results = {
             name: _along([parts[name if strength else None, strength] for strength in STRENGTHS])
             for name in CORRUPTIONS
         }
-        mean = {who: {key: _mean([of[who][key] for of in figures.values()]) for key in MEASURES} for who in WHO}
+        mean = {who: {key: _mean([of[who][key] for of in results.values()]) for key in MEASURES} for who in WHO}
         found = {
             "networks": len(networks),
             "singles": min(self.options.singles, len(networks)),
-            "items": len(labels),
+            "examples": len(labels),
             "range": list(limits),
             "strengths": list(STRENGTHS),
-            "corruptions": figures,
+            "corruptions": results,
             "mean": mean,
         }
         return {**found, "highlights": _highlights(mean), **_pictures(folder, found)}
@@ -124,21 +124,21 @@ def _pictures(folder: Path, found: Mapping[str, Any]) -> dict[str, Any]:
     """Accuracy and calibration error against the strength."""
     at = len(STRENGTHS) // 2
     single, ensemble = found["mean"]["single"], found["mean"]["ensemble"]
-    says = (
+    caption = (
         f"At strength {STRENGTHS[at]}, as the mean of {len(CORRUPTIONS)} corruptions, the ensemble of "
-        f"{found['networks']} answers {100 * ensemble['accuracy'][at]:.1f} % of {found['items']} images rightly and a "
-        f"single network {100 * single['accuracy'][at]:.1f} %; their calibration errors are {ensemble['ece'][at]:.3f} "
-        f"and {single['ece'][at]:.3f}."
+        f"{found['networks']} answers {100 * ensemble['accuracy'][at]:.1f} % of {found['examples']} images rightly "
+        f"and a single network {100 * single['accuracy'][at]:.1f} %; their calibration errors are "
+        f"{ensemble['ece'][at]:.3f} and {single['ece'][at]:.3f}."
     )
     title = "Images made worse"
-    picture = keep_picture(folder, "corruptions.png", _panels(found), title=title, says=says)
+    picture = keep_picture(folder, "corruptions.png", _panels(found), title=title, caption=caption)
     lines = {
         f"{name}, {words}": found["corruptions"][name][who]["accuracy"]
         for name in CORRUPTIONS
         for who, words in WHO.items()
     }
     labels = ("strength of the corruption", "accuracy")
-    kept = keep_lines(folder, "accuracy.json", list(STRENGTHS), lines, labels=labels, title=title, says=says)
+    kept = keep_lines(folder, "accuracy.json", list(STRENGTHS), lines, labels=labels, title=title, caption=caption)
     return {"pictures": [picture], "interactive": [kept]}
 
 

@@ -61,7 +61,7 @@ def corrupted(x: Tensor, name: str, strength: float, limits: tuple[float, float]
     """Images with one of `CORRUPTIONS`.
 
     Args:
-        x: images [items, channels, height, width].
+        x: images [examples, channels, height, width].
         name: of the corruption.
         strength: 0, which leaves them as they are, to 5.
         limits: the least and the greatest number of an image of the task.

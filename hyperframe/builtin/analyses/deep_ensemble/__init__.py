@@ -9,7 +9,7 @@ import attrs
 
 from hyperframe import Component, hookimpl
 from hyperframe.analysis.ensemble_metrics import growing_sizes, spread
-from hyperframe.analysis.ensembles import ensemble_figures, items_of
+from hyperframe.analysis.ensembles import ensemble_results, examples_of
 from hyperframe.analysis.partial_results import in_parts
 from hyperframe.analysis.plots import COLOURS, keep_picture, new_figure, size_axis
 from hyperframe.analysis.requirements import check_classifies
@@ -35,15 +35,15 @@ class Options:
     steps: int | None = option(None, "of their training; null: three passes over the data, at least 1000", minimum=1)
     rate: float = option(1e-2, "of their training, the largest of its cycle", above=0)
     draws: int = option(3, "how many ensembles are drawn from the run", minimum=1)
-    items: int = option(1000, "test items, at most", minimum=1)
-    validation_items: int = option(1000, "validation items for the temperature, at most", minimum=1)
+    examples: int = option(1000, "test examples, at most", minimum=1)
+    validation_examples: int = option(1000, "validation examples for the temperature, at most", minimum=1)
 
 
 class DeepEnsemble:
     """The deep-ensemble equivalent: the size of the deep ensemble with the same calibrated log-likelihood.
 
     The reference is trained once and kept, so that other runs of the same target and task can share it. Log-likelihoods
-    are those of mean probabilities at the temperature that is best on validation items.
+    are those of mean probabilities at the temperature that is best on validation examples.
 
     References: A. Ashukha, A. Lyzhov, D. Molchanov, D. Vetrov (2020), Pitfalls of In-Domain Uncertainty Estimation and
     Ensembling in Deep Learning; B. Lakshminarayanan, A. Pritzel, C. Blundell (2017), Simple and Scalable Predictive
@@ -66,11 +66,11 @@ class DeepEnsemble:
         steps = max(passes, FEWEST_STEPS) if chosen.steps is None else chosen.steps
         place = folder / "reference" if chosen.reference is None else user_path(chosen.reference)
         other = deep_ensemble(run, place, chosen.networks, steps, chosen.rate, shared=chosen.reference is not None)
-        test, validation = items_of(run, chosen.items, chosen.validation_items)
+        test, validation = examples_of(run, chosen.examples, chosen.validation_examples)
 
         def curve(of: Run, what: str, draws: int, sizes: Sequence[int]) -> dict[str, list[float]]:
             """Mean accuracy and calibrated NLL over draws, for each size."""
-            parts = in_parts(folder, what, draws, lambda draw: ensemble_figures(of, draw, sizes, test, validation))
+            parts = in_parts(folder, what, draws, lambda draw: ensemble_results(of, draw, sizes, test, validation))
             along = [spread(at) for at in zip(*(part["ensembles"]["mean_probability"] for part in parts), strict=True)]
             return {name: [one[name]["mean"] for one in along] for name in ("calibrated_nll", "accuracy")}
 
@@ -81,7 +81,7 @@ class DeepEnsemble:
         reference = curve(other, "ensembles of the reference", held[-1], held)
         worth = [deep_ensemble_equivalent(nll, reference["calibrated_nll"]) for nll in own["calibrated_nll"]]
         found = {
-            "items": len(test),
+            "examples": len(test),
             "draws": chosen.draws,
             "sizes": sizes,
             "ensembles": own,
@@ -112,12 +112,12 @@ def _picture(folder: Path, found: Mapping[str, Any], words: str) -> dict[str, st
     axes.set_ylabel("NLL at the best temperature, nats")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
-    says = (
+    caption = (
         "Log-likelihood of ensembles of generated and of independently trained networks: "
         f"{found['sizes'][-1]} generated ones are worth {words} that were trained independently, for "
         f"{reference['steps']:,} steps each."
     )
-    return keep_picture(folder, "equivalent.png", figure, title="Deep-ensemble equivalent", says=says)
+    return keep_picture(folder, "equivalent.png", figure, title="Deep-ensemble equivalent", caption=caption)
 
 
 @hookimpl

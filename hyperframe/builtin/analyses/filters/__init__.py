@@ -67,7 +67,7 @@ class Filters:
         count = check_count(run, "filters", self._options.networks, least=2)
         rng = stream(run.config.evaluation.seed, "filters", experiment.device)
         slices = slices_of(spec, experiment.gauge(draw_weights(experiment.generator, count, rng)))
-        layers = {name: _figures(own) for name, own in slices.items()}
+        layers = {name: _results(own) for name, own in slices.items()}
         shown = [name for name, own in layers.items() if own["most"]][:LAYERS_SHOWN]
         pictures = [
             keep_picture(
@@ -75,7 +75,7 @@ class Filters:
                 f"filters_{number + 1}.png",
                 _figure(slices[name], layers[name]),
                 title=f"Filters of layer {name}",
-                says=_sentence(layers[name], min(SIDE**2, count)),
+                caption=_sentence(layers[name], min(SIDE**2, count)),
             )
             for number, name in enumerate(shown)
         ]
@@ -91,7 +91,7 @@ class Filters:
         }
 
 
-def _figures(slices: Tensor) -> dict[str, Any]:
+def _results(slices: Tensor) -> dict[str, Any]:
     """Spread of the slices [networks, filters, channels, height, width], and which have most and least of it."""
     found = spreads(slices)
     there = (slices != 0).any(0).flatten(2).any(-1)

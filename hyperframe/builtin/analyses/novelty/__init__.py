@@ -54,7 +54,7 @@ class Group:
     distance: Tensor
     overlap: Tensor
 
-    def figures(self) -> dict[str, Any]:
+    def results(self) -> dict[str, Any]:
         """Means and medians, and the plain numbers of each network."""
         return {
             "networks": len(self.accuracy),
@@ -76,7 +76,8 @@ class Novelty:
     networks is that of their weights, in units of the drawn networks' mean norm. The noise on a copy has, in each
     layer, a norm of 3⁻⁵ to 1 times the median distance of a drawn network to its nearest other one. Averages are of
     each network with its nearest one. A drawn network is compared with all other drawn ones, a copy or an average with
-    all drawn ones. The mistakes are those on test items; the overlap is the intersection of two sets over their union.
+    all drawn ones. The mistakes are those on test examples; the overlap is the intersection of two sets over their
+    union.
 
     Finds:
         `drawn`, `noised` and `averaged`: accuracy, distance to the nearest, overlap with the most similar; `levels` of
@@ -106,15 +107,15 @@ class Novelty:
         for name, members in baselines.items():
             found, apart = _measured(run, folder, f"{name} networks", around, members, typical)
             groups[name] = _group(found, apart.amin(1), overlaps(found, wrong))
-        figures = _figures(groups, typical)
+        results = _results(groups, typical)
         above = torch.triu_indices(count, count, 1).unbind()
-        figures["correlation"] = {
+        results["correlation"] = {
             "distance_and_overlap": correlation(torch.minimum(distances, distances.T)[above], alike[above]),
             "distance_and_accuracy": correlation(groups["drawn"].distance, groups["drawn"].accuracy),
         }
         fixed, counts = run.experiment.gauge.fixed(run.experiment.orbits.counts), run.experiment.orbits.counts
         left = [kind for kind, number in counts.items() if number and not fixed[kind] and kind != "permutation"]
-        return {**figures, "not_fixed": left, **_shown(folder, groups, figures)}
+        return {**results, "not_fixed": left, **_shown(folder, groups, results)}
 
 
 def _measured(
@@ -125,7 +126,7 @@ def _measured(
     members: list[tuple[int, ...]],
     typical: float | None,
 ) -> tuple[Tensor, Tensor]:
-    """Which test items networks get wrong, bool [networks, items], and their distances [networks, samples].
+    """Which test examples networks get wrong, bool [networks, examples], and their distances [networks, samples].
 
     Args:
         run: what they are of.
@@ -173,7 +174,7 @@ def _group(wrong: Tensor, distance: Tensor, alike: Tensor) -> Group:
     return Group(accuracy=1 - wrong.double().mean(1), distance=distance, overlap=alike.amax(1))
 
 
-def _figures(groups: dict[str, Group], typical: float) -> dict[str, Any]:
+def _results(groups: dict[str, Group], typical: float) -> dict[str, Any]:
     """The numbers, and the verdict in words."""
     drawn, noised = groups["drawn"], groups["noised"]
     allowed = float(drawn.accuracy.std(correction=0))
@@ -198,7 +199,7 @@ def _figures(groups: dict[str, Group], typical: float) -> dict[str, Any]:
         at_reach = float(np.interp(far, places, [1.0, *(one["overlap"] for one in levels)]))
     ratio = typical / far if far else None
     return {
-        **{name: group.figures() for name, group in groups.items()},
+        **{name: group.results() for name, group in groups.items()},
         "levels": levels,
         "reach": far,
         "overlap_at_reach": at_reach,
@@ -221,40 +222,40 @@ def _verdict(typical: float, far: float | None, overlap: float, at_reach: float 
     )
 
 
-def _shown(folder: Path, groups: dict[str, Group], figures: dict[str, Any]) -> dict[str, Any]:
+def _shown(folder: Path, groups: dict[str, Group], results: dict[str, Any]) -> dict[str, Any]:
     """Highlights, pictures, and the points to turn over."""
-    drawn, verdict = figures["drawn"], figures["verdict"]
+    drawn, verdict = results["drawn"], results["verdict"]
     sentence = verdict[0].upper() + verdict[1:] + "."
     highlights = {
         "distance to the nearest other network, relative to the norm": f"{drawn['distance']['median']:.3g}",
         "mistakes shared with the most similar network": f"{drawn['overlap']['median']:.1%}",
         "accuracy, drawn": f"{drawn['accuracy']['mean']:.2%}",
-        "accuracy, averages of nearest pairs": f"{figures['averaged']['accuracy']['mean']:.2%}",
+        "accuracy, averages of nearest pairs": f"{results['averaged']['accuracy']['mean']:.2%}",
         "novelty": verdict,
     }
-    same = figures["correlation"]["distance_and_overlap"]
+    same = results["correlation"]["distance_and_overlap"]
     together = "" if same is None else f" Over pairs, distance and overlap correlate with {same:.2f}."
     pictures = [
         keep_picture(
             folder,
             "distance.png",
-            _scatter(groups, 0, figures["reach"]),
+            _scatter(groups, 0, results["reach"]),
             title="Accuracy against the distance to the nearest other network",
-            says=sentence,
+            caption=sentence,
         ),
         keep_picture(
             folder,
             "overlap.png",
             _scatter(groups, 1, None),
             title="Accuracy against the mistakes shared with the most similar network",
-            says=f"The median overlap of mistakes is {drawn['overlap']['median']:.0%} for drawn networks, "
-            f"{figures['noised']['overlap']['median']:.0%} for noised copies and "
-            f"{figures['averaged']['overlap']['median']:.0%} for averages.{together}",
+            caption=f"The median overlap of mistakes is {drawn['overlap']['median']:.0%} for drawn networks, "
+            f"{results['noised']['overlap']['median']:.0%} for noised copies and "
+            f"{results['averaged']['overlap']['median']:.0%} for averages.{together}",
         ),
     ]
     series = {name: {"axes": list(AXES), "points": group.points()} for name, group in groups.items()}
     points = keep_scatter(
-        folder, "networks.json", series, title="Distance, overlap and accuracy of each network", says=sentence
+        folder, "networks.json", series, title="Distance, overlap and accuracy of each network", caption=sentence
     )
     return {"highlights": highlights, "pictures": pictures, "interactive": [points]}
 

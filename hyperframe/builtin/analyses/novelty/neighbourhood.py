@@ -1,8 +1,8 @@
 """Whether drawn networks are new or near copies of each other: distances after matching, and common mistakes.
 
 Two networks are alike in their weights where the distance between them is small, once units that may change places are
-matched; they are alike in what they do where they err on the same items. Both are compared with what a copier could do:
-copies of a sample with noise, and averages of two samples.
+matched; they are alike in what they do where they err on the same examples. Both are compared with what a copier could
+do: copies of a sample with noise, and averages of two samples.
 
 References: B. Zeng, Y. Yin, Z. Xu, Z. Liu (2025), Generative Modeling of Weights: Generalization or Memorization?,
 arXiv:2506.07998.
@@ -81,13 +81,13 @@ class Neighbourhood:
 
 
 def overlaps(wrong: Tensor, others: Tensor) -> Tensor:
-    """Intersection over union of the sets of items that networks get wrong.
+    """Intersection over union of the sets of examples that networks get wrong.
 
-    Where neither of two networks gets any item wrong, they behave alike, and the overlap is 1.
+    Where neither of two networks gets any example wrong, they behave alike, and the overlap is 1.
 
     Args:
-        wrong: whether an item is got wrong, bool [networks, items].
-        others: the same of other networks, [others, items].
+        wrong: whether an example is got wrong, bool [networks, examples].
+        others: the same of other networks, [others, examples].
 
     Returns:
         float64 [networks, others].

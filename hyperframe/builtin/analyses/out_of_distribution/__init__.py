@@ -14,7 +14,7 @@ from hyperframe.analysis.members import predicted
 from hyperframe.analysis.partial_results import in_parts
 from hyperframe.analysis.plots import COLOURS, keep_lines, keep_picture, new_figure
 from hyperframe.analysis.requirements import check_images
-from hyperframe.analysis.scoring import some_items
+from hyperframe.analysis.scoring import some_examples
 from hyperframe.builtin.analyses.out_of_distribution.detection import found_at, separation, shifted
 from hyperframe.config.choices import choose
 from hyperframe.errors import DataError
@@ -71,7 +71,7 @@ class OutOfDistribution:
         """Do it.
 
         Returns:
-            `networks`, `items` of the task, and `kinds`: for each kind of strange images `items`, `mean_entropy`
+            `networks`, `examples` of the task, and `kinds`: for each kind of strange images `examples`, `mean_entropy`
             (nats), and for each score `auroc`, `aupr` and `fpr95`, see
             `hyperframe.builtin.analyses.out_of_distribution.detection.separation`; `histograms` of the ensemble's
             entropy and `roc`, what it finds at each rate of false alarms.
@@ -96,13 +96,13 @@ class OutOfDistribution:
         parts = dict(zip(names, in_parts(folder, "kinds of images", len(names), work), strict=True))
         scores = {name: {key: torch.tensor(part[key]).double() for key in SCORES} for name, part in parts.items()}
         inside = scores.pop("own")
-        kinds = {name: _figures(inside, outside) for name, outside in scores.items()}
+        kinds = {name: _results(inside, outside) for name, outside in scores.items()}
         edges = [math.log(run.experiment.task.num_outputs) * number / BINS for number in range(BINS + 1)]
         shares = {name: _histogram(own["entropy"], edges[-1]) for name, own in {"own": inside, **scores}.items()}
         roc = {name: found_at(inside["entropy"], own["entropy"], RATES) for name, own in scores.items()}
         found = {
             "networks": len(networks),
-            "items": len(sets["own"]),
+            "examples": len(sets["own"]),
             "mean_entropy": float(inside["entropy"].mean()),
             "kinds": kinds,
             "histograms": {"edges": edges, "shares": shares},
@@ -114,13 +114,13 @@ class OutOfDistribution:
     def _sets(self, run: Any) -> tuple[dict[str, Tensor], dict[str, str]]:
         """The task's own images under `own`, then the strange ones; and those that could not be had, and why."""
         seed, task = run.config.evaluation.seed, run.experiment.task
-        own = some_items(run.data("test"), self.options.images, seed).x
+        own = some_examples(run.data("test"), self.options.images, seed).x
         sets, skipped = {"own": own}, {}
         known = PARTNERS.get(task.name)
         chosen = self.options.against if self.options.against is not None else ((known,) if known else ())
         for name in chosen:
             try:
-                sets[name] = some_items(_strange(run, name), self.options.images, seed).x
+                sets[name] = some_examples(_strange(run, name), self.options.images, seed).x
             except DataError as error:
                 skipped[name] = str(error)
         train = run.data("train").x
@@ -132,7 +132,7 @@ class OutOfDistribution:
 
 
 def _strange(run: Any, name: str) -> Data:
-    """Test items of another task, read from the run's folder of data where both tasks have one.
+    """Test examples of another task, read from the run's folder of data where both tasks have one.
 
     Raises:
         DataError: there are none, or they have another shape.
@@ -150,11 +150,11 @@ def _strange(run: Any, name: str) -> Data:
     return data
 
 
-def _figures(inside: Mapping[str, Tensor], outside: Mapping[str, Tensor]) -> dict[str, Any]:
+def _results(inside: Mapping[str, Tensor], outside: Mapping[str, Tensor]) -> dict[str, Any]:
     """How well each score separates."""
     singles = [separation(*pair) for pair in zip(inside["single_entropy"], outside["single_entropy"], strict=True)]
     return {
-        "items": len(outside["entropy"]),
+        "examples": len(outside["entropy"]),
         "mean_entropy": float(outside["entropy"].mean()),
         **{key: separation(inside[key], outside[key]) for key in ("entropy", "mutual_information")},
         "single_entropy": {key: sum(one[key] for one in singles) / len(singles) for key in singles[0]},
@@ -162,7 +162,7 @@ def _figures(inside: Mapping[str, Tensor], outside: Mapping[str, Tensor]) -> dic
 
 
 def _histogram(entropy: Tensor, greatest: float) -> list[float]:
-    """The part of the items in each bin."""
+    """The part of the examples in each bin."""
     counts = torch.histc(entropy.clamp(0, greatest), BINS, 0, greatest)
     return [float(value) for value in counts / len(entropy)]
 
@@ -181,8 +181,8 @@ def _pictures(folder: Path, task: str, found: Mapping[str, Any]) -> dict[str, An
     """Histograms of the entropy, and ROC curves."""
     kinds = found["kinds"]
     first = next(iter(kinds))
-    figures = kinds[first]
-    auroc = {key: f"{figures[key]['auroc']:.3f}" for key in SCORES}
+    results = kinds[first]
+    auroc = {key: f"{results[key]['auroc']:.3f}" for key in SCORES}
     said = (
         f"the entropy of {found['networks']} networks tells '{first}' from test images of '{task}' with an AUROC of "
         f"{auroc['entropy']}, their mutual information with {auroc['mutual_information']}, a single network's entropy "
@@ -193,7 +193,7 @@ def _pictures(folder: Path, task: str, found: Mapping[str, Any]) -> dict[str, An
         "entropy.png",
         _histograms(task, found),
         title="How uncertain the ensemble is of its own images and of strange ones",
-        says=f"Histograms of the entropy of the mean probabilities: {said}",
+        caption=f"Histograms of the entropy of the mean probabilities: {said}",
     )
     lines = keep_lines(
         folder,
@@ -202,7 +202,7 @@ def _pictures(folder: Path, task: str, found: Mapping[str, Any]) -> dict[str, An
         found["roc"]["found"],
         labels=("false alarms, part of the task's own images", "found, part of the strange images"),
         title="Strange images that are found",
-        says=f"What a threshold of the ensemble's entropy finds at each rate of false alarms: {said}",
+        caption=f"What a threshold of the ensemble's entropy finds at each rate of false alarms: {said}",
     )
     return {"pictures": [picture], "interactive": [lines]}
 
@@ -214,10 +214,10 @@ def _histograms(task: str, found: Mapping[str, Any]) -> Any:
     rows = -(-len(kinds) // columns)
     figure = new_figure(max(5.0, 3.0 * columns), 2.5 * rows + 0.6)
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    for axes, (name, figures) in zip(panels.flat, kinds.items(), strict=False):
+    for axes, (name, results) in zip(panels.flat, kinds.items(), strict=False):
         axes.stairs(shares["own"], edges, fill=True, color=COLOURS[-1], alpha=0.55, label=f"test images of {task}")
         axes.stairs(shares[name], edges, color=COLOURS[1], linewidth=1.6, label="strange images")
-        axes.set_title(f"{name}: AUROC {figures['entropy']['auroc']:.3f}", fontsize="medium")
+        axes.set_title(f"{name}: AUROC {results['entropy']['auroc']:.3f}", fontsize="medium")
         axes.spines[["top", "right"]].set_visible(False)
     for axes in panels.flat[len(kinds) :]:
         axes.set_visible(False)

@@ -1,4 +1,4 @@
-"""Telling items that are like the training data from others, by how uncertain networks are."""
+"""Telling examples that are like the training data from others, by how uncertain networks are."""
 
 from collections.abc import Sequence
 
@@ -6,19 +6,19 @@ import torch
 from torch import Tensor
 
 KEPT = 0.95
-"""The part of the items inside that `fpr` keeps."""
+"""The part of the examples inside that `fpr` keeps."""
 
 
 def separation(inside: Tensor, outside: Tensor) -> dict[str, float]:
-    """How well a score, such as an entropy, separates items outside, where it should be great, from those inside.
+    """How well a score, such as an entropy, separates examples outside, where it should be great, from those inside.
 
-    `auroc` is the probability that an item outside has a greater score than one inside, ties counted half. `aupr` is
-    the average precision with which items outside are found; what guessing reaches is their share of all items.
-    `fpr95` is the part of the items outside that are taken to be inside, where the threshold keeps 95 % of these.
+    `auroc` is the probability that an example outside has a greater score than one inside, ties counted half. `aupr` is
+    the average precision with which examples outside are found; what guessing reaches is their share of all examples.
+    `fpr95` is the part of the examples outside that are taken to be inside, where the threshold keeps 95 % of these.
 
     Args:
-        inside: scores [items].
-        outside: scores [other items].
+        inside: scores [examples].
+        outside: scores [other examples].
 
     References: D. Hendrycks, K. Gimpel (2017), A Baseline for Detecting Misclassified and Out-of-Distribution Examples
         in Neural Networks; S. Liang, Y. Li, R. Srikant (2018), Enhancing the Reliability of Out-of-distribution Image
@@ -41,7 +41,7 @@ def separation(inside: Tensor, outside: Tensor) -> dict[str, float]:
 
 
 def found_at(inside: Tensor, outside: Tensor, false_alarms: Sequence[float]) -> list[float]:
-    """The part of the items outside that a threshold finds at each rate of false alarms inside: the ROC curve.
+    """The part of the examples outside that a threshold finds at each rate of false alarms inside: the ROC curve.
 
     Between thresholds the curve is a straight line, as where one is chosen at random.
 
@@ -63,7 +63,7 @@ def shifted(x: Tensor, low: float, high: float, rng: torch.Generator) -> dict[st
     """Images that are no longer like the others, in ways that need no further data.
 
     Args:
-        x: images [items, channels, height, width].
+        x: images [examples, channels, height, width].
         low: the least number of an image of the task.
         high: the greatest one.
         rng: on the images' device.

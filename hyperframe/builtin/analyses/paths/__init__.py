@@ -12,7 +12,7 @@ from hyperframe import Component, Run, Weights, hookimpl
 from hyperframe.analysis.partial_results import in_parts
 from hyperframe.analysis.plots import COLOURS, keep_lines, keep_picture, new_figure
 from hyperframe.analysis.requirements import check_count, has_latent
-from hyperframe.analysis.scoring import mean_scores, some_items
+from hyperframe.analysis.scoring import mean_scores, some_examples
 from hyperframe.builtin.analyses.paths.bezier import curve_points, train_middle
 from hyperframe.builtin.analyses.paths.geometry import barrier, linear, relative_length, spherical, straight
 from hyperframe.options import option
@@ -32,7 +32,7 @@ WORDS = {
 STYLES = {"direct": "--", "direct_gauged": ":", "interpolated": "-", "spherical": "-.", "trained": "-"}
 
 TRAINED_ON = 128
-"""Items in one step of the trained curve."""
+"""Examples in one step of the trained curve."""
 
 RATE = 0.01
 
@@ -43,7 +43,7 @@ class Options:
 
     pairs: int = option(3, "pairs of networks", minimum=1)
     points: int = option(21, "places along a path", minimum=3, maximum=10_000)
-    items: int = option(1000, "test items, at most", minimum=1)
+    examples: int = option(1000, "test examples, at most", minimum=1)
     bezier_pairs: int = option(1, "pairs that a trained Bézier curve joins as well", minimum=0)
     bezier_steps: int = option(400, "steps of training such a curve", minimum=1)
 
@@ -61,7 +61,7 @@ class Paths:
     in units of the distance of the ends there. BatchNorm's statistics are estimated anew for every network.
 
     Returns:
-        `items`, `t`, `metric`, what the score is; `pairs`, for each pair and path `loss` and `score` along t,
+        `examples`, `t`, `metric`, what the score is; `pairs`, for each pair and path `loss` and `score` along t,
         `barrier`, `drop` and `relative_length`; `paths`, for each path the mean and the greatest of these over the
         pairs.
 
@@ -82,7 +82,7 @@ class Paths:
         count = check_count(run, "paths", 2 * options.pairs, least=2) // 2
         z = experiment.generator.latent(2 * count, stream(seed, "paths", experiment.device)).unflatten(0, (count, 2))
         t = torch.linspace(0, 1, options.points, dtype=torch.float64)
-        data = some_items(run.data("test"), options.items, seed)
+        data = some_examples(run.data("test"), options.examples, seed)
 
         def pair(number: int) -> dict[str, Any]:
             return along(run, drawn_paths(run, z[number], t), t, data)
@@ -93,17 +93,17 @@ class Paths:
         found = in_parts(folder, "pairs", count, pair)
         curves = in_parts(folder, "trained curves", min(options.bezier_pairs, count), curve)
         pairs = [{**own, **(curves[number] if number < len(curves) else {})} for number, own in enumerate(found)]
-        figures: dict[str, Any] = {
-            "items": len(data),
+        results: dict[str, Any] = {
+            "examples": len(data),
             "metric": experiment.task.score_metric.plain(),
             "t": [round(place, 9) for place in t.tolist()],
             "pairs": pairs,
         }
-        figures["paths"] = summary(pairs)
-        if "interpolated" not in figures["paths"]:
+        results["paths"] = summary(pairs)
+        if "interpolated" not in results["paths"]:
             reason = f"the generator '{run.config.generator.name}' has no vector z with a distribution"
-            figures["skipped"] = {"paths through z": reason}
-        return {**figures, **_shown(folder, figures)}
+            results["skipped"] = {"paths through z": reason}
+        return {**results, **_shown(folder, results)}
 
     def _trained(self, run: Run, z: Tensor, t: Tensor, number: int) -> Weights:
         """The trained curve between two networks."""
@@ -117,7 +117,7 @@ class Paths:
             ends,
             run.data("train"),
             steps=self._options.bezier_steps,
-            items=TRAINED_ON,
+            examples=TRAINED_ON,
             rate=RATE,
             seed=run.config.evaluation.seed + number,
         )
@@ -152,19 +152,19 @@ def along(run: Run, paths: Mapping[str, Weights], t: Tensor, data: Data) -> dict
     spec, task = run.experiment.target.spec, run.experiment.task
     losses, scores = mean_scores(networks, data)
     rows = flatten(spec, run.experiment.gauge(networks.weights))
-    figures = {}
+    results = {}
     for name, loss, score, points in zip(
         paths, losses.split(len(t)), scores.split(len(t)), rows.split(len(t)), strict=True
     ):
-        figures[name] = {
+        results[name] = {
             "score": score.tolist(),
             "loss": loss.tolist(),
             "barrier": barrier(loss, t),
             "relative_length": relative_length(points),
         }
         if task.score_metric.percent:
-            figures[name]["drop"] = barrier(-score, t)
-    return figures
+            results[name]["drop"] = barrier(-score, t)
+    return results
 
 
 def summary(pairs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -182,30 +182,32 @@ def summary(pairs: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _shown(folder: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
+def _shown(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
     """Highlights and pictures."""
-    paths, score = figures["paths"], figures["metric"]["label"]
+    paths, score = results["paths"], results["metric"]["label"]
     drop = "drop" in paths["direct"]
     key, what = ("drop", "drop of accuracy") if drop else ("barrier", "barrier of the loss")
     worst = {WORDS[name]: _number(own[key]["max"], drop) for name, own in paths.items()}
-    says = f"The greatest {what} along a path is {_listed(worst)}."
-    trained, pairs = paths.get("trained", {"pairs": 0})["pairs"], len(figures["pairs"])
+    caption = f"The greatest {what} along a path is {_listed(worst)}."
+    trained, pairs = paths.get("trained", {"pairs": 0})["pairs"], len(results["pairs"])
     if 0 < trained < pairs:
-        says += f" The trained curve joins {trained} of the {pairs} pairs only."
+        caption += f" The trained curve joins {trained} of the {pairs} pairs only."
     best = "interpolated" if "interpolated" in paths else "trained"
     names = [name for name in ("direct", "direct_gauged", best) if name in paths]
     title = f"{score.capitalize()} between two networks"
     lines = {
         f"pair {number + 1}, {WORDS[name]}": own["score"]
-        for number, pair in enumerate(figures["pairs"])
+        for number, pair in enumerate(results["pairs"])
         for name, own in _in_order(pair).items()
     }
-    picture = keep_picture(folder, "paths.png", _figure(figures, score, drop), title=title, says=says)
-    labels = ("t", f"{score} on {figures['items']:,} test items")
+    picture = keep_picture(folder, "paths.png", _figure(results, score, drop), title=title, caption=caption)
+    labels = ("t", f"{score} on {results['examples']:,} test examples")
     return {
         "highlights": {f"greatest {what}, {WORDS[name]}": worst[WORDS[name]] for name in names},
         "pictures": [picture],
-        "interactive": [keep_lines(folder, "paths.json", figures["t"], lines, labels=labels, title=title, says=says)],
+        "interactive": [
+            keep_lines(folder, "paths.json", results["t"], lines, labels=labels, title=title, caption=caption)
+        ],
     }
 
 
@@ -221,9 +223,9 @@ def _listed(worst: Mapping[str, str]) -> str:
     return ", ".join(f"{value} {name if 'curve' not in name else 'on the ' + name}" for name, value in worst.items())
 
 
-def _figure(figures: Mapping[str, Any], score: str, percent: bool) -> Any:
+def _figure(results: Mapping[str, Any], score: str, percent: bool) -> Any:
     """A panel for each pair, a line for each path."""
-    pairs, t, factor = figures["pairs"], figures["t"], 100 if percent else 1
+    pairs, t, factor = results["pairs"], results["t"], 100 if percent else 1
     across = min(3, len(pairs))
     down = -(-len(pairs) // across)
     figure = new_figure(7.0, 0.9 + 2.6 * down)

@@ -29,14 +29,14 @@ def train_middle(
     data: Data,
     *,
     steps: int,
-    items: int,
+    examples: int,
     rate: float,
     seed: int,
 ) -> Tensor:
     """Train the middle point of the curve between two networks, so that the mean loss along the curve is low.
 
-    Each step takes one t, uniform in [0, 1], and some items of the training data, with the task's augmentation; the
-    network at t runs in training mode, so that BatchNorm takes the moments of these items. Adam, from the middle of
+    Each step takes one t, uniform in [0, 1], and some examples of the training data, with the task's augmentation; the
+    network at t runs in training mode, so that BatchNorm takes the moments of these examples. Adam, from the middle of
     the straight line; its rate falls to zero along a half cosine.
 
     Args:
@@ -45,9 +45,9 @@ def train_middle(
         ends: weights of one network each, for each layer [1, filters, filter_size].
         data: the training data.
         steps: how many steps.
-        items: items of one step.
+        examples: examples of one step.
         rate: of Adam, in the beginning.
-        seed: of t, the items, and whatever else is random.
+        seed: of t, the examples, and whatever else is random.
 
     Returns:
         The middle point, a row [1, num_weights].
@@ -64,7 +64,7 @@ def train_middle(
         for step in range(steps):
             tell("steps of the trained curve", step, steps)
             t = torch.rand(1, generator=rng, device=rng.device, dtype=one.dtype)
-            chosen = torch.randint(len(data), (min(items, len(data)),), generator=rng, device=rng.device)
+            chosen = torch.randint(len(data), (min(examples, len(data)),), generator=rng, device=rng.device)
             batch = data[chosen.to(data.x.device)].to(one.device)
             x = task.augment(batch.x.to(one.dtype)[None], rng)
             weights = unflatten(target.spec, curve_points(one, middle, other, t))

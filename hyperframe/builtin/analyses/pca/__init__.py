@@ -70,12 +70,12 @@ class Scatter:
         found = dict(series(run, z, options.components))
         entries = {name: size for name, (size, _) in found.items()}
         components = {name: of for name, (_, of) in found.items()}
-        figures = {
+        results = {
             "samples": samples,
-            "series": {name: _figures(entries[name], of, samples) for name, of in components.items()},
+            "series": {name: _results(entries[name], of, samples) for name, of in components.items()},
         }
         varied = {name: of for name, of in components.items() if of.points.shape[1]}
-        return {**figures, **_shown(folder, figures, varied)}
+        return {**results, **_shown(folder, results, varied)}
 
 
 def series(run: Run, z: Tensor, count: int) -> Iterator[tuple[str, tuple[int, Components]]]:
@@ -142,7 +142,7 @@ def divided(spec: TargetSpec, size: int) -> list[list[tuple[LayerSpec, slice]]]:
     return groups
 
 
-def _figures(entries: int, components: Components, samples: int) -> dict[str, Any]:
+def _results(entries: int, components: Components, samples: int) -> dict[str, Any]:
     kurtosis = components.excess_kurtosis
     return {
         "entries": entries,
@@ -154,7 +154,7 @@ def _figures(entries: int, components: Components, samples: int) -> dict[str, An
     }
 
 
-def _shown(folder: Path, figures: Mapping[str, Any], components: Mapping[str, Components]) -> dict[str, Any]:
+def _shown(folder: Path, results: Mapping[str, Any], components: Mapping[str, Components]) -> dict[str, Any]:
     """Highlights and pictures."""
     if not components:
         return {"skipped": {"scatter": "the drawn weights do not differ"}}
@@ -163,9 +163,13 @@ def _shown(folder: Path, figures: Mapping[str, Any], components: Mapping[str, Co
     shown = [*filters, *layers, *([NETWORK] if NETWORK in components else [])]
     pictures = []
     for number, name in enumerate(shown):
-        says = _sentence(name, figures["series"][name])
+        caption = _sentence(name, results["series"][name])
         picture = keep_picture(
-            folder, f"pca_{number + 1}.png", _figure(components[name]), title=f"Scatter of {_title(name)}", says=says
+            folder,
+            f"pca_{number + 1}.png",
+            _figure(components[name]),
+            title=f"Scatter of {_title(name)}",
+            caption=caption,
         )
         pictures.append(picture)
     turned = {
@@ -176,10 +180,10 @@ def _shown(folder: Path, figures: Mapping[str, Any], components: Mapping[str, Co
         for name, of in components.items()
         if name in shown
     }
-    whole = figures["series"][NETWORK]
-    here = min(POINTS_KEPT, figures["samples"])
-    says = (
-        f"Each point is a drawn network, {here:,} of {figures['samples']:,}; the first component of the whole network "
+    whole = results["series"][NETWORK]
+    here = min(POINTS_KEPT, results["samples"])
+    caption = (
+        f"Each point is a drawn network, {here:,} of {results['samples']:,}; the first component of the whole network "
         f"has {100 * whole['ratios'][0]:.1f} % of the variance."
     )
     return {
@@ -188,7 +192,7 @@ def _shown(folder: Path, figures: Mapping[str, Any], components: Mapping[str, Co
             "mean |excess kurtosis|, whole network": f"{whole['mean_kurtosis']:.2f} (normal: {whole['of_normal']:.2f})",
         },
         "pictures": pictures,
-        "interactive": [keep_scatter(folder, "pca.json", turned, title="Scatter of weights", says=says)],
+        "interactive": [keep_scatter(folder, "pca.json", turned, title="Scatter of weights", caption=caption)],
     }
 
 
@@ -200,13 +204,13 @@ def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def _sentence(name: str, figures: Mapping[str, Any]) -> str:
-    several = len(figures["ratios"])
+def _sentence(name: str, results: Mapping[str, Any]) -> str:
+    several = len(results["ratios"])
     return (
-        f"The {figures['entries']:,} weights of {_title(name)} in gauge, a point for each drawn network: the first of "
-        f"{several} components has {100 * figures['ratios'][0]:.1f} % of the variance, all of them "
-        f"{100 * sum(figures['ratios']):.1f} %, and their mean |excess kurtosis| is {figures['mean_kurtosis']:.2f}, "
-        f"where a normal cloud has {figures['of_normal']:.2f}."
+        f"The {results['entries']:,} weights of {_title(name)} in gauge, a point for each drawn network: the first of "
+        f"{several} components has {100 * results['ratios'][0]:.1f} % of the variance, all of them "
+        f"{100 * sum(results['ratios']):.1f} %, and their mean |excess kurtosis| is {results['mean_kurtosis']:.2f}, "
+        f"where a normal cloud has {results['of_normal']:.2f}."
     )
 
 

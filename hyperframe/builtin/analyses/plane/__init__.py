@@ -12,7 +12,7 @@ from hyperframe import Component, Metric, Run, hookimpl
 from hyperframe.analysis.partial_results import in_parts
 from hyperframe.analysis.plots import keep_grid, keep_picture, new_figure
 from hyperframe.analysis.requirements import check_latent
-from hyperframe.analysis.scoring import mean_scores, some_items
+from hyperframe.analysis.scoring import mean_scores, some_examples
 from hyperframe.builtin.analyses.plane.geometry import Plane, inside_triangle
 from hyperframe.options import option
 from hyperframe.runtime.rng import stream
@@ -28,7 +28,7 @@ class Options:
     """Options of the analysis."""
 
     points: int = option(15, "places along each side of the square", minimum=2, maximum=1000)
-    items: int = option(500, "test items, at most", minimum=1)
+    examples: int = option(500, "test examples, at most", minimum=1)
     margin: float = option(
         0.2, "how far the square reaches beyond the three z, in parts of their extent", minimum=0, maximum=1000
     )
@@ -42,7 +42,7 @@ class PlaneOfScores:
     where none is ever drawn.
 
     Returns:
-        `items`, `metric`, what the score is; `x` and `y`, the places along the axes; `score` and `loss`, [y][x];
+        `examples`, `metric`, what the score is; `x` and `y`, the places along the axes; `score` and `loss`, [y][x];
         `places` of the three z; `inside` and `outside`, least, mean and greatest score at places inside their
         triangle, which always counts the three z themselves, and outside of it.
 
@@ -64,7 +64,7 @@ class PlaneOfScores:
         plane = Plane(z)
         x, y = (_axis(plane.places[:, axis], options) for axis in (0, 1))
         rows = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1)  # [y, x, 2]
-        data = some_items(run.data("test"), options.items, seed)
+        data = some_examples(run.data("test"), options.examples, seed)
 
         @torch.no_grad()
         def row(number: int) -> dict[str, Any]:
@@ -75,8 +75,8 @@ class PlaneOfScores:
         *found, corners = in_parts(folder, "rows of the plane", len(y) + 1, row)
         score = torch.tensor([each["score"] for each in found], dtype=torch.float64)
         inside = inside_triangle(rows, plane.places).cpu()
-        figures = {
-            "items": len(data),
+        results = {
+            "examples": len(data),
             "metric": run.experiment.task.score_metric.plain(),
             "x": [round(place, 6) for place in x.tolist()],
             "y": [round(place, 6) for place in y.tolist()],
@@ -86,7 +86,7 @@ class PlaneOfScores:
             "inside": _range(torch.cat([score[inside], score.new_tensor(corners["score"])])),
             "outside": _range(score[~inside]) if not inside.all() else None,
         }
-        return {**figures, **_shown(folder, figures)}
+        return {**results, **_shown(folder, results)}
 
 
 def _axis(places: Tensor, options: Options) -> Tensor:
@@ -100,28 +100,28 @@ def _range(values: Tensor) -> dict[str, float]:
     return {"min": float(values.min()), "mean": float(values.mean()), "max": float(values.max())}
 
 
-def _shown(folder: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
+def _shown(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
     """Highlights and pictures."""
-    metric = Metric(**figures["metric"])
+    metric = Metric(**results["metric"])
     name, percent = metric.label, metric.percent
-    inside, outside = figures["inside"], figures["outside"]
+    inside, outside = results["inside"], results["outside"]
     spans = {"inside": _span(inside, percent), "outside": _span(outside, percent) if outside else None}
-    says = f"Between the three drawn z, inside their triangle, the {name} is {spans['inside']}"
-    says += f"; outside of it, up to the picture's edge, {spans['outside']}." if outside else "."
+    caption = f"Between the three drawn z, inside their triangle, the {name} is {spans['inside']}"
+    caption += f"; outside of it, up to the picture's edge, {spans['outside']}." if outside else "."
     title = f"{name.capitalize()} over a plane of z"
-    labels = ("distance in z", "distance in z", f"{name} on {figures['items']:,} test items")
-    marks = {mark: (x, y) for mark, (x, y) in zip(NAMES, figures["places"], strict=True)}
-    picture = keep_picture(folder, "plane.png", _figure(figures, name, percent), title=title, says=says)
+    labels = ("distance in z", "distance in z", f"{name} on {results['examples']:,} test examples")
+    marks = {mark: (x, y) for mark, (x, y) in zip(NAMES, results["places"], strict=True)}
+    picture = keep_picture(folder, "plane.png", _figure(results, name, percent), title=title, caption=caption)
     grid = keep_grid(
         folder,
         "plane.json",
-        figures["x"],
-        figures["y"],
-        figures["score"],
+        results["x"],
+        results["y"],
+        results["score"],
         labels=labels,
         marks=marks,
         title=title,
-        says=says,
+        caption=caption,
     )
     return {
         "highlights": {f"{name} between three drawn z": spans["inside"]},
@@ -136,17 +136,17 @@ def _span(values: Mapping[str, float], percent: bool) -> str:
     return f"{values['min']:.3g} to {values['max']:.3g}"
 
 
-def _figure(figures: Mapping[str, Any], name: str, percent: bool) -> Any:
+def _figure(results: Mapping[str, Any], name: str, percent: bool) -> Any:
     """The square in colours, the three z, and the lines of equal score."""
     factor = 100 if percent else 1
-    score = [[factor * value for value in row] for row in figures["score"]]
-    x, y, places = figures["x"], figures["y"], figures["places"]
+    score = [[factor * value for value in row] for row in results["score"]]
+    x, y, places = results["x"], results["y"], results["places"]
     figure = new_figure(6.4, 5.2)
     axes = figure.subplots()
     shades = axes.pcolormesh(x, y, score, cmap="viridis", shading="nearest")
-    losses = [value for row in figures["loss"] for value in row]
+    losses = [value for row in results["loss"] for value in row]
     if len(x) > 2 and max(losses) - min(losses) > TINY:
-        lines = axes.contour(x, y, figures["loss"], levels=5, colors="white", linewidths=0.8)
+        lines = axes.contour(x, y, results["loss"], levels=5, colors="white", linewidths=0.8)
         axes.clabel(lines, fmt="%.3g", fontsize="small")
         axes.set_title("white: lines of equal loss", fontsize="medium")
     axes.plot(*zip(*places, places[0], strict=True), color="black", linewidth=0.9, linestyle="--")

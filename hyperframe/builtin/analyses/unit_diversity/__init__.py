@@ -61,11 +61,11 @@ class UnitDiversity:
                 f"'{experiment.target.spec.name}' of run {run.folder.name} writes units that are known to be read by "
                 "another one"
             )
-        figures = _figures(found, self._options.weak)
-        return {"networks": count, **figures, **_shown(folder, found, figures, self._options.weak)}
+        results = _results(found, self._options.weak)
+        return {"networks": count, **results, **_shown(folder, found, results, self._options.weak)}
 
 
-def _figures(found: list[LayerUnits], weak: float) -> dict[str, Any]:
+def _results(found: list[LayerUnits], weak: float) -> dict[str, Any]:
     layers = {}
     for units in found:
         whole, part = units.weak_part(weak)
@@ -91,11 +91,11 @@ def _share(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
 
 
-def _shown(folder: Path, found: list[LayerUnits], figures: dict[str, Any], weak: float) -> dict[str, Any]:
+def _shown(folder: Path, found: list[LayerUnits], results: dict[str, Any], weak: float) -> dict[str, Any]:
     """Highlights, the picture, and the points to turn over."""
-    says = (
-        f"{figures['weak_diversity']:.1%} of the diversity is in units that are read with less than {weak:.0%} of the "
-        f"mean strength, and {figures['weak_units']:.1%} of all units are such; large points are filters, small ones "
+    caption = (
+        f"{results['weak_diversity']:.1%} of the diversity is in units that are read with less than {weak:.0%} of the "
+        f"mean strength, and {results['weak_units']:.1%} of all units are such; large points are filters, small ones "
         "those of single networks."
     )
     spreads = {units.layer: f"{float(units.spread.mean()):.2f}" for units in found}
@@ -110,12 +110,12 @@ def _shown(folder: Path, found: list[LayerUnits], figures: dict[str, Any], weak:
     }
     return {
         "highlights": {
-            f"diversity in units read with less than {weak:.0%}": f"{figures['weak_diversity']:.1%}",
-            f"units read with less than {weak:.0%}": f"{figures['weak_units']:.1%}",
+            f"diversity in units read with less than {weak:.0%}": f"{results['weak_diversity']:.1%}",
+            f"units read with less than {weak:.0%}": f"{results['weak_units']:.1%}",
             **{f"mean spread of a filter, {layer}": spreads[layer] for layer in ends},
         },
-        "pictures": [keep_picture(folder, "units.png", _figure(found, weak), title=title, says=says)],
-        "interactive": [keep_scatter(folder, "units.json", series, title=title, says=says)],
+        "pictures": [keep_picture(folder, "units.png", _figure(found, weak), title=title, caption=caption)],
+        "interactive": [keep_scatter(folder, "units.json", series, title=title, caption=caption)],
     }
 
 

@@ -20,23 +20,23 @@ class Options:
 
 
 class VariationalInference(Objective):
-    """n · NLL − E log prior(θ) − H, with n training items.
+    """n · NLL − E log prior(θ) − H, with n training examples.
 
     With a loss that is a negative log-likelihood, no gauge, and the entropy of the weights as only diversity term, with
     weight 1, this is the negative evidence lower bound, n · NLL + KL(q ‖ prior). The signs of the prior and of log q
     are printed the wrong way round in Eq. 10 and 12. `trust` is the λ of appendix D, which tempers the likelihood.
 
     Example:
-        >>> VariationalInference(Options(trust=0.5)).accuracy_weight(0, 100, items=300)
+        >>> VariationalInference(Options(trust=0.5)).accuracy_weight(0, 100, examples=300)
         150.0
     """
 
     def __init__(self, options: Options) -> None:
         self.options = options
 
-    def accuracy_weight(self, step: int, steps: int, items: int) -> float:
-        """The number of training items times `trust`, at every step."""
-        return self.options.trust * items
+    def accuracy_weight(self, step: int, steps: int, examples: int) -> float:
+        """The number of training examples times `trust`, at every step."""
+        return self.options.trust * examples
 
     def cost(self, weights: Weights) -> Tensor | None:
         """−E log prior of the weights, a scalar in nats."""
