@@ -391,7 +391,7 @@ def test_no_host_sync_hides_in_the_step(monkeypatch, small):
     def forbidden(self, *_):
         raise AssertionError("the step read a tensor's value")
 
-    for name in ("example", "tolist", "__bool__", "__float__", "__int__", "__index__"):
+    for name in ("item", "tolist", "__bool__", "__float__", "__int__", "__index__"):
         monkeypatch.setattr(torch.Tensor, name, forbidden)
     trainer.step()
 
