@@ -156,7 +156,8 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "")
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from changes(old, new, f"{where}.")
         elif old != new:
-            yield f"{where}: {shown(old)} → {shown(new)}"
+            texts = [shown(value).strip("'") for value in (old, new)]
+            yield f"{where}: {texts[0]} → {texts[1]}"
 
 
 def shipped_configs() -> dict[str, Path]:

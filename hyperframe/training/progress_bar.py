@@ -27,7 +27,7 @@ class ProgressReporter:
             TextColumn("training"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[results]}"),
             TimeRemainingColumn(),
             console=self.console,
             disable=not sys.stderr.isatty(),

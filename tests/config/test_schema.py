@@ -91,10 +91,10 @@ def test_overrides_leave_their_input_alone():
         ("digits", ["objective.lambda=-1"], ["objective.lambda", "at least 0"]),
         ("digits", ["generator.latnt=3"], ["generator: unknown key 'latnt'", "did you mean 'latent'"]),
         ("digits", ["generator.latent=0"], ["generator.latent", "at least 1"]),
-        ("digits", ["diversity.1.weight=3"], ["diversity.1.weight", "'1' is no example", "0 to 0"]),
-        ("digits", ["diversity.first.weight=3"], ["'first' is no example"]),
+        ("digits", ["diversity.1.weight=3"], ["diversity.1.weight", "'1' is no item", "0 to 0"]),
+        ("digits", ["diversity.first.weight=3"], ["'first' is no item"]),
         ("digits", ["diversity.0.weight=a"], ["diversity.0.weight", "a number", "'a'"]),
-        ("digits", ["diversity.²=none"], ["diversity.²", "is no example"]),
+        ("digits", ["diversity.²=none"], ["diversity.²", "is no item"]),
         ("digits", ["trainer.steps=" + "9" * 400], ["trainer.steps", "a whole number"]),
         ("digits", ["trainer.steps=" + "9" * 5000], ["trainer.steps", "no YAML value"]),
         ("digits", ["trainer.steps=" + "[" * 3000], ["trainer.steps", "no YAML value"]),
@@ -185,6 +185,6 @@ def test_texts_that_look_like_something_else_survive(registry, folder, tmp_path)
 
 def test_a_change_of_a_long_value_is_named_in_a_short_line():
     (change,) = changes({"task": {"validation": "9" * 100_000}}, {"task": {"validation": None}})
-    assert change.startswith("task.validation: '999")
+    assert change.startswith("task.validation: 999")
     assert change.endswith(" … → null")
     assert len(change) < 300

@@ -26,7 +26,7 @@ FIGURES_OF_TEST_ITEMS = {
     "adversarial": ["attacks/*"],
     "corruptions": ["corruptions/*", "mean/*"],
     "deep_ensemble": ["ensembles/*", "reference/accuracy", "reference/calibrated_nll", "equivalents/*"],
-    "distillation": ["figures/*"],
+    "distillation": ["results/*"],
     "ensembles": ["single/*", "ensembles/*", "!*/temperature/*"],
     "novelty": [
         *("drawn/*", "noised/*", "averaged/*", "levels/*", "correlation/*", *OF_NOISE),
@@ -44,7 +44,7 @@ MAY_CHANGE = {
         "adversarial": ["attacks/*", "range"],
         "corruptions": ["corruptions/noise/*", "mean/*", "range"],
         "deep_ensemble": ["reference/accuracy", "reference/calibrated_nll", "equivalents/*"],
-        "distillation": ["figures/distilled network/*"],
+        "distillation": ["results/distilled network/*"],
         "out_of_distribution": ["*/inverted", "*/inverted/*", "*/noise", "*/noise/*"],
         "paths": TAUGHT,
     },
@@ -63,11 +63,11 @@ MAY_CHANGE = {
         "ensembles": [*FIGURES_OF_TEST_ITEMS["ensembles"], "!*/uncertainty/*"],
     },
     "scaling and shifts": {  # which the run's gauges fix
-        "distillation": ["figures/average, *"],
+        "distillation": ["results/average, *"],
         "paths": ["pairs/direct/*", "paths/direct/*", *TAUGHT],
     },
     "places of units": {  # which no gauge of the run fixes
-        "distillation": ["figures/average*"],
+        "distillation": ["results/average*"],
         "filters": ["layers/*"],
         "novelty": ["noised/*", "levels/*", *OF_NOISE],  # which stays in its place
         "paths": ["pairs/*", "paths/*", "!pairs/interpolated/loss", "!pairs/interpolated/score"],

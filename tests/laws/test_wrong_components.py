@@ -37,7 +37,7 @@ def test_a_failure_names_the_layer_the_axes_and_a_small_example():
     assert "stem" in found.where
     assert "stem.weight axis 0" in found.where
     assert "read by" in found.where
-    assert "networks=1, images=8" in found.example
+    assert "networks=1, examples=8" in found.example
     assert "forgotten reader or tied writer" in found.cause
 
 

@@ -169,7 +169,7 @@ def test_commands_that_read_no_data_load_none(folder, tmp_path, hyperframe):
 
 def test_resuming_says_what_differs(folder, tmp_path):
     for split, said in (
-        ("", r"not, bit for bit.*data\.train: '\w+' → '\w+'"),
+        ("", r"not, bit for bit.*data\.train: \w+ → \w+"),
         ("_test", "the test split is not what it was"),
     ):
         shutil.copytree(folder / "run", tmp_path / f"run{split}")

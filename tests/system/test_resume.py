@@ -469,7 +469,7 @@ def test_other_data_is_said_to_be_other(tmp_path, small):
     settings = {**small.settings, "target": "mlp", "target.input_shape": [5], "target.outputs": 3}
     hf.train("digits", {**settings, "trainer.stop_after": 3}, data=(x, y), out=tmp_path / "run")
     with pytest.warns(
-        hf.HyperframeWarning, match=r"not, bit for bit.*data\.train: '\w+' → '\w+'; data\.validation: \w+ → \w+"
+        hf.HyperframeWarning, match=r"not, bit for bit.*data\.train: \w+ → \w+; data\.validation: \w+ → \w+"
     ):
         hf.resume(tmp_path / "run", data=(x + 1, y))
 

@@ -568,7 +568,7 @@ def by_branch(m, x):
     return m.last(torch.cond(h.sum() > 0, torch.relu, torch.tanh, (h,)))
 
 
-@pytest.mark.parametrize(("forward", "op"), [(by_example, "item"), (by_list, "example"), (by_branch, "cond")])
+@pytest.mark.parametrize(("forward", "op"), [(by_example, "item"), (by_list, "item"), (by_branch, "cond")])
 def test_values_read_on_the_host_and_branches_freeze_what_they_see(forward, op):
     traced, of, copy, weights, inputs = case(Net(forward, first=dense(6, 5), last=dense(5, 3)), (6,))
     assert [entry.op for entry in traced.frozen] == [op]
