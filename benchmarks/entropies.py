@@ -1,4 +1,4 @@
-"""Errors of the entropy estimators where the entropy is known: `python benchmarks/entropies.py [SEEDS]` prints a table.
+"""Measure errors of the entropy estimators on known entropies: `python benchmarks/entropies.py [SEEDS]` prints a table.
 
 For each distribution and estimator: mean and standard deviation over the seeds of estimate − truth, in nats, for
 several numbers of samples. `renyi` estimates the entropy of order 2 and is compared with it, the others with Shannon's.
@@ -25,7 +25,7 @@ COVARIANCE = torch.tensor([[4.0, 1.0, 0.0], [1.0, 1.0, 0.3], [0.0, 0.3, 0.5]], d
 
 
 def neighbours(**options: object) -> KozachenkoLeonenko:
-    """The estimator with constants, so that values are comparable."""
+    """Return the nearest-neighbour estimator with constants, so that values are comparable."""
     return KozachenkoLeonenko(Options(constants=True, **options))  # type: ignore[arg-type]
 
 
@@ -42,25 +42,25 @@ ESTIMATORS: dict[str, EntropyEstimator] = {
 
 
 def cube(count: int, rng: torch.Generator) -> Tensor:
-    """Uniform on [0, 2]³."""
+    """Draw uniformly from [0, 2]³."""
     return SIDE * torch.rand(count, 3, generator=rng, dtype=torch.float64)
 
 
 def normal(count: int, rng: torch.Generator) -> Tensor:
-    """Normal in three dimensions with a covariance."""
+    """Draw from a normal distribution in three dimensions, with correlations."""
     rows = torch.randn(count, 3, generator=rng, dtype=torch.float64)
     return rows @ torch.linalg.cholesky(COVARIANCE).T
 
 
 def circle(count: int, rng: torch.Generator) -> Tensor:
-    """Uniform on a circle, turned at random in 50 dimensions."""
+    """Draw uniformly from a circle that is rotated at random in 50 dimensions."""
     plane = torch.linalg.qr(torch.randn(ENTRIES, 2, generator=rng, dtype=torch.float64)).Q
     angles = 2 * math.pi * torch.rand(count, 1, generator=rng, dtype=torch.float64)
     return RADIUS * torch.cat([angles.cos(), angles.sin()], 1) @ plane.T
 
 
 LOG_DET = float(COVARIANCE.logdet())
-# What draws samples, the dimension, the entropies of Shannon and of order 2.
+# A function that draws samples, the dimension, the entropies of Shannon and of order 2.
 DISTRIBUTIONS: dict[str, tuple[Callable[[int, torch.Generator], Tensor], int, float, float]] = {
     "uniform on a cube": (cube, 3, 3 * math.log(SIDE), 3 * math.log(SIDE)),
     "normal": (
@@ -74,7 +74,7 @@ DISTRIBUTIONS: dict[str, tuple[Callable[[int, torch.Generator], Tensor], int, fl
 
 
 def main() -> None:
-    """Print the table and what it was made with."""
+    """Print the table, and the seeds and versions it was made with."""
     seeds = int(sys.argv[1]) if sys.argv[1:] else 10
     print("| distribution | estimator | " + " | ".join(f"n = {count:,}" for count in COUNTS) + " |")
     print("|" + " --- |" * (2 + len(COUNTS)))

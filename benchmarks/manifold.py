@@ -1,4 +1,4 @@
-"""`manifold_entropy` beside estimates from samples: values on a known map, and costs on generators that ship.
+"""Compare `manifold_entropy` with estimates from samples: values on a known map, and costs on generators that ship.
 
     python benchmarks/manifold.py [REPEATS]      prints docs/results/entropies.md's last three tables
 
@@ -38,7 +38,7 @@ SEEDS, COUNT, PROBES = 5, 3000, 6
 
 
 class Curved(hf.Generator):
-    """z uniform on a unit square to a smooth, injective patch in four dimensions that is neither flat nor even."""
+    """Maps z, uniform on a unit square, to a smooth, injective patch in four dimensions, neither flat nor even."""
 
     def __init__(self) -> None:
         layer = hf.LayerSpec(name="point", filters=4, params=[hf.bias("point")])
@@ -49,27 +49,27 @@ class Curved(hf.Generator):
         return torch.rand(count, 2, generator=rng, dtype=torch.float64)
 
     def latent_entropy(self) -> float:
-        """That of the unit square."""
+        """Return the entropy of z, which is 0."""
         return 0.0
 
     def forward(self, z: Tensor) -> hf.Weights:
-        """The patch."""
+        """Return points of the patch."""
         a, b = z[:, 0], z[:, 1]
         return {"point": torch.stack([a.exp(), a * b, b.square() + b, (a + 2 * b).sin()], 1)[:, :, None]}
 
 
 def estimator(words: str) -> Any:
-    """An estimator by its words in the table."""
+    """Make an estimator from its label in the table."""
     return choose(REGISTRY, "entropy", {"name": words.split(maxsplit=1)[0], **ESTIMATORS[words]}, "entropy").make()
 
 
 def manifold(**options: Any) -> Any:
-    """The term."""
+    """Make the term `manifold_entropy`."""
     return choose(REGISTRY, "diversity", {"name": "manifold_entropy", **options}, "diversity").make(None)
 
 
 def values() -> dict[str, list[float]]:
-    """Entropies of the patch in nats, a value for each seed."""
+    """Return entropies of the patch in nats, a value for each seed."""
     found: dict[str, list[float]] = {"manifold_entropy": [], **{words: [] for words in ESTIMATORS}}
     generator = Curved()
     for seed in range(SEEDS):
@@ -89,7 +89,7 @@ def values() -> dict[str, list[float]]:
 
 
 def costs(config: str, repeats: int) -> dict[str, float]:
-    """CPU seconds of each term on a configuration's generator."""
+    """Measure CPU seconds of each term on a configuration's generator."""
     built = build_experiment(load_config(config, ["trainer.device=cpu"], REGISTRY))
     terms = {words: choose(REGISTRY, "diversity", "weight_entropy", "d").make(estimator(words)) for words in ESTIMATORS}
     terms |= {f"manifold_entropy, {words}": manifold(**options) for words, options in MANIFOLD.items()}
@@ -108,7 +108,7 @@ def costs(config: str, repeats: int) -> dict[str, float]:
 
 
 def quality() -> None:
-    """Print how near gradients by probes are to the exact one: all parameters, `digits` at its start, in float64."""
+    """Print how close probed gradients are to the exact one, for all parameters of an untrained `digits` in float64."""
     built = build_experiment(load_config("digits", ["trainer.device=cpu"], REGISTRY))
     generator = built.generator.double().train()
     built.target.to("cpu", torch.float64)

@@ -1,8 +1,8 @@
-"""Try whether tests find mistakes that are made on purpose: `python benchmarks/mutants.py [NAME…]` prints a table.
+"""Check whether tests find mistakes that are made on purpose: `python benchmarks/mutants.py [NAME…]` prints a table.
 
 Each mutant of `mutants.toml` is one wrong line. It is put into a copy of the tree, and the tests that are named for it
-run there: one of them must fail. The exit code is 1 where a mutant survives, or cannot be tried: what it takes the
-place of is not there once any more, or the named tests fail without it, or do not run with it.
+run there: one of them must fail. The exit code is 1 if a mutant survives or cannot be tried: if the text that it
+replaces does not occur exactly once, or the named tests fail without it or do not run with it.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LIST = Path(__file__).with_suffix(".toml")
 COPIED = ("hyperframe", "tests", "pyproject.toml")
 LIMIT = 900
-"""Seconds of the tests of one mutant; what takes longer goes in circles, and is found."""
+"""The most seconds of the tests of one mutant; if they take longer they loop, and the mutant counts as found."""
 
 SETTINGS = {
     "CI": "1",  # properties are tried on the same examples every time
@@ -33,16 +33,16 @@ SETTINGS = {
     "PYTHONDONTWRITEBYTECODE": "1",  # a mutant's would be taken for that of the file without it
 }
 SLOW = ("matplotlib.figure", "scipy.optimize", "sklearn.metrics", "torch", "torchvision")
-"""Modules that tests import and that take seconds: imported once."""
+"""Modules that tests import and that take seconds to import: imported once for all mutants."""
 
 FORK = multiprocessing.get_context("fork")
 OUTPUT = "output.txt"
 
 PASSED, FAILED = 0, 1
-"""Exit codes of pytest; the others say that no test has run."""
+"""Exit codes of pytest; all others mean that no test has run."""
 
 OURS = 64
-"""Added to pytest's exit code, since 1 is also that of a process that breaks before any test."""
+"""Added to pytest's exit code, since a process that breaks before any test also exits with 1."""
 
 
 @attrs.frozen(kw_only=True)
@@ -50,11 +50,11 @@ class Mutant:
     """One wrong line.
 
     Attributes:
-        name: a word.
-        file: where it is wrong, from the root of the tree.
+        name: a short name.
+        file: the file with the mistake, from the root of the tree.
         old: a text that occurs there once.
-        new: what takes its place.
-        wrong: what is wrong then.
+        new: the text that replaces it.
+        wrong: a description of the mistake.
         killed_by: the tests that find it, as pytest takes them.
     """
 
@@ -66,19 +66,19 @@ class Mutant:
     killed_by: tuple[str, ...] = attrs.field(converter=tuple)
 
     def of(self, source: str) -> str:
-        """The file with the mistake; raises `ValueError` where it has no place for it, or several."""
+        """Return the file with the mistake; raises `ValueError` if `old` does not occur exactly once."""
         if source.count(self.old) != 1:
             raise ValueError(f"mutant '{self.name}': {self.file} has {source.count(self.old)} times {self.old!r}")
         return source.replace(self.old, self.new)
 
 
 def mutants() -> list[Mutant]:
-    """All that are listed."""
+    """Read all mutants of the list."""
     return [Mutant(**entry) for entry in tomllib.loads(LIST.read_text(encoding="utf-8"))["mutant"]]
 
 
-def tested(tree: Path, tests: Sequence[str]) -> int | None:
-    """Run tests in a tree, until one fails; return pytest's exit code, or None where they take too long."""
+def run_tests(tree: Path, tests: Sequence[str]) -> int | None:
+    """Run tests in a tree until one fails; return pytest's exit code, or None if they take too long."""
     process = FORK.Process(target=_test, args=(tree, tests))
     process.start()
     process.join(LIMIT)
@@ -89,7 +89,7 @@ def tested(tree: Path, tests: Sequence[str]) -> int | None:
 
 
 def _test(tree: Path, tests: Sequence[str]) -> None:
-    """Run tests in a process that has the libraries that tests use, and takes hyperframe from the tree."""
+    """Run tests in a process that has imported the slow libraries, and imports hyperframe from the tree."""
     os.chdir(tree)
     os.environ["PYTHONPATH"] = str(tree)  # for processes that tests start
     sys.path.insert(0, str(tree))
@@ -102,8 +102,8 @@ def _test(tree: Path, tests: Sequence[str]) -> None:
     sys.exit(OURS + code)
 
 
-def copied(folder: Path) -> Path:
-    """A copy of the tree in a folder."""
+def copy_tree(folder: Path) -> Path:
+    """Copy the tree into a folder; return the copy."""
     tree = folder.resolve() / "tree"
     for name in COPIED:
         source, ignored = ROOT / name, shutil.ignore_patterns("__pycache__")
@@ -115,13 +115,13 @@ def copied(folder: Path) -> Path:
 
 
 def outcome(tree: Path, mutant: Mutant) -> str:
-    """Whether a mutant was "killed", has "survived", or why it cannot be tried."""
+    """Try a mutant; return "killed", "survived", or why it cannot be tried."""
     path = tree / mutant.file
     source = path.read_text(encoding="utf-8")
     before = path.stat()
     try:
         path.write_text(mutant.of(source), encoding="utf-8")
-        code = tested(tree, mutant.killed_by)
+        code = run_tests(tree, mutant.killed_by)
     except ValueError as error:
         return f"not tried, {error}"
     finally:
@@ -139,10 +139,10 @@ def main() -> int:
         importlib.import_module(name)
     killed = 0
     with tempfile.TemporaryDirectory() as folder:
-        tree = copied(Path(folder))
-        if tested(tree, sorted({test for mutant in chosen for test in mutant.killed_by})) != PASSED:
+        tree = copy_tree(Path(folder))
+        if run_tests(tree, sorted({test for mutant in chosen for test in mutant.killed_by})) != PASSED:
             print((tree / OUTPUT).read_text(), file=sys.stderr)
-            print("the tests fail without any mutant, so they say nothing of mutants", file=sys.stderr)
+            print("the tests fail without any mutant, so they cannot find one", file=sys.stderr)
             return 1
         print("| mutant | what is wrong | file | tests | result | seconds |\n" + "| --- " * 6 + "|")
         for mutant in chosen:

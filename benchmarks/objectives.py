@@ -1,11 +1,11 @@
-"""Diversity terms side by side, at about equal accuracy of single networks: prints docs/results/objectives.md's table.
+"""Compare diversity terms at about equal accuracy of single networks: prints the table of docs/results/objectives.md.
 
     python benchmarks/objectives.py [--steps 1000] [--jobs 2] [--seeds 3] [--terms cosine,variance]
 
-Everything but the term and its weight is the configuration `digits`. For each term its weight is looked for, with seed
-0, so that the mean accuracy on validation images is that of `weight_entropy` with weight 1: at most four trials, each
-moves the weight along a geometric sequence. The best one is trained with the other seeds. What is reported is measured
-on the test images, which nothing was chosen by.
+Everything but the term and its weight is as in the configuration `digits`. For each term, with seed 0, a weight is
+searched with which the mean accuracy on validation images is that of `weight_entropy` with weight 1, in at most four
+trials that change the weight by a factor. With the best one, networks are trained with the other seeds. Results are
+measured on the test images, by which nothing was chosen.
 """
 
 import argparse
@@ -38,7 +38,7 @@ START: dict[str, tuple[dict[str, Any], float]] = {
 """Options of each term, and the weight of its first trial."""
 
 TRIALS, FACTOR, CLOSE = 4, 4.0, 0.003
-"""Trials of a weight at most, by what it changes from one to the next, and what counts as the same accuracy."""
+"""The most trials of a weight, its factor from one to the next, and the difference that counts as equal accuracy."""
 
 EVERYTHING = ("accuracy", "vote", "mean probability", "disagreement, %", "nll", "ensemble nll", "ece", "seconds")
 
@@ -74,8 +74,8 @@ def run(term: str, options: dict[str, Any], weight: float, seed: int, steps: int
     }
 
 
-def measured(term: str, steps: int, seeds: int, wanted: float) -> dict[str, Any]:
-    """A term's weight with which single networks are about as accurate as wanted, and its figures."""
+def search_weight(term: str, steps: int, seeds: int, wanted: float) -> dict[str, Any]:
+    """Search a term's weight with which single networks are about as accurate as wanted; return it with its results."""
     options, weight = START[term]
     trials: list[dict[str, float]] = []
     low, high = 0.0, math.inf  # weights that leave networks too accurate, and not accurate enough
@@ -93,7 +93,7 @@ def measured(term: str, steps: int, seeds: int, wanted: float) -> dict[str, Any]
 
 
 def row(result: dict[str, Any]) -> str:
-    """A line of the table: mean ± deviation over the seeds."""
+    """Return a line of the table: mean ± deviation over the seeds."""
     cells = []
     for name in EVERYTHING:
         values = [found[name] for found in result["runs"]]
@@ -119,7 +119,7 @@ def main() -> None:
         }
         wanted = plain[REFERENCE][0].result()["validation"]
         others = [term for term in arguments.terms.split(",") if term != REFERENCE]
-        pending = [pool.submit(measured, term, arguments.steps, arguments.seeds, wanted) for term in others]
+        pending = [pool.submit(search_weight, term, arguments.steps, arguments.seeds, wanted) for term in others]
         results: list[dict[str, Any]] = [
             {"term": term, "weight": float(term == REFERENCE), "trials": [], "runs": [one.result() for one in runs]}
             for term, runs in plain.items()

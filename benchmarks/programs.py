@@ -1,8 +1,8 @@
 """Trace random networks and count wrong claims: `python benchmarks/programs.py [COUNT [FIRST]]`.
 
-The networks are those of `tests/random_programs.py`, with 1 to 13 operations, by the seeds from FIRST on. What tracing
-claims of each is tried apart from its own self-check, as `tests/targets/tracing/test_programs.py` tries it. A network
-of which nothing is claimed, or whose outputs rounding alone moves, tells nothing.
+The networks are those of `tests/random_programs.py`, with 1 to 13 operations, for the seeds from FIRST on. The claims
+that tracing makes of each are tested without its own self-check, as in `tests/targets/tracing/test_programs.py`. A
+network without claims, or whose outputs change by rounding alone, says nothing about wrong claims.
 """
 
 import sys

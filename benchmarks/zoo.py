@@ -1,7 +1,7 @@
-"""Trace networks of torchvision, and try what tracing claims: `python benchmarks/zoo.py [NAME…]` prints a table.
+"""Trace networks of torchvision, and test the claims of tracing: `python benchmarks/zoo.py [NAME…]` prints a table.
 
-For each network: seconds of tracing, directions of each kind, whether powers of two keep outputs bit for bit, how far a
-permutation moves them, and in how many draws an action that forgets one reader or writer is caught.
+For each network: seconds of tracing, directions of each kind, whether powers of two keep outputs bit for bit, by how
+much a permutation changes them, and in how many draws an action that leaves out one reader or writer is caught.
 """
 
 import sys
@@ -36,10 +36,11 @@ def main() -> None:
         of = orbits(traced.structure, shift_invariant=True)
         kinds = ("scaling", "sign", "permutation", "normalisation", "norm_sign")
         results = " | ".join(f"{of.counts[kind]:,}" for kind in kinds)
-        print(f"| {name} | {seconds:.1f} | {results} | {len(traced.frozen)} | {_tried(traced, of)} |", flush=True)
+        print(f"| {name} | {seconds:.1f} | {results} | {len(traced.frozen)} | {_try(traced, of)} |", flush=True)
 
 
-def _tried(traced: Traced, of: Orbits) -> str:
+def _try(traced: Traced, of: Orbits) -> str:
+    """Test the claims of one traced network; return the last three columns of its row."""
     rng = torch.Generator().manual_seed(0)
     copy, weights = exact_copy(traced.module), redrawn(traced.spec, 1, rng)
     inputs = torch.randn(IMAGES, *traced.spec.input_shape, generator=rng, dtype=torch.float64)

@@ -19,7 +19,7 @@ SAMPLES = 5
 
 
 def accuracies(nets: hf.Networks, data: hf.Data) -> tuple[torch.Tensor, float]:
-    """Accuracy of every network in per cent, and of their majority vote."""
+    """Return the accuracy of every network, and of their majority vote, in percent."""
     right = torch.zeros(len(nets))
     for first, first_example, outputs in nets.chunks(data.x):
         labels = data.y[first_example : first_example + outputs.shape[1]]

@@ -1,4 +1,4 @@
-"""A headless Chromium that tests drive through its DevTools, over pipes: it needs no port and no package."""
+"""A headless Chromium that tests control through its DevTools over pipes, without a port or another package."""
 
 import base64
 import json
@@ -16,11 +16,11 @@ FLAGS = (
 ).split()
 
 PATIENCE = 60
-"""Seconds after which a browser that says nothing is given up."""
+"""Seconds after which a test gives up on a browser that does not answer."""
 
 
 class Browser:
-    """One page of a browser; what it complains of and what it asks for are noted.
+    """One page of a browser; its errors and requests are recorded.
 
     Attributes:
         complaints: exceptions, and messages on the console that are errors or warnings.
@@ -71,7 +71,7 @@ class Browser:
                 return answer["result"]
 
     def _next(self):
-        """The next message; what is an event is noted too."""
+        """Return the next message; events are recorded too."""
         end = time.monotonic() + PATIENCE
         while b"\0" not in self._buffer:
             assert self._waiting.select(max(0, end - time.monotonic())), "the browser says nothing"
@@ -107,7 +107,7 @@ class Browser:
         )
 
     def run(self, script):
-        """The value of an expression in the page."""
+        """Return the value of an expression in the page."""
         result = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")

@@ -1,4 +1,4 @@
-"""Every registered component, with options by which it can be made, and with others that go other ways through it."""
+"""Every registered component, with options that it needs, and with variants of them that take other code paths."""
 
 from functools import cache
 
@@ -16,7 +16,7 @@ OPTIONS = {
     ("target", "torchvision"): {"model": "squeezenet1_1"},
     ("target", "mlp"): {"activation": "tanh"},
 }
-"""Where the defaults do not do: so many networks, a small model, signs."""
+"""Options of components whose defaults do not do: a number of networks, a small model, an activation with signs."""
 VARIANTS = {
     ("entropy", "kozachenko_leonenko"): [{"subset": 3, "coordinates": 2, "constants": True}, {"distance": "l1"}],
     ("generator", "hypernetwork"): [{"initialisation": "hyperfan", "bias": True, "batch_norm": False}],
@@ -24,7 +24,7 @@ VARIANTS = {
     ("diversity", "pairwise_distance"): [{"distance": "l1"}],
     ("diversity", "manifold_entropy"): [{"networks": None}],
 }
-"""Options with other ways through a component."""
+"""Options that take other code paths through a component."""
 
 
 def of_kind(kind):
@@ -43,6 +43,6 @@ def make(kind, name, options, *arguments):
 
 @cache
 def target_of(name):
-    """A registered target in float64, on the CPU; made once."""
+    """Return a registered target in float64, on the CPU; each is made once."""
     choice = choose(REGISTRY, "target", {"name": name, **OPTIONS.get(("target", name), {})}, "target")
     return make_target(choice, (), 0).to("cpu", torch.float64)

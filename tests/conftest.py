@@ -1,4 +1,4 @@
-"""What all tests share: one torch thread a worker, derandomised properties in CI, and markers that skip."""
+"""Settings and fixtures of all tests: one torch thread per worker, derandomised properties in CI, markers that skip."""
 
 import os
 import signal
@@ -57,7 +57,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def strict_rules(monkeypatch):
-    """A rule of the tracing that raises fails the test, where it would cost a user some symmetries."""
+    """Let a tracing rule that raises fail the test; for a user it would only cost some symmetries."""
     from hyperframe.targets.tracing import walk
 
     monkeypatch.setattr(walk, "TOLERATED", ())
@@ -65,7 +65,7 @@ def strict_rules(monkeypatch):
 
 @pytest.fixture(scope="session")
 def learnt(tmp_path_factory):
-    """The same, trained until its networks differ in what they answer; its gauges fix all of its continuous orbits."""
+    """The same, trained until its networks give different answers; its gauges fix all continuous symmetries."""
     import tiny
 
     import hyperframe as hf

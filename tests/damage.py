@@ -1,10 +1,10 @@
-"""Damages files of all kinds and reads them: each must load, fall back, or give one clear error, in little memory.
+"""Damage files of all kinds and read them: each must load, fall back, or give one clear error, in little memory.
 
     python tests/damage.py FOLDER FILES SEED
 
-prints, as JSON, for each kind of file and each sort of damage how often it loaded, was read with a notice (passed over
-for an older one, say), or was refused; whatever else happened, under `wrong`, such as a traceback, a change of a file
-elsewhere, or a command that hangs; and how many MiB the process has grown.
+prints JSON: for each kind of file and each sort of damage, how often the file loaded, was read with a notice (for
+example replaced by an older one), or was refused; under `wrong` anything else, such as a traceback, a change of a file
+elsewhere, or a command that hangs; and by how many MiB the process has grown.
 """
 
 import io
@@ -44,13 +44,13 @@ from hyperframe.training.loop import Training
 
 ROOM = 2**30
 LONGEST = 60
-"""Seconds after which a reader is taken to hang; the slowest takes two, beside other work."""
+"""Seconds after which a reader counts as hanging; the slowest takes two, on a busy machine."""
 LONGEST_MESSAGE, LONGEST_OUTPUT = 1500, 20_000
-"""Letters of a message, and of all that a command prints."""
+"""The most characters of a message, and of all that a command prints."""
 OFTEN = 4
-"""How many files are read by functions, which take a few hundredths of a second, for one that a command reads."""
+"""How many files are read by functions, which are fast, for each one that a command reads."""
 STRANGE = re.compile(r"Traceback|\w+Warning:|[\x00-\x08\x0b-\x1f\x7f]")
-"""What nothing may say that a user sees."""
+"""Text that a user must never see."""
 SETTINGS = {
     "trainer.device": "cpu",
     "trainer.steps": 4,
@@ -129,9 +129,9 @@ class Constant(torch.nn.Module):
 
 
 def sign(folder, **changes):
-    """Give a checkpoint the digests of its files as they are now, as whoever made the file on purpose would.
+    """Give a checkpoint the digests of its damaged files, as somebody would who made them on purpose.
 
-    What cannot be read cannot be signed, and nobody has the time for what is endless.
+    Files that cannot be read, or are endless, are not signed.
     """
     path = folder / "state.json"
     files = [folder / name for name in ("generator.safetensors", "trainer.safetensors")]
@@ -145,10 +145,10 @@ def sign(folder, **changes):
 
 
 class Campaign:
-    """Two runs and other files, the readers of each, and the count of what happened.
+    """Two runs and other files, the readers of each, and counts of the outcomes.
 
-    One run has a module and data that were handed over, and its files are read by the functions that read them. The
-    other is of a table, and commands read it: with what a user sees, and with what they write.
+    One run has a module and data that were handed over, and its files are read by the library's functions. The other is
+    of a table, and commands read it, so that their output and their files are checked as well.
     """
 
     def __init__(self, folder, seed):
@@ -184,7 +184,7 @@ class Campaign:
             Image.fromarray((x[:, :1] * 255).astype(np.uint8).repeat(20, 1)).save(self.inside / f"image.{suffix}")
 
     def _make_table(self):
-        """A run of a table, with all that commands leave in its folder; its data lie elsewhere."""
+        """Make a run of a table, with all files that commands write into its folder; its data lies elsewhere."""
         x = np.random.default_rng(1).normal(3, 2, (40, 5)).astype(np.float32)
         np.savez(self.folder / "data.npz", x=x, y=np.array(["ant", "bee", "cat"])[np.arange(40) % 3])
         np.save(self.folder / "inputs.npy", x[:3])
@@ -244,7 +244,7 @@ class Campaign:
         own_task("mine", {"y": self.y, **arrays}, OwnOptions())
 
     def command(self, names, path):
-        """Read what is damaged by one of the commands; return how it ended."""
+        """Read a damaged file by one of the commands; return how it ended."""
         name = self.random.choice(names)
         answer, err = self.execute(COMMANDS[name])
         if answer == "refused" and not tells_of(err, path):
@@ -252,7 +252,7 @@ class Campaign:
         return answer
 
     def execute(self, command):
-        """Run a command in this process as the program does; return how it ended and what standard error has."""
+        """Run a command in this process as the program does; return how it ended and its standard error."""
         places = {"run": self.table, "runs": self.table.parent, "folder": self.folder}
         arguments = ["hyperframe", *(part.format(**places) for part in command)]
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
@@ -276,7 +276,7 @@ class Campaign:
         return ("refused" if code else told), texts[1]
 
     def one(self, kind):
-        """Damage a file, read it, and put it back; all that lies outside of what was damaged must stay as it is."""
+        """Damage a file, read it, and put it back; all other files must stay as they are."""
         path, read = self.kinds[kind]
         sort = self.damage(path)
         damaged = path.read_bytes() if path.is_file() and path.stat().st_size < SPARSE else b""
@@ -342,7 +342,7 @@ class Campaign:
 
 
 def snapshot(folder, left_out=None):
-    """All files below a folder, but those of another one, each with what the system changes when it is written."""
+    """Return all files below a folder, but those in `left_out`, with attributes that change when a file is written."""
     found = {}
     for where, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if Path(where, name) != left_out]
@@ -355,12 +355,12 @@ def snapshot(folder, left_out=None):
 
 
 def different(before, after):
-    """The paths that two snapshots do not agree on."""
+    """Return the paths on which two snapshots differ."""
     return sorted({path for path in {*before, *after} if before.get(path) != after.get(path)})
 
 
 def status(name):
-    """A figure of this process, in bytes."""
+    """Return a number from the process' status, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(name)).split()[1]) * 1024
 

@@ -1,4 +1,4 @@
-"""Samples on which entropy estimators are tried, and what must hold of an estimate on any of them."""
+"""Samples on which entropy estimators are tested, and checks that an estimate must pass on any of them."""
 
 import pytest
 import torch

@@ -15,7 +15,7 @@ VALUES = [
     *("[]", "{}", "[[]]", "[null]", '{"": 0}', '["a", 1]', '{"name": "text"}', '[{"name": 1}]', '{"name": []}'),
     *("*a", "&a [*a]", "!!pairs [a: 1]", "!!python/name:os.system", "2024-05-01", "0x10", "1_000", "<<", "?", "- -"),
 ]
-"""What may stand in a file of JSON or YAML where something else is expected: each type, and what is special of each."""
+"""Values that a JSON or YAML file may hold where something else is expected: each type, and special cases of each."""
 
 LEVELS = (9, 11, 48, 50, 52, 500, 700, 860, 980, 5000, 100_000)
 DIGITS = (20, 290, 301, 310, 400, 4300, 5000, 100_000)
@@ -27,7 +27,7 @@ PIECES = (
     *(b"[" * 5000, b"{" * 5000, b'"', b"\xff\xfe", b"NaN", b"1" * 5000, b"&a *a ", b"${oc.env:HOME}", b"\x00"),
     *(b"!!python/object:x ", b"- ", b"\x1b[31m", b"\xed\xa0\x80", b"\r\n", b"\n", b": ", b","),
 )
-"""What a parser may choke on."""
+"""Bytes that a parser may fail on."""
 
 
 class Damages:
@@ -35,8 +35,8 @@ class Damages:
 
     Args:
         seed: of what is drawn.
-        inside: the folder in which all that is damaged lies.
-        outside: a folder like it, to which links lead.
+        inside: the folder with all files to damage.
+        outside: a copy of it, to which links point.
     """
 
     def __init__(self, seed, inside, outside):
@@ -44,7 +44,7 @@ class Damages:
         self.inside, self.outside = inside, outside
 
     def __call__(self, path):
-        """Damage it; return the sort of damage."""
+        """Damage what lies at a path; return the sort of damage."""
         if path.is_dir():
             self.links(path)
             return "links"
@@ -70,7 +70,7 @@ class Damages:
         return bytes(self.random.choice(ways)(bytearray(content))) if content else b"\x00"
 
     def place(self, content):
-        """A place in the content, as likely in its first bytes as in all others, since headers stand there."""
+        """Return a place in the content; the first bytes, which hold headers, are as likely as all others."""
         return self.random.randrange(min(len(content), self.random.choice([8, 300, len(content)])))
 
     def flip(self, content):
@@ -96,7 +96,7 @@ class Damages:
         return content
 
     def header(self, content):
-        """A first number that claims as much as there can be, or a text in which sizes are huge."""
+        """Replace the first number by a huge one, or digits in the text, so that sizes are huge."""
         if self.random.random() < 0.5:
             content[:8] = self.random.choice([2**63, 2**40, 10**8, 2**31, len(content)]).to_bytes(8, "little")
             return content
@@ -109,7 +109,7 @@ class Damages:
         return content[:place] + self.random.choice(PIECES) + content[place + self.random.randrange(8) :]
 
     def encoding(self, content, suffix):
-        """The same text as another program may have written it."""
+        """Return the same text as another program may have written it."""
         text = content.decode("utf-8", "replace")
         ways = [
             lambda: b"\xef\xbb\xbf" + content,
@@ -128,7 +128,7 @@ class Damages:
         return self.random.choice(ways)()
 
     def size(self, content, suffix):
-        """Nothing, too much, or in place of a value something long; a number stands for so many bytes on the disk."""
+        """Return nothing, too much, or something long instead of a value; a number means that many bytes on disk."""
         number = "9" * self.random.choice(DIGITS)
         values = [number, f"-{number}", f"{number}.0", f'"{number}"', str(2**63), str(2**64), "1e400", "1000000000000"]
         values += ["[" + "0," * 100_000 + "0]", '"' + "x" * 2**20 + '"', '"' + "x" * 300 + '"']
@@ -142,20 +142,20 @@ class Damages:
             lambda: content + b"#" * 2**19,
         ]
         if self.random.random() < 0.7:
-            return self.placed(content, suffix, self.random.choice(values))
+            return self.place_value(content, suffix, self.random.choice(values))
         return self.random.choice(ways)()
 
     def values(self, content, suffix):
-        return self.placed(content, suffix, self.random.choice(VALUES))
+        return self.place_value(content, suffix, self.random.choice(VALUES))
 
     def depth(self, content, suffix):
         levels = self.random.choice(LEVELS)
         pairs = [("[", "]"), ('{"a":', "}"), ("[", ""), ("[[],", "]"), ('[{"name":', "}]")]
         opening, closing = self.random.choice(pairs)
-        return self.placed(content, suffix, opening * levels + "1" + closing * levels)
+        return self.place_value(content, suffix, opening * levels + "1" + closing * levels)
 
     def keys(self, content, suffix):
-        """A key that is missing, twice there, or another."""
+        """Remove, repeat or rename a key."""
 
         def change(where, key):
             if not isinstance(where, dict):
@@ -169,27 +169,27 @@ class Damages:
             texts = [value for value in VALUES if value.startswith('"')]
             return self.random.choice(texts) if way < 0.7 else f"{text}: {self.random.choice(VALUES)}, {text}"
 
-        return self.changed(content, suffix, change)
+        return self.change(content, suffix, change)
 
-    def placed(self, content, suffix, value):
-        """A text in the place of one value of a file, or at the end of a file that has none."""
+    def place_value(self, content, suffix, value):
+        """Put a text in place of one value of a file, or at the end of a file without values."""
 
         def change(where, key):
             where[key] = PLACEHOLDER
             return value
 
-        return self.changed(content, suffix, change)
+        return self.change(content, suffix, change)
 
-    def changed(self, content, suffix, change):
-        """A file of JSON, YAML or tensors in which a value or key, drawn at random, is another."""
+    def change(self, content, suffix, change):
+        """Change a value or key, drawn at random, of a file of JSON, YAML or tensors."""
         if suffix == ".jsonl":
             lines = content.splitlines(keepends=True)
             number = self.random.randrange(len(lines))
-            lines[number] = self.changed(lines[number], ".json", change).strip() + b"\n"
+            lines[number] = self.change(lines[number], ".json", change).strip() + b"\n"
             return b"".join(lines)
         if suffix == ".safetensors":
             end = 8 + int.from_bytes(content[:8], "little")
-            header = self.changed(content[8:end], ".json", change)
+            header = self.change(content[8:end], ".json", change)
             return len(header).to_bytes(8, "little") + header + content[end:]
         if suffix not in (".json", ".yaml"):
             return content + PIECES[0]
@@ -200,7 +200,7 @@ class Damages:
         return written.replace(json.dumps(PLACEHOLDER), text or "").encode("utf-8", "surrogatepass")
 
     def links(self, path):
-        """Something else in the path's place."""
+        """Put something else in the path's place."""
         same = self.outside / path.relative_to(self.inside)
         others = [other for other in same.parent.iterdir() if other != same] or [same]
         file = path.is_file()
@@ -234,12 +234,12 @@ class Damages:
 
 
 def link(source, destination):
-    """A link in the place of a copy."""
+    """Make a link instead of a copy."""
     os.symlink(source, destination)
 
 
 def places(value):
-    """Where each value of nested plain data stands: a list or mapping, and the index or key."""
+    """Yield the place of each value of nested plain data: a list or mapping, and the index or key."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
         yield value, key

@@ -1,9 +1,9 @@
-"""A CUDA device that is not there: devices by PyTorch's fake tensors, values beside them on the CPU.
+"""A pretended CUDA device: PyTorch's fake tensors have the devices, and values are computed beside them on the CPU.
 
 Inside `cuda()` a tensor that is made on "cuda", or moved there, is a fake one: every operation checks, as CUDA would,
-that what goes into it lies on one device. Values are computed on the CPU beside, so that programs which ask for them
-go on. What asks a device for values, or carries them from one device to the other, is listed, since on CUDA the host
-waits for it. Gradients cannot be computed so: autograd asks for the device itself.
+that all its inputs are on one device. Values are computed on the CPU as well, so that programs which ask for them go
+on. Operations that ask a device for values, or copy them between devices, are listed, since on CUDA the host waits for
+them. Gradients cannot be computed like this, since autograd asks for the device itself.
 """
 
 from contextlib import contextmanager
@@ -34,12 +34,12 @@ class Rng(torch.Generator):
 
 
 def value_of(tensor):
-    """The values of a tensor, on the CPU."""
+    """Return the values of a tensor, on the CPU."""
     return tensor.value if isinstance(tensor, FakeTensor) else tensor
 
 
 class _Values(TorchDispatchMode):
-    """Computes values beside fake tensors and lists what a host would wait for."""
+    """Computes values beside fake tensors, and lists operations that a host would wait for."""
 
     def __init__(self, fake):
         super().__init__()
@@ -96,7 +96,7 @@ class _Lists(TorchFunctionMode):
 
 @contextmanager
 def cuda():
-    """Inside, "cuda" is a device that is not there; gives the list of what a host would wait for."""
+    """Pretend that there is a device "cuda"; yields the list of operations that a host would wait for."""
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     values = _Values(fake)
     with torch.backends.cudnn.flags(enabled=False), fake, values, _Lists(values.waits):  # has no values on the CPU
@@ -104,7 +104,7 @@ def cuda():
 
 
 def move(thing):
-    """A tensor, a mapping of tensors, or a module with its parameters and buffers, on the device that is not there."""
+    """Move a tensor, a mapping of tensors, or a module with parameters and buffers to the pretended device."""
     if isinstance(thing, nn.Module):
         for part in thing.modules():
             for name, parameter in part._parameters.items():

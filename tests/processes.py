@@ -1,4 +1,4 @@
-"""What runs in processes of its own, started by tests: a module that they can import."""
+"""Functions that tests start in other processes, which must be able to import them."""
 
 import os
 
@@ -9,13 +9,13 @@ from hyperframe.runtime.distributed import gather
 
 
 def batch(dtype=torch.float64):
-    """Latent vectors [8, 3] and a matrix [3, 5] that makes samples of them."""
+    """Draw latent vectors [8, 3] and a matrix [3, 5] that maps them to samples."""
     rng = torch.Generator().manual_seed(0)
     return torch.randn(8, 3, generator=rng, dtype=dtype), torch.randn(3, 5, generator=rng, dtype=dtype)
 
 
 def estimates(estimators, z, matrix):
-    """Of each estimator, the estimate and its gradient at the matrix."""
+    """Return each estimator's estimate and its gradient at the matrix."""
     found = []
     for estimator in estimators:
         leaf = matrix.clone().requires_grad_()
@@ -26,7 +26,7 @@ def estimates(estimators, z, matrix):
 
 
 def share(rank, world, folder, estimators):
-    """One process of a group: its part of the batch; the first one writes what all found, gradients averaged."""
+    """Run one process of a group on its part of the batch; the first one writes all values and the mean gradient."""
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)

@@ -1,4 +1,4 @@
-"""Metrics that a task declares: shown everywhere without the core knowing any, checked where they are wrong."""
+"""Metrics that a task declares: shown everywhere without the core knowing any, and checked when they are wrong."""
 
 import ast
 import json
@@ -81,7 +81,7 @@ def test_the_page_is_what_new_plugin_writes(page):
 def test_the_pages_task_keeps_the_laws(runs):
     registry = Registry(make_plugin_manager())
     verdicts = [check.verdict() for check in checks("orientation", kind="task", registry=registry)]
-    assert [verdict.explained() for verdict in verdicts if verdict.state != "passed"] == []
+    assert [verdict.explain() for verdict in verdicts if verdict.state != "passed"] == []
     assert len(verdicts) > 6
 
 
@@ -260,7 +260,7 @@ def test_a_meter_of_ones_own_must_say_both():
 
 
 def test_the_core_knows_no_metric_by_name(registry):
-    """What shows figures names none of the figures that the tasks that ship declare."""
+    """No module that shows metrics names one that the tasks that ship declare."""
     tasks = (hf.ClassificationTask, hf.RegressionTask)
     names = {metric.name for task in tasks for metric in task.metrics}
     for module in SHOWING:

@@ -1,8 +1,11 @@
-"""Settings of trainings that take a moment, for tests that are not about training, and what else several tests need."""
+"""Settings of short trainings, for tests that are not about training, and helpers that several tests share."""
+
+import torch
 
 from hyperframe.experiment.build import traced_target
 from hyperframe.networks.target import Target
 from hyperframe.targets.tracing.tracer import Traced
+from hyperframe.testing.examples import EXAMPLES
 
 GENERATED = {
     "generator": "mlp",
@@ -23,12 +26,22 @@ CHECKED = {**GENERATED, "trainer.steps": 4, "trainer.checkpoint_every": 2, "eval
 
 
 def target_of(made):
-    """The target of what a factory gives: a module with its spec, or what tracing found."""
+    """Return the target of what a factory returns: a module with its spec, or a traced module."""
     return traced_target(made) if isinstance(made, Traced) else Target(*made)
 
 
+def double_target(registry, name):
+    """Return an example, or a registered target with its default options, in float64."""
+    if name in EXAMPLES:
+        made = EXAMPLES[name]()
+    else:
+        component = registry.get("target", name).component
+        made = component.factory(component.options())
+    return target_of(made).to("cpu", torch.float64)
+
+
 def numbers(value):
-    """All floating-point numbers of nested plain data, such as the figures of an analysis."""
+    """Return all floating-point numbers of nested plain data, such as the results of an analysis."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Analyses on splits, networks and weights that are changed on purpose, and what then changes of their figures."""
+"""Run analyses on splits, networks and weights that are changed on purpose, and compare their results."""
 
 import contextlib
 from unittest import mock
@@ -32,19 +32,19 @@ OPTIONS = {
     "toy_curve": {},
     "unit_diversity": {"networks": 6, "weak": 0.8},
 }
-"""Of each analysis that ships, so that it takes a moment."""
+"""Options of each analysis that ships, with which it is fast."""
 
 WORDS = ("highlights", "interactive", "pictures", "skipped")
-"""What an analysis returns that is no figure."""
+"""Keys of an analysis' results that hold no numbers."""
 
 
 def other_images(data):
-    """Other inputs in a smaller range, with the labels as they are."""
+    """Return other inputs in a smaller range, with the same labels."""
     return Data(0.9 * (data.x.max() - data.x), data.y)
 
 
 def other_labels(data):
-    """The same labels, on other examples."""
+    """Return the same labels on other examples."""
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(3))
     return Data(data.x, data.y[order])
 
@@ -54,12 +54,12 @@ CHANGES = {
     for split in ("train", "validation", "test")
     for what, change in (("images", other_images), ("labels", other_labels))
 }
-"""What can be changed of a task's data."""
+"""Changes of a task's data, by name: the split, and the function that changes it."""
 
 
 @contextlib.contextmanager
 def changed_data(run, *changes):
-    """The run's task, however it is built, has other data."""
+    """Let the run's task have other data, however it is built."""
     kind = type(run.experiment.task)
     own = kind.data
 
@@ -76,7 +76,7 @@ def changed_data(run, *changes):
 
 @contextlib.contextmanager
 def moved_networks(run, kinds):
-    """The run's generator draws networks that random symmetries of these kinds have acted on, each one's its own."""
+    """Let the run's generator draw networks to which random symmetries of these kinds are applied, one for each."""
     generator, of = run.experiment.generator, run.experiment.orbits
     own = generator.forward
 
@@ -94,7 +94,7 @@ def moved_networks(run, kinds):
 
 
 class Spy:
-    """Notes which networks run on inputs.
+    """Records which networks run on inputs.
 
     Attributes:
         seen: for each call the weights of all networks and their statistics, rows of bytes.
@@ -122,14 +122,14 @@ class Spy:
 
 
 def rows_of(networks):
-    """Weights and statistics of each network, as bytes."""
+    """Return weights and statistics of each network as bytes."""
     parts = [flatten(networks.target.spec, networks.weights).detach()]
     parts += [value.reshape(len(networks), -1).to(parts[0]) for value in networks.statistics.values()]
     return [row.numpy().tobytes() for row in torch.cat(parts, 1)]
 
 
 def results_of(run, name, registry, folder, **options):
-    """What an analysis finds, without its pictures, of a run whose data is read anew."""
+    """Return an analysis' results without its pictures, for a run whose data is read again."""
     fresh = Run(run.folder, run.config, run.step, run.experiment, run.registry)
     chosen = chosen_analysis(name, registry, {**OPTIONS[name], **options})
     folder.mkdir(parents=True)
@@ -143,7 +143,7 @@ def results_of(run, name, registry, folder, **options):
 
 
 def leaves(results, path=""):
-    """The numbers of nested plain data by their path, in which places of lists do not count."""
+    """Return the numbers of nested plain data by their path; a list's entries share one path."""
     if isinstance(results, dict):
         found = {}
         for key, value in results.items():
@@ -160,7 +160,7 @@ def leaves(results, path=""):
 
 
 def differences(one, other, tolerance=0.0):
-    """The paths of all numbers that differ by more than a part of them, or that only one of the two has."""
+    """Return the paths of all numbers that differ by more than the tolerance, or that only one of the two has."""
     first, second = leaves(one), leaves(other)
     return {path for path in {**first, **second} if not equal(first.get(path), second.get(path), tolerance)}
 

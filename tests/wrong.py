@@ -1,4 +1,4 @@
-"""Components that are wrong, each in one way, and the law that catches it."""
+"""Wrong components, each with one mistake, and the laws that catch it."""
 
 import attrs
 import torch
@@ -14,7 +14,7 @@ from hyperframe.types import NoOptions
 
 
 def changed(spec, name, **changes):
-    """A spec with one layer changed."""
+    """Return a spec with one layer changed."""
     layers = [attrs.evolve(layer, **changes) if layer.name == name else layer for layer in spec.layers]
     return attrs.evolve(spec, layers=layers)
 
@@ -71,7 +71,7 @@ def gelu_as_relu():
 
 
 def tanh_before_max_pool():
-    """A max-pooling behind a tanh that the spec does not name, so that all seems odd."""
+    """A max-pooling behind a tanh, which the spec leaves out, so that all operations seem odd."""
     module = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Tanh(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 3))
     layers = [
         hf.LayerSpec(
@@ -97,7 +97,7 @@ class Gated(nn.Module):
 
 
 def scaling_across_a_gate():
-    """The gate's units are said to have factors that the last layer reads."""
+    """The spec claims that the gate's units have factors that the last layer reads."""
     units = [
         hf.UnitSpec(name="features", size=4, ops=("relu",)),
         hf.UnitSpec(name="gates", size=4, ops=("relu",)),
@@ -125,7 +125,7 @@ def claimed_twice():
 
 
 def logits_before_a_relu():
-    """The logits are said to be those of a layer that a ReLU follows."""
+    """The spec names a layer as the logits that a ReLU follows."""
     module = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 3), nn.ReLU())
     layers = [plain("first", "0", filters=4, writes=["hidden"]), plain("out", "2", filters=3, reads=["hidden"])]
     units = [hf.UnitSpec(name="hidden", size=4, ops=("relu",))]
@@ -192,7 +192,7 @@ class SumOfBiases:
 
 
 def scaled(factor, fixes=("scaling",)):
-    """A gauge that gives every first carrier the factor that it asks for."""
+    """Return a gauge class that scales units by a factor of their first carrier."""
 
     class Scaled:
         def __init__(self, orbits):
@@ -259,7 +259,7 @@ class OnlyDouble(Idle):
 
 
 class MoreThanItSays(OnlyDouble):
-    """A gauge that fixes all directions and says that it is none."""
+    """A gauge that fixes all directions and declares none."""
 
     directions = 0
 
@@ -271,7 +271,7 @@ class MoreThanItSays(OnlyDouble):
 
 
 class ExtraLayer(OnlyDouble):
-    """A gauge that gives a layer that there is not."""
+    """A gauge that returns a layer that does not exist."""
 
     def __call__(self, weights):
         return {**super().__call__(weights), "more": torch.zeros(len(next(iter(weights.values()))), 1, 1)}
@@ -305,7 +305,7 @@ class Estimator:
 
 
 class Pairs(Estimator):
-    """From the distances of all pairs; what of a distance counts is given."""
+    """An estimate from the distances of all pairs, with a given function of a distance."""
 
     def __init__(self, log, factor=1.0):
         self.log, self.factor = log, factor
@@ -337,14 +337,14 @@ class Function(Estimator):
 
 
 class OtherDegree(Pairs):
-    """It says that the number of entries counts, where the dimension does."""
+    """It declares the number of entries as its degree, instead of the dimension."""
 
     def scale_degree(self, count, entries, dimension):
         return entries
 
 
 class Unseeded(Pairs):
-    """Some samples, chosen by torch's own random numbers: where it is given none (`own`), or where it is."""
+    """It chooses samples by torch's global random numbers, if it is given no rng (`own`), or if it is given one."""
 
     def __init__(self, own):
         super().__init__(torch.log)
@@ -388,7 +388,7 @@ def raw_rows(inputs):
 
 
 def spread_of(rows):
-    """Minus the mean logarithm of the distances between rows."""
+    """Return minus the mean logarithm of the distances between rows."""
     rows_, columns = torch.triu_indices(len(rows), len(rows), 1)
     return -(rows[rows_] - rows[columns]).square().sum(1).add(1e-12).log().mean()
 

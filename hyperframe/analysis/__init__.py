@@ -1,15 +1,14 @@
 """Analyses of a trained run, and the report of all of them.
 
-- `runner`: what analyses find out about a run, one by name or all that its configuration lists
-- `requirements`: what an analysis asks of a run before it begins
-- `partial_results`: work in parts, each kept, so that what was interrupted goes on
-- `plots`: what analyses draw, and what a report needs to know of it
-- `ensembles`: what an ensemble of drawn networks achieves, before and after temperature scaling
-- `ensemble_metrics`: figures of ensembles as they grow, for several sizes in one pass
-- `scoring`: mean loss and score of every network by itself
-- `members`: an ensemble's probabilities and a few members', in one pass
-- `evaluation_rows`: an evaluation's metrics as words and texts, for tables and pages
-- `report`: a run's evaluation and all analyses that apply to it, collected
-- `page`: what a report collected, as one HTML file
-- `distillation`: one network in the place of an ensemble
+- `runner`: runs analyses, one by name or all that a configuration lists, and keeps their results in the run's folder
+- `requirements`: checks that an analysis makes of a run before it begins
+- `partial_results`: work done in parts, each of which is kept, so that an interrupted analysis goes on
+- `plots`: pictures and interactive elements that analyses write, as a report shows them
+- `ensembles`: metrics of drawn ensembles and of their networks, before and after temperature scaling
+- `ensemble_metrics`: metrics of ensembles as they grow, for several sizes in one pass
+- `scoring`: loss, score and predicted probabilities of networks on some examples
+- `evaluation_rows`: an evaluation's metrics as labels and texts, for tables and pages
+- `report`: collects a run's evaluation and all analyses that apply to it
+- `page`: writes what a report collected as one HTML file
+- `distillation`: one network in place of an ensemble
 """

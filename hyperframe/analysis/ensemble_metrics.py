@@ -1,4 +1,4 @@
-"""How ensembles fare as they grow: figures of the first n networks, for several n in one pass."""
+"""Metrics of ensembles as they grow: of the first n networks, for several n in one pass."""
 
 import math
 from collections.abc import Sequence
@@ -23,18 +23,19 @@ from hyperframe.tasks.calibration import (
 )
 
 RULES = ("majority", "mean_probability", "most_confident")
-"""How an ensemble answers: most votes, the highest mean probability, or what its most confident member says."""
+"""How an ensemble answers: the class with most votes, with the highest mean probability, or of the most confident
+member."""
 
 
 class GrowthMeter:
-    """Figures of single networks, and of ensembles of the first n of them for each n of `sizes`.
+    """Accumulates metrics of single networks, and of ensembles of the first n of them for each n of `sizes`.
 
-    Memory is (networks + sizes × examples × classes), whatever the sizes of the chunks. Of equally many votes the lower
-    class wins, of equally confident members the one that came first.
+    Memory grows with networks + sizes × examples × classes, whatever the sizes of the chunks. Where two classes have
+    equally many votes the lower one wins; of equally confident members the first one counts.
 
     Args:
         networks: the number of networks.
-        sizes: the sizes n of the ensembles, growing, at most `networks`.
+        sizes: the sizes n of the ensembles, in increasing order, at most `networks`.
         labels: int64 [examples].
         classes: the number of classes.
 
@@ -67,7 +68,10 @@ class GrowthMeter:
         self._gaps = numbers(networks, CALIBRATION_BINS)
 
     def update(self, outputs: Tensor, first_network: int, first_example: int) -> None:
-        """Take in logits [networks, examples, classes] of a chunk; of each example, networks come in their order."""
+        """Take in the logits [networks, examples, classes] of a chunk.
+
+        Chunks of the same examples must come in the order of their networks.
+        """
         count, examples, classes = outputs.shape
         places = slice(first_example, first_example + examples)
         labels = self._labels[places]
@@ -98,7 +102,7 @@ class GrowthMeter:
         self._gaps[rows].scatter_add_(1, calibration_bins(confidence), right - confidence)
 
     def singles(self) -> dict[str, Tensor]:
-        """Of every single network `accuracy`, `nll`, `brier` and `ece`, [networks] each."""
+        """Return `accuracy`, `nll`, `brier` and `ece` of each single network, [networks] each."""
         examples = len(self._labels)
         return {
             "accuracy": self._right / examples,
@@ -108,17 +112,17 @@ class GrowthMeter:
         }
 
     def log_probabilities(self) -> Tensor:
-        """Logarithms of the ensembles' mean probabilities, [sizes, examples, classes]."""
+        """Return the logarithms of the ensembles' mean probabilities, [sizes, examples, classes]."""
         sizes = torch.tensor(self.sizes, device=self._labels.device)[:, None, None]
         mean: Tensor = self._probability.cumsum(0) / sizes
         return mean.clamp(min=torch.finfo(torch.float64).tiny).log()
 
     def ensembles(self, temperatures: Sequence[float] | None = None) -> dict[str, list[dict[str, float]]]:
-        """Figures of the ensemble of every size, by each of `RULES`, and `uncertainty` beside them.
+        """Return the metrics of the ensemble of each size, under each of `RULES`, and its `uncertainty`.
 
-        Those of `mean_probability` have `calibrated_nll`, `calibrated_brier` and `calibrated_ece` where temperatures,
-        one for each size, are given. Probabilities of `majority` are the shares of votes, whose `nll` would be infinite
-        where a label has none and is left out. `uncertainty` has `disagreement`, the probability that two different
+        With `temperatures`, one for each size, `mean_probability` also has `calibrated_nll`, `calibrated_brier` and
+        `calibrated_ece`. The probabilities of `majority` are the shares of votes; its `nll` is left out, since it is
+        infinite where a label has no vote. `uncertainty` has `disagreement`, the probability that two different
         networks give different answers to an example, and the means over the examples of `entropy` H[p̄] and of
         `mutual_information` H[p̄] − mean H[p], in nats.
         """
@@ -154,12 +158,12 @@ class GrowthMeter:
 
 
 def temperatures(meter: GrowthMeter, labels: Tensor) -> list[float]:
-    """The best temperature for the ensemble of each size, by the validation examples that a meter has seen."""
+    """Fit a temperature for the ensemble of each size on the validation examples that a meter has seen."""
     return [fit_temperature(logs, labels) for logs in meter.log_probabilities()]
 
 
 def growing_sizes(largest: int) -> list[int]:
-    """Sizes 1, 2, 5, 10, 20, 50, … up to the largest, which is always one of them.
+    """Return the sizes 1, 2, 5, 10, 20, 50, … up to the largest, which is always one of them.
 
     Example:
         >>> growing_sizes(60)
@@ -170,7 +174,7 @@ def growing_sizes(largest: int) -> list[int]:
 
 
 def spread(values: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Mean and standard deviation of each figure over draws.
+    """Return mean and standard deviation of each metric over draws.
 
     Example:
         >>> spread([{"ece": 1.0}, {"ece": 3.0}])

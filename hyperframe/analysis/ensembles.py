@@ -1,4 +1,4 @@
-"""Ensembles of drawn networks: what they and their networks achieve, before and after temperature scaling."""
+"""Metrics of drawn ensembles and of their single networks, before and after temperature scaling."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,38 +15,39 @@ from hyperframe.tasks.calibration import at_temperature, fit_temperature, result
 from hyperframe.types import Data
 
 SINGLES = 10
-"""Single networks whose temperature is fitted; that of all of them would have to hold all of their outputs."""
+"""Networks for which a temperature of their own is fitted; doing it for all would need all their outputs in memory."""
 
 
 def examples_of(run: Run, test: int, validation: int) -> tuple[Data, Data]:
-    """At most so many examples of the run's test set, and of its validation set; see `some_examples`."""
+    """Draw examples of the run's test set and of its validation set, at most as many as given; see `some_examples`."""
     of, seed = run.data, run.config.evaluation.seed
     return some_examples(of("test"), test, seed), some_examples(of("validation"), validation, seed)
 
 
 def ensemble_results(run: Run, draw: int, sizes: Sequence[int], test: Data, validation: Data) -> dict[str, Any]:
-    """Figures of one drawn ensemble as it grows, and of its networks, with temperatures from validation examples.
+    """Draw one ensemble, and measure it as it grows and its networks one by one.
 
-    A generator that holds a number of networks gives the same ones in each draw, in another order.
+    A generator that holds a fixed number of networks gives the same ones in each draw, in another order.
 
     Args:
-        run: what to draw from.
-        draw: its number; the first is of the networks that `Run.evaluate` draws, the others have seeds that no other
-            `evaluation.seed` shares.
-        sizes: of the ensembles, growing; as many networks are drawn as the last one has.
-        test: what is measured on.
-        validation: what temperatures are fitted on.
+        run: the run to draw from.
+        draw: the number of the draw. Draw 0 has the networks that `Run.evaluate` draws; the others have seeds that no
+            other `evaluation.seed` shares.
+        sizes: of the ensembles, in increasing order; as many networks are drawn as the last size says.
+        test: the examples that are measured on.
+        validation: the examples that temperatures are fitted on.
 
     Returns:
-        `single`: the means over the networks of `accuracy`, `nll`, `brier` and `ece`, their deviations, and what is
-        left at a temperature of its own for each of the first networks; `ensembles`: see `GrowthMeter.ensembles`.
+        `single`: `accuracy`, `nll`, `brier` and `ece` as means over the networks, the same with `_deviation`, and
+        `calibrated_nll`, `calibrated_brier` and `calibrated_ece` of the first networks, each at a temperature of its
+        own; `ensembles`: see `GrowthMeter.ensembles`.
     """
     seed = run.config.evaluation.seed
     seed = stream_seed(seed, f"ensemble {draw}") if draw else seed
     networks = run.sample(sizes[-1], seed)
     if run.experiment.generator.networks is not None:
         networks = select(networks, order_of(len(networks), draw, run.config.evaluation.seed))
-    tried, fitted = measured(networks, sizes, test), measured(networks, sizes, validation)
+    tried, fitted = fill_meter(networks, sizes, test), fill_meter(networks, sizes, validation)
     heat = temperatures(fitted, validation.y.to(run.experiment.device))
     single = {name: float(values.mean()) for name, values in tried.singles().items()}
     single |= {f"{name}_deviation": float(values.std(correction=0)) for name, values in tried.singles().items()}
@@ -57,7 +58,7 @@ def ensemble_results(run: Run, draw: int, sizes: Sequence[int], test: Data, vali
 
 
 def order_of(count: int, draw: int, seed: int) -> Tensor:
-    """An order of networks, int64 [count]; in `count` draws that follow each other each network has each place once.
+    """Return an order of networks, int64 [count]; over draws 0 to count − 1 each network has each place once.
 
     Example:
         >>> orders = torch.stack([order_of(3, draw, seed=0) for draw in range(3)])
@@ -68,8 +69,8 @@ def order_of(count: int, draw: int, seed: int) -> Tensor:
     return torch.randperm(count, generator=rng).roll(draw % count)
 
 
-def measured(networks: Networks, sizes: Sequence[int], data: Data) -> GrowthMeter:
-    """A meter that has seen all networks on all examples."""
+def fill_meter(networks: Networks, sizes: Sequence[int], data: Data) -> GrowthMeter:
+    """Return a meter that has seen all networks on all examples."""
     device = next(iter(networks.weights.values())).device
     meter = GrowthMeter(len(networks), sizes, data.y.to(device), networks.target.spec.num_outputs)
     for first, first_example, outputs in networks.chunks(data.x):
@@ -78,15 +79,15 @@ def measured(networks: Networks, sizes: Sequence[int], data: Data) -> GrowthMete
 
 
 def _calibrated(networks: Networks, test: Data, validation: Data) -> dict[str, float]:
-    """Mean figures of the first networks, each at a temperature of its own."""
+    """Return mean metrics of the first networks, each at a temperature of its own."""
     few = select(networks, slice(0, SINGLES))
-    # Logarithms in float64, where no probability is too small for a number.
+    # Logarithms: in float64 none of them underflows.
     outputs = [few.gathered(data.x, lambda each: each.double().log_softmax(-1)) for data in (validation, test)]
     labels = [data.y.to(outputs[0].device) for data in (validation, test)]
     rows = []
     for known, asked in zip(*outputs, strict=True):
         temperature = fit_temperature(known, labels[0])
         rows.append({"temperature": temperature, **results_of(at_temperature(asked, temperature), labels[1])})
-    means = {name: figure["mean"] for name, figure in spread(rows).items()}
+    means = {name: one["mean"] for name, one in spread(rows).items()}
     calibrated = {f"calibrated_{name}": means[name] for name in ("nll", "brier", "ece")}
     return {**calibrated, "temperature": means["temperature"]}

@@ -1,4 +1,4 @@
-"""An evaluation's metrics as words and texts, for tables and pages."""
+"""An evaluation's metrics as labels and texts, for tables and pages."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from hyperframe.metrics import metrics_of
 
 WORDS = {"network": "{} of one network", "ensemble": "ensemble: {}"}
-"""How a metric is called, of single networks and of all together."""
+"""How a metric's label is completed: for single networks, and for all of them as an ensemble."""
 
 
 def evaluation_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The figures of an evaluation as words and texts, in the order in which the task declares them."""
+    """Yield the metrics of an evaluation as pairs of label and text, in the order in which the task declares them."""
     for metric in metrics_of(results):
         value, spread = metric.value(results), metric.spread(results)
         words = WORDS[metric.of] + (", mean" if metric.of == "network" else "")
@@ -26,15 +26,15 @@ def evaluation_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def evaluation_title(results: Mapping[str, Any]) -> str:
-    """How many networks an evaluation drew, and on how many examples of which split it ran them."""
-    return f"{counted(results['networks'], 'generated network')} on {results['examples']} {results['split']} examples"
+    """Say how many networks an evaluation drew, and on how many examples of which split it ran them."""
+    return f"{quantity(results['networks'], 'generated network')} on {results['examples']} {results['split']} examples"
 
 
-def counted(count: int, what: str) -> str:
-    """A number of things with the word for them.
+def quantity(count: int, what: str) -> str:
+    """Return a count with the word for what is counted, in the plural where it must be.
 
     Example:
-        >>> counted(1, "network"), counted(3, "network")
+        >>> quantity(1, "network"), quantity(3, "network")
         ('1 network', '3 networks')
     """
     return f"{count} {what}{'' if count == 1 else 's'}"

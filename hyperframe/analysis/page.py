@@ -1,7 +1,7 @@
-"""What a report collected as one HTML file that needs no network and no other file.
+"""The page of a report: one HTML file that loads nothing from the network and needs no other file.
 
-The same content gives the same bytes. Whatever comes from a run or an analysis is escaped, and the page's own policy
-forbids it to load anything or to run any script but the one that is written here.
+The same content gives the same bytes. All text that comes from a run or an analysis is escaped, and the page's content
+security policy forbids it to load anything or to run any script but its own.
 """
 
 import base64
@@ -21,7 +21,7 @@ from hyperframe.runs.provenance import as_mapping, used_distributions
 from hyperframe.runtime.files import as_json, from_json, is_file, read_text
 
 LARGEST_ELEMENT = 1 << 24
-"""Bytes of a picture, or of the points of an interactive element, at most."""
+"""The most bytes that a picture, or the data of an interactive element, may have."""
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -29,16 +29,16 @@ OF_REPORTS = ("highlights", "pictures", "interactive", "skipped")
 OF_ORIGIN = ("run", "step", "analysis")
 
 WIDEST = 110
-"""Characters of a list or mapping that is written on one line."""
+"""The most characters of a list or mapping that is written on one line."""
 
 
 def page(content: Mapping[str, Any], analyses: Path) -> str:
-    """The page of a report.
+    """Return the page of a report as HTML.
 
     Args:
-        content: what `hyperframe.analysis.report.collect` found.
-        analyses: the folder in which each analysis has one of its own, with the files that its result names. A file
-            that is missing, or lies elsewhere, is named on the page.
+        content: what `hyperframe.analysis.report.collect` returned.
+        analyses: the folder that holds a folder for each analysis, with the files that its result names. Where a file
+            is missing, or lies elsewhere, the page says so in its place.
     """
     script = _template("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -61,7 +61,7 @@ def page(content: Mapping[str, Any], analyses: Path) -> str:
         "provenance": _details("Where the run comes from", content["provenance"]),
     }
     whole = Template(_template("report.html")).substitute(parts)
-    return whole.encode(errors="replace").decode()  # a file's name can have what is no text
+    return whole.encode(errors="replace").decode()  # names of files can hold bytes that are no text
 
 
 def _template(name: str) -> str:
@@ -69,14 +69,14 @@ def _template(name: str) -> str:
 
 
 def _about(content: Mapping[str, Any]) -> str:
-    """In one line what was trained on what, and how far."""
+    """Say in one line which target was trained on which task, by which generator, and how far."""
     config = content["config"]
     target, task, generator = (config[key]["name"] for key in ("target", "task", "generator"))
     return _text(f"{target} on {task} · {generator} · {_objective(content)} · step {_step(content)}")
 
 
 def _objective(content: Mapping[str, Any]) -> str:
-    """The objective's name, and the first of its options."""
+    """Return the objective's name and its first option, such as λ."""
     objective = content["config"]["objective"]
     name, *first = list(objective)[:2]
     return ", ".join([str(objective[name]), *(f"{key}\u00a0=\u00a0{_value(objective[key])}" for key in first)])
@@ -91,7 +91,7 @@ def _step(content: Mapping[str, Any]) -> str:
 
 
 def _origin(content: Mapping[str, Any]) -> str:
-    """What was trained, with what, where: as a list of words and texts."""
+    """Return the list of what was trained, with which components and versions, and where."""
     config, provenance = content["config"], content["provenance"]
     versions, environment = as_mapping(provenance.get("versions")), as_mapping(provenance.get("environment"))
     rows = {
@@ -115,7 +115,7 @@ def _origin(content: Mapping[str, Any]) -> str:
 
 
 def _third_parties(provenance: Mapping[str, Any]) -> list[str]:
-    """Distributions, with their versions, of components that do not ship with this one."""
+    """Return names and versions of the distributions that the run's components come from, without hyperframe's own."""
     own = as_mapping(provenance.get("versions"))
     return sorted(f"{name} {version}" for name, version in used_distributions(provenance).items() if name not in own)
 
@@ -129,7 +129,7 @@ def _navigation(content: Mapping[str, Any]) -> str:
 
 
 def _table(content: Mapping[str, Any]) -> str:
-    """The figures that matter: the evaluation's, then each analysis' highlights, linked to its section."""
+    """Return the rows of the first table: the evaluation's metrics, then each analysis' highlights with a link."""
     evaluation = content["evaluation"]
     groups: list[tuple[str, list[tuple[str, Any]]]] = []
     groups.append((escape(evaluation_title(evaluation)), list(evaluation_rows(evaluation))))
@@ -152,7 +152,7 @@ def _row(words: str, text: Any) -> str:
 
 
 def _section(title: str, name: str, entry: Mapping[str, Any], folder: Path) -> str:
-    """One analysis: what it is, what it shows, and all of its figures."""
+    """Return the section of one analysis: its summary, highlights, pictures, interactive elements and all results."""
     result = entry["result"]
     summary, reference = entry["summary"], entry["reference"]
     parts = [f'<section id="{_anchor(name)}">', f"<h2>{escape(title)}</h2>"]
@@ -172,13 +172,13 @@ def _section(title: str, name: str, entry: Mapping[str, Any], folder: Path) -> s
     ]
     parts.append(_details("How it was made", {key: result[key] for key in OF_ORIGIN if key in result}))
     plain = {key: value for key, value in result.items() if key not in (*OF_REPORTS, *OF_ORIGIN)}
-    parts.append(_details("All figures", plain) if plain else "")
+    parts.append(_details("All results", plain) if plain else "")
     parts.append('<p class="up"><a href="#top">↑ top</a></p></section>')
     return "\n".join(part for part in parts if part)
 
 
 def _picture(picture: Mapping[str, Any], folder: Path) -> str:
-    """A picture with its title and sentence; a click shows it in its full size."""
+    """Return a picture with its title and caption; the page's script shows it in full size at a click."""
     title, caption = _text(picture.get("title", "")), _text(picture.get("caption", ""))
     try:
         data = _inside(folder, picture.get("file")).read_bytes()
@@ -194,13 +194,13 @@ def _picture(picture: Mapping[str, Any], folder: Path) -> str:
 
 
 def _interactive(element: Mapping[str, Any], folder: Path) -> str:
-    """An interactive element: its points, which the page's script draws."""
+    """Return an interactive element: its data, which the page's script draws."""
     title, caption = _text(element.get("title", "")), _text(element.get("caption", ""))
     try:
         points = from_json(read_text(_inside(folder, element.get("file")), LARGEST_ELEMENT))
     except (HyperframeError, ValueError) as error:
         return _missing(title, error)
-    # In a script's text nothing is an end tag or a comment but what has a "<".
+    # An end tag or a comment, which would end the script's text, begins with "<".
     data = as_json(points).replace("<", "\\u003c")
     return (
         f'<figure class="interactive" data-kind="{_text(element.get("kind", ""))}"><h3>{title}</h3>'
@@ -215,7 +215,7 @@ def _missing(title: str, error: Exception) -> str:
 
 
 def _inside(folder: Path, file: Any) -> Path:
-    """The file of this name in an analysis' folder.
+    """Return the path of a file in an analysis' folder.
 
     Raises:
         RunError: it lies elsewhere, there is none, or it is too large.
@@ -249,7 +249,7 @@ def _details(summary: str, content: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any, indent: str = "") -> str:
-    """JSON in which what fits on a line is on one, and lists of numbers always are."""
+    """Return JSON with lists of plain values, and all that fits, on one line each."""
     line = json.dumps(value, ensure_ascii=False)
     nested = isinstance(value, Mapping) or (
         isinstance(value, list) and any(isinstance(item, list | Mapping) for item in value)
@@ -264,12 +264,12 @@ def _plain(value: Any, indent: str = "") -> str:
 
 
 def _anchor(name: str) -> str:
-    """What a section is linked by; no other name of an analysis gives the same."""
+    """Return the anchor of an analysis' section; two different names never give the same one."""
     return "analysis-" + re.sub(r"[^A-Za-z0-9_-]", lambda found: f".{ord(found[0]):x}.", name)
 
 
 def _title(name: str, content: Mapping[str, Any]) -> str:
-    """An analysis' heading; its name where it is not installed."""
+    """Return an analysis' heading, or its name where it is not installed."""
     return str(content["headings"].get(name, name))
 
 
@@ -278,5 +278,5 @@ def _text(value: Any) -> str:
 
 
 def _entries(value: Any) -> Iterator[Mapping[str, Any]]:
-    """The mappings of a list; what is something else is not shown."""
+    """Return the mappings of a list; anything else is left out, since the page cannot show it."""
     return (entry for entry in value if isinstance(entry, Mapping)) if isinstance(value, list) else iter(())

@@ -1,4 +1,4 @@
-"""Work in parts, each of which is kept as soon as it is done, so that what was interrupted goes on where it was."""
+"""Work done in parts: each is kept in a file as soon as it is done, so that an interrupted analysis goes on there."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -23,19 +23,20 @@ KEY = "key.json"
 
 
 def in_parts(folder: Path, what: str, count: int, work: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
-    """Do work in parts; those that an interrupted call has done already are read instead.
+    """Do work in parts; parts that an interrupted call has finished are read instead.
 
-    The progress bar is told of each part. `hyperframe.analysis.runner` removes what is kept when the analysis is
-    finished, or when the run's step or the analysis' options are others.
+    Progress is reported for each part. `hyperframe.analysis.runner` removes the kept parts when the analysis is
+    finished, or when it is run at another step or with other options.
 
     Args:
         folder: of the analysis.
-        what: a name for the parts, in the plural, that is a file's name too; another one for other parts.
-        count: how many there are.
-        work: does part number i, and gives its figures as plain data. It must not depend on other parts.
+        what: a name for the parts, in the plural. It is part of their files' names, so it must differ between the calls
+            of one analysis.
+        count: the number of parts.
+        work: does part number i and returns its results as plain data. It must not depend on other parts.
 
     Returns:
-        The figures of all parts, as JSON gives them back.
+        The results of all parts, as JSON gives them back.
 
     Example:
         >>> import tempfile
@@ -57,7 +58,7 @@ def in_parts(folder: Path, what: str, count: int, work: Callable[[int], dict[str
 
 
 def open_parts(folder: Path, key: Mapping[str, Any]) -> None:
-    """Keep the parts in a folder where they were made under the same key, else remove them."""
+    """Keep the parts in a folder if they were made under the same key; remove them if not."""
     path = inside(folder, PARTS) / KEY
     if kept_json(path, LARGEST_FIGURES) != key:
         remove_parts(folder)
@@ -70,7 +71,7 @@ def has_parts(folder: Path) -> bool:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what is kept."""
+    """Remove all parts that are kept."""
     if exists(folder / PARTS):
         with writing(folder / PARTS):
             shutil.rmtree(inside(folder, PARTS))

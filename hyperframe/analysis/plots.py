@@ -1,7 +1,7 @@
-"""Pictures that analyses make, and what a report needs to know of them.
+"""Pictures and interactive elements that an analysis writes, and what a report must know to show them.
 
-An analysis lists them under `pictures` and `interactive` of what it returns; `highlights`, a mapping of words to texts,
-are the figures that matter. None of these keys must be there.
+An analysis lists them under `pictures` and `interactive` of its results. Under `highlights`, a mapping of labels to
+texts, it puts the results that matter most. All three keys are optional.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,18 +14,18 @@ from hyperframe.runtime.files import whole_file, write_json
 Kind = Literal["scatter", "lines", "grid"]
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")
-"""Of lines and points, in their order; told apart by people who are colour-blind (M. Okabe, K. Ito 2008)."""
+"""Colours of lines and points, in order; colour-blind readers can tell them apart (M. Okabe, K. Ito 2008)."""
 
 
 def new_figure(width: float = 7.0, height: float = 4.5) -> Any:
-    """An empty matplotlib figure on white, of a size in inches."""
+    """Return an empty matplotlib figure with a white background; width and height are in inches."""
     from matplotlib.figure import Figure  # noqa: PLC0415  (takes a second, and only pictures need it)
 
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
 def size_axis(axes: Any, sizes: Sequence[int]) -> None:
-    """Let a matplotlib plot's horizontal axis be the number of networks in an ensemble, each size a mark."""
+    """Make a matplotlib plot's horizontal axis the number of networks in an ensemble, with a tick at each size."""
     axes.set_xscale("log")
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.minorticks_off()
@@ -44,7 +44,7 @@ def keep_picture(folder: Path, file: str, figure: Any, *, title: str, caption: s
         caption: one sentence: what the picture shows, and the number that matters.
 
     Returns:
-        What belongs into the analysis' `pictures`.
+        An entry for the analysis' `pictures`.
     """
     with whole_file(folder / file) as partial:
         figure.savefig(partial, format="png", dpi=130)
@@ -54,25 +54,25 @@ def keep_picture(folder: Path, file: str, figure: Any, *, title: str, caption: s
 def keep_scatter(
     folder: Path, file: str, series: Mapping[str, Mapping[str, Any]], *, title: str, caption: str
 ) -> dict[str, str]:
-    """Write points that a reader can turn over: he chooses a series and two of its axes.
+    """Write points for an interactive scatter plot, in which a reader chooses a series and two of its axes.
 
     Args:
         folder: of the analysis.
         file: a name that ends in .json.
-        series: for each name `points` [points][axes] and `axes`, a label for each.
+        series: for each name `points` [points][axes] and `axes`, a label for each axis.
         title: a few words.
         caption: one sentence.
 
     Returns:
-        What belongs into the analysis' `interactive`.
+        An entry for the analysis' `interactive`.
 
     Raises:
-        ValueError: a point has not as many numbers as there are labels; or the file cannot have this name.
+        ValueError: a point does not have a number for each axis; or the file cannot have this name.
     """
     content = {name: {"points": _plain(of["points"]), "axes": list(of["axes"])} for name, of in series.items()}
     for name, of in content.items():
         if any(len(point) != len(of["axes"]) for point in of["points"]):
-            raise ValueError(f"{file}: a point of '{name}' has not as many numbers as the series has axes")
+            raise ValueError(f"{file}: a point of '{name}' does not have one number for each axis of the series")
     return _keep(folder, file, "scatter", {"series": content}, title, caption)
 
 
@@ -86,19 +86,19 @@ def keep_lines(
     title: str,
     caption: str,
 ) -> dict[str, str]:
-    """Write lines over one axis, along which a reader moves a slider that shows all values there.
+    """Write lines for an interactive plot, with a slider along x that shows the values of all lines at one place.
 
     Args:
         folder: of the analysis.
         file: a name that ends in .json.
         x: places along the axis.
-        lines: for each name its values there.
+        lines: for each name its values at these places.
         labels: of the two axes.
         title: a few words.
         caption: one sentence.
 
     Returns:
-        What belongs into the analysis' `interactive`.
+        An entry for the analysis' `interactive`.
 
     Raises:
         ValueError: a line has not as many values as the axis has places; or the file cannot have this name.
@@ -126,7 +126,7 @@ def keep_grid(
     title: str,
     caption: str,
 ) -> dict[str, str]:
-    """Write values over a plane, which a reader sees as colours and, where he points, as numbers.
+    """Write values on a grid for an interactive map: colours, and the numbers at the place a reader points to.
 
     Args:
         folder: of the analysis.
@@ -135,12 +135,12 @@ def keep_grid(
         y: places along the second one.
         values: [y][x].
         labels: of the two axes and of the values.
-        marks: points of the plane that have a name; an empty mapping where there are none.
+        marks: names and places of points to mark; may be empty.
         title: a few words.
         caption: one sentence.
 
     Returns:
-        What belongs into the analysis' `interactive`.
+        An entry for the analysis' `interactive`.
 
     Raises:
         ValueError: the values are not [y][x]; or the file cannot have this name.
@@ -159,7 +159,7 @@ def keep_grid(
 
 
 def _plain(values: Any) -> Any:
-    """Numbers in sequences, arrays or tensors as lists of plain numbers."""
+    """Turn sequences, arrays or tensors of numbers into lists of plain numbers."""
     if hasattr(values, "tolist"):
         return values.tolist()
     if isinstance(values, Sequence) and not isinstance(values, str):

@@ -1,6 +1,6 @@
-"""Reports: a run's evaluation and all analyses that apply to it, collected as plain data.
+"""Reports: collect a run's evaluation and all analyses that apply to it, as plain data.
 
-`hyperframe.analysis.page` makes a page of it.
+`hyperframe.analysis.page` turns them into a page.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from hyperframe.runtime.progress import tell
 
 
 def report_order(registry: Registry) -> list[str]:
-    """The names of all analyses that are registered, in the order in which a report tells of them.
+    """Return the names of all registered analyses, in the order in which a report shows them.
 
     Example:
         >>> from hyperframe.config.registry import make_plugin_manager
@@ -37,27 +37,26 @@ def collect(
     *,
     again: bool = False,
 ) -> dict[str, Any]:
-    """Run the evaluation and analyses, or take what is kept of the same step and options.
+    """Run the evaluation and the analyses, or read results that are kept for the same step and options.
 
-    An analysis that does not apply, or fails, leaves the others alone. After Ctrl-C, what is finished is kept in the
+    An analysis that does not apply, or fails, does not stop the others. After Ctrl-C the finished results stay in the
     run's folder, and the same call goes on from there.
 
     Args:
-        run: the run, with the checkpoint that is to be looked at.
+        run: the run, with the checkpoint that the report is about.
         registry: where analyses are looked up.
-        names: of the analyses, in their order.
-        options: of analyses, by name.
-        again: take nothing that is kept.
+        names: of the analyses, in order.
+        options: of the analyses, by name.
+        again: compute everything anew, even where results are kept.
 
     Returns:
-        `run` (its folder's name), `step`, `classes` (their names, where they have any),
-        `config` (all of the configuration), `provenance` (that of the training),
-        `evaluation`, `headings` (of all analyses, by name), `analyses` (for each name `summary` and `reference` of the
-        component, and its `result`),
-        `left_out` (for each name why the analysis does not apply) and `failed` (for each name its message).
+        `run` (the name of its folder), `step`, `classes` (their names, if the task gives any), `config` (the whole
+        configuration), `provenance` (of the training), `evaluation`, `headings` (of the analyses, by name), `analyses`
+        (for each name the component's `summary` and `reference`, and the analysis' `result`), `left_out` (for each name
+        why the analysis does not apply) and `failed` (for each name its error message).
 
     Raises:
-        HyperframeError: the run's own evaluation is not possible.
+        HyperframeError: the run's own evaluation fails.
     """
     chosen = options or {}
     evaluation = None if again else _kept_evaluation(run)
@@ -94,7 +93,7 @@ def collect(
 
 
 def _kept_evaluation(run: Run) -> dict[str, Any] | None:
-    """What `run.evaluate()` would return, where that has been done; else None."""
+    """Read what `run.evaluate()` would return, if it is kept; else return None."""
     kept = kept_json(run.folder / ANALYSES / EVALUATION / RESULTS)
     if kept is None:
         return None
@@ -109,7 +108,7 @@ def _kept_evaluation(run: Run) -> dict[str, Any] | None:
 
 
 def _can_be_shown(results: dict[str, Any]) -> bool:
-    """Whether figures that were read are those of an evaluation; a file that was changed by hand need not have them."""
+    """Whether results that were read are those of an evaluation; a file that was edited by hand may lack some."""
     try:
         return bool(evaluation_title(results) and list(evaluation_rows(results)))
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError):

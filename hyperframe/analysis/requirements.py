@@ -1,4 +1,4 @@
-"""What an analysis asks of a run before it begins; where the run has no such thing, it does not apply."""
+"""Checks that an analysis makes of a run before it begins; where one fails, the analysis does not apply to the run."""
 
 import torch
 
@@ -10,22 +10,22 @@ def check_classifies(run: Run, analysis: str) -> None:
     """Check that the run's task has classes, whose probabilities are the softmax of the outputs.
 
     Raises:
-        NotApplicableError: it has not.
+        NotApplicableError: it has none.
     """
     task = run.experiment.task
     labels = run.data("test").y
     if not task.shift_invariant or not task.likelihood or labels.dtype != torch.int64 or labels.dim() != 1:
         raise NotApplicableError(
             f"analysis '{analysis}' does not apply: it is about probabilities of classes, which task '{task.name}' of "
-            f"run {run.folder.name} has not"
+            f"run {run.folder.name} does not have"
         )
 
 
 def check_takes_all_numbers(run: Run, analysis: str) -> None:
-    """Check that inputs can be changed a little, which those that rows are looked up by cannot.
+    """Check that the target's inputs can be changed a little; the indices that an embedding takes cannot.
 
     Raises:
-        NotApplicableError: the run's target takes no numbers but such as the data has.
+        NotApplicableError: the run's target takes no other numbers than those in the data.
     """
     target = run.experiment.target
     if target.tried_on.examples is not None:
@@ -39,7 +39,7 @@ def check_images(run: Run, analysis: str) -> None:
     """Check that the run's task has classes, and inputs that are images [channels, height, width].
 
     Raises:
-        NotApplicableError: it has not.
+        NotApplicableError: it has no classes, or other inputs.
     """
     check_classifies(run, analysis)
     task = run.experiment.task
@@ -51,10 +51,10 @@ def check_images(run: Run, analysis: str) -> None:
 
 
 def check_count(run: Run, analysis: str, count: int, least: int) -> int:
-    """That many networks, or all that the run's generator holds where these are fewer.
+    """Return how many networks to draw: `count`, or all that the run's generator holds if these are fewer.
 
     Raises:
-        NotApplicableError: these are fewer than the analysis needs.
+        NotApplicableError: that is fewer than `least`.
     """
     held = run.experiment.generator.at_most(count)
     if held < least:
@@ -68,14 +68,14 @@ def check_count(run: Run, analysis: str, count: int, least: int) -> int:
 def has_latent(run: Run) -> bool:
     """Whether the run's z is a vector with a distribution, as that of a hypernetwork is.
 
-    The options of such a generator are of the kind `hyperframe.networks.generator.LatentOptions`. The z of the
-    generator `direct` is the number of a network.
+    The options of such a generator derive from `hyperframe.networks.generator.LatentOptions`. The z of a generator that
+    holds a number of networks, in contrast, is the number of one of them.
     """
     return hasattr(run.config.generator.options, "draw_latent")
 
 
 def check_latent(run: Run, analysis: str) -> None:
-    """Check that the run has a latent vector, see `has_latent`.
+    """Check that the run's z is a vector with a distribution, see `has_latent`.
 
     Raises:
         NotApplicableError: it has none.

@@ -1,4 +1,4 @@
-"""Analyses: what is found out about a trained run, kept in its folder."""
+"""Run analyses of a trained run, and keep their results in its folder."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,14 +41,14 @@ from hyperframe.runtime.rng import stream
 from hyperframe.types import Analysis
 
 PROBED = 2
-"""Networks, and test examples, of which a look shows whether a training has diverged."""
+"""How many networks are drawn, and run on as many test examples, to see whether a training has diverged."""
 
 
 def analyse_all(run: Run, registry: Registry) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Run all analyses of `evaluation.analyses`; one that fails leaves the others alone.
+    """Run all analyses of `evaluation.analyses`; one that fails does not stop the others.
 
     Returns:
-        What each found, by its name, and of those that failed why.
+        The results of each analysis, by name, and the error messages of those that failed, by name.
     """
     found, failed = {}, {}
     for name in run.config.evaluation.analyses:
@@ -60,7 +60,7 @@ def analyse_all(run: Run, registry: Registry) -> tuple[dict[str, dict[str, Any]]
 
 
 def chosen_names(text: str) -> list[str]:
-    """The names of analyses that a user typed with commas between them; one that is typed twice is meant once.
+    """Split names of analyses that a user typed with commas between them; a name that is typed twice counts once.
 
     Example:
         >>> chosen_names("pca, paths,pca")
@@ -70,14 +70,14 @@ def chosen_names(text: str) -> list[str]:
 
 
 def chosen_options(arguments: Sequence[str], names: Sequence[str], registry: Registry) -> dict[str, dict[str, Any]]:
-    """Options of analyses that a user typed as `NAME.OPTION=VALUE`, by the analysis' name.
+    """Read options of analyses that a user typed as `NAME.OPTION=VALUE`; returns them by the analysis' name.
 
-    All mistakes are told here, before the first analysis begins.
+    All mistakes are reported here, before the first analysis begins.
 
     Raises:
-        ConfigError: an argument is no such thing, is for an analysis that is not among the names, or is an option that
-            the analysis does not have.
-        PluginError: there is no analysis of one of the names.
+        ConfigError: an argument is not of this form, names an analysis that is not among `names`, or an option that the
+            analysis does not have.
+        PluginError: one of the names is no analysis.
 
     Example:
         >>> from hyperframe.config.registry import make_plugin_manager
@@ -103,7 +103,7 @@ def chosen_analysis(name: str, registry: Registry, options: Mapping[str, Any] | 
 
     Raises:
         PluginError: there is no such analysis.
-        ConfigError: an option that it does not have, or a wrong value.
+        ConfigError: the analysis has no such option, or the value is wrong.
     """
     if name == EVALUATION:
         raise PluginError(f"analysis '{name}': the name is that of the run's own evaluation; give it another one")
@@ -113,25 +113,25 @@ def chosen_analysis(name: str, registry: Registry, options: Mapping[str, Any] | 
 def analyse(
     run: Run, name: str, registry: Registry, options: Mapping[str, Any] | None = None, *, again: bool = False
 ) -> dict[str, Any]:
-    """Run one analysis; its figures are kept in `analyses/NAME/results.json`, its pictures beside it.
+    """Run one analysis; keep its results in `analyses/NAME/results.json` of the run, and its pictures beside them.
 
     Args:
-        run: the run, with the checkpoint that is to be looked at.
+        run: the run, with the checkpoint to analyse.
         name: of the analysis.
         registry: where it is looked up.
         options: of the analysis.
-        again: take no parts that an interrupted or failed call has kept.
+        again: do not use parts that an interrupted or failed call has kept.
 
     Returns:
-        `run`, `step`, `analysis` (its distribution, version and options, and what of `evaluation` it can depend on) and
-        what the analysis found.
+        `run`, `step`, `analysis` (its distribution, version and options, and the settings of `evaluation` that it can
+        depend on) and the analysis' results.
 
     Raises:
-        NotApplicableError: it has nothing to say about such a run.
-        PluginError: there is no such analysis, or it fails for a reason of its own.
+        NotApplicableError: the analysis does not apply to such a run.
+        PluginError: there is no such analysis, or its own code fails.
         MemoryShortageError: what its options ask for does not fit into memory.
-        RunError: the folder cannot be written, or another process is at it.
-        DivergedError: the run's networks are not finite numbers.
+        RunError: the folder cannot be written, or another process works in it.
+        DivergedError: the run's weights are not all finite.
         KeyboardInterrupt: Ctrl-C; parts that are done are kept, see `hyperframe.analysis.partial_results`.
     """
     choice = chosen_analysis(name, registry, options)
@@ -141,7 +141,7 @@ def analyse(
     Networks(
         run.experiment.target, run.experiment.task, weights, origin=f"{run.folder}, step {run.step}"
     ).check_weights()
-    # Two processes must not take each other's parts.
+    # Two processes must not read each other's parts.
     with claimed(inside(run.folder, ANALYSES), f"analysis '{name}'", f".{name}.lock"):
         return _analyse(run, choice, analysis, again)
 
@@ -164,7 +164,7 @@ def _analyse(run: Run, choice: Choice, analysis: Analysis, again: bool) -> dict[
     try:
         with others_code(failed):
             results = analysis(run, folder)
-            # As JSON gives it back, so that a report says the same of it now and when it is taken from the folder.
+            # As JSON gives it back, so that a report is the same now and when results are read from the folder.
             result = from_json(as_json({**origin, **results, **origin}))
         write_json(folder / RESULTS, result)
     except KeyboardInterrupt:
@@ -180,7 +180,7 @@ def _analyse(run: Run, choice: Choice, analysis: Analysis, again: bool) -> dict[
 
 
 def _check_outputs(run: Run, failure: BaseException) -> None:
-    """Raise where networks that the run draws have outputs that few analyses can work with, as why one failed."""
+    """Raise `DivergedError`, as the cause of a failure, where networks of the run have outputs that are not finite."""
     try:
         for _ in run.sample(run.experiment.generator.at_most(PROBED)).chunks(run.data("test").x[:PROBED]):
             pass
@@ -193,7 +193,7 @@ def _check_outputs(run: Run, failure: BaseException) -> None:
 def kept_analysis(
     run: Run, name: str, registry: Registry, options: Mapping[str, Any] | None = None
 ) -> dict[str, Any] | None:
-    """What `analyse` would return where it has been run with the same options on the same step; else None."""
+    """Read what `analyse` would return, if it is kept for the same options and step; else return None."""
     result = kept_json(run.folder / ANALYSES / name / RESULTS, LARGEST_FIGURES)
     if result is None:
         return None
@@ -202,7 +202,7 @@ def kept_analysis(
 
 
 def _origin(run: Run, choice: Choice) -> dict[str, Any]:
-    """What a result depends on, as far as it is known."""
+    """Return what an analysis' results depend on, as far as it is known."""
     source, evaluation, others = choice.registered.source, run.config.evaluation, named_runs(choice.options)
     return {
         "run": run.folder.name,
@@ -211,17 +211,17 @@ def _origin(run: Run, choice: Choice) -> dict[str, Any]:
             "distribution": source.distribution,
             "version": source.version,
             "options": plain_options(choice.options),
-            # A run that goes on can have others from then on.
+            # These can be changed when a run is resumed,
             "evaluation": {key: getattr(evaluation, key) for key in ("seed", "test_networks", "statistics")},
             "gauges": run.config.plain()["gauges"],
-            # So can the runs that options name.
+            # and so can the runs that options name.
             "steps": {key: max(checkpoint_steps(user_path(other)), default=None) for key, other in others.items()},
         },
     }
 
 
 def _remove_empty(folder: Path) -> None:
-    """Leave no empty folder of an analysis that failed."""
+    """Remove the folder of an analysis that failed, where it holds nothing."""
     if not has_parts(folder):
         remove_parts(folder)
     if exists(folder) and not contents(folder):

@@ -1,1 +1,1 @@
-"""Every component that ships, each an ordinary plugin; nothing imports this package, entry points load it."""
+"""The components that ship, each an ordinary plugin: entry points load them, and nothing else imports this package."""

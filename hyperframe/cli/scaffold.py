@@ -50,7 +50,7 @@ TEMPLATES = {
     "gauge": Template("the rows of the last layer sum to zero", "gauges", "[scale,PACKAGE]"),
     "entropy": Template("an entropy from the distances of all pairs", "entropy"),
     "diversity": Template("the mean squared cosine between two networks' weights", "diversity", "[PACKAGE]"),
-    "objective": Template("accuracy that counts more with every step", "objective"),
+    "objective": Template("a weight of accuracy that rises with every step", "objective"),
     "task": Template("which way a bar points", "task"),
     "generator": Template("independent normal weights", "generator"),
     "analysis": Template("the mean norm of the weights of networks"),
@@ -106,7 +106,8 @@ def new_plugin(name: str, kind: str, registry: Registry, parent: Path) -> Path:
     files = {
         "pyproject.toml": "pyproject",
         "README.md": "readme" if chosen else "analysis_readme",
-        f"{package}/__init__.py": kind,
+        # Below src, since a folder named like the package, beside a user's script, would hide the installed package.
+        f"src/{package}/__init__.py": kind,
         f"tests/test_{package}.py": "tests" if chosen else "analysis_tests",
     }
     with whole_folder(folder) as partial:

@@ -9,7 +9,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Column, Table
 
-from hyperframe.analysis.evaluation_rows import WORDS, counted, evaluation_rows, evaluation_title
+from hyperframe.analysis.evaluation_rows import WORDS, evaluation_rows, evaluation_title, quantity
 from hyperframe.config.registry import OWN_DISTRIBUTION, BrokenPlugin, Registered
 from hyperframe.metrics import Metric, metrics_of
 from hyperframe.runs.folder import ANALYSES
@@ -55,7 +55,7 @@ def print_comparison(content: Mapping[str, Any]) -> None:
         console.print(table)
     else:
         console.print("the configurations are the same")
-    title = f"{counted(content['networks'], 'network')} of each on the test set"
+    title = f"{quantity(content['networks'], 'network')} of each on the test set"
     table = Table(*_folded("", rows), title=title, title_justify="left")
     for words, cells in _compared(rows):
         table.add_row(escape(words), *cells)
@@ -103,7 +103,7 @@ def print_condensed(content: Mapping[str, Any]) -> None:
     """Print what one network in the place of an ensemble reaches, beside the ensemble."""
     metric = Metric(**content["metric"])
     table = Table("", metric.words("{}"), "negative log-likelihood", title_justify="left")
-    networks = counted(content["networks"], "network")
+    networks = quantity(content["networks"], "network")
     table.title = f"{networks} and one by '{content['method']}' on {content['examples']} test examples"
     for words, row in content["results"].items():
         deviation = "" if row["std"] is None else f" ± {metric.shown(row['std'])}"
@@ -231,7 +231,7 @@ def print_benchmark(content: Mapping[str, Any]) -> None:
     """Print what a benchmark measured."""
     sizes = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in content["sizes"].items())
     count = content["threads"]
-    threads = f", {counted(count, 'thread')}" if count else ""
+    threads = f", {quantity(count, 'thread')}" if count else ""
     table = Table("way", "wall, s", "against ours", "CPU, s", "peak of memory, MiB", title_justify="left")
     table.title = f"{content['benchmark']} of {content['config']} ({sizes}) on {content['device']}{threads}"
     ours = content["ways"]["ours"]

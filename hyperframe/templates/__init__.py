@@ -1,1 +1,1 @@
-"""Texts that packages of `hyperframe new-plugin` begin with, words in capitals to be replaced; the page of a report."""
+"""Templates of reports, and of packages that `hyperframe new-plugin` begins, with words in capitals to fill in."""

@@ -1,17 +1,17 @@
-"""The conformance kit: laws that every component of a kind must keep, tried on drawn examples.
+"""The conformance kit: laws that every component of a kind must keep, tested on randomly drawn examples.
 
-`checks` lists the laws of a component, `conformance` makes tests of them, `hyperframe check NAME` and
-`pytest --hyperframe-target NAME` run the same list. `hyperframe.testing.strategies` has the strategies for hypothesis
-that it draws from, `hyperframe.testing.examples` the example networks.
+`checks` lists the laws of a component, `conformance` turns them into tests, and `hyperframe check NAME` and
+`pytest --hyperframe-target NAME` run the same list. `hyperframe.testing.strategies` has hypothesis strategies for tests
+of your own, `hyperframe.testing.examples` the example networks.
 
-- `kit`: checks by name, and as tests
-- `laws`: how a law is tried, and what comes of it
+- `kit`: finds a component's checks by its name, and makes tests of them
+- `laws`: what a law is, how it is tested, and the verdict
 - `of_targets`, `of_tasks`, `of_gauges`, `of_generators`: the laws of these kinds
 - `of_estimators`, `of_diversities`, `of_objectives`: the laws of these
-- `of_exports`: the law of a module's graph
-- `strategies`: for hypothesis
+- `of_exports`: the laws of targets that leave the framework, as modules and in files
+- `strategies`: hypothesis strategies
 - `examples`, `networks`: example networks
-- `spec_parts`: parts of their specs, in short
+- `spec_parts`: short ways to write parts of their specs
 
 Example:
     >>> [check.verdict().state for check in checks("logit_shift")[:3]]

@@ -1,7 +1,7 @@
-"""Small networks with hand-written specs: one for each way in which filters, layers and unit spaces hang together.
+"""Small networks with hand-written specs, one for each way in which filters, layers and unit spaces are connected.
 
-Each example is a function of sizes, all of them at least 1, and returns a module and its spec. `EXAMPLES` lists them by
-name. Where an example has BatchNorm, its symmetries hold with stored and with batch statistics.
+Each example is a function of sizes, which are all at least 1, and returns a module and its spec. `EXAMPLES` lists them
+by name. Where an example has BatchNorm, its symmetries hold with stored and with batch statistics.
 """
 
 from collections.abc import Callable
@@ -19,9 +19,9 @@ Made = tuple[nn.Module, TargetSpec]
 
 
 def random_weights(spec: TargetSpec, batch: int, seed: int, dtype: torch.dtype = torch.float64) -> Weights:
-    """Draw weights that keep signals at about one size from layer to layer: for each layer [batch, filters, size].
+    """Draw weights, for each layer [batch, filters, size], that keep the size of signals about constant over layers.
 
-    All entries are normal with mean 0, a kernel's with variance 2 / fan_in, all others' with variance 1.
+    All entries are normal with mean 0, those of kernels with variance 2 / fan_in, all others with variance 1.
     """
     return redrawn(spec, batch, torch.Generator().manual_seed(seed), dtype)
 
@@ -84,7 +84,7 @@ def transposed_depthwise(channels: int = 3, outputs: int = 3) -> Made:
 
 
 def _convolutions(name: str, second: nn.Conv2d | nn.ConvTranspose2d, axes: str, groups: int, outputs: int) -> Made:
-    """A convolution, the one that is given, and a dense layer."""
+    """Build a convolution, the one that is given, and a dense layer."""
     read, written = second.in_channels, second.out_channels
     body = nn.Sequential(nn.Conv2d(1, read, 2), nn.ReLU(), second, nn.ReLU(), nn.Flatten())
     features = body(torch.zeros(1, 1, 4, 4)).shape[1]
@@ -98,7 +98,7 @@ def _convolutions(name: str, second: nn.Conv2d | nn.ConvTranspose2d, axes: str, 
 
 
 def depthwise(channels: int = 3, width: int = 2, outputs: int = 3) -> Made:
-    """A depthwise convolution: what it reads moves with what it writes, but each has a factor of its own."""
+    """A depthwise convolution: the units it reads and writes move together, but each has a factor of its own."""
     module = nn.Sequential(
         nn.Conv2d(1, channels, 2),
         nn.ReLU(),
@@ -134,7 +134,7 @@ class _Fused(nn.Module):
 
 
 def fused(inputs: int = 3, hidden: int = 3, left: int = 2, right: int = 3, outputs: int = 3) -> Made:
-    """Two layers in one parameter's rows, which read the same units and write different ones."""
+    """Two layers that are rows of one parameter; they read the same units and write different ones."""
     units = {"hidden": (hidden, "relu"), "left": (left, "tanh"), "right": (right, "relu")}
     layers = [
         layer("first", hidden, plain("first", "o i"), writes=["hidden"]),
@@ -146,7 +146,7 @@ def fused(inputs: int = 3, hidden: int = 3, left: int = 2, right: int = 3, outpu
 
 
 class Affine(nn.Module):
-    """A learnt factor for every channel and, where wanted, a learnt offset."""
+    """A learnt factor for every channel and, if `offset` is true, a learnt offset."""
 
     def __init__(self, channels: int, offset: bool = True) -> None:
         super().__init__()
@@ -165,12 +165,12 @@ def scale_shift(inputs: int = 3, hidden: int = 4, outputs: int = 3) -> Made:
 
 
 def layer_norm(inputs: int = 3, hidden: int = 4, outputs: int = 3) -> Made:
-    """A LayerNorm that follows no kernel: what it reads can be permuted, but not scaled."""
+    """A LayerNorm that follows no kernel: the units it reads can be permuted, but not scaled."""
     return _behind("layer_norm", nn.LayerNorm(hidden), "layer", (inputs, hidden, outputs))
 
 
 def _behind(name: str, second: nn.Module, norm: Norm, sizes: tuple[int, int, int]) -> Made:
-    """A layer without a kernel between two dense layers and ReLUs."""
+    """Build a layer without a kernel between two dense layers and ReLUs."""
     inputs, hidden, outputs = sizes
     module = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), second, nn.ReLU(), nn.Linear(hidden, outputs))
     layers = [
@@ -306,7 +306,7 @@ class _Table(nn.Module):
 
 
 def table(tokens: int = 2, width: int = 3, outputs: int = 3) -> Made:
-    """A table of positions, which is added to what a dense layer writes."""
+    """A table of positions, which is added to a dense layer's outputs."""
     layers = [
         layer("embedding", width, plain("embedding", "o i"), writes=["width"]),
         layer("table", width, [shift("table", "a t o")], writes=["width"]),

@@ -1,4 +1,4 @@
-"""The conformance kit: all laws of a component, found by its name, as a list of checks."""
+"""Checks of a component, found by its name: one for each law of its kind."""
 
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
@@ -34,10 +34,11 @@ from hyperframe.types import Gauge, Objective, Task
 F = TypeVar("F", bound=Callable[..., Any])
 
 TASK = "digits"
-"""Gives inputs their shape for targets that are traced, and is what generators are told."""
+"""The task that is assumed where none is chosen: it gives traced targets their input shape, and is given to generators.
+"""
 
 ESTIMATOR = "kozachenko_leonenko"
-"""What diversity terms are given."""
+"""The entropy estimator that diversity terms are given."""
 
 LAWS: dict[str, tuple[Law, ...]] = {
     "target": (*of_targets.LAWS, *of_exports.LAWS),
@@ -52,20 +53,20 @@ LAWS: dict[str, tuple[Law, ...]] = {
 
 BUILT = Law(
     name="can_be_built",
-    text="its factory makes one, with these options",
-    cause="a factory with other arguments than its kind is called with, or options that do not fit together",
+    text="its factory makes a component of the kind with these options",
+    cause="a factory that takes other arguments than its kind is called with, or options that do not fit together",
     holds=lambda case, draw: None,
 )
-"""The law that stands before those of a kind."""
+"""The law that is checked before those of a kind."""
 
 
 class _Subject:
-    """A component with its options, or a list of gauges; what it is tried on is made once, when it is first asked for.
+    """A component with its options, or a list of gauges; its cases are made once, when they are first asked for.
 
     Args:
-        kind: of component.
-        choices: one, or several gauges.
-        registry: for what it needs beside it.
+        kind: the kind of component.
+        choices: one component, or several gauges.
+        registry: for other components that it needs.
         task: the name of a task.
     """
 
@@ -74,7 +75,7 @@ class _Subject:
 
     @cached_property
     def cases(self) -> list[Case] | Exception:
-        """What the laws are tried on, or why it could not be made."""
+        """The cases on which laws are tested, or the error because of which there are none."""
         failures: list[Exception] = []
 
         def failed(error: BaseException) -> None:
@@ -99,7 +100,7 @@ class _Subject:
         return of_gauges.gauge_cases(make, lambda of: self._complete(of, make(of)))
 
     def _complete(self, of: Orbits, given: Mapping[str, Gauge] | None = None) -> dict[str, Gauge]:
-        """The library's own gauges that fix all kinds which given gauges leave open."""
+        """Return gauges of the library that fix all kinds which the given gauges do not fix."""
         given = given or {}
         taken = set().union(*(gauge.fixes for gauge in given.values()))
         found: dict[str, Gauge] = {}
@@ -131,7 +132,7 @@ class _Subject:
     def _objective_cases(self) -> list[Case]:
         objective = self.choices[0].make()
         if not isinstance(objective, Objective):
-            raise PluginError(f"its factory must return an Objective, but gives {type(objective).__name__}")
+            raise PluginError(f"its factory must return an Objective, but returns {type(objective).__name__}")
         return [of_objectives.ObjectiveCase(objective)]
 
     def _task_cases(self) -> list[Case]:
@@ -147,9 +148,9 @@ class Check:
     """One law of one component.
 
     Attributes:
-        component: the component's name; of a list of gauges all names.
-        kind: of component.
-        law: what must hold.
+        component: the component's name; for a list of gauges all names.
+        kind: the kind of component.
+        law: the law that must hold.
     """
 
     component: str
@@ -159,11 +160,11 @@ class Check:
 
     @property
     def id(self) -> str:
-        """Kind, component and law, as tests are called."""
+        """Kind, component and law, as the name of a test."""
         return f"{self.kind}-{self.component}-{self.law.name}"
 
     def verdict(self) -> Verdict:
-        """Try the law."""
+        """Test the law."""
         cases = self._subject.cases
         if not isinstance(cases, Exception):
             return try_law(self.law, cases if self.law is not BUILT else [Case()])
@@ -173,15 +174,15 @@ class Check:
         return Verdict(check=self.law.name, state="failed", law=self.law.text, message=what, cause=self.law.cause)
 
     def __call__(self) -> None:
-        """Try the law, as a test.
+        """Test the law, as a test function does.
 
         Raises:
             ConformanceError: it does not hold.
-            SkipTest: there is nothing to be tried; pytest and unittest show the reason.
+            SkipTest: there is nothing to test; pytest and unittest show the reason.
         """
         verdict = self.verdict()
         if verdict.state == "failed":
-            raise ConformanceError(f"{self.kind} '{self.component}'\n{verdict.explained()}")
+            raise ConformanceError(f"{self.kind} '{self.component}'\n{verdict.explain()}")
         if verdict.state == "vacuous":
             raise SkipTest(f"{self.component}: {verdict.check}: {verdict.message}")
 
@@ -194,14 +195,14 @@ def checks(
     task: str = TASK,
     registry: Registry | None = None,
 ) -> list[Check]:
-    """All checks of a component.
+    """List all checks of a component.
 
     Args:
-        name: of a component that is installed; `torchvision:NAME` or `package.module:factory` for a target; several
-            gauges with commas between them for a list of these.
+        name: of an installed component; `torchvision:NAME` or `package.module:factory` for a target; several gauges
+            with commas between them for a list of gauges.
         options: the component's options.
-        kind: which kind, where a name stands for several; otherwise all of them are checked.
-        task: a task whose inputs a target without a spec is traced with.
+        kind: the kind of component, if components of several kinds have the name; by default all of them are checked.
+        task: the task whose inputs a target without a spec is traced with.
         registry: the components to choose from; by default all that are installed.
 
     Raises:
@@ -226,7 +227,7 @@ def checks(
     for one in kinds:
         section = {**(options or {})}
         if len(names) > 1 and section:
-            raise ConfigError(f"options go with one component, not with the {len(names)} of {name}")
+            raise ConfigError(f"options can be given for one component only, but {name} are {len(names)}")
         choices = [choose(registry, one, {"name": part, **section}, one) for part in names]
         subject = _Subject(one, choices, registry, task)
         found += [Check(component=name, kind=one, law=law, subject=subject) for law in (BUILT, *LAWS[one])]
@@ -234,7 +235,7 @@ def checks(
 
 
 def _kinds_of(names: list[str], kind: str | None, registry: Registry) -> list[str]:
-    """The kinds of component that go by a name; for several names only gauges."""
+    """Return the kinds of component that have a name; several names can only be gauges."""
     if kind is not None and kind not in LAWS:
         raise PluginError(unknown_name("kind of component", kind, LAWS))
     if len(names) > 1:
@@ -250,7 +251,7 @@ def _kinds_of(names: list[str], kind: str | None, registry: Registry) -> list[st
         if entry.component.name == name and kind in (None, entry.kind):
             found.append(entry.kind)
     if "analysis" in found:
-        raise PluginError(f"there are no laws of analyses, and '{name}' is one; 'hyperframe evaluate' runs it")
+        raise PluginError(f"'{name}' is an analysis, and analyses have no laws; 'hyperframe evaluate' runs it")
     if not found and kind is not None:
         registry.get(kind, name)
     if not found:
@@ -263,8 +264,8 @@ def conformance(name: str, options: Mapping[str, Any] | None = None, **chosen: A
 
     Args:
         name: as in `checks`.
-        options: likewise.
-        chosen: `kind`, `task` and `registry`, likewise.
+        options: as in `checks`.
+        chosen: `kind`, `task` and `registry`, as in `checks`.
 
     Example:
         >>> @conformance("scale")

@@ -1,4 +1,4 @@
-"""Laws that components must obey, and how one is tried: on drawn examples, shrunk by hypothesis where it fails."""
+"""Laws that components must keep, and how one is tested: on drawn examples, which hypothesis shrinks if it fails."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
@@ -14,18 +14,18 @@ from hyperframe.errors import described, others_code
 State = Literal["passed", "failed", "vacuous"]
 
 EXAMPLES = 6
-"""How many examples of a law are drawn on each case, where it does not say otherwise."""
+"""How many examples are drawn on each case, unless a law says otherwise."""
 
 STEP, DERIVATIVE, ROUNDING = 1e-6, 1e-3, 1000
-"""Of difference quotients: the step, what is allowed relative to the derivative, and in rounding errors of values."""
+"""Of difference quotients: the step, the error allowed relative to the derivative, and that in rounding errors."""
 
 
-class Broken(AssertionError):  # noqa: N818  (it reads as what it says of the law)
+class Broken(AssertionError):  # noqa: N818  (it says what became of the law)
     """A law does not hold.
 
     Args:
-        what: what was seen, with the figure.
-        where: the layer and the axis, or the case, where it is known.
+        what: what was seen, with the number.
+        where: the layer and the axis, or the case, if it is known.
     """
 
     def __init__(self, what: str, where: str = "") -> None:
@@ -33,8 +33,8 @@ class Broken(AssertionError):  # noqa: N818  (it reads as what it says of the la
         self.what, self.where = what, where
 
 
-class Vacuous(Exception):  # noqa: N818  (not an error: there is nothing to be tried)
-    """A law says nothing of this component, or could not be tried; the text says why."""
+class Vacuous(Exception):  # noqa: N818  (not an error: there is nothing to test)
+    """A law does not apply to this component, or could not be tested; the text says why."""
 
 
 class ConformanceError(AssertionError):
@@ -43,14 +43,14 @@ class ConformanceError(AssertionError):
 
 @attrs.frozen(kw_only=True)
 class Draw:
-    """What one trial of a law is made from; hypothesis makes each number as small as the failure allows.
+    """The numbers that one example of a law is made from; hypothesis makes each as small as the failure allows.
 
     Attributes:
-        networks: how many weight sets.
-        examples: how many inputs; eight or more, so that normalisations have something to normalise.
+        networks: the number of networks.
+        examples: the number of inputs; at least eight, so that normalisations have something to normalise.
         seed: of all random numbers.
         exponents: factors of actions are 2^k with |k| up to this.
-        widths: sizes of the example networks, in the order of their parameters.
+        widths: sizes of the example networks, in the order of their functions' parameters.
     """
 
     networks: int = 1
@@ -60,12 +60,12 @@ class Draw:
     widths: tuple[int, ...] = (2, 3, 2, 3, 2)
 
     def rng(self) -> torch.Generator:
-        """A fresh generator of random numbers with the seed."""
+        """Return a fresh generator of random numbers with the seed."""
         return torch.Generator().manual_seed(self.seed)
 
 
 def draws() -> st.SearchStrategy[Draw]:
-    """Strategy for draws."""
+    """Return a hypothesis strategy for draws."""
     return st.builds(
         Draw,
         networks=st.integers(1, 3),
@@ -83,9 +83,10 @@ class Law:
     Attributes:
         name: a short name, in snake case.
         text: what must hold, as a sentence.
-        cause: the usual cause where it does not.
-        holds: called with the case and a draw; raises `Broken` or `Vacuous`, or returns a note, a figure worth knowing.
-        examples: how many are drawn on each case; 1 is a fixed one.
+        cause: the usual cause if it does not hold.
+        holds: called with the case and a draw; raises `Broken` or `Vacuous`, or returns a note with a number worth
+            knowing, or None.
+        examples: how many are drawn on each case; with 1 it is a fixed one.
     """
 
     name: str
@@ -96,11 +97,11 @@ class Law:
 
 
 class Case:
-    """One thing that laws are tried on: a component, or a component on one of several example networks.
+    """One case that laws are tested on: a component, or a component on one of several example networks.
 
     Attributes:
-        name: what tells it from other cases of the component; empty where there is one case only.
-        large: True where a single example must do, for time.
+        name: tells it from other cases of the component; empty where there is only one.
+        large: whether to test a single example only, since it takes long.
     """
 
     name: str = ""
@@ -109,13 +110,13 @@ class Case:
 
 @attrs.frozen(kw_only=True)
 class Verdict:
-    """What came of trying a law.
+    """The outcome of testing a law.
 
     Attributes:
         check: the law's name.
-        state: "passed", "failed", or "vacuous" where there was nothing to be tried.
+        state: "passed", "failed", or "vacuous" where there was nothing to test.
         law: what must hold.
-        message: what was seen, or why there is nothing to be tried; notes of what passed.
+        message: what was seen if it failed, why there is nothing to test, or notes of what passed.
         where: the layer and the axis, or the case.
         example: the smallest example that fails.
         cause: the usual cause.
@@ -130,11 +131,11 @@ class Verdict:
     cause: str = ""
 
     def plain(self) -> dict[str, str]:
-        """As plain data, without what is empty."""
+        """Return the verdict as plain data, without empty entries."""
         return {key: value for key, value in attrs.asdict(self).items() if value}
 
-    def explained(self) -> str:
-        """A text of several lines for a failure."""
+    def explain(self) -> str:
+        """Return a text of several lines that explains a failure."""
         lines = [
             f"{self.check}: {self.law}",
             f"  seen: {self.message}",
@@ -146,14 +147,14 @@ class Verdict:
 
 
 def try_law(law: Law, cases: Iterable[Case]) -> Verdict:
-    """Try a law on all cases; the first that breaks it decides. It is vacuous where it is so for every case."""
+    """Test a law on all cases. It fails with the first case that breaks it, and is vacuous if it is so on all cases."""
     notes: list[str] = []
     reasons: list[str] = []
     passed = False
     for case in cases:
         prefix = f"{case.name}: " if case.name else ""
         try:
-            note = _tried_on(law, case)
+            note = _try_case(law, case)
         except Vacuous as reason:
             reasons.append(f"{prefix}{reason}")
             continue
@@ -170,7 +171,7 @@ def try_law(law: Law, cases: Iterable[Case]) -> Verdict:
             )
         passed = True
         notes += [f"{prefix}{note}"] if note else []
-    said = notes if passed else reasons or ["there is no case that it speaks of"]
+    said = notes if passed else reasons or ["there is no case that it applies to"]
     return Verdict(check=law.name, state="passed" if passed else "vacuous", law=law.text, message="; ".join(said))
 
 
@@ -180,8 +181,8 @@ class _FailedError(Exception):
         self.what, self.where, self.example = what, where, example
 
 
-def _tried_on(law: Law, case: Case) -> str | None:
-    """Try a law on one case with drawn examples; a fixed single one where more would take too long."""
+def _try_case(law: Law, case: Case) -> str | None:
+    """Test a law on one case with drawn examples, or with one fixed example where more would take too long."""
     example = ""
     note: str | None = None
     vacuous: list[Vacuous] = []
@@ -205,14 +206,14 @@ def _tried_on(law: Law, case: Case) -> str | None:
         if case.large or law.examples == 1:
             attempt(Draw())
         else:
-            _drawn(attempt, law.examples)
+            _call_with_draws(attempt, law.examples)
     if not count:
         raise vacuous[-1]
     return note
 
 
-def _drawn(attempt: Callable[[Draw], None], examples: int) -> None:
-    """Call with drawn examples, and with smaller and smaller ones where it fails; the last is the smallest."""
+def _call_with_draws(attempt: Callable[[Draw], None], examples: int) -> None:
+    """Call a function with drawn examples and, if it fails, with smaller and smaller ones; the smallest comes last."""
 
     @settings(
         max_examples=examples,
@@ -231,15 +232,15 @@ def _drawn(attempt: Callable[[Draw], None], examples: int) -> None:
 
 
 def check_slope(derivative: float, ends: tuple[float, float], size: float) -> None:
-    """Compare a derivative along a direction with the difference of the values `STEP` there and back.
+    """Compare a derivative along a direction with the difference quotient over a step of `STEP` to both sides.
 
     Args:
-        derivative: what the gradient says.
-        ends: the values at both ends.
-        size: of the gradient.
+        derivative: along the direction, by the gradient.
+        ends: the values one step ahead and one step back.
+        size: the norm of the gradient.
 
     Raises:
-        Broken: they differ by more than the step's own error and the rounding of the values.
+        Broken: they differ by more than the error of the step and the rounding of the values.
     """
     slope = (ends[0] - ends[1]) / (2 * STEP)
     rounding = ROUNDING * torch.finfo(torch.float64).eps * max(1.0, *map(abs, ends)) / STEP
@@ -248,14 +249,14 @@ def check_slope(derivative: float, ends: tuple[float, float], size: float) -> No
 
 
 def relative(one: Tensor, other: Tensor) -> float:
-    """The largest difference, relative to the largest entry of the first; infinite where anything is not finite."""
+    """Return the largest difference relative to the first tensor's largest entry; infinite if any is not finite."""
     size = float(one.abs().max()) or 1.0
     difference = float((one - other).abs().max()) / size
     return difference if torch.isfinite(torch.tensor(difference)) else float("inf")
 
 
 def farthest(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> tuple[float, str]:
-    """The largest `relative` difference of two weight sets, and the layer that has it.
+    """Return the largest `relative` difference of two networks' weights, and the layer that has it.
 
     Raises:
         Broken: they have other layers, or layers of other shapes.

@@ -1,4 +1,4 @@
-"""The example networks that gauges, terms and generators are tried on, in sizes that a draw gives."""
+"""The example networks that gauges, diversity terms and generators are tested on, in sizes that a draw gives."""
 
 import inspect
 from functools import lru_cache
@@ -35,12 +35,12 @@ class _Gated(nn.Module):
 
 
 TRACED = {"maxout": _Maxout, "gated": _Gated}
-"""Examples that no spec can describe, of fixed sizes: in `maxout` two filters share one factor, in `gated` what reads a
-unit makes up for several."""
+"""Examples that no spec can describe, of fixed sizes: in `maxout` two filters share one factor, in `gated` the weights
+that read a unit make up for several factors."""
 
 
 def network(name: str, draw: Draw) -> TargetCase:
-    """An example network, where it has a spec in the draw's sizes, with its symmetries.
+    """Return an example network with its symmetries; if it has a spec, in the sizes of the draw.
 
     Example:
         >>> network("dense", Draw(widths=(3, 4, 2, 1, 1))).orbits.counts["scaling"]

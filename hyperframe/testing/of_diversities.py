@@ -1,4 +1,4 @@
-"""Laws of diversity terms: symmetric copies are no diversity, networks are a set, gradients are finite."""
+"""Laws of diversity terms: symmetric copies add no diversity, networks have no order, gradients are finite."""
 
 import copy
 import math
@@ -25,16 +25,16 @@ NETWORKS = ("dense", "dense_tanh", "residual")
 """Examples that together have every kind of orbit."""
 
 TOLERANCE = 1e-6
-"""Of a value, relative to its size or 1."""
+"""The error allowed in a value, relative to its size or 1."""
 
 LATENT = 6
-"""Entries of z at most."""
+"""The most entries of z."""
 
 IMAGES = 8
-"""Inputs that all networks see, for terms that compare outputs; norms over the batch need several."""
+"""Inputs that all networks see, for terms that compare outputs; normalisations over the batch need several."""
 
 SEEDS = 4
-"""So many seeds tell whether a value depends on random numbers."""
+"""The number of seeds that are compared to see whether a value depends on random numbers."""
 
 
 class _Linear(Generator):
@@ -70,15 +70,15 @@ class DiversityCase(Case):
     Args:
         name: of the example.
         term: the term.
-        gauges: makes gauges that together fix all.
+        gauges: makes gauges that together fix all kinds.
     """
 
     def __init__(self, name: str, term: DiversityTerm, gauges: Callable[[Orbits], Mapping[str, Gauge]]) -> None:
         self.name, self.term, self._gauges = name, term, gauges
         self._losses: dict[TargetCase, BatchLoss] = {}
 
-    def drawn(self, draw: Draw) -> tuple[TargetCase, Generator, Tensor]:
-        """A network, a generator for it, and latent vectors of several networks."""
+    def make(self, draw: Draw) -> tuple[TargetCase, Generator, Tensor]:
+        """Make a network, a generator for it, and latent vectors of several networks."""
         net = network(self.name, draw)
         generator = _Linear(net.spec, max(1, min(LATENT, self._loss(net).directions // 2)), draw.rng())
         fewest = getattr(self.term, "minimum_networks", 1)
@@ -86,10 +86,10 @@ class DiversityCase(Case):
 
     def _loss(self, net: TargetCase) -> BatchLoss:
         if net not in self._losses:
-            self._losses[net] = self._made(net)
+            self._losses[net] = self._make_loss(net)
         return self._losses[net]
 
-    def _made(self, net: TargetCase) -> BatchLoss:
+    def _make_loss(self, net: TargetCase) -> BatchLoss:
         gauge = ComposedGauge(self._gauges(net.orbits))
         return BatchLoss(
             Objective(),
@@ -102,7 +102,7 @@ class DiversityCase(Case):
         )
 
     def value(self, net: TargetCase, generator: Generator, z: Tensor, weights: Weights, seed: int = 0) -> Tensor:
-        """The term's value with random numbers of a seed; raises `Broken` where it is no finite scalar."""
+        """Return the term's value with random numbers of a seed; raises `Broken` if it is no finite scalar."""
         needs = getattr(self.term, "needs", None)
         fields = {field.name for field in attrs.fields(DiversityInputs)}
         if not isinstance(needs, frozenset) or not needs <= fields:
@@ -137,13 +137,13 @@ def _agree(found: Tensor, expected: Tensor, what: str) -> None:
 
 
 def _repeats(case: DiversityCase, draw: Draw) -> None:
-    net, generator, z = case.drawn(draw)
+    net, generator, z = case.make(draw)
     weights = generator(z)
     _agree(case.value(net, generator, z, weights), case.value(net, generator, z, weights), "the second time")
 
 
 def _a_set(case: DiversityCase, draw: Draw) -> None:
-    net, generator, z = case.drawn(draw)
+    net, generator, z = case.make(draw)
     order = torch.randperm(len(z), generator=draw.rng())
     if case.random(net, generator, z):
         raise Vacuous("its value depends on random numbers")
@@ -152,8 +152,8 @@ def _a_set(case: DiversityCase, draw: Draw) -> None:
 
 
 def _copies(case: DiversityCase, draw: Draw) -> str | None:
-    """Symmetric copies, of different networks and of one, are worth what the networks are worth."""
-    net, generator, z = case.drawn(draw)
+    """Symmetric copies, of different networks or of one, have the same value as the networks themselves."""
+    net, generator, z = case.make(draw)
     spread, moved = _before_and_after(case, net, generator, z, draw)
     _agree(moved, spread, "with S_i θ_i in place of θ_i")
     if case.random(net, generator, z):
@@ -168,7 +168,7 @@ def _copies(case: DiversityCase, draw: Draw) -> str | None:
 def _before_and_after(
     case: DiversityCase, net: TargetCase, generator: Generator, z: Tensor, draw: Draw
 ) -> tuple[Tensor, Tensor]:
-    """The values of networks, and of these under a random symmetry each, without a graph."""
+    """Return the value of networks, and of the same networks each under a random symmetry, without a graph."""
     weights = {layer: theta.detach().requires_grad_() for layer, theta in generator(z).items()}
     action = random_action(net.orbits, len(z), draw.rng(), kinds=KINDS, exponents=min(draw.exponents, 6))
     moved = apply_action(net.orbits, action, weights)
@@ -176,14 +176,14 @@ def _before_and_after(
 
 
 def _not_below(copies: Tensor, spread: Tensor, what: str) -> None:
-    """A term is small where networks are diverse: copies must not be smaller."""
+    """Check that copies do not have a lower value than different networks; a term is low where networks are diverse."""
     found, other = float(copies.detach()), float(spread.detach())
     if found < other - TOLERANCE * max(1.0, abs(other)):
         raise Broken(f"{what} count as more diverse ({found:.6g}) than different networks ({other:.6g})")
 
 
 def _gradients(case: DiversityCase, draw: Draw) -> None:
-    net, generator, z = case.drawn(draw)
+    net, generator, z = case.make(draw)
     copies = z[:1].expand_as(z)
     for what, latent in (("different networks", z), ("equal networks", copies)):
         leaves = {layer: theta.detach().requires_grad_() for layer, theta in generator(latent).items()}
@@ -209,7 +209,7 @@ def _slope(
     weights: Weights,
     found: tuple[Tensor | None, ...],
 ) -> None:
-    """The gradient at weights and parameters is the difference quotient along one way."""
+    """Compare the gradient at weights and parameters with the difference quotient along a random direction."""
     rng, parameters = torch.Generator().manual_seed(1), list(generator.parameters())
     places = [*weights.values(), *parameters]
     way = [torch.randn(place.shape, generator=rng, dtype=torch.float64) for place in places]
@@ -229,26 +229,26 @@ def _slope(
 LAWS = (
     Law(
         name="gives_a_number",
-        text="'needs' names inputs, and the value is a finite scalar, the same for the same random numbers",
+        text="'needs' names fields of the inputs; the value is a finite scalar, the same for the same random numbers",
         cause="an input that is not in 'needs', or random numbers that do not come from inputs.rng",
         holds=_repeats,
     ),
     Law(
         name="networks_are_a_set",
         text="the order of the networks in a batch does not matter",
-        cause="neighbours in the batch that are compared, where all pairs are meant",
+        cause="comparing neighbours in the batch instead of all pairs",
         holds=_a_set,
     ),
     Law(
         name="copies_are_no_diversity",
-        text="symmetric copies S_i θ_i are worth what the θ_i are worth, and N copies of one on average no more",
-        cause="a term that looks at the raw weights, not at 'flat', or that has its sign the wrong way round",
+        text="symmetric copies S_i θ_i count as diverse as the θ_i, and N copies of one network on average not more",
+        cause="a term that uses the raw weights, not 'flat', or that has the wrong sign",
         holds=_copies,
     ),
     Law(
         name="gradients_are_finite",
-        text="its gradient is finite, also where networks are equal, and agrees with difference quotients",
-        cause="the logarithm, or the root, of a distance of zero",
+        text="its gradient is finite, even where networks are equal, and agrees with difference quotients",
+        cause="the logarithm or the root of a distance of zero",
         holds=_gradients,
     ),
 )

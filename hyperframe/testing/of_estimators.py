@@ -1,4 +1,4 @@
-"""Laws of entropy estimators: how the estimate moves with the samples, and what it is where samples coincide."""
+"""Laws of entropy estimators: how the estimate changes with the samples, and that it is finite where they coincide."""
 
 import math
 
@@ -9,10 +9,10 @@ from hyperframe.testing.laws import STEP, Broken, Case, Draw, Law, Vacuous, chec
 from hyperframe.types import EntropyEstimator
 
 TOLERANCE = 1e-7
-"""Of an estimate in float64, relative to its size and the dimension."""
+"""The error allowed in an estimate in float64, relative to its size, to the dimension or 1."""
 
 SEEDS = 8
-"""So many seeds tell whether an estimate depends on random numbers."""
+"""The number of seeds that are compared to see whether an estimate depends on random numbers."""
 
 
 class EstimatorCase(Case):
@@ -22,17 +22,17 @@ class EstimatorCase(Case):
         self.estimator = estimator
 
     def samples(self, draw: Draw) -> tuple[Tensor, int]:
-        """Normal samples [n, entries], and a dimension that is not more than the entries."""
+        """Draw normal samples [n, entries], and a dimension of at most the entries."""
         entries, dimension = max(draw.widths[:2]) + draw.examples, min(draw.widths[:2])
         count = self.estimator.minimum_samples + draw.networks + draw.examples
         return torch.randn(count, entries, generator=draw.rng(), dtype=torch.float64), dimension
 
     def estimate(self, samples: Tensor, dimension: int, seed: int = 0) -> Tensor:
-        """The estimate with random numbers of a seed, as a tensor that may have a graph."""
+        """Return the estimate with random numbers of a seed, as a tensor that may have a graph."""
         return self.estimator(samples, dimension, torch.Generator().manual_seed(seed))
 
     def __call__(self, samples: Tensor, dimension: int, seed: int = 0) -> float:
-        """The estimate as a number; raises `Broken` where it is none."""
+        """Return the estimate as a number; raises `Broken` if it is no finite scalar."""
         estimate = self.estimate(samples, dimension, seed)
         if not isinstance(estimate, Tensor) or estimate.dim():
             raise Broken(f"it gives {type(estimate).__name__}, not a tensor without axes")
@@ -54,7 +54,7 @@ def _declares(case: EstimatorCase, draw: Draw) -> None:
     case(torch.randn(fewest, 5, generator=draw.rng(), dtype=torch.float64), 2)
     single = case.estimate(case.samples(draw)[0].float(), 2)
     if single.dtype != torch.float32:
-        raise Broken(f"of samples in float32 it makes {single.dtype}")
+        raise Broken(f"for samples in float32 the estimate is in {single.dtype}")
 
 
 def _repeats(case: EstimatorCase, draw: Draw) -> None:
@@ -93,8 +93,8 @@ def _order(case: EstimatorCase, draw: Draw) -> None:
 def _coincident(case: EstimatorCase, draw: Draw) -> None:
     """Samples that coincide have less entropy.
 
-    Those in groups lie at the groups' means, so that in no direction they vary more than the samples themselves: less
-    is then certain for estimates from moments too. A group has as many as the estimator needs at least, or two.
+    Samples that coincide in groups lie at the groups' means, so that they vary less than the samples in every
+    direction: estimates from moments must then be lower too. A group has `minimum_samples` samples, or two.
     """
     samples, dimension = case.samples(draw)
     spread = case(samples, dimension)
@@ -123,50 +123,50 @@ def _gradient(case: EstimatorCase, draw: Draw) -> None:
     ends = case(samples + STEP * way, dimension), case(samples - STEP * way, dimension)
     check_slope(float((gradient * way).sum()), ends, float(gradient.norm()))
     if not bool(gradient.any()):
-        raise Broken("its gradient is zero, so nothing would drive samples apart")
+        raise Broken("its gradient is zero, so that nothing drives samples apart")
 
 
 LAWS = (
     Law(
         name="minimum_is_declared",
-        text="'minimum_samples' is a whole number, and so many give a finite scalar in the samples' precision",
-        cause="a neighbour that so few samples do not have",
+        text="'minimum_samples' is a whole number, and with that many the estimate is a finite scalar of their dtype",
+        cause="a k-th neighbour that so few samples do not have",
         holds=_declares,
     ),
     Law(
         name="repeats",
         text="the same samples and the same rng, or none, give the same estimate",
-        cause="random numbers that do not come from rng, or no fixed seed where there is none",
+        cause="random numbers that do not come from rng, or no fixed seed where rng is None",
         holds=_repeats,
     ),
     Law(
         name="scale_law",
-        text="H(aX) = H(X) + g · log a, with g what 'scale_degree' says",
-        cause="an epsilon inside the logarithm or a root, a bandwidth that does not follow the data, or another g",
+        text="H(aX) = H(X) + g · log a, with the g that 'scale_degree' returns",
+        cause="an epsilon inside a logarithm or root, a bandwidth that does not follow the data, or a wrong g",
         holds=_scales,
     ),
     Law(
         name="shift_law",
         text="H(X + c) = H(X)",
-        cause="samples that are taken from the origin, not from each other",
+        cause="distances from the origin instead of distances between samples",
         holds=_shifts,
     ),
     Law(
         name="order_law",
         text="the order of the samples does not matter",
-        cause="a subset that is taken from the front",
+        cause="a subset that always has the first samples",
         holds=_order,
     ),
     Law(
         name="coincident_samples",
         text="where samples coincide the estimate is finite, with a finite gradient, and lower than where they do not",
-        cause="the logarithm, or the root, of a distance of zero",
+        cause="the logarithm or the root of a distance of zero",
         holds=_coincident,
     ),
     Law(
         name="is_differentiable",
         text="its gradient agrees with difference quotients, and is not zero",
-        cause="distances that were detached, or a value that is rounded",
+        cause="distances that are detached, or a value that is rounded",
         holds=_gradient,
     ),
 )

@@ -1,4 +1,4 @@
-"""The law of what leaves the framework: as a module, a state_dict or a file, a network is what it is inside."""
+"""Laws of exported networks: as a module, a state_dict or a file, a network computes what it does in the batch."""
 
 import copy
 import tempfile
@@ -21,11 +21,11 @@ from hyperframe.testing.laws import Broken, Draw, Law, relative
 from hyperframe.testing.of_targets import TOLERANCE, TargetCase
 
 BATCHES = 2
-"""Batches from which statistics are estimated."""
+"""The number of batches from which statistics are estimated."""
 
 
 def _agrees(case: TargetCase, draw: Draw) -> str:
-    """Every way out gives what the batched forward gives."""
+    """Every export has the outputs of the batched forward pass."""
     rng = draw.rng()
     weights = redrawn(case.spec, case.several, rng)
     batches = case.inputs(BATCHES * draw.examples, rng).unflatten(0, (BATCHES, draw.examples))
@@ -46,13 +46,13 @@ def _agrees(case: TargetCase, draw: Draw) -> str:
 
 
 Way = tuple[str, int, nn.Module]
-"""How a network came out, its number, and the module that it is now."""
+"""The way in which a network was exported, its number, and the module that was made of it."""
 
 
 def _in_memory(networks: Networks) -> Iterator[Way]:
     for number in range(len(networks)):
         yield "nets[i]", number, networks[number]
-        yield "nets.state_dict(i)", number, _loaded(networks.target, networks.state_dict(number))
+        yield "nets.state_dict(i)", number, _load(networks.target, networks.state_dict(number))
 
 
 def _in_files(networks: Networks, folder: Path) -> Iterator[Way]:
@@ -62,23 +62,23 @@ def _in_files(networks: Networks, folder: Path) -> Iterator[Way]:
     again = read_samples(together, target, networks.task, torch.device("cpu"))
     tensors = load_file(together)
     for number, path in enumerate(sorted(split.iterdir())):
-        yield "a file for each network", number, _loaded(target, load_file(path))
+        yield "a file for each network", number, _load(target, load_file(path))
         one = slice(number, number + 1)
         file, _ = write_network(folder / f"{number}.safetensors", lambda: select(networks, one), header)  # noqa: B023
-        yield "a file of one network", number, _loaded(target, load_file(file))
+        yield "a file of one network", number, _load(target, load_file(file))
         state = {name: value[number] for name, value in tensors.items()}
-        yield "one file of all networks", number, _loaded(target, state, strict=False)
+        yield "one file of all networks", number, _load(target, state, strict=False)
         yield "one file of all networks, read again", number, again[number]
 
 
-def _loaded(target: Target, state: dict[str, Tensor], *, strict: bool = True) -> nn.Module:
-    """A user's own module with a network's state: what the state must bring is noise in it before.
+def _load(target: Target, state: dict[str, Tensor], *, strict: bool = True) -> nn.Module:
+    """Load a network's state into a copy of the user's module, in which all that the state must hold is noise before.
 
     Args:
-        target: whose module it is.
-        state: what is loaded.
-        strict: the state has each tensor under all its names, and constants; else it may leave out constants, and all
-            but the first name.
+        target: the target with the module.
+        state: the state to load.
+        strict: the state has constants, and each tensor under all its names; else it may leave out constants, and all
+            names but the first.
 
     Raises:
         Broken: the state does not fit.
@@ -94,7 +94,7 @@ def _loaded(target: Target, state: dict[str, Tensor], *, strict: bool = True) ->
         raise Broken(f"the target's module does not load it: {error}", "state_dict") from error
     lost = [name for name in missing if name not in constants and names[name] not in state]
     if lost:
-        raise Broken(f"it has no '{lost[0]}'", "one file of all networks")
+        raise Broken(f"the file has no '{lost[0]}'", "one file of all networks")
     return module
 
 
@@ -109,16 +109,16 @@ def _is_steady(case: TargetCase, draw: Draw) -> None:
 LAWS = (
     Law(
         name="every_way_out_agrees",
-        text="as a module, a state_dict, and from each kind of file a network gives what it gives in the batch",
-        cause="state that the batch and the module share without one tensor behind it, or a module whose state_dict "
-        "does not hold, or changes, what it is made of",
+        text="as a module, a state_dict, and from each kind of file a network has the outputs that it has in the batch",
+        cause="state that is not held in parameters and buffers, or a module whose state_dict leaves out or changes "
+        "something that its outputs depend on",
         holds=_agrees,
         examples=1,
     ),
     Law(
         name="evaluation_is_steady",
-        text="in evaluation mode outputs follow from weights, statistics and inputs, whatever passes there were before",
-        cause="a dropout without training=self.training, noise, or a buffer or a count that passes change",
+        text="in evaluation mode outputs depend on weights, statistics and inputs alone, not on earlier passes",
+        cause="a dropout without training=self.training, noise, or a buffer or count that a pass changes",
         holds=_is_steady,
         examples=1,
     ),

@@ -1,4 +1,4 @@
-"""Laws of gauges: one representative of each class, of the same function; alone and in a list with others."""
+"""Laws of gauges: one representative for each orbit, with the same function; alone and in a list with others."""
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -20,16 +20,16 @@ Maker = Callable[[Orbits], Mapping[str, Gauge]]
 """Makes gauges, by name, for a target's symmetries."""
 
 TOLERANCE = 1e-9
-"""Of weights, relative to the largest of their layer."""
+"""The error allowed in weights, relative to the largest of their layer."""
 
 FUNCTION = 1e-7
-"""Of outputs, relative to the largest."""
+"""The error allowed in outputs, relative to the largest."""
 
 SINGLE = 1e-2
-"""Of weights in single precision, relative to the largest of their layer."""
+"""The error allowed in weights in single precision, relative to the largest of their layer."""
 
 SLOPE = 1e-5
-"""Of a derivative along a direction that a gauge leaves out."""
+"""The largest derivative along a direction that counts as one the gauge fixes."""
 
 
 class GaugeCase(Case):
@@ -45,32 +45,32 @@ class GaugeCase(Case):
         self.name, self._make, self._others = name, make, others
 
     def gauge(self, net: TargetCase) -> ComposedGauge:
-        """The gauges as one."""
+        """Return the gauges composed into one."""
         return ComposedGauge(self._make(net.orbits))
 
     def in_list(self, net: TargetCase) -> dict[str, Gauge]:
-        """The gauges together with all others that fix other kinds."""
+        """Return the gauges together with all others that fix other kinds."""
         return {**self._others(net.orbits), **self._make(net.orbits)}
 
     def gauges(self, net: TargetCase) -> dict[str, Gauge]:
-        """The gauges one by one."""
+        """Return the gauges one by one, by name."""
         return dict(self._make(net.orbits))
 
     @cached_property
     def fixes(self) -> frozenset[str]:
-        """The kinds that they fix together."""
+        """The kinds of symmetry that they fix together."""
         return frozenset().union(*(gauge.fixes for gauge in self.gauges(network(self.name, Draw())).values()))
 
-    def speaks_of(self, draw: Draw) -> TargetCase:
-        """The network of a draw; raises `Vacuous` where it has nothing that the gauges fix."""
+    def network(self, draw: Draw) -> TargetCase:
+        """Return the network of a draw; raises `Vacuous` if it has no symmetry that the gauges fix."""
         net = network(self.name, draw)
         if not any(net.orbits.counts[kind] for kind in self.fixes):
-            raise Vacuous("the network has nothing to be fixed")
+            raise Vacuous("the network has no symmetry that it fixes")
         return net
 
 
 def gauge_cases(make: Maker, others: Maker) -> list[GaugeCase]:
-    """A case for each example network."""
+    """Return a case for each example network."""
     return [GaugeCase(name, make, others) for name in [*EXAMPLES, *TRACED]]
 
 
@@ -80,45 +80,45 @@ def _declares(case: GaugeCase, draw: Draw) -> None:
 
 
 def _keeps(gauges: Mapping[str, Gauge], net: TargetCase, draw: Draw) -> None:
-    weights, inputs, before = net.drawn(draw)
+    weights, inputs, before = net.make(draw)
     after = net.outputs(ComposedGauge(gauges)(weights), inputs)
-    difference = relative(_centred(before), _centred(after))
+    difference = relative(_centre(before), _centre(after))
     if not difference <= FUNCTION:
         raise Broken(f"outputs change by {difference:.1e} of the largest")
 
 
-def _centred(outputs: Tensor) -> Tensor:
+def _centre(outputs: Tensor) -> Tensor:
     return outputs - outputs.mean(-1, keepdim=True) if outputs.shape[-1] > 1 else outputs * 0
 
 
 def _same(gauges: Mapping[str, Gauge], net: TargetCase, draw: Draw) -> None:
     gauge = ComposedGauge(gauges)
-    weights, *_ = net.drawn(draw)
+    weights, *_ = net.make(draw)
     once = gauge(weights)
     for kind in KINDS:
         owner = next((part for part in gauges.values() if kind in part.fixes), None)
         if owner is None or not net.orbits.counts[kind]:
             continue
         action = random_action(net.orbits, batch_size(weights), draw.rng(), kinds=[kind], exponents=draw.exponents)
-        action = _covered(owner, action, net, weights)
+        action = _restrict(action, owner, net, weights)
         difference, layer = farthest(once, gauge(apply_action(net.orbits, action, weights)))
         if not difference <= TOLERANCE:
             where = f"layer '{layer}', orbit '{kind}'"
             raise Broken(f"the representatives of θ and Sθ differ by {difference:.1e} of the largest weight", where)
 
 
-def _covered(owner: Gauge, action: Action, net: TargetCase, weights: Weights) -> Action:
-    """The part of an action in the directions that a gauge fixes; all of it where it fixes all.
+def _restrict(action: Action, owner: Gauge, net: TargetCase, weights: Weights) -> Action:
+    """Restrict an action to the directions that a gauge fixes.
 
-    Of a gauge that fixes fewer directions of the logit shift, those are found as the ones that its derivative is zero
-    along; there must be as many as it says.
+    For a gauge that fixes only some directions of the logit shift, these are found as the directions along which its
+    derivative is zero; there must be as many as it declares.
     """
     wanted = getattr(owner, "directions", None)
     known = net.orbits.counts["logit_shift"]
     if action.shift is None or wanted is None or wanted == known:
         return action
     if not 0 <= wanted < known:
-        raise Broken(f"it says that it fixes {wanted} directions of the logit shift, of which there are {known}")
+        raise Broken(f"it declares to fix {wanted} directions of the logit shift, of which there are {known}")
     size = action.shift.shape[1]
     one = {layer: theta[:1].expand(2 * size, -1, -1) for layer, theta in weights.items()}
     plain = random_action(net.orbits, 2 * size, torch.Generator().manual_seed(0), kinds=[])
@@ -131,7 +131,7 @@ def _covered(owner: Gauge, action: Action, net: TargetCase, weights: Weights) ->
     fixed = directions[kept <= SLOPE]
     if len(fixed) != wanted:
         raise Broken(
-            f"it says that it fixes {wanted} directions of the logit shift, and is the same along {len(fixed)}",
+            f"it declares to fix {wanted} directions of the logit shift, but is constant along {len(fixed)}",
             f"layer '{net.spec.logits}'",
         )
     return attrs.evolve(action, shift=action.shift @ fixed.T @ fixed)
@@ -139,7 +139,7 @@ def _covered(owner: Gauge, action: Action, net: TargetCase, weights: Weights) ->
 
 def _twice(gauges: Mapping[str, Gauge], net: TargetCase, draw: Draw) -> None:
     gauge = ComposedGauge(gauges)
-    weights, *_ = net.drawn(draw)
+    weights, *_ = net.make(draw)
     once = gauge(weights)
     difference, layer = farthest(once, gauge(once))
     if not difference <= TOLERANCE:
@@ -148,15 +148,15 @@ def _twice(gauges: Mapping[str, Gauge], net: TargetCase, draw: Draw) -> None:
 
 def _alone(law: Callable[[Mapping[str, Gauge], TargetCase, Draw], None]) -> Callable[[GaugeCase, Draw], None]:
     def holds(case: GaugeCase, draw: Draw) -> None:
-        net = case.speaks_of(draw)
+        net = case.network(draw)
         law(case.gauges(net), net, draw)
 
     return holds
 
 
 def _in_lists(case: GaugeCase, draw: Draw) -> None:
-    """With all others that can stand beside it, the list as a whole keeps the laws."""
-    net = case.speaks_of(draw)
+    """A list of the gauge and all others that can be beside it keeps the laws as a whole."""
+    net = case.network(draw)
     gauges = case.in_list(net)
     try:
         for law in (_keeps, _same, _twice):
@@ -167,10 +167,10 @@ def _in_lists(case: GaugeCase, draw: Draw) -> None:
 
 
 def _leaves(case: GaugeCase, draw: Draw) -> None:
-    """Weights that differ by what a gauge does not declare have different representatives."""
-    net = case.speaks_of(draw)
+    """Weights that differ by a kind of symmetry that a gauge does not declare have different representatives."""
+    net = case.network(draw)
     gauge = case.gauge(net)
-    weights, *_ = net.drawn(draw)
+    weights, *_ = net.make(draw)
     for kind in KINDS:
         if kind in case.fixes or not net.orbits.counts[kind]:
             continue
@@ -183,22 +183,22 @@ def _leaves(case: GaugeCase, draw: Draw) -> None:
 
 def _moves(case: GaugeCase, draw: Draw) -> None:
     """Random weights are not their own representatives."""
-    net = case.speaks_of(Draw(seed=draw.seed, networks=2))
-    weights, *_ = net.drawn(draw)
+    net = case.network(Draw(seed=draw.seed, networks=2))
+    weights, *_ = net.make(draw)
     reach = sum(net.orbits.counts[kind] for kind in case.fixes)
     partial = [getattr(part, "directions", reach) for part in case.gauges(net).values()]
     if not any(partial):
-        raise Vacuous("it says that it fixes no direction of this network")
-    ordered = case.fixes <= {"permutation", "sign", "norm_sign"}  # few units may stand in their order by chance
+        raise Vacuous("it declares to fix no direction of this network")
+    ordered = case.fixes <= {"permutation", "sign", "norm_sign"}  # few units may be in order by chance
     if farthest(weights, case.gauge(net)(weights))[0] <= TOLERANCE and not (ordered and reach < 8):
-        raise Broken("it changes nothing, though the network has what it fixes")
+        raise Broken("it changes nothing, although the network has symmetries that it fixes")
 
 
 def _differentiable(case: GaugeCase, draw: Draw) -> None:
-    """Gradients are finite, also where filters are zero, and agree with differences."""
-    net = case.speaks_of(draw)
+    """Gradients are finite, even where filters are zero, and agree with difference quotients."""
+    net = case.network(draw)
     gauge = case.gauge(net)
-    weights, *_ = net.drawn(draw)
+    weights, *_ = net.make(draw)
     probe = torch.randn(batch_size(weights), net.spec.num_weights, generator=draw.rng(), dtype=torch.float64)
     way = torch.randn(probe.shape, generator=draw.rng(), dtype=torch.float64)
 
@@ -223,17 +223,17 @@ def _differentiable(case: GaugeCase, draw: Draw) -> None:
 
 
 def _tidy(case: GaugeCase, draw: Draw) -> None:
-    """Shapes and types stay, the given weights too, and networks do not see each other."""
-    net = case.speaks_of(draw)
+    """Shapes and dtypes stay, the given weights do not change, and networks do not depend on each other."""
+    net = case.network(draw)
     gauge = case.gauge(net)
-    weights, *_ = net.drawn(draw)
+    weights, *_ = net.make(draw)
     kept = {layer: theta.clone() for layer, theta in weights.items()}
     gauged = gauge(weights)
     for layer, theta in kept.items():
         if not torch.equal(theta, weights[layer]):
-            raise Broken("it changes the weights that it was given", f"layer '{layer}'")
+            raise Broken("it changes the weights that it was given in place", f"layer '{layer}'")
         if layer not in gauged or gauged[layer].shape != theta.shape or gauged[layer].dtype != theta.dtype:
-            raise Broken("it changes the shape or the type", f"layer '{layer}'")
+            raise Broken("it changes the shape or the dtype", f"layer '{layer}'")
     for number in range(batch_size(weights)):
         row = slice(number, number + 1)
         difference, layer = farthest(slice_weights(gauged, row), gauge(slice_weights(weights, row)))
@@ -241,68 +241,68 @@ def _tidy(case: GaugeCase, draw: Draw) -> None:
             raise Broken(f"network {number} depends on the others of its batch, by {difference:.1e}", layer)
     single = gauge({layer: theta.float() for layer, theta in weights.items()})
     if not all(theta.dtype == torch.float32 for theta in single.values()):
-        raise Broken("weights in single precision come back in another")
+        raise Broken("for weights in single precision it returns another dtype")
     difference, layer = farthest(gauged, {layer: theta.double() for layer, theta in single.items()})
     if not difference <= SINGLE:
-        raise Broken(f"in single precision it gives others, by {difference:.1e}", f"layer '{layer}'")
+        raise Broken(f"in single precision it returns weights that differ by {difference:.1e}", f"layer '{layer}'")
 
 
 LAWS = (
     Law(
         name="fixes_is_declared",
-        text="'fixes' is a frozenset of kinds of orbits, and no two gauges of a list fix the same",
-        cause="a kind's name that does not exist, or two gauges for one orbit",
+        text="'fixes' is a frozenset of kinds of symmetry, and no two gauges of a list fix the same kind",
+        cause="a kind that does not exist, or two gauges for one kind",
         holds=_declares,
         examples=1,
     ),
     Law(
         name="function_is_kept",
-        text="the representative computes the same function, up to what the task does not see",
-        cause="a factor that a tied writer or a reader does not get",
+        text="the representative computes the same function, up to changes that the task does not see",
+        cause="a factor that is not applied to a tied writer or to a reader",
         holds=_alone(_keeps),
     ),
     Law(
         name="same_on_the_orbit",
-        text="θ and Sθ have the same representative, for every S that the gauge fixes, unless a filter is wholly zero",
-        cause="an epsilon in a norm or a root, a sum where a mean is meant, or a norm that depends on other factors",
+        text="θ and Sθ have the same representative, for every S that the gauge fixes, unless a filter is all zeros",
+        cause="an epsilon in a norm or a root, a sum instead of a mean, or a norm that depends on other factors",
         holds=_alone(_same),
     ),
     Law(
         name="twice_is_once",
-        text="applied twice it changes nothing",
-        cause="a sum where a mean is meant, or layers that are walked in another order than that of execution",
+        text="applied a second time it changes nothing",
+        cause="a sum instead of a mean, or layers that are visited in another order than that of execution",
         holds=_alone(_twice),
     ),
     Law(
         name="in_lists",
-        text="a list with gauges for all other kinds keeps the function, is the same on the orbits, and twice once",
-        cause="a gauge that moves along orbits which another one fixes",
+        text="in a list with gauges for all other kinds these laws hold for the list as a whole",
+        cause="a gauge that changes weights along orbits which another one fixes",
         holds=_in_lists,
         examples=2,
     ),
     Law(
         name="nothing_else_is_fixed",
-        text="what 'fixes' does not name is left as it is",
-        cause="a kind that is missing in 'fixes', so that two gauges for one orbit would go unnoticed",
+        text="kinds that 'fixes' does not name are not fixed",
+        cause="a kind that is missing in 'fixes', so that two gauges for one kind would go unnoticed",
         holds=_leaves,
     ),
     Law(
         name="is_not_the_identity",
         text="random weights are not their own representatives",
-        cause="an orbit that is never looked at",
+        cause="a kind of symmetry that is declared and never fixed",
         holds=_moves,
         examples=1,
     ),
     Law(
         name="is_differentiable",
-        text="its gradient is finite, also where filters are zero, and agrees with difference quotients",
-        cause="a norm's root at zero, or a factor that was detached",
+        text="its gradient is finite, even where filters are zero, and agrees with difference quotients",
+        cause="the root in a norm of zero, or a factor that is detached",
         holds=_differentiable,
     ),
     Law(
         name="networks_are_apart",
-        text="shapes, types and the given weights stay as they are, and no network depends on another one",
-        cause="an operation in place, or a mean over the wrong axis",
+        text="shapes, dtypes and the given weights stay as they are, and no network depends on another one",
+        cause="an in-place operation, or a mean over the wrong axis",
         holds=_tidy,
     ),
 )

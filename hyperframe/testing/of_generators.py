@@ -1,4 +1,4 @@
-"""Laws of generators: weights of the target's shapes, which follow z and the state, and can be trained."""
+"""Laws of generators: weights have the target's shapes, follow from z and the state, and can be trained."""
 
 import copy
 import json
@@ -20,16 +20,17 @@ NETWORKS = ("dense", "residual", "table")
 """Examples with a plain layer, a normalisation and a layer without a kernel."""
 
 TOLERANCE = 1e-3
-"""Of weights in single precision, relative to the largest of their layer; normalisations amplify rounding."""
+"""The error allowed in weights in single precision, relative to their layer's largest; normalisations amplify rounding.
+"""
 
 PARAMETERS = 3
-"""Times that parameters are drawn for the rank, and z with them: where units are off, some have less."""
+"""How often parameters and z are drawn to find the rank, which is lower where units are dead."""
 
 RANK = 1e-11
-"""Singular values below that part of the largest are zero."""
+"""Singular values below this part of the largest one count as zero."""
 
 STEPS = 3
-"""Optimiser steps that a generator is told of before its state is taken."""
+"""How often `after_step` is called before a generator's state is taken."""
 
 
 class GeneratorCase(Case):
@@ -43,24 +44,24 @@ class GeneratorCase(Case):
     def __init__(self, name: str, make: Callable[[TargetSpec], object]) -> None:
         self.name, self._make = name, make
 
-    def made(self, draw: Draw) -> Generator:
-        """A generator whose parameters follow the draw's seed; raises `Broken` where it is none."""
+    def make(self, draw: Draw) -> Generator:
+        """Make a generator with parameters that follow the draw's seed; raises `Broken` if it is no `Generator`."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(draw.seed)
             generator = self._make(network(self.name, draw).spec)
         if not isinstance(generator, Generator):
-            raise Broken(f"its factory gives {type(generator).__name__}, not a hyperframe.Generator")
+            raise Broken(f"its factory returns {type(generator).__name__}, not a hyperframe.Generator")
         return generator
 
     def several(self, generator: Generator, draw: Draw) -> int:
-        """A number of networks that it makes at once, two or more where it holds so many."""
+        """Return a number of networks that it can make at once; at least two, unless it holds fewer."""
         if generator.networks is not None:
             return generator.networks
         return max(generator.minimum_batch, 2) + draw.networks
 
 
 def _shapes(case: GeneratorCase, draw: Draw) -> None:
-    generator = case.made(draw)
+    generator = case.make(draw)
     count = case.several(generator, draw)
     if not isinstance(generator.dimension, int) or generator.dimension < 1:
         raise Broken(f"dimension must be a whole number, at least 1, but is {generator.dimension!r}")
@@ -79,23 +80,24 @@ def _shapes(case: GeneratorCase, draw: Draw) -> None:
                 raise Broken("weights are not finite, or not in single precision", f"layer '{layer}'")
 
 
-def _evaluated(case: GeneratorCase, draw: Draw) -> tuple[Generator, Tensor, Weights]:
-    generator = case.made(draw)
+def _evaluate(case: GeneratorCase, draw: Draw) -> tuple[Generator, Tensor, Weights]:
+    """Return a generator in evaluation mode, some z, and its weights for them."""
+    generator = case.make(draw)
     count = case.several(generator, draw)
     z = generator.latent(count, draw.rng())
-    generator.train()(z)  # so that running moments, if any, are those of something
+    generator.train()(z)  # so that running moments, if any, have been estimated
     with torch.no_grad():
         return generator.eval(), z, generator(z)
 
 
 def _repeats(case: GeneratorCase, draw: Draw) -> None:
-    generator, z, weights = _evaluated(case, draw)
+    generator, z, weights = _evaluate(case, draw)
     if not torch.equal(z, generator.latent(len(z), draw.rng())):
-        raise Broken("latent draws something else with the same random numbers")
+        raise Broken("latent draws other z with the same random numbers")
     with torch.no_grad():
         difference, layer = farthest(weights, generator(z))
         if difference:
-            raise Broken("the same z gives other weights the second time", f"layer '{layer}'")
+            raise Broken("the same z gives other weights a second time", f"layer '{layer}'")
         for number in range(len(z)):
             row = slice(number, number + 1)
             difference, layer = farthest(slice_weights(weights, row), generator(z[row]))
@@ -104,7 +106,7 @@ def _repeats(case: GeneratorCase, draw: Draw) -> None:
 
 
 def _follows_z(case: GeneratorCase, draw: Draw) -> None:
-    _, z, weights = _evaluated(case, draw)
+    _, z, weights = _evaluate(case, draw)
     for number in range(1, len(z)):
         pair = [slice_weights(weights, slice(place, place + 1)) for place in (0, number)]
         if farthest(*pair)[0] == 0:
@@ -112,21 +114,21 @@ def _follows_z(case: GeneratorCase, draw: Draw) -> None:
 
 
 def _state(case: GeneratorCase, draw: Draw) -> None:
-    generator, z, _ = _evaluated(case, draw)
+    generator, z, _ = _evaluate(case, draw)
     for step in range(STEPS):
         generator.after_step(step)
     with torch.no_grad():
         weights = generator(z)
-    other = case.made(Draw(seed=draw.seed + 1, widths=draw.widths))
+    other = case.make(Draw(seed=draw.seed + 1, widths=draw.widths))
     other.load_state_dict(copy.deepcopy(generator.state_dict()))
     with torch.no_grad():
         difference, layer = farthest(weights, other.eval()(z))
     if difference:
-        raise Broken("another one with the same state_dict gives other weights", f"layer '{layer}'")
+        raise Broken("another generator with the same state_dict gives other weights", f"layer '{layer}'")
 
 
 def _dimension(case: GeneratorCase, draw: Draw) -> None:
-    generator = case.made(draw).double().eval()
+    generator = case.make(draw).double().eval()
     rng, most = draw.rng(), 0
     for _ in range(PARAMETERS):
         with torch.no_grad():
@@ -141,7 +143,7 @@ def _dimension(case: GeneratorCase, draw: Draw) -> None:
 
 
 def _rank(generator: Generator, z: Tensor) -> int:
-    """The rank of ∂ weights / ∂ z at one z [1, …]; where z is a number and no vector, of ∂ weights / ∂ parameters."""
+    """Return the rank of ∂ weights / ∂ z at one z [1, …], or of ∂ weights / ∂ parameters if z is a network's number."""
     parameters = dict(generator.named_parameters())
 
     def rows(*moved: Tensor) -> Tensor:
@@ -155,7 +157,7 @@ def _rank(generator: Generator, z: Tensor) -> int:
 
 
 def _trains(case: GeneratorCase, draw: Draw) -> None:
-    generator = case.made(draw).train()
+    generator = case.make(draw).train()
     z = generator.latent(case.several(generator, draw), draw.rng())
     weights = generator(z)
     penalty = generator.penalty(z, weights)
@@ -168,7 +170,7 @@ def _trains(case: GeneratorCase, draw: Draw) -> None:
         if parameter.requires_grad and (parameter.grad is None or not bool(parameter.grad.isfinite().all())):
             raise Broken("the gradient is missing or not finite", f"parameter '{name}'")
     if not any(parameter.requires_grad for parameter in generator.parameters()):
-        raise Broken("it has no parameter to be trained")
+        raise Broken("it has no parameters to train")
     before = {name: value.clone() for name, value in generator.state_dict().items()}
     with torch.no_grad():
         for parameter in generator.parameters():
@@ -180,7 +182,7 @@ def _trains(case: GeneratorCase, draw: Draw) -> None:
 
 
 def _describes(case: GeneratorCase, draw: Draw) -> None:
-    generator = case.made(draw)
+    generator = case.make(draw)
     description = generator.describe()
     try:
         json.dumps(description, allow_nan=False)
@@ -188,7 +190,7 @@ def _describes(case: GeneratorCase, draw: Draw) -> None:
         raise Broken(f"describe() is not plain data: {error}") from error
     trained = sum(parameter.numel() for parameter in generator.parameters())
     if description.get("parameters") != trained:
-        raise Broken(f"describe()['parameters'] is {description.get('parameters')!r}, there are {trained}")
+        raise Broken(f"describe()['parameters'] is {description.get('parameters')!r}, but there are {trained}")
     constants = {name for name, _ in generator.named_buffers()} | {name for name, _ in generator.named_parameters()}
     for path, module in generator.named_modules():
         for name, value in vars(module).items():
@@ -196,57 +198,57 @@ def _describes(case: GeneratorCase, draw: Draw) -> None:
             several = list(inside) if isinstance(inside, list | tuple | type({}.values())) else [value]
             plain = any(isinstance(one, Tensor) and not isinstance(one, nn.Parameter) for one in several)
             if plain and f"{path}.{name}".lstrip(".") not in constants:
-                raise Broken("a tensor that is neither a parameter nor a buffer stays behind", f"attribute '{name}'")
+                raise Broken("a tensor is neither a parameter nor a buffer", f"attribute '{name}'")
     if generator.networks is not None:
         try:
             generator.latent(generator.networks + 1, draw.rng())
         except HyperframeError:
             return
-        raise Broken(f"it holds {generator.networks} networks, and draws one more without a message")
+        raise Broken(f"it holds {generator.networks} networks, and draws one more without an error")
 
 
 LAWS = (
     Law(
         name="weights_have_shapes",
-        text="for each layer it gives finite weights [batch, filters, filter_size], in training and in evaluation",
-        cause="a layer's filters and filter_size the other way round, or a layer left out",
+        text="for each layer it gives finite weights [batch, filters, filter_size], in training and in evaluation mode",
+        cause="filters and filter_size of a layer exchanged, or a layer left out",
         holds=_shapes,
     ),
     Law(
         name="draws_repeat",
-        text="the same random numbers give the same z, the same z the same weights, alone or with others",
+        text="the same random numbers give the same z, and the same z the same weights, alone or in a batch",
         cause="numbers from torch's global generator, or batch statistics in evaluation mode",
         holds=_repeats,
     ),
     Law(
         name="weights_follow_z",
         text="different z give different weights",
-        cause="a z that is not used, or that rounding or a saturated unit takes away",
+        cause="a z that is not used, or whose effect is lost in rounding or in a saturated unit",
         holds=_follows_z,
     ),
     Law(
         name="state_is_complete",
-        text="another one with the same state_dict gives the same weights",
-        cause="a tensor that is drawn when it is built and is not registered as a buffer",
+        text="another generator with the same state_dict gives the same weights",
+        cause="a tensor that is drawn in the constructor and is not registered as a buffer",
         holds=_state,
     ),
     Law(
         name="dimension_is_the_rank",
-        text="dimension is the rank of ∂ weights / ∂ z at parameters drawn at random, of ∂ weights / ∂ parameters for "
-        "networks that are held",
-        cause="a narrow layer on the way from z to the weights, which lets fewer directions through than z has entries",
+        text="dimension is the rank of ∂ weights / ∂ z at randomly drawn parameters; for a generator that holds its "
+        "networks, of ∂ weights / ∂ parameters",
+        cause="a layer between z and the weights that is narrower than z",
         holds=_dimension,
     ),
     Law(
         name="can_be_trained",
-        text="every trained parameter gets a finite gradient, and a step changes something",
-        cause="a parameter that no weight depends on, or a detached part",
+        text="every trainable parameter gets a finite gradient, and a step changes the state",
+        cause="a parameter that no weight depends on, or a part that is detached",
         holds=_trains,
     ),
     Law(
         name="describes_itself",
-        text="describe() is plain data with the number of parameters, and all tensors move with the module",
-        cause="a tensor as a plain attribute: it would stay on the CPU",
+        text="describe() is plain data with the number of parameters, and all tensors are parameters or buffers",
+        cause="a tensor as a plain attribute, which would stay on the CPU when the module is moved",
         holds=_describes,
     ),
 )

@@ -1,4 +1,4 @@
-"""Laws of objectives: what accuracy counts in every step, and what the weights cost."""
+"""Laws of objectives: the weight of accuracy at every step, and the cost of the weights."""
 
 import math
 
@@ -10,10 +10,10 @@ from hyperframe.testing.networks import network
 from hyperframe.types import Objective, Weights
 
 TOLERANCE = 1e-12
-"""Of costs in float64, relative to the largest of single networks."""
+"""The error allowed in costs in float64, relative to the largest cost of a single network."""
 
 STEPS = (1, 2, 7, 2000)
-"""Lengths of trainings that are tried."""
+"""The lengths of trainings that are tested."""
 
 
 class ObjectiveCase(Case):
@@ -23,7 +23,7 @@ class ObjectiveCase(Case):
         self.objective = objective
 
     def weights(self, draw: Draw, dtype: torch.dtype = torch.float64) -> Weights:
-        """Normal weights of two to four networks with two layers."""
+        """Draw normal weights of two to four networks with two layers."""
         spec, rng = network("dense", draw).spec, draw.rng()
         return {
             layer.name: torch.randn(draw.networks + 1, layer.filters, layer.filter_size, generator=rng, dtype=dtype)
@@ -31,10 +31,10 @@ class ObjectiveCase(Case):
         }
 
     def cost(self, weights: Weights) -> Tensor:
-        """The cost, which may have a graph; raises `Broken` where it is no finite scalar, `Vacuous` where none."""
+        """Return the cost, which may have a graph; raises `Broken` if it is no finite scalar, `Vacuous` if None."""
         cost = self.objective.cost(weights)
         if cost is None:
-            raise Vacuous("the weights cost nothing")
+            raise Vacuous("'cost' returns None: the weights cost nothing")
         if not isinstance(cost, Tensor) or cost.dim():
             raise Broken(f"the cost is {type(cost).__name__}, not a tensor without axes")
         if not bool(cost.isfinite()):
@@ -47,18 +47,18 @@ def _counts(case: ObjectiveCase, draw: Draw) -> None:
         for step in sorted({0, steps // 2, steps - 1}):
             count = case.objective.accuracy_weight(step, steps, draw.examples)
             if isinstance(count, bool) or not isinstance(count, int | float):
-                raise Broken(f"accuracy_weight gives {type(count).__name__}, not a number")
+                raise Broken(f"accuracy_weight returns {type(count).__name__}, not a number")
             if not (math.isfinite(count) and count >= 0):
-                raise Broken(f"in step {step} of {steps} accuracy counts {count}")
+                raise Broken(f"at step {step} of {steps} accuracy_weight is {count}")
             if case.objective.accuracy_weight(step, steps, draw.examples) != count:
-                raise Broken(f"in step {step} of {steps} accuracy counts something else when asked again")
+                raise Broken(f"at step {step} of {steps} accuracy_weight is another one when asked again")
 
 
 def _precision(case: ObjectiveCase, draw: Draw) -> None:
     for dtype in (torch.float32, torch.float64):
         cost = case.cost(case.weights(draw, dtype))
         if cost.dtype != dtype:
-            raise Broken(f"of weights in {dtype} it makes {cost.dtype}")
+            raise Broken(f"for weights in {dtype} the cost is in {cost.dtype}")
 
 
 def _averages(case: ObjectiveCase, draw: Draw) -> None:
@@ -67,7 +67,7 @@ def _averages(case: ObjectiveCase, draw: Draw) -> None:
     ones = [float(case.cost({name: theta[n : n + 1] for name, theta in weights.items()})) for n in range(count)]
     expected, found = sum(ones) / count, float(case.cost(weights))
     if not abs(found - expected) <= TOLERANCE * max(1.0, *map(abs, ones)):
-        raise Broken(f"{count} networks cost {found:.9g}, their mean by themselves is {expected:.9g}")
+        raise Broken(f"the cost of {count} networks is {found:.9g}, the mean of their own costs {expected:.9g}")
 
 
 def _gradient(case: ObjectiveCase, draw: Draw) -> None:
@@ -77,7 +77,7 @@ def _gradient(case: ObjectiveCase, draw: Draw) -> None:
     if not cost.requires_grad:
         ahead = float(case.cost({name: theta + 1 for name, theta in weights.items()}))
         if ahead != float(cost):
-            raise Broken("its gradient is zero, although it is not the same everywhere")
+            raise Broken("its gradient is zero, although it is not constant")
         return
     cost.backward()
     rng = draw.rng()
@@ -94,44 +94,44 @@ def _gradient(case: ObjectiveCase, draw: Draw) -> None:
 def _departures(case: ObjectiveCase, draw: Draw) -> None:
     found = case.objective.departures()
     if found is None:
-        raise Vacuous("it does not mean to be the negative evidence lower bound")
+        raise Vacuous("'departures' returns None: it is not meant to be the negative evidence lower bound")
     if not isinstance(found, list) or not all(isinstance(reason, str) and reason for reason in found):
-        raise Broken(f"departures must give a list of texts or None, but gives {found!r}")
+        raise Broken(f"departures must return a list of texts or None, but returns {found!r}")
     if case.objective.accuracy_weight(0, 1, 7) != 7 and not found:
-        raise Broken("accuracy does not count the number of training examples, and no departure says so")
+        raise Broken("accuracy_weight is not the number of training examples, and no departure says so")
     if case.objective.accuracy_weight(0, 9, 7) != case.objective.accuracy_weight(8, 9, 7) and not found:
-        raise Broken("what accuracy counts changes with the steps, and no departure says so")
+        raise Broken("accuracy_weight changes with the step, and no departure says so")
 
 
 LAWS = (
     Law(
         name="accuracy_counts",
-        text="'accuracy_weight' gives a finite number, not below zero, the same whenever a step is asked for",
-        cause="a division by the number of steps, a logarithm of zero, or a state that each call moves on",
+        text="'accuracy_weight' returns a finite number, not below zero, always the same for the same step",
+        cause="a division by zero in short trainings, a logarithm of zero, or a state that each call changes",
         holds=_counts,
     ),
     Law(
         name="cost_has_the_weights_precision",
         text="the cost is a finite scalar in the weights' precision, or None",
-        cause="a constant tensor in single precision, or a mean over no axis",
+        cause="a constant tensor in another precision, or a sum over some axes only",
         holds=_precision,
     ),
     Law(
         name="cost_is_a_mean",
-        text="the cost of several networks is the mean of what each costs by itself",
-        cause="a sum over networks, or a mean over entries in its place",
+        text="the cost of several networks is the mean of the costs of each by itself",
+        cause="a sum over networks, or a mean over their entries too",
         holds=_averages,
     ),
     Law(
         name="cost_is_differentiable",
         text="the cost's gradient agrees with difference quotients",
-        cause="weights that were detached",
+        cause="weights that are detached",
         holds=_gradient,
     ),
     Law(
         name="departures_are_told",
-        text="an objective that means to be the negative evidence lower bound says what keeps it from that",
-        cause="a factor on the likelihood, a temperature or a schedule, which 'departures' leaves out",
+        text="an objective that is meant to be the negative evidence lower bound lists what keeps it from being that",
+        cause="a factor of the likelihood, a temperature or a schedule that 'departures' leaves out",
         holds=_departures,
     ),
 )

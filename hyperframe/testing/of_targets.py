@@ -1,6 +1,6 @@
-"""Laws of targets: a spec describes its module, and the symmetries that follow from it, or were traced, hold.
+"""Laws of targets: a spec describes its module, and all symmetries, from a spec or traced, hold.
 
-They must hold in both modes in which networks are used, see `hyperframe.targets.symmetry.exact`.
+Symmetries must hold in both modes in which networks are used, see `hyperframe.targets.symmetry.exact`.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,19 +20,19 @@ from hyperframe.testing.laws import Broken, Case, Draw, Law, Vacuous, farthest, 
 from hyperframe.types import Weights
 
 LARGE = 100_000
-"""A target with more weights is tried on one example."""
+"""A target with more weights is tested on one example only."""
 
 HUGE = 30_000_000
 """A target with more weights is run one network at a time."""
 
 TOLERANCE = 1e-6
-"""Of outputs, relative to the largest. What does not hold is wrong by far more; norms amplify rounding."""
+"""The error allowed in outputs, relative to the largest. Norms amplify rounding; wrong symmetries err by far more."""
 
 REDRAWN = 10
-"""So often weights are drawn anew where outputs are not finite."""
+"""How often weights are drawn again where outputs are not finite."""
 
 PLACES = 3
-"""So many places are named where a symmetry does not hold."""
+"""The most places that are named where a symmetry does not hold."""
 
 
 class TargetCase(Case):
@@ -49,17 +49,17 @@ class TargetCase(Case):
     def outputs(
         self, weights: Weights, inputs: Tensor, *, own_epsilon: bool = False, mode: Mode = "evaluation"
     ) -> Tensor:
-        """What the module computes, with the statistics of the batch."""
+        """Return the module's outputs, with the statistics of the batch."""
         module = self.target.module
         return run_exactly(module, self.spec, weights, inputs, own_epsilon=own_epsilon, mode=mode)
 
     def modes(self, weights: Weights, inputs: Tensor, outputs: Tensor) -> tuple[Mode, ...]:
-        """The modes in which symmetries are tried, found out on the first networks that it is called with.
+        """Return the modes in which symmetries are tested, found with the first networks that it is called with.
 
         Args:
             weights: of networks.
-            inputs: what they saw.
-            outputs: theirs in evaluation mode.
+            inputs: their inputs.
+            outputs: their outputs in evaluation mode.
         """
         if not self._modes:
             first = slice_weights(weights, slice(1))
@@ -68,14 +68,14 @@ class TargetCase(Case):
         return self._modes
 
     def inputs(self, count: int, rng: torch.Generator) -> Tensor:
-        """Inputs [count, *input_shape] of such numbers as the module takes."""
+        """Draw inputs [count, *input_shape] of numbers that the module can take."""
         return self.target.tried_on.draw(count, rng, torch.float64)
 
-    def drawn(self, draw: Draw) -> tuple[Weights, Tensor, Tensor]:
-        """Weights on which the outputs are finite, inputs, and these outputs.
+    def make(self, draw: Draw) -> tuple[Weights, Tensor, Tensor]:
+        """Draw weights and inputs for which the outputs are finite; return weights, inputs and outputs.
 
         Raises:
-            Broken: outputs are finite on none of several draws.
+            Broken: no outputs of several draws are finite.
         """
         rng = draw.rng()
         networks = 1 if self.large else draw.networks
@@ -109,7 +109,7 @@ def _describes(case: TargetCase, draw: Draw) -> None:
 
 
 def _runs(case: TargetCase, draw: Draw) -> str:
-    """The batched forward is that of each network's module."""
+    """The batched forward pass has the outputs of each network's module."""
     target = case.target
     count = case.several
     weights = redrawn(case.spec, count, draw.rng())
@@ -122,7 +122,7 @@ def _runs(case: TargetCase, draw: Draw) -> str:
     if not torch.equal(inputs, kept):
         raise Broken("the forward pass changes its inputs")
     if not torch.equal(outputs, target.forward(weights, inputs, shared=True)):
-        raise Broken("the same networks on the same inputs give other outputs the second time")
+        raise Broken("the same networks on the same inputs give other outputs a second time")
     with torch.no_grad():
         alone = torch.stack([target.network(weights, number)(inputs) for number in range(count)])
     difference = relative(alone, outputs)
@@ -144,10 +144,10 @@ def _trains(case: TargetCase, draw: Draw) -> None:
 
 
 def _matters(case: TargetCase, draw: Draw) -> None:
-    """Every generated parameter has a part in the outputs."""
+    """Every generated parameter has an effect on the outputs."""
     rng = draw.rng()
     silent = {param.parameter for layer in case.spec.layers for param in layer.params}
-    for _ in range(REDRAWN):  # a dead unit can hide what is behind it
+    for _ in range(REDRAWN):  # a dead unit can hide the parameters behind it
         weights = redrawn(case.spec, 1, rng)
         unpacked = {name: value.requires_grad_() for name, value in unpack(case.spec, weights).items()}
         inputs = case.inputs(draw.examples, rng)
@@ -173,46 +173,46 @@ class _Trial:
     mode: Mode
     before: Tensor
 
-    def moved(self, of: Orbits, kinds: Sequence[str]) -> Weights:
+    def move(self, of: Orbits, kinds: Sequence[str]) -> Weights:
         """Apply a random action of some kinds to the weights, always the same one."""
         action = random_action(of, len(self.before), self.draw.rng(), kinds=kinds, exponents=self.draw.exponents)
         return apply_action(of, action, self.weights)
 
     def difference(self, moved: Weights, kinds: Sequence[str]) -> float:
-        """By how much a task sees the outputs change, relative to the largest."""
+        """Return how much the outputs change for a task, relative to the largest."""
         after = self.case.outputs(moved, self.inputs, mode=self.mode)
-        return relative(_seen(self.before, kinds), _seen(after, kinds))
+        return relative(_visible_part(self.before, kinds), _visible_part(after, kinds))
 
 
 def _holds(kinds: Sequence[str], case: TargetCase, draw: Draw) -> str:
-    """Actions of some kinds change no output but by rounding, in evaluation and in training."""
+    """Actions of some kinds change outputs by no more than rounding, in evaluation and in training mode."""
     if not any(case.orbits.counts[kind] for kind in kinds):
         raise Vacuous("the target has no such symmetry")
-    weights, inputs, before = case.drawn(draw)
+    weights, inputs, before = case.make(draw)
     trial = _Trial(case, draw, weights, inputs, "evaluation", before)
-    difference = _unchanged(trial, kinds)
+    difference = _check_unchanged(trial, kinds)
     modes = case.modes(weights, inputs, before)
     for mode in modes[1:]:
         left = kinds_in(mode, kinds, modes)
         if any(case.orbits.counts[kind] for kind in left):
-            _unchanged(attrs.evolve(trial, mode=mode, before=case.outputs(weights, inputs, mode=mode)), left)
+            _check_unchanged(attrs.evolve(trial, mode=mode, before=case.outputs(weights, inputs, mode=mode)), left)
     note = f"outputs within {difference:.0e}" if difference else "outputs equal bit for bit"
     if len(kinds) > 1:
-        moved = trial.moved(case.orbits, kinds)
+        moved = trial.move(case.orbits, kinds)
         pair = (case.outputs(these, inputs, own_epsilon=True) for these in (weights, moved))
-        own = relative(*(_seen(outputs, kinds) for outputs in pair))
+        own = relative(*(_visible_part(outputs, kinds) for outputs in pair))
         return f"{note}; with the norms' own epsilons within {own:.0e}"
     if kinds[0] in ("scaling", "sign", "permutation") and not case.large:
-        _not_vacuous(trial, kinds[0])
+        _check_not_vacuous(trial, kinds[0])
     return note
 
 
-def _unchanged(trial: _Trial, kinds: Sequence[str]) -> float:
-    """By how much an action changes the outputs; raises `Broken` where it is by more than rounding."""
+def _check_unchanged(trial: _Trial, kinds: Sequence[str]) -> float:
+    """Return how much an action changes the outputs; raises `Broken` if it is more than rounding."""
     others = [kind for kind in kinds if kind != "logit_shift"]
     if len(others) < len(kinds) and any(trial.case.orbits.counts[kind] for kind in others):
-        _unchanged(trial, others)  # no other kind may shift all outputs alike, which of a single one is any change
-    moved = trial.moved(trial.case.orbits, kinds)
+        _check_unchanged(trial, others)  # other kinds must not even shift all outputs alike
+    moved = trial.move(trial.case.orbits, kinds)
     if farthest(trial.weights, moved)[0] == 0:
         raise Vacuous("the drawn action moves nothing")
     difference = trial.difference(moved, kinds)
@@ -222,22 +222,22 @@ def _unchanged(trial: _Trial, kinds: Sequence[str]) -> float:
     return difference
 
 
-def _seen(outputs: Tensor, kinds: Sequence[str]) -> Tensor:
-    """What a task sees of the outputs that does not see a common shift."""
+def _visible_part(outputs: Tensor, kinds: Sequence[str]) -> Tensor:
+    """Centre the outputs if the kinds have the logit shift, since a task then does not see a common shift."""
     return outputs - outputs.mean(-1, keepdim=True) if "logit_shift" in kinds else outputs
 
 
-def _not_vacuous(trial: _Trial, kind: str) -> None:
-    """An action that forgets all readers must be seen in the outputs; otherwise nothing was tried."""
+def _check_not_vacuous(trial: _Trial, kind: str) -> None:
+    """Check that an action that leaves out all readers changes the outputs; otherwise nothing was tested."""
     case = trial.case
     writers = tuple(axis for axis in case.structure.axes if axis.exponent != -1)
-    moved = trial.moved(attrs.evolve(case.orbits, structure=attrs.evolve(case.structure, axes=writers)), [kind])
+    moved = trial.move(attrs.evolve(case.orbits, structure=attrs.evolve(case.structure, axes=writers)), [kind])
     if farthest(trial.weights, moved)[0] and torch.equal(case.outputs(moved, trial.inputs), trial.before):
-        raise Vacuous("an action that forgets all readers changes no output either: no signal reaches the outputs")
+        raise Vacuous("an action that leaves out all readers changes no output either: no signal reaches the outputs")
 
 
 def _places(trial: _Trial, kinds: Sequence[str]) -> list[str]:
-    """Where a symmetry does not hold: the layers that write the units, and the axes that its labels sit on."""
+    """Find where a symmetry does not hold: the layers that write the units, and the axes that carry its labels."""
     found: list[str] = []
     structure, of = trial.case.structure, trial.case.orbits
     for kind, field in FIELDS.items():
@@ -245,7 +245,7 @@ def _places(trial: _Trial, kinds: Sequence[str]) -> list[str]:
             continue
         for place, labels in unit_groups(of, kind).items():
             alone = orbits(only(structure, field, labels), shift_invariant=True)
-            if not trial.difference(trial.moved(alone, [kind]), [kind]) <= TOLERANCE:
+            if not trial.difference(trial.move(alone, [kind]), [kind]) <= TOLERANCE:
                 found.append(f"units of {place} ({_axes(structure.axes, field, labels)})")
             if len(found) == PLACES:
                 return found
@@ -253,7 +253,7 @@ def _places(trial: _Trial, kinds: Sequence[str]) -> list[str]:
 
 
 def _axes(axes: Sequence[Axis], field: Field, labels: set[int]) -> str:
-    """The axes that carry some labels, as a user finds them in the module."""
+    """Name the axes that carry some labels, as a user finds them in the module."""
     carrying = [axis for axis in axes if labels & set(getattr(axis, field))]
     words = {1: "written by", -1: "read by", 0: "moved in"}
     parts = []
@@ -269,7 +269,7 @@ def _law_of(kind: str, text: str, cause: str) -> Law:
 
 
 def _precisely(holds: Callable[[TargetCase, Draw], str | None]) -> Callable[[TargetCase, Draw], str | None]:
-    """A law of what the target itself runs, with casts to fewer digits left out, as `run_exactly` has them."""
+    """Test a law without the target's casts to lower precision, as `run_exactly` does."""
 
     def held(case: TargetCase, draw: Draw) -> str | None:
         with DoublePrecision():
@@ -282,41 +282,41 @@ LAWS = (
     Law(
         name="spec_describes_module",
         text="weights, the module's parameters and state_dicts are each other's inverses, bit for bit",
-        cause="a parameter that two layers claim, rows that overlap, or an axis order that is not the parameter's",
+        cause="a parameter that two layers claim, rows that overlap, or axes in another order than the parameter's",
         holds=_describes,
         examples=1,
     ),
     Law(
         name="batch_equals_modules",
-        text="the forward pass of a batch gives what each network's module gives, the same every time",
-        cause="a forward that keeps state, draws numbers in evaluation mode, or decides by values",
+        text="the forward pass of a batch has the outputs of each network's module, the same every time",
+        cause="a forward that keeps state, draws random numbers in evaluation mode, or branches on values",
         holds=_precisely(_runs),
         examples=1,
     ),
     Law(
         name="gradients_are_finite",
         text="in training mode every layer of every network has a finite gradient",
-        cause="a square root or logarithm of zero, or a layer that is claimed and not used",
+        cause="a square root or logarithm of zero, or a layer that the spec claims and the module does not use",
         holds=_precisely(_trains),
         examples=1,
     ),
     Law(
         name="every_parameter_matters",
-        text="some output changes with every parameter that is generated",
+        text="every generated parameter changes some output",
         cause="a layer that the forward pass never calls, such as an auxiliary head",
         holds=_precisely(_matters),
         examples=1,
     ),
     _law_of(
         "scaling",
-        "positive factors that layers write and others divide by change no output",
-        "a forgotten reader or tied writer, an operation declared as ReLU that is not positively homogeneous (GELU, "
+        "multiplying the writers of units by positive factors and dividing their readers by them changes no output",
+        "a reader or tied writer left out, an operation declared as ReLU that is not positively homogeneous (GELU, "
         "tanh), or a factor claimed across a gate",
     ),
     _law_of(
         "sign",
-        "signs that layers write and others read change no output",
-        "an operation that is not odd between them: max-pooling behind a tanh, a ReLU, a sigmoid",
+        "changing the signs of units in their writers and readers changes no output",
+        "an operation between them that is not odd: max-pooling behind a tanh, a ReLU, a sigmoid",
     ),
     _law_of(
         "normalisation",
@@ -325,24 +325,24 @@ LAWS = (
     ),
     _law_of(
         "norm_sign",
-        "a kernel before a normalisation and the normalisation's scale can change their signs together",
+        "changing the signs of a kernel and of the scale of the normalisation behind it changes no output",
         "a scale that belongs to another layer's normalisation",
     ),
     _law_of(
         "permutation",
-        "units of one space can change places, with all that writes and reads them",
-        "a forgotten tie (residual sum, shared weight) or reader, parts of a concatenation in another order, or a "
+        "exchanging units of one space in all that writes and reads them changes no output",
+        "a tie (residual sum, shared weight) or reader left out, parts of a concatenation in another order, or a "
         "flattened axis that is read in another order",
     ),
     _law_of(
         "logit_shift",
-        "one vector added to every row of the last layer changes no difference of outputs",
-        "spec.logits names a layer that something other than means and reshapes follows",
+        "adding one vector to every row of the last layer changes no difference between outputs",
+        "spec.logits names a layer whose outputs do not reach the end by means and reshapes alone",
     ),
     Law(
         name="all_together",
-        text="a random element of the whole symmetry group changes nothing that the task sees",
-        cause="two symmetries that each hold alone and share a label",
+        text="a random element of the whole symmetry group changes no outputs, as the task sees them",
+        cause="two symmetries that hold alone but not together, since they share a label",
         holds=lambda case, draw: _holds(KINDS, case, draw),
     ),
 )

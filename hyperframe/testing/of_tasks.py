@@ -1,4 +1,4 @@
-"""Laws of tasks: data of the shapes they say, a loss that knows its symmetry, figures that do not depend on chunks."""
+"""Laws of tasks: data has the declared shapes, the loss its declared symmetry, and metrics do not depend on chunks."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ SHARED = 0.1
 """The part of a split's inputs that may be in another split as well."""
 
 DOWNHILL, RATE = 200, 0.1
-"""Steps of the optimiser, and their size, that make better outputs of given ones."""
+"""Number and size of the optimiser's steps that improve outputs."""
 
 
 class TaskCase(Case):
@@ -29,28 +29,28 @@ class TaskCase(Case):
 
     Args:
         task: the task.
-        restore: makes it of what a run keeps of it, where its component can do that.
+        restore: makes the task again from the facts that a run keeps, if its component can do that.
     """
 
     def __init__(self, task: Task, restore: Callable[[Mapping[str, Any]], Task] | None = None) -> None:
         self.task, self.restore = task, restore
 
     def data(self, split: str) -> Data:
-        """A split; raises `Vacuous` where the data is not here."""
+        """Return a split; raises `Vacuous` if the data is not here."""
         try:
             return self.task.data(split)
         except DataError as error:
-            raise Vacuous(f"its data cannot be had: {error}") from error
+            raise Vacuous(f"its data cannot be read: {error}") from error
 
-    def drawn(self, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Outputs [networks, examples, num_outputs] in float64, and labels of the data."""
+    def make(self, draw: Draw) -> tuple[Tensor, Tensor]:
+        """Draw outputs [networks, examples, num_outputs] in float64; return them with labels of the data."""
         labels = self.data("train").y[: draw.examples]
         shape = (draw.networks, len(labels), self.task.num_outputs)
         return torch.randn(shape, generator=draw.rng(), dtype=torch.float64), labels
 
 
 def _splits(case: TaskCase, draw: Draw) -> str:
-    """Three splits of the shape that is said, with finite inputs and labels that the loss takes."""
+    """There are three splits of the declared shape, with finite inputs and labels that the loss takes."""
     sizes = []
     seen: dict[str, set[bytes]] = {}
     for split in SPLITS:
@@ -64,24 +64,24 @@ def _splits(case: TaskCase, draw: Draw) -> str:
             raise Broken("inputs are not finite floating-point numbers", f"split '{split}'")
         case.task.check_labels(data.y, f"split '{split}'")
         if not torch.equal(data.x, case.data(split).x) or not torch.equal(data.y, case.data(split).y):
-            raise Broken("it is not the same when it is asked for again", f"split '{split}'")
+            raise Broken("it is another one when it is asked for again", f"split '{split}'")
         rows = [row.numpy().tobytes() for row in data.x.flatten(1)]
         for other, known in seen.items():
             shared = sum(row in known for row in rows)
             if SHARED * len(rows) < shared:
                 raise Broken(f"{shared} of {len(rows)} inputs are in split '{other}' too", f"split '{split}'")
         distinct = set(rows)
-        if len(distinct) > (1 - SHARED) * len(rows):  # else inputs coincide by chance, as those of few values do
+        if len(distinct) > (1 - SHARED) * len(rows):  # else inputs with few values coincide by chance
             seen[split] = distinct
     return "examples: " + ", ".join(sizes)
 
 
 def _losses(case: TaskCase, draw: Draw) -> None:
-    """One loss and one score for each example, whatever the others are, with a finite gradient that points downhill."""
-    outputs, labels = case.drawn(draw)
+    """Each example has a loss and a score that do not depend on others; a step against the gradient lowers the loss."""
+    outputs, labels = case.make(draw)
     labels = labels.expand(draw.networks, *labels.shape)
     if case.task.shift_invariant and case.task.num_outputs == 1:
-        raise Vacuous("of a single output without a common shift nothing is left")
+        raise Vacuous("with a single output and no common shift every loss is the same")
     leaf = outputs.clone().requires_grad_()
     loss = case.task.loss(leaf, labels)
     for name, value in (("loss", loss), ("score", case.task.score(outputs, labels))):
@@ -100,8 +100,8 @@ def _losses(case: TaskCase, draw: Draw) -> None:
 
 
 def _symmetry(case: TaskCase, draw: Draw) -> None:
-    """What is said of a common shift of the outputs is so, and canonical outputs are representatives."""
-    outputs, labels = case.drawn(draw)
+    """The loss sees a common shift of the outputs as declared, and canonical outputs are representatives."""
+    outputs, labels = case.make(draw)
     labels = labels.expand(draw.networks, *labels.shape)
     moved = outputs + 3.0
     same = relative(case.task.loss(outputs, labels), case.task.loss(moved, labels)) <= TOLERANCE
@@ -118,8 +118,8 @@ def _symmetry(case: TaskCase, draw: Draw) -> None:
 
 
 def _meters(case: TaskCase, draw: Draw) -> None:
-    """A meter's figures do not depend on the chunks, and lower losses are better by the metric that selects."""
-    outputs, labels = case.drawn(draw)
+    """A meter's metrics do not depend on the chunks, and lower losses are better by the metric that selects."""
+    outputs, labels = case.make(draw)
     whole = _results(case, outputs, labels, len(outputs), len(labels))
     _same(whole, _results(case, outputs, labels, 1, 3), "")
     if case.task.shift_invariant and case.task.num_outputs == 1:
@@ -131,25 +131,27 @@ def _meters(case: TaskCase, draw: Draw) -> None:
         case.task.loss(better, labels.expand(len(outputs), *labels.shape)).sum().backward()
         optimiser.step()
     improved = _results(case, better.detach(), labels, len(outputs), len(labels))
-    if sum(metric.selects for metric in case.task.metrics) != 1:  # which another law tells
+    if sum(metric.selects for metric in case.task.metrics) != 1:  # which another law reports
         return
     scores = [validation_score(case.task.metrics, results) for results in (whole, improved)]
     if not all(math.isfinite(score) for score in scores):
         raise Broken(f"the metric that selects is {scores[0]!r}, not a finite number")
     if scores[1] < scores[0]:
-        raise Broken(f"outputs with a lower loss are worse by it: {scores[1]:.6g} against {scores[0]:.6g}")
+        raise Broken(
+            f"outputs with a lower loss are worse by the metric that selects: {scores[1]:.6g} against {scores[0]:.6g}"
+        )
     if improved == whole:
-        raise Broken("outputs with a lower loss have the same figures")
+        raise Broken("outputs with a lower loss have the same metrics")
 
 
 def _metrics(case: TaskCase, draw: Draw) -> str:
-    """What is declared of the figures is so: each is found, none besides them, and percent are shares."""
+    """The meter finds each declared metric and no others, and metrics in percent are shares of 1."""
     metrics = case.task.metrics
     try:
         check_metrics(metrics, case.task.name)
     except PluginError as error:
         raise Broken(str(error)) from error
-    outputs, labels = case.drawn(draw)
+    outputs, labels = case.make(draw)
     results = _results(case, outputs, labels, len(outputs), len(labels))
     try:
         declared_figures(metrics, results, case.task.name)
@@ -169,7 +171,7 @@ def _metrics(case: TaskCase, draw: Draw) -> str:
 
 
 def _results(case: TaskCase, outputs: Tensor, labels: Tensor, networks: int, examples: int) -> dict[str, Any]:
-    """A meter's figures, taken in in chunks of so many networks and examples."""
+    """Return a meter's results for outputs that come in chunks of so many networks and examples."""
     meter = case.task.meter(len(outputs), len(labels), torch.device("cpu"))
     for first in range(0, len(outputs), networks):
         for item in range(0, len(labels), examples):
@@ -184,17 +186,17 @@ def _same(one: object, other: object, path: str) -> None:
             _same(one[key], other[key], f"{path}.{key}".lstrip("."))
         return
     if not (one == other or math.isclose(_number(one), _number(other), rel_tol=1e-9, abs_tol=1e-12)):
-        raise Broken(f"'{path}' is {one!r} of all at once and {other!r} in chunks")
+        raise Broken(f"'{path}' is {one!r} if all outputs come at once, but {other!r} in chunks")
 
 
 def _number(value: Any) -> float:
-    """A number as a float; what is none is not a number."""
+    """Return a number as a float, and NaN for anything else."""
     return float(value) if isinstance(value, Real) else math.nan
 
 
 def _answers(case: TaskCase, draw: Draw) -> None:
-    """Predictions keep the shape, a summary has a row for each example, augmented inputs are inputs."""
-    outputs, labels = case.drawn(draw)
+    """Predictions keep the outputs' shape, a summary has a row for each example, augmented inputs keep their shape."""
+    outputs, labels = case.make(draw)
     predictions = case.task.predictions(outputs)
     if predictions.shape != outputs.shape or not bool(predictions.isfinite().all()):
         raise Broken(f"predictions of {list(outputs.shape)} outputs have the shape {list(predictions.shape)}")
@@ -205,78 +207,78 @@ def _answers(case: TaskCase, draw: Draw) -> None:
     kept = inputs.clone()
     found = [case.task.augment(inputs, torch.Generator().manual_seed(draw.seed)) for _ in range(2)]
     if found[0].shape != inputs.shape or found[0].dtype != inputs.dtype or not bool(found[0].isfinite().all()):
-        raise Broken("augment changes the shape or the type of the inputs, or makes them infinite")
+        raise Broken("augment changes the shape or the dtype of the inputs, or makes them infinite")
     if not torch.equal(inputs, kept):
-        raise Broken("augment changes the inputs that it was given")
+        raise Broken("augment changes the inputs that it was given in place")
     if not torch.equal(*found):
-        raise Broken("augment gives something else with the same random numbers")
+        raise Broken("augment gives other inputs with the same random numbers")
 
 
-def _restored(case: TaskCase, draw: Draw) -> str:
-    """From what a run keeps of a task the same task is made again."""
+def _restores(case: TaskCase, draw: Draw) -> str:
+    """The facts that a run keeps of a task make the same task again."""
     if case.restore is None:
-        return "it is made without its data"
+        return "it needs no restoring, since its factory reads no data"
     facts = getattr(case.task, "facts", None)
     if not isinstance(facts, Mapping) or from_json(as_json(facts)) != facts:
-        raise Broken(f"its attribute 'facts' is no plain data, but {facts!r}")
+        raise Broken(f"its attribute 'facts' must be plain data, but is {facts!r}")
     again = case.restore(facts)
     for name in ("name", "input_shape", "num_outputs", "shift_invariant", "likelihood", "metrics", "score_metric"):
         if getattr(again, name) != getattr(case.task, name):
-            raise Broken(f"{name} is {getattr(again, name)} where it was {getattr(case.task, name)}")
-    outputs, _ = case.drawn(draw)
+            raise Broken(f"{name} is {getattr(again, name)} after restoring, but was {getattr(case.task, name)}")
+    outputs, _ = case.make(draw)
     for name, value in case.task.summarise(case.task.predictions(outputs)).items():
         if not torch.equal(again.summarise(again.predictions(outputs))[name], value):
-            raise Broken(f"its summary has another '{name}'")
+            raise Broken(f"after restoring its summary has another '{name}'")
     for split in SPLITS:
         data, other = case.data(split), again.data(split)
         if not torch.equal(data.x, other.x) or not torch.equal(data.y, other.y):
-            raise Broken("it has other data", f"split '{split}'")
-    return "made of what a run keeps it is the same"
+            raise Broken("after restoring it has other data", f"split '{split}'")
+    return "restored from its facts it is the same"
 
 
 LAWS = (
     Law(
         name="splits_are_data",
         text="three splits of finite inputs of the declared shape, with labels that the loss takes, always the same",
-        cause="a split that is drawn without a seed, or a shape that is not that of the inputs",
+        cause="a split that is drawn without a seed, or an input_shape that is not that of the inputs",
         holds=_splits,
         examples=1,
     ),
     Law(
         name="loss_is_of_each_example",
-        text="every example has a finite loss and score of its own, and the loss a gradient that points downhill",
+        text="every example has a finite loss and score of its own, and a step against the gradient lowers the loss",
         cause="a mean over the examples inside the loss",
         holds=_losses,
     ),
     Law(
         name="symmetry_is_as_declared",
-        text="'shift_invariant' says whether a common shift of outputs changes the loss, and 'canonical' follows it",
-        cause="a loss on logits that is declared as one on values, or the other way round",
+        text="'shift_invariant' says that a common shift of outputs keeps the loss, and 'canonical_outputs' fits it",
+        cause="a loss of logits that is declared as one of values, or the other way round",
         holds=_symmetry,
     ),
     Law(
         name="meter_sees_no_chunks",
-        text="metrics depend on no division of networks and examples, lower losses are no worse by what selects",
-        cause="a mean of means of chunks of different sizes, or a metric that is better the other way round",
+        text="metrics do not depend on chunks, and outputs with a lower loss are no worse by the metric that selects",
+        cause="a mean of means of chunks of different sizes, or a metric whose 'better' is the wrong way round",
         holds=_meters,
     ),
     Law(
         name="metrics_are_as_declared",
-        text="the meter finds each metric that is declared and no other figure; one selects; percent are shares of 1",
-        cause="a key that is spelt otherwise, or a value in percent where a share is meant",
+        text="the meter returns the declared metrics and no others, one selects, and those in percent are shares of 1",
+        cause="a key that is spelt differently, or a value in percent instead of a share of 1",
         holds=_metrics,
     ),
     Law(
         name="answers_have_shapes",
         text="predictions, summaries and augmented inputs have a row for each example, and augment draws from its rng",
-        cause="numbers from torch's global generator, or a change in place",
+        cause="numbers from torch's global generator, or an in-place change",
         holds=_answers,
     ),
     Law(
         name="is_restored",
-        text="where its component can 'restore' it, that makes the same task of its attribute 'facts' alone",
-        cause="facts that leave out what a prediction depends on, or a restore that reads other options",
-        holds=_restored,
+        text="if its component has 'restore', that makes the same task again from its attribute 'facts' alone",
+        cause="facts that leave out something that predictions depend on, or a restore that reads other options",
+        holds=_restores,
         examples=1,
     ),
 )

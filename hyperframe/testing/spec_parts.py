@@ -1,4 +1,4 @@
-"""Parts of the specs of small networks, in short."""
+"""Short ways to write the parts of small networks' specs."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from hyperframe.targets.units import UnitSpec
 def spec_of(
     name: str, input_shape: tuple[int, ...], units: dict[str, tuple[int, str]], layers: list[LayerSpec]
 ) -> TargetSpec:
-    """A spec with units of these sizes and operations; the last layer makes the outputs."""
+    """Make a spec with units of these sizes and operations; the last layer gives the outputs."""
     return TargetSpec(
         name=name,
         input_shape=input_shape,
@@ -22,12 +22,12 @@ def spec_of(
 
 
 def plain(module: str, axes: str, rows: tuple[int, int] | None = None) -> list[Param]:
-    """Kernel and bias of a module's."""
+    """Return kernel and bias of a module, or of some of their rows."""
     return [kernel(f"{module}.weight", axes, rows=rows), bias(f"{module}.bias", rows=rows)]
 
 
 def normalised(module: str, norm: str) -> list[Param]:
-    """A convolution's kernel, and the factor and offset of the norm behind it."""
+    """Return a convolution's kernel, and scale and shift of the norm behind it."""
     return [kernel(f"{module}.weight", "o i h w"), scale(f"{norm}.weight"), shift(f"{norm}.bias")]
 
 
@@ -41,10 +41,10 @@ def layer(
     groups: int = 1,
     norm: Norm = "none",
 ) -> LayerSpec:
-    """A layer."""
+    """Make a layer; see `LayerSpec`."""
     return LayerSpec(name=name, filters=filters, params=params, reads=reads, writes=writes, groups=groups, norm=norm)
 
 
 def out(outputs: int, module: str, reads: list[Place]) -> LayerSpec:
-    """The last layer, dense."""
+    """Make the last layer, a dense one."""
     return layer("out", outputs, plain(module, "o i"), reads)

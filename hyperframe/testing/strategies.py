@@ -1,7 +1,7 @@
-"""Strategies for hypothesis: targets of drawn sizes, weights, inputs, latent vectors and symmetry actions.
+"""Hypothesis strategies: targets of drawn sizes, weights, inputs, latent vectors and symmetry actions.
 
-Sizes and the exponents of factors are drawn directly, so that they shrink. Tensors are drawn from a drawn seed, not
-element by element: that is fast, and a failing example is named by one small number.
+Sizes and the exponents of factors are drawn directly, so that they shrink. Tensors follow from a drawn seed and are not
+drawn element by element: that is fast, and a failing example is given by one small number.
 
 Example:
     >>> from hypothesis import given, settings
@@ -28,23 +28,23 @@ from hyperframe.types import Weights
 
 
 def seeds() -> st.SearchStrategy[int]:
-    """Seeds for `torch.Generator`."""
+    """Return a strategy for seeds of `torch.Generator`."""
     return st.integers(0, 2**32 - 1)
 
 
 def sizes(minimum: int = 1, maximum: int = 4) -> st.SearchStrategy[int]:
-    """Sizes of layers, batches and examples; the smallest is the simplest."""
+    """Return a strategy for sizes of layers, batches and examples; it shrinks to the smallest size."""
     return st.integers(minimum, maximum)
 
 
 @st.composite
 def targets(draw: st.DrawFn, name: str | None = None, maximum: int = 4) -> Target:
-    """Targets from `hyperframe.testing.examples`, all their sizes drawn, in float64.
+    """Draw a target from `hyperframe.testing.examples` with drawn sizes, in float64.
 
     Args:
         draw: given by hypothesis.
-        name: which example; by default any.
-        maximum: of all sizes.
+        name: the name of an example; by default any.
+        maximum: the greatest size.
     """
     example = EXAMPLES[name or draw(st.sampled_from(list(EXAMPLES)))]
     drawn = {size: draw(sizes(maximum=maximum)) for size in inspect.signature(example).parameters}
@@ -52,18 +52,18 @@ def targets(draw: st.DrawFn, name: str | None = None, maximum: int = 4) -> Targe
 
 
 def specs(name: str | None = None, maximum: int = 4) -> st.SearchStrategy[TargetSpec]:
-    """The specs of `targets`, bound to their modules."""
+    """Return a strategy for the specs of `targets`, bound to their modules."""
     return targets(name, maximum).map(lambda target: target.spec)
 
 
 def weights(
     spec: TargetSpec, batch: int | None = None, dtype: torch.dtype = torch.float64
 ) -> st.SearchStrategy[Weights]:
-    """Weights for a spec that is bound to its module, see `hyperframe.testing.examples.random_weights`.
+    """Return a strategy for weights of a spec that is bound to its module; see `random_weights` of the examples.
 
     Args:
         spec: the spec.
-        batch: the number of networks; drawn where it is left out.
+        batch: the number of networks; drawn by default.
         dtype: of the weights.
     """
     batches = sizes(maximum=3) if batch is None else st.just(batch)
@@ -73,11 +73,11 @@ def weights(
 def inputs(
     spec: TargetSpec, examples: int | None = None, dtype: torch.dtype = torch.float64
 ) -> st.SearchStrategy[Tensor]:
-    """Inputs [examples, *input_shape] for a spec.
+    """Return a strategy for inputs [examples, *input_shape] of a spec.
 
     Args:
         spec: the spec.
-        examples: their number; drawn where it is left out.
+        examples: the number of inputs; drawn by default.
         dtype: of the inputs.
     """
     counts = sizes() if examples is None else st.just(examples)
@@ -86,12 +86,12 @@ def inputs(
 
 @st.composite
 def latents(draw: st.DrawFn, generator: Generator, batch: int | None = None) -> Tensor:
-    """Latent vectors of a generator.
+    """Draw latent vectors of a generator.
 
     Args:
         draw: given by hypothesis.
-        generator: whose; on the CPU.
-        batch: the number of networks; drawn where it is left out, and all that it holds where they are so many.
+        generator: a generator on the CPU.
+        batch: the number of networks; by default drawn, or all networks of a generator that holds a number of them.
     """
     held = generator.networks
     count = batch or held or draw(sizes(minimum=generator.minimum_batch, maximum=generator.minimum_batch + 3))
@@ -108,15 +108,15 @@ def actions(
     powers_of_two: bool = True,
     dtype: torch.dtype = torch.float64,
 ) -> Action:
-    """Elements of a target's symmetry group, one for each network of a batch.
+    """Draw elements of a target's symmetry group, one for each network of a batch.
 
     Args:
         draw: given by hypothesis.
         of: the symmetries to draw from.
         batch: the number of networks.
-        kinds: which kinds of symmetry take part; the others are left at the identity.
-        powers_of_two: factors are 2^k, which positively homogeneous networks let through bit for bit; |k| has a drawn
-            bound, at most 8. Otherwise factors lie between 1/8 and 8.
+        kinds: the kinds of symmetry that take part; the others stay at the identity.
+        powers_of_two: factors are 2^k, with which outputs of positively homogeneous networks stay the same bit for bit;
+            |k| has a drawn bound, at most 8. Otherwise factors lie between 1/8 and 8.
         dtype: of the factors and the shift.
     """
     exponents = draw(st.integers(1, 8)) if powers_of_two else None

@@ -157,7 +157,7 @@ def test_a_task_that_varies_its_inputs_varies_the_mixtures():
     assert found[:, 0].tolist() == [1.0] * 4 + [2.0] * 4
 
 
-def test_who_knows_the_lesson_stays_as_he_is(run):
+def test_a_student_that_starts_as_its_teacher_does_not_change(run):
     start = run.sample(1)
     x = run.data("train").x[:100]
     lesson = Lesson(x, ensemble_outputs(start, x))
@@ -190,7 +190,7 @@ def test_a_student_that_diverges_is_refused(run):
 
 
 @pytest.mark.parametrize("method", ["predictions", "average", "average-gauged"])
-def test_what_is_written_loads_into_the_module(runs, method, tmp_path):
+def test_the_written_file_loads_into_the_module(runs, method, tmp_path):
     run, file = runs["normed"], tmp_path / "one.safetensors"
     found = distill(run, file, method, SHORT)
     module = normed()

@@ -1,4 +1,4 @@
-"""Ensembles as they grow: figures agree with their definitions, in whatever chunks, and have the right edge values."""
+"""Ensembles as they grow: metrics agree with their definitions in any chunks, and have the right edge values."""
 
 import json
 import math

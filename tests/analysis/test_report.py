@@ -27,7 +27,7 @@ LONG = "unbroken" * 30
 
 
 def picture(folder, file, **words):
-    """The smallest of pictures: one red point."""
+    """The smallest picture: one red pixel."""
 
     def chunk(kind, data):
         return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
@@ -39,7 +39,7 @@ def picture(folder, file, **words):
 
 
 def shown(run, folder):
-    """Every kind of element."""
+    """One interactive element of every kind."""
     words = {"title": "A title", "caption": "It says 3."}
     points = {
         "first": {"points": [[i, i * i % 7, -i] for i in range(40)], "axes": ["one", "two", "three"]},
@@ -63,7 +63,7 @@ def shown(run, folder):
 
 
 def hostile(run, folder):
-    """Words that would break a page which does not escape them."""
+    """Text that would break a page which does not escape it."""
     (folder / "code.json").write_text(
         json.dumps({"x": [0, 1], "lines": {HOSTILE: [0, 1]}, "labels": [HOSTILE, "<!--"]})
     )
@@ -78,7 +78,7 @@ def hostile(run, folder):
 
 
 def lost(run, folder):
-    """Files that are missing, elsewhere, or not what they should be, and shapes that nobody expects."""
+    """Files that are missing, elsewhere or of a wrong kind, and results of unexpected shapes."""
     (folder / "text.png").write_text("no picture")
     (folder / "torn.json").write_text("{")
     (folder / "empty.json").write_text("{}")
@@ -147,7 +147,7 @@ def whole(run):
 
 
 class Parsed(HTMLParser):
-    """Checks that what is opened is closed, and notes sources, places and text."""
+    """Checks that all tags are closed, and records sources, anchors and text."""
 
     EMPTY = ("meta", "link", "img", "br", "input")
 
@@ -306,7 +306,7 @@ def test_another_evaluation_is_not_taken(run, change):
 
 @pytest.fixture
 def command(run, hyperframe, monkeypatch):
-    """Run `hyperframe report` with a plugin's analyses; where the report lies is removed first and afterwards."""
+    """Run `hyperframe report` with a plugin's analyses; an existing report is removed before and afterwards."""
 
     def call(shop, *arguments):
         monkeypatch.setattr("hyperframe.cli.commands.report.installed", lambda: installed([shop]))
@@ -538,7 +538,7 @@ def test_elements_that_no_page_could_show(tmp_path, file, values):
 
 def test_points_and_grids_have_the_shape_of_their_axes(tmp_path):
     series = {"own": {"points": [[1.0, 2.0, 3.0]], "axes": ["a", "b"]}}
-    with pytest.raises(ValueError, match="as many numbers"):
+    with pytest.raises(ValueError, match="one number for each axis"):
         hf.keep_scatter(tmp_path, "points.json", series, title="t", caption="s")
     labels = {**LABELS, "labels": ("x", "y", "z")}
     with pytest.raises(ValueError, match="a row of 2 for each of 2"):

@@ -1,4 +1,4 @@
-"""Analyses of third parties: found, run, kept, and named where they fail."""
+"""Analyses of third parties are found, run and kept, and named if they fail."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ from hyperframe.types import Component
 
 
 class Shop:
-    """A plugin with one analysis, which is given."""
+    """A plugin with one given analysis."""
 
     __name__ = "shop"
 
@@ -62,7 +62,7 @@ def test_figures_and_pictures_are_kept(run):
         (lambda run, folder: None, "analysis 'own' of shop failed: "),
     ],
 )
-def test_what_fails_is_named(run, analysis, message):
+def test_an_analysis_that_fails_is_named_with_its_error(run, analysis, message):
     with pytest.raises(PluginError, match=message):
         analyse(run, "own", installed([Shop(analysis)]))
 

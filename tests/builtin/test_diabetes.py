@@ -1,4 +1,4 @@
-"""The task `diabetes` and its Gaussian likelihood: nats, mixtures, and which figure is in which units."""
+"""The task `diabetes` and its Gaussian likelihood: nats, mixtures, and the units of each metric."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Diversity terms: known answers, outputs that chunks make, and symmetries that are no diversity."""
+"""Diversity terms: known answers, outputs that are computed in chunks, and symmetries, which add no diversity."""
 
 import math
 
@@ -166,7 +166,7 @@ def test_a_common_shift_of_the_logits_changes_no_term_of_outputs(outputs):
 def test_disagreement_needs_classes():
     task = hf.RegressionTask()
     task.name = "prices"
-    with pytest.raises(ConfigError, match="needs probabilities of classes, which task 'prices' has not"):
+    with pytest.raises(ConfigError, match="needs probabilities of classes, which task 'prices' does not have"):
         value("disagreement", outputs=torch.zeros(2, 3, 1), task=task)
 
 
@@ -315,12 +315,12 @@ RAISED = {
     "disagreement": 300.0,
     "ensemble_loss": 300.0,
 }
-"""Weights with which a short training shows a term, all else equal."""
+"""Weights of each term with which a short training shows its effect, all else equal."""
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
-    """For each term its value on networks of a run that was trained with it, and of one without."""
+    """Return each term's value on networks of a run that was trained with it, and of a run without it."""
     settings = {
         "trainer.device": "cpu",
         "trainer.steps": 40,
@@ -359,10 +359,10 @@ def measured(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RAISED)
-def test_each_term_raises_its_own_measure(measured, name):
+def test_training_with_a_term_lowers_its_value(measured, name):
     with_term, without = measured(name)
     assert with_term < without
 
 
-def test_every_term_that_ships_is_tried():
+def test_every_term_that_ships_has_a_training_test():
     assert {entry.component.name for entry in SHIPPED} == {*RAISED, "none"}

@@ -1,4 +1,4 @@
-"""What each generator promises beyond the laws of its kind."""
+"""Properties of each generator beyond the laws of its kind."""
 
 import pytest
 import torch
@@ -107,7 +107,7 @@ def test_filters_of_a_layer_share_their_weight_generator(digits):
     ("whole", "uses"),
     [(["last"], [12, 16, 1]), ([], [12, 16, 10]), (["conv1", "out"], [1, 16, 1])],
 )
-def test_layers_with_one_code(digits, whole, uses):
+def test_layers_in_whole_have_one_code(digits, whole, uses):
     generator = build("hypernetwork", digits, whole=whole)
     assert [row["codes"] for row in generator.describe()["weight_generators"]] == uses
     assert generator(generator.latent(2, rng()))["conv1"].shape == (2, 12, 10)
@@ -156,7 +156,7 @@ def test_direct_leaves_undrawn_networks_alone(digits):
 
 
 def rank_of_jacobian(generator, seed):
-    """The rank of ∂ weights / ∂ z at one z, in float64, with parameters at random; the most of several z."""
+    """Return the rank of ∂ weights / ∂ z in float64 at random parameters, the greatest at several z."""
     draw = rng(seed)
     with torch.no_grad():
         for parameter in generator.double().parameters():
@@ -223,6 +223,6 @@ def test_the_dimension_of_a_perceptron_is_the_rank_of_its_jacobian(latent, hidde
         ({"latent": 300, "extractor": [400], "code": 400, "weight_generators": []}, 12 * 10 + 16 * 109 + 400),
     ],
 )
-def test_the_dimension_is_that_of_the_narrowest_place(digits, options, dimension):
+def test_the_dimension_is_that_of_the_narrowest_layer(digits, options, dimension):
     generator = build("hypernetwork", digits, **options)
     assert generator.dimension == min(dimension, *generator.extractor.sizes[:-1])

@@ -94,7 +94,7 @@ def test_it_agrees_with_estimators_from_samples_on_a_smooth_injective_map():
     assert first == pytest.approx(second, abs=0.05)
 
 
-def test_a_fold_makes_it_an_upper_bound():
+def test_where_the_map_folds_the_value_is_an_upper_bound():
     generator = Mapped(1, 2, lambda z: torch.cat([(2 * z - 1).abs(), 0 * z], 1))  # uniform on [0, 1], twice
     z = generator.latent(2000, torch.Generator().manual_seed(0))
     neighbours = choose(REGISTRY, "entropy", {"name": "kozachenko_leonenko", "constants": True}, "e").make()
@@ -137,14 +137,14 @@ def test_probes_are_exact_with_all_steps_and_all_signs(damping):
         torch.testing.assert_close(one.solution, (inverse @ row[:, :, None])[:, :, 0], rtol=1e-6, atol=1e-8)
 
 
-def test_without_damping_it_is_the_exact_value():
+def test_the_damped_determinant_without_damping_is_the_exact_one():
     jacobian = draw(3, 9, 4, seed=3)
     torch.testing.assert_close(damped(jacobian, 0.0)[0], exact_logdet(jacobian))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_columns_that_depend_on_others_leave_probes_bounded(dtype):
-    """The condition number of what is solved is at most 1 + 1 / damping, whatever J is."""
+    """The condition number of the system that is solved is at most 1 + 1 / damping, whatever J is."""
     jacobian = draw(3, 20, 6, seed=1)
     jacobian[:, :, 5] = jacobian[:, :, 0] - jacobian[:, :, 1]
     _, inverse = damped(jacobian, 1e-2)
@@ -169,7 +169,7 @@ def test_a_rank_that_is_lost_is_a_floor_of_the_exact_value_without_a_gradient(dt
         assert float((gradient[0] @ lost).norm()) < 1e-2 * float(gradient.norm())
 
 
-def test_fewer_steps_than_columns_come_close():
+def test_probes_with_fewer_steps_than_columns_come_close():
     jacobian = draw(3, 400, 50, seed=1) * torch.logspace(0, -4, 50, dtype=torch.float64)
     rng = torch.Generator().manual_seed(0)
     signs = [(2.0 * torch.randint(2, (3, 50), generator=rng) - 1).double() for _ in range(60)]
@@ -238,7 +238,7 @@ def test_the_gradient_is_the_slope_with_batch_normalisation_and_a_gauge():
 
 @pytest.mark.slow
 def test_probes_give_value_and_gradient_of_a_shipped_generator():
-    """Its Jacobian is ill-conditioned; what probes are to find is the damped determinant, of the Jacobian itself."""
+    """Its Jacobian is ill-conditioned; probes estimate the damped determinant of that Jacobian."""
     built = shipped("generator.latent=12")
     generator = built.generator.train()
     z = generator.latent(4, torch.Generator().manual_seed(0))
@@ -290,13 +290,13 @@ def test_narrow_codes_and_weight_generators_let_fewer_directions_through(hyperfr
     assert not (tmp_path / "run").exists()
 
 
-def test_more_entries_than_directions_are_minus_infinity_and_said_so():
+def test_more_entries_of_z_than_directions_are_refused():
     generator = Mapped(4, 6, lambda z: torch.cat([z, z[:, :2]], 1))
     with pytest.raises(ConfigError, match="z has 4 entries, but weights after the gauge have only 3 directions"):
         entropy(generator, generator.latent(3, torch.Generator().manual_seed(0)), directions=3)
 
 
-def test_such_a_training_does_not_begin(hyperframe, tmp_path):
+def test_a_training_with_more_entries_of_z_than_directions_does_not_begin(hyperframe, tmp_path):
     code, _, error = hyperframe(
         "train", "toy", "diversity=[manifold_entropy]", "generator.latent=3", "--out", tmp_path / "run"
     )
@@ -305,7 +305,7 @@ def test_such_a_training_does_not_begin(hyperframe, tmp_path):
     assert not (tmp_path / "run" / "config.yaml").exists()
 
 
-def test_numbers_of_networks_have_no_density(hyperframe, tmp_path):
+def test_a_generator_whose_z_is_a_number_is_refused(hyperframe, tmp_path):
     settings = ["generator=direct", "generator.networks=4", "trainer.networks=4", "diversity=[manifold_entropy]"]
     code, _, error = hyperframe("train", "digits", *settings, "--out", tmp_path / "run")
     assert code == 2

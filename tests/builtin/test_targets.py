@@ -1,4 +1,4 @@
-"""Targets that ship: `lenet` and `mlp` have the symmetries, and compute, what they say."""
+"""The targets `lenet` and `mlp` have the expected symmetries and outputs."""
 
 import pytest
 import torch

@@ -309,7 +309,7 @@ def test_moved_training_images_are_named(registry):
 
 
 class Scaled(nn.Module):
-    """A network of the module's own that does something to its features in training."""
+    """A network that changes its features in training mode in a given way."""
 
     def __init__(self, inside):
         super().__init__()
@@ -372,7 +372,7 @@ COUPLED, NOISY = "depend on the others of its batch", "draws random numbers"
     ],
     ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
 )
-def test_what_a_target_does_in_training_is_named(registry, inside, named):
+def test_a_target_that_draws_random_numbers_in_training_is_named(registry, inside, named):
     built = build_experiment(load_config("diabetes", ["trainer.device=cpu"], registry))
     target = traced_target(trace(Scaled(inside), (10,), "scaled"))
     found = departures(attrs.evolve(built, target=target))
@@ -388,7 +388,7 @@ def test_one_item_at_a_time_depends_on_no_other(registry):
 
 
 class Own:
-    """An estimator of a third party, which says of itself what it is."""
+    """A third party's estimator with departures of its own."""
 
     minimum_samples = 2
 
@@ -432,7 +432,7 @@ def test_a_generator_with_a_penalty_or_noise_of_its_own_is_named(registry):
         assert words in reason
 
 
-def test_asking_leaves_no_trace(registry):
+def test_asking_whether_the_loss_is_the_bound_changes_no_state(registry):
     overrides = ["trainer.device=cpu", "generator.hidden=[97]", "generator.batch_norm=true"]
     built = build_experiment(load_config("diabetes", overrides, registry))
     state = {name: value.clone() for name, value in built.generator.state_dict().items()}
@@ -444,7 +444,7 @@ def test_asking_leaves_no_trace(registry):
 
 
 @pytest.mark.slow
-def test_a_resumed_run_says_it_of_what_it_has_become(tmp_path):
+def test_a_resumed_run_with_other_options_says_whether_its_loss_is_the_bound(tmp_path):
     settings = {"trainer.steps": 4, "trainer.device": "cpu", "evaluation.networks": 3, "trainer.stop_after": 2}
     hf.train("diabetes", settings, out=tmp_path / "run")
     with pytest.warns(HyperframeWarning):

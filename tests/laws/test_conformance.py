@@ -42,7 +42,7 @@ NOTHING = (
     "the weights cost nothing",
     "it does not mean to be the negative evidence lower bound",
 )
-"""Reasons that a law says nothing of a component that ships."""
+"""Reasons for which a law does not apply to a component that ships."""
 
 # Targets with other options than their defaults.
 OTHERS = [
@@ -87,9 +87,9 @@ def test_all_kinds_are_there():
 
 
 @pytest.mark.parametrize("check", [*ALL, *OTHER_TARGETS])
-def test_registered(check):
+def test_every_law_of_every_component_holds(check):
     verdict = check.verdict()
-    assert verdict.state != "failed", verdict.explained()
+    assert verdict.state != "failed", verdict.explain()
     if check.kind == "target" and check.law.name in ("scaling", "sign") and verdict.state == "passed":
         assert "bit for bit" in verdict.message  # factors that are powers of two leave no rounding
     if verdict.state == "vacuous":
@@ -106,14 +106,14 @@ def test_registered(check):
 def test_objectives_with_a_cost(name, options):
     for check in checks(name, options):
         verdict = check.verdict()
-        assert verdict.state != "failed", verdict.explained()
+        assert verdict.state != "failed", verdict.explain()
         assert verdict.state == "passed" or check.law.name == "departures_are_told"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("check", [check for names in LISTS for check in checks(names)], ids=lambda check: check.id)
 def test_lists_of_gauges(check):
-    assert check.verdict().state == "passed", check.verdict().explained()
+    assert check.verdict().state == "passed", check.verdict().explain()
 
 
 @pytest.mark.slow
@@ -123,4 +123,4 @@ def test_regression_is_checked_too():
     rng = np.random.default_rng(0)
     np.savez("values.npz", x=rng.normal(size=(60, 4)).astype("float32"), y=rng.normal(size=(60, 2)))
     for check in checks("arrays", {"file": "values.npz"}):
-        assert check.verdict().state == "passed", check.verdict().explained()
+        assert check.verdict().state == "passed", check.verdict().explain()

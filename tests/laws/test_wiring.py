@@ -1,4 +1,4 @@
-"""What analyses, and trainings, are fed: which data, which networks, in which gauge.
+"""The data and networks that analyses and trainings use: which split, which networks, in which gauge.
 
 The helpers of analyses have tests of their own; a right helper that is given the wrong split, weights without their
 gauge or the networks of somebody else gives figures that look right. Here data, weights and seeds are changed, and it
@@ -75,7 +75,7 @@ MAY_CHANGE = {
         "unit_diversity": ["layers/*/spread", "layers/*/strength"],  # of the units in their places
     },
 }
-"""For each change the figures that it changes; all others stay as they are.
+"""For each change the results that it changes; all others stay as they are.
 
 Of a pattern some figure must change; with ? before it none needs to, and with ! none may.
 """
@@ -85,7 +85,7 @@ ROUNDING = 1e-9
 
 
 def check_changes(changed, patterns):
-    """Every change was expected, and what is expected has changed."""
+    """Check that all expected results have changed, and no others."""
     needed = [pattern for pattern in patterns if pattern[0] not in "?!"]
     allowed = [pattern.removeprefix("?") for pattern in patterns if not pattern.startswith("!")]
     never = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
@@ -131,13 +131,13 @@ def exact(learnt, registry):
 
 @pytest.fixture
 def run(request, name):
-    """Such as an analysis applies to."""
+    """Return a run to which an analysis applies."""
     return request.getfixturevalue("toy" if name == "toy_curve" else "learnt")
 
 
 @pytest.fixture(scope="module")
 def found(registry, tmp_path_factory):
-    """What an analysis finds, and which networks it runs; each is kept, since many tests ask for it."""
+    """Return an analysis' results and the networks that it runs; they are kept, since many tests ask for them."""
     kept = {}
 
     def results(name, run):
@@ -225,7 +225,7 @@ def test_another_seed_draws_other_networks(learnt, found, registry, tmp_path, na
 
 @pytest.fixture(scope="module")
 def trained(learnt, tmp_path_factory):
-    """Parameters and figures of validations of a short training on changed data; each is done once."""
+    """Return parameters and validation metrics of a short training on changed data; each is done once."""
     kept = {}
     settings = {"target": "mlp", "target.hidden": [6], **tiny.CHECKED}
 
@@ -244,7 +244,7 @@ def trained(learnt, tmp_path_factory):
 
 @pytest.mark.parametrize("change", wiring.CHANGES)
 def test_training_learns_from_training_items_and_validates_on_others(trained, change):
-    """So a checkpoint is chosen by validation examples, and by nothing that test examples say."""
+    """So a checkpoint is chosen by validation examples, and test examples have no part in it."""
     (before, results), (after, others) = trained(), trained(change)
     assert torch.equal(before, after) is not change.startswith("train")
     assert (results == others) is change.startswith("test")

@@ -1,4 +1,4 @@
-"""The conformance kit fails components that are wrong, by the law that they break, and says where and why."""
+"""The conformance kit fails wrong components by the law that they break, and says where and why."""
 
 import pytest
 import torch
@@ -103,7 +103,7 @@ class OneClass(Pictures):
 
 
 class SubsetTerm:
-    """A term that looks at two networks that are drawn."""
+    """A term that compares two networks drawn at random."""
 
     needs = frozenset({"flat", "rng"})
 
@@ -132,7 +132,7 @@ def test_right_components_that_are_easily_mistaken_pass(name):
     kind, factory = RIGHT[name]
     registry = installed([registering(kind, hf.Component(name="right", factory=factory, options=NoOptions))])
     for check in checks("right", registry=registry):
-        assert check.verdict().state != "failed", check.verdict().explained()
+        assert check.verdict().state != "failed", check.verdict().explain()
 
 
 @pytest.mark.parametrize(("name", "message"), [("scale,scale", "no list of different"), ("scale,", "no list of")])

@@ -129,7 +129,7 @@ def verdict_of(module):
 @pytest.mark.parametrize("name", MODULES)
 def test_the_law_of_the_kit_holds(name):
     verdict = verdict_of(MODULES[name])
-    assert verdict.state == "passed", verdict.explained()
+    assert verdict.state == "passed", verdict.explain()
 
 
 def without_aliases(of):

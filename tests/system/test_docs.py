@@ -121,7 +121,7 @@ def test_the_hooks_examples_keep_their_laws(hooks_page, kind):
     assert own
     for entry in own:
         for check in checks(entry.component.name, kind=kind, registry=hooks_page):
-            assert check.verdict().state != "failed", check.verdict().explained()
+            assert check.verdict().state != "failed", check.verdict().explain()
 
 
 def test_the_hooks_analysis_runs(hooks_page, small, tmp_path):
@@ -148,7 +148,7 @@ def test_the_readmes_target_works_as_printed(tmp_path):
     registry = Registry(make_plugin_manager(extra=[module_of("my_target", target)]))
     assert '@conformance("my_target")' in test
     for check in checks("my_target", registry=registry):
-        assert check.verdict().state != "failed", check.verdict().explained()
+        assert check.verdict().state != "failed", check.verdict().explain()
     settings = {"target": "my_target", "trainer.steps": 2, "trainer.networks": 4, "trainer.device": "cpu"}
     assert hf.train("digits", {**settings, "evaluation.networks": 2}, out=tmp_path / "run", registry=registry).finished
 

@@ -1,4 +1,4 @@
-"""Averages of generated weights: one network in the place of many, by Polyak-Ruppert averaging over draws."""
+"""Averages of generated weights: one network in place of many, by Polyak-Ruppert averaging over draws."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -15,16 +15,16 @@ from hyperframe.types import Weights
 
 
 def running_mean(parts: Iterable[Weights]) -> Weights:
-    """The mean of networks that come some at a time, of which no more than these are held.
+    """Return the mean of networks that come in parts, of which only one is held at a time.
 
-    θ̄_n = θ̄_{n−1} + (θ_n − θ̄_{n−1}) / n, here for a part of several networks at once, in float64. The mean of networks
-    that are all the same is that network, bit for bit.
+    θ̄_n = θ̄_{n−1} + (θ_n − θ̄_{n−1}) / n, in float64, here for all networks of a part at once. The mean of equal networks
+    is that network, bit for bit.
 
     Args:
-        parts: one or more, for each layer [networks, filters, filter_size].
+        parts: one or more, each for each layer [networks, filters, filter_size].
 
     Returns:
-        For each layer [1, filters, filter_size], in the type of the parts.
+        For each layer [1, filters, filter_size], in the parts' dtype.
 
     References: B. Polyak (1990); D. Ruppert (1988), Efficient Estimations from a Slowly Convergent Robbins-Monro
     Process.
@@ -61,34 +61,34 @@ def check_scale(run: Run, scale: float) -> None:
 
 
 def average(run: Run, count: int, seed: int | None = None, *, scale: float = 1.0, gauge: bool = False) -> Networks:
-    """One network whose weights are the mean of generated ones: (1/n) Σ_i G(σ z_i).
+    """Average generated weights into one network: (1/n) Σ_i G(σ z_i).
 
-    With σ = 1 they are those that `Run.sample` draws with the same seed; with σ = 0 all of them are G(0). A target's
-    statistics are estimated anew for the mean. Networks that compute good functions need not have a mean that does: the
-    set they are drawn from is curved, and symmetries give one function many weights.
+    With σ = 1 the averaged networks are those that `Run.sample` draws with the same seed; with σ = 0 all of them are
+    G(0). A target's statistics are estimated anew for the mean. The mean of good networks need not be good: the set
+    they are drawn from is curved, and symmetries give one function many weights.
 
     Args:
         run: the run.
         count: how many networks n are averaged.
         seed: of the draws; by default `evaluation.seed`.
         scale: σ.
-        gauge: average the representatives of the weights under the run's gauges.
+        gauge: average the weights' representatives under the run's gauges.
 
     Returns:
         The one network.
 
     Raises:
-        RunError: a σ other than 1, but the generator's z is no vector.
+        RunError: σ is not 1, and the generator's z is no vector.
 
-    References: section 4.4, where z is drawn from N(0, σI); σ is taken for the deviation, not the variance.
+    References: section 4.4, where z is drawn from N(0, σI); σ is read as the standard deviation, not the variance.
     """
     check_scale(run, scale)
-    return run.networks_of(running_mean(_drawn(run, count, seed, scale, gauge)), seed)
+    return run.networks_of(running_mean(_draw_parts(run, count, seed, scale, gauge)), seed)
 
 
 @torch.no_grad()
-def _drawn(run: Run, count: int, seed: int | None, scale: float, gauge: bool) -> Iterator[Weights]:
-    """The networks that are averaged, some at a time."""
+def _draw_parts(run: Run, count: int, seed: int | None, scale: float, gauge: bool) -> Iterator[Weights]:
+    """Draw the networks to average, some at a time."""
     experiment = run.experiment
     rng = stream(run.config.evaluation.seed if seed is None else seed, "sample", experiment.device)
     for z in experiment.generator.latent(count, rng).split(DRAWN_AT_ONCE):

@@ -1,4 +1,4 @@
-"""One network in the place of an ensemble: made in one of several ways, measured beside it, and written to a file."""
+"""Make one network in place of an ensemble, measure it beside the ensemble, and write it to a file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,23 +15,23 @@ from hyperframe.runs.run import Run
 from hyperframe.runtime.modes import with_gradients
 
 METHODS = ("predictions", "average", "average-gauged")
-"""Taught by the ensemble's predictions; the mean of the weights as they are generated, or in the run's gauges."""
+"""Training on the ensemble's predictions; the mean of the weights as they are generated; the mean of them in gauge."""
 
 
-def condensed(
+def condense(
     run: Run, method: str, options: DistillationOptions, seed: int | None = None, *, scale: float = 1.0
 ) -> Networks:
-    """The one network that stands for an ensemble of `options.networks` generated ones.
+    """Make one network in place of an ensemble of `options.networks` generated ones.
 
     Args:
         run: the run.
         method: one of `METHODS`.
-        options: `networks` is for all methods, the others are those of "predictions".
+        options: `networks` is used by all methods, the others by "predictions" only.
         seed: of the draws; by default `evaluation.seed`.
         scale: what z is multiplied by, for averages.
 
     Raises:
-        RunError: there is no such method; or a scale other than 1 where z is no vector, or where nothing is averaged.
+        RunError: there is no such method; or the scale is not 1, and z is no vector or nothing is averaged.
         TrainingError: the student's loss is not finite.
     """
     check_method(run, method, scale)
@@ -51,11 +51,11 @@ def check_method(run: Run, method: str, scale: float) -> None:
 
 
 def results_of_networks(run: Run, networks: int, seed: int | None = None) -> dict[str, dict[str, Any]]:
-    """What single members and their ensemble reach on the test set.
+    """Measure generated networks one by one, and their ensemble, on the test set.
 
     Returns:
-        `mean member` and `ensemble`, each with `score` (see `score_metric`; of the ensemble that of its mean
-        prediction), `std` (over the members; None for the ensemble) and `nll`; None where the task has no such figure.
+        `mean member` and `ensemble`, each with `score` (see `score_metric`; for the ensemble the score of its mean
+        prediction), `std` (over the members; None for the ensemble) and `nll`; None where the task has no such metric.
     """
     drawn = run.sample(run.experiment.generator.at_most(networks), seed)
     results = measure(run.experiment, drawn, run.data("test"))
@@ -70,12 +70,12 @@ def results_of_networks(run: Run, networks: int, seed: int | None = None) -> dic
 
 
 def results_of_one(run: Run, network: Networks) -> dict[str, Any]:
-    """What one network reaches on the test set: `score`, `std`, which is None, and `nll`."""
+    """Measure one network on the test set: returns `score`, `nll`, and a `std` that is None."""
     return {**_of_members(measure(run.experiment, network, run.data("test")), score_metric(run)), "std": None}
 
 
 def score_metric(run: Run) -> Metric:
-    """The metric that `score` is: the first that the task declares of single networks, such as accuracy or rmse."""
+    """Return the metric that `score` holds: the first that the task declares for single networks, such as accuracy."""
     return next(metric for metric in run.experiment.task.metrics if metric.of == "network")
 
 
@@ -94,11 +94,11 @@ def distill(
     *,
     scale: float = 1.0,
 ) -> dict[str, Any]:
-    """Make one network in the place of an ensemble, write it as a state_dict, and measure it beside the ensemble.
+    """Make one network in place of an ensemble, write it as a state_dict, and measure it beside the ensemble.
 
     Args:
         run: the run.
-        out: a safetensors file, which must not exist; the target's module loads what it holds.
+        out: a new safetensors file, which the target's module can load.
         method: one of `METHODS`.
         options: of the ensemble and the student.
         seed: of the draws; by default `evaluation.seed`.
@@ -106,11 +106,11 @@ def distill(
 
     Returns:
         `run`, `step`, `file`, `method`, `networks` (of the ensemble), `scale`, `examples` (of the test set), `metric`
-        (what `score` is), and `results`, for `mean member`, `ensemble` and `written network` the mapping that
-        `results_of_networks` gives.
+        (the one that `score` holds), and `results`: for `mean member`, `ensemble` and `written network` what
+        `results_of_networks` returns for one.
 
     Raises:
-        RunError: the file exists, ends otherwise or cannot be written; the method cannot be used, see `condensed`.
+        RunError: the file exists, has another ending or cannot be written; the method cannot be used, see `condense`.
         TrainingError: the student's loss is not finite.
     """
     options = options or DistillationOptions()
@@ -124,7 +124,7 @@ def distill(
         "seed": run.config.evaluation.seed if seed is None else seed,
     }
     header = {key: str(value) for key, value in origin.items()}
-    file, network = write_network(out, lambda: condensed(run, method, options, seed, scale=scale), header)
+    file, network = write_network(out, lambda: condense(run, method, options, seed, scale=scale), header)
     return {
         **origin,
         "file": str(file),

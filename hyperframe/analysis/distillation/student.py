@@ -1,4 +1,4 @@
-"""Distillation: one network that is trained to predict what an ensemble of generated ones predicts on average."""
+"""Distillation: train one network to predict the mean prediction of an ensemble of generated ones."""
 
 import math
 
@@ -19,10 +19,10 @@ from hyperframe.runtime.rng import seeded, stream
 from hyperframe.types import Task
 
 LARGEST = 1 << 27
-"""Numbers that the inputs may have on which a student is taught: half a GiB."""
+"""The most numbers that all inputs of a student's training may have together: half a GiB."""
 
 FOR_EACH = 4
-"""Inputs that a student is taught on, at most, for each training example: of few more mixtures are nothing new."""
+"""The most inputs of a student's training for each training example: more mixtures of few examples add nothing new."""
 
 WARMUP = 0.1
 TOLD_EVERY = 20
@@ -30,7 +30,7 @@ TOLD_EVERY = 20
 
 @attrs.frozen(kw_only=True, slots=False)  # with slots no class could have these and other options as bases
 class DistillationOptions:
-    """How a student is taught."""
+    """Options of a student's training."""
 
     networks: int = option(
         50, "networks of the ensemble; all that the generator holds where these are fewer", minimum=1
@@ -46,11 +46,11 @@ class DistillationOptions:
 
 @attrs.frozen(eq=False)
 class Lesson:
-    """What a student learns from.
+    """The data that a student is trained on.
 
     Attributes:
         x: inputs [examples, *input_shape].
-        outputs: that stand for the ensemble's mean prediction (`Task.averaged`), [examples, num_outputs].
+        outputs: outputs whose prediction is the ensemble's mean prediction (`Task.averaged`), [examples, num_outputs].
     """
 
     x: Tensor
@@ -58,20 +58,25 @@ class Lesson:
 
 
 def ensemble_outputs(networks: Networks, x: Tensor) -> Tensor:
-    """Outputs that stand for the ensemble's mean prediction: [examples, *input_shape] give [examples, num_outputs]."""
+    """Return outputs whose prediction is the ensemble's mean prediction, [examples, num_outputs].
+
+    Args:
+        networks: the ensemble.
+        x: inputs [examples, *input_shape].
+    """
     examples = max(1, min(SUMMARISED_AT_ONCE // (len(networks) * networks.target.spec.num_outputs), 1000))
     found = []
     for first in range(0, len(x), examples):
-        tell("inputs predicted by the ensemble", first, len(x))
+        tell("inputs predict by the ensemble", first, len(x))
         found.append(networks.task.averaged(networks.gathered(x[first : first + examples], lambda outputs: outputs)))
-    tell("inputs predicted by the ensemble", len(x), len(x))
+    tell("inputs predict by the ensemble", len(x), len(x))
     return torch.cat(found)
 
 
 def distillation_loss(task: Task, outputs: Tensor, taught: Tensor) -> Tensor:
-    """How far a student's outputs are from the ensemble's, both [examples, num_outputs]: a scalar.
+    """Return how far a student's outputs are from the ensemble's, both [examples, num_outputs]: a scalar.
 
-    KL(p̄ ‖ p) in nats, the mean over the examples, where outputs are logits; else the mean squared difference.
+    Where outputs are logits it is KL(p̄ ‖ p) in nats, the mean over the examples; else the mean squared difference.
 
     References: G. Hinton, O. Vinyals, J. Dean (2015), Distilling the Knowledge in a Neural Network.
     """
@@ -82,24 +87,24 @@ def distillation_loss(task: Task, outputs: Tensor, taught: Tensor) -> Tensor:
 
 
 def lesson_of(run: Run, networks: Networks, options: DistillationOptions, seed: int) -> Lesson:
-    """Inputs, and what an ensemble predicts for them; see `lesson_inputs`."""
+    """Draw inputs (see `lesson_inputs`) and let an ensemble predict them."""
     task, train, device = run.experiment.task, run.data("train").x, run.experiment.device
     x = lesson_inputs(task, train, options, stream(seed, "distillation inputs")).to(device)
     return Lesson(x, ensemble_outputs(networks, x))
 
 
 def lesson_inputs(task: Task, train: Tensor, options: DistillationOptions, rng: torch.Generator) -> Tensor:
-    """Inputs that a student is taught on, [examples, *input_shape].
+    """Draw the inputs that a student is trained on, [examples, *input_shape].
 
-    They are different training inputs, and mixtures λ a + (1 − λ) b of two that are varied as the task varies them in
-    training, with λ uniform in [0, 1]. The ensemble has something to say of any input; between those it was trained on
-    it shows where its classes end.
+    Some are training inputs, each at most once; the others are mixtures λ a + (1 − λ) b of two training inputs under
+    the task's augmentation, with λ uniform in [0, 1]. The ensemble predicts any input; between training inputs its
+    predictions show where its classes end.
 
     Args:
-        task: says how inputs vary.
+        task: whose augmentation is used.
         train: training inputs, on the device of `rng`.
-        options: how many of each kind; where there are too few training inputs the others are mixtures, unless there
-            are to be none.
+        options: how many inputs, and which part of them are mixtures. Where there are too few training inputs, mixtures
+            take their place, unless `mixed` is 0.
         rng: for the choice.
 
     References: L. Beyer et al. (2022), Knowledge Distillation: A Good Teacher is Patient and Consistent; H. Zhang,
@@ -118,13 +123,13 @@ def lesson_inputs(task: Task, train: Tensor, options: DistillationOptions, rng: 
 def teach(run: Run, start: Networks, lesson: Lesson, options: DistillationOptions, seed: int) -> Networks:
     """Train one network on a lesson.
 
-    Adam with a one-cycle rate; the module is in training mode, with dropout and batch statistics where it has them. A
-    target's statistics are estimated in the end.
+    Adam with a one-cycle rate; the module is in training mode, with dropout and batch statistics where it has them. At
+    the end the target's statistics are estimated.
 
     Args:
         run: whose target it is.
-        start: one network to begin with, which is left as it is.
-        lesson: what it learns from.
+        start: one network to begin with, which is not changed.
+        lesson: the data.
         options: of the training.
         seed: of the batches and of dropout.
 
@@ -154,16 +159,16 @@ def teach(run: Run, start: Networks, lesson: Lesson, options: DistillationOption
 
 
 def fresh_network(run: Run, seed: int) -> Networks:
-    """One network as it is before any training, each entry with a standard deviation that keeps signals their size."""
+    """Draw one untrained network, initialised so that signals keep their size from layer to layer."""
     weights = initial_weights(run.experiment.target.spec, 1, stream(seed, "distillation start"))
     return run.networks_of({layer: value.to(run.experiment.device) for layer, value in weights.items()}, seed)
 
 
 def taught_network(run: Run, options: DistillationOptions, seed: int | None = None) -> Networks:
-    """One network that is taught what an ensemble of generated ones predicts.
+    """Train one network to predict what an ensemble of generated ones predicts.
 
-    It starts untrained. One that starts as a generated network learns faster, but where that is too sure of its answers
-    it stays so (measured in docs/results/analyses.md and docs/results/mnist.md).
+    It starts untrained. A student that starts as a generated network learns faster, but where that network is
+    over-confident it stays so (measured in docs/results/analyses.md and docs/results/mnist.md).
 
     The same run, options and seed give the same network on the same device.
 

@@ -1,1 +1,1 @@
-"""Analyses of trained runs that ship."""
+"""The analyses of trained runs that ship with hyperframe."""

@@ -21,7 +21,7 @@ from hyperframe.runs.loading import load_run
 from hyperframe.types import Data
 
 MEASURED_AT_ONCE = 10
-"""Networks of one part of the work."""
+"""Networks measured in one part of the work."""
 
 BINS = 30
 
@@ -36,14 +36,15 @@ class Options:
 
 
 class Accuracies:
-    """The task's figure of every drawn network by itself: accuracies, or root mean squared errors of a regression.
+    """Measures every drawn network by itself: accuracies, or root mean squared errors of a regression.
 
     Returns:
-        `metric`, which one it is; `examples`; `runs`, for each run its `name`, `label` (its λ, or else its name),
-        `networks`, the `values`, and their `mean`, `std`, `min`, `max` and `median`.
+        `metric`, the one that is measured; `examples`; `runs`, for each run its `name`, `label` (the first option of
+        its objective, such as λ, or its name), `networks`, the `values`, and their `mean`, `std`, `min`, `max` and
+        `median`.
 
     Raises:
-        RunError: the other run is of another task, or no run.
+        RunError: the other run is of another task, or is no run.
 
     References: section 4.2.1, Fig. 2.
     """
@@ -52,7 +53,7 @@ class Accuracies:
         self._options = options
 
     def __call__(self, run: Run, folder: Path) -> dict[str, Any]:
-        """See the class."""
+        """Analyse a run; see the class."""
         options = self._options
         runs = [run]
         if options.other is not None:
@@ -73,10 +74,10 @@ class Accuracies:
             values = self._values(each, data, folder, what)
             found.append({"name": each.folder.name, "label": names[number], **_results(values)})
         results = {"metric": score_metric(run).plain(), "examples": len(data), "runs": found}
-        return {**results, **_shown(folder, results)}
+        return {**results, **_illustrate(folder, results)}
 
     def _values(self, run: Run, data: Data, folder: Path, what: str) -> list[float]:
-        """The metric of each network."""
+        """Return the metric of each network."""
         chosen = self._options.networks
         count = run.default_count if chosen is None else run.experiment.generator.at_most(chosen)
         networks = run.sample(count)
@@ -90,7 +91,7 @@ class Accuracies:
 
 
 def own_results(run: Run, networks: Networks, numbers: range, data: Data) -> dict[str, Any]:
-    """The values of the task's metric of single networks, of some networks."""
+    """Measure some of the networks one by one."""
     metric, values = score_metric(run), []
     for number in numbers:
         results = measure(run.experiment, select(networks, slice(number, number + 1)), data)
@@ -112,16 +113,26 @@ def _results(values: list[float]) -> dict[str, Any]:
 
 
 def _labels(runs: list[Run]) -> list[str]:
-    """The λ of each run, or its name where one has none or both have the same."""
-    factors = [getattr(run.config.objective.options, "lambda_", None) for run in runs]
-    if None in factors or len(set(factors)) < len(runs):
-        names = [run.folder.name for run in runs]
-        return names if len(set(names)) == len(names) else [names[0], f"{names[1]}, the other one"]
-    return [f"λ = {factor:,g}" for factor in factors]
+    """Label runs by the first option of their objective, such as λ, where it tells them apart; else by their names."""
+    objectives = [run.config.plain()["objective"] for run in runs]
+    labels = [_first_option(objective) for objective in objectives]
+    same = {objective["name"] for objective in objectives}
+    if "" not in labels and len(same) == 1 and len(set(labels)) == len(runs):
+        return labels
+    names = [run.folder.name for run in runs]
+    return names if len(set(names)) == len(names) else [names[0], f"{names[1]}, the other one"]
 
 
-def _shown(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
-    """Highlights and the picture."""
+def _first_option(objective: Mapping[str, Any]) -> str:
+    """Return name and value of an objective's first option; empty where it has none."""
+    for key, value in objective.items():
+        if key != "name":
+            return f"{key} = {value:,g}" if isinstance(value, int | float) else f"{key} = {value}"
+    return ""
+
+
+def _illustrate(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the picture; return it with the highlights."""
     metric, runs = Metric(**results["metric"]), results["runs"]
     words = {each["label"]: _words(each, metric) for each in runs}
     several = len(runs) > 1
@@ -139,7 +150,7 @@ def _shown(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _title(metric: Metric) -> str:
-    """Its label at the beginning of a sentence; short ones are abbreviations, such as RMSE."""
+    """Return its label for the beginning of a sentence; short labels are abbreviations, such as RMSE."""
     name = metric.label
     return name.upper() if len(name) < 5 else name[:1].upper() + name[1:]
 
@@ -154,7 +165,7 @@ def _words(own: Mapping[str, Any], metric: Metric) -> str:
 
 
 def _figure(results: Mapping[str, Any], metric: Metric) -> Any:
-    """A histogram for each run, one above the other, over the same axis."""
+    """Draw a histogram for each run, one above the other, over the same axis."""
     percent = metric.percent
     runs, factor = results["runs"], 100 if percent else 1
     values = [factor * value for each in runs for value in each["values"]]
@@ -177,12 +188,12 @@ def _figure(results: Mapping[str, Any], metric: Metric) -> Any:
 
 
 def _edges(values: list[float], step: float) -> list[float]:
-    """Edges of equal bins, at most 31 and the same for all runs.
+    """Return the edges of equal bins, at most 31, the same for all runs.
 
     Args:
-        values: what is counted.
-        step: of what all values are multiples, as accuracies are of 1/examples; 0 where there is none. Each bin then
-            holds as many multiples as any other one.
+        values: the values to count.
+        step: the number of which all values are multiples, as accuracies are of 1/examples; each bin then covers the
+            same number of multiples. 0 where there is none.
     """
     low, high = min(values), max(values)
     if not step:

@@ -1,4 +1,4 @@
-"""The analysis `distillation`: an ensemble, and single networks in its place (section 4.4)."""
+"""The analysis `distillation`: single networks in place of an ensemble (section 4.4)."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,12 +28,12 @@ class Options(DistillationOptions):
 
 
 class Distillation:
-    """Measures single networks in the place of an ensemble of generated ones.
+    """Measures single networks in place of an ensemble of generated ones.
 
-    On the test set: the mean member and its deviation; the ensemble by its mean prediction; a student that is taught
-    the ensemble's predictions (`hyperframe.analysis.distillation.student`); and averages of the weights, as they are
-    generated and in the run's gauges, for each scale of z (`hyperframe.analysis.distillation.averaging`). All are made
-    of the same draws.
+    Measured on the test set are the mean member and its deviation; the ensemble, by its mean prediction; a student that
+    is trained on the ensemble's predictions (`hyperframe.analysis.distillation.student`); and averages of the weights,
+    as they are generated and in the run's gauges, for each scale of z (`hyperframe.analysis.distillation.averaging`).
+    All are made from the same draws.
 
     Args:
         options: of the ensemble, the student and the averages.
@@ -48,8 +48,8 @@ class Distillation:
         """Measure a run.
 
         Returns:
-            `networks` of the ensemble; `examples` of the test set; `metric`, what `score` is; `results`, for each
-            way its `score`, `std` (over the members) and `nll`, None where the task has none.
+            `networks` of the ensemble; `examples` of the test set; `metric`, the one that `score` holds; `results`, for
+            each way its `score`, `std` (over the members) and `nll`, None where the task has none.
         """
         count = run.experiment.generator.at_most(self.options.networks)
         ways = {"mean member": lambda: results_of_networks(run, count), **self._single_networks(run, count)}
@@ -68,7 +68,7 @@ class Distillation:
         return result
 
     def _single_networks(self, run: Run, count: int) -> dict[str, Callable[[], dict[str, Any]]]:
-        """What makes and measures each single network."""
+        """Return, for each single network, a function that makes and measures it."""
         ways = {STUDENT: lambda: results_of_one(run, taught_network(run, self.options))}
         scales = [scale for scale in self.options.scales if scale == 1 or has_latent(run)]
         for gauge, words in ((False, "average"), (True, "average in gauge")):
@@ -82,34 +82,36 @@ def _average_of(run: Run, count: int, scale: float, gauge: bool) -> Callable[[],
 
 
 def highlights(found: Mapping[str, Any]) -> dict[str, str]:
-    """The figures that matter: scores of a member, the ensemble, the student and the average that does best."""
+    """Return the scores of a member, the ensemble, the student and the best average as texts."""
     metric, results = Metric(**found["metric"]), found["results"]
     name, best = metric.label, max if metric.better == "greater" else min
     averages = {way: row["score"] for way, row in results.items() if way.startswith("average")}
     chosen = {f"{name}, {way}": way for way in ("mean member", "ensemble", STUDENT)}
     if averages:
         first = best(averages, key=lambda way: averages[way])
-        # Chosen by the figure that is shown, and so a little too good: the reader is told.
+        # It is chosen by the test score that is shown, which is therefore a little too good; the label says so.
         chosen[f"{name}, best on the test set of {len(averages)} averages: {first}"] = first
     return {
-        words: shown(metric, results[way]["score"])
+        words: score_text(metric, results[way]["score"])
         for words, way in chosen.items()
         if results[way]["score"] is not None
     }
 
 
-def shown(metric: Metric, score: float) -> str:
-    """A score as text.
+def score_text(metric: Metric, score: float) -> str:
+    """Write a score as text.
 
     Example:
-        >>> shown(Metric(name="accuracy", percent=True), 0.9861), shown(Metric(name="angle", unit="°"), 53.217)
-        ('98.61 %', '53.22 °')
+        >>> score_text(Metric(name="accuracy", percent=True), 0.9861)
+        '98.61 %'
+        >>> score_text(Metric(name="angle", unit="°"), 53.217)
+        '53.22 °'
     """
     return f"{100 * score:.2f} %" if metric.percent else f"{score:#.4g} {metric.unit}".rstrip()
 
 
 def _picture(folder: Path, found: Mapping[str, Any]) -> dict[str, str]:
-    """A row for each way, with its score; accuracies as errors on a logarithmic axis, which shows small ones too."""
+    """Draw a row for each way; accuracies are drawn as errors on a logarithmic axis, which shows small ones too."""
     metric, rows = (
         Metric(**found["metric"]),
         {w: row for w, row in found["results"].items() if row["score"] is not None},
@@ -123,7 +125,12 @@ def _picture(folder: Path, found: Mapping[str, Any]) -> dict[str, str]:
         axes.plot([low, high], [place, place], color=colour, linewidth=2.5, alpha=0.4)
         axes.plot(middle, place, "o", color=colour, markersize=8)
         axes.annotate(
-            shown(metric, row["score"]), (high, place), xytext=(9, 0), textcoords="offset points", va="center", size=9
+            score_text(metric, row["score"]),
+            (high, place),
+            xytext=(9, 0),
+            textcoords="offset points",
+            va="center",
+            size=9,
         )
     axes.set_yticks(range(len(rows)), [f"{way} ± deviation" if row["std"] else way for way, row in rows.items()])
     axes.invert_yaxis()
@@ -145,12 +152,12 @@ def _picture(folder: Path, found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _as_error(metric: Metric) -> bool:
-    """Whether a share is drawn as what is missing to 100 %."""
+    """Whether the metric is drawn as an error, 100 % minus its value."""
     return metric.percent and metric.better == "greater"
 
 
 def _span(metric: Metric, row: Mapping[str, Any], least: float) -> tuple[float, float, float]:
-    """Where a row's line begins, its point, and where the line ends: the score and a deviation to both sides."""
+    """Return the start of a row's line, its point, and the line's end: the score and a deviation to both sides."""
     deviation = row["std"] or 0.0
     if not _as_error(metric):
         return row["score"] - deviation, row["score"], row["score"] + deviation
@@ -161,10 +168,10 @@ def _span(metric: Metric, row: Mapping[str, Any], least: float) -> tuple[float, 
 
 def _sentence(found: Mapping[str, Any]) -> str:
     metric, results = Metric(**found["metric"]), found["results"]
-    others = [f"{shown(metric, results['mean member']['score'])} of the mean member"]
+    others = [f"{score_text(metric, results['mean member']['score'])} of the mean member"]
     if results["ensemble"]["score"] is not None:
-        others.insert(0, f"{shown(metric, results['ensemble']['score'])} of the ensemble of {found['networks']}")
-    student = shown(metric, results[STUDENT]["score"])
+        others.insert(0, f"{score_text(metric, results['ensemble']['score'])} of the ensemble of {found['networks']}")
+    student = score_text(metric, results[STUDENT]["score"])
     return (
         f"One network that was taught the ensemble's predictions has a test {metric.label} of {student}, against "
         + (f"{' and '.join(others)}.")

@@ -24,18 +24,18 @@ WORDS = {"majority": "majority vote", "mean_probability": "mean probability", "m
 class Options:
     """Options of the analysis."""
 
-    draws: int = option(20, "how many ensembles are drawn, independent of each other", minimum=1)
-    networks: int | None = option(None, "networks of the largest; null: evaluation.test_networks", minimum=1)
+    draws: int = option(20, "how many independent ensembles are drawn", minimum=1)
+    networks: int | None = option(None, "networks of the largest ensemble; null: evaluation.test_networks", minimum=1)
     examples: int = option(1000, "test examples, at most", minimum=1)
     validation_examples: int = option(1000, "validation examples for the temperature, at most", minimum=1)
 
 
 class Ensembles:
-    """Accuracy, NLL, Brier score and calibration error of ensembles of 1, 2, 5, 10, … networks.
+    """Measures accuracy, NLL, Brier score and calibration error of ensembles of 1, 2, 5, 10, … networks.
 
-    An ensemble answers by majority vote, by mean probability, or as its most confident member does. The temperature is
-    fitted on validation examples, for the ensemble's mean probabilities and for single networks each. A generator that
-    holds a number of networks gives the same ones in each draw, in another order.
+    An ensemble answers by majority vote, by mean probability, or as its most confident member does. Temperatures are
+    fitted on validation examples: one for the ensemble's mean probabilities, and one for each of some single networks.
+    A generator that holds a fixed number of networks gives the same ones in each draw, in another order.
 
     References: section 4.2.2, 20 ensembles of 200; C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger (2017), On Calibration
     of Modern Neural Networks.
@@ -45,7 +45,7 @@ class Ensembles:
         self.options = options
 
     def __call__(self, run: Run, folder: Path) -> dict[str, Any]:
-        """Measure the draws, one after the other; each is a part that is kept.
+        """Measure the draws one after the other; each is a part that is kept.
 
         Raises:
             NotApplicableError: the task has no classes.
@@ -94,8 +94,8 @@ def _highlights(found: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _percent(figure: Mapping[str, float]) -> str:
-    return f"{100 * figure['mean']:.2f} ± {100 * figure['std']:.2f} %"
+def _percent(spread_of: Mapping[str, float]) -> str:
+    return f"{100 * spread_of['mean']:.2f} ± {100 * spread_of['std']:.2f} %"
 
 
 def _column(values: Sequence[Mapping[str, Any]], name: str, part: str = "mean", factor: float = 1.0) -> list[float]:
@@ -103,7 +103,7 @@ def _column(values: Sequence[Mapping[str, Any]], name: str, part: str = "mean", 
 
 
 def _accuracy_picture(folder: Path, found: Mapping[str, Any]) -> dict[str, str]:
-    """Accuracy against size, by each rule."""
+    """Draw the accuracy against the size, for each rule."""
     sizes, single = found["sizes"], found["single"]
     figure = new_figure()
     axes = figure.add_subplot()
@@ -125,7 +125,7 @@ def _accuracy_picture(folder: Path, found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _calibration_picture(folder: Path, found: Mapping[str, Any]) -> dict[str, str]:
-    """NLL and calibration error against size, before and after temperature scaling."""
+    """Draw NLL and calibration error against the size, before and after temperature scaling."""
     sizes, values = found["sizes"], found["ensembles"]["mean_probability"]
     figure = new_figure(width=9.0, height=4.0)
     for place, (name, words, factor) in enumerate(

@@ -21,18 +21,18 @@ EDGE = 8.0
 """Half the side of the square that is drawn at least; means lie within 5."""
 
 TINY = 1e-9
-"""The least height of an axis."""
+"""The smallest height of an axis."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Curve:
-    """What is drawn: points for uniformly spaced z.
+    """Generated points for uniformly spaced z.
 
     Attributes:
         z: latent vectors of one entry, uniformly spaced, [points].
-        points: what the target gives for them, [points, 2].
-        values: the mixture there, [points].
-        distances: of each point to its nearest neighbour among all the others, [points].
+        points: the target's outputs for them, [points, 2].
+        values: the mixture's density at the points, [points].
+        distances: from each point to its nearest neighbour among all others, [points].
     """
 
     z: Tensor
@@ -42,11 +42,11 @@ class Curve:
 
 
 def toy_curve(run: Any, folder: Path) -> dict[str, Any]:
-    """Draw the points of 400 uniformly spaced z, and measure how they follow the mixture.
+    """Draw the points of 400 uniformly spaced z, and measure how well they follow the mixture.
 
-    z goes through all of its range, [−1, 1] by default. The distance to the nearest neighbour is that to the nearest of
-    the other 399 points, as the paper says; its authors' program takes the nearer of the two whose z are adjacent. The
-    two differ where the path comes near itself. The density of points is taken to be the inverse of the distance.
+    z goes through its whole range, [−1, 1] by default. The nearest neighbour is sought among all other 399 points, as
+    the paper says; its authors' program takes the nearer of the two points with adjacent z. The two differ where the
+    path comes near itself. The density of points is taken to be the inverse of the distance.
 
     Returns:
         `components`, the number of Gaussians; `peaks`, how many of their means have a point within one standard
@@ -75,7 +75,7 @@ def toy_curve(run: Any, folder: Path) -> dict[str, Any]:
 
 
 def curve_of(run: Any) -> Curve:
-    """The points of a run's generator; raises `NotApplicableError` where they are no path in the plane."""
+    """Generate the points of a run; raises `NotApplicableError` where they are no path in the plane."""
     experiment, chosen = run.experiment, run.config.generator
     where = f"analysis 'toy_curve' does not apply: run {run.folder.name}"
     if experiment.task.name != TASK:
@@ -96,7 +96,7 @@ def curve_of(run: Any) -> Curve:
 
 
 def results_of(task: Any, curve: Curve) -> dict[str, Any]:
-    """The numbers; see `toy_curve`."""
+    """Compute the numbers that `toy_curve` returns."""
     nearest = torch.cdist(task.means, curve.points).amin(1)
     values = curve.values
     return {
@@ -109,7 +109,7 @@ def results_of(task: Any, curve: Curve) -> dict[str, Any]:
 
 
 def _rank_correlation(one: Tensor, other: Tensor) -> float | None:
-    """Spearman's rank correlation; None where all values are the same, as of points that coincide."""
+    """Return Spearman's rank correlation; None where all values of one side are equal, as for points that coincide."""
     from scipy.stats import spearmanr  # noqa: PLC0415  (slow to import)
 
     if float(one.max()) == float(one.min()) or float(other.max()) == float(other.min()):
@@ -118,7 +118,7 @@ def _rank_correlation(one: Tensor, other: Tensor) -> float | None:
 
 
 def _figure(task: Any, curve: Curve) -> Any:
-    """Both panels of Fig. 1."""
+    """Draw both panels of Fig. 1."""
     figure = new_figure(10.5, 4.4)
     plane, along = figure.subplots(1, 2, width_ratios=(1, 1.3))
     _draw_plane(plane, task, curve)
@@ -127,7 +127,7 @@ def _figure(task: Any, curve: Curve) -> Any:
 
 
 def _draw_plane(axes: Any, task: Any, curve: Curve) -> None:
-    """(a): the points, in the colours of their z, over the mixture in grey."""
+    """Draw panel (a): the points, in the colours of their z, over the mixture in grey."""
     edge = max(EDGE, 1.05 * float(curve.points.abs().max()))
     side = torch.linspace(-edge, edge, 241, dtype=torch.float64)
     shades = task.mixture(torch.stack(torch.meshgrid(side, side, indexing="xy"), -1)).numpy()
@@ -140,7 +140,7 @@ def _draw_plane(axes: Any, task: Any, curve: Curve) -> None:
 
 
 def _draw_along(axes: Any, curve: Curve) -> None:
-    """(b): the mixture and the distance to the nearest neighbour along the path."""
+    """Draw panel (b): the mixture and the distance to the nearest neighbour along the path."""
     z, values, distances = curve.z.numpy(), curve.values.numpy(), curve.distances.numpy()
     (left,) = axes.plot(z, values, color="black", label="mixture (left axis)")
     top = max(1.25 * values.max(), TINY)  # room for the legend

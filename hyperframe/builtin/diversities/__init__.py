@@ -1,1 +1,1 @@
-"""Diversity terms that ship."""
+"""The diversity terms that ship with hyperframe."""

@@ -19,7 +19,7 @@ class Cosine:
     minimum_networks = 2
 
     def __call__(self, inputs: DiversityInputs) -> Tensor:
-        """The mean cosine."""
+        """Return the mean cosine."""
         assert inputs.flat is not None
         rows = inputs.flat
         squares = rows.square().sum(1, keepdim=True)

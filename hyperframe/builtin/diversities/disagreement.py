@@ -1,4 +1,4 @@
-"""The diversity term `disagreement`: how often two networks agree (soft)."""
+"""The diversity term `disagreement`: how often two networks disagree, by their probabilities."""
 
 from torch import Tensor
 
@@ -17,7 +17,7 @@ class Disagreement:
     minimum_networks = 2
 
     def __call__(self, inputs: DiversityInputs) -> Tensor:
-        """The negative probability that two networks disagree.
+        """Return the negative probability that two networks disagree.
 
         Raises:
             ConfigError: the task is no classification.
@@ -26,7 +26,9 @@ class Disagreement:
         assert inputs.task is not None
         if not isinstance(inputs.task, ClassificationTask):
             name = inputs.task.name
-            raise ConfigError(f"diversity 'disagreement' needs probabilities of classes, which task '{name}' has not")
+            raise ConfigError(
+                f"diversity 'disagreement' needs probabilities of classes, which task '{name}' does not have"
+            )
         probabilities = inputs.task.predictions(inputs.outputs)
         count = len(probabilities)
         together = probabilities.sum(0).square().sum(-1) - probabilities.square().sum(-1).sum(0)

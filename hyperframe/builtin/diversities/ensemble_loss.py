@@ -9,14 +9,14 @@ from hyperframe.types import NoOptions
 class EnsembleLoss:
     """L_diversity = E_x loss(mean over z of the predictions T(x; G(z))), on the examples that all networks see.
 
-    An ensemble gains most where its members err on different examples. For classification it is the negative
-    log-likelihood of the mean probabilities, in nats an image; its weight is of the size of λ.
+    An ensemble gains most where its members err on different examples. For classification the term is the negative
+    log-likelihood of the mean probabilities, in nats per example. Give it a weight of the size of λ.
     """
 
     needs = frozenset({"outputs", "labels", "task"})
 
     def __call__(self, inputs: DiversityInputs) -> Tensor:
-        """The loss, in the task's units."""
+        """Return the loss, in the task's units."""
         assert inputs.outputs is not None
         assert inputs.labels is not None
         assert inputs.task is not None

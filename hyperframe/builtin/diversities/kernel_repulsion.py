@@ -1,4 +1,4 @@
-"""The diversity term `kernel_repulsion`: what drives particles apart in Stein variational gradient descent."""
+"""The diversity term `kernel_repulsion`: the repulsion between particles in Stein variational gradient descent."""
 
 import math
 
@@ -11,7 +11,7 @@ from hyperframe import Component, DiversityInputs, EntropyEstimator, hookimpl
 from hyperframe.options import option
 
 FLOOR = 64.0
-"""Distances below this many rounding errors of the weights' own size make no bandwidth."""
+"""The smallest bandwidth, in rounding errors of the weights' own size."""
 
 
 @attrs.frozen(kw_only=True)
@@ -19,7 +19,7 @@ class Options:
     """Options of the term."""
 
     bandwidth: float | None = option(
-        None, "h of the kernel, a distance of gauged weights; null: from the median distance of the batch", above=0
+        None, "h of the kernel, a distance of gauged weights; null: from the batch's median distance", above=0
     )
 
 
@@ -27,8 +27,9 @@ class KernelRepulsion:
     """L_diversity = ½ · (1/N) Σ_i Σ_j k(θ_i, θ_j) with k(a, b) = exp(−‖a − b‖² / h²), of the weights after the gauge.
 
     Its negative gradient at θ_i is (1/N) Σ_j ∇_{θ_j} k(θ_j, θ_i), the repulsion of Stein variational gradient descent.
-    By default h² = median_{i≠j} ‖θ_i − θ_j‖² / log(N + 1), held fixed: the gradient is not that of the value, which
-    hardly changes when all distances grow alike. Networks that coincide do not drive each other apart.
+    By default h² = median_{i≠j} ‖θ_i − θ_j‖² / log(N + 1), and no gradient passes through h: the gradient is therefore
+    not that of the value, which hardly changes when all distances grow alike. Networks that coincide do not drive each
+    other apart.
 
     References: Q. Liu, D. Wang (2016), Stein Variational Gradient Descent.
     """
@@ -41,16 +42,16 @@ class KernelRepulsion:
         self.own_gradient = options.bandwidth is None
 
     def __call__(self, inputs: DiversityInputs) -> Tensor:
-        """Half the mean, over networks, of the kernel's sum; between ½ and N/2."""
+        """Return half the mean over networks of the kernel's sum, between ½ and N/2."""
         assert inputs.flat is not None
         rows, count = inputs.flat, len(inputs.flat)
-        # Done once more for the gradient: kept, the differences would be N / 2 copies of the weights.
+        # Recomputed for the gradient: kept in memory, the differences would be N / 2 copies of the weights.
         parts = [
             checkpoint(_squares, rows, step, use_reentrant=False, preserve_rng_state=False)
             for step in range(1, count // 2 + 1)
         ]
         if count % 2 == 0:
-            parts[-1] = parts[-1][: count // 2]  # opposite rows meet twice
+            parts[-1] = parts[-1][: count // 2]  # at this step each pair comes twice
         squares = torch.cat(parts)  # of each pair
         if self.options.bandwidth is not None:
             wide: Tensor | float = self.options.bandwidth**2
@@ -62,7 +63,7 @@ class KernelRepulsion:
 
 
 def _squares(rows: Tensor, step: int) -> Tensor:
-    """Squared distances between each row and the one so many steps before it."""
+    """Return the squared distance between each row and the one `step` rows before it, [rows]."""
     return (rows - rows.roll(step, 0)).square().sum(1)
 
 

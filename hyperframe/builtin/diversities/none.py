@@ -1,4 +1,4 @@
-"""The diversity term `none`: nothing is asked of the draws' diversity."""
+"""The diversity term `none`: the loss has no diversity term."""
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ class NoDiversity:
     needs = frozenset({"z"})
 
     def __call__(self, inputs: DiversityInputs) -> Tensor:
-        """Zero."""
+        """Return zero."""
         assert inputs.z is not None
         return torch.zeros((), device=inputs.z.device)
 

@@ -15,7 +15,7 @@ class Options:
 
     of: Literal["predictions", "canonical"] = option(
         "predictions",
-        "what is concatenated: the task's predictions (probabilities), or its canonical outputs (centred logits)",
+        "predictions: entropy of the task's predictions (probabilities); canonical: of its canonical outputs (logits)",
     )
 
 
@@ -35,7 +35,7 @@ class OutputEntropy:
         self._estimator = estimator
 
     def __call__(self, inputs: DiversityInputs) -> Tensor:
-        """The negative entropy, in nats."""
+        """Return the negative entropy, in nats."""
         assert inputs.outputs is not None
         assert inputs.task is not None
         meaning = inputs.task.predictions if self.options.of == "predictions" else inputs.task.canonical_outputs

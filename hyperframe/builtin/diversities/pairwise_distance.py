@@ -1,4 +1,4 @@
-"""The diversity term `pairwise_distance`: the negative mean distance of two networks."""
+"""The diversity term `pairwise_distance`: the negative mean distance between two networks."""
 
 from typing import Literal
 
@@ -36,17 +36,17 @@ class PairwiseDistance:
         self.options = options
 
     def __call__(self, inputs: DiversityInputs) -> Tensor:
-        """The negative mean distance, in units of a weight."""
+        """Return the negative mean distance, in units of a weight."""
         assert inputs.flat is not None
         rows, total = inputs.flat, inputs.flat.new_zeros(())
         for step in range(1, len(rows) // 2 + 1):
-            # Done once more for the gradient: kept, the differences would be N / 2 copies of the weights.
+            # Recomputed for the gradient: kept in memory, the differences would be N / 2 copies of the weights.
             part = checkpoint(self._sum, rows, step, use_reentrant=False, preserve_rng_state=False)
             total = total + (part / 2 if 2 * step == len(rows) else part)
         return -2 * total / (len(rows) * (len(rows) - 1))
 
     def _sum(self, rows: Tensor, step: int) -> Tensor:
-        """The sum of the distances between each row and the one so many steps before it."""
+        """Return the sum of the distances between each row and the one `step` rows before it."""
         differences = rows - rows.roll(step, 0)
         if self.options.distance == "l1":
             return differences.abs().mean(1).sum()

@@ -9,15 +9,15 @@ from hyperframe.types import NoOptions
 class Variance:
     """L_diversity = −(1/D) Σ_j Var_i[θ_ij], over the networks i and the D weights j after the gauge.
 
-    The variance is the unbiased one of the batch. Scale law: a² for weights that are a times as large, so weights that
-    no gauge holds can make it grow without end.
+    The variance is the unbiased one of the batch. Scale law: it is a² times as large for weights that are a times as
+    large, so where no gauge fixes the weights' scale it can grow without bound.
     """
 
     needs = frozenset({"flat"})
     minimum_networks = 2
 
     def __call__(self, inputs: DiversityInputs) -> Tensor:
-        """The negative mean variance of a weight."""
+        """Return the negative mean variance of a weight."""
         assert inputs.flat is not None
         return -inputs.flat.var(0).mean()
 

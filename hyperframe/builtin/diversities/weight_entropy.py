@@ -16,7 +16,7 @@ class WeightEntropy:
         self._estimator = estimator
 
     def departures(self, generator: Generator) -> list[str]:
-        """List what keeps it from being the weights' negative entropy; the estimator knows."""
+        """List what keeps the term from being the weights' negative entropy, as the estimator says."""
         if not hasattr(self._estimator, "departures"):
             kind = type(self._estimator).__name__
             return [f"the estimator {kind} does not say that it estimates Shannon's entropy of any q"]
@@ -24,7 +24,7 @@ class WeightEntropy:
         return found
 
     def __call__(self, inputs: DiversityInputs) -> Tensor:
-        """The negative entropy, in nats."""
+        """Return the negative entropy, in nats."""
         assert inputs.flat is not None
         return -self._estimator(inputs.flat, min(inputs.dimension, inputs.directions), inputs.rng)
 

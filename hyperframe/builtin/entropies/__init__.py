@@ -1,1 +1,1 @@
-"""Entropy estimators that ship."""
+"""The entropy estimators that ship with hyperframe."""

@@ -1,4 +1,4 @@
-"""The entropy of a normal distribution with the samples' covariance."""
+"""The entropy estimator `gaussian`: the entropy of a normal distribution with the samples' covariance."""
 
 import math
 
@@ -10,22 +10,22 @@ from hyperframe.runtime.distributed import gather
 from hyperframe.types import NoOptions
 
 FLOOR = 64.0
-"""Variances below that of so many rounding errors count as zero."""
+"""A standard deviation below this many rounding errors of the samples' size counts as zero."""
 
 
 class GaussianEntropy:
     """H = (r / 2) log(2πe) + ½ Σ_j log λ_j, with λ_j the r largest eigenvalues of the samples' covariance.
 
     r = min(n − 1, entries, d) for n samples on a manifold of dimension d. Of all distributions on a flat set with this
-    covariance the normal one has the most entropy, so there H is an upper bound but for the error of the eigenvalues;
-    on a curved set, whose covariance has more than d directions, it is none. It sees spread and nothing else: two tight
-    clusters count as their distance. With few samples H is too low.
+    covariance the normal one has the greatest entropy, so there H is an upper bound, apart from errors of the
+    eigenvalues; on a curved set, whose covariance has more than d directions, it is none. H depends on the covariance
+    alone: two tight clusters far apart count as spread. With few samples H is too low.
 
-    The covariance of n samples with D entries has the same eigenvalues, but for zeros, as C G Cᵀ / (n − 1): G [n, n]
-    the products of the centred samples in float64, C [n − 1, n] orthonormal contrasts, which leave out the one
-    eigenvalue that is zero by construction. Where D < n the covariance itself is the smaller matrix and is taken.
-    Eigenvalues are taken as a floor, with gradient zero, where they are below the square of 64 rounding errors of the
-    largest sample's norm plus 64 rounding errors in float64 of the sum of the r eigenvalues.
+    The covariance of n samples with D entries has the same nonzero eigenvalues as C G Cᵀ / (n − 1), where G [n, n] has
+    the products of the centred samples in float64 and the rows of C [n − 1, n] are orthonormal contrasts, which leave
+    out the one eigenvalue that is zero by construction. Where D < n the covariance itself is smaller and is used.
+    Eigenvalues are raised to a floor, with gradient zero: the square of 64 rounding errors of the largest sample's
+    norm, plus 64 rounding errors in float64 of the sum of the r eigenvalues.
 
     Scale law: H(aX) = H(X) + r log a. On CUDA the decomposition makes the host wait for the device.
 
@@ -40,11 +40,11 @@ class GaussianEntropy:
     minimum_samples = 2
 
     def scale_degree(self, count: int, entries: int, dimension: int) -> int:
-        """The g of H(aX) = H(X) + g log a: r, the number of directions that count."""
+        """Return the g of H(aX) = H(X) + g log a: r, the number of directions that count."""
         return min(count - 1, entries, dimension)
 
     def departures(self, entries: int, dimension: int) -> list[str]:
-        """List what keeps it from estimating Shannon's entropy of a density on all entries."""
+        """List what keeps it from estimating the Shannon entropy of a density on all entries."""
         return ["'gaussian' does not estimate Shannon's entropy of any q, but of a normal one with its covariance"]
 
     def __call__(self, samples: Tensor, dimension: int, rng: torch.Generator | None = None) -> Tensor:
@@ -64,7 +64,7 @@ class GaussianEntropy:
             raise ValueError(f"gaussian needs at least {self.minimum_samples} samples, got {count}")
         degree = self.scale_degree(count, entries, dimension)
         kind = torch.finfo(samples.dtype)
-        # The largest entry is taken out first: squares neither overflow nor vanish, and only zeros have a size below 1.
+        # Divided by the largest entry squares neither overflow nor underflow, and only zeros have a size below 1.
         largest = samples.detach().abs().amax().clamp(min=kind.tiny).double()
         rows = samples.double() / largest
         variances = torch.linalg.eigvalsh(_covariance(rows))[-degree:]
@@ -76,7 +76,7 @@ class GaussianEntropy:
 
 
 def _covariance(rows: Tensor) -> Tensor:
-    """A matrix with the eigenvalues of the covariance of rows [n, entries]: [entries, entries] or [n − 1, n − 1]."""
+    """Return a matrix with the covariance's eigenvalues of rows [n, entries]: [entries, entries] or [n − 1, n − 1]."""
     count, entries = rows.shape
     centred = rows - rows.mean(0)
     if entries < count:
@@ -86,7 +86,7 @@ def _covariance(rows: Tensor) -> Tensor:
 
 
 def _contrasts(count: int, like: Tensor) -> Tensor:
-    """Helmert's contrasts [count − 1, count]: orthonormal rows whose sum is zero; row i has i + 1 equal entries."""
+    """Return Helmert's contrasts [count − 1, count]: orthonormal rows with sum zero; row i has i + 1 equal entries."""
     ones = torch.ones(count - 1, count, dtype=like.dtype, device=like.device)
     numbers = torch.arange(1, count, dtype=like.dtype, device=like.device)
     unscaled = ones.tril()
@@ -105,7 +105,7 @@ def hyperframe_entropy_estimators() -> list[Component]:
         Component(
             name="gaussian",
             factory=_build,
-            summary="of a normal distribution with the samples' covariance",
+            summary="the entropy of a normal distribution with the samples' covariance",
             reference="Cover and Thomas (2006), Elements of Information Theory, section 8.4",
         )
     ]

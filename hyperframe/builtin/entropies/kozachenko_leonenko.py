@@ -16,19 +16,19 @@ FLOOR = 64.0
 """Distances below this many rounding errors of the samples' own size count as zero."""
 
 BLOCK = 2**23
-"""So many entries of the distance matrix are there at a time, or one row."""
+"""The most entries of the distance matrix that are in memory at a time, unless one row has more."""
 
 
 @attrs.frozen(kw_only=True)
 class Options:
     """Options of the estimator."""
 
-    distance: Literal["l2", "l1"] = option("l2", "metric on the weights: Euclidean (the paper) or L1 (its program)")
-    neighbour: int = option(1, "which neighbour's distance counts, k", minimum=1)
+    distance: Literal["l2", "l1"] = option("l2", "metric on the weights: l2 (the paper) or l1 (its authors' program)")
+    neighbour: int = option(1, "k: the distance to the k-th nearest neighbour is taken", minimum=1)
     dimension: int | None = option(None, "d in Eq. 13; null: the dimension of z", minimum=1)
     constants: bool = option(False, "add −ψ(k) + log of the unit ball's volume, which Eq. 13 leaves out")
-    subset: int | None = option(None, "neighbours are searched among so many samples, drawn anew; null: all", minimum=2)
-    coordinates: int | None = option(None, "distances are taken on so many entries, drawn anew; null: all", minimum=1)
+    subset: int | None = option(None, "number of samples among which neighbours are searched; null: all", minimum=2)
+    coordinates: int | None = option(None, "number of entries on which distances are taken; null: all", minimum=1)
 
     def __attrs_post_init__(self) -> None:
         if self.subset is not None and self.subset <= self.neighbour:
@@ -43,10 +43,11 @@ class KozachenkoLeonenko:
 
     With `constants`, −ψ(k) + log V_d is added, V_d the volume of the unit ball of the metric in d dimensions; only then
     do the values agree with known entropies (for L1 only where d is the number of entries: a lower-dimensional set cuts
-    its ball differently in every direction). Neighbours are found by a matrix product in float64, some rows at a time:
-    what it mistakes for equal differs by 1e-8 of the samples' spread, which single precision does not tell apart. The
-    distances that count are computed again from differences. Where samples coincide, ε_i is a floor, relative to the
-    samples' size, with gradient zero. Scale law: H(aX) = H(X) + d log a, whatever the options.
+    its ball differently in every direction). Neighbours are found by a matrix product in float64, some rows at a time;
+    it mistakes distances for equal that differ by 1e-8 of the samples' spread, which single precision could not tell
+    apart either. The distances to the neighbours are computed again from differences. Where samples coincide, ε_i is a
+    floor, relative to the samples' size, with gradient zero. Subset and coordinates are drawn anew at each call. Scale
+    law: H(aX) = H(X) + d log a, whatever the options.
 
     **N.** The mass of the ball around a sample up to its k-th neighbour among M others has the distribution
     Beta(k, M + 1 − k), so the mean of its logarithm is ψ(k) − ψ(M + 1). With all samples M = N − 1, which gives ψ(N).
@@ -75,11 +76,11 @@ class KozachenkoLeonenko:
         self.minimum_samples = options.neighbour + 1
 
     def scale_degree(self, count: int, entries: int, dimension: int) -> int:
-        """The g of H(aX) = H(X) + g log a: d."""
+        """Return the g of H(aX) = H(X) + g log a: d."""
         return self.options.dimension or dimension
 
     def departures(self, entries: int, dimension: int) -> list[str]:
-        """List what keeps it from estimating Shannon's entropy of a density on all entries."""
+        """List what keeps it from estimating the Shannon entropy of a density on all entries."""
         options, reasons = self.options, []
         if not options.constants:
             reasons.append("the estimator leaves constants out: set entropy.constants=true")
@@ -104,8 +105,8 @@ class KozachenkoLeonenko:
 
         Args:
             samples: [n, entries], in all processes together n ≥ k + 1.
-            dimension: d where the options leave it open.
-            rng: draws subset and coordinates; None: one with a fixed seed.
+            dimension: d, unless the options set it.
+            rng: for subset and coordinates; None: one with a fixed seed.
 
         Raises:
             ValueError: too few samples.
@@ -115,8 +116,8 @@ class KozachenkoLeonenko:
             raise ValueError(f"kozachenko_leonenko needs at least {self.minimum_samples} samples, got {len(samples)}")
         d = options.dimension or dimension
         rng = rng if rng is not None else torch.Generator(samples.device).manual_seed(0)
-        subset = _drawn(len(samples), options.subset, rng, samples.device)
-        entries = _drawn(samples.shape[1], options.coordinates, rng, samples.device)
+        subset = _draw_numbers(len(samples), options.subset, rng, samples.device)
+        entries = _draw_numbers(samples.shape[1], options.coordinates, rng, samples.device)
         constant = _mean_digamma(len(samples), len(samples) if subset is None else len(subset))
         if entries is not None:
             stretch = math.log(samples.shape[1] / len(entries))
@@ -128,7 +129,7 @@ class KozachenkoLeonenko:
         return entropy
 
     def _log_distances(self, samples: Tensor, subset: Tensor | None) -> Tensor:
-        """The logarithm of each sample's distance to its neighbour, [n]."""
+        """Return the logarithm of each sample's distance to its neighbour, [n]."""
         with torch.no_grad():
             neighbours = self._neighbours(samples, subset)
         # Not samples[neighbours]: with several threads on a CPU its gradient is added up in an order that changes.
@@ -139,7 +140,7 @@ class KozachenkoLeonenko:
         if self.options.distance == "l1":
             distances = absolute.sum(1)
         else:
-            # The largest entry is taken out first: squares neither overflow nor vanish.
+            # Divided by the largest entry squares neither overflow nor underflow.
             largest = absolute.detach().amax(1, keepdim=True).clamp(min=torch.finfo(samples.dtype).tiny)
             squares = (differences / largest).square().sum(1)
             distances = largest[:, 0] * torch.where(squares > 0, squares, 1.0).sqrt()
@@ -152,7 +153,7 @@ class KozachenkoLeonenko:
         return largest * norms
 
     def _neighbours(self, samples: Tensor, subset: Tensor | None) -> Tensor:
-        """The index of each sample's k-th nearest neighbour in the subset, int64 [n]."""
+        """Find the index of each sample's k-th nearest neighbour in the subset, int64 [n]."""
         rows = samples
         if self.options.distance == "l2":
             # In single precision the product would mistake distances up to 1e-3 of the samples' spread for each other.
@@ -168,32 +169,32 @@ class KozachenkoLeonenko:
         return torch.cat(found)
 
     def _distances(self, rows: Tensor, others: Tensor) -> Tensor:
-        """Distances of rows [n, entries] and others [m, entries], in L2 their squares: [n, m]."""
+        """Return distances of rows [n, entries] and others [m, entries], for l2 squared: [n, m]."""
         if self.options.distance == "l1":
             return torch.cdist(rows, others, p=1.0)
         squares = rows.square().sum(1)[:, None] + others.square().sum(1)[None]
         return squares - 2 * rows @ others.T
 
 
-def _drawn(total: int, wanted: int | None, rng: torch.Generator, device: torch.device) -> Tensor | None:
-    """Different numbers below a total, int64 [wanted]; None where all are wanted, and nothing is drawn."""
+def _draw_numbers(total: int, wanted: int | None, rng: torch.Generator, device: torch.device) -> Tensor | None:
+    """Draw different numbers below a total, int64 [wanted]; None, and no draw, where all are wanted."""
     if wanted is None or wanted >= total:
         return None
     return torch.randperm(total, generator=rng, device=rng.device)[:wanted].to(device)
 
 
 def _largest(values: Tensor) -> Tensor:
-    """The largest magnitude, to divide by: what is left neither overflows nor vanishes where it is squared."""
+    """Return the largest magnitude; values divided by it can be squared without overflow or underflow."""
     return values.abs().amax().clamp(min=torch.finfo(values.dtype).tiny)
 
 
 def _digamma(value: int) -> float:
-    """ψ of a whole number: the harmonic sum below it, less Euler's constant."""
+    """Return ψ of a whole number: the harmonic sum below it, less Euler's constant."""
     return sum(1 / k for k in range(1, value)) - float(np.euler_gamma)
 
 
 def _mean_digamma(count: int, members: int) -> float:
-    """The mean over all samples of ψ(M + 1), M the candidates that a sample has: all members but itself."""
+    """Return the mean over all samples of ψ(M + 1), with M the members of the subset other than the sample itself."""
     if members == count:
         return _digamma(count)
     inside = members / count
@@ -201,7 +202,7 @@ def _mean_digamma(count: int, members: int) -> float:
 
 
 def _log_unit_ball(d: int, distance: str) -> float:
-    """Logarithm of the unit ball's volume: π^(d/2) / Γ(d/2 + 1) for l2, 2^d / d! for l1."""
+    """Return the logarithm of the unit ball's volume: π^(d/2) / Γ(d/2 + 1) for l2, 2^d / d! for l1."""
     if distance == "l1":
         return d * math.log(2) - math.lgamma(d + 1)
     return d / 2 * math.log(math.pi) - math.lgamma(d / 2 + 1)
@@ -219,7 +220,7 @@ def hyperframe_entropy_estimators() -> list[Component]:
             name="kozachenko_leonenko",
             factory=_build,
             options=Options,
-            summary="from the distance of each sample to its k-th nearest neighbour",
+            summary="the entropy from the distance of each sample to its k-th nearest neighbour",
             reference="Eq. 13, appendix E",
         )
     ]

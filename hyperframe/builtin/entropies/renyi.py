@@ -1,4 +1,4 @@
-"""Rényi's entropy of order 2, from a Gaussian kernel density of the samples."""
+"""The entropy estimator `renyi`: Rényi's entropy of order 2, from a Gaussian kernel density of the samples."""
 
 import math
 
@@ -24,18 +24,19 @@ class Options:
 class RenyiEntropy:
     """H₂ = −log( 1 / (n (n − 1)) Σ_{i≠j} N(x_i − x_j; 0, 2h² I_d) ), the entropy −log ∫p² of order 2.
 
-    The density of n samples is one of normal kernels of width h; a product of two of them integrates to a normal kernel
-    of variance 2h² at their distance. Samples are left out of their own density. h is `bandwidth` times what
-    Silverman's rule gives, σ (4 / (n (d + 2)))^(1 / (d + 4)), where σ² = (mean |x_i − x_j|²) / (2d) is the samples' own
-    variance in each of d dimensions. h follows the samples and is differentiated with them. Scale law:
+    The density of n samples is a mean of normal kernels of width h; a product of two of them integrates to a normal
+    kernel of variance 2h² at their distance. A sample does not count in its own density. h is `bandwidth` times the
+    width of Silverman's rule, σ (4 / (n (d + 2)))^(1 / (d + 4)), where σ² = (mean |x_i − x_j|²) / (2d) is the samples'
+    own variance in each of d dimensions. h follows the samples and is differentiated with them. Scale law:
     H(aX) = H(X) + d log a.
 
-    What is estimated is the entropy after smoothing: (d / 2) log 4π + ½ log det(Σ + h² I) for normal samples with
-    covariance Σ, more than without. The kernel is round, so directions in which the samples vary little are smoothed
-    most. Every pair counts, and the gradient has no jumps as where neighbours change.
+    The estimate is that of the smoothed density: for normal samples with covariance Σ it is
+    (d / 2) log 4π + ½ log det(Σ + h² I), more than without smoothing. The kernel is isotropic, so directions in which
+    the samples vary little are smoothed most. Every pair counts, so the gradient does not jump, as it does for nearest
+    neighbours where the neighbour changes.
 
-    Computed in float64, by logarithms throughout. Where all samples coincide, σ is a floor, relative to their size,
-    with gradient zero.
+    All is computed in float64, with logarithms. Where all samples coincide, σ is a floor, relative to their size, with
+    gradient zero.
 
     References: A. Rényi (1961), On measures of entropy and information, Proceedings of the 4th Berkeley Symposium 1;
     J. Principe (2010), Information Theoretic Learning, chapter 2; B. Silverman (1986), Density Estimation, section 4.3.
@@ -52,11 +53,11 @@ class RenyiEntropy:
         self.options = options
 
     def scale_degree(self, count: int, entries: int, dimension: int) -> int:
-        """The g of H(aX) = H(X) + g log a: d."""
+        """Return the g of H(aX) = H(X) + g log a: d."""
         return dimension
 
     def departures(self, entries: int, dimension: int) -> list[str]:
-        """List what keeps it from estimating Shannon's entropy of a density on all entries."""
+        """List what keeps it from estimating the Shannon entropy of a density on all entries."""
         return ["'renyi' does not estimate Shannon's entropy of any q, but Rényi's of order 2"]
 
     def __call__(self, samples: Tensor, dimension: int, rng: torch.Generator | None = None) -> Tensor:
@@ -75,7 +76,7 @@ class RenyiEntropy:
         if count < self.minimum_samples:
             raise ValueError(f"renyi needs at least {self.minimum_samples} samples, got {count}")
         kind = torch.finfo(samples.dtype)
-        # The largest entry is taken out first: squares neither overflow nor vanish, and only zeros have a size below 1.
+        # Divided by the largest entry squares neither overflow nor underflow, and only zeros have a size below 1.
         largest = samples.detach().abs().amax().clamp(min=kind.tiny).double()
         rows = samples.double() / largest
         centred = rows - rows.mean(0)
@@ -95,7 +96,7 @@ class RenyiEntropy:
 
 
 def _squared_distances(rows: Tensor) -> Tensor:
-    """|x_i − x_j|² of rows [n, entries] around zero, [n, n]."""
+    """Return |x_i − x_j|² of centred rows [n, entries], [n, n]."""
     products = rows @ rows.T
     squares = products.diagonal()
     return squares[:, None] + squares - 2 * products

@@ -1,1 +1,1 @@
-"""Gauges that ship."""
+"""The gauges that ship with hyperframe."""

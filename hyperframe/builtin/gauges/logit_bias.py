@@ -13,7 +13,7 @@ class LogitBiasGauge:
     logits or the task sees shifts, nothing changes.
 
     Attributes:
-        directions: how many it fixes, 1 or 0.
+        directions: how many directions it fixes, 1 or 0.
 
     Shapes: each layer [batch, filters, filter_size], in and out.
     """

@@ -37,6 +37,6 @@ def hyperframe_gauges() -> list[Component]:
         Component(
             name="logit_shift",
             factory=_build,
-            summary="the filters of the last layer sum to zero, biases and all",
+            summary="the filters of the last layer, biases included, sum to zero",
         )
     ]

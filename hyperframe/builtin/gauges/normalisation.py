@@ -1,4 +1,4 @@
-"""The gauge `normalisation`: kernels before a normalisation have one norm, no bias, and their scales one sign."""
+"""The gauge `normalisation`: kernels before a normalisation have a fixed norm and no bias, its scale is positive."""
 
 import torch
 from torch import Tensor
@@ -11,12 +11,13 @@ from hyperframe.types import NoOptions
 class NormalisationGauge:
     """Fixes what a normalisation takes away: Σ_k θ[k]² = n over the n entries of each kernel before it, bias 0, γ ≥ 0.
 
-    A kernel's sign is that of the scale γ behind it, since (−kernel, −bias, −γ) with the same shift is the same
-    function; where γ is 0 the sum of the kernel's entries is made positive. Where the norm is zero the kernel is left
-    as it is. LayerNorm and GroupNorm take away one factor of all their filters: these have the norm together.
+    The signs of kernel, bias and scale γ are free together, since (−kernel, −bias, −γ) with the same shift is the same
+    function; they are chosen so that γ is positive, and where γ is 0 so that the kernel's entries have a positive sum.
+    A kernel of norm zero is left as it is. LayerNorm and GroupNorm take away one factor of all their filters; these
+    filters together get the norm.
 
-    The function is kept with the statistics of the batch and no epsilon. With the module's own epsilon, outputs change
-    by as much as it counts beside the variance of what the kernel writes.
+    The function is kept exactly with the batch's statistics and no epsilon. With the module's own epsilon outputs
+    change a little, the more the larger it is beside the variance of the kernel's outputs.
 
     Shapes: each layer [batch, filters, filter_size], in and out.
     """
@@ -40,7 +41,7 @@ class NormalisationGauge:
         return applied(self._orbits.norm_sign, result, self._signs(result))
 
     def _signs(self, weights: Weights) -> Tensor:
-        """1 or −1 for each label [batch, labels + 1]."""
+        """Return 1 or −1 for each label, [batch, labels + 1]."""
         orbit = self._orbits.norm_sign
         first = next(iter(weights.values())).detach()
         signs = first.new_zeros(len(first), orbit.count + 1)
@@ -58,7 +59,7 @@ class NormalisationGauge:
 
 
 def _first_readers(orbits: Orbits) -> list[tuple[str, Tensor, Tensor, slice]]:
-    """For each label the scale that reads it first: layers, rows, numbers of the labels, columns of the scale."""
+    """Find for each label the scale that reads it first: layers, rows, numbers of the labels, columns of the scale."""
     orbit, found = orbits.norm_sign, []
     seen: set[int] = set()
     for stage in orbit.stages:

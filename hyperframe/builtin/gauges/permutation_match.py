@@ -1,4 +1,4 @@
-"""The gauge `permutation_match`: units that may change places stand where those of a reference network stand."""
+"""The gauge `permutation_match`: units that may change places are matched to the units of a reference network."""
 
 import attrs
 
@@ -15,7 +15,7 @@ class Options:
 
     reference: str | None = option(
         None,
-        "a file of networks that 'sample --out' wrote, of which the first is matched with; null: random filters",
+        "a file that 'hyperframe sample' wrote, whose first network is the reference; null: random filters",
         location=True,
     )
 
@@ -23,13 +23,14 @@ class Options:
 class PermutationMatchGauge:
     """Fixes permutations: units of one class are assigned to those of a reference by the filters that first write them.
 
-    See `hyperframe.targets.symmetry.matching.Matching`. `permutation_sort` fixes the same by an order of the filters,
-    which needs no reference but is torn: where the first weights of two units pass each other, both jump. Assigned
-    units jump where two assignments agree equally well with the reference, and near the reference nowhere, so that the
-    representatives of networks that are near up to a permutation are near: what distances and averages of networks
-    need. It solves assignments on the host, so it is for analyses rather than for training.
+    See `hyperframe.targets.symmetry.matching.Matching`. `permutation_sort` fixes permutations by sorting the filters,
+    which needs no reference but is discontinuous: where the first weights of two units become equal, both jump. Matched
+    units jump only where two assignments agree equally well with the reference, which is never near it. Networks that
+    are near each other up to a permutation thus have representatives that are near each other, as distances and
+    averages of networks need. Assignments are solved on the host, so the gauge is for analyses rather than for
+    training.
 
-    A reference from a file should be a representative under the other gauges of the list (`sample --gauge`), since the
+    A reference from a file should be a representative under the list's other gauges (`sample --gauge`), since the
     weights that it is compared with are.
 
     Args:
@@ -64,6 +65,6 @@ def hyperframe_gauges() -> list[Component]:
             name="permutation_match",
             factory=_build,
             options=Options,
-            summary="units stand where the most similar units of a reference network stand",
+            summary="units are put in the places of the most similar units of a reference network",
         )
     ]

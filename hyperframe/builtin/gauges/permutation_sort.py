@@ -1,4 +1,4 @@
-"""The gauge `permutation_sort`: units that may change places stand in the order of the filters that write them."""
+"""The gauge `permutation_sort`: units that may change places are sorted by the filters that write them."""
 
 from hyperframe import Component, Orbits, Weights, hookimpl
 from hyperframe.targets.symmetry.sorting import Sorting
@@ -6,13 +6,13 @@ from hyperframe.types import NoOptions
 
 
 class PermutationSortGauge:
-    """Fixes permutations: units of one class stand in lexicographic order of the filters that first write them.
+    """Fixes permutations: units of one class are sorted in lexicographic order of the filters that first write them.
 
-    The layers are walked in execution order; what a filter reads of units that stand in their order already counts,
-    what it reads of others does not. Units with equal filters stand in the order of the sums and the summed squares of
-    what each layer has of them; units that agree in these as well stay as they stood. Values that differ by rounding
-    only are equal: another gauge may have made them so (one input and no bias leave the gauge `scale` nothing but
-    signs). It asks the device how the values compare, so it is for analyses rather than for training.
+    The layers are visited in execution order. Of a filter only the weights count that read units which are sorted
+    already. Units with equal filters are sorted by the sums, then the sums of squares, of the weights that each layer
+    has of them; units that agree in these as well keep their order. Values that differ only by rounding are equal,
+    since another gauge may have made them equal (with one input and no bias, `scale` leaves nothing but signs). The
+    comparisons make the host wait for the device, so the gauge is for analyses rather than for training.
 
     Shapes: each layer [batch, filters, filter_size], in and out.
     """
@@ -38,6 +38,6 @@ def hyperframe_gauges() -> list[Component]:
         Component(
             name="permutation_sort",
             factory=_build,
-            summary="units stand in the order of the filters that write them",
+            summary="units are sorted by the filters that write them",
         )
     ]

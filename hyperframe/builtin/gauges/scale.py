@@ -1,4 +1,4 @@
-"""The gauge `scale`: every filter has the norm of its size, and its readers make up for it (section 3.2.2)."""
+"""The gauge `scale`: every filter has a norm fixed by its size, and its readers make up for it (section 3.2.2)."""
 
 from hyperframe import Component, Orbits, Weights, hookimpl
 from hyperframe.targets.symmetry.propagate import norm_factors, propagate_factors
@@ -8,10 +8,11 @@ from hyperframe.types import NoOptions
 class ScaleGauge:
     """Fixes positive scaling: Σ_k θ_{l,i}[k]² = n for the filter that first writes each unit.
 
-    The layers are walked once in execution order. What anchors a unit is the filter that writes it first; its carrier
-    is its kernel and bias (n is their number of entries) or, behind a normalisation, its scale and shift (n = 2). All
-    that writes the unit is multiplied by √(n / Σθ²), all that reads it divided by it. Where a carrier's norm is
-    zero the factor is 1, and its gradient zero: what reads a unit that is always zero keeps its size, which S changes.
+    The layers are visited once in execution order. The anchor of a unit is the filter that writes it first; its carrier
+    is the kernel with its bias (n is their number of entries) or, behind a normalisation, scale and shift (n = 2). All
+    weights that write the unit are multiplied by √(n / Σθ²), all that read it are divided by it. Where a carrier's norm
+    is zero the factor is 1, with a gradient of zero: the unit is then always zero, and the weights that read it keep
+    their size, although their scaling is free.
 
     Shapes: each layer [batch, filters, filter_size], in and out.
     """

@@ -1,4 +1,4 @@
-"""The gauge `sign`: where signs pass from writers to readers, what carries them has a positive sum."""
+"""The gauge `sign`: filters whose sign can pass to their readers have a positive sum."""
 
 import torch
 from torch import Tensor
@@ -9,11 +9,11 @@ from hyperframe.types import NoOptions
 
 
 class SignGauge:
-    """Fixes signs that odd operations let pass, such as tanh: Σ_k θ_{l,i}[k] ≥ 0 for the filter that first writes.
+    """Fixes signs that odd operations such as tanh let pass: Σ_k θ_{l,i}[k] ≥ 0 for a unit's first writer.
 
-    The sum is over a filter's kernel and bias, or over the shift behind a normalisation. Where it is zero, or where
-    there is no shift, the sign is left as it is. Where several filters have one sign, their sums are added, each
-    divided by the filter's norm, since a normalisation may take away their factors one by one.
+    The sum is over the filter's kernel and bias, or over the shift behind a normalisation. Where it is zero, or there
+    is no shift, the sign is left as it is. Where several filters share one sign, their sums are added, each divided by
+    the filter's norm, since a normalisation may take away each filter's own factor.
 
     Shapes: each layer [batch, filters, filter_size], in and out.
     """
@@ -47,6 +47,6 @@ def hyperframe_gauges() -> list[Component]:
         Component(
             name="sign",
             factory=_build,
-            summary="filters behind which all operations are odd have a positive sum, their readers the sign",
+            summary="filters followed by odd operations only have a positive sum, and their readers take the sign",
         )
     ]

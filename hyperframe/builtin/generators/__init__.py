@@ -1,1 +1,1 @@
-"""Generators of weights that ship."""
+"""The generators of weights that ship with hyperframe."""

@@ -1,4 +1,4 @@
-"""The generator `direct`: the weights of N networks are the parameters, trained at once by the batched forward."""
+"""The generator `direct`: the weights of N networks are the parameters, all trained in one batched forward pass."""
 
 from typing import Any
 
@@ -21,9 +21,9 @@ class Options:
 
 
 class Direct(Generator):
-    """N weight sets as parameters: ordinary training, and deep ensembles all at once.
+    """Holds the weights of N networks as parameters: ordinary training, of a whole deep ensemble at once.
 
-    z is the number of a network. Drawing fewer than N draws different ones; drawing N gives each once, in order.
+    z is the number of a network. Fewer than N are drawn without replacement; N gives each once, in order.
 
     Raises:
         ConfigError: more networks are drawn than it holds.
@@ -44,11 +44,11 @@ class Direct(Generator):
         return torch.randperm(self.networks, generator=rng, device=rng.device)[:count]
 
     def forward(self, z: Tensor) -> Weights:
-        """The weights of the networks with these numbers."""
+        """Return the weights of the networks with these numbers."""
         return {layer.name: values[z] for layer, values in zip(self.spec.layers, self.layers, strict=True)}
 
     def describe(self) -> dict[str, Any]:
-        """How many networks and parameters it has."""
+        """Return how many networks and parameters it has."""
         return {**super().describe(), "networks": self.networks}
 
 

@@ -1,4 +1,4 @@
-"""The generator `hypernetwork`: an extractor, and one weight generator a layer that its filters share (section 3.3)."""
+"""The generator `hypernetwork`: an extractor, and a weight generator per layer that its filters share (section 3.3)."""
 
 from typing import Any
 
@@ -29,11 +29,11 @@ class Options(LatentOptions, DenseOptions):
 
 
 class Hypernetwork(Generator):
-    """z → extractor → codes → weight generators → weights.
+    """Generates weights from z by an extractor and weight generators: z → codes → weights.
 
-    The extractor E maps z [batch, latent] to all codes at once. Layer l has one code a filter, or one for the whole
-    layer; its weight generator W_l maps every code to the filter, or to the whole layer. `parameters` are counted as in
-    the paper's Table 5: matrices apart from batch normalisation's scales and shifts.
+    The extractor E maps z [batch, latent] to all codes at once. Layer l has one code for each filter, or one for the
+    whole layer; its weight generator W_l maps a code to the filter, or to the whole layer. `describe` counts parameters
+    as the paper's Table 5 does, with matrices apart from batch normalisation's scales and shifts.
 
     Raises:
         ConfigError: `whole` names a layer the target lacks, or `weight_generators` has not one list for each layer.
@@ -47,7 +47,7 @@ class Hypernetwork(Generator):
             [options.code, *widths, layer.num_weights // uses[layer.name]]
             for layer, widths in zip(spec.layers, _widths(options, spec), strict=True)
         ]
-        # Behind the extractor the layers' generators stand side by side, each at its narrowest as often as it is used.
+        # No more directions pass the weight generators, side by side, than their narrowest layers have together.
         side_by_side = sum(count * min(stack) for count, stack in zip(uses.values(), sizes, strict=True))
         super().__init__(spec, dimension=min(options.latent, *options.extractor, side_by_side))
         self.minimum_batch = 2 if options.batch_norm else 1
@@ -76,19 +76,19 @@ class Hypernetwork(Generator):
         return [stack for stack in self.weight_generators if isinstance(stack, Dense)]
 
     def latent(self, count: int, rng: torch.Generator) -> Tensor:
-        """Draw z, shape [count, latent]."""
+        """Draw z, [count, latent]."""
         return self.options.draw_latent(count, rng, self.extractor.linears[0].weight.dtype)
 
     def latent_entropy(self) -> float:
-        """Entropy of z in nats."""
+        """Return the entropy of z in nats."""
         return self.options.entropy
 
     def is_injective(self) -> bool:
-        """Whether neither the extractor nor a weight generator lets different inputs become one."""
+        """Whether the extractor and all weight generators map different inputs to different outputs."""
         return all(stack.is_injective for stack in (self.extractor, *self._stacks()))
 
     def codes(self, z: Tensor) -> dict[str, Tensor]:
-        """Each layer's codes: [batch, filters, code], or [batch, 1, code] for a layer with one code."""
+        """Return each layer's codes: [batch, filters, code], or [batch, 1, code] for a layer with one code."""
         codes = rearrange(self.extractor(z), "batch (codes code) -> batch codes code", code=self.options.code)
         return dict(zip(self.spec.layer_names, codes.split(self._code_counts, 1), strict=True))
 
@@ -102,7 +102,7 @@ class Hypernetwork(Generator):
         return weights
 
     def describe(self) -> dict[str, Any]:
-        """Table 5's rows: each stack's sizes and matrix entries; `parameters` counts all that is trained."""
+        """Return the rows of Table 5: each stack's sizes and matrix entries; `parameters` counts all parameters."""
         rows = [
             {"layer": layer.name, "codes": self.uses[layer.name], **stack.describe()}
             for layer, stack in zip(self.spec.layers, self._stacks(), strict=True)
@@ -111,7 +111,7 @@ class Hypernetwork(Generator):
 
 
 def _uses(options: Options, spec: TargetSpec) -> dict[str, int]:
-    """How many codes each layer has: one a filter, or a single one."""
+    """Return how many codes each layer has: one for each filter, or a single one."""
     whole = {spec.layers[-1].name if name == "last" else name for name in options.whole}
     for name in whole - set(spec.layer_names):
         raise ConfigError("generator.whole: " + unknown_name("layer", name, spec.layer_names))
@@ -119,7 +119,7 @@ def _uses(options: Options, spec: TargetSpec) -> dict[str, int]:
 
 
 def _widths(options: Options, spec: TargetSpec) -> list[tuple[int, ...]]:
-    """Hidden sizes for each layer's weight generator."""
+    """Return the hidden sizes of each layer's weight generator."""
     nested = [item for item in options.weight_generators if isinstance(item, tuple)]
     flat = tuple(item for item in options.weight_generators if isinstance(item, int))
     if flat or not nested:

@@ -24,7 +24,7 @@ class Options(LatentOptions, DenseOptions):
 
 
 class FullyConnected(Generator):
-    """z → dense layers → all weights of the target, without sharing: its size grows with the target's."""
+    """Generates all weights of the target from z by dense layers, without sharing: its size grows with the target's."""
 
     def __init__(self, options: Options, spec: TargetSpec) -> None:
         super().__init__(spec, dimension=min(options.latent, *options.hidden, spec.num_weights))
@@ -40,15 +40,15 @@ class FullyConnected(Generator):
             self.dense.initialise_hyperfan(self.options.latent_variance, std)
 
     def latent(self, count: int, rng: torch.Generator) -> Tensor:
-        """Draw z, shape [count, latent]."""
+        """Draw z, [count, latent]."""
         return self.options.draw_latent(count, rng, self.dense.linears[0].weight.dtype)
 
     def latent_entropy(self) -> float:
-        """Entropy of z in nats."""
+        """Return the entropy of z in nats."""
         return self.options.entropy
 
     def is_injective(self) -> bool:
-        """Whether no layer lets different z become one."""
+        """Whether different z give different weights."""
         return self.dense.is_injective
 
     def forward(self, z: Tensor) -> Weights:
@@ -56,7 +56,7 @@ class FullyConnected(Generator):
         return unflatten(self.spec, self.dense(z) + self.get_buffer("mean"))
 
     def describe(self) -> dict[str, Any]:
-        """Its sizes and how many parameters it has."""
+        """Return its sizes and how many parameters it has."""
         return {**super().describe(), "dense": self.dense.describe()}
 
 

@@ -1,1 +1,1 @@
-"""Objectives that ship."""
+"""The objectives that ship with hyperframe."""

@@ -13,8 +13,10 @@ from hyperframe import Component, Objective, Weights, hookimpl, option
 class Options:
     """Options of `trade_off`."""
 
-    lambda_: float = option(1000.0, "λ of Eq. 1: what accuracy counts against diversity", minimum=0)
-    lambda_start: float | None = option(None, "λ of the first step, from which it goes to lambda; null: no", above=0)
+    lambda_: float = option(1000.0, "λ of Eq. 1: the weight of accuracy against diversity", minimum=0)
+    lambda_start: float | None = option(
+        None, "λ of the first step, from which it goes to lambda; null: it stays constant", above=0
+    )
     lambda_part: float = option(
         0.5, "the part of the steps in which λ goes from lambda_start to lambda", above=0, maximum=1
     )
@@ -28,8 +30,8 @@ class Options:
 class TradeOff(Objective):
     """Eq. 1 with a norm of the weights: λ · L_accuracy + weight_l2 · E‖θ‖² + L_diversity.
 
-    With `lambda_start` λ goes from there to `lambda` along a geometric sequence, in the first `lambda_part` of the
-    steps, and then stays.
+    With `lambda_start`, λ goes from there to `lambda` geometrically during the first `lambda_part` of the steps, and
+    then stays.
 
     Example:
         >>> rising = TradeOff(Options(lambda_=1000, lambda_start=10, lambda_part=0.5))
@@ -41,7 +43,7 @@ class TradeOff(Objective):
         self.options = options
 
     def accuracy_weight(self, step: int, steps: int, examples: int) -> float:
-        """λ at a step, counted from 0, of so many steps; the number of training examples does not matter."""
+        """Return λ at a step, counted from 0; the number of training examples does not matter."""
         options = self.options
         if options.lambda_start is None:
             return options.lambda_
@@ -49,7 +51,7 @@ class TradeOff(Objective):
         return math.exp((1 - done) * math.log(options.lambda_start) + done * math.log(options.lambda_))
 
     def cost(self, weights: Weights) -> Tensor | None:
-        """`weight_l2` times the squared norm, a scalar; None where that is 0."""
+        """Return `weight_l2` times the mean squared norm, a scalar; None if `weight_l2` is 0."""
         if not self.options.weight_l2:
             return None
         squares = torch.stack([theta.square().sum() for theta in weights.values()]).sum()
@@ -59,5 +61,5 @@ class TradeOff(Objective):
 @hookimpl
 def hyperframe_objectives() -> list[Component]:
     """Register the objective."""
-    summary = "λ times the loss, with a factor of the weights' norm if wanted"
+    summary = "λ times the loss, and optionally a factor times the weights' squared norm"
     return [Component(name="trade_off", factory=TradeOff, options=Options, summary=summary, reference="Eq. 1")]

@@ -1,1 +1,1 @@
-"""Target networks that ship."""
+"""The target networks that ship with hyperframe."""

@@ -19,7 +19,7 @@ class Options:
 
 
 def build(options: Options) -> tuple[nn.Module, TargetSpec]:
-    """Two convolutions (3 × 3, padded) with ReLU and 2 × 2 max-pooling, one dense layer."""
+    """Build two convolutions (3 × 3, padded) with ReLU and 2 × 2 max-pooling, and one dense layer."""
     first, second = options.channels
     spec = TargetSpec(
         name="digits_cnn",

@@ -13,11 +13,11 @@ from hyperframe.options import option
 class Options:
     """Options of the network."""
 
-    classes: int = option(10, "number of outputs; null: as the task has", minimum=2, of_task="num_outputs")
+    classes: int = option(10, "number of outputs; null: the task's", minimum=2, of_task="num_outputs")
 
 
 def build(options: Options) -> tuple[nn.Module, TargetSpec]:
-    """Two convolutions (5 × 5, not padded) with ReLU and 2 × 2 max-pooling, three dense layers: 62,006 weights.
+    """Build two convolutions (5 × 5, not padded) with ReLU and 2 × 2 max-pooling, three dense layers: 62,006 weights.
 
     References: Table 3; Y. LeCun, L. Bottou, Y. Bengio, P. Haffner (1998), Gradient-Based Learning Applied to Document
     Recognition.

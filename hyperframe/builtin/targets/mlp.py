@@ -22,7 +22,7 @@ class Options:
         (1, 8, 8), "shape of one input; null: the task's", minimum=1, of_task="input_shape"
     )
     hidden: tuple[int, ...] = option((64, 64), "sizes of the hidden layers; [] is a linear model", minimum=1)
-    outputs: int = option(10, "number of outputs; null: as the task has", minimum=1, of_task="num_outputs")
+    outputs: int = option(10, "number of outputs; null: the task's", minimum=1, of_task="num_outputs")
     activation: Literal["relu", "tanh", "gelu"] = option(
         "relu", "behind every hidden layer; only relu lets positive factors pass"
     )
@@ -33,7 +33,7 @@ class Options:
 
 
 def build(options: Options) -> tuple[nn.Module, TargetSpec]:
-    """Dense layers with the activation between them; the input is flattened first."""
+    """Build dense layers with the activation between them; the input is flattened first."""
     sizes = [prod(options.input_shape), *options.hidden, options.outputs]
     names = [f"hidden{number + 1}" for number in range(len(options.hidden))]
     modules: list[nn.Module] = [nn.Flatten()]

@@ -37,7 +37,7 @@ SPEC = TargetSpec(
 
 
 def build(options: NoOptions) -> tuple[nn.Module, TargetSpec]:
-    """Two convolutions (5 × 5, padded) with ReLU and 2 × 2 max-pooling, two dense layers: 20,018 weights."""
+    """Build two convolutions (5 × 5, padded) with ReLU and 2 × 2 max-pooling, two dense layers: 20,018 weights."""
     module = nn.Sequential(
         nn.Conv2d(1, 32, 5, padding=2),
         nn.MaxPool2d(2),

@@ -16,7 +16,7 @@ class Options:
 
 
 class Point(nn.Module):
-    """T(x; θ) = θ, whatever x is: inputs [examples, 1] give outputs [examples, entries].
+    """A network whose outputs are its weights, T(x; θ) = θ: inputs [examples, 1] give outputs [examples, entries].
 
     Example:
         >>> Point(2)(torch.ones(3, 1)).shape
@@ -28,12 +28,12 @@ class Point(nn.Module):
         self.point = nn.Parameter(torch.zeros(entries))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The weights, once for each input."""
+        """Return the weights, once for each input."""
         return self.point.expand(len(x), -1)
 
 
 def build(options: Options) -> tuple[nn.Module, TargetSpec]:
-    """A layer of nothing but biases: no two weight sets are the same function."""
+    """Build a layer of biases alone, in which no two weight sets are the same function."""
     spec = TargetSpec(
         name="point",
         input_shape=(1,),

@@ -21,10 +21,10 @@ class Options:
     input_shape: tuple[int, ...] = option(
         (3, 32, 32), "channels, height and width of one image; null: the task's", minimum=1, of_task="input_shape"
     )
-    outputs: int = option(10, "number of outputs; null: as the task has", minimum=1, of_task="num_outputs")
+    outputs: int = option(10, "number of outputs; null: the task's", minimum=1, of_task="num_outputs")
     shortcut: Literal["projection", "zero_padded"] = option(
         "projection",
-        "where the channels become more: projection, a convolution with BatchNorm; zero_padded, zeros for the new ones",
+        "how a shortcut gets more channels: projection, a convolution with BatchNorm; zero_padded, channels of zeros",
     )
 
     def __attrs_post_init__(self) -> None:
@@ -33,7 +33,7 @@ class Options:
 
 
 class ZeroPadded(nn.Module):
-    """Every second pixel, and zeros for the channels that are new, half of them before and half behind.
+    """A shortcut that keeps every second pixel and adds channels of zeros, half of them before and half behind.
 
     References: K. He, X. Zhang, S. Ren, J. Sun (2016), Deep Residual Learning, option A.
     """
@@ -43,13 +43,13 @@ class ZeroPadded(nn.Module):
         self.channels = channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images [examples, channels, height, width] with as many channels as wanted."""
+        """Return images [examples, channels, height, width] with zeros for the new channels."""
         new = self.channels - x.shape[1]
         return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, new // 2, new - new // 2))
 
 
 class Block(nn.Module):
-    """Two convolutions of 3 × 3 with BatchNorm, and what came in added to them."""
+    """A residual block: two convolutions of 3 × 3 with BatchNorm, whose output is added to the block's input."""
 
     def __init__(self, inputs: int, channels: int, shortcut: str) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Block(nn.Module):
 
 
 def build(blocks: int, options: Options) -> Traced:
-    """A convolution, three stages of so many blocks with 16, 32 and 64 channels, the mean over space, a dense layer."""
+    """Build a convolution, three stages of `blocks` blocks with 16, 32 and 64 channels, mean pooling, a dense layer."""
     inputs = STAGES[0]
     parts: dict[str, nn.Module] = {
         "conv": nn.Conv2d(options.input_shape[0], inputs, 3, 1, 1, bias=False),

@@ -12,7 +12,7 @@ from hyperframe.errors import ConfigError, brief, others_code, unknown_name
 from hyperframe.options import option, shown
 
 OWN = ("weights", "weights_backbone", "num_classes", "progress")
-"""Arguments that are not the user's: no network is downloaded, and `classes` is an option."""
+"""Arguments that a user cannot set: no weights are downloaded, and the number of classes is an option."""
 
 
 @attrs.frozen(kw_only=True)
@@ -20,7 +20,7 @@ class Options:
     """Options of the network."""
 
     model: str = option(help="its name in torchvision.models, such as resnet18")
-    classes: int = option(10, "number of outputs; null: as the task has", minimum=1, of_task="num_outputs")
+    classes: int = option(10, "number of outputs; null: the task's", minimum=1, of_task="num_outputs")
     image_size: int = option(
         32,
         "height and width of the images, which have three channels; null: the task's",
@@ -31,7 +31,7 @@ class Options:
 
 
 def build(options: Options) -> Traced:
-    """The network without its trained weights, auxiliary heads or stochastic depth."""
+    """Build the network without trained weights, auxiliary heads or stochastic depth."""
     from torchvision import models  # noqa: PLC0415  (slow to import)
     from torchvision.ops import StochasticDepth  # noqa: PLC0415
 
@@ -39,7 +39,7 @@ def build(options: Options) -> Traced:
     if options.model not in names:
         raise ConfigError("target.model: " + unknown_name("model of torchvision", options.model, names))
     arguments = _arguments(options, models.get_model_builder(options.model))
-    # torchvision's builders check their arguments each in a way of its own.
+    # Each of torchvision's builders checks its arguments in its own way.
     with others_code(lambda error: ConfigError(f"target: torchvision cannot build {options.model}: {brief(error)}")):
         module: nn.Module = models.get_model(options.model, weights=None, num_classes=options.classes, **arguments)
     for part in module.modules():

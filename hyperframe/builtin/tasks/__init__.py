@@ -1,1 +1,1 @@
-"""Tasks: data, loss and metrics that ship."""
+"""The tasks that ship with hyperframe: data with a loss and metrics."""

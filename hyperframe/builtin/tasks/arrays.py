@@ -21,12 +21,12 @@ class Options(OwnOptions):
     """Options of the task."""
 
     file: str | None = option(
-        None, "a .npz or .safetensors file with x and y, or data and target, …; x_test, … are splits", location=True
+        None, "a .npz or .safetensors file with x and y (or data and target), and x_test, … for splits", location=True
     )
 
 
 def build(options: Options) -> OwnTask:
-    """Read the file, and make a task of its arrays."""
+    """Read the file and make a task of its arrays."""
     if options.file is None:
         raise DataError("task 'arrays' needs a file: set task.file to a .npz or .safetensors file with x and y")
     path = user_path(options.file)
@@ -36,7 +36,7 @@ def build(options: Options) -> OwnTask:
 
 
 def restore(options: Options, facts: Mapping[str, Any]) -> OwnTask:
-    """The task of a run, whose file is read when data are asked for."""
+    """Restore the task of a run; its file is read when data is asked for."""
     return restored_task("arrays", facts, partial(build, options))
 
 

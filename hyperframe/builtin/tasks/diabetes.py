@@ -13,7 +13,7 @@ from hyperframe.tasks.own_data.facts import chosen_split
 from hyperframe.tasks.standardisation import Standardisation
 
 PART = 0.15
-"""The part of the examples that validates, and that tests: 66 of 442."""
+"""The parts of the examples for validation and for testing: 66 of 442 each."""
 
 
 @attrs.frozen(kw_only=True)
@@ -25,10 +25,10 @@ class Options:
 
 
 class Diabetes(GaussianRegressionTask):
-    """How far diabetes has progressed after a year, from 10 figures of a patient: 310 to train on, 66 and 66.
+    """Predicts how far diabetes has progressed after a year from 10 features of a patient.
 
-    Inputs [examples, 10] and labels [examples, 1] are as scikit-learn has them; both are standardised by the training
-    split.
+    There are 310 examples to train on, 66 to validate and 66 to test. Inputs [examples, 10] and labels [examples, 1]
+    are as scikit-learn has them; both are standardised by the training split.
 
     References: B. Efron, T. Hastie, I. Johnstone, R. Tibshirani (2004), Least Angle Regression.
     """
@@ -44,7 +44,7 @@ class Diabetes(GaussianRegressionTask):
         self._splits = splits
 
     def data(self, split: str) -> Data:
-        """The split; the three never share an example."""
+        """Return a split; the three never share an example."""
         return chosen_split(self._splits, split)
 
 
@@ -67,6 +67,6 @@ def hyperframe_tasks() -> list[Component]:
             name="diabetes",
             factory=_build,
             options=Options,
-            summary="442 patients, 10 figures each: progression of diabetes; part of scikit-learn, no download",
+            summary="442 patients, 10 features each: progression of diabetes; part of scikit-learn, no download",
         )
     ]

@@ -21,7 +21,7 @@ class Options(AffineOptions):
 
 
 class Digits(ClassificationTask):
-    """8 × 8 grey images of ten digits, values in [0, 1]: 1,197 to train on, 240 to validate, 360 to test."""
+    """Classifies 8 × 8 grey images of ten digits, values in [0, 1]: 1,197 to train on, 240 to validate, 360 to test."""
 
     name = "digits"
     input_shape = (1, 8, 8)
@@ -31,7 +31,7 @@ class Digits(ClassificationTask):
         self.options = options
 
     def data(self, split: str) -> Data:
-        """The split; the three never share an image."""
+        """Return a split; the three never share an image."""
         from sklearn.datasets import load_digits  # noqa: PLC0415  (takes a second, and only this task needs it)
 
         if split not in SIZES:
@@ -44,7 +44,7 @@ class Digits(ClassificationTask):
         return Data(images, torch.from_numpy(bunch.target[chosen]).long())
 
     def augment(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
-        """Each training image turned, leant, zoomed and moved at random, as far as the options say."""
+        """Rotate, shear, scale and shift each training image at random, as far as the options allow."""
         return random_affine(inputs, self.options, rng)
 
 

@@ -15,7 +15,7 @@ from hyperframe.options import option
 COMPONENTS = 10
 SPLITS = ("train", "validation", "test")
 EXAMPLES = 8
-"""Examples of a split: all are the same input, which the target has no use for."""
+"""Examples of a split; all have the same input, which the target does not use."""
 
 VALUE = Metric(name="value", better="greater")
 
@@ -26,7 +26,7 @@ class Options:
 
     mixture_seed: int = option(0, "seed of the means, deviations and proportions of the mixture", minimum=0)
     form: Literal["authors", "density"] = option(
-        "authors", "authors: every peak times 2πσ², loss −f; density: a probability density, loss −log f"
+        "authors", "authors: as in the authors' program, loss −f; density: a probability density, loss −log f"
     )
 
 
@@ -77,7 +77,7 @@ class GaussianMixture(RegressionTask):
         self._placed: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor, Tensor]] = {}
 
     def data(self, split: str) -> Data:
-        """The split, which holds nothing but zeros."""
+        """Return a split, which holds nothing but zeros."""
         if split not in SPLITS:
             raise ValueError(unknown_name("split", split, SPLITS))
         return Data(torch.zeros(EXAMPLES, 1), torch.zeros(EXAMPLES, dtype=torch.int64))
@@ -88,7 +88,7 @@ class GaussianMixture(RegressionTask):
             raise DataError(f"{where}: labels must be int64 [examples], but are {labels.dtype} {list(labels.shape)}")
 
     def log_mixture(self, points: Tensor) -> Tensor:
-        """Logarithm of f at points [..., 2], shape [...]: finite where f itself would be zero by rounding."""
+        """Return the logarithm of f at points [..., 2], [...]; it is finite even where f itself underflows."""
         means, deviations, proportions = self._beside(points)
         squares = (points[..., None, :] - means).square().sum(-1)
         sign = 1 if self.options.form == "authors" else -1
@@ -96,44 +96,44 @@ class GaussianMixture(RegressionTask):
         return torch.logsumexp(factors.log() - squares / (2 * deviations.square()), -1)
 
     def _beside(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Means, deviations and proportions where points are; moved there once, since a CUDA device waits for that."""
+        """Return means, deviations and proportions on the points' device; they are copied once, since copying waits."""
         place = points.device, points.dtype
         if place not in self._placed:
             self._placed[place] = self.means.to(points), self.deviations.to(points), self.proportions.to(points)
         return self._placed[place]
 
     def mixture(self, points: Tensor) -> Tensor:
-        """The mixture f at points [..., 2], shape [...]."""
+        """Return the mixture f at points [..., 2], [...]."""
         return self.log_mixture(points).exp()
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """−f or −log f of every example, see above: [..., 2] and [...] give [...]."""
+        """Return −f or −log f of every example, see the class: [..., 2] and [...] give [...]."""
         logarithms = self.log_mixture(outputs)
         return -logarithms.exp() if self.options.form == "authors" else -logarithms
 
     def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """The mixture f."""
+        """Return the mixture f."""
         return self.mixture(outputs)
 
     def summarise(self, predictions: Tensor) -> dict[str, Tensor]:
-        """Mean and deviation of the points, [examples, 2] each, and the mean of f, [examples]."""
+        """Return mean and deviation of the points, [examples, 2] each, and the mean of f, [examples]."""
         return {**super().summarise(predictions), "value": self.mixture(predictions).mean(0)}
 
     def meter(self, networks: int, examples: int, device: torch.device) -> "MixtureMeter":
-        """An empty meter."""
+        """Return an empty meter."""
         return MixtureMeter(self, networks, examples, device)
 
 
 class MixtureMeter(Meter):
-    """Values of the mixture at the networks' points, and how far these lie apart.
+    """Accumulates values of the mixture at the networks' points, and how far these points lie apart.
 
-    Memory is (networks + examples), whatever the sizes of the chunks.
+    Memory grows with networks + examples, whatever the sizes of the chunks.
 
     Args:
         task: the mixture.
         networks: the number of networks N.
         examples: the number of examples.
-        device: where outputs come from.
+        device: of the outputs.
     """
 
     def __init__(self, task: GaussianMixture, networks: int, examples: int, device: torch.device) -> None:
@@ -154,7 +154,7 @@ class MixtureMeter(Meter):
         self._sum_of_squares[places] += points.square().sum(0)
 
     def result(self) -> dict[str, Any]:
-        """Figures of the networks (`value`, f: mean, std, min, max; `loss`) and of the ensemble.
+        """Return metrics of the networks (`value`, f: mean, std, min, max; `loss`) and of the ensemble.
 
         The ensemble's `spread` is the root mean square deviation of an entry of the points from its mean.
         """

@@ -19,7 +19,7 @@ from hyperframe.tasks.own_data.arrays import SplitOptions, divided
 from hyperframe.tasks.own_data.facts import check_facts, chosen_split
 
 LOOKED_AT = 1000
-"""Images at most whose proportions are looked at."""
+"""The most images whose aspect ratios are measured."""
 
 
 @attrs.frozen(kw_only=True)
@@ -28,7 +28,7 @@ class Options(AffineOptions, SplitOptions):
 
     folder: str | None = option(None, "a folder that holds a folder of images for each class", location=True)
     size: tuple[int, ...] = option((32, 32), "height and width that all images are scaled to", minimum=1)
-    colours: bool = option(True, "three channels; false: one, of grey")
+    colours: bool = option(True, "true: three channels; false: one, grey")
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
@@ -38,17 +38,19 @@ class Options(AffineOptions, SplitOptions):
 
 @attrs.frozen(kw_only=True)
 class Facts:
-    """Facts of the task that the folder says, and that a run keeps."""
+    """Facts that the task reads from the folder, and that a run keeps."""
 
     classes: tuple[str, ...] = option()
 
 
 class ImageFolder(ClassificationTask):
-    """Images of any size, scaled to one, values in [0, 1]. The folders' names, in order, are the classes.
+    """Classifies images of any size, which are scaled to one size, with values in [0, 1].
+
+    The folders' names, in order, are the classes.
 
     Args:
         options: of the task.
-        facts: what the folder said when a run was trained on it; left out, it is looked at now.
+        facts: the facts that a run kept when it was trained; by default the folder is read now.
 
     Attributes:
         classes: their names.
@@ -62,14 +64,16 @@ class ImageFolder(ClassificationTask):
 
     def __init__(self, options: Options, facts: Mapping[str, Any] | None = None) -> None:
         self.options = options
-        self.classes: list[str] = self._listed[0] if facts is None else list(read_options(Facts, facts, "task").classes)
+        self.classes: list[str] = (
+            self._listing[0] if facts is None else list(read_options(Facts, facts, "task").classes)
+        )
         self.facts = {"classes": self.classes}
         self.input_shape = (3 if options.colours else 1, *options.size)
         self.num_outputs = len(self.classes)
 
     @cached_property
-    def _listed(self) -> tuple[list[str], list[Path], dict[str, Data]]:
-        """The classes, all files, and for each split numbers of files and their labels."""
+    def _listing(self) -> tuple[list[str], list[Path], dict[str, Data]]:
+        """The classes, all files, and for each split the numbers of its files with their labels."""
         options = self.options
         if options.folder is None:
             raise DataError("task 'image_folder' needs a folder: set task.folder to one with a folder for each class")
@@ -88,21 +92,21 @@ class ImageFolder(ClassificationTask):
         return [path.name for path in found], [image for image, _ in files], splits
 
     def data(self, split: str) -> Data:
-        """The split: its images are read now."""
-        classes, files, splits = self._listed
+        """Read the images of a split."""
+        classes, files, splits = self._listing
         check_facts(self.name, {"classes": classes}, self.facts)
         chosen = chosen_split(splits, split)
         return Data(read_images([files[number] for number in chosen.x.tolist()], self.input_shape), chosen.y)
 
     def aspects(self) -> tuple[float, float]:
-        """Least and greatest width over height of the images to train on, of 1,000 of them where there are more."""
-        _, files, splits = self._listed
+        """Return the least and the greatest width / height among the training images, or among 1,000 of them."""
+        _, files, splits = self._listing
         numbers = splits["train"].x.tolist()
         found = image_aspects([files[number] for number in numbers[:: -(-len(numbers) // LOOKED_AT)]])
         return min(found), max(found)
 
     def augment(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
-        """Each training image turned, leant, zoomed and moved at random, as far as the options say."""
+        """Rotate, shear, scale and shift each training image at random, as far as the options allow."""
         return random_affine(inputs, self.options, rng)
 
 

@@ -27,7 +27,7 @@ class Options(AffineOptions):
     folder: str | None = option(
         None, "folder of the data; null: $HYPERFRAME_DATA, else ~/.cache/hyperframe/data", location=True
     )
-    download: bool = option(False, "fetch the data into the folder where it is missing", location=True)
+    download: bool = option(False, "fetch the data into the folder if it is missing", location=True)
 
 
 @attrs.frozen(kw_only=True)
@@ -37,7 +37,7 @@ class Source:
     Attributes:
         name: the task's name.
         dataset: the name of torchvision's class, and of the folder.
-        digests: SHA-256 of each original file, unpacked. Only originals are read.
+        digests: SHA-256 of each original file, unpacked. Other files are refused.
     """
 
     name: str
@@ -68,9 +68,10 @@ FASHION_MNIST = Source(
 
 
 class Mnist(ClassificationTask):
-    """28 × 28 grey images of ten classes, values in [0, 1].
+    """Classifies 28 × 28 grey images of ten classes, values in [0, 1].
 
-    The first 5,000 of the 60,000 training images validate, the others train; the 10,000 test images only test.
+    The first 5,000 of the 60,000 training images are for validation, the others for training; the 10,000 test images
+    are for testing only.
 
     Raises:
         DataError: the folder does not hold the data, and `download` is false; or a file is not the original.
@@ -86,7 +87,7 @@ class Mnist(ClassificationTask):
 
     @property
     def folder(self) -> Path:
-        """Where the data is looked for."""
+        """The folder in which the data is looked for."""
         chosen = self.options.folder or os.environ.get(FOLDER_VARIABLE)
         return user_path(chosen) if chosen else Path.home() / ".cache" / "hyperframe" / "data"
 
@@ -96,7 +97,7 @@ class Mnist(ClassificationTask):
         return self.folder / self.source.dataset / "raw"
 
     def data(self, split: str) -> Data:
-        """The split, as float32 [images, 1, 28, 28] and int64 labels."""
+        """Read a split, as float32 [examples, 1, 28, 28] and int64 labels [examples]."""
         from torchvision.datasets.mnist import read_image_file, read_label_file  # noqa: PLC0415  (slow to import)
 
         if split not in ("train", "validation", "test"):
@@ -112,11 +113,11 @@ class Mnist(ClassificationTask):
         return everything[:VALIDATION] if split == "validation" else everything[VALIDATION:]
 
     def augment(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
-        """Each training image turned, leant, zoomed and moved at random, as far as the options say."""
+        """Rotate, shear, scale and shift each training image at random, as far as the options allow."""
         return random_affine(inputs, self.options, rng)
 
     def _original(self, name: str) -> Path:
-        """The file with this name, once it is known to be the original."""
+        """Return the path of a file, after checking that it is the original."""
         path = self.raw / name
         if not is_file(path):
             raise DataError(
@@ -131,7 +132,7 @@ class Mnist(ClassificationTask):
         return path
 
     def _download(self) -> None:
-        """Fetch what is missing, as torchvision does; it compares each archive's digest."""
+        """Download the files that are missing, as torchvision does, which compares each archive's digest."""
         from torchvision import datasets  # noqa: PLC0415  (slow to import)
 
         dataset: Any = getattr(datasets, self.source.dataset)

@@ -47,7 +47,7 @@ def check(name: str, options: tuple[str, ...], kind: str | None, task: str, json
         verdict = one.verdict()
         rows.append({"kind": one.kind, "component": one.component, **verdict.plain()})
         if not json_wanted:
-            tables.print_verdict(one.kind, verdict.state, verdict.check, verdict.message, verdict.explained())
+            tables.print_verdict(one.kind, verdict.state, verdict.check, verdict.message, verdict.explain())
     failed = sum(row["state"] == "failed" for row in rows)
     if json_wanted:
         click.echo(as_json({"passed": not failed, "checks": rows}))

@@ -7,7 +7,7 @@ from torch import Tensor
 import hyperframe as hf
 
 TINY = 1e-100
-"""What squares are at least divided by, where all weights are zero."""
+"""The smallest number that squares are divided by, for weights that are all zero."""
 
 
 @attrs.frozen(kw_only=True)
@@ -15,21 +15,21 @@ class Options:
     """Options of the term."""
 
     bandwidth: float = hf.option(1.0, "the kernel's width relative to the spread of the batch", above=0)
-    jitter: float = hf.option(1e-4, "what is added to the diagonal of the kernel matrix", minimum=1e-9)
+    jitter: float = hf.option(1e-4, "number added to the diagonal of the kernel matrix", minimum=1e-9)
 
 
 class LogDeterminant:
     """L_diversity = −log det(K + jitter · I), K_ij = exp(−|θ_i − θ_j|² / (2 h² m)) of the gauged weights θ.
 
-    h is the bandwidth, m the mean of |θ_i − mean θ|², so that a common factor of all θ changes nothing. m is
-    differentiated like everything else. The rounding ε of the weights' type times the mean of |θ_i|² is added to it:
-    copies that differ by rounding stay copies.
+    h is the bandwidth, m the mean of |θ_i − mean θ|², so that a common factor of all θ changes nothing; gradients pass
+    through m. The rounding ε of the weights' dtype times the mean of |θ_i|² is added to m, so that copies that differ
+    by rounding count as copies.
 
-    K has ones on its diagonal, so that of all batches copies of one network have the largest value,
-    −(N − 1) log jitter − log(N + jitter) for N networks; it is finite, and its gradient there is zero. The value is
-    least, −N log(1 + jitter), where K is the identity.
+    K has ones on its diagonal, so of all batches copies of one network have the largest value,
+    −(N − 1) log jitter − log(N + jitter) for N networks; it is finite, with a gradient of zero. The value is smallest,
+    −N log(1 + jitter), where K is the identity.
 
-    Distances and the matrix are in float64 whatever the weights' type, since the jitter is small beside the matrix.
+    Distances and the matrix are in float64 whatever the weights' dtype, since the jitter is small beside the matrix.
 
     Shapes: `inputs.flat` [batch, weights]; K [batch, batch]; the value is a scalar.
 
@@ -52,7 +52,7 @@ class LogDeterminant:
         self.options = options
 
     def __call__(self, inputs: hf.DiversityInputs) -> Tensor:
-        """Less the log-determinant of the batch's kernel matrix."""
+        """Return minus the log-determinant of the batch's kernel matrix."""
         assert inputs.flat is not None
         matrix = self.kernel(inputs.flat)
         jitter = self.options.jitter * torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
@@ -60,19 +60,19 @@ class LogDeterminant:
         return -value.to(inputs.flat.dtype)
 
     def kernel(self, flat: Tensor) -> Tensor:
-        """K of rows [batch, weights]: float64 [batch, batch]."""
+        """Return K for rows [batch, weights]: float64 [batch, batch]."""
         rows = flat.double()
         centred = rows - rows.mean(0)
         products = centred @ centred.T
         squares = products.diagonal()
         distances = squares[:, None] + squares - 2 * products
         spread = squares.mean() + torch.finfo(flat.dtype).eps * rows.square().sum(1).mean()
-        # Divided by h twice: its square might vanish.
+        # Divided by h twice, since its square might underflow.
         return (-0.5 * distances / spread.clamp(min=TINY) / self.options.bandwidth / self.options.bandwidth).exp()
 
 
 def build(options: Options, estimator: hf.EntropyEstimator) -> LogDeterminant:
-    """Make the term; it has no use for the estimator."""
+    """Make the term; it does not use the estimator."""
     return LogDeterminant(options)
 
 

@@ -1,4 +1,4 @@
-"""What a term's author can check with a few lines: its laws, known answers, and that networks are trained with it."""
+"""The term keeps the laws of diversity terms, gives known answers, and trains networks."""
 
 from math import exp, log
 

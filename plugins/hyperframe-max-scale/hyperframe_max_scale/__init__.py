@@ -7,11 +7,11 @@ import hyperframe as hf
 
 
 def largest_factors(carried: Tensor, segments: Tensor | None, labels: int) -> Tensor:
-    """Factors that give what carries a label the largest magnitude 1; where all of it is zero, 1 with gradient zero.
+    """Return factors that give the filters of each label the largest magnitude 1; for zeros, 1 with a gradient of zero.
 
     Args:
         carried: the filters that carry labels, [batch, filters, entries].
-        segments: the label of each filter, int64 [filters], where several may have one; None where each has its own.
+        segments: the label of each filter, int64 [filters]; None where each filter has a label of its own.
         labels: the number of labels.
 
     Returns:
@@ -26,7 +26,7 @@ def largest_factors(carried: Tensor, segments: Tensor | None, labels: int) -> Te
         index = segments.expand_as(largest)
         largest = largest.new_zeros(len(largest), labels).scatter_reduce(1, index, largest, "amax")
     alive = largest > 0
-    # Taken out without its gradient, so that the square in the derivative of 1 / x does not overflow.
+    # The size is taken out without a gradient, so that the square in the derivative of 1 / x does not overflow.
     size = torch.where(alive, largest, 1.0).detach()
     return torch.where(alive, size / torch.where(alive, largest, 1.0), 1.0) / size
 
@@ -35,8 +35,8 @@ class MaxScale:
     """Fixes positive scaling: max_k |θ_{l,i}[k]| = 1 for the filter that first writes each unit.
 
     A filter's carrier is its kernel and bias or, behind a normalisation, its scale and shift. Where several filters
-    carry one factor the largest entry of all of them counts. All that writes the unit is multiplied by 1 / max |θ|, all
-    that reads it is divided by it. Where a carrier is zero the factor is 1, and its gradient zero.
+    carry one factor the largest entry of all of them counts. All weights that write the unit are multiplied by
+    1 / max |θ|, all that read it are divided by it. Where a carrier is zero the factor is 1, with a gradient of zero.
 
     Shapes: each layer [batch, filters, filter_size], in and out.
     """

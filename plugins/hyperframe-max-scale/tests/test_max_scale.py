@@ -1,4 +1,4 @@
-"""What a gauge's author can check with a few lines: its laws, known answers, and that networks are trained with it."""
+"""The gauge keeps the laws of gauges, gives known answers, and trains networks."""
 
 import pytest
 import torch

@@ -16,11 +16,11 @@ class Options:
         (1, 8, 8), "shape of one input; null: the task's", minimum=1, of_task="input_shape"
     )
     hidden: int = option(32, "neurons of the hidden layer", minimum=1)
-    classes: int = option(10, "number of outputs; null: as the task has", minimum=1, of_task="num_outputs")
+    classes: int = option(10, "number of outputs; null: the task's", minimum=1, of_task="num_outputs")
 
 
 def build(options: Options) -> tuple[nn.Module, TargetSpec]:
-    """Make the network and say what it looks like."""
+    """Build the network, and the spec that describes it."""
     hidden, classes = options.hidden, options.classes
     module = nn.Sequential(
         nn.Flatten(), nn.Linear(prod(options.input_shape), hidden), nn.ReLU(), nn.Linear(hidden, classes)

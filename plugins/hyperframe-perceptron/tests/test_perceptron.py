@@ -1,4 +1,4 @@
-"""What a target's author tests: it keeps the laws of targets, has the symmetries it should, and trains."""
+"""The target keeps the laws of targets, has the symmetries it should, and trains."""
 
 import pytest
 import torch

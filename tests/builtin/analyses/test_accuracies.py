@@ -1,5 +1,7 @@
 """The analysis of how accuracies of drawn networks are distributed."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,10 +47,13 @@ def test_values_are_those_of_the_evaluation(run):
 
 
 @pytest.mark.slow
-def test_another_run_beside_it_is_told_by_its_lambda(run, folder):
+def test_runs_with_different_lambda_are_labelled_by_it(run, folder):
     other = hf.train("digits", {**SETTINGS, "objective.lambda": 10.0}, out=folder / "other")
     found = analysed(run, other=str(other.folder), networks=3)
-    assert [(own["name"], own["label"]) for own in found["runs"]] == [("run", "λ = 1,000"), ("other", "λ = 10")]
+    assert [(own["name"], own["label"]) for own in found["runs"]] == [
+        ("run", "lambda = 1,000"),
+        ("other", "lambda = 10"),
+    ]
     assert found["runs"][1]["values"] == analysed(other, networks=3)["runs"][0]["values"]
     assert len(found["highlights"]) == 2
 
@@ -65,7 +70,37 @@ def test_what_was_found_is_taken_again_until_the_other_run_goes_on(run, tmp_path
     assert kept_analysis(run, "accuracies", installed(), options) is None
 
 
-def test_runs_with_the_same_lambda_are_told_by_their_names(run, folder):
+class Configured:
+    """A run's folder and objective."""
+
+    def __init__(self, folder, objective):
+        self.folder, self._objective = Path(folder), objective
+        self.config = self
+
+    def plain(self):
+        return {"objective": self._objective}
+
+
+@pytest.mark.parametrize(
+    ("objectives", "labels"),
+    [
+        (
+            [{"name": "mine", "warmth": 2.5, "lambda": 1}, {"name": "mine", "warmth": 1000, "lambda": 1}],
+            ["warmth = 2.5", "warmth = 1,000"],
+        ),
+        ([{"name": "mine", "kind": "cold"}, {"name": "mine", "kind": "warm"}], ["kind = cold", "kind = warm"]),
+        ([{"name": "mine", "warmth": 2}, {"name": "other", "warmth": 3}], ["a", "b"]),
+        ([{"name": "mine", "warmth": 2}, {"name": "mine", "warmth": 2}], ["a", "b"]),
+        ([{"name": "mine"}, {"name": "mine"}], ["a", "b"]),
+        ([{"name": "mine", "warmth": 2}], ["warmth = 2"]),
+    ],
+)
+def test_labels_are_the_first_option_of_any_objective_that_tells_runs_apart(objectives, labels):
+    runs = [Configured(name, objective) for name, objective in zip("ab", objectives, strict=False)]
+    assert module._labels(runs) == labels
+
+
+def test_runs_with_the_same_lambda_are_labelled_by_their_names(run, folder):
     found = analysed(run, other=str(run.folder), networks=2, examples=20)
     assert [own["label"] for own in found["runs"]] == ["run", "run, the other one"]
     assert found["examples"] == 20

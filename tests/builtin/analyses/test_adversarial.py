@@ -1,4 +1,4 @@
-"""Adversarial examples: what the attacks promise, known answers, and the analysis."""
+"""Adversarial examples: properties of the attacks, known answers, and the analysis."""
 
 import attrs
 import pytest
@@ -16,7 +16,13 @@ from hyperframe.builtin.analyses.adversarial.attacks import (
     other_classes,
     projected_gradient,
 )
-from hyperframe.builtin.analyses.adversarial.success_rates import ATTACKS, AttackOptions, Scene, added_up, count_fooled
+from hyperframe.builtin.analyses.adversarial.success_rates import (
+    ATTACKS,
+    AttackOptions,
+    Scene,
+    count_fooled,
+    success_rates,
+)
 from hyperframe.errors import ConfigError, HyperframeWarning, NotApplicableError
 from hyperframe.networks.sampled import Networks, select
 from hyperframe.options import read_options
@@ -147,7 +153,7 @@ OPTIONS = AttackOptions(sizes=(0.0, 0.05, 0.1), strong_sizes=(0.0, 0.1), steps=3
 def test_without_a_perturbation_errors_are_the_error_rate(attack):
     own = scene()
     counts = count_fooled(own, attack, OPTIONS)
-    found = added_up([counts], attack, OPTIONS)
+    found = success_rates([counts], attack, OPTIONS)
     wrong = answers(own.ensemble, own.x)
     errors = {
         "single": answers(own.single, own.x).mean,
@@ -178,13 +184,13 @@ def test_groups_of_items_add_up():
         for rows in (slice(0, 5), slice(5, 12))
     ]
     for attack in ATTACKS:
-        whole = added_up([count_fooled(own, attack, OPTIONS)], attack, OPTIONS)
-        assert added_up([count_fooled(half, attack, OPTIONS) for half in halves], attack, OPTIONS) == whole
+        whole = success_rates([count_fooled(own, attack, OPTIONS)], attack, OPTIONS)
+        assert success_rates([count_fooled(half, attack, OPTIONS) for half in halves], attack, OPTIONS) == whole
 
 
 def test_a_network_that_is_always_wrong_leaves_nothing_to_count():
     own = scene(right=False)
-    found = added_up([count_fooled(own, "one_step_on_single", OPTIONS)], "one_step_on_single", OPTIONS)
+    found = success_rates([count_fooled(own, "one_step_on_single", OPTIONS)], "one_step_on_single", OPTIONS)
     assert found["wrong_before"] == found["examples"] == 12
     assert found["right_only"]["any_error"]["single"] is None
     assert found["all"]["any_error"]["single"][0] == 1

@@ -1,4 +1,4 @@
-"""Images made worse: what the corruptions promise, and the analysis."""
+"""Corruptions of images: their properties, and the analysis."""
 
 import pytest
 import tiny
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import hyperframe as hf
 from hyperframe.analysis.runner import analyse
-from hyperframe.builtin.analyses.corruptions.transforms import CORRUPTIONS, corrupted
+from hyperframe.builtin.analyses.corruptions.transforms import CORRUPTIONS, corrupt
 from hyperframe.errors import HyperframeWarning, NotApplicableError
 from hyperframe.tasks.calibration import results_of
 
@@ -22,7 +22,7 @@ def images(seed, *shape):
 
 
 def worse(x, name, strength, seed=0):
-    return corrupted(x, name, strength, LIMITS, torch.Generator().manual_seed(seed))
+    return corrupt(x, name, strength, LIMITS, torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
@@ -104,9 +104,9 @@ def test_it_goes_on_where_it_was(run, registry, found, monkeypatch):
         made.append(name)
         if len(made) == 8:
             raise KeyboardInterrupt
-        return corrupted(x, name, *others)
+        return corrupt(x, name, *others)
 
-    monkeypatch.setattr("hyperframe.builtin.analyses.corruptions.corrupted", interrupted)
+    monkeypatch.setattr("hyperframe.builtin.analyses.corruptions.corrupt", interrupted)
     with pytest.warns(HyperframeWarning, match="goes on from there"), pytest.raises(KeyboardInterrupt):
         analyse(run, "corruptions", registry, SMALL)
     assert analyse(run, "corruptions", registry, SMALL) == found

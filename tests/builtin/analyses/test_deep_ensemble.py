@@ -144,7 +144,7 @@ def test_a_reference_of_something_else_is_refused(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_reference_that_was_trained_otherwise_is_not_taken_for_another(run):
+def test_a_reference_that_was_trained_with_other_options_is_refused(run):
     analyse(run, "deep_ensemble", installed(), QUICK)
     with pytest.raises(RunError, match=r"networks=3, steps=6, rate=0.01 and not with networks=2, steps=6, rate=0.5"):
         analyse(run, "deep_ensemble", installed(), {**QUICK, "networks": 2, "rate": 0.5})
@@ -166,7 +166,7 @@ def test_a_module_that_was_handed_over(tmp_path):
 
 
 def test_a_run_that_was_only_begun_is_no_reference(run, tmp_path):
-    """It is refused, and not trained to its end."""
+    """It is refused, and its training is not finished."""
     place = tmp_path / "begun"
     shutil.copytree(run.folder, place)
     shutil.rmtree(place / "checkpoints")

@@ -63,7 +63,7 @@ def test_permuted_copies_are_at_no_distance(around):
 
 def test_noise_has_its_amplitude(around):
     neighbourhood, target = around
-    noised = neighbourhood.noised(2, 0.01, seed=0)
+    noised = neighbourhood.add_noise(2, 0.01, seed=0)
     sample = slice_weights(neighbourhood.samples, slice(2, 3))
     for layer, theta in sample.items():
         assert float((noised[layer] - theta).norm()) == pytest.approx(0.01 * float(theta.norm()))
@@ -78,7 +78,7 @@ def test_every_copy_has_noise_of_its_own(around):
     rows = flatten(target.spec, neighbourhood.samples)
 
     def noise(number, seed):
-        return (flatten(target.spec, neighbourhood.noised(number, 0.01, seed)) - rows[number])[0]
+        return (flatten(target.spec, neighbourhood.add_noise(number, 0.01, seed)) - rows[number])[0]
 
     one, other, again = noise(0, 0), noise(1, 0), noise(0, 1)
     assert torch.equal(one, noise(0, 0))
@@ -90,7 +90,7 @@ def test_the_average_of_permuted_copies_is_the_network(around):
     of = orbits(target.structure, shift_invariant=True)
     one = slice_weights(neighbourhood.samples, slice(0, 1))
     copy = apply_action(of, random_action(of, 1, torch.Generator().manual_seed(1), kinds=["permutation"]), one)
-    averaged = Neighbourhood(of, concatenate([one, copy])).averaged(0, 1)
+    averaged = Neighbourhood(of, concatenate([one, copy])).average(0, 1)
     assert all(torch.equal(averaged[layer], one[layer]) for layer in one)
 
 
@@ -117,7 +117,7 @@ def test_nearest_others():
         ([0.0, 0.0], 0.0, None),
     ],
 )
-def test_reach(losses, allowed, expected):
+def test_reach_is_interpolated_between_levels(losses, allowed, expected):
     found = reach([1.0, 2.0], losses, allowed)
     assert found == (expected if expected is None else pytest.approx(expected))
 

@@ -1,4 +1,4 @@
-"""Telling strange images from others: what the measures promise, known answers, and the analysis."""
+"""Telling strange images from others: properties of the measures, known answers, and the analysis."""
 
 import os
 from pathlib import Path
@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hyperframe as hf
-from hyperframe.analysis.members import predicted
 from hyperframe.analysis.runner import analyse
-from hyperframe.builtin.analyses.out_of_distribution.detection import found_at, separation, shifted
+from hyperframe.analysis.scoring import predict
+from hyperframe.builtin.analyses.out_of_distribution.detection import detection_rates, make_strange, separation
 from hyperframe.errors import NotApplicableError, PluginError
 from hyperframe.tasks.calibration import entropy_of
 
@@ -38,15 +38,15 @@ def test_perfect_and_constant_scores():
     assert separation(zeros, ones) == {"auroc": 1, "aupr": 1, "fpr95": 0}
     assert separation(zeros, zeros[:10]) == {"auroc": 0.5, "aupr": 0.25, "fpr95": 1}
     assert separation(ones, zeros)["auroc"] == 0
-    assert found_at(zeros, ones, [0, 0.5, 1]) == [1, 1, 1]
-    assert found_at(zeros, zeros, [0, 0.5, 1]) == [0, 0.5, 1]
+    assert detection_rates(zeros, ones, [0, 0.5, 1]) == [1, 1, 1]
+    assert detection_rates(zeros, zeros, [0, 0.5, 1]) == [0, 0.5, 1]
 
 
 @settings(max_examples=30)
 @given(scores, scores)
 def test_the_area_below_the_curve_is_the_auroc(inside, outside):
     rates = [number / 2000 for number in range(2001)]
-    curve = found_at(inside, outside, rates)
+    curve = detection_rates(inside, outside, rates)
     assert curve == sorted(curve)
     area = float(torch.trapezoid(torch.tensor(curve).double(), torch.tensor(rates).double()))
     assert area == pytest.approx(separation(inside, outside)["auroc"], abs=2e-2)
@@ -57,7 +57,7 @@ def test_the_area_below_the_curve_is_the_auroc(inside, outside):
 def test_shifts_keep_what_they_should(seed, channels, side):
     rng = torch.Generator().manual_seed(seed)
     x = torch.rand(4, channels, side, side, generator=rng, dtype=torch.float64) * 4 - 1
-    found = shifted(x, -1.0, 3.0, rng)
+    found = make_strange(x, -1.0, 3.0, rng)
     assert list(found) == KINDS
     for images in found.values():
         assert (images.shape, images.dtype) == (x.shape, x.dtype)
@@ -71,24 +71,24 @@ def test_shifts_keep_what_they_should(seed, channels, side):
 
 
 def test_images_that_are_not_square_are_not_turned():
-    assert list(shifted(torch.zeros(2, 1, 3, 4), 0.0, 1.0, torch.Generator())) == KINDS[1:]
+    assert list(make_strange(torch.zeros(2, 1, 3, 4), 0.0, 1.0, torch.Generator())) == KINDS[1:]
 
 
 def test_one_pass_gives_what_all_predictions_do(run):
     networks, x = run.sample(5), run.data("test").x[:30]
     probabilities = networks.predict(x).double()
-    found = predicted(networks, x, 2)
+    found = predict(networks, x, 2)
     close = {"rtol": 1e-4, "atol": 1e-5}
     torch.testing.assert_close(found.mean, probabilities.mean(0), **close)
     torch.testing.assert_close(found.singles, probabilities[:2], **close)
     summary = networks.summary(x)
     torch.testing.assert_close(found.total, summary["entropy"].double(), **close)
     torch.testing.assert_close(found.mutual_information, summary["mutual_information"].double(), **close)
-    assert len(predicted(networks, x, 9).singles) == 5
+    assert len(predict(networks, x, 9).singles) == 5
 
 
 def test_a_single_network_disagrees_with_nobody(run):
-    found = predicted(run.sample(1), run.data("test").x[:30], 1)
+    found = predict(run.sample(1), run.data("test").x[:30], 1)
     assert float(found.mutual_information.max()) < 1e-12
     torch.testing.assert_close(found.total, entropy_of(found.singles[0]))
 

@@ -1,4 +1,4 @@
-"""Paths between networks: what is known of them in general, and the analysis on runs of several kinds."""
+"""Paths between networks: their general properties, and the analysis on runs of several kinds."""
 
 import json
 

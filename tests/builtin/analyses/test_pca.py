@@ -129,7 +129,7 @@ def test_the_scatter_does_not_depend_on_how_many_weights_are_held(run, size, mon
 def test_groups_of_filters_hold_everything_once(run):
     spec = run.experiment.target.spec
     for size in (1, 100, 130, 10**6):
-        groups = module.divided(spec, size)
+        groups = module.group_filters(spec, size)
         for layer in spec.layers:
             places = [place for group in groups for own, place in group if own is layer]
             rows = [row for place in places for row in range(place.start, place.stop)]

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import double_target
 from torch import nn
 
 from hyperframe.networks.target import Target
@@ -50,22 +51,13 @@ SCALED = [name for name, (factors, _, _) in COUNTS.items() if factors]
 PERMUTED = [name for name, (_, units, _) in COUNTS.items() if units]
 
 
-def make_target(registry, name):
-    if name in EXAMPLES:
-        made = EXAMPLES[name]()
-    else:
-        component = registry.get("target", name).component
-        made = component.factory(component.options())
-    return double(*made)
-
-
 def double(module, spec):
     return Target(module, spec).to("cpu", torch.float64)
 
 
 def draw_case(data, registry, name):
     """A target of drawn sizes, its symmetries, weights and inputs."""
-    target = data.draw(strategies.targets(name)) if name in EXAMPLES else make_target(registry, name)
+    target = data.draw(strategies.targets(name)) if name in EXAMPLES else double_target(registry, name)
     weights = data.draw(strategies.weights(target.spec))
     return target, orbits(target.structure, shift_invariant=True), weights, data.draw(strategies.inputs(target.spec))
 
@@ -160,7 +152,7 @@ def test_all_kinds_at_once(registry, name, data):
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_orbits_are_the_known_ones(registry, name):
-    structure = make_target(registry, name).structure
+    structure = double_target(registry, name).structure
     scaling, permutation, logit_shift = COUNTS[name]
     sign, normalisation, norm_sign = OTHER_COUNTS.get(name, (0, 0, 0))
     expected = {
@@ -235,7 +227,7 @@ def test_nothing_drawn_is_the_identity():
 
 @pytest.mark.parametrize("name", SCALED)
 def test_every_writer_and_reader_must_take_its_factor(registry, name):
-    target = make_target(registry, name)
+    target = double_target(registry, name)
     of = orbits(target.structure, shift_invariant=True)
     weights, x = random_weights(target.spec, 2, 0), random_inputs(target.spec, 4, 1)
     action = moving_action(of, 2, "scaling")
@@ -252,7 +244,7 @@ def test_every_writer_and_reader_must_take_its_factor(registry, name):
 
 @pytest.mark.parametrize("name", PERMUTED)
 def test_every_writer_and_reader_must_move(registry, name):
-    target = make_target(registry, name)
+    target = double_target(registry, name)
     of = orbits(target.structure, shift_invariant=True)
     weights, x = random_weights(target.spec, 2, 0), random_inputs(target.spec, 4, 1)
     action = moving_action(of, 2, "permutation")

@@ -1,4 +1,4 @@
-"""The analysis `adversarial`: whether attacks on a network fool an ensemble, and attacks on an ensemble (Fig. 8)."""
+"""The analysis `adversarial`: whether attacks on one network, or on an ensemble, fool ensembles (Fig. 8)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,37 +17,37 @@ from hyperframe.builtin.analyses.adversarial.success_rates import (
     FIRST,
     AttackOptions,
     Scene,
-    added_up,
     count_fooled,
+    success_rates,
 )
 from hyperframe.networks.sampled import select
 from hyperframe.runtime.rng import stream
 
 NAME = "adversarial"
 PART = 100
-"""Examples that are attacked at a time, with one single network."""
+"""Examples that are attacked at a time, through one single network."""
 
 SHOWN = 0.1
-"""The size that figures are given for in words, or the nearest one there is."""
+"""The size ε that highlights and captions speak of; if it is not among the sizes, the nearest one is taken."""
 
 AXES = ("size ε of the perturbation, part of the inputs' range", "part of the images that fool")
 
-Figures = Mapping[str, Any]
+Results = Mapping[str, Any]
 
 
 class Adversarial:
-    """Attack networks and ensembles, and count who is fooled.
+    """Attacks networks and ensembles, and counts who is fooled.
 
-    Of every example a class other than its own is drawn as the target. Examples are made by the fast gradient sign
-    method towards it, in one step of ε times the range of the training inputs (maximum − minimum), through one drawn
-    network (another one for each 100 examples), and tried on this network and on an ensemble of others. Stronger
+    For every example a class other than its own is drawn as the target. The fast gradient sign method makes adversarial
+    examples towards it, in one step of ε times the range of the training inputs (maximum − minimum), through one drawn
+    network (another one for every 100 examples). They are tried on this network and on an ensemble of others. Stronger
     attacks are made on fewer images: several steps (projected gradient), and both attacks on the ensemble's own mean
-    probability, tried on the ensemble and on another one of fresh draws. Their gradient is that of `gradient_networks`
-    networks of the ensemble.
+    probability, tried on the ensemble and on another one of fresh draws. Attacks on an ensemble use the gradient of
+    `gradient_networks` of its networks.
 
-    Each attack is counted with the examples that the attacked network, or ensemble, answers wrongly anyway (`all`), and
-    without (`right_only`), as the paper's authors count. At ε = 0 the former are error rates, and the latter, for the
-    network or ensemble that is attacked, 0.
+    Each attack is counted in two ways: over all examples (`all`), and without those that the attacked network or
+    ensemble answers wrongly even without an attack (`right_only`), as the paper's authors count. At ε = 0 the former
+    are error rates, and the latter are 0 for the network or ensemble that is attacked.
 
     Args:
         options: which attacks are made.
@@ -59,12 +59,13 @@ class Adversarial:
         self.options = options
 
     def __call__(self, run: Any, folder: Path) -> dict[str, Any]:
-        """Do it.
+        """Make all attacks on a run's networks.
 
         Returns:
             `examples`, the number of `networks` of each kind, `range`, `clipped`, and `attacks`: for each what
-            `hyperframe.builtin.analyses.adversarial.success_rates.added_up` says. `ensemble_vote` answers by majority
-            vote, `ensemble_mean` by mean probability; `fresh_vote` and `fresh_mean` are those of the fresh ensemble.
+            `hyperframe.builtin.analyses.adversarial.success_rates.success_rates` returns. `ensemble_vote` answers by
+            majority vote, `ensemble_mean` by mean probability; `fresh_vote` and `fresh_mean` are those of the fresh
+            ensemble.
 
         Raises:
             NotApplicableError: the run's task has no classes, its target does not take all numbers, or its generator
@@ -83,7 +84,8 @@ class Adversarial:
 
         parts = in_parts(folder, "attacked images", count, work)
         attacks = {
-            name: added_up([part[name] for part in parts if name in part], name, options) for name in options.attacks
+            name: success_rates([part[name] for part in parts if name in part], name, options)
+            for name in options.attacks
         }
         inputs = scene_of(0)
         return {
@@ -98,10 +100,10 @@ class Adversarial:
 
 
 def _scenes(run: Any, options: AttackOptions) -> tuple[Callable[[int], Scene], int, dict[str, int]]:
-    """Draw networks and targets.
+    """Draw the networks, the examples and their target classes.
 
     Returns:
-        What is attacked in part number i; how many parts there are; how many networks of each kind.
+        A function from the number of a part to its scene; the number of parts; the number of networks of each kind.
     """
     data, inputs = run.data("test"), run.data("train").x
     seed, device = run.config.evaluation.seed, run.experiment.device
@@ -109,7 +111,7 @@ def _scenes(run: Any, options: AttackOptions) -> tuple[Callable[[int], Scene], i
     count = -(-len(chosen) // PART)
     wanted = count + 2 * options.networks
     held = check_count(run, NAME, wanted, least=3)  # one network, an ensemble of others and a fresh one
-    # A generator that holds few networks divides them; none is in two of the three.
+    # A generator that holds few networks shares them out: no network is in two of the three groups.
     singles = count if held == wanted else min(count, held // 3)
     each = min(options.networks, (held - singles) // 2)
     drawn = run.sample(singles + 2 * each, seed)
@@ -136,7 +138,7 @@ def _scenes(run: Any, options: AttackOptions) -> tuple[Callable[[int], Scene], i
 
 
 def _first(scene: Scene, examples: int) -> Scene:
-    """The same with the first examples only."""
+    """Return the scene with its first examples only."""
     return attrs.evolve(scene, x=scene.x[:examples], y=scene.y[:examples], targets=scene.targets[:examples])
 
 
@@ -148,16 +150,16 @@ def _nearest(sizes: Sequence[float]) -> int:
     return min(range(len(sizes)), key=lambda at: abs(sizes[at] - SHOWN))
 
 
-def _counted(results: Figures) -> str:
-    """Whether examples that were wrong before are left out; they are not where all were."""
+def _rate_key(results: Results) -> str:
+    """Return the key of the rates to show: without the examples that were wrong before, unless all of them were."""
     return "right_only" if results["examples"] > results["wrong_before"] else "all"
 
 
-def _highlights(attacks: Figures) -> dict[str, str]:
-    """The figures that matter."""
+def _highlights(attacks: Results) -> dict[str, str]:
+    """Return the rates at the size `SHOWN` as texts."""
     first, at = attacks[FIRST], _nearest(attacks[FIRST]["sizes"])
     size = f"{first['sizes'][at]:g}"
-    errors = first[_counted(first)]["any_error"]
+    errors = first[_rate_key(first)]["any_error"]
     found = {
         f"fooled at ε = {size}, the attacked network": _percent(errors["single"][at]),
         f"fooled at ε = {size}, the vote of others": _percent(errors["ensemble_vote"][at]),
@@ -165,39 +167,39 @@ def _highlights(attacks: Figures) -> dict[str, str]:
     if "steps_on_ensemble" in attacks:
         strong = attacks["steps_on_ensemble"]
         at = _nearest(strong["sizes"])
-        errors, size = strong[_counted(strong)]["any_error"], f"{strong['sizes'][at]:g}"
+        errors, size = strong[_rate_key(strong)]["any_error"], f"{strong['sizes'][at]:g}"
         found[f"fooled at ε = {size}, an ensemble attacked itself"] = _percent(errors["ensemble_mean"][at])
         found[f"fooled at ε = {size}, a fresh ensemble"] = _percent(errors["fresh_mean"][at])
     return found
 
 
-def _left_out(results: Figures, who: str) -> str:
-    """What became of the examples that were wrong before, for a sentence."""
+def _left_out_words(results: Results, who: str) -> str:
+    """Say whether examples that were wrong before are left out, as a part of a caption."""
     wrong, examples = results["wrong_before"], results["examples"]
-    if _counted(results) == "all":
+    if _rate_key(results) == "all":
         return f"all {examples} images, which {who} got wrong without an attack, are counted"
     return f"{wrong} of {examples} images, which {who} got wrong without an attack, are left out"
 
 
-def _bounded(options: AttackOptions) -> str:
-    """Whether pixels may leave the range, which matters much, for a sentence."""
+def _clip_words(options: AttackOptions) -> str:
+    """Say whether pixels may leave the data's range, which matters much, as a part of a caption."""
     return ", kept within the range of the data," if options.clip else ", not kept within the range of the data,"
 
 
-def _pictures(folder: Path, attacks: Figures, networks: Mapping[str, int], options: AttackOptions) -> dict[str, Any]:
-    """The curves of the paper, and those of the stronger attacks."""
+def _pictures(folder: Path, attacks: Results, networks: Mapping[str, int], options: AttackOptions) -> dict[str, Any]:
+    """Draw the curves of the paper, and those of the stronger attacks."""
     first, at = attacks[FIRST], _nearest(attacks[FIRST]["sizes"])
-    found = first[_counted(first)]
+    found = first[_rate_key(first)]
     lines = {
         f"{words}, {goal}": found[key][who]
         for key, goal in (("any_error", "any error"), ("target", "target class"))
         for who, words in (("single", "attacked network"), ("ensemble_vote", "ensemble of others"))
     }
     caption = (
-        f"One step of ε = {first['sizes'][at]:g}{_bounded(options)} on one network makes it err on "
+        f"One step of ε = {first['sizes'][at]:g}{_clip_words(options)} on one network makes it err on "
         f"{_percent(found['any_error']['single'][at])} of the images, and the vote of {networks['ensemble']} others on "
         f"{_percent(found['any_error']['ensemble_vote'][at])} (mean probability: "
-        f"{_percent(found['any_error']['ensemble_mean'][at])}); {_left_out(first, 'the network')}."
+        f"{_percent(found['any_error']['ensemble_mean'][at])}); {_left_out_words(first, 'the network')}."
     )
     title, file = "Examples made for one network, tried on an ensemble", "transfer"
     kept = keep_lines(folder, f"{file}.json", first["sizes"], lines, labels=AXES, title=title, caption=caption)
@@ -214,16 +216,16 @@ def _pictures(folder: Path, attacks: Figures, networks: Mapping[str, int], optio
 
 
 def _strong_picture(
-    folder: Path, attacks: Figures, networks: Mapping[str, int], options: AttackOptions
+    folder: Path, attacks: Results, networks: Mapping[str, int], options: AttackOptions
 ) -> dict[str, str]:
-    """One panel for attacks on one network, one for attacks on the ensemble."""
+    """Draw one panel for attacks on one network, and one for attacks on the ensemble."""
     last = attacks["steps_on_ensemble"]
-    at, errors = _nearest(last["sizes"]), last[_counted(last)]["any_error"]
+    at, errors = _nearest(last["sizes"]), last[_rate_key(last)]["any_error"]
     caption = (
-        f"An attack in {options.steps} steps of ε = {last['sizes'][at]:g}{_bounded(options)} on the mean probability "
-        f"of {networks['attacked_in_ensemble']} networks makes their ensemble of {networks['ensemble']} err on "
-        f"{_percent(errors['ensemble_mean'][at])} of the images, and a fresh ensemble on "
-        f"{_percent(errors['fresh_mean'][at])}; {_left_out(last, 'the ensemble')}."
+        f"An attack in {options.steps} steps of ε = {last['sizes'][at]:g}{_clip_words(options)} on the mean "
+        f"probability of {networks['attacked_in_ensemble']} networks makes their ensemble of {networks['ensemble']} "
+        f"err on {_percent(errors['ensemble_mean'][at])} of the images, and a fresh ensemble on "
+        f"{_percent(errors['fresh_mean'][at])}; {_left_out_words(last, 'the ensemble')}."
     )
     figure = new_figure(9.0, 4.2)
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
@@ -234,7 +236,7 @@ def _strong_picture(
             own = attacks[f"{key}_on_{kind}"]
             shown = [who for who in ATTACKS[f"{key}_on_{kind}"] if who in people]
             for style, who in zip(("--", "-"), shown, strict=True):
-                values = own[_counted(own)]["any_error"][who]
+                values = own[_rate_key(own)]["any_error"][who]
                 label = f"{how}, {people[who]}"
                 axes.plot(own["sizes"], values, style, color=colour, marker="o", markersize=3.5, label=label)
         _finish(axes)

@@ -1,4 +1,4 @@
-"""Adversarial examples: inputs that are changed a little, so that a network, or an ensemble, takes them for a class."""
+"""Adversarial examples: inputs that are changed a little, so that networks give them a chosen class."""
 
 from collections.abc import Iterator
 
@@ -10,20 +10,20 @@ from torch import Tensor
 from hyperframe.networks.sampled import EXAMPLES_AT_ONCE, Networks, select
 
 Limits = tuple[float, float]
-"""The least and the greatest number that an attack may make of an entry of the input."""
+"""The smallest and the greatest value that an attack may give to an entry of the input."""
 
 EVERYTHING: Limits = (-torch.inf, torch.inf)
 
 OVERSHOOT = 2.5
-"""A path of several steps is so many times as long as the perturbation may be; it can then turn and follow the edge."""
+"""The length of all steps together, in units of ε; at more than 1 the path can turn and follow the edge."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Answers:
-    """What networks answer to examples: int64 [examples] each.
+    """The classes that an ensemble gives to examples, int64 [examples] each.
 
     Attributes:
-        vote: the class that most networks choose, the lower one of equals.
+        vote: the class that most networks choose; where several have equally many votes, the lowest of them.
         mean: the class with the greatest mean probability.
     """
 
@@ -32,7 +32,7 @@ class Answers:
 
 
 def answers(networks: Networks, x: Tensor) -> Answers:
-    """Both answers of an ensemble to inputs [examples, *input_shape]; of one network alone the two are the same."""
+    """Classify inputs [examples, *input_shape] by vote and by mean probability; for one network they are the same."""
     votes, mean = (torch.zeros(len(x), networks.target.spec.num_outputs, dtype=torch.float64) for _ in range(2))
     for _, first, outputs in networks.chunks(x):
         examples = slice(first, first + outputs.shape[1])
@@ -42,7 +42,7 @@ def answers(networks: Networks, x: Tensor) -> Answers:
 
 
 def other_classes(labels: Tensor, classes: int, rng: torch.Generator) -> Tensor:
-    """For each label [examples] another class, every other one with the same probability.
+    """Draw another class for each label [examples], every other one with the same probability.
 
     Example:
         >>> other_classes(torch.tensor([0, 1, 1]), 2, torch.Generator()).tolist()
@@ -53,25 +53,25 @@ def other_classes(labels: Tensor, classes: int, rng: torch.Generator) -> Tensor:
 
 
 def log_probability_gradient(networks: Networks, x: Tensor, targets: Tensor) -> Tensor:
-    """∂ log p̄(target | x) / ∂x, where p̄ = (1/N) Σ p_n is the mean probability of N networks.
+    """Compute ∂ log p̄(target | x) / ∂x, where p̄ = (1/N) Σ p_n is the mean probability of N networks.
 
-    It is Σ w_n ∂ log p_n / ∂x with the weights w_n = p_n / Σ p. All is kept as logarithms: a probability that is too
-    small for a floating-point number has a gradient like any other.
+    It is Σ w_n ∂ log p_n / ∂x with the weights w_n = p_n / Σ p. All is computed with logarithms, so that a probability
+    that underflows has a gradient like any other.
 
     Args:
-        networks: one or more; some run at a time, and what they give is added up.
+        networks: one or more; some run at a time, and their gradients are added up.
         x: inputs [examples, *input_shape].
         targets: for each example a class, int64 [examples].
 
     Returns:
-        Gradients, as `x`.
+        Gradients, of the shape of `x`.
     """
     parts = zip(*(value.split(EXAMPLES_AT_ONCE[x.device.type]) for value in (x, targets)), strict=True)
     return torch.cat([_gradient(networks, *part) for part in parts])
 
 
 def _gradient(networks: Networks, x: Tensor, targets: Tensor) -> Tensor:
-    """The gradient for so many examples as run at a time."""
+    """Compute the gradient for a number of examples that can run at once."""
     at_once = networks.target.networks_at_once(len(x))
     total, gradient = x.new_full((len(x),), -torch.inf), torch.zeros_like(x)
     shape = (-1, *[1] * (x.dim() - 1))
@@ -90,11 +90,11 @@ def _gradient(networks: Networks, x: Tensor, targets: Tensor) -> Tensor:
     return gradient
 
 
-def moved(x: Tensor, direction: Tensor, size: float, limits: Limits = EVERYTHING) -> Tensor:
-    """Inputs x + size · sign(direction), kept within the limits; an entry that lies beyond them goes no farther.
+def perturb(x: Tensor, direction: Tensor, size: float, limits: Limits = EVERYTHING) -> Tensor:
+    """Return x + size · sign(direction) within the limits; an entry of x that lies beyond them goes no farther.
 
     Example:
-        >>> moved(torch.tensor([0.0, 0.5, 2.0]), torch.tensor([-3.0, 0.2, 1.0]), 0.75, (0.0, 1.0)).tolist()
+        >>> perturb(torch.tensor([0.0, 0.5, 2.0]), torch.tensor([-3.0, 0.2, 1.0]), 0.75, (0.0, 1.0)).tolist()
         [0.0, 1.0, 2.0]
     """
     return _within(x + size * direction.sign(), x, limits)
@@ -107,43 +107,43 @@ def _within(changed: Tensor, x: Tensor, limits: Limits) -> Tensor:
 def fast_gradient_sign(
     networks: Networks, x: Tensor, targets: Tensor, sizes: tuple[float, ...], limits: Limits = EVERYTHING
 ) -> Iterator[Tensor]:
-    """The fast gradient sign method towards a class: one step, x + ε · sign(∂ log p̄(target | x) / ∂x).
+    """Take one step of the fast gradient sign method towards a class: x + ε · sign(∂ log p̄(target | x) / ∂x).
 
-    Of one network the sign is that of the gradient of the probability itself, which, unlike that of its logarithm,
-    vanishes where the probability is too small for a floating-point number.
+    For one network the sign is that of the probability's own gradient; the gradient of the logarithm is used because it
+    does not vanish where the probability underflows.
 
     Args:
-        networks: what is attacked: one network, or an ensemble by its mean probability.
+        networks: the networks under attack: one, or an ensemble by its mean probability.
         x: inputs [examples, *input_shape].
-        targets: the class that each is to be taken for, int64 [examples].
+        targets: the class that each example should get, int64 [examples].
         sizes: values of ε.
-        limits: of the entries of what comes out.
+        limits: of the entries of the changed inputs.
 
     Yields:
-        For each size the changed inputs; no entry has changed by more than ε.
+        For each size the changed inputs; no entry changes by more than ε.
 
     References: I. J. Goodfellow, J. Shlens, C. Szegedy (2014), Explaining and Harnessing Adversarial Examples.
     """
     direction = log_probability_gradient(networks, x, targets)
     for size in sizes:
-        yield moved(x, direction, size, limits)
+        yield perturb(x, direction, size, limits)
 
 
 def projected_gradient(
     networks: Networks, x: Tensor, targets: Tensor, size: float, steps: int, limits: Limits = EVERYTHING
 ) -> Tensor:
-    """Projected gradient ascent of log p̄(target | x): steps of 2.5 · ε / steps, each followed by a projection.
+    """Ascend log p̄(target | x) by projected gradients: steps of 2.5 · ε / steps, each followed by a projection.
 
-    Each step is one of the fast gradient sign method; the projection takes each entry to the nearest number within ε
-    of where it was, and within the limits. It begins at x itself, so that nothing is drawn.
+    Each step is one of the fast gradient sign method. The projection moves each entry to the nearest value within ε of
+    its original one and within the limits. The path begins at x itself, not at a random point near it.
 
     Args:
-        networks: what is attacked: one network, or an ensemble by its mean probability.
+        networks: the networks under attack: one, or an ensemble by its mean probability.
         x: inputs [examples, *input_shape].
-        targets: the class that each is to be taken for, int64 [examples].
+        targets: the class that each example should get, int64 [examples].
         size: ε, the greatest change of an entry.
-        steps: how many.
-        limits: of the entries of what comes out.
+        steps: the number of steps.
+        limits: of the entries of the changed inputs.
 
     Returns:
         The changed inputs.

@@ -1,4 +1,4 @@
-"""Who is fooled by adversarial examples: a network, an ensemble of others, and another one that no attack saw."""
+"""Count who is fooled by adversarial examples: one network, an ensemble of others, a third that no attack has seen."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -20,7 +20,7 @@ ATTACKS = {
     "one_step_on_ensemble": ENSEMBLES,
     "steps_on_ensemble": ENSEMBLES,
 }
-"""Each attack, and whose answers to its examples are looked at."""
+"""Each attack, and whose answers to its examples are counted."""
 
 FIRST = "one_step_on_single"
 """The attack of the paper; the others are the stronger ones."""
@@ -28,7 +28,7 @@ FIRST = "one_step_on_single"
 GOALS = ("any_error", "target")
 
 TOGETHER = 5
-"""Sizes whose examples are tried at once; small networks cost as much to call as to run."""
+"""Sizes whose examples run in one call, since calling small networks costs as much as running them."""
 
 
 @attrs.frozen(kw_only=True)
@@ -55,27 +55,27 @@ class AttackOptions:
             raise ValueError("sizes: at least one is needed")
 
     def sizes_of(self, attack: str) -> tuple[float, ...]:
-        """Its sizes, in order, each once."""
+        """Return the sizes of an attack in increasing order, without repetitions."""
         return tuple(sorted(set(self.sizes if attack == FIRST else self.strong_sizes)))
 
     @property
     def attacks(self) -> tuple[str, ...]:
-        """The attacks that have any size."""
+        """The attacks that have at least one size."""
         return tuple(name for name in ATTACKS if self.sizes_of(name))
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Scene:
-    """Networks, no two of which are the same draw, and examples on which they are attacked.
+    """Networks from different draws, and the examples on which they are attacked.
 
     Attributes:
         single: one network.
-        ensemble: others, which the single one's examples are tried on, and which are attacked themselves.
-        fresh: others again, which no attack has seen.
-        x: inputs [examples, *input_shape], of the weights' precision.
+        ensemble: other networks; examples made for the single one are tried on them, and they are attacked themselves.
+        fresh: a third group of networks, which no attack has seen.
+        x: inputs [examples, *input_shape], in the weights' precision.
         y: their labels, int64 [examples].
-        targets: for each the class that it is to be taken for, int64 [examples].
-        low: the least number in the training inputs.
+        targets: the class that each example should get, int64 [examples].
+        low: the smallest number in the training inputs.
         high: the greatest one; sizes are parts of high − low.
     """
 
@@ -90,12 +90,12 @@ class Scene:
 
 
 def count_fooled(scene: Scene, attack: str, options: AttackOptions) -> dict[str, Any]:
-    """Make one attack, and count.
+    """Make one attack, and count the examples that fool each network or ensemble.
 
     Returns:
         `examples`; `wrong_before`, how many of them the attacked network, or ensemble by its mean probability, answers
-        wrongly without an attack; `fooled`, for each size, for each who answers, and for each of `GOALS`, how many are
-        fooled of all examples and of those that were right before.
+        wrongly without an attack; `fooled`, for each size, each of `ATTACKS[attack]` and each of `GOALS`, the number
+        among all examples and among those that were right before.
     """
     labels, targets = scene.y.cpu(), scene.targets.cpu()
     reference = "single" if attack.endswith("single") else "ensemble_mean"
@@ -110,7 +110,7 @@ def count_fooled(scene: Scene, attack: str, options: AttackOptions) -> dict[str,
 
 
 def _examples(scene: Scene, attack: str, options: AttackOptions) -> Iterator[Tensor]:
-    """For each size what an attack makes of the examples."""
+    """Yield the adversarial examples of each size."""
     seen = scene.single if attack.endswith("single") else select(scene.ensemble, slice(0, options.gradient_networks))
     limits = (scene.low, scene.high) if options.clip else EVERYTHING
     sizes = tuple(size * (scene.high - scene.low) for size in options.sizes_of(attack))
@@ -122,7 +122,7 @@ def _examples(scene: Scene, attack: str, options: AttackOptions) -> Iterator[Ten
 
 
 def _answers(scene: Scene, who: Sequence[str], x: Tensor) -> dict[str, Tensor]:
-    """What each of those named answers."""
+    """Return the answers [examples] of each network or ensemble that is named."""
     found: dict[str, Tensor] = {}
     for name, networks in (("single", scene.single), ("ensemble", scene.ensemble), ("fresh", scene.fresh)):
         if any(one.startswith(name) for one in who):
@@ -136,12 +136,12 @@ def _count(answer: Tensor, labels: Tensor, targets: Tensor, right: Tensor) -> di
     return {goal: [int(fooled.sum()), int((fooled & right).sum())] for goal, fooled in found}
 
 
-def added_up(counts: Sequence[Mapping[str, Any]], attack: str, options: AttackOptions) -> dict[str, Any]:
-    """What `count_fooled` found on several groups of examples, as parts of all examples.
+def success_rates(counts: Sequence[Mapping[str, Any]], attack: str, options: AttackOptions) -> dict[str, Any]:
+    """Add up what `count_fooled` counted on several groups of examples, and divide by the number of examples.
 
     Returns:
-        `sizes`, `examples`, `wrong_before`, and under `all` and `right_only` (the examples that were right before) for
-        each of `GOALS` and each who answers a number for each size; None where no example was right before.
+        `sizes`, `examples`, `wrong_before`, and under `all` and `right_only` (the examples that were right before), for
+        each of `GOALS` and each of `ATTACKS[attack]`, a rate for each size; None where no example was right before.
     """
     sizes = options.sizes_of(attack)
     examples, wrong = (sum(count[key] for count in counts) for key in ("examples", "wrong_before"))

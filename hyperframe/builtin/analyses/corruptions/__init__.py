@@ -1,4 +1,4 @@
-"""The analysis `corruptions`: one network and the ensemble on images that are made worse, little by little."""
+"""The analysis `corruptions`: one network and the ensemble on images that are corrupted more and more."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,12 +7,11 @@ from typing import Any
 import attrs
 
 from hyperframe import Component, hookimpl
-from hyperframe.analysis.members import predicted
 from hyperframe.analysis.partial_results import in_parts
 from hyperframe.analysis.plots import COLOURS, keep_lines, keep_picture, new_figure
 from hyperframe.analysis.requirements import check_images
-from hyperframe.analysis.scoring import some_examples
-from hyperframe.builtin.analyses.corruptions.transforms import CORRUPTIONS, corrupted
+from hyperframe.analysis.scoring import predict, some_examples
+from hyperframe.builtin.analyses.corruptions.transforms import CORRUPTIONS, corrupt
 from hyperframe.options import option
 from hyperframe.runtime.rng import stream
 from hyperframe.tasks.calibration import results_of
@@ -34,14 +33,14 @@ class Options:
     """Options of the analysis."""
 
     networks: int = option(50, "networks in the ensemble", minimum=1, maximum=10**6)
-    singles: int = option(5, "networks of it that are also measured alone; their figures are averaged", minimum=1)
+    singles: int = option(5, "networks of it that are also measured alone; their results are averaged", minimum=1)
     images: int = option(1000, "test images at most", minimum=1)
 
 
 class Corruptions:
-    """Measure single networks and the ensemble on test images under corruptions of strengths 0 to 5.
+    """Measures single networks and the ensemble on test images under corruptions of strengths 0 to 5.
 
-    The ensemble's probabilities are the mean of its networks'. Corruptions are those of
+    The ensemble's probabilities are the mean of its networks'. The corruptions are those of
     `hyperframe.builtin.analyses.corruptions.transforms`.
 
     Args:
@@ -55,12 +54,12 @@ class Corruptions:
         self.options = options
 
     def __call__(self, run: Any, folder: Path) -> dict[str, Any]:
-        """Do it.
+        """Measure a run's networks under all corruptions.
 
         Returns:
-            `networks`, `singles`, `examples`, `strengths`, and `corruptions`: for each of them, for `single` (the mean
-            of the single networks' figures) and `ensemble`, `accuracy`, `nll` (nats), `brier` and `ece`, a number for
-            each strength; `mean`, the same as the mean of all corruptions.
+            `networks`, `singles`, `examples`, `strengths`; `corruptions`: for each corruption, for `single` (the mean
+            over the single networks) and `ensemble`, lists of `accuracy`, `nll` (nats), `brier` and `ece`, a number for
+            each strength; `mean`, the same averaged over the corruptions.
 
         Raises:
             NotApplicableError: the task has no classes, or its inputs are no images.
@@ -70,14 +69,14 @@ class Corruptions:
         data = some_examples(data, self.options.images, seed)
         labels, limits = data.y.cpu(), (float(inputs.min()), float(inputs.max()))
         networks = run.sample(run.experiment.generator.at_most(self.options.networks))
-        # Without any corruption all are the same.
+        # At strength 0 all corruptions leave the images as they are, so it is measured once.
         kinds = [(None, 0), *((name, strength) for name in CORRUPTIONS for strength in STRENGTHS[1:])]
 
         def work(number: int) -> dict[str, Any]:
             name, strength = kinds[number]
             rng = stream(seed, f"corruption {name} {strength}", data.x.device)
-            x = data.x if name is None else corrupted(data.x, name, strength, limits, rng)
-            found = predicted(networks, x, self.options.singles)
+            x = data.x if name is None else corrupt(data.x, name, strength, limits, rng)
+            found = predict(networks, x, self.options.singles)
             singles = [results_of(one, labels) for one in found.singles]
             mean = {key: sum(one[key] for one in singles) / len(singles) for key in MEASURES}
             return {"single": mean, "ensemble": results_of(found.mean, labels)}
@@ -101,17 +100,17 @@ class Corruptions:
 
 
 def _along(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Figures of every strength, as one list for each figure."""
+    """Turn the results at every strength into one list for each metric."""
     return {who: {key: [part[who][key] for part in parts] for key in MEASURES} for who in WHO}
 
 
 def _mean(lists: Sequence[Sequence[float]]) -> list[float]:
-    """The mean of lists, place by place."""
+    """Return the mean of several lists, place by place."""
     return [sum(values) / len(values) for values in zip(*lists, strict=True)]
 
 
 def _highlights(mean: Mapping[str, Any]) -> dict[str, str]:
-    """What is left at the middle strength."""
+    """Return accuracy and calibration error at the middle strength as texts."""
     at = len(STRENGTHS) // 2
     words = f"corruptions of strength {STRENGTHS[at]}"
     return {
@@ -121,7 +120,7 @@ def _highlights(mean: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _pictures(folder: Path, found: Mapping[str, Any]) -> dict[str, Any]:
-    """Accuracy and calibration error against the strength."""
+    """Draw accuracy and calibration error against the strength."""
     at = len(STRENGTHS) // 2
     single, ensemble = found["mean"]["single"], found["mean"]["ensemble"]
     caption = (
@@ -143,7 +142,7 @@ def _pictures(folder: Path, found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _panels(found: Mapping[str, Any]) -> Any:
-    """A column for each corruption; accuracies above, calibration errors below."""
+    """Draw a column for each corruption: accuracies above, calibration errors below."""
     figure = new_figure(10.0, 5.2)
     panels = figure.subplots(2, len(CORRUPTIONS), sharex=True, sharey="row")
     for row, (key, label) in zip(panels, (("accuracy", "accuracy"), ("ece", "calibration error")), strict=True):

@@ -1,4 +1,4 @@
-"""Images made worse, little by little: turned, noisy, blurred, pale. Strengths are relative to size and range."""
+"""Corruptions of images: rotation, noise, blur, low contrast; strengths are relative to the images' size and range."""
 
 import math
 from collections.abc import Callable
@@ -10,13 +10,13 @@ DEGREES = 10.0
 NOISE = 0.08
 BLUR = 0.02
 PALENESS = 0.18
-"""What strength 1 is of each; strength 5 is five times that."""
+"""The degrees, and the parts of range or side, of strength 1 of each corruption; strength 5 is five times that."""
 
 Corruption = Callable[[Tensor, float, tuple[float, float], torch.Generator], Tensor]
 
 
 def rotation(x: Tensor, strength: float, limits: tuple[float, float], rng: torch.Generator) -> Tensor:
-    """Images turned by 10° · strength, each to the left or the right at random; what comes in is the least number."""
+    """Rotate each image by 10° · strength, to the left or the right at random; gaps are filled with the lower limit."""
     from torchvision.transforms import InterpolationMode, functional  # noqa: PLC0415  (slow to import)
 
     left = torch.rand(len(x), generator=rng, device=x.device) < 0.5
@@ -31,25 +31,25 @@ def rotation(x: Tensor, strength: float, limits: tuple[float, float], rng: torch
 
 
 def noise(x: Tensor, strength: float, limits: tuple[float, float], rng: torch.Generator) -> Tensor:
-    """Gaussian noise on each number, its standard deviation 0.08 · strength of the range; kept within the limits."""
+    """Add Gaussian noise with a standard deviation of 0.08 · strength of the range; clamp to the limits."""
     deviation = NOISE * strength * (limits[1] - limits[0])
     noisy = x + deviation * torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
     return noisy.clamp(*limits)
 
 
 def blur(x: Tensor, strength: float, limits: tuple[float, float], rng: torch.Generator) -> Tensor:
-    """A Gaussian blur with a standard deviation of 0.02 · strength of the shorter side."""
+    """Blur with a Gaussian whose standard deviation is 0.02 · strength of the shorter side."""
     from torchvision.transforms import functional  # noqa: PLC0415  (slow to import)
 
     deviation = BLUR * strength * min(x.shape[-2:])
-    # Three deviations to each side, but no more than a reflection at the edge can give.
+    # Three deviations to each side, but no more than reflecting the image at its edge can fill.
     reach = min(math.ceil(3 * deviation), min(x.shape[-2:]) - 1)
     blurred: Tensor = functional.gaussian_blur(x, [2 * reach + 1] * 2, [deviation] * 2)
     return blurred
 
 
 def contrast(x: Tensor, strength: float, limits: tuple[float, float], rng: torch.Generator) -> Tensor:
-    """Images drawn to their own mean m: m + (1 − 0.18 · strength) · (x − m); at strength 5 a tenth is left."""
+    """Lower the contrast about each image's mean m: m + (1 − 0.18 · strength) · (x − m); a tenth is left at 5."""
     mean = x.mean((-3, -2, -1), keepdim=True)
     return mean + (1 - PALENESS * strength) * (x - mean)
 
@@ -57,8 +57,8 @@ def contrast(x: Tensor, strength: float, limits: tuple[float, float], rng: torch
 CORRUPTIONS: dict[str, Corruption] = {"rotation": rotation, "noise": noise, "blur": blur, "contrast": contrast}
 
 
-def corrupted(x: Tensor, name: str, strength: float, limits: tuple[float, float], rng: torch.Generator) -> Tensor:
-    """Images with one of `CORRUPTIONS`.
+def corrupt(x: Tensor, name: str, strength: float, limits: tuple[float, float], rng: torch.Generator) -> Tensor:
+    """Apply one of `CORRUPTIONS` to images.
 
     Args:
         x: images [examples, channels, height, width].
@@ -74,7 +74,7 @@ def corrupted(x: Tensor, name: str, strength: float, limits: tuple[float, float]
 
     Example:
         >>> image = torch.tensor([[[[0.0, 1.0]]]])
-        >>> corrupted(image, "contrast", 5, (0.0, 1.0), torch.Generator()).flatten().tolist()
+        >>> corrupt(image, "contrast", 5, (0.0, 1.0), torch.Generator()).flatten().tolist()
         [0.44999998807907104, 0.550000011920929]
     """
     return CORRUPTIONS[name](x, strength, limits, rng) if strength else x

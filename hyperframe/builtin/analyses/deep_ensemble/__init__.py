@@ -21,7 +21,7 @@ from hyperframe.runtime.files import user_path
 
 NAME = "deep_ensemble"
 PASSES, FEWEST_STEPS = 3, 1000
-"""The reference is trained for so many passes over the training data, but at least for so many steps."""
+"""How long the reference is trained by default: passes over the training data, and the fewest steps."""
 
 
 @attrs.frozen(kw_only=True)
@@ -29,21 +29,22 @@ class Options:
     """Options of the analysis."""
 
     reference: str | None = option(
-        None, "folder of the independently trained networks, made where it is not there; null: in the analysis' folder"
+        None, "run folder of the independently trained networks, made if it is missing; null: in the analysis' folder"
     )
     networks: int = option(10, "how many of them are trained", minimum=2)
     steps: int | None = option(None, "of their training; null: three passes over the data, at least 1000", minimum=1)
-    rate: float = option(1e-2, "of their training, the largest of its cycle", above=0)
+    rate: float = option(1e-2, "highest learning rate of their training, one cycle", above=0)
     draws: int = option(3, "how many ensembles are drawn from the run", minimum=1)
     examples: int = option(1000, "test examples, at most", minimum=1)
     validation_examples: int = option(1000, "validation examples for the temperature, at most", minimum=1)
 
 
 class DeepEnsemble:
-    """The deep-ensemble equivalent: the size of the deep ensemble with the same calibrated log-likelihood.
+    """Finds the deep-ensemble equivalent: the size of the deep ensemble with the same calibrated log-likelihood.
 
-    The reference is trained once and kept, so that other runs of the same target and task can share it. Log-likelihoods
-    are those of mean probabilities at the temperature that is best on validation examples.
+    The reference, a number of independently trained networks, is trained once and kept, so that other runs of the same
+    target and task can share it. Log-likelihoods are those of mean probabilities at the temperature that is best on
+    validation examples.
 
     References: A. Ashukha, A. Lyzhov, D. Molchanov, D. Vetrov (2020), Pitfalls of In-Domain Uncertainty Estimation and
     Ensembling in Deep Learning; B. Lakshminarayanan, A. Pritzel, C. Blundell (2017), Simple and Scalable Predictive
@@ -54,7 +55,7 @@ class DeepEnsemble:
         self.options = options
 
     def __call__(self, run: Run, folder: Path) -> dict[str, Any]:
-        """Train the reference where it is not there, and measure it and the run.
+        """Train the reference unless it is there already, and measure it and the run.
 
         Raises:
             NotApplicableError: the task has no classes.
@@ -69,7 +70,7 @@ class DeepEnsemble:
         test, validation = examples_of(run, chosen.examples, chosen.validation_examples)
 
         def curve(of: Run, what: str, draws: int, sizes: Sequence[int]) -> dict[str, list[float]]:
-            """Mean accuracy and calibrated NLL over draws, for each size."""
+            """Return mean accuracy and calibrated NLL over draws, for each size."""
             parts = in_parts(folder, what, draws, lambda draw: ensemble_results(of, draw, sizes, test, validation))
             along = [spread(at) for at in zip(*(part["ensembles"]["mean_probability"] for part in parts), strict=True)]
             return {name: [one[name]["mean"] for one in along] for name in ("calibrated_nll", "accuracy")}
@@ -77,7 +78,7 @@ class DeepEnsemble:
         sizes = growing_sizes(run.default_count)
         held = list(range(1, (other.experiment.generator.networks or chosen.networks) + 1))
         own = curve(run, "ensembles of the run", chosen.draws, sizes)
-        # In as many orders as there are networks each of them is once the first: its curve is the mean over these.
+        # With as many draws as networks each network comes first once, and the curve is the mean over all of these.
         reference = curve(other, "ensembles of the reference", held[-1], held)
         worth = [deep_ensemble_equivalent(nll, reference["calibrated_nll"]) for nll in own["calibrated_nll"]]
         found = {
@@ -100,7 +101,7 @@ class DeepEnsemble:
 
 
 def _picture(folder: Path, found: Mapping[str, Any], words: str) -> dict[str, str]:
-    """Calibrated NLL against size, of the run and of the reference."""
+    """Draw the calibrated NLL against the size, for the run and for the reference."""
     figure = new_figure()
     axes = figure.add_subplot()
     own, reference = found["ensembles"]["calibrated_nll"], found["reference"]

@@ -1,4 +1,4 @@
-"""Reference runs: networks of a run's target trained on its task one by one, all at once, and kept beside it."""
+"""Reference runs: networks of a run's target that are trained independently on its task, in one run of their own."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,23 +25,23 @@ IMAGES = 32
 
 
 def deep_ensemble(run: Run, folder: Path, networks: int, steps: int, rate: float, *, shared: bool = False) -> Run:
-    """Train independent networks of a run's target on its task, or take those that the folder has.
+    """Train independent networks of a run's target on its task, or load those that the folder holds.
 
-    The generator is `direct`: the weights themselves are what Adam changes, with its rate in one cycle, 32 images for
-    each network in a step and no term for diversity. A training that was interrupted goes on.
+    The generator is `direct`: Adam trains the weights themselves, with a one-cycle rate, 32 examples for each network
+    in a step and no diversity term. A training that was interrupted goes on.
 
     Args:
-        run: whose target and task they are of.
-        folder: of the reference, a run folder; absent, or one that this function began.
+        run: the run whose target and task are taken.
+        folder: the run folder of the reference; missing, or one that this function began.
         networks: how many.
-        steps: of the optimiser.
-        rate: the largest of the cycle.
-        shared: where the folder has networks that are trained, take them whatever their number, steps and rate are.
+        steps: steps of the optimiser.
+        rate: the highest learning rate of the cycle.
+        shared: take finished networks of the folder as they are, whatever their number, steps and rate.
 
     Raises:
-        RunError: the folder holds something else, networks of another target or on another task, or such as were
-            trained otherwise.
-        KeyboardInterrupt: Ctrl-C; what was trained is saved first.
+        RunError: the folder holds something else, networks of another target or task, or networks that were trained
+            with other options and are not shared.
+        KeyboardInterrupt: Ctrl-C; a checkpoint is written first.
     """
     registry = run.registry
     reporter = _Told(steps)
@@ -59,7 +59,7 @@ def deep_ensemble(run: Run, folder: Path, networks: int, steps: int, rate: float
 
 
 def _config(run: Run, networks: int, steps: int, rate: float, registry: Registry) -> Config:
-    """The run's configuration with the generator `direct` and plain training."""
+    """Return the run's configuration with the generator `direct` and plain training."""
     trainer = attrs.evolve(
         run.config.trainer,
         steps=steps,
@@ -94,7 +94,7 @@ def _check_same(run: Run, known: Config, folder: Path) -> None:
 
 
 def _check_trained(known: Run, folder: Path, wanted: Mapping[str, float], *, shared: bool) -> None:
-    """Say where networks were not trained as the options ask; raises `RunError` where they are not shared."""
+    """Compare how networks were trained with the options: a notice where they are shared, else `RunError`."""
     trainer = known.config.trainer
     there = {"networks": trainer.networks, "steps": trainer.steps, "rate": trainer.rate}
     if there == wanted:
@@ -114,11 +114,11 @@ def _check_trained(known: Run, folder: Path, wanted: Mapping[str, float], *, sha
 
 
 class _Told(Silent):
-    """Tells the progress of the training to whoever listens."""
+    """Reports the training's progress to the analysis' progress bar."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
 
     def logged(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Tell the step."""
+        """Report the step."""
         tell("steps of the reference", step, self.steps)

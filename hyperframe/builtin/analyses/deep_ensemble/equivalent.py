@@ -1,4 +1,4 @@
-"""How many independently trained networks an ensemble is worth."""
+"""The deep-ensemble equivalent: how many independently trained networks an ensemble is worth."""
 
 from collections.abc import Sequence
 
@@ -10,8 +10,9 @@ class Equivalent:
     """A number of independently trained networks.
 
     Attributes:
-        networks: how many, interpolated; at an end of what was measured, that end.
-        bound: "below" where even one of them is better, "above" where all that were measured are worse, else "".
+        networks: how many, interpolated between whole numbers; at most as many as were measured, and at least 1.
+        bound: "below" if even one of them is better than the ensemble, "above" if all of them together are worse, else
+            "".
     """
 
     networks: float
@@ -23,14 +24,14 @@ class Equivalent:
 
 
 def deep_ensemble_equivalent(nll: float, reference: Sequence[float]) -> Equivalent:
-    """The size of the smallest deep ensemble that is as good: the deep-ensemble equivalent.
+    """Return the size of the smallest deep ensemble that is as good: the deep-ensemble equivalent.
 
-    DEE = min {l : NLL_reference(l) ≤ NLL}, where the reference's curve is made falling (each size is as good as the
-    best up to it) and is linear between whole sizes.
+    DEE = min {l : NLL_reference(l) ≤ NLL}. The reference's curve is first made monotone, each size counting as the best
+    one up to it, and is linear between whole sizes.
 
     Args:
         nll: calibrated negative log-likelihood of the ensemble, at its best temperature.
-        reference: those of deep ensembles of 1, 2, 3, … independently trained networks.
+        reference: the same of deep ensembles of 1, 2, 3, … independently trained networks.
 
     References: A. Ashukha, A. Lyzhov, D. Molchanov, D. Vetrov (2020), Pitfalls of In-Domain Uncertainty Estimation and
     Ensembling in Deep Learning, section 5.

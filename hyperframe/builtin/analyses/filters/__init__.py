@@ -1,4 +1,4 @@
-"""The analysis `filters`: drawn filters as images, those that differ most and least between networks (Fig. 3)."""
+"""The analysis `filters`: drawn filters as images, those that differ most and those that differ least (Fig. 3)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,10 +18,10 @@ from hyperframe.options import option
 from hyperframe.runtime.rng import stream
 
 SIDE = 5
-"""Samples are shown in a square of so many by so many."""
+"""Samples are shown in a square of SIDE × SIDE."""
 
 SHADED = 0.98
-"""The part of the weights that have shades of their own; larger ones have the darkest, or they would hide the rest."""
+"""The part of the weights that the colours resolve; larger ones all get the darkest, or few would hide the rest."""
 
 LAYERS_SHOWN = 6
 
@@ -34,12 +34,12 @@ class Options:
 
 
 class Filters:
-    """Slices of filters in gauge, one channel of one filter each, of many networks.
+    """Shows slices of filters in gauge, one channel of one filter each, in many networks.
 
-    For each convolution the slice whose spread is greatest and the one whose spread is least; of a dense layer that
-    reads images, or channels that were flattened, its rows. See `hyperframe.builtin.analyses.filters.slices.spreads`: 0
-    where a slice is the same in all networks, 1 where it has no mean. Slices that are zero in all networks are left
-    out.
+    For each convolution these are the slice with the greatest spread and the one with the smallest; for a dense layer
+    that reads images, or flattened channels, its rows take the place of slices. The spread, see
+    `hyperframe.builtin.analyses.filters.slices.spreads`, is 0 where a slice is the same in all networks, and 1 where
+    its mean is zero. Slices that are zero in all networks are left out.
 
     Returns:
         `networks`; `layers`, for each layer `slices`, their number, `spread`, its mean over them, and `most` and
@@ -56,7 +56,7 @@ class Filters:
 
     @torch.no_grad()
     def __call__(self, run: Run, folder: Path) -> dict[str, Any]:
-        """See the class."""
+        """Analyse a run; see the class."""
         experiment = run.experiment
         spec = experiment.target.spec
         if not any(slice_shape(spec, layer) for layer in spec.layers):
@@ -92,7 +92,7 @@ class Filters:
 
 
 def _results(slices: Tensor) -> dict[str, Any]:
-    """Spread of the slices [networks, filters, channels, height, width], and which have most and least of it."""
+    """Find the spread of slices [networks, filters, channels, height, width], and those with most and least of it."""
     found = spreads(slices)
     there = (slices != 0).any(0).flatten(2).any(-1)
     ends: dict[str, Any] = {"most": None, "least": None}
@@ -115,7 +115,7 @@ def _sentence(layer: Mapping[str, Any], shown: int) -> str:
 
 
 def _figure(slices: Tensor, layer: Mapping[str, Any]) -> Any:
-    """Two squares of samples, each with the same shades for all its samples."""
+    """Draw two squares of samples; all samples of a square share its colours."""
     from matplotlib import colormaps  # noqa: PLC0415  (takes a second, and only pictures need it)
 
     colours = colormaps["RdBu_r"].with_extremes(bad="0.82")
@@ -127,7 +127,7 @@ def _figure(slices: Tensor, layer: Mapping[str, Any]) -> Any:
         sizes = samples.abs()
         largest = float(sizes.max())
         edge = float(sizes.quantile(SHADED)) or largest
-        shades = axes.imshow(_tiled(samples), cmap=colours, vmin=-edge, vmax=edge, interpolation="nearest")
+        shades = axes.imshow(_tile(samples), cmap=colours, vmin=-edge, vmax=edge, interpolation="nearest")
         axes.set_axis_off()
         axes.set_title(
             f"{name} diverse: filter {of['filter']}, channel {of['channel']}\nspread {of['spread']:.2f}",
@@ -138,8 +138,8 @@ def _figure(slices: Tensor, layer: Mapping[str, Any]) -> Any:
     return figure
 
 
-def _tiled(samples: Tensor) -> Any:
-    """Samples [25 or fewer, height, width] in rows of five, with gaps of NaN between them."""
+def _tile(samples: Tensor) -> Any:
+    """Lay out samples [25 or fewer, height, width] in rows of five, with gaps of NaN between them."""
     height, width = samples.shape[1:]
     gap = max(1, height // 5)
     rows = -(-len(samples) // SIDE)

@@ -1,4 +1,4 @@
-"""Slices of filters, what a filter does to one channel, as images; and how much they differ between networks."""
+"""Slices of filters as images (a slice is a filter's kernel for one channel), and their spread over networks."""
 
 from collections.abc import Mapping
 from math import isqrt, prod
@@ -10,11 +10,11 @@ from hyperframe.targets.spec import LayerSpec, TargetSpec
 
 
 def slice_shape(spec: TargetSpec, layer: LayerSpec) -> tuple[int, int, int] | None:
-    """Channels, height and width of a layer's filters as images; None where they are none.
+    """Return channels, height and width of a layer's filters as images; None where they are no images.
 
     Kernels of two-dimensional convolutions are images if they are larger than 1 × 1. So are the rows of a dense layer
-    that reads the input, where that is an image [channels, height, width], or that reads one unit space whose channels
-    were flattened, where what each has left is a square.
+    that reads the input, if it is an image [channels, height, width], or that reads one flattened unit space, if the
+    entries of each channel fill a square.
 
     Example:
         >>> from hyperframe.targets.params import kernel
@@ -36,7 +36,7 @@ def slice_shape(spec: TargetSpec, layer: LayerSpec) -> tuple[int, int, int] | No
 
 
 def _dense_shape(spec: TargetSpec, layer: LayerSpec, entries: int) -> tuple[int, int, int] | None:
-    """The shape of what a dense layer with so many inputs reads, if these are images."""
+    """Return the shape of the images that a dense layer with so many inputs reads, or None."""
     if not layer.reads:
         images = len(spec.input_shape) == 3 and entries == prod(spec.input_shape)
         return (spec.input_shape[0], spec.input_shape[1], spec.input_shape[2]) if images else None
@@ -49,36 +49,36 @@ def _dense_shape(spec: TargetSpec, layer: LayerSpec, entries: int) -> tuple[int,
 
 
 def slices_of(spec: TargetSpec, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """All slices of all layers that have any: for each layer [networks, filters, channels, height, width]."""
+    """Return the slices of all layers that have any: for each layer [networks, filters, channels, height, width]."""
     found = {}
     for layer in spec.layers:
         shape = slice_shape(spec, layer)
         if shape is not None:
             kernel = weights[layer.name][:, :, layer.columns["kernel"]]
-            found[layer.name] = kernel.unflatten(-1, _stored(layer, shape)).movedim(_channel_axis(layer), 2)
+            found[layer.name] = kernel.unflatten(-1, _stored_shape(layer, shape)).movedim(_channel_axis(layer), 2)
     return found
 
 
 def _channel_axis(layer: LayerSpec) -> int:
-    """Where the channels stand in a kernel [networks, filters, ...]; most kernels have them first."""
+    """Return the axis of the channels in a kernel [networks, filters, ...]; in most kernels it is the first one."""
     param = layer.param("kernel")
     assert param is not None
     rest = [letter for letter in param.letters if letter != "o"]
     return 2 + rest.index("i") if "i" in rest else 2
 
 
-def _stored(layer: LayerSpec, shape: tuple[int, int, int]) -> tuple[int, ...]:
-    """The shape in the order in which the kernel's entries lie."""
+def _stored_shape(layer: LayerSpec, shape: tuple[int, int, int]) -> tuple[int, ...]:
+    """Return the shape with its axes in the kernel's own order."""
     sizes = list(shape[1:])
     sizes.insert(_channel_axis(layer) - 2, shape[0])
     return tuple(sizes)
 
 
 def spreads(slices: Tensor) -> Tensor:
-    """How much slices differ between networks, from 0 (not at all) to 1 (they have no mean): [filters, channels].
+    """Return how much slices differ between networks, from 0 (not at all) to 1 (their mean is 0): [filters, channels].
 
-    √(Σ variance over networks / Σ mean square over networks), sums over the pixels of a slice. Multiplying a slice by
-    a number leaves it as it is. A slice that is zero in all networks has 0.
+    √(Σ variance over networks / Σ mean square over networks), with sums over the pixels of a slice. It does not change
+    when a slice is multiplied by a number. A slice that is zero in all networks has 0.
 
     Args:
         slices: [networks, filters, channels, height, width].

@@ -42,12 +42,12 @@ class Options:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Group:
-    """What is known of some networks.
+    """Accuracy of some networks, and how near they are to samples in weights and in mistakes.
 
     Attributes:
-        accuracy: of each, [networks].
+        accuracy: of each network, [networks].
         distance: to the nearest other sample, [networks].
-        overlap: of mistakes with those of the sample that errs most like it, [networks].
+        overlap: of its mistakes with those of the sample that shares most of them, [networks].
     """
 
     accuracy: Tensor
@@ -55,7 +55,7 @@ class Group:
     overlap: Tensor
 
     def results(self) -> dict[str, Any]:
-        """Means and medians, and the plain numbers of each network."""
+        """Return means and medians, and the numbers of each network."""
         return {
             "networks": len(self.accuracy),
             "accuracy": {"mean": float(self.accuracy.mean()), "std": float(self.accuracy.std(correction=0))},
@@ -65,7 +65,7 @@ class Group:
         }
 
     def points(self) -> list[list[float]]:
-        """[networks][distance, overlap, accuracy]."""
+        """Return the points [networks][distance, overlap, accuracy]."""
         return torch.stack([self.distance, self.overlap, self.accuracy], 1).tolist()
 
 
@@ -79,12 +79,13 @@ class Novelty:
     all drawn ones. The mistakes are those on test examples; the overlap is the intersection of two sets over their
     union.
 
-    Finds:
-        `drawn`, `noised` and `averaged`: accuracy, distance to the nearest, overlap with the most similar; `levels` of
-        the noise; `reach`, how far noise gets until it costs more accuracy than one standard deviation of the drawn
-        networks' (None where it does not), and `overlap_at_reach`; `ratio` of the drawn networks' distance to it;
-        `correlation` of distance and overlap over all pairs, and of distance and accuracy; `verdict` in words;
-        `not_fixed`, symmetries that no gauge of the run fixes, so that distances contain them.
+    Returns:
+        `drawn`, `noised` and `averaged`: accuracy, distance to the nearest sample, overlap with the most similar one;
+        `levels` of the noise; `reach`, the distance at which noise costs more accuracy than one standard deviation of
+        the drawn networks' accuracy (None if it never does), and `overlap_at_reach`; `ratio`, the drawn networks'
+        distance divided by `reach`; `correlation` of distance and overlap over all pairs, and of distance and accuracy;
+        `verdict` in words; `not_fixed`, the symmetries that no gauge of the run fixes, which therefore add to
+        distances.
 
     References: arXiv:2506.07998, with the nearest other sample for the nearest checkpoint that a generator learnt from.
     """
@@ -93,19 +94,19 @@ class Novelty:
         self._networks = options.networks
 
     def __call__(self, run: Any, folder: Path) -> dict[str, Any]:
-        """Figures, two pictures, and the points to turn over."""
+        """Compare a run's networks; see the class."""
         check_classifies(run, "novelty")
         count = check_count(run, "novelty", self._networks, least=2)
         around = Neighbourhood(run.experiment.orbits, run.sample(count, gauge=True).weights)
         singles: list[tuple[int, ...]] = [(number,) for number in range(count)]
-        wrong, distances = _measured(run, folder, "drawn networks", around, singles, None)
+        wrong, distances = _measure(run, folder, "drawn networks", around, singles, None)
         nearest, which = nearest_other(distances)
         typical = float(nearest.median())
         alike = overlaps(wrong, wrong)
         groups = {"drawn": _group(wrong, nearest, alike.clone().fill_diagonal_(-1.0))}
         baselines: dict[str, list[tuple[int, ...]]] = {"noised": singles, "averaged": [*pairs_of(which.tolist())]}
         for name, members in baselines.items():
-            found, apart = _measured(run, folder, f"{name} networks", around, members, typical)
+            found, apart = _measure(run, folder, f"{name} networks", around, members, typical)
             groups[name] = _group(found, apart.amin(1), overlaps(found, wrong))
         results = _results(groups, typical)
         above = torch.triu_indices(count, count, 1).unbind()
@@ -115,10 +116,10 @@ class Novelty:
         }
         fixed, counts = run.experiment.gauge.fixed(run.experiment.orbits.counts), run.experiment.orbits.counts
         left = [kind for kind, number in counts.items() if number and not fixed[kind] and kind != "permutation"]
-        return {**results, "not_fixed": left, **_shown(folder, groups, results)}
+        return {**results, "not_fixed": left, **_illustrate(folder, groups, results)}
 
 
-def _measured(
+def _measure(
     run: Any,
     folder: Path,
     what: str,
@@ -126,21 +127,21 @@ def _measured(
     members: list[tuple[int, ...]],
     typical: float | None,
 ) -> tuple[Tensor, Tensor]:
-    """Which test examples networks get wrong, bool [networks, examples], and their distances [networks, samples].
+    """Find the test examples that networks get wrong, bool [networks, examples], and distances [networks, samples].
 
     Args:
-        run: what they are of.
+        run: the run of the samples.
         folder: for the parts.
         what: a name for the parts.
         around: the samples.
-        members: for each network the samples it is made of: of two it is the average.
-        typical: a distance, from which the noise on copies of single samples gets its amplitude; None for no noise.
+        members: for each network the samples it is made from; made from two it is their average.
+        typical: the distance that the noise on copies of single samples is relative to; None for no noise.
     """
     data = run.data("test")
 
     def work(number: int) -> dict[str, Any]:
         first = AT_ONCE * number
-        weights = _made(run, around, members[first : first + AT_ONCE], typical)
+        weights = _build_networks(run, around, members[first : first + AT_ONCE], typical)
         networks = run.networks_of(weights)
         wrong = networks.gathered(data.x, lambda outputs: outputs.argmax(-1)).cpu() != data.y.cpu()
         return {
@@ -155,17 +156,17 @@ def _measured(
 
 
 @torch.no_grad()
-def _made(run: Any, around: Neighbourhood, members: list[tuple[int, ...]], typical: float | None) -> Weights:
-    """The networks of `_measured`, as representatives under the run's gauges."""
+def _build_networks(run: Any, around: Neighbourhood, members: list[tuple[int, ...]], typical: float | None) -> Weights:
+    """Make the networks for `_measure`, as representatives under the run's gauges."""
     if typical is None:
         return slice_weights(around.samples, torch.tensor([one for (one,) in members]))
     made = []
     for samples in members:
         if len(samples) == 1:
             level = LEVELS[samples[0] % len(LEVELS)]
-            made.append(around.noised(samples[0], level * typical, run.config.evaluation.seed))
+            made.append(around.add_noise(samples[0], level * typical, run.config.evaluation.seed))
         else:
-            made.append(around.averaged(*samples))
+            made.append(around.average(*samples))
     gauged: Weights = run.experiment.gauge(concatenate(made))
     return gauged
 
@@ -175,7 +176,7 @@ def _group(wrong: Tensor, distance: Tensor, alike: Tensor) -> Group:
 
 
 def _results(groups: dict[str, Group], typical: float) -> dict[str, Any]:
-    """The numbers, and the verdict in words."""
+    """Return the numbers, and the verdict in words."""
     drawn, noised = groups["drawn"], groups["noised"]
     allowed = float(drawn.accuracy.std(correction=0))
     levels = []
@@ -222,8 +223,8 @@ def _verdict(typical: float, far: float | None, overlap: float, at_reach: float 
     )
 
 
-def _shown(folder: Path, groups: dict[str, Group], results: dict[str, Any]) -> dict[str, Any]:
-    """Highlights, pictures, and the points to turn over."""
+def _illustrate(folder: Path, groups: dict[str, Group], results: dict[str, Any]) -> dict[str, Any]:
+    """Write the pictures and the interactive scatter plot; return them with the highlights."""
     drawn, verdict = results["drawn"], results["verdict"]
     sentence = verdict[0].upper() + verdict[1:] + "."
     highlights = {
@@ -261,7 +262,7 @@ def _shown(folder: Path, groups: dict[str, Group], results: dict[str, Any]) -> d
 
 
 def _scatter(groups: dict[str, Group], axis: int, line: float | None) -> Any:
-    """Points of all groups: accuracy over distance (axis 0) or overlap (axis 1)."""
+    """Draw the points of all groups: accuracy over distance (axis 0) or overlap (axis 1)."""
     figure = new_figure()
     axes = figure.subplots()
     for (name, group), colour in zip(groups.items(), COLOURS, strict=False):

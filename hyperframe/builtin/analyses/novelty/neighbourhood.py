@@ -1,8 +1,8 @@
 """Whether drawn networks are new or near copies of each other: distances after matching, and common mistakes.
 
-Two networks are alike in their weights where the distance between them is small, once units that may change places are
-matched; they are alike in what they do where they err on the same examples. Both are compared with what a copier could
-do: copies of a sample with noise, and averages of two samples.
+Two networks have similar weights if their distance is small once units that may change places are matched; they behave
+similarly if they err on the same examples. Both are compared with what could be had by copying: samples with noise, and
+averages of two samples.
 
 References: B. Zeng, Y. Yin, Z. Xu, Z. Liu (2025), Generative Modeling of Weights: Generalization or Memorization?,
 arXiv:2506.07998.
@@ -21,7 +21,7 @@ from hyperframe.targets.weights import batch_size, flatten, slice_weights
 from hyperframe.types import Weights
 
 LEVELS = (3.0**-5, 3.0**-4, 3.0**-3, 3.0**-2, 3.0**-1, 1.0)
-"""Amplitudes of noise, as parts of the typical distance between a sample and its nearest other one."""
+"""Amplitudes of noise, relative to the typical distance between a sample and its nearest other one."""
 
 
 class Neighbourhood:
@@ -47,7 +47,7 @@ class Neighbourhood:
         return [slice_weights(self.samples, slice(n, n + 1)) for n in range(batch_size(self.samples))]
 
     def distances(self, weights: Weights) -> Tensor:
-        """The distance of networks to every sample, ‖π(θ) − θ_s‖ / norm, with the units π matched to the sample's.
+        """Return the distance of networks to every sample, ‖π(θ) − θ_s‖ / norm, where π matches units to the sample's.
 
         Args:
             weights: for each layer [networks, filters, filter_size], representatives as the samples are.
@@ -63,8 +63,8 @@ class Neighbourhood:
         # Where all weights are zero, so are all distances.
         return torch.stack(columns, 1) / (self.norm or 1.0)
 
-    def noised(self, number: int, amplitude: float, seed: int) -> Weights:
-        """One sample with Gaussian noise, in every layer of a norm that is `amplitude` times the layer's."""
+    def add_noise(self, number: int, amplitude: float, seed: int) -> Weights:
+        """Return one sample with Gaussian noise, whose norm in each layer is `amplitude` times the layer's."""
         device = next(iter(self.samples.values())).device
         rng = stream(seed, f"novelty noise {number}", device)
         result = {}
@@ -73,21 +73,21 @@ class Neighbourhood:
             result[layer] = theta + amplitude * theta.norm() / noise.norm() * noise
         return result
 
-    def averaged(self, one: int, other: int) -> Weights:
-        """The mean of two samples, the second one's units matched to the first one's."""
+    def average(self, one: int, other: int) -> Weights:
+        """Return the mean of two samples, the second one's units matched to the first one's."""
         first = slice_weights(self.samples, slice(one, one + 1))
         second = self._matched[one](slice_weights(self.samples, slice(other, other + 1)))
         return {layer: (theta + second[layer]) / 2 for layer, theta in first.items()}
 
 
 def overlaps(wrong: Tensor, others: Tensor) -> Tensor:
-    """Intersection over union of the sets of examples that networks get wrong.
+    """Return the intersection over the union of the sets of examples that networks get wrong.
 
-    Where neither of two networks gets any example wrong, they behave alike, and the overlap is 1.
+    Where neither of two networks gets any example wrong the overlap is 1, since they behave alike.
 
     Args:
-        wrong: whether an example is got wrong, bool [networks, examples].
-        others: the same of other networks, [others, examples].
+        wrong: whether a network gets an example wrong, bool [networks, examples].
+        others: the same for other networks, [others, examples].
 
     Returns:
         float64 [networks, others].
@@ -104,9 +104,9 @@ def overlaps(wrong: Tensor, others: Tensor) -> Tensor:
 
 
 def nearest_other(distances: Tensor) -> tuple[Tensor, Tensor]:
-    """For each sample the distance to its nearest other one, and which it is: of distances [samples, samples].
+    """Find each sample's nearest other one in distances [samples, samples]: its distance and number, [samples] each.
 
-    Matching one network to another one and the other way round need not find the same distance; the smaller one counts.
+    Matching one network to another need not give the same distance as the other way round; the smaller one counts.
     """
     both = torch.minimum(distances, distances.T).clone().fill_diagonal_(torch.inf)
     found = both.min(1)
@@ -114,7 +114,7 @@ def nearest_other(distances: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def pairs_of(nearest: Sequence[int]) -> list[tuple[int, int]]:
-    """Each sample with its nearest other one; two that are nearest to each other once.
+    """Pair each sample with its nearest other one; two that are nearest to each other form one pair.
 
     Example:
         >>> pairs_of([1, 0, 1])
@@ -124,14 +124,14 @@ def pairs_of(nearest: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def reach(distances: Sequence[float], losses: Sequence[float], allowed: float) -> float | None:
-    """How far noise gets before it costs more accuracy than allowed; None where it never does.
+    """Return the distance at which noise costs more accuracy than allowed; None if it never does.
 
-    Between two levels the loss is taken to be linear in the distance; without noise nothing is lost.
+    Between two levels the loss is taken as linear in the distance; at distance 0 it is 0.
 
     Args:
         distances: the typical distance at each level, increasing.
         losses: the mean loss of accuracy at each level.
-        allowed: a loss, at least 0.
+        allowed: a loss of accuracy, at least 0.
 
     Example:
         >>> reach([1.0, 2.0], [0.0, 0.4], 0.1)
@@ -148,7 +148,7 @@ def reach(distances: Sequence[float], losses: Sequence[float], allowed: float) -
 
 
 def correlation(one: Tensor, other: Tensor) -> float | None:
-    """Pearson's correlation of two lists of numbers; None where one of them is constant.
+    """Return Pearson's correlation of two lists of numbers; None where one of them is constant.
 
     Example:
         >>> round(correlation(torch.tensor([0.0, 1.0]), torch.tensor([3.0, 1.0])), 6)

@@ -10,22 +10,21 @@ import torch
 from torch import Tensor
 
 from hyperframe import Component, hookimpl
-from hyperframe.analysis.members import predicted
 from hyperframe.analysis.partial_results import in_parts
 from hyperframe.analysis.plots import COLOURS, keep_lines, keep_picture, new_figure
 from hyperframe.analysis.requirements import check_images
-from hyperframe.analysis.scoring import some_examples
-from hyperframe.builtin.analyses.out_of_distribution.detection import found_at, separation, shifted
+from hyperframe.analysis.scoring import predict, some_examples
+from hyperframe.builtin.analyses.out_of_distribution.detection import detection_rates, make_strange, separation
 from hyperframe.config.choices import choose
 from hyperframe.errors import DataError
-from hyperframe.options import option
+from hyperframe.options import locations, option
 from hyperframe.runtime.rng import stream
 from hyperframe.tasks.calibration import entropy_of
 from hyperframe.types import Data
 
 NAME = "out_of_distribution"
 PARTNERS = {"mnist": "fashion_mnist", "fashion_mnist": "mnist"}
-"""Tasks with images of one shape and nothing else in common."""
+"""For some tasks, another one whose images have the same shape but other contents."""
 
 SCORES = {
     "entropy": "ensemble's entropy",
@@ -42,20 +41,20 @@ class Options:
     """Options of the analysis."""
 
     networks: int = option(100, "networks in the ensemble", minimum=1, maximum=10**6)
-    singles: int = option(5, "networks of it that are also looked at alone; their figures are averaged", minimum=1)
+    singles: int = option(5, "networks of it that are also measured alone; their results are averaged", minimum=1)
     images: int = option(1000, "images of each kind at most", minimum=2)
     against: tuple[str, ...] | None = option(
-        None, "names of tasks whose test images are strange ones; null: the known partner of the run's task, if any"
+        None, "names of tasks whose test images count as strange; null: the known partner of the run's task, if any"
     )
 
 
 class OutOfDistribution:
-    """Separate the task's test images from strange ones by how uncertain networks are of them.
+    """Separates the task's test images from strange ones by how uncertain networks are of them.
 
-    Strange images are the test images of other tasks, and the task's own made strange
-    (`hyperframe.builtin.analyses.out_of_distribution.detection.shifted`). Scores are the entropy of the mean
-    probabilities and the mutual information of the ensemble, and, to compare, the entropy of single networks, whose
-    figures are averaged.
+    Strange images are the test images of other tasks, and changed versions of the task's own
+    (`hyperframe.builtin.analyses.out_of_distribution.detection.make_strange`). Scores are the entropy of the ensemble's
+    mean probabilities and its mutual information, and for comparison the entropy of single networks, whose results are
+    averaged.
 
     Args:
         options: how many networks and images, and which other tasks.
@@ -68,17 +67,17 @@ class OutOfDistribution:
         self.options = options
 
     def __call__(self, run: Any, folder: Path) -> dict[str, Any]:
-        """Do it.
+        """Measure how well a run's networks separate the images.
 
         Returns:
             `networks`, `examples` of the task, and `kinds`: for each kind of strange images `examples`, `mean_entropy`
             (nats), and for each score `auroc`, `aupr` and `fpr95`, see
             `hyperframe.builtin.analyses.out_of_distribution.detection.separation`; `histograms` of the ensemble's
-            entropy and `roc`, what it finds at each rate of false alarms.
+            entropy, and `roc`, the part of strange images that it detects at each rate of false alarms.
 
         Raises:
             NotApplicableError: the task has no classes, or its inputs are no images.
-            PluginError: there is no task with a name of `against`.
+            PluginError: a name in `against` is no task.
         """
         check_images(run, NAME)
         networks = run.sample(run.experiment.generator.at_most(self.options.networks))
@@ -86,7 +85,7 @@ class OutOfDistribution:
         names = list(sets)
 
         def work(number: int) -> dict[str, Any]:
-            found = predicted(networks, sets[names[number]], self.options.singles)
+            found = predict(networks, sets[names[number]], self.options.singles)
             return {
                 "entropy": found.total.tolist(),
                 "mutual_information": found.mutual_information.tolist(),
@@ -99,7 +98,7 @@ class OutOfDistribution:
         kinds = {name: _results(inside, outside) for name, outside in scores.items()}
         edges = [math.log(run.experiment.task.num_outputs) * number / BINS for number in range(BINS + 1)]
         shares = {name: _histogram(own["entropy"], edges[-1]) for name, own in {"own": inside, **scores}.items()}
-        roc = {name: found_at(inside["entropy"], own["entropy"], RATES) for name, own in scores.items()}
+        roc = {name: detection_rates(inside["entropy"], own["entropy"], RATES) for name, own in scores.items()}
         found = {
             "networks": len(networks),
             "examples": len(sets["own"]),
@@ -112,7 +111,7 @@ class OutOfDistribution:
         return {**found, "highlights": _highlights(kinds), **_pictures(folder, run.experiment.task.name, found)}
 
     def _sets(self, run: Any) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """The task's own images under `own`, then the strange ones; and those that could not be had, and why."""
+        """Return the task's own images under `own` and the strange ones, and for those that are missing why."""
         seed, task = run.config.evaluation.seed, run.experiment.task
         own = some_examples(run.data("test"), self.options.images, seed).x
         sets, skipped = {"own": own}, {}
@@ -125,23 +124,23 @@ class OutOfDistribution:
                 skipped[name] = str(error)
         train = run.data("train").x
         rng = stream(seed, "strange images", own.device)
-        sets.update(shifted(own, float(train.min()), float(train.max()), rng))
+        sets.update(make_strange(own, float(train.min()), float(train.max()), rng))
         if "turned" not in sets:
             skipped["turned"] = "images that are not square have another shape when they are turned by 90°"
         return sets, skipped
 
 
 def _strange(run: Any, name: str) -> Data:
-    """Test examples of another task, read from the run's folder of data where both tasks have one.
+    """Return test examples of another task, read from the place of the run's data if both tasks have such an option.
 
     Raises:
-        DataError: there are none, or they have another shape.
+        DataError: the data is missing, or has inputs of another shape.
     """
     registry = run.registry
     section: dict[str, Any] = {"name": name}
-    folder = getattr(run.config.task.options, "folder", None)
-    if folder is not None and hasattr(choose(registry, "task", section, NAME).options, "folder"):
-        section["folder"] = folder
+    own = locations(run.config.task.options)
+    known = locations(choose(registry, "task", section, NAME).options)
+    section |= {key: own[key] for key in known if isinstance(own.get(key), str)}
     task = choose(registry, "task", section, NAME).make()
     wanted, given = tuple(run.experiment.task.input_shape), tuple(task.input_shape)
     if given != wanted:
@@ -151,7 +150,7 @@ def _strange(run: Any, name: str) -> Data:
 
 
 def _results(inside: Mapping[str, Tensor], outside: Mapping[str, Tensor]) -> dict[str, Any]:
-    """How well each score separates."""
+    """Measure how well each score separates."""
     singles = [separation(*pair) for pair in zip(inside["single_entropy"], outside["single_entropy"], strict=True)]
     return {
         "examples": len(outside["entropy"]),
@@ -162,13 +161,13 @@ def _results(inside: Mapping[str, Tensor], outside: Mapping[str, Tensor]) -> dic
 
 
 def _histogram(entropy: Tensor, greatest: float) -> list[float]:
-    """The part of the examples in each bin."""
+    """Return the part of the examples in each bin."""
     counts = torch.histc(entropy.clamp(0, greatest), BINS, 0, greatest)
     return [float(value) for value in counts / len(entropy)]
 
 
 def _highlights(kinds: Mapping[str, Any]) -> dict[str, str]:
-    """AUROC of the first kind by each score, and that of the others together."""
+    """Return the AUROC of the first kind by each score, and the lowest AUROC of the other kinds."""
     first, *others = kinds
     found = {f"AUROC against '{first}', {SCORES[key]}": f"{kinds[first][key]['auroc']:.3f}" for key in SCORES}
     if others:
@@ -178,7 +177,7 @@ def _highlights(kinds: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _pictures(folder: Path, task: str, found: Mapping[str, Any]) -> dict[str, Any]:
-    """Histograms of the entropy, and ROC curves."""
+    """Draw histograms of the entropy, and write ROC curves."""
     kinds = found["kinds"]
     first = next(iter(kinds))
     results = kinds[first]
@@ -208,7 +207,7 @@ def _pictures(folder: Path, task: str, found: Mapping[str, Any]) -> dict[str, An
 
 
 def _histograms(task: str, found: Mapping[str, Any]) -> Any:
-    """A panel for each kind of strange images."""
+    """Draw a panel for each kind of strange images."""
     kinds, shares, edges = found["kinds"], found["histograms"]["shares"], found["histograms"]["edges"]
     columns = 2 if len(kinds) == 4 else min(COLUMNS, len(kinds))  # no row with one panel
     rows = -(-len(kinds) // columns)

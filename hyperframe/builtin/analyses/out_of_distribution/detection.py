@@ -1,4 +1,4 @@
-"""Telling examples that are like the training data from others, by how uncertain networks are."""
+"""Tell examples that are like the training data from others, by how uncertain networks are of them."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,16 @@ KEPT = 0.95
 
 
 def separation(inside: Tensor, outside: Tensor) -> dict[str, float]:
-    """How well a score, such as an entropy, separates examples outside, where it should be great, from those inside.
+    """Measure how well a score, such as an entropy, separates strange examples, where it should be high, from others.
 
-    `auroc` is the probability that an example outside has a greater score than one inside, ties counted half. `aupr` is
-    the average precision with which examples outside are found; what guessing reaches is their share of all examples.
-    `fpr95` is the part of the examples outside that are taken to be inside, where the threshold keeps 95 % of these.
+    Examples inside are like the training data, those outside are strange. `auroc` is the probability that an example
+    outside has a higher score than one inside, with ties counted half. `aupr` is the average precision with which
+    examples outside are detected; guessing reaches their share of all examples. `fpr95` is the part of the examples
+    outside that is taken to be inside at the threshold that keeps 95 % of those inside.
 
     Args:
-        inside: scores [examples].
-        outside: scores [other examples].
+        inside: scores of examples inside, [examples].
+        outside: scores of examples outside, [other examples].
 
     References: D. Hendrycks, K. Gimpel (2017), A Baseline for Detecting Misclassified and Out-of-Distribution Examples
         in Neural Networks; S. Liang, Y. Li, R. Srikant (2018), Enhancing the Reliability of Out-of-distribution Image
@@ -40,13 +41,13 @@ def separation(inside: Tensor, outside: Tensor) -> dict[str, float]:
     }
 
 
-def found_at(inside: Tensor, outside: Tensor, false_alarms: Sequence[float]) -> list[float]:
-    """The part of the examples outside that a threshold finds at each rate of false alarms inside: the ROC curve.
+def detection_rates(inside: Tensor, outside: Tensor, false_alarms: Sequence[float]) -> list[float]:
+    """Return the part of the examples outside that is detected at each rate of false alarms inside: the ROC curve.
 
-    Between thresholds the curve is a straight line, as where one is chosen at random.
+    Between two thresholds the curve is a straight line, which choosing between them at random reaches.
 
     Example:
-        >>> found_at(torch.tensor([0.1, 0.2]), torch.tensor([0.15, 0.9]), [0.0, 0.25, 1.0])
+        >>> detection_rates(torch.tensor([0.1, 0.2]), torch.tensor([0.15, 0.9]), [0.0, 0.25, 1.0])
         [0.5, 0.5, 1.0]
     """
     import numpy as np  # noqa: PLC0415  (beside what is slow to import)
@@ -55,22 +56,23 @@ def found_at(inside: Tensor, outside: Tensor, false_alarms: Sequence[float]) -> 
     scores = torch.cat([inside, outside]).numpy()
     other = torch.cat([torch.zeros(len(inside)), torch.ones(len(outside))]).numpy()
     alarms, found, _ = roc_curve(other, scores, drop_intermediate=False)
-    # Of several thresholds with one rate, `interp` takes the last, which finds the most.
+    # Of several thresholds with one rate of false alarms, `interp` takes the last, which detects the most.
     return [float(value) for value in np.interp(false_alarms, alarms, found)]
 
 
-def shifted(x: Tensor, low: float, high: float, rng: torch.Generator) -> dict[str, Tensor]:
-    """Images that are no longer like the others, in ways that need no further data.
+def make_strange(x: Tensor, low: float, high: float, rng: torch.Generator) -> dict[str, Tensor]:
+    """Make strange images out of ordinary ones, without any further data.
 
     Args:
         x: images [examples, channels, height, width].
-        low: the least number of an image of the task.
+        low: the smallest number in the task's images.
         high: the greatest one.
         rng: on the images' device.
 
     Returns:
-        Images of the same shape: `turned` by 90°, where they are square; `inverted`, low + high − x; `shuffled`, the
-        pixels of each in an order of its own, the same for its channels; `noise`, uniform between low and high.
+        Images of the same shape: `turned` by 90°, only if they are square; `inverted`, low + high − x; `shuffled`, with
+        the pixels of each image in a random order of its own, the same for all channels; `noise`, uniform between low
+        and high.
     """
     height, width = x.shape[-2:]
     order = torch.rand(len(x), 1, height * width, generator=rng, device=x.device).argsort(-1).expand(-1, x.shape[1], -1)

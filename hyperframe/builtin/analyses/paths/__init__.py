@@ -1,4 +1,4 @@
-"""The analysis `paths`: how good networks are along paths between two that were drawn (Fig. 7)."""
+"""The analysis `paths`: how good networks are along paths between two drawn ones (Fig. 7)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +27,7 @@ WORDS = {
     "spherical": "through z, spherical",
     "trained": "trained curve",
 }
-"""The paths, in the order in which they are drawn."""
+"""The paths and their labels, in the order in which they are drawn."""
 
 STYLES = {"direct": "--", "direct_gauged": ":", "interpolated": "-", "spherical": "-.", "trained": "-"}
 
@@ -49,21 +49,23 @@ class Options:
 
 
 class Paths:
-    """Scores and losses along paths between drawn networks.
+    """Measures scores and losses along paths between drawn networks.
 
-    For each pair (z₁, z₂), at t from 0 to 1: `direct`, G(z₁)(1 − t) + G(z₂)t of the weights as they are drawn;
-    `direct_gauged`, the same of the weights in gauge; `interpolated`, G(z₁(1 − t) + z₂t); where z is normal also
-    `spherical`, with z along a great circle; and for the first pairs `trained`, a quadratic Bézier curve in the weights
-    as they are drawn whose middle point is trained. Where the generator's z is no vector there is none through z.
+    For each pair (z₁, z₂), with t from 0 to 1, the paths are `direct`, G(z₁)(1 − t) + G(z₂)t of the weights as they are
+    drawn; `direct_gauged`, the same of the weights in gauge; `interpolated`, G(z₁(1 − t) + z₂t); where z is normal also
+    `spherical`, with z along a great circle; and for the first pairs `trained`, a quadratic Bézier curve between the
+    weights as they are drawn, whose middle point is trained. Where the generator's z is no vector there are no paths
+    through z.
 
-    The barrier is the greatest excess of the loss over the straight line between the losses of the ends, `drop` that
-    of the accuracy beneath it (tasks with accuracies). `relative_length` is the path's length in the weights in gauge,
-    in units of the distance of the ends there. BatchNorm's statistics are estimated anew for every network.
+    The barrier is the greatest excess of the loss over the straight line between the losses of the ends; `drop`, for
+    tasks with accuracies, is the greatest shortfall of the accuracy below such a line. `relative_length` is the path's
+    length, of weights in gauge, divided by the distance of its ends. BatchNorm's statistics are estimated anew for
+    every network.
 
     Returns:
-        `examples`, `t`, `metric`, what the score is; `pairs`, for each pair and path `loss` and `score` along t,
-        `barrier`, `drop` and `relative_length`; `paths`, for each path the mean and the greatest of these over the
-        pairs.
+        `examples`, `t`, `metric` (the one that `score` holds); `pairs`, for each pair and path `loss` and `score` along
+        t, `barrier`, `drop` and `relative_length`; `paths`, for each path the mean and the maximum of the last three
+        over the pairs.
 
     Raises:
         NotApplicableError: the generator holds one network only.
@@ -76,7 +78,7 @@ class Paths:
         self._options = options
 
     def __call__(self, run: Run, folder: Path) -> dict[str, Any]:
-        """See the class."""
+        """Analyse a run; see the class."""
         options, experiment = self._options, run.experiment
         seed = run.config.evaluation.seed
         count = check_count(run, "paths", 2 * options.pairs, least=2) // 2
@@ -88,7 +90,7 @@ class Paths:
             return along(run, drawn_paths(run, z[number], t), t, data)
 
         def curve(number: int) -> dict[str, Any]:
-            return along(run, {"trained": self._trained(run, z[number], t, number)}, t, data)
+            return along(run, {"trained": self._trained_curve(run, z[number], t, number)}, t, data)
 
         found = in_parts(folder, "pairs", count, pair)
         curves = in_parts(folder, "trained curves", min(options.bezier_pairs, count), curve)
@@ -103,10 +105,10 @@ class Paths:
         if "interpolated" not in results["paths"]:
             reason = f"the generator '{run.config.generator.name}' has no vector z with a distribution"
             results["skipped"] = {"paths through z": reason}
-        return {**results, **_shown(folder, results)}
+        return {**results, **_illustrate(folder, results)}
 
-    def _trained(self, run: Run, z: Tensor, t: Tensor, number: int) -> Weights:
-        """The trained curve between two networks."""
+    def _trained_curve(self, run: Run, z: Tensor, t: Tensor, number: int) -> Weights:
+        """Return weights along the trained curve between two networks."""
         experiment = run.experiment
         with torch.no_grad():
             weights = experiment.generator(z)
@@ -127,7 +129,7 @@ class Paths:
 
 @torch.no_grad()
 def drawn_paths(run: Run, z: Tensor, t: Tensor) -> dict[str, Weights]:
-    """For each path between the networks of two z [2, ...] its weights, for each layer [points, filters, size]."""
+    """Return the weights along each path between the networks of two z [2, ...], per layer [points, filters, size]."""
     experiment = run.experiment
     generator = experiment.generator
     raw = generator(z)
@@ -147,7 +149,7 @@ def drawn_paths(run: Run, z: Tensor, t: Tensor) -> dict[str, Weights]:
 
 @torch.no_grad()
 def along(run: Run, paths: Mapping[str, Weights], t: Tensor, data: Data) -> dict[str, Any]:
-    """The figures of some paths between the same two networks; see `Paths`."""
+    """Measure paths between the same two networks; see `Paths`."""
     networks = run.networks_of(concatenate(list(paths.values())))
     spec, task = run.experiment.target.spec, run.experiment.task
     losses, scores = mean_scores(networks, data)
@@ -168,7 +170,7 @@ def along(run: Run, paths: Mapping[str, Weights], t: Tensor, data: Data) -> dict
 
 
 def summary(pairs: list[dict[str, Any]]) -> dict[str, Any]:
-    """For each path mean and maximum over the pairs of each of its figures that is one number."""
+    """Return, for each path, mean and maximum over the pairs of all results that are one number."""
     found: dict[str, Any] = {}
     for name in WORDS:
         own = [pair[name] for pair in pairs if name in pair]
@@ -182,13 +184,13 @@ def summary(pairs: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _shown(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
-    """Highlights and pictures."""
+def _illustrate(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the pictures; return them with the highlights."""
     paths, score = results["paths"], results["metric"]["label"]
     drop = "drop" in paths["direct"]
     key, what = ("drop", "drop of accuracy") if drop else ("barrier", "barrier of the loss")
     worst = {WORDS[name]: _number(own[key]["max"], drop) for name, own in paths.items()}
-    caption = f"The greatest {what} along a path is {_listed(worst)}."
+    caption = f"The greatest {what} along a path is {_list_of_words(worst)}."
     trained, pairs = paths.get("trained", {"pairs": 0})["pairs"], len(results["pairs"])
     if 0 < trained < pairs:
         caption += f" The trained curve joins {trained} of the {pairs} pairs only."
@@ -219,12 +221,12 @@ def _number(value: float, percent: bool) -> str:
     return f"{100 * value:.1f} points" if percent else f"{value:.3g}"
 
 
-def _listed(worst: Mapping[str, str]) -> str:
+def _list_of_words(worst: Mapping[str, str]) -> str:
     return ", ".join(f"{value} {name if 'curve' not in name else 'on the ' + name}" for name, value in worst.items())
 
 
 def _figure(results: Mapping[str, Any], score: str, percent: bool) -> Any:
-    """A panel for each pair, a line for each path."""
+    """Draw a panel for each pair, with a line for each path."""
     pairs, t, factor = results["pairs"], results["t"], 100 if percent else 1
     across = min(3, len(pairs))
     down = -(-len(pairs) // across)

@@ -1,4 +1,4 @@
-"""A curve between two networks along which the loss is low: a Bézier curve whose middle point is trained."""
+"""A curve of low loss between two networks: a Bézier curve whose middle point is trained."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,13 @@ from hyperframe.types import Data, Task, Weights
 
 
 def curve_points(one: Tensor, middle: Tensor, other: Tensor, t: Tensor) -> Tensor:
-    """Points (1 − t)² θ₁ + 2t(1 − t) θ_m + t² θ₂ of a quadratic Bézier curve: [1, entries] each give [points, entries].
+    """Return points (1 − t)² θ₁ + 2t(1 − t) θ_m + t² θ₂ of a quadratic Bézier curve, [points, entries].
+
+    Args:
+        one: θ₁, [1, entries].
+        middle: θ_m, [1, entries].
+        other: θ₂, [1, entries].
+        t: places from 0 to 1, [points].
 
     Example:
         >>> one, middle, other = torch.tensor([[0.0]]), torch.tensor([[2.0]]), torch.tensor([[0.0]])
@@ -35,19 +41,19 @@ def train_middle(
 ) -> Tensor:
     """Train the middle point of the curve between two networks, so that the mean loss along the curve is low.
 
-    Each step takes one t, uniform in [0, 1], and some examples of the training data, with the task's augmentation; the
-    network at t runs in training mode, so that BatchNorm takes the moments of these examples. Adam, from the middle of
-    the straight line; its rate falls to zero along a half cosine.
+    Each step draws one t, uniform in [0, 1], and some training examples, with the task's augmentation; the network at t
+    runs in training mode, so that BatchNorm takes the moments of these examples. Adam starts at the middle of the
+    straight line, and its rate falls to zero along a half cosine.
 
     Args:
         target: the networks' architecture.
-        task: whose loss it is.
+        task: the task that gives the loss.
         ends: weights of one network each, for each layer [1, filters, filter_size].
         data: the training data.
-        steps: how many steps.
-        examples: examples of one step.
-        rate: of Adam, in the beginning.
-        seed: of t, the examples, and whatever else is random.
+        steps: the number of steps.
+        examples: examples in one step.
+        rate: Adam's rate in the first step.
+        seed: of t, the examples, and all else that is random.
 
     Returns:
         The middle point, a row [1, num_weights].

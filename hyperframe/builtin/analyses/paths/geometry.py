@@ -1,4 +1,4 @@
-"""Paths between two networks: straight ones in weights, straight and spherical ones in z; their length and barrier."""
+"""Paths between two networks, straight in weights, straight or spherical in z; and their length and barrier."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ PARALLEL = 1e-6
 
 
 def straight(one: Weights, other: Weights, t: Tensor) -> Weights:
-    """The direct path (1 − t) θ₁ + t θ₂.
+    """Return the direct path (1 − t) θ₁ + t θ₂.
 
     Args:
         one: weights θ₁ of one network, for each layer [1, filters, filter_size].
@@ -30,16 +30,16 @@ def straight(one: Weights, other: Weights, t: Tensor) -> Weights:
 
 
 def linear(one: Tensor, other: Tensor, t: Tensor) -> Tensor:
-    """The straight path (1 − t) z₁ + t z₂ between two vectors [entries], at places t [points]: [points, entries]."""
+    """Return the straight path (1 − t) z₁ + t z₂ between two vectors [entries] at t [points]: [points, entries]."""
     return (1 - t)[:, None] * one + t[:, None] * other
 
 
 def spherical(one: Tensor, other: Tensor, t: Tensor) -> Tensor:
-    """The path along the great circle between two vectors, whose norm goes in a straight line from one to the other.
+    """Return the path along the great circle between two vectors, with a norm that changes linearly.
 
-    With ω the angle between them, the direction is (sin((1 − t)ω) ẑ₁ + sin(tω) ẑ₂) / sin ω. Normal z of many entries
-    all have about the same norm, and on this path it is kept, while in the middle of the straight one it is √2 times
-    smaller. Vectors that are parallel, opposite or zero have no such circle and are joined by the straight path.
+    With ω the angle between them, the direction is (sin((1 − t)ω) ẑ₁ + sin(tω) ẑ₂) / sin ω. Normal z with many entries
+    all have about the same norm; this path keeps it, while in the middle of the straight path it is √2 times smaller.
+    Vectors that are parallel, opposite or zero have no such circle and are joined by the straight path.
 
     Args:
         one: a vector z₁, [entries].
@@ -70,7 +70,7 @@ def spherical(one: Tensor, other: Tensor, t: Tensor) -> Tensor:
 
 
 def length(points: Tensor) -> float:
-    """The length of the broken line through points [points, entries].
+    """Return the length of the broken line through points [points, entries].
 
     Example:
         >>> length(torch.tensor([[0.0, 0.0], [3.0, 4.0], [3.0, 5.0]]))
@@ -80,13 +80,13 @@ def length(points: Tensor) -> float:
 
 
 def relative_length(points: Tensor) -> float:
-    """The length of the broken line through points, in units of the distance of its ends; 1 where they coincide."""
+    """Return the length of the broken line through points over the distance of its ends; 1 where they coincide."""
     distance = float((points[-1] - points[0]).double().norm())
     return length(points) / distance if distance else 1.0
 
 
 def barrier(losses: Tensor, t: Tensor) -> float:
-    """The greatest excess of losses [points] over the straight line between those of the ends; never below 0.
+    """Return the greatest excess of losses [points] over the straight line between the ends' losses; at least 0.
 
     max_t L(t) − ((1 − t) L(0) + t L(1)), where t [points] goes from 0 to 1.
 

@@ -1,4 +1,4 @@
-"""The analysis `pca`: how the drawn weights scatter, along their principal components (Fig. 6, 10 to 16)."""
+"""The analysis `pca`: how the drawn weights scatter along their principal components (Fig. 6, 10 to 16)."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -20,12 +20,12 @@ from hyperframe.runtime.rng import stream
 from hyperframe.targets.spec import LayerSpec, TargetSpec
 
 NUMBERS_AT_ONCE = 40_000_000
-"""Weights, of all samples, that are held at a time."""
+"""How many weights of all samples together are held at a time."""
 
 LAYERS_SHOWN = 5
 FILTERS_SHOWN = 2
 POINTS_KEPT = 1000
-"""Points of each series that a reader turns over."""
+"""The most points of each series in the interactive scatter plot."""
 
 NETWORK = "network"
 
@@ -39,19 +39,19 @@ class Options:
 
 
 class Scatter:
-    """Principal components of the drawn weights in gauge: of single filters, of each layer, of the whole network.
+    """Finds principal components of the drawn weights in gauge: of single filters, each layer, and the whole network.
 
-    The filter of a layer is the one with the greatest variance. A cloud whose components are all normal has an excess
-    kurtosis of 0 in each; a finite sample of n points strays from it by about √(24/n).
+    Of each layer the filter with the greatest variance is taken. Normally distributed weights have an excess kurtosis
+    of 0 along each component; a sample of n points deviates from it by about √(24/n).
 
-    Weights are drawn anew for every part of the network that fits into memory, so that memory grows with samples²
+    Weights are drawn again for every part of the network that fits into memory, so that memory grows with samples²
     but not with samples × weights.
 
     Returns:
         `samples`; `series`, for each filter, layer, and the network: `entries`, its number of weights; `ratios`, the
         components' parts of its variance; `excess_kurtosis` of each; `mean_kurtosis`, the mean of their absolute
-        values, and `of_normal`, what a normal cloud would have on average. Where weights do not vary the lists are
-        empty.
+        values, and `of_normal`, the value that normally distributed weights would have on average. Where weights do not
+        vary the lists are empty.
 
     Raises:
         NotApplicableError: the generator holds fewer than three networks.
@@ -63,7 +63,7 @@ class Scatter:
         self._options = options
 
     def __call__(self, run: Run, folder: Path) -> dict[str, Any]:
-        """See the class."""
+        """Analyse a run; see the class."""
         experiment, options = run.experiment, self._options
         samples = check_count(run, "pca", options.samples, least=3)
         z = experiment.generator.latent(samples, stream(run.config.evaluation.seed, "pca", experiment.device))
@@ -75,11 +75,11 @@ class Scatter:
             "series": {name: _results(entries[name], of, samples) for name, of in components.items()},
         }
         varied = {name: of for name, of in components.items() if of.points.shape[1]}
-        return {**results, **_shown(folder, results, varied)}
+        return {**results, **_illustrate(folder, results, varied)}
 
 
 def series(run: Run, z: Tensor, count: int) -> Iterator[tuple[str, tuple[int, Components]]]:
-    """Name, number of weights and components of all series: of each layer and its filter, and of the network."""
+    """Yield name, number of weights and components of each series: of each layer, its filter, and the network."""
     spec = run.experiment.target.spec
     whole = Gram(len(z))
     gram, best, kept = Gram(len(z)), -1.0, (0, torch.empty(0))
@@ -102,13 +102,13 @@ def series(run: Run, z: Tensor, count: int) -> Iterator[tuple[str, tuple[int, Co
 
 @torch.no_grad()
 def filters_of(run: Run, z: Tensor) -> Iterator[tuple[LayerSpec, int, Tensor]]:
-    """All filters of all networks in gauge, as many at a time as may be held.
+    """Yield all filters of all networks in gauge, as many at a time as memory allows.
 
     Yields:
         The layer, the number of the first filter, and the filters [networks, filters, filter_size].
     """
     experiment = run.experiment
-    passes = divided(experiment.target.spec, max(1, NUMBERS_AT_ONCE // len(z)))
+    passes = group_filters(experiment.target.spec, max(1, NUMBERS_AT_ONCE // len(z)))
     parts = z.split(DRAWN_AT_ONCE)
     for number, claims in enumerate(passes):
         held: list[list[Tensor]] = [[] for _ in claims]
@@ -123,8 +123,8 @@ def filters_of(run: Run, z: Tensor) -> Iterator[tuple[LayerSpec, int, Tensor]]:
             yield layer, filters.start, columns
 
 
-def divided(spec: TargetSpec, size: int) -> list[list[tuple[LayerSpec, slice]]]:
-    """The filters of all layers in their order, in groups of at most `size` weights, or of one filter."""
+def group_filters(spec: TargetSpec, size: int) -> list[list[tuple[LayerSpec, slice]]]:
+    """Group the filters of all layers, in order, into groups of at most `size` weights, or of one larger filter."""
     groups: list[list[tuple[LayerSpec, slice]]] = [[]]
     left = size
     for layer in spec.layers:
@@ -154,8 +154,8 @@ def _results(entries: int, components: Components, samples: int) -> dict[str, An
     }
 
 
-def _shown(folder: Path, results: Mapping[str, Any], components: Mapping[str, Components]) -> dict[str, Any]:
-    """Highlights and pictures."""
+def _illustrate(folder: Path, results: Mapping[str, Any], components: Mapping[str, Components]) -> dict[str, Any]:
+    """Write the pictures; return them with the highlights."""
     if not components:
         return {"skipped": {"scatter": "the drawn weights do not differ"}}
     layers = [name for name in components if name.startswith("layer ")][:LAYERS_SHOWN]
@@ -215,7 +215,7 @@ def _sentence(name: str, results: Mapping[str, Any]) -> str:
 
 
 def _figure(components: Components) -> Any:
-    """Component i against component j for all j < i, and a histogram of each on the diagonal."""
+    """Draw component i against component j for all j < i, and a histogram of each on the diagonal."""
     points, ratios = components.points.numpy(), components.ratios.tolist()
     count = len(ratios)
     figure = new_figure(7.0, 7.0)
@@ -241,7 +241,7 @@ def _figure(components: Components) -> Any:
 
 
 def _limits(values: Any) -> tuple[float, float]:
-    """From the least to the greatest value, and a little beyond."""
+    """Return limits that span all values and a little more."""
     low, high = float(values.min()), float(values.max())
     return low - 0.05 * (high - low), high + 0.05 * (high - low)
 

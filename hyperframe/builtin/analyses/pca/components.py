@@ -1,14 +1,14 @@
-"""Principal components of samples with many entries, which are handed over some columns at a time."""
+"""Principal components of samples with many entries, of which only some columns are held at a time."""
 
 import attrs
 import torch
 from torch import Tensor
 
 DENSE = 400
-"""Up to so many samples all eigenvectors are found at once."""
+"""The most samples for which all eigenvectors are computed; for more, only the greatest are."""
 
 SMALLEST = 1e-7
-"""Components with a smaller part of the variance are rounding of single precision, and do not count."""
+"""Components with a smaller part of the variance are rounding errors of single precision, and are dropped."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -25,17 +25,17 @@ class Components:
 
     @property
     def excess_kurtosis(self) -> Tensor:
-        """E x⁴ / (E x²)² − 3 of each component, [components]; 0 for a normal distribution, −1.2 for a uniform one."""
+        """E x⁴ / (E x²)² − 3 along each component, [components]; 0 if normal, −1.2 if uniform."""
         squares = self.points.square()
         return squares.square().mean(0) / squares.mean(0).square() - 3
 
 
 class Gram:
-    """The inner products of samples X after their mean is taken away, from some columns at a time.
+    """Accumulates the inner products of centred samples X from some columns at a time.
 
-    (X − x̄)(X − x̄)ᵀ, [samples, samples], is the sum of that of all columns, so no more than some columns need to be
-    held, and sums of several belong to all their columns together. It has the same eigenvalues as n times the
-    covariance, which for the weights of whole networks is far larger.
+    (X − x̄)(X − x̄)ᵀ, [samples, samples], is the sum of the same products of groups of columns, so that only one group
+    must be held at a time. It has the same nonzero eigenvalues as n times the covariance, which for the weights of
+    whole networks is a far larger matrix.
 
     Args:
         samples: the number of samples n.
@@ -55,22 +55,22 @@ class Gram:
         self._entries = 0
 
     def add(self, columns: Tensor) -> None:
-        """Take in some of the entries of all samples, [samples, columns]; products are of the columns' precision."""
+        """Take in some entries of all samples, [samples, columns]; products are computed in the columns' precision."""
         centred = columns - columns.mean(0)
         self.products = self.products.to(columns.device)
         self.products += centred @ centred.T
         self._entries += columns.shape[1]
 
     def merge(self, other: "Gram") -> None:
-        """Take in all the entries that another one has."""
+        """Take in all entries of another Gram matrix."""
         self.products = self.products.to(other.products.device)
         self.products += other.products
         self._entries += other._entries
 
     def components(self, count: int) -> Components:
-        """The components with the greatest variance, at most `count` and none without any.
+        """Return the components with the greatest variance, at most `count`; none without variance.
 
-        The sign of each is such that its coordinate farthest from zero is positive.
+        The sign of each is chosen so that the coordinate farthest from zero is positive.
         """
         samples = len(self.products)
         total = float(self.products.trace())
@@ -86,7 +86,7 @@ class Gram:
 
 
 def _greatest(products: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Greatest eigenvalues of a symmetric matrix, falling, and their vectors: [count] and [size, count]."""
+    """Return the greatest eigenvalues of a symmetric matrix, decreasing, and their vectors: [count], [size, count]."""
     if len(products) <= DENSE:
         values, vectors = torch.linalg.eigh(products)
         return values.flip(0)[:count], vectors.flip(1)[:, :count]

@@ -1,4 +1,4 @@
-"""The analysis `plane`: how good networks are over a plane of z through three that were drawn."""
+"""The analysis `plane`: how good networks are over the plane through three drawn z."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ from hyperframe.runtime.rng import stream
 NAMES = ("z₁", "z₂", "z₃")
 
 TINY = 1e-6
-"""Losses that differ by less have no lines between them."""
+"""Where all losses differ by less than this, no lines of equal loss are drawn."""
 
 
 @attrs.frozen(kw_only=True)
@@ -35,16 +35,16 @@ class Options:
 
 
 class PlaneOfScores:
-    """Mean score and loss of the networks of z on a square of the plane through three drawn z.
+    """Measures score and loss of networks whose z lie on a square in the plane through three drawn z.
 
     The first two z are those of the first pair of the analysis `paths`, with its default options. Coordinates are
-    distances in the space of z; z₁ is at (0, 0), z₂ on the first axis. Beyond the triangle of the three, z may lie
-    where none is ever drawn.
+    distances in the space of z; z₁ is at (0, 0), z₂ on the first axis. Outside of the triangle of the three there may
+    be z that are never drawn.
 
     Returns:
-        `examples`, `metric`, what the score is; `x` and `y`, the places along the axes; `score` and `loss`, [y][x];
-        `places` of the three z; `inside` and `outside`, least, mean and greatest score at places inside their
-        triangle, which always counts the three z themselves, and outside of it.
+        `examples`, `metric` (the one that `score` holds); `x` and `y`, the places along the axes; `score` and `loss`,
+        [y][x]; `places` of the three z; `inside` and `outside`, minimum, mean and maximum of the score inside their
+        triangle, including the three z themselves, and outside of it.
 
     Raises:
         NotApplicableError: the generator's z is no vector with a distribution.
@@ -56,7 +56,7 @@ class PlaneOfScores:
         self._options = options
 
     def __call__(self, run: Run, folder: Path) -> dict[str, Any]:
-        """See the class."""
+        """Analyse a run; see the class."""
         check_latent(run, "plane")
         options, seed = self._options, run.config.evaluation.seed
         generator = run.experiment.generator
@@ -86,11 +86,11 @@ class PlaneOfScores:
             "inside": _range(torch.cat([score[inside], score.new_tensor(corners["score"])])),
             "outside": _range(score[~inside]) if not inside.all() else None,
         }
-        return {**results, **_shown(folder, results)}
+        return {**results, **_illustrate(folder, results)}
 
 
 def _axis(places: Tensor, options: Options) -> Tensor:
-    """Places along one axis, from the least to the greatest of those given and some way beyond."""
+    """Return places along one axis, which span the three z's coordinates and the margin on both sides."""
     low, high = float(places.min()), float(places.max())
     beyond = options.margin * (high - low)
     return torch.linspace(low - beyond, high + beyond, options.points, device=places.device, dtype=places.dtype)
@@ -100,8 +100,8 @@ def _range(values: Tensor) -> dict[str, float]:
     return {"min": float(values.min()), "mean": float(values.mean()), "max": float(values.max())}
 
 
-def _shown(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
-    """Highlights and pictures."""
+def _illustrate(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the pictures; return them with the highlights."""
     metric = Metric(**results["metric"])
     name, percent = metric.label, metric.percent
     inside, outside = results["inside"], results["outside"]
@@ -137,7 +137,7 @@ def _span(values: Mapping[str, float], percent: bool) -> str:
 
 
 def _figure(results: Mapping[str, Any], name: str, percent: bool) -> Any:
-    """The square in colours, the three z, and the lines of equal score."""
+    """Draw the square in colours, the three z, and the lines of equal loss."""
     factor = 100 if percent else 1
     score = [[factor * value for value in row] for row in results["score"]]
     x, y, places = results["x"], results["y"], results["places"]

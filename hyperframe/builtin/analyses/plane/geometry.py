@@ -1,4 +1,4 @@
-"""The plane through three points, with coordinates on it."""
+"""The plane through three points, and coordinates on it."""
 
 import torch
 from torch import Tensor
@@ -7,14 +7,14 @@ from torch import Tensor
 class Plane:
     """The plane through three points of a space, with an orthonormal basis: the first is (0, 0), the second (a, 0).
 
-    Points that lie on one line, or coincide, leave the missing directions zero: the plane is a line or a point then.
+    If the points lie on one line, or coincide, the missing directions are zero, and the plane is a line or a point.
 
     Args:
         points: [3, entries].
 
     Attributes:
         origin: the first point, [entries].
-        basis: two vectors of length 1 that are orthogonal, or zero, [2, entries].
+        basis: two orthogonal vectors of length 1 or 0, [2, entries].
         places: coordinates of the three points, [3, 2].
 
     Example:
@@ -34,19 +34,19 @@ class Plane:
         self.places = (points - self.origin) @ self.basis.T
 
     def at(self, places: Tensor) -> Tensor:
-        """The points with coordinates [..., 2]: [..., entries]."""
+        """Return the points with coordinates [..., 2]: [..., entries]."""
         points: Tensor = self.origin + places @ self.basis
         return points
 
 
 def _unit(vector: Tensor) -> Tensor:
-    """The vector with length 1; zero stays zero."""
+    """Return the vector scaled to length 1; zero stays zero."""
     unit: Tensor = vector / vector.norm().clamp(min=torch.finfo(vector.dtype).tiny)
     return unit
 
 
 def inside_triangle(places: Tensor, corners: Tensor) -> Tensor:
-    """Which places [..., 2] lie in the triangle of three corners [3, 2], its edge included: bool [...].
+    """Return which places [..., 2] lie in the triangle of three corners [3, 2], edges included: bool [...].
 
     Example:
         >>> corners = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]])

@@ -1,4 +1,4 @@
-"""The analysis `unit_diversity`: which filters vary from network to network, and are they read?"""
+"""The analysis `unit_diversity`: how much each filter varies between networks, and how strongly its unit is read."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from hyperframe.targets.symmetry.matching import Matching
 from hyperframe.targets.weights import slice_weights
 
 LEAST = 1e-3
-"""Units that are read with less of the mean strength are drawn there."""
+"""The smallest strength in the picture, relative to the mean; weaker units are drawn at it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -30,24 +30,24 @@ class Options:
 
 
 class UnitDiversity:
-    """Measures, for each filter, its spread over drawn networks beside how strongly its unit is read.
+    """Measures the spread of each filter over drawn networks, and how strongly its unit is read.
 
     Diversity is of no use in a filter whose output the next layer hardly reads, and a generator that is rewarded for
-    it can put it there. The networks are representatives under the run's gauges, with their units matched to those of
-    the first one. The spread of a filter is its standard deviation over the networks relative to its norm; the strength
-    is the norm of the weights that read its unit, relative to the mean of the layer's units.
+    diversity can put it there. The networks are representatives under the run's gauges, with their units matched to
+    those of the first one. The spread of a filter is its standard deviation over the networks, relative to its norm;
+    the strength is the norm of the weights that read its unit, relative to the mean of the layer's units.
 
-    Finds:
-        `layers`: for each the spread and the mean strength of every unit, means of them, `weak_units`, the share of
-        units that are weak, counted in each network, and `weak_diversity`, the share of all squared deviations that is
-        in them; the last two for all layers together.
+    Returns:
+        `layers`: for each layer the spread and the mean strength of every unit, the mean spread, `weak_units`, the
+        share of units that are weak, counted in each network, and `weak_diversity`, the share of all squared deviations
+        that lies in weak units; `weak_units` and `weak_diversity` also for all layers together.
     """
 
     def __init__(self, options: Options) -> None:
         self._options = options
 
     def __call__(self, run: Any, folder: Path) -> dict[str, Any]:
-        """Figures, a picture, and the points to turn over."""
+        """Measure a run's filters; see the class."""
         experiment = run.experiment
         count = check_count(run, "unit_diversity", self._options.networks, least=2)
         with torch.no_grad():
@@ -62,7 +62,7 @@ class UnitDiversity:
                 "another one"
             )
         results = _results(found, self._options.weak)
-        return {"networks": count, **results, **_shown(folder, found, results, self._options.weak)}
+        return {"networks": count, **results, **_illustrate(folder, found, results, self._options.weak)}
 
 
 def _results(found: list[LayerUnits], weak: float) -> dict[str, Any]:
@@ -87,12 +87,12 @@ def _results(found: list[LayerUnits], weak: float) -> dict[str, Any]:
 
 
 def _share(part: float, whole: float) -> float:
-    """A part of the whole; 0 where there is nothing."""
+    """Return part / whole; 0 where the whole is 0."""
     return part / whole if whole else 0.0
 
 
-def _shown(folder: Path, found: list[LayerUnits], results: dict[str, Any], weak: float) -> dict[str, Any]:
-    """Highlights, the picture, and the points to turn over."""
+def _illustrate(folder: Path, found: list[LayerUnits], results: dict[str, Any], weak: float) -> dict[str, Any]:
+    """Write the picture and the interactive scatter plot; return them with the highlights."""
     caption = (
         f"{results['weak_diversity']:.1%} of the diversity is in units that are read with less than {weak:.0%} of the "
         f"mean strength, and {results['weak_units']:.1%} of all units are such; large points are filters, small ones "
@@ -120,7 +120,7 @@ def _shown(folder: Path, found: list[LayerUnits], results: dict[str, Any], weak:
 
 
 def _figure(found: list[LayerUnits], weak: float) -> Any:
-    """Points for filters, of single networks small; layers in colours, their own for few, by depth for many."""
+    """Draw large points for filters, small ones for single networks; many layers are coloured by their depth."""
     from matplotlib import colormaps  # noqa: PLC0415  (slow to import)
 
     figure = new_figure()

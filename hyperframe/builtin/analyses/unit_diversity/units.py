@@ -1,4 +1,4 @@
-"""Where in a network the diversity sits: how much each filter varies over networks, and how strongly it is read."""
+"""Where in a network its diversity lies: how much each filter varies over networks, and how strongly it is read."""
 
 import attrs
 import torch
@@ -13,7 +13,7 @@ from hyperframe.types import Weights
 
 @attrs.frozen(kw_only=True, eq=False)
 class LayerUnits:
-    """The filters of one layer that write units which other filters read; everything float64 on the CPU.
+    """The filters of one layer whose units other filters read; everything float64 on the CPU.
 
     Attributes:
         layer: its name.
@@ -21,7 +21,7 @@ class LayerUnits:
         deviation: squared relative deviation of each network's filter from the mean one,
             ‖θ_n,u − mean_n θ_n,u‖² / mean_n ‖θ_n,u‖², [networks, units]; 0 where the filter is zero in all networks.
         strength: norm of all kernel weights that read the unit, relative to the mean over the layer's units in the same
-            network, [networks, units]; 1 where no unit of the layer is read with a weight that is not zero.
+            network, [networks, units]; 1 where all weights that read units of the layer are zero.
     """
 
     layer: str
@@ -35,16 +35,16 @@ class LayerUnits:
         return self.deviation.mean(0).sqrt()
 
     def weak_part(self, weak: float) -> tuple[Tensor, Tensor]:
-        """Squared deviations in all units, and in those that a network reads with less than `weak` of the mean."""
+        """Return the sum of squared deviations in all units, and in units of a strength below `weak`."""
         return self.deviation.sum(), self.deviation[self.strength < weak].sum()
 
 
 def layer_units(orbits: Orbits, weights: Weights) -> list[LayerUnits]:
-    """For each layer whose units are read: deviation and strength of them.
+    """Return deviation and strength of the units of each layer whose units are read.
 
-    A unit is what a permutation label stands for; what several layers write, as those of a residual sum, has one
-    strength, and a spread in each of them. Layers whose units are not known to move together with what reads them, and
-    the last layer, are left out.
+    A unit is what a permutation label stands for. A unit that several layers write, as in a residual sum, has one
+    strength, and a spread in each of these layers. The last layer, and layers for which it is not known which weights
+    read their units, are left out.
 
     Args:
         orbits: the target's symmetries.
@@ -56,7 +56,7 @@ def layer_units(orbits: Orbits, weights: Weights) -> list[LayerUnits]:
         >>> from hyperframe.testing.networks import network
         >>> from hyperframe.testing.laws import Draw
         >>> net = network("dense", Draw())
-        >>> weights, *_ = net.drawn(Draw(networks=3))
+        >>> weights, *_ = net.make(Draw(networks=3))
         >>> [tuple(units.strength.shape) for units in layer_units(net.orbits, weights)]
         [(3, 3)]
     """

@@ -20,8 +20,8 @@ from hyperframe.options import option
 class Options:
     """Options of the term."""
 
-    exact_up_to: int = option(64, "with at most so many entries of z the Jacobian is computed; else probed", minimum=0)
-    networks: int | None = option(2, "networks of a step at which it is taken, drawn anew; null: all", minimum=1)
+    exact_up_to: int = option(64, "most entries of z with which the Jacobian is computed; else it is probed", minimum=0)
+    networks: int | None = option(2, "networks of each step's batch to compute it for, at random; null: all", minimum=1)
     probes: int = option(1, "random probes for each network, where it is probed", minimum=1)
     lanczos: int = option(16, "products with JᵀJ for each probe", minimum=1)
     damping: float = option(
@@ -36,16 +36,16 @@ class ManifoldEntropy:
     of the space of gauged weights: no samples are compared, there is no neighbour and no bandwidth. The statistics that
     batch normalisations of G take over a batch count as constants of z.
 
-    It holds where z ↦ gauge(G(z)) is injective, smooth almost everywhere, and J has full rank. Where the map folds, so
-    that several z give the same weights, the value is an upper bound. Where z has more entries than there are
+    The formula holds where z ↦ gauge(G(z)) is injective, smooth almost everywhere, and J has full rank. Where the map
+    folds, so that several z give the same weights, the value is an upper bound. Where z has more entries than there are
     directions left after the gauge, or than a narrow layer of G lets through, J cannot have full rank and the entropy
-    is −∞: a `ConfigError` says so. Along a direction that G has lost, the value is a finite floor.
+    is −∞: a `ConfigError` says so. Along a direction that G has lost, a finite floor takes the place of −∞.
 
-    With few entries of z J is computed, one forward-mode product for each entry. With more, log det(JᵀJ + sI) is
-    estimated by Lanczos' method from random probes, and its gradient by the same probes, with the same Lanczos basis;
-    s is the part `damping` of the largest eigenvalue. Directions in which G moves less than √damping of what it does in
-    the widest one then count little: the value is an upper bound, as with noise of that size added to the weights. No
-    estimate from a few probes could see them.
+    With few entries of z, J itself is computed, by one forward-mode product for each entry. With more, log det(JᵀJ +
+    sI) is estimated by Lanczos' method from random probes, and its gradient from the same probes and Lanczos basis; s
+    is `damping` times the largest eigenvalue. Directions in which G moves less than √damping times as far as in the
+    widest one then count little, and the value is an upper bound, as if noise of that size were added to the weights.
+    No estimate from a few probes could see these directions.
 
     The mean is over some `networks` of the batch, drawn at random. The gradient reaches the generator's parameters
     directly. Scale law: H(aθ) = H(θ) + dim z · log a. On CUDA the eigenvalues make the host wait for the device.
@@ -60,7 +60,7 @@ class ManifoldEntropy:
         self.options = options
 
     def departures(self, generator: Generator) -> list[str]:
-        """Say what keeps it from being the negative entropy of all weights, see `hyperframe.experiment.bound`."""
+        """List what keeps the term from being the weights' negative entropy, see `hyperframe.experiment.bound`."""
         reasons = []
         if generator.dimension > self.options.exact_up_to:
             reasons.append("the determinant is probed, with damping: set exact_up_to to the entries of z")
@@ -72,7 +72,7 @@ class ManifoldEntropy:
         return reasons
 
     def __call__(self, inputs: DiversityInputs) -> Tensor:
-        """The negative entropy, in nats.
+        """Return the negative entropy, in nats.
 
         Raises:
             ConfigError: z has no density, or more entries than there are directions left.
@@ -96,29 +96,29 @@ class ManifoldEntropy:
         gauged = inputs.gauged
         assert gauged is not None
 
-        def mapped(rows: Tensor) -> Tensor:
+        def gauged_rows(rows: Tensor) -> Tensor:
             return gauged(held(rows.view(-1, *z.shape[1:])))
 
         assert inputs.rng is not None
         rows = z.detach()[self._chosen(len(z), inputs.rng)].flatten(1)
         if rows.shape[1] <= self.options.exact_up_to:
-            return -(entropy + exact_logdet(_jacobian(mapped, rows)).mean() / 2)
-        return -(entropy + self._probed(mapped, rows, inputs.rng) / 2)
+            return -(entropy + exact_logdet(_jacobian(gauged_rows, rows)).mean() / 2)
+        return -(entropy + self._probe(gauged_rows, rows, inputs.rng) / 2)
 
     def _chosen(self, count: int, rng: torch.Generator) -> Tensor:
-        """The networks at which it is taken."""
+        """Draw the networks of the batch for which the entropy is computed."""
         if self.options.networks is None or self.options.networks >= count:
             return torch.arange(count, device=rng.device)
         return torch.randperm(count, generator=rng, device=rng.device)[: self.options.networks]
 
-    def _probed(self, mapped: Callable[[Tensor], Tensor], rows: Tensor, rng: torch.Generator) -> Tensor:
-        """The mean of log det(JᵀJ + sI), with an estimate of its gradient for its gradient."""
+    def _probe(self, mapping: Callable[[Tensor], Tensor], rows: Tensor, rng: torch.Generator) -> Tensor:
+        """Estimate the mean of log det(JᵀJ + sI) from random probes; its gradient is an estimate as well."""
         at = rows.clone().requires_grad_()
-        values = mapped(at)
+        values = mapping(at)
 
         def product(v: Tensor) -> Tensor:
             with torch.enable_grad():
-                pushed = _pushed(mapped, rows, v).detach()
+                pushed = _push_forward(mapping, rows, v).detach()
                 (pulled,) = torch.autograd.grad(values, at, pushed, retain_graph=True)
             return pulled
 
@@ -127,7 +127,7 @@ class ManifoldEntropy:
             signs = torch.randint(2, rows.shape, generator=rng, device=rows.device)
             probe = (2 * signs - 1).to(rows)
             found = probed_logdet(product, probe, self.options.lanczos, self.options.damping)
-            both = _pushed(mapped, rows.repeat(2, 1), torch.cat([found.solution, probe]))
+            both = _push_forward(mapping, rows.repeat(2, 1), torch.cat([found.solution, probe]))
             slope = (both[: len(rows)] * both[len(rows) :]).sum(1)  # its gradient is that of log det
             parts.append(found.logdet + slope - slope.detach())
         return torch.stack(parts).mean()
@@ -135,25 +135,25 @@ class ManifoldEntropy:
 
 @cache
 def _prepare_forward_mode() -> None:
-    """Have torch load what forward mode needs; in doing so it warns of a part of its own that is deprecated."""
+    """Let torch load what forward mode needs, without the warning of its own that this gives."""
     with warnings.catch_warnings(), forward_ad.dual_level():
         warnings.simplefilter("ignore", FutureWarning)
         forward_ad.make_dual(torch.zeros(1), torch.zeros(1))
 
 
-def _pushed(mapped: Callable[[Tensor], Tensor], rows: Tensor, tangents: Tensor) -> Tensor:
-    """J v at each row: [rows, weights]."""
+def _push_forward(mapping: Callable[[Tensor], Tensor], rows: Tensor, tangents: Tensor) -> Tensor:
+    """Return J v at each row, v its tangent: [rows, weights]."""
     _prepare_forward_mode()
     with forward_ad.dual_level():
-        moved = forward_ad.unpack_dual(mapped(forward_ad.make_dual(rows, tangents))).tangent
-    return moved if moved is not None else torch.zeros_like(mapped(rows))
+        moved = forward_ad.unpack_dual(mapping(forward_ad.make_dual(rows, tangents))).tangent
+    return moved if moved is not None else torch.zeros_like(mapping(rows))
 
 
-def _jacobian(mapped: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    """J at each row: [networks, weights, entries]; all its columns are the tangents of one batch."""
+def _jacobian(mapping: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """Return J at each row, [networks, weights, entries], with all columns computed in one batch."""
     count, entries = rows.shape
     tangents = torch.eye(entries, device=rows.device, dtype=rows.dtype).repeat(count, 1)
-    columns = _pushed(mapped, rows.repeat_interleave(entries, 0), tangents)
+    columns = _push_forward(mapping, rows.repeat_interleave(entries, 0), tangents)
     return columns.view(count, entries, -1).mT
 
 

@@ -1,4 +1,4 @@
-"""A generator with the batch statistics of its batch normalisations held fixed: what it does to each z by itself."""
+"""A generator whose batch normalisations hold the statistics of one batch fixed, so that it maps each z by itself."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,12 +12,12 @@ from hyperframe.types import Weights
 
 
 class HeldMoments:
-    """A generator's map from z to weights, its batch normalisations with the moments of one batch.
+    """A generator's map from z to weights with the batch normalisations' moments held at those of one batch.
 
-    In training mode batch normalisation couples the networks of a batch, so that the generator is no map of one z. With
-    the moments of the batch as constants it is one, row by row, for any number of rows. The moments keep their graph to
-    the parameters. What is normalised by running moments, as in evaluation mode, is left as it is. Buffers of the
-    generator, such as running moments, do not change.
+    In training mode batch normalisation couples the networks of a batch, so that the generator is no map of a single z.
+    With the batch's moments as constants it is one, row by row, for any number of rows. Gradients still pass through
+    the moments to the parameters. Normalisations that use running moments, as in evaluation mode, are left as they are.
+    The generator's buffers, such as running moments, do not change.
 
     Args:
         generator: calls `torch.nn.functional.batch_norm` for its batch normalisations, as torch's modules do.
@@ -38,7 +38,7 @@ class HeldMoments:
         self._moments = recorder.moments
 
     def __call__(self, z: Tensor) -> Weights:
-        """Weights of latent vectors [rows, …], each row by itself."""
+        """Return the weights of latent vectors [rows, …], each row by itself."""
         weights: Weights = self._call(z, _Moments(self._moments, record=False))
         return weights
 
@@ -49,7 +49,7 @@ class HeldMoments:
 
 
 class _Moments(TorchFunctionMode):
-    """Takes the place of batch normalisations over the batch, in the order of their calls."""
+    """Replaces calls of batch normalisation: records their moments, or uses those recorded, in the order of calls."""
 
     def __init__(self, moments: list[tuple[Tensor, Tensor]], *, record: bool) -> None:
         super().__init__()
@@ -62,9 +62,9 @@ class _Moments(TorchFunctionMode):
     ) -> Any:
         if func is not F.batch_norm:
             return func(*args, **(kwargs or {}))
-        return self._normalised(*args, **(kwargs or {}))
+        return self._normalise(*args, **(kwargs or {}))
 
-    def _normalised(
+    def _normalise(
         self,
         x: Tensor,
         running_mean: Tensor | None,

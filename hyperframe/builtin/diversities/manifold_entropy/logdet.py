@@ -1,4 +1,4 @@
-"""Logarithms of determinants of JᵀJ: exactly from J, and by random probes from products with J alone."""
+"""Logarithms of determinants of JᵀJ: exact ones from J, and estimates by random probes from products with J alone."""
 
 from collections.abc import Callable
 
@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 FLOOR = 64.0
-"""What is below this many rounding errors of the largest counts as that."""
+"""Singular values below this many rounding errors of the largest one are raised to it."""
 
 
 def exact_logdet(jacobian: Tensor) -> Tensor:
-    """Log det(JᵀJ) of each J: [networks, rows, columns] with rows ≥ columns give [networks].
+    """Return log det(JᵀJ) of each J, differentiable: [networks, rows, columns] with rows ≥ columns give [networks].
 
-    JᵀJ is put together in double precision, and differentiable. Singular values of J below 64 rounding errors of the
-    largest one (in double precision below 1e-7 of it, for JᵀJ has their squares) count as that, with gradient zero:
-    what is smaller in J is noise. Where J is ill-conditioned the value is therefore an upper bound.
+    JᵀJ is computed in double precision. Singular values of J below 64 rounding errors of the largest one (for J in
+    double precision below 1e-7 of it, since JᵀJ has their squares) are raised to this floor, with gradient zero, since
+    anything smaller in J is noise. Where J is ill-conditioned the value is therefore an upper bound.
 
     Example:
         >>> round(float(exact_logdet(2 * torch.eye(3)[None]).exp()))
@@ -30,12 +30,12 @@ def exact_logdet(jacobian: Tensor) -> Tensor:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Probed:
-    """What a probe v tells of M + sI, s a part of the largest eigenvalue of M.
+    """Estimates from one probe v for M + sI, where s is a part of the largest eigenvalue of M.
 
     Attributes:
         logdet: an estimate of log det(M + sI) for each network, [networks], without a graph.
-        solution: an approximation of (M + sI)⁻¹v, [networks, columns]. The derivative tr((M + sI)⁻¹ dM), with s held,
-            is the mean of solutionᵀ dM v over probes.
+        solution: an approximation of (M + sI)⁻¹v, [networks, columns]. The derivative tr((M + sI)⁻¹ dM), with s held
+            fixed, is the mean of solutionᵀ dM v over probes.
     """
 
     logdet: Tensor
@@ -48,14 +48,15 @@ def probed_logdet(product: Callable[[Tensor], Tensor], probe: Tensor, steps: int
 
     vᵀ log(M + sI) v is the Gauss quadrature of Lanczos' tridiagonal matrix, exact when `steps` reaches the number of
     columns. Its mean over probes with independent entries ±1 is tr log = log det. The condition number of M + sI is at
-    most 1 + 1 / damping: so many steps as its root are enough, and the variance over probes is bounded. Without damping
-    both are hopeless for the Jacobians of generators, which are ill-conditioned (docs/results/entropies.md).
+    most 1 + 1 / damping: about as many steps as the root of this are enough, and the variance over probes is bounded.
+    Without damping neither holds for the Jacobians of generators, which are ill-conditioned
+    (docs/results/entropies.md).
 
     Args:
-        product: v [networks, columns] to M v, for symmetric positive M.
+        product: maps v [networks, columns] to M v, for symmetric positive M.
         probe: v, entries ±1, [networks, columns].
-        steps: of Lanczos' method; no more than columns are done.
-        damping: s as a part of the largest eigenvalue; of the largest that the steps find.
+        steps: of Lanczos' method; at most as many as columns are done.
+        damping: s as a part of the largest eigenvalue that the steps find.
 
     References: S. Ubaru, J. Chen, Y. Saad (2017), Fast Estimation of tr(f(A)) via Stochastic Lanczos Quadrature.
 
@@ -73,7 +74,7 @@ def probed_logdet(product: Callable[[Tensor], Tensor], probe: Tensor, steps: int
         moved = product(basis[-1])
         diagonal.append((moved * basis[-1]).sum(1))
         known = torch.stack(basis, 1)
-        for _ in range(2):  # once more takes away what rounding left of the earlier vectors
+        for _ in range(2):  # the second pass removes what rounding left of the earlier vectors
             moved = moved - ((known @ moved[:, :, None]).mT @ known)[:, 0]
         length = torch.linalg.vector_norm(moved, dim=1)
         if step + 1 < min(steps, probe.shape[1]):

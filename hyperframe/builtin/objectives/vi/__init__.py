@@ -22,9 +22,10 @@ class Options:
 class VariationalInference(Objective):
     """n · NLL − E log prior(θ) − H, with n training examples.
 
-    With a loss that is a negative log-likelihood, no gauge, and the entropy of the weights as only diversity term, with
-    weight 1, this is the negative evidence lower bound, n · NLL + KL(q ‖ prior). The signs of the prior and of log q
-    are printed the wrong way round in Eq. 10 and 12. `trust` is the λ of appendix D, which tempers the likelihood.
+    With a loss that is a negative log-likelihood, no gauge, and the weights' entropy with weight 1 as the only
+    diversity term, this is the negative evidence lower bound, n · NLL + KL(q ‖ prior). In Eq. 10 and 12 the signs of
+    the prior and of log q are printed the wrong way round. `trust` is the λ of appendix D, which tempers the
+    likelihood.
 
     Example:
         >>> VariationalInference(Options(trust=0.5)).accuracy_weight(0, 100, examples=300)
@@ -35,23 +36,23 @@ class VariationalInference(Objective):
         self.options = options
 
     def accuracy_weight(self, step: int, steps: int, examples: int) -> float:
-        """The number of training examples times `trust`, at every step."""
+        """Return `trust` times the number of training examples, at every step."""
         return self.options.trust * examples
 
     def cost(self, weights: Weights) -> Tensor | None:
-        """−E log prior of the weights, a scalar in nats."""
+        """Return −E log prior of the weights, a scalar in nats."""
         options = self.options
         given = {"std": options.prior_std, "narrow_std": options.narrow_std, "narrow_part": options.narrow_part}
         logs = [log_prior(theta, options.prior, **given).sum() for theta in weights.values()]
         return -torch.stack(logs).sum() / len(next(iter(weights.values())))
 
     def departures(self) -> list[str] | None:
-        """Say which of its options keep the loss from being the negative evidence lower bound."""
+        """List the options that keep the loss from being the negative evidence lower bound."""
         reasons = []
         if self.options.trust != 1:
             reasons.append(f"objective.trust={self.options.trust:g} tempers the likelihood")
         if self.options.prior == "flat":
-            reasons.append("the prior is flat, and no density")
+            reasons.append("the prior is flat, which is no density")
         return reasons
 
 

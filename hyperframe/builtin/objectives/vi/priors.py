@@ -11,10 +11,10 @@ PriorName = Literal["flat", "gaussian", "laplace", "scale_mixture"]
 
 
 def log_prior(weights: Tensor, name: PriorName, *, std: float, narrow_std: float, narrow_part: float) -> Tensor:
-    """Logarithm of the prior density of each weight, in nats, in the weights' shape.
+    """Return the logarithm of the prior density of each weight, in nats, in the weights' shape.
 
-    `flat` is 1 everywhere, no density, and gives 0. `gaussian` and `laplace` have mean zero and the standard deviation
-    `std`. `scale_mixture` is (1 − π) N(0, std²) + π N(0, narrow_std²) with π = `narrow_part`.
+    `flat` is 1 everywhere, which is no density, and gives 0. `gaussian` and `laplace` have mean zero and the standard
+    deviation `std`. `scale_mixture` is (1 − π) N(0, std²) + π N(0, narrow_std²) with π = `narrow_part`.
 
     References: C. Blundell, J. Cornebise, K. Kavukcuoglu, D. Wierstra (2015), Weight Uncertainty in Neural Networks.
 

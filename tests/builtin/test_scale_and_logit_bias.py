@@ -1,14 +1,14 @@
-"""Gauges: they keep the function, are the same on the whole orbit, change nothing twice, and wrong ones are caught."""
+"""The gauges `scale` and `logit_bias`, and lists of gauges: function, orbit, second application, wrong gauges."""
 
 import attrs
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import double_target
 from torch.autograd.gradcheck import GradcheckError
 
 from hyperframe.errors import ConfigError
-from hyperframe.networks.target import Target
 from hyperframe.targets.symmetry.gauge import ComposedGauge
 from hyperframe.targets.symmetry.orbits import KINDS, apply_action, orbits, random_action
 from hyperframe.targets.weights import batch_size, flatten, unflatten
@@ -25,22 +25,13 @@ EVERY = CASES + [(name, ("scale", "logit_bias")) for name in EXAMPLES if name !=
 canonical = ClassificationTask().canonical_outputs
 
 
-def make_target(registry, name):
-    if name in EXAMPLES:
-        made = EXAMPLES[name]()
-    else:
-        component = registry.get("target", name).component
-        made = component.factory(component.options())
-    return Target(*made).to("cpu", torch.float64)
-
-
 def make_gauge(registry, names, of):
     components = {name: registry.get("gauge", name).component for name in names}
     return ComposedGauge({name: part.factory(part.options(), of) for name, part in components.items()})
 
 
 def case(registry, name):
-    target = make_target(registry, name)
+    target = double_target(registry, name)
     return target, orbits(target.structure, shift_invariant=True)
 
 
@@ -61,7 +52,7 @@ def draw_action(of, names, batch, seed):
 
 
 def assert_close(one, other, tolerance=1e-12):
-    """Each layer's weights agree, relative to the largest of each network."""
+    """Check that each layer's weights agree, relative to the largest of each network."""
     for name in other:
         size = other[name].abs().amax((1, 2), keepdim=True)
         assert ((one[name] - other[name]).abs() <= tolerance * size).all(), name
@@ -90,13 +81,13 @@ def check_finite_gradients(gauge, weights):
 
 
 def check_gradient(spec, gauge, weights):
-    """Derivatives agree with finite differences."""
+    """Check that derivatives agree with finite differences."""
     flat = flatten(spec, weights).requires_grad_()
     assert torch.autograd.gradcheck(lambda rows: flatten(spec, gauge(unflatten(spec, rows))), [flat], eps=1e-6)
 
 
 def check_moves(gauge, weights):
-    """Not vacuous: random weights are not their own representative."""
+    """Check that random weights are not their own representative."""
     moved = gauge(weights)
     assert any((moved[name] - value).abs().max() > 1e-2 for name, value in weights.items())
 
@@ -107,7 +98,7 @@ def check_moves(gauge, weights):
 @settings(max_examples=8)
 @given(seed=strategies.seeds(), data=st.data())
 def test_laws(registry, name, names, seed, data):
-    target = data.draw(strategies.targets(name)) if name in EXAMPLES else make_target(registry, name)
+    target = data.draw(strategies.targets(name)) if name in EXAMPLES else double_target(registry, name)
     of = orbits(target.structure, shift_invariant=True)
     gauge = make_gauge(registry, names, of)
     weights = data.draw(strategies.weights(target.spec))
@@ -130,7 +121,7 @@ def test_gauges_are_not_the_identity(registry, name, names):
 @pytest.mark.parametrize("names", LISTS, ids="+".join)
 @pytest.mark.parametrize("name", ["dense", "residual", "depthwise", "table"])
 def test_gradients_agree_with_finite_differences(registry, name, names):
-    target = Target(*EXAMPLES[name]()).to("cpu", torch.float64)
+    target = double_target(registry, name)
     gauge = make_gauge(registry, names, orbits(target.structure, shift_invariant=True))
     check_gradient(target.spec, gauge, random_weights(target.spec, 2, 0))
 
@@ -178,7 +169,7 @@ def test_biases_of_the_logits_sum_to_zero(registry, name):
 
 
 def test_where_the_task_sees_shifts_the_biases_stay(registry):
-    target = make_target(registry, "digits_cnn")
+    target = double_target(registry, "digits_cnn")
     gauge = make_gauge(registry, ["logit_bias"], orbits(target.structure, shift_invariant=False))
     weights = random_weights(target.spec, 2, 0)
     assert gauge(weights) is weights
@@ -213,7 +204,7 @@ def test_a_zero_filter_is_left_as_it_is(registry, name, layer, carrier, names):
 
 @pytest.mark.parametrize("size", [1e-16, 1e-22, 1e-30, 1e16, 1e22, 1e30])
 def test_single_precision_holds_for_filters_of_any_size(registry, size):
-    target = make_target(registry, "digits_cnn").to("cpu", torch.float32)
+    target = double_target(registry, "digits_cnn").to("cpu", torch.float32)
     gauge = make_gauge(registry, ["scale"], orbits(target.structure, shift_invariant=True))
     weights = random_weights(target.spec, 2, 0, torch.float32)
     weights["conv1"][:, 1] *= size
@@ -280,7 +271,7 @@ def test_an_unknown_orbit_is_named():
 
 
 @pytest.mark.parametrize("name", FIXES)
-def test_gauges_that_ship_fix_what_they_say(registry, name):
+def test_fixes_of_scale_and_logit_bias_are_as_expected(registry, name):
     _, of = case(registry, "digits_cnn")
     component = registry.get("gauge", name).component
     assert component.factory(component.options(), of).fixes == {FIXES[name]}
@@ -348,7 +339,7 @@ WRONG = [
 
 
 def check_of(kind, registry, gauge, fixed, seed):
-    """One of the checks above, on `digits_cnn`."""
+    """Run one of the checks above on `digits_cnn`."""
     target, of = case(registry, "digits_cnn")
     weights, x = random_weights(target.spec, 2, seed), random_inputs(target.spec, 3, seed)
     if kind == "function":
@@ -363,7 +354,7 @@ def check_of(kind, registry, gauge, fixed, seed):
 
 @pytest.mark.parametrize("name", FIXES)
 def test_gauges_by_hand_agree(registry, name):
-    """What the wrong gauges below are made from is right: passes all checks, and equals the gauge that ships."""
+    """The right gauges, which the wrong ones are made from, pass all checks and equal those that ship."""
     target, of = case(registry, "digits_cnn")
     weights = random_weights(target.spec, 2, 0)
     assert_close(BY_HAND[name](weights), make_gauge(registry, [name], of)(weights))
@@ -380,7 +371,7 @@ def test_wrong_gauges_are_caught(registry, what, gauge, kind, seed):
 
 
 def test_subtracting_the_sum_keeps_the_function(registry):
-    """So that only the other two checks can catch it."""
+    """So only the other two checks can catch this mistake."""
     check_of("function", registry, THE_SUM, ["logit_bias"], 0)
 
 
@@ -394,7 +385,7 @@ def test_a_root_without_a_guard_is_caught(registry):
 
 def test_a_wrong_derivative_is_caught(registry):
     """A factor that the gradient does not see."""
-    target = Target(*EXAMPLES["dense"]()).to("cpu", torch.float64)
+    target = double_target(registry, "dense")
     gauge = make_gauge(registry, ["scale"], orbits(target.structure, shift_invariant=True))
 
     def detached(weights):

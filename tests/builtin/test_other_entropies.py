@@ -85,7 +85,7 @@ def test_subsets_are_those_of_brute_force(options, seed):
 
 
 @every_random
-def test_subsets_keep_the_laws_and_repeat(options):
+def test_estimates_with_subsets_keep_the_laws(options):
     verdicts = {check.law.name: check.verdict() for check in checks("kozachenko_leonenko", options, kind="entropy")}
     order = verdicts.pop("order_law")
     assert order.state == "vacuous"
@@ -94,7 +94,7 @@ def test_subsets_keep_the_laws_and_repeat(options):
 
 
 @pytest.mark.parametrize("options", [{"subset": 9}, {"subset": 50}, {"coordinates": 5}, {"coordinates": 8}], ids=str)
-def test_a_subset_of_all_is_all_and_draws_nothing(options):
+def test_a_subset_of_all_samples_gives_the_same_estimate_and_draws_nothing(options):
     points, numbers = normal(9, 5), rng()
     state = numbers.get_state()
     assert torch.equal(estimator(**options)(points, 3, numbers), estimator()(points, 3))
@@ -102,7 +102,7 @@ def test_a_subset_of_all_is_all_and_draws_nothing(options):
 
 
 @pytest.mark.parametrize("neighbour", [1, 3])
-def test_the_mass_of_a_neighbours_ball_is_what_digamma_says(neighbour):
+def test_the_mean_log_mass_of_a_neighbours_ball_is_a_difference_of_digammas(neighbour):
     """On [0, 1), closed to a ring, the ball up to the k-th of M others has the mass 2 ε."""
     others, draws = 6, 20000
     points = torch.rand(draws, others, generator=rng(), dtype=torch.float64)  # seen from a sample at 0
@@ -114,7 +114,7 @@ def test_the_mass_of_a_neighbours_ball_is_what_digamma_says(neighbour):
 
 
 @pytest.mark.parametrize("subset", [10, 40])
-def test_a_subset_does_not_change_what_is_estimated(subset):
+def test_the_mean_estimate_with_a_subset_is_the_true_entropy(subset):
     """The mean of 200 estimates from 80 samples on a circle, which has no edges. Its deviation is below 0.03."""
     estimate = estimator(constants=True, subset=subset)
     values = torch.stack([estimate(circle(80, seed), 1, rng(seed)) for seed in range(200)])
@@ -139,7 +139,7 @@ def test_coincident_samples_are_finite_with_subsets(options, case):
 
 @pytest.mark.parametrize("options", [*VARIANTS, neighbours.Options(subset=7)], ids=str)
 @pytest.mark.parametrize("block", [1, 60])
-def test_blocks_of_rows_give_the_same(options, block, monkeypatch):
+def test_the_estimate_does_not_depend_on_the_blocks_of_rows(options, block, monkeypatch):
     points = normal(31, 6)
     whole, sizes = KozachenkoLeonenko(options)(points, 3), []
     monkeypatch.setattr(neighbours, "BLOCK", block)
@@ -244,7 +244,7 @@ def test_renyi_is_its_definition(count, entries, dimension, bandwidth):
 
 
 @pytest.mark.parametrize(("count", "degree"), [(3, 2), (9, 4)])
-def test_gaussian_says_how_many_directions_count(count, degree):
+def test_the_scale_degree_of_gaussian_is_its_number_of_directions(count, degree):
     assert GAUSSIAN.scale_degree(count, 20, 4) == degree
     points = normal(count, 20)
     moved = GAUSSIAN(8 * points, 4) - GAUSSIAN(points, 4)
@@ -313,7 +313,7 @@ def test_too_few_samples_are_refused(estimate, count):
         estimate(torch.zeros(count, 3), 2)
 
 
-def test_a_bandwidth_of_nothing_is_refused():
+def test_a_bandwidth_of_zero_is_refused():
     with pytest.raises(
         ConfigError, match=r"entropy.bandwidth: expected a number, at least 1e-06 and at most 1e\+06, but got 0"
     ):
@@ -408,7 +408,7 @@ ALL = [estimator(), estimator(distance="l1", neighbour=2, subset=4, coordinates=
 
 
 @pytest.mark.slow
-def test_two_processes_make_the_estimate_of_one(tmp_path):
+def test_two_processes_make_the_same_estimate_as_one(tmp_path):
     torch.multiprocessing.spawn(share, (2, str(tmp_path), ALL), nprocs=2)
     found = torch.load(tmp_path / "found.pt", weights_only=True)
     z, matrix = batch()

@@ -117,7 +117,7 @@ def test_laws_on_a_residual_network(registry, names):
 
 
 @pytest.mark.parametrize("name", FIXES)
-def test_each_gauge_says_what_it_fixes(registry, traced, name):
+def test_fixes_of_each_gauge_are_as_expected(registry, traced, name):
     _, of, _ = traced("residual")
     assert make_gauge(registry, [name], of).names == [name]
     component = registry.get("gauge", name).component
@@ -185,8 +185,8 @@ def test_equal_filters_stand_in_the_order_of_their_readers(registry, traced):
     assert_close(gauge(moved), gauge(weights))
 
 
-def test_the_module_with_its_own_epsilon_moves_by_little(registry, traced):
-    """What is exact without an epsilon changes outputs by as much as the epsilon counts beside the variance."""
+def test_with_the_modules_own_epsilon_outputs_change_by_little(registry, traced):
+    """A gauge that is exact without an epsilon changes outputs the more, the larger it is beside the variance."""
     spec, of, copy, weights, inputs = draw_case(traced, "residual", 0, networks=1)
     gauged = make_gauge(registry, ["scale", "normalisation"], of)(weights)
     copy.train()

@@ -1,4 +1,4 @@
-"""Figures of analyses are what they say: computed once more from the networks that they are of."""
+"""Results of analyses agree with results that are computed again, in another way, from the same networks."""
 
 import itertools
 import math
@@ -46,7 +46,7 @@ def scores(networks, x, singles):
 
 
 def area(inside, outside):
-    """The probability that a strange example has the greater score."""
+    """Return the probability that a strange example has the higher score."""
     return float((outside[:, None] > inside).double().mean() + (outside[:, None] == inside).double().mean() / 2)
 
 
@@ -73,7 +73,7 @@ def test_strange_images_are_told_by_each_score(learnt, registry):
 
 
 def calibrated(p, test, validation):
-    """NLL of probabilities on test examples at the temperature that is best on validation examples."""
+    """Return the NLL of probabilities on test examples at the temperature that is best on validation examples."""
 
     def nll(temperature, p, labels):
         return float(torch.nn.functional.cross_entropy(p.log() / temperature, labels))
@@ -161,7 +161,7 @@ def test_a_plane_goes_through_the_first_pair_of_the_paths(learnt, registry):
 
 @pytest.fixture(scope="module")
 def scenes(learnt, registry):
-    """What the analysis of adversarial examples attacks, part by part."""
+    """The scenes that the analysis of adversarial examples attacks, part by part."""
     seen = []
 
     def noting(scene, attack, options):
@@ -193,7 +193,7 @@ def test_attacked_networks_others_and_fresh_ones_are_different_draws(learnt, sce
 
 
 def test_examples_are_made_for_one_and_tried_on_others(scenes):
-    """Every count of every attack, from the attack itself and the answers of whom it is tried on."""
+    """All counts of all attacks follow from the attack and the answers of the networks that it is tried on."""
     tried = 0
     for scene, attack, options in scenes:
         counts = count_fooled(scene, attack, options)["fooled"]
@@ -228,7 +228,7 @@ def test_ensembles_of_different_draws_share_no_network(learnt, registry):
 
 
 def test_the_entropy_counts_no_more_directions_than_are_left(learnt, monkeypatch):
-    """That of the evaluation is the estimator's at min(dimension, directions)."""
+    """The evaluation's entropy is the estimator's at min(dimension, directions)."""
     experiment = learnt.experiment
     networks = learnt.sample(4)
     rows = torch.cat([theta.flatten(1) for theta in experiment.gauge(networks.weights).values()], 1)
@@ -248,8 +248,8 @@ def test_copies_and_averages_are_compared_in_gauge(learnt, registry):
     nearest, which = nearest_other(around.distances(samples))
     parts = [level * float(nearest.median()) for level in LEVELS]
     made = {
-        "noised": [around.noised(n, parts[n], learnt.config.evaluation.seed) for n in range(len(parts))],
-        "averaged": [around.averaged(*pair) for pair in pairs_of(which.tolist())],
+        "noised": [around.add_noise(n, parts[n], learnt.config.evaluation.seed) for n in range(len(parts))],
+        "averaged": [around.average(*pair) for pair in pairs_of(which.tolist())],
     }
     for name, copies in made.items():
         apart = around.distances(learnt.experiment.gauge(concatenate(copies)))

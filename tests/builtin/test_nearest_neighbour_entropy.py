@@ -1,4 +1,4 @@
-"""The entropy estimator: its laws, known entropies, brute force, its gradient, and samples that coincide."""
+"""The nearest-neighbour entropy estimator: laws, known entropies, brute force, gradients, coincident samples."""
 
 import itertools
 import math
@@ -95,7 +95,7 @@ def test_single_precision_keeps_the_scale_law_at_any_size(options, power):
 
 
 @every_variant
-def test_many_entries_as_weights_have(options):
+def test_the_estimate_agrees_with_brute_force_for_2000_entries(options):
     points = normal(12, 2000, seed=1)
     check_agrees(KozachenkoLeonenko(options), points, 16, options)
     single = KozachenkoLeonenko(options)(points.float(), 16)
@@ -113,7 +113,7 @@ def test_single_precision_finds_neighbours_within_clusters_that_lie_far_apart(op
     assert float(KozachenkoLeonenko(options)(points, 5)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_dimension_comes_from_the_options_where_they_say_it():
+def test_a_dimension_in_the_options_takes_precedence():
     points = normal(10, 3)
     given_three = KozachenkoLeonenko(Options(dimension=3))(points, 7)
     assert torch.equal(given_three, KozachenkoLeonenko(Options())(points, 3))
@@ -260,7 +260,7 @@ def test_too_few_samples_are_refused(neighbour):
 
 
 class Wrong(KozachenkoLeonenko):
-    """The estimator with the logarithm, or the distances, put wrong."""
+    """The estimator with another logarithm, or with other distances."""
 
     def __init__(self, log=torch.log, neighbour=1, norm=2):
         super().__init__(Options())
@@ -271,7 +271,7 @@ class Wrong(KozachenkoLeonenko):
         return digamma(len(samples)) + dimension * self.log(distances).mean()
 
 
-def test_the_frame_of_the_wrong_estimators_is_right():
+def test_an_estimator_by_hand_without_mistakes_passes():
     check_scale_law(Wrong(), normal(10, 3), 7.0, 4)
     check_agrees(Wrong(), normal(10, 3), 4, Options())
 
@@ -299,7 +299,7 @@ def test_a_logarithm_of_zero_is_caught():
         check_finite(Wrong(), COINCIDENT["in pairs"](torch.float64), 4)
 
 
-def test_a_size_that_is_seen_is_caught():
+def test_an_estimate_that_depends_on_the_samples_place_is_caught():
     class Seen(KozachenkoLeonenko):
         def __call__(self, samples, dimension):
             return super().__call__(samples, dimension) + 1e-3 * samples.mean()
@@ -308,7 +308,7 @@ def test_a_size_that_is_seen_is_caught():
         check_shift_law(Seen(Options()), normal(10, 3), 10.0, 4)
 
 
-def test_an_order_that_is_seen_is_caught():
+def test_an_estimate_that_depends_on_the_order_is_caught():
     class Seen(KozachenkoLeonenko):
         def __call__(self, samples, dimension):
             return super().__call__(samples[:-1], dimension)
