@@ -10,8 +10,10 @@ from pathlib import Path
 import attrs
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 import hyperframe as hf
+from hyperframe.analysis.runner import analyse
 from hyperframe.cli.scaffold import TEMPLATES
 from hyperframe.cli.tables import evaluation_rows
 from hyperframe.config.registry import Registry, make_plugin_manager
@@ -150,6 +152,18 @@ def test_report_shows_label_unit_and_direction(runs, hyperframe):
     found = json.loads((runs / "first" / "analyses" / "accuracies" / "results.json").read_text())
     assert (found["metric"]["label"], found["metric"]["unit"]) == ("mean absolute error", "°")
     assert re.fullmatch(r"[\d.]+ ± [\d.]+ ° \([\d.]+ to [\d.]+ °\)", next(iter(found["highlights"].values())))
+
+
+def test_analyses_of_scores_show_the_unit(runs):
+    run = hf.load(runs / "first", device="cpu")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda self, file, **_: Path(file).write_bytes(b""))
+        plane = analyse(run, "plane", run.registry, {"points": 2, "examples": 20})
+        paths = analyse(run, "paths", run.registry, {"pairs": 1, "points": 3, "examples": 20, "bezier_pairs": 0})
+    assert re.fullmatch(r"[\d.]+ to [\d.]+ °", plane["highlights"]["absolute error between three drawn z"])
+    for name, found in (("plane", plane), ("paths", paths)):
+        content = json.loads((runs / "first" / "analyses" / name / found["interactive"][0]["file"]).read_text())
+        assert content["labels"][-1] == "absolute error on 20 test examples, °"
 
 
 def test_runs_shows_label_unit_and_direction(runs, hyperframe):

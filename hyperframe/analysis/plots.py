@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from hyperframe.metrics import Metric
 from hyperframe.runs.folder import RESULTS
 from hyperframe.runtime.files import whole_file, write_json
 
@@ -31,6 +32,22 @@ def size_axis(axes: Any, sizes: Sequence[int]) -> None:
     axes.minorticks_off()
     axes.set_xlabel("networks in the ensemble")
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def axis_label(metric: Metric, words: str = "{}", *, percent: bool = True) -> str:
+    """Return the label of an axis with a metric's values: its label in some words, then percent or its unit.
+
+    Args:
+        metric: the metric.
+        words: words around the label, at {}.
+        percent: shares are drawn as percent; False: as parts of 1.
+
+    Example:
+        >>> axis_label(Metric(name="accuracy", percent=True), "test {}"), axis_label(Metric(name="angle", unit="°"))
+        ('test accuracy, %', 'angle, °')
+    """
+    unit = ("%" if percent else "") if metric.percent else metric.unit
+    return words.format(metric.label) + (f", {unit}" if unit else "")
 
 
 def keep_picture(folder: Path, file: str, figure: Any, *, title: str, caption: str) -> dict[str, str]:

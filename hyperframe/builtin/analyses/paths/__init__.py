@@ -8,9 +8,9 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe import Component, Run, Weights, hookimpl
+from hyperframe import Component, Metric, Run, Weights, hookimpl
 from hyperframe.analysis.partial_results import in_parts
-from hyperframe.analysis.plots import COLOURS, keep_lines, keep_picture, new_figure
+from hyperframe.analysis.plots import COLOURS, axis_label, keep_lines, keep_picture, new_figure
 from hyperframe.analysis.requirements import check_count, has_latent
 from hyperframe.analysis.scoring import mean_scores, some_examples
 from hyperframe.builtin.analyses.paths.bezier import curve_points, train_middle
@@ -186,7 +186,7 @@ def summary(pairs: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _illustrate(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
     """Write the pictures; return them with the highlights."""
-    paths, score = results["paths"], results["metric"]["label"]
+    paths, metric = results["paths"], Metric(**results["metric"])
     drop = "drop" in paths["direct"]
     key, what = ("drop", "drop of accuracy") if drop else ("barrier", "barrier of the loss")
     worst = {WORDS[name]: _number(own[key]["max"], drop) for name, own in paths.items()}
@@ -196,14 +196,14 @@ def _illustrate(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
         caption += f" The trained curve joins {trained} of the {pairs} pairs only."
     best = "interpolated" if "interpolated" in paths else "trained"
     names = [name for name in ("direct", "direct_gauged", best) if name in paths]
-    title = f"{score.capitalize()} between two networks"
+    title = f"{metric.label.capitalize()} between two networks"
     lines = {
         f"pair {number + 1}, {WORDS[name]}": own["score"]
         for number, pair in enumerate(results["pairs"])
         for name, own in _in_order(pair).items()
     }
-    picture = keep_picture(folder, "paths.png", _figure(results, score, drop), title=title, caption=caption)
-    labels = ("t", f"{score} on {results['examples']:,} test examples")
+    picture = keep_picture(folder, "paths.png", _figure(results, metric), title=title, caption=caption)
+    labels = ("t", axis_label(metric, f"{{}} on {results['examples']:,} test examples", percent=False))
     return {
         "highlights": {f"greatest {what}, {WORDS[name]}": worst[WORDS[name]] for name in names},
         "pictures": [picture],
@@ -225,9 +225,9 @@ def _list_of_words(worst: Mapping[str, str]) -> str:
     return ", ".join(f"{value} {name if 'curve' not in name else 'on the ' + name}" for name, value in worst.items())
 
 
-def _figure(results: Mapping[str, Any], score: str, percent: bool) -> Any:
+def _figure(results: Mapping[str, Any], metric: Metric) -> Any:
     """Draw a panel for each pair, with a line for each path."""
-    pairs, t, factor = results["pairs"], results["t"], 100 if percent else 1
+    pairs, t, factor = results["pairs"], results["t"], 100 if metric.percent else 1
     across = min(3, len(pairs))
     down = -(-len(pairs) // across)
     figure = new_figure(7.0, 0.9 + 2.6 * down)
@@ -245,7 +245,7 @@ def _figure(results: Mapping[str, Any], score: str, percent: bool) -> Any:
         axes.grid(alpha=0.25)
         axes.set(xlim=(0, 1), xticks=(0, 0.25, 0.5, 0.75), xticklabels=("0", "¼", "½", "¾"))
     figure.supxlabel("t, from one network (0) to the other (1)", fontsize="medium")
-    figure.supylabel(f"{score}, %" if percent else score, fontsize="medium")
+    figure.supylabel(axis_label(metric), fontsize="medium")
     columns = len(handles) if len(handles) < 5 else 3
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=columns, frameon=False)
     return figure

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hyperframe import Component, Metric, Run, hookimpl
 from hyperframe.analysis.partial_results import in_parts
-from hyperframe.analysis.plots import keep_grid, keep_picture, new_figure
+from hyperframe.analysis.plots import axis_label, keep_grid, keep_picture, new_figure
 from hyperframe.analysis.requirements import check_latent
 from hyperframe.analysis.scoring import mean_scores, some_examples
 from hyperframe.builtin.analyses.plane.geometry import Plane, inside_triangle
@@ -103,15 +103,19 @@ def _range(values: Tensor) -> dict[str, float]:
 def _illustrate(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
     """Write the pictures; return them with the highlights."""
     metric = Metric(**results["metric"])
-    name, percent = metric.label, metric.percent
+    name = metric.label
     inside, outside = results["inside"], results["outside"]
-    spans = {"inside": _span(inside, percent), "outside": _span(outside, percent) if outside else None}
+    spans = {"inside": _span(inside, metric), "outside": _span(outside, metric) if outside else None}
     caption = f"Between the three drawn z, inside their triangle, the {name} is {spans['inside']}"
     caption += f"; outside of it, up to the picture's edge, {spans['outside']}." if outside else "."
     title = f"{name.capitalize()} over a plane of z"
-    labels = ("distance in z", "distance in z", f"{name} on {results['examples']:,} test examples")
+    labels = (
+        "distance in z",
+        "distance in z",
+        axis_label(metric, f"{{}} on {results['examples']:,} test examples", percent=False),
+    )
     marks = {mark: (x, y) for mark, (x, y) in zip(NAMES, results["places"], strict=True)}
-    picture = keep_picture(folder, "plane.png", _figure(results, name, percent), title=title, caption=caption)
+    picture = keep_picture(folder, "plane.png", _figure(results, metric), title=title, caption=caption)
     grid = keep_grid(
         folder,
         "plane.json",
@@ -130,15 +134,15 @@ def _illustrate(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _span(values: Mapping[str, float], percent: bool) -> str:
-    if percent:
+def _span(values: Mapping[str, float], metric: Metric) -> str:
+    if metric.percent:
         return f"{100 * values['min']:.1f} to {100 * values['max']:.1f} %"
-    return f"{values['min']:.3g} to {values['max']:.3g}"
+    return f"{values['min']:.3g} to {values['max']:.3g} {metric.unit}".rstrip()
 
 
-def _figure(results: Mapping[str, Any], name: str, percent: bool) -> Any:
+def _figure(results: Mapping[str, Any], metric: Metric) -> Any:
     """Draw the square in colours, the three z, and the lines of equal loss."""
-    factor = 100 if percent else 1
+    factor = 100 if metric.percent else 1
     score = [[factor * value for value in row] for row in results["score"]]
     x, y, places = results["x"], results["y"], results["places"]
     figure = new_figure(6.4, 5.2)
@@ -157,7 +161,7 @@ def _figure(results: Mapping[str, Any], name: str, percent: bool) -> Any:
             bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
         )  # fmt: skip
     axes.set(xlabel="distance in z, from z₁ towards z₂", ylabel="distance in z, across", aspect="equal")
-    figure.colorbar(shades, ax=axes, label=f"{name}, %" if percent else name)
+    figure.colorbar(shades, ax=axes, label=axis_label(metric))
     return figure
 
 
