@@ -54,11 +54,11 @@ class _Values(TorchDispatchMode):
             if "cuda" in {one.device.type for one in _tensors((args, kwargs))}:
                 self.waits.append(f"{func} asks for values")
         with unset_fake_temporarily():
-            on_cpu = {**tree_map(_unwrapped, kwargs), **({"device": "cpu"} if kwargs.get("device") is not None else {})}
-            values = func(*tree_map(_unwrapped, args), **on_cpu)
+            on_cpu = {**tree_map(_unwrap, kwargs), **({"device": "cpu"} if kwargs.get("device") is not None else {})}
+            values = func(*tree_map(_unwrap, args), **on_cpu)
         if result is None:
             place = next(one.device for one in _tensors((args, kwargs)))
-            result = tree_map(lambda one: self._faked(one, place), values)
+            result = tree_map(lambda one: self._fake(one, place), values)
         for one, value in zip(_tensors(result), _tensors(values), strict=True):
             # Of a batch normalisation in evaluation the CPU gives no moments, and CUDA does.
             one.value = value if value.shape == one.shape else value.new_zeros(one.shape)
@@ -69,7 +69,7 @@ class _Values(TorchDispatchMode):
             self.waits.append(f"{func} has tensors on {' and '.join(sorted(places))}")
         return result
 
-    def _faked(self, value, place):
+    def _fake(self, value, place):
         if not isinstance(value, Tensor):
             return value
         with self.fake:
@@ -119,7 +119,7 @@ def move(thing):
     return thing.to("cuda")
 
 
-def _unwrapped(one):
+def _unwrap(one):
     return value_of(one) if isinstance(one, Tensor) else one
 
 

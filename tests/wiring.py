@@ -58,7 +58,7 @@ CHANGES = {
 
 
 @contextlib.contextmanager
-def changed_data(run, *changes):
+def change_data(run, *changes):
     """Let the run's task have other data, however it is built."""
     kind = type(run.experiment.task)
     own = kind.data
@@ -75,7 +75,7 @@ def changed_data(run, *changes):
 
 
 @contextlib.contextmanager
-def moved_networks(run, kinds):
+def move_networks(run, kinds):
     """Let the run's generator draw networks to which random symmetries of these kinds are applied, one for each."""
     generator, of = run.experiment.generator, run.experiment.orbits
     own = generator.forward

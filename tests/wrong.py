@@ -13,7 +13,7 @@ from hyperframe.testing.examples import EXAMPLES
 from hyperframe.types import NoOptions
 
 
-def changed(spec, name, **changes):
+def change_layer(spec, name, **changes):
     """Return a spec with one layer changed."""
     layers = [attrs.evolve(layer, **changes) if layer.name == name else layer for layer in spec.layers]
     return attrs.evolve(spec, layers=layers)
@@ -60,7 +60,7 @@ def forgotten_tie():
 def forgotten_reader():
     """The last layer is not said to read the trunk."""
     module, spec = EXAMPLES["residual"]()
-    return module, attrs.evolve(changed(spec, "out", reads=()), logits=None)
+    return module, attrs.evolve(change_layer(spec, "out", reads=()), logits=None)
 
 
 def gelu_as_relu():
@@ -191,7 +191,7 @@ class SumOfBiases:
         return weights | {self.shift.layer: theta}
 
 
-def scaled(factor, fixes=("scaling",)):
+def scale_by(factor, fixes=("scaling",)):
     """Return a gauge class that scales units by a factor of their first carrier."""
 
     class Scaled:
@@ -282,18 +282,18 @@ GAUGES = {
     "more directions than it says": (MoreThanItSays, {"same_on_the_orbit"}),
     "a layer more": (ExtraLayer, {"networks_are_apart"}),
     "own factors for filters that share one": (
-        scaled(lambda carried: 1 / norms(carried).clamp(min=1e-30)),
+        scale_by(lambda carried: 1 / norms(carried).clamp(min=1e-30)),
         {"function_is_kept"},
     ),
     "sum of biases": (SumOfBiases, {"same_on_the_orbit", "twice_is_once"}),
-    "not idempotent": (scaled(lambda carried: norms(carried) ** -0.5), {"twice_is_once", "same_on_the_orbit"}),
-    "an epsilon": (scaled(lambda carried: 1 / norms(carried, 1e-6)), {"same_on_the_orbit"}),
-    "no fix at zero": (scaled(lambda carried: 1 / norms(carried)), {"is_differentiable"}),
-    "secretly scaling": (scaled(lambda carried: 1 / norms(carried), ("sign",)), {"nothing_else_is_fixed"}),
+    "not idempotent": (scale_by(lambda carried: norms(carried) ** -0.5), {"twice_is_once", "same_on_the_orbit"}),
+    "an epsilon": (scale_by(lambda carried: 1 / norms(carried, 1e-6)), {"same_on_the_orbit"}),
+    "no fix at zero": (scale_by(lambda carried: 1 / norms(carried)), {"is_differentiable"}),
+    "secretly scaling": (scale_by(lambda carried: 1 / norms(carried), ("sign",)), {"nothing_else_is_fixed"}),
     "the identity": (Idle, {"is_not_the_identity", "same_on_the_orbit"}),
     "forgotten readers": (OnlyWriters, {"function_is_kept"}),
     "in place": (InPlace, {"networks_are_apart"}),
-    "an unknown kind": (scaled(lambda carried: 1 / norms(carried), ("scale",)), {"fixes_is_declared"}),
+    "an unknown kind": (scale_by(lambda carried: 1 / norms(carried), ("scale",)), {"fixes_is_declared"}),
 }
 
 

@@ -54,7 +54,7 @@ def ensemble_results(run: Run, draw: int, sizes: Sequence[int], test: Data, vali
     ensembles = tried.ensembles(heat)
     for results, temperature in zip(ensembles["mean_probability"], heat, strict=True):
         results["temperature"] = temperature
-    return {"single": single | _calibrated(networks, test, validation), "ensembles": ensembles}
+    return {"single": single | _calibrated_means(networks, test, validation), "ensembles": ensembles}
 
 
 def order_of(count: int, draw: int, seed: int) -> Tensor:
@@ -78,7 +78,7 @@ def fill_meter(networks: Networks, sizes: Sequence[int], data: Data) -> GrowthMe
     return meter
 
 
-def _calibrated(networks: Networks, test: Data, validation: Data) -> dict[str, float]:
+def _calibrated_means(networks: Networks, test: Data, validation: Data) -> dict[str, float]:
     """Return mean metrics of the first networks, each at a temperature of its own."""
     few = select(networks, slice(0, SINGLES))
     # Logarithms: in float64 none of them underflows.

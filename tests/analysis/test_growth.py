@@ -22,7 +22,7 @@ NETWORKS, EXAMPLES, CLASSES = 12, 9, 4
 SIZES = [1, 2, 5, 12]
 
 
-def drawn(seed):
+def draw_outputs(seed):
     rng = torch.Generator().manual_seed(seed)
     logits = 3 * torch.randn(NETWORKS, EXAMPLES, CLASSES, generator=rng, dtype=torch.float64)
     return logits, torch.randint(CLASSES, (EXAMPLES,), generator=rng)
@@ -41,7 +41,7 @@ def seen(logits, labels, sizes=SIZES, networks=None, examples=None):
 @pytest.mark.slow
 @given(st.integers(0, 2**31))
 def test_figures_are_those_of_the_first_networks(seed):
-    logits, labels = drawn(seed)
+    logits, labels = draw_outputs(seed)
     found = seen(logits, labels).ensembles()
     for place, size in enumerate(SIZES):
         p = logits[:size].softmax(-1)
@@ -67,7 +67,7 @@ def test_figures_are_those_of_the_first_networks(seed):
 
 @given(st.integers(0, 2**31))
 def test_figures_of_single_networks_are_those_of_each(seed):
-    logits, labels = drawn(seed)
+    logits, labels = draw_outputs(seed)
     singles = seen(logits, labels).singles()
     for number, own in enumerate(logits.softmax(-1)):
         assert {name: float(values[number]) for name, values in singles.items()} == pytest.approx(
@@ -79,7 +79,7 @@ def test_figures_of_single_networks_are_those_of_each(seed):
 @settings(max_examples=20)
 @given(st.integers(0, 2**31), st.integers(1, NETWORKS), st.integers(1, EXAMPLES))
 def test_chunks_change_nothing(seed, networks, examples):
-    logits, labels = drawn(seed)
+    logits, labels = draw_outputs(seed)
     whole, pieces = seen(logits, labels), seen(logits, labels, networks=networks, examples=examples)
     for rule, results in whole.ensembles().items():
         for one, other in zip(results, pieces.ensembles()[rule], strict=True):
@@ -92,7 +92,7 @@ def test_chunks_change_nothing(seed, networks, examples):
 def test_torchmetrics_agrees(seed):
     from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 
-    logits, labels = drawn(seed)
+    logits, labels = draw_outputs(seed)
     mean, found = logits.softmax(-1).mean(0), seen(logits, labels).ensembles()["mean_probability"][-1]
     accuracy = multiclass_accuracy(mean, labels, CLASSES, average="micro")
     error = multiclass_calibration_error(mean.float(), labels, CLASSES, n_bins=15, norm="l1")
@@ -103,7 +103,7 @@ def test_torchmetrics_agrees(seed):
 @pytest.mark.slow
 @given(st.integers(0, 2**31))
 def test_the_temperature_is_fitted_to_the_ensemble(seed):
-    logits, labels = drawn(seed)
+    logits, labels = draw_outputs(seed)
     meter = seen(logits, labels)
     heat = temperatures(meter, labels)
     mean = logits.softmax(-1).mean(0).log()

@@ -134,7 +134,7 @@ def run(tmp_path_factory):
     return hf.train("digits", {**GENERATED, "trainer.steps": 1}, out=tmp_path_factory.mktemp("runs") / "a<b>run")
 
 
-def made(run, **analyses):
+def make_plugin(run, **analyses):
     shop = Shop(**analyses)
     content = collect(run, installed([shop]), list(analyses))
     return content, page(content, run.folder / "analyses")
@@ -143,7 +143,7 @@ def made(run, **analyses):
 @pytest.fixture(scope="module")
 def whole(run):
     """A report with everything in it."""
-    return made(run, shown=shown, hostile=hostile, lost=lost, pictorial=inapplicable, failing=failing)
+    return make_plugin(run, shown=shown, hostile=hostile, lost=lost, pictorial=inapplicable, failing=failing)
 
 
 class Parsed(HTMLParser):
@@ -223,7 +223,7 @@ def test_what_is_lost_is_named(whole):
 
 
 def test_the_same_content_gives_the_same_page(run, whole):
-    assert made(run, shown=shown, hostile=hostile, lost=lost, pictorial=inapplicable, failing=failing) == whole
+    assert make_plugin(run, shown=shown, hostile=hostile, lost=lost, pictorial=inapplicable, failing=failing) == whole
 
 
 @pytest.mark.parametrize("odd", [{}, [], {"distribution": {"a": 1}}, {"distribution": [1]}, None, 7])
@@ -239,7 +239,7 @@ def test_large_elements_are_shown_and_larger_ones_named(run, monkeypatch):
         series = {"all": {"points": [[i / 7, i / 3] for i in range(40_000)], "axes": ["a", "b"]}}
         return {"interactive": [keep_scatter(folder, "points.json", series, title="points", caption="")]}
 
-    content, text = made(run, large=large)
+    content, text = make_plugin(run, large=large)
     assert "39999" not in text
     assert "5714.142857" in text
     monkeypatch.setattr(page_module, "LARGEST_ELEMENT", 1 << 20)
@@ -253,7 +253,7 @@ def test_a_run_of_values_has_a_report(tmp_path):
     run = hf.train(
         "digits", {**GENERATED, "task": "diabetes", "target": "mlp", **shape, "trainer.steps": 1}, out=tmp_path / "run"
     )
-    content, text = made(run)
+    content, text = make_plugin(run)
     assert "ensemble: rmse of the mean prediction ↓" in text
     assert "NaN" not in json.dumps(content)
     Parsed(text)
@@ -448,7 +448,7 @@ def test_places_that_grow_by_factors_lie_evenly(run, browser, tmp_path):
         element = keep_lines(folder, "a.json", [1, 2, 5, 10, 20, 50], lines, labels=("n", "y"), title="", caption="")
         return {"interactive": [element]}
 
-    (tmp_path / "report.html").write_text(made(run, growing=growing)[1], encoding="utf-8")
+    (tmp_path / "report.html").write_text(make_plugin(run, growing=growing)[1], encoding="utf-8")
     browser.open(tmp_path / "report.html")
     left = browser.run("""(() => { const path = document.querySelector("svg path"); const box = path.getBBox();
         return [1, 2, 5, 10, 20, 50].map((n) => box.x + box.width * Math.log(n) / Math.log(50)); })()""")

@@ -22,7 +22,7 @@ def gaussian():
     return GaussianRegressionTask(NOISE, MEAN, STD)
 
 
-def drawn(networks, examples, values, seed=0):
+def draw(networks, examples, values, seed=0):
     rng = torch.Generator().manual_seed(seed)
     outputs = torch.randn(networks, examples, values, generator=rng, dtype=torch.float64)
     labels = torch.randn(examples, values, generator=rng, dtype=torch.float64)
@@ -34,7 +34,7 @@ def build(**options):
 
 
 def test_the_loss_is_the_negative_log_density():
-    outputs, labels = drawn(3, 5, 2)
+    outputs, labels = draw(3, 5, 2)
     wanted = -Normal(gaussian().predictions(outputs), NOISE * STD.double()).log_prob(labels).sum(-1)
     torch.testing.assert_close(gaussian().loss(outputs, labels.expand(3, 5, 2)), wanted, rtol=1e-12, atol=0)
 
@@ -50,7 +50,7 @@ def test_the_loss_is_the_negative_log_density():
 def test_the_ensemble_is_a_mixture_whatever_the_chunks(
     networks, examples, values, networks_at_once, examples_at_once, seed
 ):
-    outputs, labels = drawn(networks, examples, values, seed)
+    outputs, labels = draw(networks, examples, values, seed)
     scale = Standardisation(MEAN[:values], STD[:values])
     meter = GaussianMeter(networks, examples, NOISE, scale, torch.device("cpu"))
     for item in range(0, examples, examples_at_once):
@@ -83,7 +83,7 @@ def test_a_likelihood_below_the_smallest_number_is_still_one():
 
 def test_predictions_are_in_the_labels_own_units():
     task = gaussian()
-    outputs, labels = drawn(6, 4, 2)
+    outputs, labels = draw(6, 4, 2)
     predictions = task.predictions(outputs)
     torch.testing.assert_close(predictions, outputs * STD + MEAN)
     said = task.summarise(predictions)

@@ -32,14 +32,14 @@ OF_WEIGHTS = [
 OF_OUTPUTS = ["output_entropy", "ensemble_loss", "disagreement"]
 
 
-def made(name, **options):
+def make_term(name, **options):
     return choose(REGISTRY, "diversity", {"name": name, **options}, "diversity").make(ESTIMATOR)
 
 
 def value(name, rng=None, **inputs):
     options = inputs.pop("options", {})
     given_ = {"dimension": 2, "directions": 100, "rng": rng or torch.Generator().manual_seed(0)} | inputs
-    return made(name, **options)(DiversityInputs(**given_))
+    return make_term(name, **options)(DiversityInputs(**given_))
 
 
 def rows(networks=6, weights=20, seed=0):
@@ -127,7 +127,7 @@ def test_a_term_gets_nothing_that_another_one_needs():
     built = experiment()
     objective = built.loss
     objective.terms = [
-        WeightedTerm(name="disagreement", term=made("disagreement"), weight=1.0),
+        WeightedTerm(name="disagreement", term=make_term("disagreement"), weight=1.0),
         WeightedTerm(name="spy", term=Spy(), weight=1.0),
     ]
     z = built.generator.latent(3, torch.Generator().manual_seed(0))
@@ -187,8 +187,10 @@ def shared_examples(count=6):
 @pytest.mark.parametrize("chunk", [1, 2, 5])
 def test_the_gradient_through_shared_outputs_is_that_of_one_graph(chunk):
     built, shared = experiment(), shared_examples()
-    terms = [WeightedTerm(name=name, term=made(name), weight=0.3 + number) for number, name in enumerate(OF_OUTPUTS)]
-    terms.append(WeightedTerm(name="cosine", term=made("cosine"), weight=2.0))
+    terms = [
+        WeightedTerm(name=name, term=make_term(name), weight=0.3 + number) for number, name in enumerate(OF_OUTPUTS)
+    ]
+    terms.append(WeightedTerm(name="cosine", term=make_term("cosine"), weight=2.0))
     z = built.generator.latent(5, torch.Generator().manual_seed(0))
     weights = built.generator(z)
     each = [{name: part[i] for name, part in unpack(built.target.spec, weights).items()} for i in range(5)]
@@ -346,7 +348,7 @@ def measured(tmp_path_factory):
     def measure(trained, name):
         built = trained.experiment
         objective = built.loss.evolved(built.target, 8)
-        objective.terms = [WeightedTerm(name=name, term=made(name), weight=1.0)]
+        objective.terms = [WeightedTerm(name=name, term=make_term(name), weight=1.0)]
         z = built.generator.latent(64, torch.Generator().manual_seed(9))
         train = built.task.data("train")[:64]
         weights = {layer: theta.detach() for layer, theta in built.generator(z).items()}

@@ -112,7 +112,7 @@ def test_a_lost_direction_is_a_finite_floor_with_a_finite_gradient():
     assert gradient.isfinite().all()
 
 
-def damped(jacobian, damping):
+def damped_logdet(jacobian, damping):
     """log det(JᵀJ + s I), s a part of the largest eigenvalue, and its inverse."""
     product = jacobian.mT @ jacobian
     values = torch.linalg.eigvalsh(product)
@@ -131,7 +131,7 @@ def test_probes_are_exact_with_all_steps_and_all_signs(damping):
     signs = [[1.0 - 2 * (number >> bit & 1) for bit in range(4)] for number in range(16)]
     rows = [torch.tensor(row, dtype=torch.float64).expand(2, 4) for row in signs]
     found = [probe(jacobian, row, 4, damping) for row in rows]
-    logdet, inverse = damped(jacobian, damping)
+    logdet, inverse = damped_logdet(jacobian, damping)
     torch.testing.assert_close(torch.stack([one.logdet for one in found]).mean(0), logdet)
     for row, one in zip(rows, found, strict=True):
         torch.testing.assert_close(one.solution, (inverse @ row[:, :, None])[:, :, 0], rtol=1e-6, atol=1e-8)
@@ -139,7 +139,7 @@ def test_probes_are_exact_with_all_steps_and_all_signs(damping):
 
 def test_the_damped_determinant_without_damping_is_the_exact_one():
     jacobian = draw(3, 9, 4, seed=3)
-    torch.testing.assert_close(damped(jacobian, 0.0)[0], exact_logdet(jacobian))
+    torch.testing.assert_close(damped_logdet(jacobian, 0.0)[0], exact_logdet(jacobian))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -147,7 +147,7 @@ def test_columns_that_depend_on_others_leave_probes_bounded(dtype):
     """The condition number of the system that is solved is at most 1 + 1 / damping, whatever J is."""
     jacobian = draw(3, 20, 6, seed=1)
     jacobian[:, :, 5] = jacobian[:, :, 0] - jacobian[:, :, 1]
-    _, inverse = damped(jacobian, 1e-2)
+    _, inverse = damped_logdet(jacobian, 1e-2)
     signs = torch.ones(3, 6, dtype=dtype)
     found = probe(jacobian.to(dtype), signs, 6, 1e-2)
     torch.testing.assert_close(found.solution.double(), inverse.sum(2), rtol=1e-3, atol=1e-5)
@@ -174,7 +174,7 @@ def test_probes_with_fewer_steps_than_columns_come_close():
     rng = torch.Generator().manual_seed(0)
     signs = [(2.0 * torch.randint(2, (3, 50), generator=rng) - 1).double() for _ in range(60)]
     found = torch.stack([probe(jacobian, one, 16, 1e-2).logdet for one in signs])
-    torch.testing.assert_close(found.mean(0), damped(jacobian, 1e-2)[0], rtol=0.02, atol=0)
+    torch.testing.assert_close(found.mean(0), damped_logdet(jacobian, 1e-2)[0], rtol=0.02, atol=0)
 
 
 @pytest.mark.slow
@@ -192,7 +192,7 @@ def test_probed_gradients_have_the_exact_one_as_their_mean():
     assert bool(((several.mean(0) - exact).abs() <= 4.5 * error + 1e-4).all())
 
 
-def shipped(*overrides):
+def build_digits(*overrides):
     built = build_experiment(
         load_config("digits", ["trainer.device=cpu", "target.channels=[2,3]", *overrides], REGISTRY)
     )
@@ -202,7 +202,7 @@ def shipped(*overrides):
 
 
 def test_batch_normalisation_is_held_at_the_moments_of_the_batch():
-    built = shipped("generator.latent=3")
+    built = build_digits("generator.latent=3")
     generator = built.generator.train()
     z = generator.latent(6, torch.Generator().manual_seed(0))
     before = {name: value.clone() for name, value in generator.state_dict().items()}
@@ -218,7 +218,7 @@ def test_batch_normalisation_is_held_at_the_moments_of_the_batch():
 
 
 def test_the_gradient_is_the_slope_with_batch_normalisation_and_a_gauge():
-    built = shipped("generator.latent=3", "diversity=[manifold_entropy]")
+    built = build_digits("generator.latent=3", "diversity=[manifold_entropy]")
     generator = built.generator.train()
     z = generator.latent(5, torch.Generator().manual_seed(0))
 
@@ -239,7 +239,7 @@ def test_the_gradient_is_the_slope_with_batch_normalisation_and_a_gauge():
 @pytest.mark.slow
 def test_probes_give_value_and_gradient_of_a_shipped_generator():
     """Its Jacobian is ill-conditioned; probes estimate the damped determinant of that Jacobian."""
-    built = shipped("generator.latent=12")
+    built = build_digits("generator.latent=12")
     generator = built.generator.train()
     z = generator.latent(4, torch.Generator().manual_seed(0))
     parameter = generator.extractor.linears[1].weight

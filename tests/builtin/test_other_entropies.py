@@ -43,7 +43,7 @@ def cube(count, entries, side, seed=0):
     return side * torch.rand(count, entries, generator=rng(seed), dtype=torch.float64)
 
 
-def correlated(count, seed=0):
+def correlated_normal(count, seed=0):
     return normal(count, 3, seed) @ torch.linalg.cholesky(COVARIANCE).T
 
 
@@ -343,7 +343,7 @@ def test_neighbours_on_a_cube(options, error, side):
 @every_known
 def test_neighbours_of_correlated_normal_samples(options, error):
     expected = 1.5 * math.log(2 * math.pi * math.e) + LOG_DET / 2
-    check_known(estimator(constants=True, **options), correlated(1000), 3, expected, error)
+    check_known(estimator(constants=True, **options), correlated_normal(1000), 3, expected, error)
 
 
 @every_known
@@ -355,7 +355,7 @@ def test_neighbours_on_a_circle(options, error):
 
 def test_gaussian_of_correlated_normal_samples():
     """The deviation is √(r / 2n), 0.04; the bias about −r (r + 1) / 4n, −0.003."""
-    check_known(GAUSSIAN, correlated(1000), 3, 1.5 * math.log(2 * math.pi * math.e) + LOG_DET / 2, error=0.12)
+    check_known(GAUSSIAN, correlated_normal(1000), 3, 1.5 * math.log(2 * math.pi * math.e) + LOG_DET / 2, error=0.12)
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 3])
@@ -380,7 +380,7 @@ def test_renyi_of_correlated_normal_samples_is_that_of_smoothed_ones(bandwidth):
     """The deviation is about 0.03; what smoothing adds to the entropy of order 2 is 0.05 and 0.44."""
     smoothed = COVARIANCE + squared_width(float(COVARIANCE.trace()) / 3, 1000, 3, bandwidth) * torch.eye(3)
     expected = 1.5 * math.log(4 * math.pi) + 0.5 * float(smoothed.logdet())
-    check_known(RenyiEntropy(RenyiOptions(bandwidth=bandwidth)), correlated(1000), 3, expected, error=0.1)
+    check_known(RenyiEntropy(RenyiOptions(bandwidth=bandwidth)), correlated_normal(1000), 3, expected, error=0.1)
 
 
 @pytest.mark.parametrize("bandwidth", [0.3, 1.0])

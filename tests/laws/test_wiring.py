@@ -169,7 +169,7 @@ def test_one_seed_gives_the_same_figures(run, found, registry, tmp_path, name):
 @every_analysis
 @pytest.mark.parametrize("change", wiring.CHANGES)
 def test_data_changes_what_it_should(run, found, registry, tmp_path, name, change):
-    with wiring.changed_data(run, change):
+    with wiring.change_data(run, change):
         other = wiring.results_of(run, name, registry, tmp_path / "other")
     check_changes(wiring.differences(found(name, run)[0], other), MAY_CHANGE[change].get(name, []))
 
@@ -178,7 +178,7 @@ def test_data_changes_what_it_should(run, found, registry, tmp_path, name, chang
 @pytest.mark.parametrize("change", ACTIONS)
 def test_symmetries_change_what_they_should(run, exact, found, registry, tmp_path, name, change):
     run = run if name == "toy_curve" else exact
-    with wiring.moved_networks(run, ACTIONS[change]):
+    with wiring.move_networks(run, ACTIONS[change]):
         other = wiring.results_of(run, name, registry, tmp_path / "other")
     changed = wiring.differences(found(name, run)[0], other, ROUNDING)
     check_changes(changed, MAY_CHANGE[change].get(name, []))
@@ -194,7 +194,7 @@ def test_nothing_is_learnt_from_test_items(normed, found, registry, tmp_path, na
     """Weights and statistics of all networks that run: the drawn ones, students, curves, references."""
     before = found(name, normed)[1].networks
     changes = [change for change in wiring.CHANGES if not change.startswith("train")]
-    with wiring.changed_data(normed, *changes), wiring.Spy().watching() as spy:
+    with wiring.change_data(normed, *changes), wiring.Spy().watching() as spy:
         wiring.results_of(normed, name, registry, tmp_path / "other")
     assert before == spy.networks
 
@@ -202,7 +202,7 @@ def test_nothing_is_learnt_from_test_items(normed, found, registry, tmp_path, na
 @pytest.mark.parametrize("name", RUNS_NETWORKS)
 def test_statistics_are_those_of_training_images(normed, found, registry, tmp_path, name):
     before = found(name, normed)[1].networks
-    with wiring.changed_data(normed, "train images"), wiring.Spy().watching() as spy:
+    with wiring.change_data(normed, "train images"), wiring.Spy().watching() as spy:
         wiring.results_of(normed, name, registry, tmp_path / "other")
     assert not before & spy.networks
     assert before
@@ -231,7 +231,7 @@ def trained(learnt, tmp_path_factory):
 
     def outcome(change=None):
         if change not in kept:
-            with wiring.changed_data(learnt, *([change] if change else [])):
+            with wiring.change_data(learnt, *([change] if change else [])):
                 run = hf.train("digits", settings, out=tmp_path_factory.mktemp("trained") / "run")
             parameters = torch.cat([value.detach().flatten() for value in run.experiment.generator.parameters()])
             validations = [line["validation"] for line in read_metrics(run.folder) if "validation" in line]

@@ -28,13 +28,13 @@ def run(folder):
     return hf.train("digits", SETTINGS, out=folder / "run")
 
 
-def analysed(run, **options):
+def run_analysis(run, **options):
     return analyse(run, "accuracies", installed(), options)
 
 
 @pytest.mark.slow
 def test_values_are_those_of_the_evaluation(run):
-    found = analysed(run)
+    found = run_analysis(run)
     (own,) = found["runs"]
     results = run.evaluate()
     assert found["metric"]["name"] == "accuracy"
@@ -49,12 +49,12 @@ def test_values_are_those_of_the_evaluation(run):
 @pytest.mark.slow
 def test_runs_with_different_lambda_are_labelled_by_it(run, folder):
     other = hf.train("digits", {**SETTINGS, "objective.lambda": 10.0}, out=folder / "other")
-    found = analysed(run, other=str(other.folder), networks=3)
+    found = run_analysis(run, other=str(other.folder), networks=3)
     assert [(own["name"], own["label"]) for own in found["runs"]] == [
         ("run", "lambda = 1,000"),
         ("other", "lambda = 10"),
     ]
-    assert found["runs"][1]["values"] == analysed(other, networks=3)["runs"][0]["values"]
+    assert found["runs"][1]["values"] == run_analysis(other, networks=3)["runs"][0]["values"]
     assert len(found["highlights"]) == 2
 
 
@@ -62,7 +62,7 @@ def test_runs_with_different_lambda_are_labelled_by_it(run, folder):
 def test_what_was_found_is_taken_again_until_the_other_run_goes_on(run, tmp_path):
     other = hf.train("digits", SETTINGS, out=tmp_path / "other")
     options = {"other": str(other.folder), "networks": 2, "examples": 20}
-    found = analysed(run, **options)
+    found = run_analysis(run, **options)
     assert found["analysis"]["steps"] == {"other": 3}
     assert kept_analysis(run, "accuracies", installed(), options) == found
     with pytest.warns(HyperframeWarning, match="steps"):
@@ -101,7 +101,7 @@ def test_labels_are_the_first_option_of_any_objective_that_tells_runs_apart(obje
 
 
 def test_runs_with_the_same_lambda_are_labelled_by_their_names(run, folder):
-    found = analysed(run, other=str(run.folder), networks=2, examples=20)
+    found = run_analysis(run, other=str(run.folder), networks=2, examples=20)
     assert [own["label"] for own in found["runs"]] == ["run", "run, the other one"]
     assert found["examples"] == 20
     assert found["runs"][0]["values"] == found["runs"][1]["values"]
@@ -111,25 +111,27 @@ def test_runs_with_the_same_lambda_are_labelled_by_their_names(run, folder):
 def test_errors_of_a_regression_and_one_network_alone(tmp_path, run):
     settings = {"trainer.steps": 2, "trainer.device": "cpu", "objective": "trade_off"}
     other = hf.train("diabetes", settings, out=tmp_path / "regression")
-    found = analysed(other, networks=1)
+    found = run_analysis(other, networks=1)
     assert found["metric"]["name"] == "rmse"
     assert found["runs"][0]["std"] == 0
     with pytest.raises(RunError, match="is of task 'diabetes'; it must be of 'digits'"):
-        analysed(run, other=str(other.folder))
+        run_analysis(run, other=str(other.folder))
     with pytest.raises(RunError, match="nowhere"):
-        analysed(run, other=str(tmp_path / "nowhere"))
+        run_analysis(run, other=str(tmp_path / "nowhere"))
 
 
 @pytest.mark.slow
 def test_networks_keep_their_own_statistics(tmp_path):
     settings = {**GENERATED, "trainer.steps": 2}
     run = hf.train("digits", settings, module=Residual(4), out=tmp_path / "run")
-    assert analysed(run, networks=3)["runs"][0]["mean"] == pytest.approx(run.evaluate(3)["accuracy"]["mean"], abs=0.01)
+    assert run_analysis(run, networks=3)["runs"][0]["mean"] == pytest.approx(
+        run.evaluate(3)["accuracy"]["mean"], abs=0.01
+    )
 
 
 def test_it_goes_on_after_an_interruption(run, monkeypatch):
     monkeypatch.setattr(module, "MEASURED_AT_ONCE", 4)
-    whole, calls, own_results = analysed(run), [], module.own_results
+    whole, calls, own_results = run_analysis(run), [], module.own_results
 
     def interrupted(*arguments):
         calls.append(1)
@@ -139,8 +141,8 @@ def test_it_goes_on_after_an_interruption(run, monkeypatch):
 
     monkeypatch.setattr(module, "own_results", interrupted)
     with pytest.warns(HyperframeWarning, match="goes on from there"), pytest.raises(KeyboardInterrupt):
-        analysed(run)
-    assert analysed(run) == whole
+        run_analysis(run)
+    assert run_analysis(run) == whole
     assert len(calls) == 4  # three parts, one of them twice
 
 

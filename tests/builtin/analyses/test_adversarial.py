@@ -39,15 +39,15 @@ def linear(weights):
     return Networks(target, hf.ClassificationTask(), {"fc": weights.double()})
 
 
-def drawn(seed, *shape):
+def draw(seed, *shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 @settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(1, 6), st.integers(2, 5))
 def test_the_gradient_is_that_of_the_mean_probability(seed, count, classes):
-    networks = linear(drawn(seed, count, classes, 4))
-    x, targets = drawn(seed + 1, 3, 3), torch.arange(3) % classes
+    networks = linear(draw(seed, count, classes, 4))
+    x, targets = draw(seed + 1, 3, 3), torch.arange(3) % classes
     inputs = x.clone().requires_grad_()
     outputs = networks.target.forward(networks.weights, inputs, shared=True)
     mean = outputs.softmax(-1).mean(0)[torch.arange(3), targets]
@@ -71,7 +71,7 @@ def test_a_probability_that_underflows_has_a_gradient():
     clip=st.booleans(),
 )
 def test_no_entry_changes_by_more_than_the_size_or_leaves_the_limits(seed, size, steps, count, clip):
-    networks, x, targets = linear(drawn(seed, count, 3, 5)), drawn(seed + 1, 6, 4), torch.arange(6) % 3
+    networks, x, targets = linear(draw(seed, count, 3, 5)), draw(seed + 1, 6, 4), torch.arange(6) % 3
     limits = (-0.5, 0.5) if clip else (-torch.inf, torch.inf)
     for changed in (
         *fast_gradient_sign(networks, x, targets, (size,), limits),
@@ -87,8 +87,8 @@ def test_no_entry_changes_by_more_than_the_size_or_leaves_the_limits(seed, size,
 @given(st.integers(0, 10**6), st.floats(0.01, 3))
 def test_one_step_against_a_linear_network_in_closed_form(seed, size):
     # Of two classes: the margin of the label falls by exactly ε · |w_target − w_label|₁.
-    weights = drawn(seed, 1, 2, 6)
-    networks, x = linear(weights), drawn(seed + 1, 20, 5)
+    weights = draw(seed, 1, 2, 6)
+    networks, x = linear(weights), draw(seed + 1, 20, 5)
     labels = answers(networks, x).mean
     difference = weights[0, 1 - labels] - weights[0, labels]
     margin = -(difference[:, :-1] * x).sum(1) - difference[:, -1]
@@ -102,13 +102,13 @@ def test_one_step_against_a_linear_network_in_closed_form(seed, size):
 @settings(max_examples=40)
 @given(st.integers(0, 10**6), st.floats(0.01, 2), st.integers(2, 4))
 def test_one_step_is_the_attack_in_several_steps_with_one(seed, size, count):
-    networks, x, targets = linear(drawn(seed, count, 3, 5)), drawn(seed + 1, 6, 4), torch.arange(6) % 3
+    networks, x, targets = linear(draw(seed, count, 3, 5)), draw(seed + 1, 6, 4), torch.arange(6) % 3
     (one,) = fast_gradient_sign(networks, x, targets, (size,))
     torch.testing.assert_close(projected_gradient(networks, x, targets, size, 1), one)
 
 
 def test_several_steps_raise_the_probability_at_least_as_far_against_a_linear_network():
-    networks, x, targets = linear(drawn(0, 1, 2, 6)), drawn(1, 20, 5), torch.arange(20) % 2
+    networks, x, targets = linear(draw(0, 1, 2, 6)), draw(1, 20, 5), torch.arange(20) % 2
     (one,) = fast_gradient_sign(networks, x, targets, (0.3,))
     torch.testing.assert_close(projected_gradient(networks, x, targets, 0.3, 10), one)  # a linear one has no turns
 
@@ -127,8 +127,8 @@ def test_every_other_class_is_drawn_equally_often():
 
 
 def scene(seed=0, ensemble=3, right=None):
-    weights = drawn(seed, 1 + 2 * ensemble, 3, 6)
-    networks, x = linear(weights), drawn(seed + 1, 12, 5)
+    weights = draw(seed, 1 + 2 * ensemble, 3, 6)
+    networks, x = linear(weights), draw(seed + 1, 12, 5)
     single = select(networks, slice(0, 1))
     labels = torch.arange(12) % 3
     if right is not None:
@@ -294,7 +294,7 @@ def test_batch_norm_keeps_each_networks_statistics(registry, tmp_path):
             hf.LayerSpec(name="last", filters=3, reads=["hidden"], params=last),
         ],
     )
-    x, y = drawn(0, 60, 3).float(), torch.arange(60) % 3
+    x, y = draw(0, 60, 3).float(), torch.arange(60) % 3
     own = {**tiny.GENERATED, "trainer.steps": 2}
     run = hf.train(module=Net(), spec=spec, data=(x, y), overrides=own, out=tmp_path / "run")
     networks = run.sample(3)
@@ -304,7 +304,7 @@ def test_batch_norm_keeps_each_networks_statistics(registry, tmp_path):
 
 
 def test_regression_is_refused(registry, tmp_path):
-    data = drawn(0, 60, 3).float(), drawn(1, 60, 1).float()
+    data = draw(0, 60, 3).float(), draw(1, 60, 1).float()
     own = {**tiny.PERCEPTRON, "target.input_shape": [3], "target.outputs": 1, "trainer.steps": 1}
     run = hf.train(data=data, overrides=own, out=tmp_path / "run")
     with pytest.raises(NotApplicableError, match="analysis 'adversarial' does not apply: it is about probabilities"):

@@ -19,7 +19,7 @@ FEW = settings(max_examples=20)
 SMALL = {**GENERATED, "trainer.steps": 2}
 
 
-def analysed(run, **options):
+def run_analysis(run, **options):
     return analyse(run, "filters", installed(), {"networks": 6, **options})
 
 
@@ -76,7 +76,7 @@ def run(tmp_path_factory):
 
 @pytest.mark.slow
 def test_the_most_and_least_diverse_slice_of_each_convolution(run):
-    found = analysed(run)
+    found = run_analysis(run)
     assert {name: layer["slices"] for name, layer in found["layers"].items()} == {"conv1": 2, "conv2": 6, "out": 30}
     for layer in found["layers"].values():
         assert 0 <= layer["least"]["spread"] <= layer["spread"] <= layer["most"]["spread"] <= 1
@@ -103,7 +103,7 @@ def test_a_few_large_weights_do_not_hide_the_others():
 
 def test_a_perceptron_shows_its_first_layer(tmp_path):
     run = hf.train("digits", {**PERCEPTRON, "trainer.steps": 2}, out=tmp_path / "run")
-    found = analysed(run, networks=30)
+    found = run_analysis(run, networks=30)
     assert [layer["slices"] for layer in found["layers"].values()] == [6]
 
 
@@ -111,4 +111,4 @@ def test_it_does_not_apply_where_nothing_is_an_image(tmp_path):
     settings = {"trainer.steps": 2, "trainer.device": "cpu", "objective": "trade_off"}
     run = hf.train("diabetes", settings, out=tmp_path / "run")
     with pytest.raises(NotApplicableError, match="analysis 'filters' does not apply"):
-        analysed(run)
+        run_analysis(run)

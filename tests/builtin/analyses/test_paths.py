@@ -156,12 +156,12 @@ def test_some_items_are_different_ones(run):
     assert some_examples(data, len(data), seed=3) is data
 
 
-def analysed(run, **options):
+def run_analysis(run, **options):
     return analyse(run, "paths", installed(), {**CHEAP, **options})
 
 
 def test_all_paths_of_a_pair_join_the_same_networks(run):
-    found = analysed(run)
+    found = run_analysis(run)
     assert [set(pair) for pair in found["pairs"]] == [
         {"direct", "direct_gauged", "interpolated", "trained"},
         {"direct", "direct_gauged", "interpolated"},
@@ -191,25 +191,25 @@ def test_it_goes_on_after_an_interruption(run, monkeypatch):
             raise KeyboardInterrupt
         return along(*arguments)
 
-    whole = analysed(run, points=3, bezier_pairs=0)
+    whole = run_analysis(run, points=3, bezier_pairs=0)
     monkeypatch.setattr(module, "along", interrupted)
     with pytest.warns(HyperframeWarning, match="goes on from there"), pytest.raises(KeyboardInterrupt):
-        analysed(run, points=3, bezier_pairs=0)
-    assert analysed(run, points=3, bezier_pairs=0) == whole
+        run_analysis(run, points=3, bezier_pairs=0)
+    assert run_analysis(run, points=3, bezier_pairs=0) == whole
     assert len(calls) == 3  # two pairs, one of them twice
 
 
 @pytest.mark.slow
 def test_normal_z_have_a_spherical_path_and_no_curve_is_trained_unasked(tmp_path):
     run = hf.train("digits", {**SETTINGS, "generator.latent_distribution": "normal"}, out=tmp_path / "run")
-    found = analysed(run, bezier_pairs=0, pairs=1)
+    found = run_analysis(run, bezier_pairs=0, pairs=1)
     assert set(found["paths"]) == {"direct", "direct_gauged", "interpolated", "spherical"}
 
 
 @pytest.mark.slow
 def test_networks_without_a_vector_z_have_no_path_through_it(tmp_path):
     run = hf.train("digits", {**DIRECT, "generator.networks": 3, "trainer.networks": 3}, out=tmp_path / "run")
-    found = analysed(run)
+    found = run_analysis(run)
     assert len(found["pairs"]) == 1  # of three networks
     assert set(found["paths"]) == {"direct", "direct_gauged", "trained"}
     assert "direct" in found["skipped"]["paths through z"]
@@ -218,7 +218,7 @@ def test_networks_without_a_vector_z_have_no_path_through_it(tmp_path):
 @pytest.mark.slow
 def test_statistics_of_batch_norm_are_those_of_each_network(tmp_path):
     run = hf.train("digits", {**GENERATED, "trainer.steps": 2}, module=Residual(4), out=tmp_path / "run")
-    path = analysed(run, pairs=1, points=3, examples=20)["pairs"][0]
+    path = run_analysis(run, pairs=1, points=3, examples=20)["pairs"][0]
     assert path["direct"]["loss"][0] == pytest.approx(path["interpolated"]["loss"][0], rel=1e-3)
     # Gauges move scales into the norms, and the networks at the ends stay the same.
     assert path["direct"]["loss"][0] == pytest.approx(path["direct_gauged"]["loss"][0], rel=1e-3)
@@ -229,7 +229,7 @@ def test_regression_has_a_barrier_and_no_accuracy(tmp_path):
     run = hf.train(
         "diabetes", {"trainer.steps": 2, "trainer.device": "cpu", "objective": "trade_off"}, out=tmp_path / "run"
     )
-    found = analysed(run, pairs=1)
+    found = run_analysis(run, pairs=1)
     assert found["metric"]["label"] == "squared error"
     assert "drop" not in found["paths"]["direct"]
     assert any("barrier" in name for name in found["highlights"])
@@ -239,4 +239,4 @@ def test_regression_has_a_barrier_and_no_accuracy(tmp_path):
 def test_one_network_has_no_path(tmp_path):
     run = hf.train("digits", {**DIRECT, "generator.networks": 1, "trainer.networks": 1}, out=tmp_path / "run")
     with pytest.raises(NotApplicableError, match="analysis 'paths' does not apply"):
-        analysed(run)
+        run_analysis(run)

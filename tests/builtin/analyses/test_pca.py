@@ -25,7 +25,7 @@ def run(tmp_path_factory):
     return hf.train("digits", SETTINGS, out=tmp_path_factory.mktemp("runs") / "run")
 
 
-def analysed(run, **options):
+def run_analysis(run, **options):
     return analyse(run, "pca", installed(), {"samples": 40, "components": 2, **options})
 
 
@@ -86,7 +86,7 @@ def test_samples_that_do_not_differ_have_no_components():
 
 @pytest.mark.slow
 def test_series_of_all_layers_filters_and_the_network(run):
-    found = analysed(run)
+    found = run_analysis(run)
     spec = run.experiment.target.spec
     layers = [name for name in found["series"] if name.startswith("layer ")]
     assert layers == [f"layer {layer.name}" for layer in spec.layers]
@@ -145,7 +145,7 @@ def test_few_networks(tmp_path):
     settings = {key: value for key, value in SETTINGS.items() if key != "generator.hidden"}
     settings |= {"generator": "direct", "diversity": "none"}
     run = hf.train("digits", {**settings, "generator.networks": 3, "trainer.networks": 3}, out=tmp_path / "three")
-    assert len(analysed(run)["series"]["network"]["ratios"]) == 2
+    assert len(run_analysis(run)["series"]["network"]["ratios"]) == 2
     run = hf.train("digits", {**settings, "generator.networks": 2, "trainer.networks": 2}, out=tmp_path / "two")
     with pytest.raises(NotApplicableError, match="analysis 'pca' does not apply"):
-        analysed(run)
+        run_analysis(run)

@@ -22,7 +22,7 @@ def run(tmp_path_factory):
     return hf.train("digits", SETTINGS, out=tmp_path_factory.mktemp("runs") / "run")
 
 
-def analysed(run, **options):
+def run_analysis(run, **options):
     return analyse(run, "plane", installed(), {**CHEAP, **options})
 
 
@@ -61,7 +61,7 @@ def test_weighted_means_of_the_corners_are_inside(seed):
 
 @pytest.mark.slow
 def test_the_square_reaches_from_corner_to_corner(run):
-    found = analysed(run, margin=0.0)
+    found = run_analysis(run, margin=0.0)
     assert len(found["score"]) == len(found["y"]) == 4
     assert len(found["score"][0]) == len(found["x"]) == 4
     assert found["x"][0] == min(place[0] for place in found["places"])
@@ -76,7 +76,7 @@ def test_the_square_reaches_from_corner_to_corner(run):
 def test_it_goes_on_after_an_interruption(run, monkeypatch):
     import hyperframe.builtin.analyses.plane as module
 
-    whole, calls = analysed(run, points=3), []
+    whole, calls = run_analysis(run, points=3), []
 
     def interrupted(*arguments):
         calls.append(1)
@@ -87,8 +87,8 @@ def test_it_goes_on_after_an_interruption(run, monkeypatch):
     mean_scores = module.mean_scores
     monkeypatch.setattr(module, "mean_scores", interrupted)
     with pytest.warns(HyperframeWarning, match="goes on from there"), pytest.raises(KeyboardInterrupt):
-        analysed(run, points=3)
-    assert analysed(run, points=3) == whole
+        run_analysis(run, points=3)
+    assert run_analysis(run, points=3) == whole
     assert len(calls) == 5  # four parts, one of them twice
 
 
@@ -97,7 +97,7 @@ def test_a_line_of_z_and_a_task_without_accuracy(tmp_path):
     run = hf.train(
         "toy", {"trainer.steps": 2, "trainer.device": "cpu", "evaluation.analyses": []}, out=tmp_path / "run"
     )
-    found = analysed(run)
+    found = run_analysis(run)
     assert found["places"][2][1] == 0  # z has one entry
     assert all(value == value for row in found["loss"] for value in row)
 
@@ -107,4 +107,4 @@ def test_it_does_not_apply_without_a_vector_z(tmp_path):
     settings |= {"generator": "direct", "generator.networks": 4, "diversity": "none"}
     run = hf.train("digits", settings, out=tmp_path / "run")
     with pytest.raises(NotApplicableError, match="analysis 'plane' does not apply"):
-        analysed(run)
+        run_analysis(run)
