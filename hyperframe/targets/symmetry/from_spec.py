@@ -185,7 +185,16 @@ def _axis(
         before = (FROZEN,) * param.rows[0]
         after = (FROZEN,) * (param.known_shape[dim] - param.rows[1])
         fields = [before + field + after for field in fields]
-    return Axis.of(param.parameter, dim, fields, exponent, groups)
+    permutation, scaling, sign = fields
+    return Axis(
+        parameter=param.parameter,
+        dim=dim,
+        permutation=permutation,
+        scaling=scaling,
+        sign=sign,
+        exponent=exponent,
+        groups=groups,
+    )
 
 
 def _reading_axis(

@@ -7,7 +7,7 @@ moves, not what scales. An action is then the same few lines for every layer: ga
 signs (`hyperframe.targets.symmetry.orbits`). A normalisation takes factors away, which nothing then needs to read.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Literal
 
@@ -45,20 +45,6 @@ class Axis:
     sign: tuple[int, ...]
     exponent: int
     groups: int = 1
-
-    @classmethod
-    def of(cls, parameter: str, dim: int, fields: Sequence[tuple[int, ...]], exponent: int, groups: int) -> "Axis":
-        """Make one of its labels in the order permutation, scaling, sign."""
-        permutation, scaling, sign = fields
-        return cls(
-            parameter=parameter,
-            dim=dim,
-            permutation=permutation,
-            scaling=scaling,
-            sign=sign,
-            exponent=exponent,
-            groups=groups,
-        )
 
     def spread(self, param: Param, labels: tuple[int, ...]) -> Tensor:
         """Labels of this axis, such as its `scaling`, int64, in a shape that broadcasts to the parameter's."""

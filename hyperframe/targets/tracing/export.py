@@ -58,7 +58,7 @@ def check_parameters(module: nn.Module, where: str) -> None:
             raise SpecError(f"{where}: parameter '{key}' is {value.dtype}; only real floating-point ones are generated")
 
 
-def prepared(module: nn.Module, where: str) -> nn.Module:
+def prepare(module: nn.Module, where: str) -> nn.Module:
     """A copy in evaluation mode, float32 and on the CPU, with the options that it will be trained with."""
     with others_code(lambda error: SpecError(f"{where}: the module cannot be copied: {described(error)}")):
         copied = copy.deepcopy(module).cpu().float().eval()
@@ -66,7 +66,7 @@ def prepared(module: nn.Module, where: str) -> nn.Module:
     return copied
 
 
-def chosen_inputs(
+def choose_inputs(
     module: nn.Module, shape: tuple[int, ...], data: Callable[[], Tensor] | None, where: str
 ) -> tuple[TrialInputs, int]:
     """Inputs that a module is tried out on, and the number of its outputs: normal numbers, or examples of data.
@@ -75,7 +75,7 @@ def chosen_inputs(
     place where the module does not run on them, or where it looks rows up by what are whole numbers in the data.
 
     Args:
-        module: a copy, `prepared`.
+        module: a copy, from `prepare`.
         shape: of one input.
         data: gives examples of data, where there are any; called only where they are needed.
         where: how messages begin.
@@ -87,7 +87,7 @@ def chosen_inputs(
     normal, failure, outputs = TrialInputs(shape), None, 0
     far = torch.tensor([-FAR, FAR]).reshape(2, *[1] * len(shape)).expand(2, *shape)
     try:
-        outputs, finite, indexed = _tried_out(module, torch.cat([normal.draw(IMAGES, _rng()), far]), where)
+        outputs, finite, indexed = _try_out(module, torch.cat([normal.draw(IMAGES, _rng()), far]), where)
     except (SpecError, DataError) as error:
         failure, finite, indexed = error, False, False
     why = ""
@@ -118,7 +118,7 @@ def example_inputs(module: nn.Module, example: Tensor, where: str) -> TrialInput
     failures: list[Exception] = []
     for choice in [as_they_are, as_whole] if example.is_floating_point() else [as_whole, as_they_are]:
         try:
-            if _tried_out(module, choice.first(len(examples)), where)[1]:
+            if _try_out(module, choice.first(len(examples)), where)[1]:
                 return choice
         except (SpecError, DataError) as error:
             failures.append(error)
@@ -139,12 +139,12 @@ def _rng() -> torch.Generator:
 def count_outputs(module: nn.Module, inputs: TrialInputs, where: str) -> int:
     """The number of outputs, once the module has run on some inputs, in evaluation and in training."""
     try:
-        return _tried_out(module, inputs.draw(IMAGES, _rng()), where)[0]
+        return _try_out(module, inputs.draw(IMAGES, _rng()), where)[0]
     except (SpecError, DataError) as error:
         raise SpecError(f"{error}{_way_out(module, inputs)}") from error
 
 
-def _tried_out(module: nn.Module, inputs: Tensor, where: str) -> tuple[int, bool, bool]:
+def _try_out(module: nn.Module, inputs: Tensor, where: str) -> tuple[int, bool, bool]:
     """The number of outputs, whether all are finite, and whether rows are looked up by what the inputs are.
 
     In training the same examples come the other way round, so that what is looked up by them differs.
@@ -186,7 +186,7 @@ def _way_out(module: nn.Module, inputs: TrialInputs) -> str:
     if inputs.whole:
         return ""
     try:
-        _tried_out(module, torch.zeros(IMAGES, *inputs.shape, dtype=torch.int64), "")
+        _try_out(module, torch.zeros(IMAGES, *inputs.shape, dtype=torch.int64), "")
     except HyperframeError:
         return ""
     if inputs.examples is None:
@@ -200,7 +200,7 @@ def _way_out(module: nn.Module, inputs: TrialInputs) -> str:
     )
 
 
-def exported(module: nn.Module, inputs: TrialInputs, where: str) -> Any:
+def export(module: nn.Module, inputs: TrialInputs, where: str) -> Any:
     """The module's graph of operations, for such inputs."""
 
     def failed(error: BaseException) -> SpecError:

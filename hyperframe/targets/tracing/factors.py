@@ -17,24 +17,24 @@ Combination = dict[int, Exponent]
 class Factors(Partition):
     """Labels some of which are products of powers of others, as what two scaled activations make together.
 
-    The logarithms of factors obey linear equations, over the rational numbers; signs obey them modulo 2. `solved` has
+    The logarithms of factors obey linear equations, over the rational numbers; signs obey them modulo 2. `solve` has
     what remains free.
 
     Args:
         signs: whether these are signs, so that a square is 1.
 
     Attributes:
-        rooted: labels of which `solved` would have needed a root.
-        joint: labels of products that `solved` took for free, since several products are equal to each.
+        rooted: labels of which `solve` would have needed a root.
+        joint: labels of products that `solve` took for free, since several products are equal to each.
 
     Example:
         >>> factors = Factors()
         >>> one, other = factors.new(1), factors.new(1)
         >>> both = factors.product([(one, 1), (other, 1)])
-        >>> factors.solved([one, other], [])[int(both)]
+        >>> factors.solve([one, other], [])[int(both)]
         {0: 1, 1: 1}
         >>> factors.freeze(both)                    # their product is 1: one is the other's inverse
-        >>> factors.solved([one, other], [])[int(other)]
+        >>> factors.solve([one, other], [])[int(other)]
         {0: -1}
     """
 
@@ -92,7 +92,7 @@ class Factors(Partition):
             elif ZERO not in (a, b):
                 self.freeze(torch.tensor([a, b]))
 
-    def solved(self, anchored: Sequence[Tensor], used: Sequence[Tensor]) -> list[Combination]:
+    def solve(self, anchored: Sequence[Tensor], used: Sequence[Tensor]) -> list[Combination]:
         """For every label the product of free labels that it is; the empty product for one that is frozen.
 
         `rooted` then has the labels that were frozen since something used would need a root of them.
