@@ -235,7 +235,7 @@ class Walk:
 
 
 def _shape(value: Any) -> torch.Size:
-    """The shape of one of an operation's results, which may be a number, as of `example()`."""
+    """The shape of one of an operation's results, which may be a number, as of `item()`."""
     return value.shape if isinstance(value, Tensor) else torch.Size()
 
 
