@@ -2,7 +2,7 @@
 
 import torch
 
-from hyperframe.targets.symmetry.exact import exact_copy, redrawn, run_exactly
+from hyperframe.targets.symmetry.exact import exact_copy, redraw, run_exactly
 from hyperframe.targets.symmetry.orbits import KINDS, apply_action, orbits, random_action
 from hyperframe.targets.tracing.tracer import trace
 
@@ -15,7 +15,7 @@ def case(module, shape, seed=0, networks=1):
     traced = trace(module, shape, "net")
     rng = torch.Generator().manual_seed(seed)
     inputs = torch.randn(12, *shape, generator=rng, dtype=torch.float64)
-    weights = redrawn(traced.spec, networks, rng)
+    weights = redraw(traced.spec, networks, rng)
     return traced, orbits(traced.structure, shift_invariant=True), exact_copy(module), weights, inputs
 
 

@@ -25,7 +25,7 @@ from hyperframe.networks.batching import BatchedForms
 from hyperframe.networks.generator import initial_std
 from hyperframe.runs.fingerprints import probe_outputs
 from hyperframe.targets.embeddings import EXAMPLES_AT_ONCE, check_rows
-from hyperframe.targets.symmetry.exact import exact_copy, redrawn
+from hyperframe.targets.symmetry.exact import exact_copy, redraw
 from hyperframe.targets.symmetry.orbits import orbits
 from hyperframe.targets.tracing import tracer
 from hyperframe.targets.tracing.tracer import trace
@@ -143,7 +143,7 @@ def test_symmetries_of_tables_are_found_and_hold(name, checked, monkeypatch):
     rng = torch.Generator().manual_seed(0)
     inputs = traced.tried_on.draw(12, rng, torch.float64)
     assert inputs.dtype == torch.int64
-    weights = redrawn(traced.spec, 1, rng)
+    weights = redraw(traced.spec, 1, rng)
     for seed in range(3):
         check_symmetries(traced, of, exact_copy(module), weights, inputs, seed)
 
@@ -370,7 +370,7 @@ def test_a_gradient_is_that_of_the_loss(options):
 
     def gradients(module, together):
         target = traced_target(trace(module, example=X)).to("cpu", torch.float64)
-        weights = redrawn(target.spec, 3, torch.Generator().manual_seed(0))
+        weights = redraw(target.spec, 3, torch.Generator().manual_seed(0))
         unpacked = {name: value.requires_grad_() for name, value in unpack(target.spec, weights).items()}
         inputs = X[:12].view(3, 4, TOKENS)
         parts = [slice(None)] if together else [slice(row, row + 1) for row in range(3)]
@@ -397,7 +397,7 @@ def test_what_does_not_count_in_training_is_told(tmp_path):
 
 def test_a_single_network_has_the_options_of_the_module():
     target = traced_target(trace(chain(table(padding_idx=2, sparse=True), nn.Flatten(), dense(24, 3)), example=X))
-    weights = redrawn(target.spec, 1, torch.Generator().manual_seed(0), torch.float32)
+    weights = redraw(target.spec, 1, torch.Generator().manual_seed(0), torch.float32)
     part = target.network(weights, 0)[0]
     assert (part.padding_idx, part.sparse) == (2, True)
 
@@ -445,7 +445,7 @@ def test_bags_that_begin_at_offsets_run_one_after_the_other_without_a_word():
         lambda m, x: m.out(m.t(x.flatten(), torch.arange(len(x)) * TOKENS)), t=nn.EmbeddingBag(ROWS, 5), out=dense(5, 3)
     )
     target = traced_target(trace(module, example=X))
-    weights = redrawn(target.spec, 3, torch.Generator().manual_seed(0), torch.float32)
+    weights = redraw(target.spec, 3, torch.Generator().manual_seed(0), torch.float32)
     together = target.forward(weights, X[:7].float(), shared=True)
     for row in range(3):
         torch.testing.assert_close(target.network(weights, row)(X[:7]), together[row])

@@ -108,15 +108,15 @@ class _Draws(TorchDispatchMode):
         self.any = True
         if self._alike and func.name().startswith("aten::rrelu"):  # what it returns are not its random slopes
             low, high = args[2:4]
-            slopes = low + (high - low) * self._shared(torch.rand_like(args[0]))
+            slopes = low + (high - low) * self._share(torch.rand_like(args[0]))
             result = torch.where(args[0] < 0, args[0] * slopes, args[0])
             return args[0].copy_(result) if func.name().endswith("_") else result
         result = func(*args, **kwargs)
         if self._alike and isinstance(result, Tensor) and result.is_floating_point():
-            result.copy_(self._shared(result))
+            result.copy_(self._share(result))
         return result
 
-    def _shared(self, drawn: Tensor) -> Tensor:
+    def _share(self, drawn: Tensor) -> Tensor:
         """The first number that was drawn for each example, in place of all others."""
         first = drawn.clone()
         for dim in range(drawn.dim()):
@@ -250,7 +250,7 @@ def other_modes(
     return () if torch.equal(trained, evaluated[0]) else ("training",)
 
 
-def redrawn(spec: TargetSpec, batch: int, rng: torch.Generator, dtype: torch.dtype = torch.float64) -> Weights:
+def redraw(spec: TargetSpec, batch: int, rng: torch.Generator, dtype: torch.dtype = torch.float64) -> Weights:
     """Draw weights that keep signals at about one size: for each layer [batch, filters, filter_size].
 
     Initial weights would make trials empty: many a network begins with a zero layer. All entries are normal with mean

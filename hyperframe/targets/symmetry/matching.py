@@ -53,7 +53,7 @@ class Matching:
 
     def of_sorted(self, weights: Weights) -> Weights:
         """The same for weights that `Sorting` gave; for many references they are sorted once."""
-        return self._walk.moved(weights, self._walk.sources(weights, self._place))
+        return self._walk.permute(weights, self._walk.sources(weights, self._place))
 
     def _place(self, members: tuple[int, ...], keys: Tensor) -> Tensor:
         from scipy.optimize import linear_sum_assignment  # noqa: PLC0415  (slow to import)

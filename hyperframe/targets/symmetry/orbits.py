@@ -214,7 +214,7 @@ def _signs(shape: tuple[int, int], rng: torch.Generator, dtype: torch.dtype) -> 
 def apply_action(of: Orbits, action: Action, weights: Weights) -> Weights:
     """Apply an action to weights: multiply by factors and signs, gather by permutation labels, add the shifts."""
     spec = of.structure.spec
-    result = permuted(of.structure, action.sources, _multiplied(of.structure, action, weights), spec.layer_names)
+    result = permute(of.structure, action.sources, _multiply(of.structure, action, weights), spec.layer_names)
     for layer, offset in action.offsets.items():
         theta = result[layer].clone()
         theta[:, :, of.shifts[layer]] += offset.to(theta)
@@ -225,7 +225,7 @@ def apply_action(of: Orbits, action: Action, weights: Weights) -> Weights:
     return result
 
 
-def _multiplied(structure: Structure, action: Action, weights: Weights) -> Weights:
+def _multiply(structure: Structure, action: Action, weights: Weights) -> Weights:
     """Weights with the factors and signs of an action."""
     spec = structure.spec
     parameters = unpack(spec, weights)
@@ -239,7 +239,7 @@ def _multiplied(structure: Structure, action: Action, weights: Weights) -> Weigh
     return pack(spec, parameters)
 
 
-def permuted(structure: Structure, sources: Tensor, weights: Weights, layers: Iterable[str]) -> Weights:
+def permute(structure: Structure, sources: Tensor, weights: Weights, layers: Iterable[str]) -> Weights:
     """Some layers of weights with their units in other places.
 
     Args:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hyperframe.targets.spec import LayerSpec
-from hyperframe.targets.symmetry.orbits import Orbits, permuted
+from hyperframe.targets.symmetry.orbits import Orbits, permute
 from hyperframe.targets.symmetry.structure import FROZEN
 from hyperframe.targets.weights import batch_size
 from hyperframe.types import Weights
@@ -49,7 +49,7 @@ class UnitWalk:
         seen = {layer: theta.detach() for layer, theta in weights.items()}
         placed = torch.zeros(sources.shape[1], dtype=torch.bool)
         for layer, classes in self._plan:
-            current = permuted(structure, sources, seen, [layer.name])[layer.name]
+            current = permute(structure, sources, seen, [layer.name])[layer.name]
             reads = structure.grid(layer, [param.role for param in layer.params], "permutation", -1)
             loose = (reads != FROZEN) & ~placed[reads.clamp(min=0)]
             current = current.masked_fill(loose.to(current.device), 0.0)
@@ -61,9 +61,9 @@ class UnitWalk:
                 placed[labels] = True
         return sources
 
-    def moved(self, weights: Weights, sources: Tensor) -> Weights:
+    def permute(self, weights: Weights, sources: Tensor) -> Weights:
         """Weights with their units in the places that `sources` gave, differentiable in the weights."""
-        return permuted(self._structure, sources, dict(weights), self._structure.spec.layer_names)
+        return permute(self._structure, sources, dict(weights), self._structure.spec.layer_names)
 
 
 class Sorting:
@@ -90,7 +90,7 @@ class Sorting:
             order = lexicographic(keys)
             return lexicographic(torch.cat([keys, self._sums(seen, members)], 2)) if _tied(keys, order) else order
 
-        return self._walk.moved(weights, self._walk.sources(weights, place))
+        return self._walk.permute(weights, self._walk.sources(weights, place))
 
     def _sums(self, weights: Weights, members: tuple[int, ...]) -> Tensor:
         """Sums and summed squares of what layers read and write each label with [batch, labels, columns].

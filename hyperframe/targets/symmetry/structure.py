@@ -99,7 +99,7 @@ class Structure:
         for param in layer.params:
             if param.role in roles:
                 axes = self._axes_of.get((param.parameter, exponent), [])
-                parts.append(_stacked([_as_rows(axis, layer, param, getattr(axis, kind)) for axis in axes]))
+                parts.append(_stack([_as_rows(axis, layer, param, getattr(axis, kind)) for axis in axes]))
                 entries.append(param.entries(layer.groups))
         found = []
         for place in range(max(len(part) for part in parts)):
@@ -148,7 +148,7 @@ class Structure:
 _NONE = torch.full((1, 1), FROZEN)
 
 
-def _stacked(grids: list[Tensor]) -> list[Tensor]:
+def _stack(grids: list[Tensor]) -> list[Tensor]:
     """As few grids as hold the labels of all, none of which is lost where two are on one entry."""
     found = [_NONE]
     for grid in grids:

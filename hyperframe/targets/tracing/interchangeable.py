@@ -26,7 +26,7 @@ def exchange_classes(units: Partition, trail: list[tuple[Tensor, Tensor]]) -> tu
     ranks = _ranks(lookup)
     profiles = torch.zeros(len(lookup), dtype=torch.int64)
     for number, (unit, code) in enumerate(trail):
-        labels, codes = _reduced(unit, code)
+        labels, codes = _reduce(unit, code)
         inside = labels != FIXED
         labels, codes = labels[inside], codes[inside]
         roots = lookup[labels]
@@ -37,7 +37,7 @@ def exchange_classes(units: Partition, trail: list[tuple[Tensor, Tensor]]) -> tu
         roots, codes, ranked = roots[order], codes[order], ranked[order]
         starts = torch.searchsorted(roots, roots)
         place = torch.arange(len(roots)) - starts
-        entry = _mixed(_mixed(_mixed(place, ranked), codes), torch.tensor(number))
+        entry = _mix(_mix(_mix(place, ranked), codes), torch.tensor(number))
         profiles.index_add_(0, roots, entry)
     members: dict[int, list[int]] = {}
     for label in torch.unique(lookup[lookup != FIXED]).tolist():
@@ -53,7 +53,7 @@ def _ranks(lookup: Tensor) -> Tensor:
     return ranks
 
 
-def _reduced(unit: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+def _reduce(unit: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
     """Both as vectors, less the axes along which the units are the same, where codes do not tell units apart."""
     constant = [dim for dim in range(unit.dim()) if not varies(unit, dim)]
     if not any(varies(code, dim) for dim in range(unit.dim()) if dim not in constant):
@@ -66,7 +66,7 @@ def _reduced(unit: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
     return unit.reshape(-1), code.reshape(-1)
 
 
-def _mixed(one: Tensor, other: Tensor) -> Tensor:
+def _mix(one: Tensor, other: Tensor) -> Tensor:
     """A hash of two numbers, whole numbers of 64 bits that wrap around."""
     mixed = (one * _MIX[0] + other) * _MIX[1]
     mixed = mixed ^ (mixed >> 29)

@@ -41,11 +41,11 @@ def _ends_in(user: Any, node: Any, constant: Constant, found: Discovery) -> bool
     if user.name in found.absorbing:
         flat = node.meta["val"].dim() == 2  # a channel is then one place
         return user.args[0] is node and (constant == "channels" or flat)
-    passed = _passed(user, node, constant)
+    passed = _pass_on(user, node, constant)
     return passed is not None and _ends(user, passed, found)
 
 
-def _passed(user: Any, node: Any, constant: Constant) -> Constant | None:
+def _pass_on(user: Any, node: Any, constant: Constant) -> Constant | None:
     """The kind of shift that one of an input is to an operation's outputs; None for anything but a constant."""
     name = getattr(getattr(user.target, "overloadpacket", None), "__name__", str(user.target))
     value, given = user.meta.get("val"), node.meta["val"]

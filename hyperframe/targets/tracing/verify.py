@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hyperframe.errors import Forgiven, described
-from hyperframe.targets.symmetry.exact import Mode, exact_copy, other_modes, redrawn, run_exactly
+from hyperframe.targets.symmetry.exact import Mode, exact_copy, other_modes, redraw, run_exactly
 from hyperframe.targets.symmetry.orbits import KINDS, Orbits, apply_action, orbits, random_action
 from hyperframe.targets.symmetry.structure import FROZEN, Axis, Structure
 from hyperframe.targets.tracing.findings import Frozen
@@ -55,10 +55,10 @@ def verify(module: nn.Module, structure: Structure, inputs: TrialInputs) -> tupl
     if not trial.outputs:
         return _without_all(structure), (Frozen("self-check", "", f"nothing could be tried in float64: {trial.why}"),)
     failed: list[Frozen] = []
-    while trial.broken(structure, KINDS) is not None:
+    while trial.find_broken(structure, KINDS) is not None:
         found: list[Frozen] = []
         for number, kind in enumerate(KINDS):
-            structure, frozen = trial.mended(structure, kind, KINDS[:number])
+            structure, frozen = trial.mend(structure, kind, KINDS[:number])
             found += frozen
         if not found:  # it holds in some draws, and in others not
             structure = _without_all(structure)
@@ -96,7 +96,7 @@ class _Trial:
         self.inputs = self._tried_on.draw(examples, self.rng, torch.float64)
         kept: list[tuple[Weights, Tensor]] = []
         for _ in range(DRAWN * wanted):
-            weights = redrawn(self.spec, 1, self.rng)
+            weights = redraw(self.spec, 1, self.rng)
             outputs = run_exactly(self.module, self.spec, weights, self.inputs)
             if not kept and not torch.equal(outputs, run_exactly(self.module, self.spec, weights, self.inputs)):
                 self.why = "its outputs are not the same twice"
@@ -113,7 +113,7 @@ class _Trial:
             self.outputs[mode] = run_exactly(self.module, self.spec, self.weights, self.inputs, mode=mode)
         self.outputs["evaluation"] = torch.cat([outputs for _, outputs in kept])
 
-    def broken(self, structure: Structure, kinds: Iterable[str]) -> str | None:
+    def find_broken(self, structure: Structure, kinds: Iterable[str]) -> str | None:
         """Where random actions of these kinds change the outputs: a mode, in words; None where they do not."""
         of = orbits(structure, shift_invariant=True)
         for mode in [*self.outputs] * self.actions:
@@ -134,25 +134,25 @@ class _Trial:
             change = change - change.mean(-1, keepdim=True)
         return not bool((change.abs().amax((1, 2)) <= TOLERANCE * outputs.abs().amax((1, 2))).all())
 
-    def mended(self, structure: Structure, kind: str, held: Sequence[str]) -> tuple[Structure, list[Frozen]]:
+    def mend(self, structure: Structure, kind: str, held: Sequence[str]) -> tuple[Structure, list[Frozen]]:
         """The structure without those parts of a kind that do not hold beside each other and the kinds that hold."""
         parts = _parts(structure, kind)
         if not parts:
             return structure, []
         failed: list[Frozen] = []
 
-        def holding(kept: list[_Part], more: list[_Part]) -> list[_Part]:
+        def keep(kept: list[_Part], more: list[_Part]) -> list[_Part]:
             """Keep what is kept, and as much of what is more as holds beside it."""
-            where = self.broken(_with_parts(structure, kind, parts, [*kept, *more]), [*held, kind])
+            where = self.find_broken(_with_parts(structure, kind, parts, [*kept, *more]), [*held, kind])
             if where is None:
                 return [*kept, *more]
             if len(more) == 1:
                 failed.append(Frozen("self-check", more[0].place, more[0].why + where))
                 return kept
             half = len(more) // 2
-            return holding(holding(kept, more[:half]), more[half:])
+            return keep(keep(kept, more[:half]), more[half:])
 
-        return _with_parts(structure, kind, parts, holding([], parts)), failed
+        return _with_parts(structure, kind, parts, keep([], parts)), failed
 
 
 def _parts(structure: Structure, kind: str) -> list[_Part]:
@@ -231,14 +231,14 @@ def only(structure: Structure, field: Field, labels: set[int]) -> Structure:
 def without(structure: Structure, field: Field, labels: set[int]) -> Structure:
     """A structure with some labels of one kind frozen."""
     gone = labels | {FROZEN}
-    axes = tuple(_frozen(axis, field, gone) for axis in structure.axes)
+    axes = tuple(_freeze(axis, field, gone) for axis in structure.axes)
     classes = structure.classes
     if field == "permutation":
         classes = tuple(members for members in classes if not gone & set(members))
     return attrs.evolve(structure, axes=axes, classes=classes)
 
 
-def _frozen(axis: Axis, field: Field, gone: set[int]) -> Axis:
+def _freeze(axis: Axis, field: Field, gone: set[int]) -> Axis:
     kept = tuple(FROZEN if label in gone else label for label in getattr(axis, field))
     if field == "scaling":
         return attrs.evolve(axis, scaling=kept)

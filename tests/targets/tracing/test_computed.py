@@ -10,7 +10,7 @@ from modules import Masked, Net, Standardised, chain, conv, counts, dense, learn
 from torch import nn
 from torch.nn.utils.parametrizations import orthogonal, spectral_norm, weight_norm
 
-from hyperframe.targets.symmetry.exact import exact_copy, redrawn, run_exactly
+from hyperframe.targets.symmetry.exact import exact_copy, redraw, run_exactly
 from hyperframe.targets.symmetry.gauge import ComposedGauge
 from hyperframe.targets.symmetry.orbits import KINDS, apply_action, orbits, random_action
 from hyperframe.targets.tracing import tracer
@@ -300,7 +300,7 @@ CASES = {
 
 def drawn(traced, seed):
     rng = torch.Generator().manual_seed(seed)
-    weights = redrawn(traced.spec, 1, rng)
+    weights = redraw(traced.spec, 1, rng)
     return (
         exact_copy(traced.module),
         weights,

@@ -13,7 +13,7 @@ from tracing_trials import case, change_of, check_symmetries
 
 import hyperframe as hf
 from hyperframe.errors import SpecError
-from hyperframe.targets.symmetry.exact import exact_copy, redrawn
+from hyperframe.targets.symmetry.exact import exact_copy, redraw
 from hyperframe.targets.symmetry.from_spec import compile_structure
 from hyperframe.targets.symmetry.orbits import KINDS, orbits, random_action
 from hyperframe.targets.symmetry.structure import FROZEN
@@ -133,7 +133,7 @@ def test_residual_networks(registry, name, blocks, weights, shortcut):
     trunks = 16 + 32 + 64 if shortcut == "projection" else 64
     assert of.counts["scaling"] == of.counts["permutation"] == inner + trunks
     copy, rng = exact_copy(traced.module), torch.Generator().manual_seed(0)
-    drawn, inputs = redrawn(traced.spec, 1, rng), torch.randn(8, 3, 32, 32, generator=rng, dtype=torch.float64)
+    drawn, inputs = redraw(traced.spec, 1, rng), torch.randn(8, 3, 32, 32, generator=rng, dtype=torch.float64)
     check_symmetries(traced, of, copy, drawn, inputs, 0)
 
 
@@ -153,7 +153,7 @@ def test_networks_of_torchvision(registry, name):
     assert {kind: of.counts[kind] for kind in ZOO[name]} == ZOO[name]
     assert traced.frozen == ()
     copy, rng = exact_copy(traced.module), torch.Generator().manual_seed(0)
-    drawn, inputs = redrawn(traced.spec, 1, rng), torch.randn(12, 3, 32, 32, generator=rng, dtype=torch.float64)
+    drawn, inputs = redraw(traced.spec, 1, rng), torch.randn(12, 3, 32, 32, generator=rng, dtype=torch.float64)
     check_symmetries(traced, of, copy, drawn, inputs, 0)
 
 
