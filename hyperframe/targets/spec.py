@@ -1,4 +1,4 @@
-"""What a target looks like: its layers, filters and unit spaces, stated as data and checked when built."""
+"""A target as data: its layers, filters and unit spaces, checked when built."""
 
 from collections.abc import Iterable, Mapping
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Networks as the symmetries have them: in float64 throughout, with the batch's statistics, and no epsilon in a norm.
+"""Networks in which symmetries hold exactly: in float64, with the batch's statistics, and no epsilon in a norm.
 
 An epsilon in a normalisation breaks its symmetries by a little, stored statistics break them altogether; whether a
 symmetry holds is therefore tried without either. What a symmetry must hold in are the two modes in which networks are
@@ -29,7 +29,7 @@ from hyperframe.targets.weights import unpack
 from hyperframe.types import Weights
 
 EPSILON = 1e-100
-"""What stands in for zero, which torch's normalisations refuse."""
+"""Stands in for an epsilon of zero, which torch's normalisations refuse."""
 
 CONSTANT = 1e-20
 """A smaller variance, relative to the squared mean, is that of a constant but for rounding."""
@@ -76,7 +76,7 @@ class ExactNorms(TorchFunctionMode):
 
 
 def _without_rounding(func: Any, given: dict[str, Any]) -> Tensor:
-    """The input of a normalisation, zero where it is constant but for rounding."""
+    """Set the input of a normalisation to zero where it is constant but for rounding."""
     x: Tensor = given["input"]
     if func is F.rms_norm:  # no mean is taken away
         return x
@@ -117,7 +117,7 @@ class _Draws(TorchDispatchMode):
         return result
 
     def _share(self, drawn: Tensor) -> Tensor:
-        """The first number that was drawn for each example, in place of all others."""
+        """Put the first number that was drawn for each example in the place of all others."""
         first = drawn.clone()
         for dim in range(drawn.dim()):
             if dim > 0 or len(drawn) != self._examples:
@@ -126,7 +126,7 @@ class _Draws(TorchDispatchMode):
 
 
 def batch_norms(module: nn.Module) -> dict[str, Any]:
-    """The normalisations that collect running moments in training, by name; others are constants of the module.
+    """Find the normalisations that collect running moments in training, by name; others are constants of the module.
 
     A module may keep one in evaluation mode whatever mode it is in itself. It is left in training mode.
     """
@@ -136,7 +136,7 @@ def batch_norms(module: nn.Module) -> dict[str, Any]:
 
 
 def running_moments(norms: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """The buffers of normalisations, by their names in the module."""
+    """Return the buffers of normalisations, by their names in the module."""
     return {
         f"{name}.{own}" if name else own: value
         for name, norm in norms.items()
@@ -156,7 +156,7 @@ def as_evaluated(module: nn.Module) -> dict[str, Any]:
 
 
 def exact_copy(module: nn.Module) -> nn.Module:
-    """A copy in float64."""
+    """Copy a module in float64."""
     return copy.deepcopy(module).double()
 
 
@@ -207,7 +207,7 @@ def _run(
 
 @contextmanager
 def _same_numbers() -> Iterator[None]:
-    """The same random numbers every time, of torch, Python and numpy; theirs come back as they were."""
+    """Draw the same random numbers every time, of torch, Python and numpy; their states come back as they were."""
     python, numpys = random.getstate(), np.random.get_state()
     random.seed(0)
     np.random.seed(0)
@@ -222,7 +222,7 @@ def _same_numbers() -> Iterator[None]:
 def other_modes(
     module: nn.Module, spec: TargetSpec, weights: Weights, inputs: Tensor, evaluated: Tensor
 ) -> tuple[Mode, ...]:
-    """The modes beside evaluation in which symmetries must be tried: those in which the network is another function.
+    """Return the modes beside evaluation in which symmetries must be tried: those where the outputs are others.
 
     Args:
         module: in float64.

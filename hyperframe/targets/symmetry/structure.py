@@ -118,7 +118,7 @@ class Structure:
         return found
 
     def highest(self, kind: Literal["permutation", "scaling", "sign"]) -> int:
-        """The highest label of a kind; 0 where there is none."""
+        """Return the highest label of a kind; 0 where there is none."""
         return max([0, *(max(getattr(axis, kind), default=0) for axis in self.axes)])
 
     @cached_property
@@ -149,7 +149,7 @@ _NONE = torch.full((1, 1), FROZEN)
 
 
 def _stack(grids: list[Tensor]) -> list[Tensor]:
-    """As few grids as hold the labels of all, none of which is lost where two are on one entry."""
+    """Merge grids into as few as hold the labels of all, none of which is lost where two are on one entry."""
     found = [_NONE]
     for grid in grids:
         if bool((grid == FROZEN).all()):
@@ -163,7 +163,7 @@ def _stack(grids: list[Tensor]) -> list[Tensor]:
 
 
 def _as_rows(axis: Axis, layer: LayerSpec, param: Param, labels: tuple[int, ...]) -> Tensor:
-    """An axis's labels as a claim's rows see them: broadcastable to [filters, entries]."""
+    """Lay an axis's labels out as a layer's filters see them: broadcastable to [filters, entries]."""
     at = param.letters.index("o")
     values = torch.tensor(labels)
     if axis.groups > 1:  # they depend on the group, hence on the filter as well as on what it reads

@@ -28,14 +28,14 @@ IMAGES = 2
 """Inputs that a module is traced with."""
 
 FAR = 4.0
-"""Among normal numbers that a module must take are inputs as far from zero as this, so that it is no chance."""
+"""A module is tried on inputs this far from zero too, so that it does not take normal numbers by chance only."""
 
 _ALONE = threading.RLock()
 
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """One thread at a time, with float32 and the CPU as torch's defaults, whatever they are outside."""
+    """Let one thread in at a time, with float32 and the CPU as torch's defaults, whatever they are outside."""
     with _ALONE, ExitStack() as stack:
         if torch.get_default_dtype() != torch.float32:
             stack.callback(torch.set_default_dtype, torch.get_default_dtype())
@@ -59,7 +59,7 @@ def check_parameters(module: nn.Module, where: str) -> None:
 
 
 def prepare(module: nn.Module, where: str) -> nn.Module:
-    """A copy in evaluation mode, float32 and on the CPU, with the options that it will be trained with."""
+    """Copy a module, in evaluation mode, float32 and on the CPU, with the options that it will be trained with."""
     with others_code(lambda error: SpecError(f"{where}: the module cannot be copied: {described(error)}")):
         copied = copy.deepcopy(module).cpu().float().eval()
     with_plain_gradients(copied)
@@ -69,7 +69,7 @@ def prepare(module: nn.Module, where: str) -> nn.Module:
 def choose_inputs(
     module: nn.Module, shape: tuple[int, ...], data: Callable[[], Tensor] | None, where: str
 ) -> tuple[TrialInputs, int]:
-    """Inputs that a module is tried out on, and the number of its outputs: normal numbers, or examples of data.
+    """Choose inputs to try a module out on, normal numbers or examples of data, and count its outputs.
 
     Normal numbers are of one size whatever the data are like, so that more is seen on them. Examples stand in their
     place where the module does not run on them, or where it looks rows up by what are whole numbers in the data.
@@ -106,7 +106,7 @@ def choose_inputs(
 
 
 def example_inputs(module: nn.Module, example: Tensor, where: str) -> TrialInputs:
-    """Examples of data for a module to be tried out on: as they are, or as whole numbers where it takes those only.
+    """Choose how a module is tried out on examples of data: as they are, or as whole numbers where it takes those only.
 
     Raises:
         DataError: an example is no row of the table that it is looked up in.
@@ -137,7 +137,7 @@ def _rng() -> torch.Generator:
 
 
 def count_outputs(module: nn.Module, inputs: TrialInputs, where: str) -> int:
-    """The number of outputs, once the module has run on some inputs, in evaluation and in training."""
+    """Run a module on some inputs, in evaluation and in training, and return the number of its outputs."""
     try:
         return _try_out(module, inputs.draw(IMAGES, _rng()), where)[0]
     except (SpecError, DataError) as error:
@@ -145,7 +145,7 @@ def count_outputs(module: nn.Module, inputs: TrialInputs, where: str) -> int:
 
 
 def _try_out(module: nn.Module, inputs: Tensor, where: str) -> tuple[int, bool, bool]:
-    """The number of outputs, whether all are finite, and whether rows are looked up by what the inputs are.
+    """Return the number of outputs, whether all are finite, and whether rows are looked up by what the inputs are.
 
     In training the same examples come the other way round, so that what is looked up by them differs.
     """
@@ -182,7 +182,7 @@ def _same(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
 
 
 def _way_out(module: nn.Module, inputs: TrialInputs) -> str:
-    """How to have a module tried that takes whole numbers and was given others, as the end of a sentence."""
+    """Say how to have a module tried that takes whole numbers and was given others, as the end of a sentence."""
     if inputs.whole:
         return ""
     try:
@@ -201,7 +201,7 @@ def _way_out(module: nn.Module, inputs: TrialInputs) -> str:
 
 
 def export(module: nn.Module, inputs: TrialInputs, where: str) -> Any:
-    """The module's graph of operations, for such inputs."""
+    """Export a module to its graph of operations, for such inputs."""
 
     def failed(error: BaseException) -> SpecError:
         why = of_failure(error) or f"{brief(error)}; see docs/target.md for a written spec"
@@ -214,7 +214,7 @@ def export(module: nn.Module, inputs: TrialInputs, where: str) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torch prints about a graph that fails."""
+    """Silence what torch prints about a graph that fails."""
     loggers = [logging.getLogger(key) for key in list(logging.root.manager.loggerDict) if key.startswith("torch")]
     before = [(logger, logger.disabled) for logger in loggers]
     for logger in loggers:

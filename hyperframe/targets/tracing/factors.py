@@ -47,7 +47,7 @@ class Factors(Partition):
         self._known: dict[tuple[tuple[int, Exponent], ...], int] = {}
 
     def product(self, parts: Sequence[tuple[Tensor, Exponent]]) -> Tensor:
-        """Labels of an entrywise product of powers: of each part its labels, and the exponent.
+        """Label an entrywise product of powers: of each part its labels, and the exponent.
 
         A product is `ZERO` where a part with a positive exponent is, `FIXED` where no label is left in it.
         """
@@ -93,7 +93,7 @@ class Factors(Partition):
                 self.freeze(torch.tensor([a, b]))
 
     def solve(self, anchored: Sequence[Tensor], used: Sequence[Tensor]) -> list[Combination]:
-        """For every label the product of free labels that it is; the empty product for one that is frozen.
+        """Return for every label the product of free labels that it is; the empty product for one that is frozen.
 
         `rooted` then has the labels that were frozen since something used would need a root of them.
 
@@ -137,7 +137,7 @@ class Factors(Partition):
         return [{label: power for label, power in product.items() if label not in gone} for product in products]
 
     def _unite_roots(self) -> None:
-        """Positive factors of which the same power is the same are the same."""
+        """Unite positive factors of which the same power is the same."""
         if self._signs:
             return
         earlier: dict[tuple[int, Exponent], int] = {}
@@ -150,7 +150,7 @@ class Factors(Partition):
                 self.unite(torch.tensor([first]), torch.tensor([label]))
 
     def _joint(self, roots: list[int]) -> set[int]:
-        """Products that others, of other labels, are equal to, such as those of all units before a LayerNorm."""
+        """Find products to which others, of other labels, are equal, such as those of all units before a LayerNorm."""
         equal: dict[int, list[Combination]] = {}
         for relation in self._relations:
             parts = {roots[label]: exponent for label, exponent in relation.items() if exponent != -1}

@@ -50,7 +50,7 @@ class View:
         return [axis for axis, size in enumerate(self.shape) if size > 1 and self.dims[axis] is not None]
 
     def letters(self, at: int) -> str:
-        """A letter for each axis, with the filters at one of them."""
+        """Return a letter for each axis, with the filters at one of them."""
         return " ".join("o" if axis == at else LETTERS[axis] for axis in range(len(self.shape)))
 
 
@@ -60,7 +60,7 @@ class FoundLayer:
 
     Attributes:
         name: of the module that holds its first parameter.
-        filters: how many.
+        filters: how many; 0 where they are counted when the spec is made.
         groups: of its kernel.
         params: as in a `LayerSpec`.
         norm: the normalisation that its scale and shift belong to.
@@ -143,7 +143,7 @@ class Findings:
         return Labels(unit, self.scales.new(len(unit)), self.signs.new(len(unit)))
 
     def replace_zeros(self, labels: Labels) -> Labels:
-        """Give places of an axis new factors and signs where they are zero: what is added there says which it has."""
+        """Give places of an axis that are zero new factors and signs: those of what is added to them."""
         size = len(labels.unit)
         scale = torch.where(labels.scale == ZERO, self.scales.new(size), labels.scale)
         return Labels(labels.unit, scale, torch.where(labels.sign == ZERO, self.signs.new(size), labels.sign))

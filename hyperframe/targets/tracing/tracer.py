@@ -35,7 +35,7 @@ from hyperframe.targets.trial_inputs import TrialInputs
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Traced:
-    """What tracing found.
+    """A module with the layers and symmetries that tracing found.
 
     Attributes:
         module: what was traced.

@@ -1,4 +1,4 @@
-"""What tracing claims, tried out: symmetries that do not hold are frozen, so that a mistake never lies."""
+"""Claims of tracing tried out: symmetries that do not hold are frozen, so that a wrong rule costs only symmetries."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -22,10 +22,10 @@ takes two signs for one in 1 of 16 draws, since every second of 8 networks has j
 not; three do so in 1 of 4,096. Layers of large modules have too many units for all of them to be missed."""
 
 ONE = (1, 7, 1)
-"""The same of all larger modules."""
+"""The same for all larger modules."""
 
 DRAWN = 4
-"""So often as many networks are drawn as are wanted, until they are there: some are dead or not finite."""
+"""Up to this many times the wanted number of networks are drawn, since some are dead or not finite."""
 
 TOLERANCE = 1e-6
 """Of the largest output; what does not hold is wrong by far more, and rounding is amplified by normalisations."""
@@ -114,7 +114,7 @@ class _Trial:
         self.outputs["evaluation"] = torch.cat([outputs for _, outputs in kept])
 
     def find_broken(self, structure: Structure, kinds: Iterable[str]) -> str | None:
-        """Where random actions of these kinds change the outputs: a mode, in words; None where they do not."""
+        """Try random actions of these kinds; return in words the mode in which outputs change, or None."""
         of = orbits(structure, shift_invariant=True)
         for mode in [*self.outputs] * self.actions:
             left = kinds_in(mode, kinds, self.outputs)
@@ -135,14 +135,14 @@ class _Trial:
         return not bool((change.abs().amax((1, 2)) <= TOLERANCE * outputs.abs().amax((1, 2))).all())
 
     def mend(self, structure: Structure, kind: str, held: Sequence[str]) -> tuple[Structure, list[Frozen]]:
-        """The structure without those parts of a kind that do not hold beside each other and the kinds that hold."""
+        """Freeze those parts of a kind that do not hold beside each other and the kinds that hold."""
         parts = _parts(structure, kind)
         if not parts:
             return structure, []
         failed: list[Frozen] = []
 
         def keep(kept: list[_Part], more: list[_Part]) -> list[_Part]:
-            """Keep what is kept, and as much of what is more as holds beside it."""
+            """Return what is kept, and as much of what is more as holds beside it."""
             where = self.find_broken(_with_parts(structure, kind, parts, [*kept, *more]), [*held, kind])
             if where is None:
                 return [*kept, *more]
@@ -156,7 +156,7 @@ class _Trial:
 
 
 def _parts(structure: Structure, kind: str) -> list[_Part]:
-    """The parts of a kind, each of which is kept or frozen as a whole."""
+    """Return the parts of a kind, each of which is kept or frozen as a whole."""
     of = orbits(structure, shift_invariant=True)
     if kind == "logit_shift":
         logits = structure.spec.logits
@@ -172,7 +172,7 @@ def _parts(structure: Structure, kind: str) -> list[_Part]:
 
 
 def _with_parts(structure: Structure, kind: str, parts: Sequence[_Part], kept: Sequence[_Part]) -> Structure:
-    """The structure with some of the parts that it has of a kind."""
+    """Keep some of the parts that a structure has of a kind."""
     gone = [part for part in parts if part not in kept]
     labels = set[int]().union(*(part.labels for part in gone))
     if labels:
@@ -184,7 +184,7 @@ def _with_parts(structure: Structure, kind: str, parts: Sequence[_Part], kept: S
 
 
 def kinds_in(mode: Mode, kinds: Iterable[str], modes: Iterable[Mode]) -> list[str]:
-    """Those of some kinds that are tried in a mode, one of several: units that change places meet other random numbers.
+    """Return those of some kinds that are tried in a mode: units that change places meet other random numbers.
 
     Example:
         >>> kinds_in("training", ["sign", "permutation"], ["evaluation", "training", "alike"])
@@ -197,14 +197,14 @@ def kinds_in(mode: Mode, kinds: Iterable[str], modes: Iterable[Mode]) -> list[st
 
 
 def _without_all(structure: Structure) -> Structure:
-    """A structure without any symmetry."""
+    """Freeze all symmetries of a structure."""
     for field in FIELDS.values():
         structure = without(structure, field, {label for axis in structure.axes for label in getattr(axis, field)})
     return attrs.evolve(structure, shifts=(), spec=attrs.evolve(structure.spec, logits=None))
 
 
 def unit_groups(of: Orbits, kind: str) -> dict[str, set[int]]:
-    """Labels of a kind, other than `logit_shift`, by the layer that writes them first."""
+    """Group the labels of a kind, other than `logit_shift`, by the layer that writes them first."""
     if kind == "permutation":
         groups: dict[str, set[int]] = {}
         for number, members in enumerate(of.permutations):
@@ -223,13 +223,13 @@ def _writer(structure: Structure, label: int) -> str:
 
 
 def only(structure: Structure, field: Field, labels: set[int]) -> Structure:
-    """A structure with some labels of one kind alone, and no shifts."""
+    """Freeze all labels of one kind but some, and all shifts."""
     others = {label for axis in structure.axes for label in getattr(axis, field)} - labels
     return without(attrs.evolve(structure, shifts=()), field, others)
 
 
 def without(structure: Structure, field: Field, labels: set[int]) -> Structure:
-    """A structure with some labels of one kind frozen."""
+    """Freeze some labels of one kind."""
     gone = labels | {FROZEN}
     axes = tuple(_freeze(axis, field, gone) for axis in structure.axes)
     classes = structure.classes

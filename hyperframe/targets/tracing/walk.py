@@ -78,7 +78,7 @@ class Walk:
         return self._user_input in self._live
 
     def go(self) -> Activation:
-        """Walk; the labels of the output."""
+        """Walk from the inputs to the output, and return the labels of the output."""
         for node in self.graph.nodes:
             if node.name not in self._live:
                 continue
@@ -211,7 +211,7 @@ class Walk:
         return writes is not None and rows.shape[-1] == len(writes) and bool((rows == writes).all())
 
     def logits(self, result: Activation) -> FoundLayer | None:
-        """The last layer, where a common shift of its outputs is one of the network's, or changes nothing at all."""
+        """Return the last layer, if a common shift of its outputs is one of the network's or changes nothing at all."""
         layer = self._blind.get(self._output, self._logits.get(self._output))
         if layer is not None and layer.computed:
             why = "a common shift of its filters is none of the parameters that they are computed from"
@@ -235,7 +235,7 @@ class Walk:
 
 
 def _shape(value: Any) -> torch.Size:
-    """The shape of one of an operation's results, which may be a number, as of `item()`."""
+    """Return the shape of one of an operation's results, which may be a number, as of `item()`."""
     return value.shape if isinstance(value, Tensor) else torch.Size()
 
 
@@ -243,7 +243,7 @@ CARRIED = Activation | Computed | Crossed | View
 """Arguments of operations that are traced; all others are known numbers."""
 
 WHOLE = torch.SymInt | torch.SymBool
-"""Numbers that an operation gives, and that are no floating-point ones."""
+"""Results of operations that are numbers, but no floating-point ones."""
 
 PASSING = frozenset(
     {

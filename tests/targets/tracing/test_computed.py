@@ -309,7 +309,7 @@ def drawn(traced, seed):
 
 
 def check_laws(registry, traced, seed, tolerance=1e-7):
-    """What is claimed holds, and the gauges take all of it away and nothing else."""
+    """All claims hold, and the gauges take all of it away and nothing else."""
     of = orbits(traced.structure, shift_invariant=True)
     parts = {name: registry.get("gauge", name).component for name in GAUGES}
     gauge = ComposedGauge({name: part.factory(part.options(), of) for name, part in parts.items()})
@@ -493,6 +493,6 @@ def program(seed):
 
 @pytest.mark.parametrize("seed", range(25))
 def test_random_programs(seed, registry, monkeypatch):
-    """What the rules claim of them holds, and gauges keep their laws, whether or not a check follows."""
+    """Claims of the rules hold, and gauges keep their laws, whether or not a check follows."""
     monkeypatch.setattr(tracer, "verify", lambda module, structure, inputs: (structure, ()))
     check_laws(registry, trace(program(seed), (3,)), seed, tolerance=1e-5)

@@ -30,7 +30,7 @@ CHECK = [pytest.param(True, marks=pytest.mark.slow, id="checked"), pytest.param(
 @pytest.mark.parametrize("checked", CHECK)
 @pytest.mark.parametrize("name", KNOWN)
 def test_what_is_known_is_found(name, checked, monkeypatch):
-    """What the rules claim holds, whether or not the check after them would find out."""
+    """Claims of the rules hold, whether or not the check after them would find out."""
     if not checked:
         monkeypatch.setattr(tracer, "verify", lambda module, structure, inputs: (structure, ()))
     make, shape, expected = KNOWN[name]

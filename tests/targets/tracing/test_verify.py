@@ -24,7 +24,7 @@ ZEROS = torch.tensor([1.0, 0, 1, 1, 0, 1])
 
 
 def by_rules(module, shape):
-    """What the rules claim by themselves, which must hold, and how much of each kind."""
+    """Return the claims of the rules by themselves, which must hold, and how much of each kind there is."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tracer, "verify", lambda module, structure, inputs: (structure, ()))
         traced, of, copy, weights, inputs = case(module, shape)
