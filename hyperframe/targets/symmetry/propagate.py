@@ -100,14 +100,15 @@ def label_orbit(
         carriers: what of a layer's kernel and bias carries a label. A scale and shift do so together, and for signs the
             shift alone: the scale's own sign may be that of `norm_sign`.
     """
-    numbers: dict[int, int] = {}
+    numbering = _Numbering(structure, kind, select, carriers)
     drafts = [
         draft
         for layer in structure.spec.layers
         for roles in STAGES
         if any(param.role in roles for param in layer.params)
-        for draft in _draft(structure, layer, roles, kind, select, carriers, numbers)
+        for draft in numbering.draft(layer, roles)
     ]
+    numbers = numbering.numbers
     grids = [grid for draft in drafts for grid in (*draft.reads, *draft.writes)]
     rest = {int(label) for grid in grids for label in torch.unique(grid)}
     for label in sorted(rest - {FROZEN, *numbers}):  # known, but with nothing to be fixed by
@@ -157,37 +158,45 @@ class _Draft:
         )
 
 
-def _draft(
-    structure: Structure,
-    layer: LayerSpec,
-    roles: tuple[Role, ...],
-    kind: Literal["scaling", "sign"],
-    select: Callable[[int], bool],
-    carriers: tuple[Role, ...],
-    numbers: dict[int, int],
-) -> list[_Draft]:
-    """Lay out a part of a layer, and number the labels that it carries for the first time.
+@attrs.define
+class _Numbering:
+    """Lays out the parts of layers in order, and numbers labels as they turn up; arguments as for `label_orbit`.
 
-    It takes several stages where columns carry different labels: all are found before any is multiplied.
+    Attributes:
+        numbers: of the labels so far.
     """
-    columns = _columns(layer, roles)
-    writes, reads = (
-        [_select(grid, select) for grid in structure.grids(layer, roles, kind, exponent)] for exponent in (1, -1)
-    )
-    bias = layer.name not in structure.shifts  # else it says nothing
-    carrier = _carrier(layer, roles, kind, carriers if bias else ("kernel",))
-    # A sum of what is scaled differently has no sign of its own.
-    scaled = structure.grids(layer, roles, "scaling", 1) if kind == "sign" else []
-    drafts: list[_Draft] = []
-    while True:
-        labels, carried = _find_anchors(writes, scaled, carrier, (layer.filters, len(columns)), set(numbers))
-        fresh = dict.fromkeys(label for label in labels if label != FROZEN)
-        if drafts and not fresh:
-            break
-        numbers.update({label: len(numbers) + place for place, label in enumerate(fresh)})
-        drafts.append(_Draft(layer, columns, [], [], labels, carried))
-    drafts[0].reads, drafts[-1].writes = reads, writes
-    return drafts
+
+    structure: Structure
+    kind: Literal["scaling", "sign"]
+    select: Callable[[int], bool]
+    carriers: tuple[Role, ...]
+    numbers: dict[int, int] = attrs.field(factory=dict)
+
+    def draft(self, layer: LayerSpec, roles: tuple[Role, ...]) -> list[_Draft]:
+        """Lay out a part of a layer, and number the labels that it carries for the first time.
+
+        It takes several stages where columns carry different labels: all are found before any is multiplied.
+        """
+        columns = _columns(layer, roles)
+        writes, reads = (
+            [_select(grid, self.select) for grid in self.structure.grids(layer, roles, self.kind, exponent)]
+            for exponent in (1, -1)
+        )
+        bias = layer.name not in self.structure.shifts  # else it says nothing
+        carrier = _carrier(layer, roles, self.kind, self.carriers if bias else ("kernel",))
+        # A sum of what is scaled differently has no sign of its own.
+        scaled = self.structure.grids(layer, roles, "scaling", 1) if self.kind == "sign" else []
+        drafts: list[_Draft] = []
+        while True:
+            known = set(self.numbers)
+            labels, carried = _find_anchors(writes, scaled, carrier, (layer.filters, len(columns)), known)
+            fresh = dict.fromkeys(label for label in labels if label != FROZEN)
+            if drafts and not fresh:
+                break
+            self.numbers.update({label: len(known) + place for place, label in enumerate(fresh)})
+            drafts.append(_Draft(layer, columns, [], [], labels, carried))
+        drafts[0].reads, drafts[-1].writes = reads, writes
+        return drafts
 
 
 def _find_anchors(
