@@ -17,7 +17,7 @@ from hyperframe.runtime.files import is_file, read_tensors, write_tensors
 from hyperframe.targets.embeddings import check_rows
 
 EXAMPLES = 17
-"""So many examples of data are taken at most; a module is tried on no more at a time."""
+"""The most examples of data that are taken; a module is tried on no more at a time."""
 
 EXAMPLE, NAME = "example.safetensors", "examples"
 
@@ -51,7 +51,7 @@ class TrialInputs:
         return self.convert(self.examples[order[torch.arange(count) % len(order)]].to(dtype))
 
     def first(self, count: int, like: Tensor | None = None) -> Tensor:
-        """The same inputs [count, *shape] every time, as the module takes them: zeros, or examples.
+        """Return the same inputs [count, *shape] every time, as the module takes them: zeros, or examples.
 
         Args:
             count: how many.
@@ -64,7 +64,7 @@ class TrialInputs:
         return self.convert(examples if like is None else examples.to(like))
 
     def convert(self, x: Tensor) -> Tensor:
-        """Inputs [..., *shape] as the module takes them."""
+        """Convert inputs [..., *shape] to what the module takes: whole numbers, or as they are."""
         return x.to(torch.int64) if self.whole and x.is_floating_point() else x
 
     def before(self, module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -99,7 +99,7 @@ def are_whole(x: Tensor) -> bool:
 
 
 def spread_examples(x: Tensor) -> Tensor:
-    """Some examples of data [examples, ...], from all of its length, as float32.
+    """Take some examples of data [examples, ...], spread over its length, as float32.
 
     Example:
         >>> spread_examples(torch.arange(100).view(100, 1)).flatten()[:4]
@@ -116,7 +116,7 @@ def write_example(folder: Path, inputs: TrialInputs) -> None:
 
 
 def read_example(folder: Path) -> Tensor | None:
-    """The examples that a run keeps; None where it keeps none.
+    """Read the examples that a run keeps; None where it keeps none.
 
     Raises:
         RunError: they are damaged.

@@ -286,7 +286,7 @@ def test_the_inputs_that_a_run_keeps_are_asked_for(tmp_path):
 
 
 @pytest.mark.slow
-def test_other_code_is_told_by_what_it_makes_of_items(tmp_path):
+def test_an_error_of_other_code_on_examples_is_named(tmp_path):
     def module(offset):
         return Net(lambda m, x: m.out(m.t(x).mean(1) + offset), t=table(), out=dense(UNITS, 3))
 
@@ -301,7 +301,7 @@ def test_other_code_is_told_by_what_it_makes_of_items(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("wrong", [ROWS, -1, 1000])
-def test_what_is_no_row_is_told_with_its_value_and_the_size(wrong, tmp_path):
+def test_an_index_that_is_no_row_is_named_with_the_size_of_the_table(wrong, tmp_path):
     """Where many networks run as one batch torch would read a row of the next network."""
     words = f"row {wrong} of '0.weight', which has {ROWS} rows, 0 to {ROWS - 1}"
     module, other = bag(), X.clone()
@@ -324,7 +324,7 @@ def test_inputs_that_cannot_change_a_little_are_not_attacked(tmp_path, registry)
 
 
 @pytest.mark.slow
-def test_what_is_no_whole_number_is_told(tmp_path):
+def test_an_input_that_is_no_whole_number_is_named(tmp_path):
     run = train(tmp_path / "run", bag(), **{"trainer.steps": 1})
     networks = run.sample(2)
     with pytest.raises(DataError, match=r"takes whole numbers, but an input is 2\.5"):
@@ -337,7 +337,7 @@ def test_what_is_no_whole_number_is_told(tmp_path):
         train(tmp_path / "never", bag(), {"x": X, "y": Y, "x_validation": X + 0.5, "y_validation": Y})
 
 
-def test_rows_are_checked_for_all_items_in_every_way_to_look_up():
+def test_rows_are_checked_for_all_examples_in_every_way_to_look_up():
     many = torch.zeros(2 * EXAMPLES_AT_ONCE + 1, TOKENS, dtype=torch.int64)
     many[-1, 0] = ROWS
     for form in (
@@ -388,7 +388,7 @@ def test_a_gradient_is_that_of_the_loss(options):
 
 
 @pytest.mark.slow
-def test_what_does_not_count_in_training_is_told(tmp_path):
+def test_options_that_do_not_count_in_training_are_named(tmp_path):
     module = chain(table(padding_idx=0, sparse=True), nn.Flatten(), dense(24, 3))
     with pytest.warns(hf.HyperframeWarning, match="padding_idx=0 of embedding '0' does not count"):
         train(tmp_path / "run", module, **{"trainer.steps": 1})

@@ -333,7 +333,7 @@ def check_laws(registry, traced, seed, tolerance=1e-7):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_known_is_found(name, registry, monkeypatch):
+def test_known_symmetries_of_computed_kernels_are_found(name, registry, monkeypatch):
     """By the rules alone; what is claimed holds, so that the check after them has nothing to mend."""
     monkeypatch.setattr(tracer, "verify", lambda module, structure, inputs: (structure, ()))
     make, shape, expected = CASES[name]
@@ -377,7 +377,7 @@ def test_layers_keep_their_names_and_all_of_a_filter():
     ],
     ids=["spectral_norm", "orthogonal", "logits", "a root", "unknown"],
 )
-def test_what_is_not_kept_is_reported(make, op, named):
+def test_lost_symmetries_of_computed_kernels_are_reported(make, op, named):
     traced = trace(make(), (3,) if op == "cumsum" else (4,))
     assert any(entry.op == op and named in f"{entry.place} {entry.why}" for entry in traced.frozen)
     assert not any(entry.op == "self-check" for entry in traced.frozen)
@@ -419,7 +419,7 @@ def test_a_wrong_rule_is_frozen_by_the_check(name, rules, op, wrong, kind, monke
 
 
 @pytest.mark.parametrize("check", checks("modules:computed_kernels", kind="target"), ids=lambda check: check.law.name)
-def test_such_a_network_is_a_target_as_others(check):
+def test_a_network_of_computed_kernels_is_a_target(check):
     check()
 
 

@@ -74,7 +74,7 @@ def rank(rows, modulus):
 
 
 @given(moves=steps, values=st.lists(st.integers(-3, 3), min_size=40, max_size=40), signs=st.booleans())
-def test_what_is_free_solves_all_equations(moves, values, signs):
+def test_free_labels_solve_all_equations(moves, values, signs):
     factors, rows = built(moves, signs=signs)
     solved = factors.solve([torch.arange(PLAIN)], [torch.arange(len(factors))])
     logarithms = [sum(power * values[label] for label, power in product.items()) for product in solved]
@@ -89,7 +89,7 @@ def test_what_is_free_solves_all_equations(moves, values, signs):
     assert all(int(power) == power for product in solved for power in product.values())
 
 
-def test_zeros_and_what_is_fixed():
+def test_zeros_and_fixed_labels_end_products():
     factors = Factors()
     labels = factors.new(2)
     a, b = labels
@@ -103,7 +103,7 @@ def test_zeros_and_what_is_fixed():
     assert factors.solve([labels], [labels])[:2] == [{0: 1}, {}]
 
 
-def test_what_is_used_and_needs_a_root_is_frozen():
+def test_a_used_label_that_needs_a_root_is_frozen():
     factors = Factors()
     labels = factors.new(2)
     root = factors.product([(labels[:1], Fraction(1, 2))])

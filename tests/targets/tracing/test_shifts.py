@@ -61,7 +61,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_known_is_found(name, monkeypatch):
+def test_known_biases_before_a_norm_are_found(name, monkeypatch):
     monkeypatch.setattr(tracer, "verify", lambda module, structure, inputs: (structure, ()))
     make, shape, expected = CASES[name]
     torch.manual_seed(0)

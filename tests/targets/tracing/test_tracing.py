@@ -29,7 +29,7 @@ CHECK = [pytest.param(True, marks=pytest.mark.slow, id="checked"), pytest.param(
 
 @pytest.mark.parametrize("checked", CHECK)
 @pytest.mark.parametrize("name", KNOWN)
-def test_what_is_known_is_found(name, checked, monkeypatch):
+def test_known_symmetries_of_modules_are_found(name, checked, monkeypatch):
     """Claims of the rules hold, whether or not the check after them would find out."""
     if not checked:
         monkeypatch.setattr(tracer, "verify", lambda module, structure, inputs: (structure, ()))
@@ -346,7 +346,7 @@ FROZEN_PARTS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FROZEN_PARTS)
-def test_what_is_not_known_is_frozen_and_named(name):
+def test_unknown_operations_freeze_and_are_named(name):
     make, shape, expected = FROZEN_PARTS[name]
     traced, of, copy, weights, inputs = case(make(), shape)
     assert [(entry.op, entry.place) for entry in traced.frozen] == expected
@@ -444,7 +444,7 @@ CANNOT = {
 
 
 @pytest.mark.parametrize("name", CANNOT)
-def test_what_cannot_be_traced_is_one_message(name, capfd):
+def test_a_module_that_cannot_be_traced_is_one_message(name, capfd):
     make, shape, message = CANNOT[name]
     with pytest.raises(SpecError, match=message) as caught:
         trace(make(), shape, "mine")
@@ -461,7 +461,7 @@ def test_what_cannot_be_traced_is_one_message(name, capfd):
     normalised=st.lists(st.booleans(), min_size=4, max_size=4),
     seed=st.integers(0, 99),
 )
-def test_chains_of_any_kind(widths, activations, normalised, seed):
+def test_claims_about_chains_of_any_layers_hold(widths, activations, normalised, seed):
     """The counts follow from the activations alone."""
     torch.manual_seed(seed)
     modules, scaling, sign, last = [], 0, 0, 3
