@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from hyperframe.targets.spec import TargetSpec
-from hyperframe.targets.symmetry.exact import exact_copy, other_modes, redrawn, run_exactly
+from hyperframe.targets.symmetry.exact import exact_copy, other_modes, redraw, run_exactly
 from hyperframe.targets.symmetry.from_spec import compile_structure
 from hyperframe.targets.symmetry.orbits import KINDS, apply_action, orbits, random_action
 from hyperframe.targets.symmetry.structure import FROZEN, Axis, Structure
@@ -104,7 +104,7 @@ def is_wrong(module: nn.Module, structure: Structure, tried_on: TrialInputs | No
     copy, spec, of = exact_copy(module), structure.spec, orbits(structure, shift_invariant=True)
     rng = torch.Generator().manual_seed(1)
     inputs = tried_on.draw(INPUTS, rng, torch.float64)
-    weights = redrawn(spec, DRAWS, rng)
+    weights = redraw(spec, DRAWS, rng)
     evaluated = run_exactly(copy, spec, weights, inputs)
     first = {layer: theta[:1] for layer, theta in weights.items()}
     modes = ("evaluation", *other_modes(copy, spec, first, inputs, evaluated[:1]))

@@ -11,7 +11,7 @@ import attrs
 import torch
 
 from hyperframe.api import installed
-from hyperframe.targets.symmetry.exact import exact_copy, redrawn, run_exactly
+from hyperframe.targets.symmetry.exact import exact_copy, redraw, run_exactly
 from hyperframe.targets.symmetry.orbits import Orbits, apply_action, orbits, random_action
 from hyperframe.targets.tracing.tracer import Traced
 
@@ -42,7 +42,7 @@ def main() -> None:
 def _try(traced: Traced, of: Orbits) -> str:
     """Test the claims of one traced network; return the last three columns of its row."""
     rng = torch.Generator().manual_seed(0)
-    copy, weights = exact_copy(traced.module), redrawn(traced.spec, 1, rng)
+    copy, weights = exact_copy(traced.module), redraw(traced.spec, 1, rng)
     inputs = torch.randn(IMAGES, *traced.spec.input_shape, generator=rng, dtype=torch.float64)
     before = run_exactly(copy, traced.spec, weights, inputs)
 

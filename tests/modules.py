@@ -38,7 +38,7 @@ def learnt(*shape):
 
 
 def given(value, function):
-    """What a function makes of a value that it uses more than once."""
+    """Apply a function to a value that it uses more than once."""
     return function(value)
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from hyperframe.targets.symmetry.exact import exact_copy, redrawn, run_exactly
+from hyperframe.targets.symmetry.exact import exact_copy, redraw, run_exactly
 from hyperframe.targets.symmetry.orbits import KINDS, apply_action, orbits, random_action
 from hyperframe.targets.tracing.tracer import trace
 
@@ -11,16 +11,16 @@ EXACT_KINDS = ("scaling", "sign", "norm_sign")
 
 
 def case(module, shape, seed=0, networks=1):
-    """What was traced, its symmetries, a copy to run, weights and inputs."""
+    """Return a traced module, its symmetries, a copy to run, weights and inputs."""
     traced = trace(module, shape, "net")
     rng = torch.Generator().manual_seed(seed)
     inputs = torch.randn(12, *shape, generator=rng, dtype=torch.float64)
-    weights = redrawn(traced.spec, networks, rng)
+    weights = redraw(traced.spec, networks, rng)
     return traced, orbits(traced.structure, shift_invariant=True), exact_copy(module), weights, inputs
 
 
 def change_of(of, copy, spec, weights, inputs, action):
-    """How far an action moves centred outputs, relative to the largest; and whether they stay bit for bit."""
+    """Return how far an action moves centred outputs, relative to the largest; and whether they stay bit for bit."""
     before = run_exactly(copy, spec, weights, inputs)
     after = run_exactly(copy, spec, apply_action(of, action, weights), inputs)
     change = before - after

@@ -23,7 +23,7 @@ from hyperframe.targets.aliases import check_memory
 from hyperframe.targets.spec import TargetSpec
 from hyperframe.targets.symmetry.gauge import ComposedGauge
 from hyperframe.targets.symmetry.orbits import Orbits, orbits
-from hyperframe.targets.tracing.export import alone, chosen_inputs, prepared
+from hyperframe.targets.tracing.export import alone, choose_inputs, prepare
 from hyperframe.targets.tracing.tracer import Traced, trace_for
 from hyperframe.targets.trial_inputs import are_whole
 from hyperframe.types import DiversityInputs, EntropyEstimator, Objective, Task
@@ -123,7 +123,7 @@ def make_target(
         data = data if tuple(input_shape) == shape else None  # they do not fit, which is told later
         spec.bind(given)
         with alone():
-            tried_on, _ = chosen_inputs(prepared(given, where), shape, data, where)
+            tried_on, _ = choose_inputs(prepare(given, where), shape, data, where)
         return Target(given, spec, tried_on=tried_on).to("cpu", torch.float32)
     if isinstance(given, nn.Module) and spec is None:
         given = trace_for(given, tuple(input_shape), data, choice.name)

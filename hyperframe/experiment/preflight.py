@@ -12,7 +12,7 @@ from hyperframe.networks.target import Target
 from hyperframe.runtime.rng import seeded, stream
 from hyperframe.targets.remedies import of_failure
 from hyperframe.targets.spec import TargetSpec
-from hyperframe.targets.symmetry.exact import redrawn
+from hyperframe.targets.symmetry.exact import redraw
 from hyperframe.types import Data, Task, Weights
 
 NETWORKS, EXAMPLES = 2, 2
@@ -91,7 +91,7 @@ def check_steady(target: Target) -> None:
     Raises:
         SpecError: it draws random numbers, or what it gives depends on passes before.
     """
-    weights = redrawn(target.spec, 1, stream(0, "steady"), target.dtype)
+    weights = redraw(target.spec, 1, stream(0, "steady"), target.dtype)
     inputs = target.tried_on.draw(EXAMPLES, stream(0, "steady inputs"), target.dtype)
     why = None
     # What other people's code raises here, it raises with a message in the dry run.

@@ -16,7 +16,7 @@ from hyperframe.experiment.preflight import load_data
 from hyperframe.networks.target import Target
 from hyperframe.runtime.files import fingerprint
 from hyperframe.runtime.rng import stream
-from hyperframe.targets.symmetry.exact import redrawn
+from hyperframe.targets.symmetry.exact import redraw
 from hyperframe.targets.symmetry.precision import DoublePrecision
 from hyperframe.types import Data, Task
 
@@ -62,7 +62,7 @@ def probe_outputs(target: Target) -> list[float] | None:
         None where it does not run in float64 on what it is tried on, nor on zeros.
     """
     rng = stream(0, "probe")
-    weights = {name: value.float() for name, value in redrawn(target.spec, 1, rng).items()}
+    weights = {name: value.float() for name, value in redraw(target.spec, 1, rng).items()}
     module = target.bare_network({name: value.to(target.device) for name, value in weights.items()}).cpu().double()
     inputs = target.tried_on.draw(1, rng, torch.float64)
     for probe in (inputs, torch.zeros_like(inputs)):

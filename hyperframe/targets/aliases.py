@@ -10,12 +10,12 @@ from hyperframe.errors import SpecError
 
 
 def every_tensor(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """All parameters and buffers, each under each of its names; also buffers that state_dicts leave out."""
+    """Iterate over all parameters and buffers, under each of their names; also buffers that state_dicts leave out."""
     return chain(module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False))
 
 
 def own_names(module: nn.Module) -> dict[str, str]:
-    """For each name of a parameter or buffer the first name of the same tensor, parameters before buffers.
+    """Return for each name of a parameter or buffer the first name of the same tensor, parameters before buffers.
 
     Example:
         >>> norm = nn.BatchNorm1d(2)
@@ -27,7 +27,7 @@ def own_names(module: nn.Module) -> dict[str, str]:
 
 
 def tied_names(module: nn.Module, aliases: Mapping[str, str]) -> dict[str, str]:
-    """The aliases that are places of their own: not first names, and not another path to the same module."""
+    """Return the aliases that are places of their own: not first names, and not another path to the same module."""
     taken: set[tuple[int, str]] = set()
     tied = {}
     for name, own in sorted(aliases.items(), key=lambda item: item[0] != item[1]):
@@ -92,6 +92,6 @@ def _place(tensor: Tensor) -> tuple[str, int]:
 
 
 def _end(tensor: Tensor) -> int:
-    """The address behind a tensor's last entry."""
+    """Return the address behind a tensor's last entry."""
     last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
     return tensor.data_ptr() + (last + 1) * tensor.element_size()

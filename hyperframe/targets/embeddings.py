@@ -28,7 +28,7 @@ LOOKUPS = (nn.functional.embedding, nn.functional.embedding_bag)
 
 
 def with_plain_gradients(module: nn.Module) -> dict[str, dict[str, Any]]:
-    """Turn off, in place, what makes of an embedding's gradient another one; return what was on, by the part's name.
+    """Turn off, in place, options that change an embedding's gradient; return those that were on, by the part's name.
 
     A gradient is passed on to the generator, and has to be that of the loss.
 
@@ -49,13 +49,13 @@ def with_plain_gradients(module: nn.Module) -> dict[str, dict[str, Any]]:
 
 
 def set_options(module: nn.Module, options: Mapping[str, Mapping[str, Any]]) -> None:
-    """Put back what `with_plain_gradients` turned off."""
+    """Put back options that `with_plain_gradients` turned off."""
     for name, values in options.items():
         vars(module.get_submodule(name)).update(values)
 
 
 class Lookups(TorchFunctionMode):
-    """Within it, a number that is no row of the table that it is looked up in is told with its value.
+    """Within it, looking up a number that is no row of its table raises an error that names the number.
 
     Args:
         module: whose tables they are, for messages.
@@ -78,7 +78,7 @@ class Lookups(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Iterable[type], args: Any = (), kwargs: Any = None
     ) -> Any:
-        """Call what was called, once its numbers are known to be rows."""
+        """Call a function, once the numbers that it looks up are known to be rows."""
         kwargs = kwargs or {}
         if func in LOOKUPS:
             given = inspect.signature(func).bind(*args, **kwargs).arguments
@@ -122,7 +122,7 @@ class Lookups(TorchFunctionMode):
 
 @torch.no_grad()
 def check_rows(module: nn.Module, inputs: Tensor, where: str) -> None:
-    """Check that what is looked up for inputs [examples, ...] is there, up to the last lookup of a pass.
+    """Check that all rows that inputs [examples, ...] look up are there, up to the last lookup of a pass.
 
     Args:
         module: in evaluation mode; is copied, and stays as it is.

@@ -65,14 +65,14 @@ class Param:
         return "i" in self.letters and self.letters.index("i") < self.letters.index("o")
 
     def count(self, groups: int) -> int:
-        """The number of filters the parameter, or its rows, holds."""
+        """Count the filters that the parameter, or its rows, holds."""
         if self.rows is not None:
             return self.rows[1] - self.rows[0]
         size = self.known_shape[self.letters.index("o")]
         return size * groups if self.inputs_first else size
 
     def entries(self, groups: int) -> int:
-        """The number of the parameter's entries that belong to one filter."""
+        """Count the parameter's entries that belong to one filter."""
         rest = prod(size for size, letter in zip(self.known_shape, self.letters, strict=True) if letter != "o")
         return rest // groups if self.inputs_first else rest
 
@@ -80,22 +80,22 @@ class Param:
 def kernel(
     parameter: str, axes: str, *, rows: tuple[int, int] | None = None, shape: tuple[int, ...] | None = None
 ) -> Param:
-    """A layer's kernel: `kernel("conv.weight", "o i h w")`."""
+    """Make a layer's kernel: `kernel("conv.weight", "o i h w")`."""
     return Param(role="kernel", parameter=parameter, axes=axes, rows=rows, shape=shape)
 
 
 def bias(
     parameter: str, axes: str = "o", *, rows: tuple[int, int] | None = None, shape: tuple[int, ...] | None = None
 ) -> Param:
-    """A layer's bias: `bias("conv.bias")`."""
+    """Make a layer's bias: `bias("conv.bias")`."""
     return Param(role="bias", parameter=parameter, axes=axes, rows=rows, shape=shape)
 
 
 def scale(parameter: str, axes: str = "o", *, shape: tuple[int, ...] | None = None) -> Param:
-    """A normalisation's scale, or a learnt factor per channel: `scale("bn.weight")`."""
+    """Make a normalisation's scale, or a learnt factor per channel: `scale("bn.weight")`."""
     return Param(role="scale", parameter=parameter, axes=axes, shape=shape)
 
 
 def shift(parameter: str, axes: str = "o", *, shape: tuple[int, ...] | None = None) -> Param:
-    """A normalisation's shift, or something learnt that is added: `shift("bn.bias")`."""
+    """Make a normalisation's shift, or something learnt that is added: `shift("bn.bias")`."""
     return Param(role="shift", parameter=parameter, axes=axes, shape=shape)

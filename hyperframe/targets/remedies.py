@@ -1,4 +1,4 @@
-"""What can be done about modules that are refused, in words: only ways that have been tried."""
+"""Advice, in words, for modules that are refused: only ways that have been tried."""
 
 import inspect
 import re
@@ -20,7 +20,7 @@ _WITHOUT_BATCHES = re.compile(r"Batching rule not implemented for aten::(\w+)")
 
 
 def of_outputs(outputs: Any) -> str:
-    """How one tensor is had of what a module returns: by a module around it.
+    """Say how to get one tensor of what a module returns: by a module around it.
 
     Example:
         >>> of_outputs(3)
@@ -36,7 +36,7 @@ def of_outputs(outputs: Any) -> str:
 
 
 def _place(outputs: Any) -> Any:
-    """Where in a tuple or a mapping a tensor stands that could be the outputs, or else any tensor; None without one."""
+    """Find where in a tuple or a mapping a tensor stands that could be the outputs, or else any; None without one."""
     items: Iterable[tuple[Any, Any]] = ()
     if isinstance(outputs, tuple | list):
         items = enumerate(outputs)
@@ -47,7 +47,7 @@ def _place(outputs: Any) -> Any:
 
 
 def of_inputs(module: nn.Module) -> str:
-    """How one input can stand for the several that a module's forward asks for; empty where it asks for one.
+    """Say how one input can stand for the several that a module's forward asks for; empty where it asks for one.
 
     Example:
         >>> of_inputs(nn.Bilinear(3, 4, 2)).partition(" and ")[0]
@@ -69,7 +69,7 @@ def of_inputs(module: nn.Module) -> str:
 
 
 def of_failure(error: BaseException) -> str:
-    """Why a module cannot run for several networks at once, and what helps; empty where it fails for another reason.
+    """Say why a module cannot run for several networks at once, and what helps; empty if it fails for another reason.
 
     Example:
         >>> of_failure(RuntimeError("Batching rule not implemented for aten::lstm.input. We could")).partition(":")[0]

@@ -1,4 +1,4 @@
-"""What a target looks like: its layers, filters and unit spaces, stated as data and checked when built."""
+"""A target as data: its layers, filters and unit spaces, checked when built."""
 
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
@@ -115,7 +115,7 @@ class LayerSpec:
         return sum(param.entries(self.groups) for param in self.params if param.role == "kernel")
 
     def param(self, role: Role) -> Param | None:
-        """The parameter with this role, or None."""
+        """Return the parameter with this role, or None."""
         return next((param for param in self.params if param.role == role), None)
 
 
@@ -245,14 +245,14 @@ class TargetSpec:
         return sum(layer.num_weights for layer in self.layers)
 
     def layer(self, name: str) -> LayerSpec:
-        """The layer with this name."""
+        """Return the layer with this name."""
         for layer in self.layers:
             if layer.name == name:
                 return layer
         raise SpecError(f"target '{self.name}': " + unknown_name("layer", name, self.layer_names))
 
     def unit(self, name: str, where: str = "") -> UnitSpec:
-        """The unit space with this name."""
+        """Return the unit space with this name."""
         for unit in self.units:
             if unit.name == name:
                 return unit
@@ -260,15 +260,15 @@ class TargetSpec:
         raise SpecError(f"{where or self.name}: " + unknown_name("unit space", name, names))
 
     def ops_behind(self, layer: LayerSpec) -> tuple[str, ...]:
-        """The operations that act on a layer's outputs."""
+        """Return the operations that act on a layer's outputs."""
         return (*layer.ops, *(op for place in layer.writes for op in self.unit(_space(place)).ops))
 
     def size_of(self, place: Place) -> int:
-        """The number of units a place takes up."""
+        """Return the number of units that a place takes up."""
         return len(place.indices) if isinstance(place, Slice) else self.unit(place).size
 
     def part(self, layers: Iterable[str]) -> "TargetSpec":
-        """The spec of some of the layers alone, for `pack` and `unpack`; it has no unit spaces."""
+        """Return the spec of some of the layers alone, for `pack` and `unpack`; it has no unit spaces."""
         wanted = set(layers)
         kept = [attrs.evolve(layer, reads=(), writes=()) for layer in self.layers if layer.name in wanted]
         return attrs.evolve(self, layers=tuple(kept), units=(), logits=None)

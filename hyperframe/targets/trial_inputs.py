@@ -17,7 +17,7 @@ from hyperframe.runtime.files import is_file, read_tensors, write_tensors
 from hyperframe.targets.embeddings import check_rows
 
 EXAMPLES = 17
-"""So many examples of data are taken at most; a module is tried on no more at a time."""
+"""The most examples of data that are taken; a module is tried on no more at a time."""
 
 EXAMPLE, NAME = "example.safetensors", "examples"
 
@@ -48,10 +48,10 @@ class TrialInputs:
         if self.examples is None:
             return torch.randn(count, *self.shape, generator=rng, dtype=dtype)
         order = torch.randperm(len(self.examples), generator=rng)
-        return self.taken(self.examples[order[torch.arange(count) % len(order)]].to(dtype))
+        return self.convert(self.examples[order[torch.arange(count) % len(order)]].to(dtype))
 
     def first(self, count: int, like: Tensor | None = None) -> Tensor:
-        """The same inputs [count, *shape] every time, as the module takes them: zeros, or examples.
+        """Return the same inputs [count, *shape] every time, as the module takes them: zeros, or examples.
 
         Args:
             count: how many.
@@ -61,15 +61,15 @@ class TrialInputs:
             examples = torch.zeros(count, *self.shape)
         else:
             examples = self.examples[torch.arange(count) % len(self.examples)]
-        return self.taken(examples if like is None else examples.to(like))
+        return self.convert(examples if like is None else examples.to(like))
 
-    def taken(self, x: Tensor) -> Tensor:
-        """Inputs [..., *shape] as the module takes them."""
+    def convert(self, x: Tensor) -> Tensor:
+        """Convert inputs [..., *shape] to what the module takes: whole numbers, or as they are."""
         return x.to(torch.int64) if self.whole and x.is_floating_point() else x
 
     def before(self, module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         """Give a module whole numbers where it takes them, in a hook before its forward."""
-        return (self.taken(arguments[0]), *arguments[1:])
+        return (self.convert(arguments[0]), *arguments[1:])
 
     def check(self, module: nn.Module, x: Tensor, where: str) -> None:
         """Check inputs [examples, *shape] where a module does not take all numbers.
@@ -90,7 +90,7 @@ class TrialInputs:
                 f"{where} takes whole numbers, but an input is {broken:g}; bytes (uint8) are taken for pixels and "
                 "divided by 255, which int64 are not"
             )
-        check_rows(module, self.taken(x), where)
+        check_rows(module, self.convert(x), where)
 
 
 def are_whole(x: Tensor) -> bool:
@@ -99,7 +99,7 @@ def are_whole(x: Tensor) -> bool:
 
 
 def spread_examples(x: Tensor) -> Tensor:
-    """Some examples of data [examples, ...], from all of its length, as float32.
+    """Take some examples of data [examples, ...], spread over its length, as float32.
 
     Example:
         >>> spread_examples(torch.arange(100).view(100, 1)).flatten()[:4]
@@ -116,7 +116,7 @@ def write_example(folder: Path, inputs: TrialInputs) -> None:
 
 
 def read_example(folder: Path) -> Tensor | None:
-    """The examples that a run keeps; None where it keeps none.
+    """Read the examples that a run keeps; None where it keeps none.
 
     Raises:
         RunError: they are damaged.

@@ -52,7 +52,7 @@ def _claim(layer: LayerSpec, param: Param) -> _Claim:
 
 
 def rearrange_claim(layer: LayerSpec, param: Param, values: Tensor) -> Tensor:
-    """One parameter's values, in its own shape, as the layer's filters see them: [filters, entries]."""
+    """Lay one parameter's values, in its own shape, out as the layer's filters see them: [filters, entries]."""
     claim = _claim(layer, param)
     if claim.rows is not None:
         values = values.narrow(param.letters.index("o"), claim.rows[0], claim.rows[1] - claim.rows[0])
@@ -123,7 +123,7 @@ def flatten(spec: TargetSpec, weights: Mapping[str, Tensor]) -> Tensor:
 
 
 def unflatten(spec: TargetSpec, flat: Tensor) -> Weights:
-    """The inverse of `flatten`, bit for bit; the layers are views of the rows."""
+    """Undo `flatten`, bit for bit; the layers are views of the rows."""
     parts = flat.split([layer.num_weights for layer in spec.layers], 1)
     return {
         layer.name: rearrange(part, "batch (filters size) -> batch filters size", filters=layer.filters)
@@ -132,19 +132,19 @@ def unflatten(spec: TargetSpec, flat: Tensor) -> Weights:
 
 
 def slice_weights(weights: Mapping[str, Tensor], networks: slice | Tensor) -> Weights:
-    """Some networks of a batch."""
+    """Take some networks of a batch."""
     return {layer: value[networks] for layer, value in weights.items()}
 
 
 def concatenate(parts: list[Weights]) -> Weights:
-    """Several batches of weights as one."""
+    """Join several batches of weights to one."""
     return {layer: torch.cat([part[layer] for part in parts]) for layer in parts[0]}
 
 
 def to_state_dict(
     spec: TargetSpec, weights: Mapping[str, Tensor], index: int, statistics: Mapping[str, Tensor] | None = None
 ) -> dict[str, Tensor]:
-    """One network as a state_dict of the target's module: its parameters and, where given, its statistics."""
+    """Make one network a state_dict of the target's module: its parameters and, where given, its statistics."""
     one = unpack(spec, slice_weights(weights, slice(index, index + 1)))
     state = {name: value[0].clone() for name, value in one.items()}
     state.update({name: value[index].clone() for name, value in (statistics or {}).items()})
@@ -152,7 +152,7 @@ def to_state_dict(
 
 
 def from_state_dicts(spec: TargetSpec, states: list[Mapping[str, Tensor]]) -> Weights:
-    """Weights of several networks from their state_dicts; buffers and constants in them are passed over."""
+    """Make weights of several networks' state_dicts; buffers and constants in them are passed over."""
     names = _claims(spec)
     for state in states:
         missing = [name for name in names if name not in state]
@@ -162,5 +162,5 @@ def from_state_dicts(spec: TargetSpec, states: list[Mapping[str, Tensor]]) -> We
 
 
 def batch_size(weights: Mapping[str, Tensor]) -> int:
-    """The number of networks in a batch of weights."""
+    """Return the number of networks in a batch of weights."""
     return len(next(iter(weights.values())))

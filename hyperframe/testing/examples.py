@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hyperframe.targets.params import kernel, scale, shift
 from hyperframe.targets.spec import Norm, Slice, TargetSpec
-from hyperframe.targets.symmetry.exact import redrawn
+from hyperframe.targets.symmetry.exact import redraw
 from hyperframe.testing.spec_parts import layer, normalised, out, plain, spec_of
 from hyperframe.types import Weights
 
@@ -23,7 +23,7 @@ def random_weights(spec: TargetSpec, batch: int, seed: int, dtype: torch.dtype =
 
     All entries are normal with mean 0, those of kernels with variance 2 / fan_in, all others with variance 1.
     """
-    return redrawn(spec, batch, torch.Generator().manual_seed(seed), dtype)
+    return redraw(spec, batch, torch.Generator().manual_seed(seed), dtype)
 
 
 def random_inputs(spec: TargetSpec, examples: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:

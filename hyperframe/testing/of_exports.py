@@ -15,7 +15,7 @@ from hyperframe.networks.sampled import Networks, select
 from hyperframe.networks.storage import read_samples, write_network, write_samples, write_state_dicts
 from hyperframe.networks.target import Target
 from hyperframe.targets.aliases import every_tensor, own_names
-from hyperframe.targets.symmetry.exact import redrawn
+from hyperframe.targets.symmetry.exact import redraw
 from hyperframe.tasks.classification import ClassificationTask
 from hyperframe.testing.laws import Broken, Draw, Law, relative
 from hyperframe.testing.of_targets import TOLERANCE, TargetCase
@@ -27,7 +27,7 @@ BATCHES = 2
 def _agrees(case: TargetCase, draw: Draw) -> str:
     """Every export has the outputs of the batched forward pass."""
     rng = draw.rng()
-    weights = redrawn(case.spec, case.several, rng)
+    weights = redraw(case.spec, case.several, rng)
     batches = case.inputs(BATCHES * draw.examples, rng).unflatten(0, (BATCHES, draw.examples))
     statistics = case.target.estimate_statistics(weights, batches)
     networks = Networks(case.target, ClassificationTask(), weights, statistics)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hyperframe.networks.target import Target
-from hyperframe.targets.symmetry.exact import Mode, other_modes, redrawn, run_exactly
+from hyperframe.targets.symmetry.exact import Mode, other_modes, redraw, run_exactly
 from hyperframe.targets.symmetry.orbits import KINDS, Orbits, apply_action, orbits, random_action
 from hyperframe.targets.symmetry.precision import DoublePrecision
 from hyperframe.targets.symmetry.structure import Axis
@@ -80,7 +80,7 @@ class TargetCase(Case):
         rng = draw.rng()
         networks = 1 if self.large else draw.networks
         for _ in range(REDRAWN):
-            weights = redrawn(self.spec, networks, rng)
+            weights = redraw(self.spec, networks, rng)
             inputs = self.inputs(draw.examples, rng)
             outputs = self.outputs(weights, inputs)
             if bool(outputs.isfinite().all()):
@@ -91,7 +91,7 @@ class TargetCase(Case):
 def _describes(case: TargetCase, draw: Draw) -> None:
     """Weights, parameters and state_dicts are each other's inverses, bit for bit."""
     spec, target = case.spec, case.target
-    weights = redrawn(spec, case.several, draw.rng())
+    weights = redraw(spec, case.several, draw.rng())
     back = pack(spec, unpack(spec, weights))
     for layer in weights:
         if not torch.equal(back[layer], weights[layer]):
@@ -112,7 +112,7 @@ def _runs(case: TargetCase, draw: Draw) -> str:
     """The batched forward pass has the outputs of each network's module."""
     target = case.target
     count = case.several
-    weights = redrawn(case.spec, count, draw.rng())
+    weights = redraw(case.spec, count, draw.rng())
     inputs = case.inputs(draw.examples, draw.rng())
     kept = inputs.clone()
     outputs = target.forward(weights, inputs, shared=True)
@@ -133,7 +133,7 @@ def _runs(case: TargetCase, draw: Draw) -> str:
 
 def _trains(case: TargetCase, draw: Draw) -> None:
     """In training mode every network of a batch has a finite gradient."""
-    weights = redrawn(case.spec, case.several, draw.rng())
+    weights = redraw(case.spec, case.several, draw.rng())
     leaves = {layer: value.requires_grad_() for layer, value in weights.items()}
     inputs = case.inputs(case.several * draw.examples, draw.rng()).unflatten(0, (case.several, draw.examples))
     outputs = case.target.forward(leaves, inputs, training=True)
@@ -148,7 +148,7 @@ def _matters(case: TargetCase, draw: Draw) -> None:
     rng = draw.rng()
     silent = {param.parameter for layer in case.spec.layers for param in layer.params}
     for _ in range(REDRAWN):  # a dead unit can hide the parameters behind it
-        weights = redrawn(case.spec, 1, rng)
+        weights = redraw(case.spec, 1, rng)
         unpacked = {name: value.requires_grad_() for name, value in unpack(case.spec, weights).items()}
         inputs = case.inputs(draw.examples, rng)
         outputs = case.target.run(unpacked, inputs, shared=True)

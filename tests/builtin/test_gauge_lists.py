@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from modules import KNOWN, chain, dense
 from torch import nn
 
-from hyperframe.targets.symmetry.exact import exact_copy, redrawn, run_exactly
+from hyperframe.targets.symmetry.exact import exact_copy, redraw, run_exactly
 from hyperframe.targets.symmetry.gauge import ComposedGauge
 from hyperframe.targets.symmetry.orbits import KINDS, apply_action, orbits, random_action
 from hyperframe.targets.tracing.tracer import trace
@@ -73,7 +73,7 @@ def make_gauge(registry, names, of):
 def draw_case(traced, name, seed, networks=2):
     found, of, copy = traced(name)
     rng = torch.Generator().manual_seed(seed)
-    weights = redrawn(found.spec, networks, rng)
+    weights = redraw(found.spec, networks, rng)
     return found.spec, of, copy, weights, torch.randn(10, *found.spec.input_shape, generator=rng, dtype=torch.float64)
 
 
@@ -111,7 +111,7 @@ def test_laws_on_a_residual_network(registry, names):
     component = registry.get("target", "resnet20").component
     found = component.factory(component.options())
     of, copy, rng = orbits(found.structure, True), exact_copy(found.module), torch.Generator().manual_seed(0)
-    weights, inputs = redrawn(found.spec, 2, rng), torch.randn(8, 3, 32, 32, generator=rng, dtype=torch.float64)
+    weights, inputs = redraw(found.spec, 2, rng), torch.randn(8, 3, 32, 32, generator=rng, dtype=torch.float64)
     fixed = set().union(*(FIXES[gauge] for gauge in names))
     check_laws(found.spec, of, copy, make_gauge(registry, names, of), fixed, weights, inputs, 0)
 
@@ -207,7 +207,7 @@ def test_units_with_equal_filters_behind_a_norm_stand_in_one_order(registry):
     module = chain(dense(3, 4), nn.ReLU(), nn.BatchNorm1d(4), dense(4, 2))
     traced = trace(module, (3,))
     of, rng = orbits(traced.structure, True), torch.Generator().manual_seed(0)
-    weights = redrawn(traced.spec, 2, rng)
+    weights = redraw(traced.spec, 2, rng)
     for layer in ("0", "2"):
         weights[layer][:, 1:] = weights[layer][:, :1]
     component = registry.get("gauge", "permutation_sort").component

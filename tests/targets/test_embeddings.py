@@ -25,7 +25,7 @@ from hyperframe.networks.batching import BatchedForms
 from hyperframe.networks.generator import initial_std
 from hyperframe.runs.fingerprints import probe_outputs
 from hyperframe.targets.embeddings import EXAMPLES_AT_ONCE, check_rows
-from hyperframe.targets.symmetry.exact import exact_copy, redrawn
+from hyperframe.targets.symmetry.exact import exact_copy, redraw
 from hyperframe.targets.symmetry.orbits import orbits
 from hyperframe.targets.tracing import tracer
 from hyperframe.targets.tracing.tracer import trace
@@ -143,7 +143,7 @@ def test_symmetries_of_tables_are_found_and_hold(name, checked, monkeypatch):
     rng = torch.Generator().manual_seed(0)
     inputs = traced.tried_on.draw(12, rng, torch.float64)
     assert inputs.dtype == torch.int64
-    weights = redrawn(traced.spec, 1, rng)
+    weights = redraw(traced.spec, 1, rng)
     for seed in range(3):
         check_symmetries(traced, of, exact_copy(module), weights, inputs, seed)
 
@@ -286,7 +286,7 @@ def test_the_inputs_that_a_run_keeps_are_asked_for(tmp_path):
 
 
 @pytest.mark.slow
-def test_other_code_is_told_by_what_it_makes_of_items(tmp_path):
+def test_an_error_of_other_code_on_examples_is_named(tmp_path):
     def module(offset):
         return Net(lambda m, x: m.out(m.t(x).mean(1) + offset), t=table(), out=dense(UNITS, 3))
 
@@ -301,7 +301,7 @@ def test_other_code_is_told_by_what_it_makes_of_items(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("wrong", [ROWS, -1, 1000])
-def test_what_is_no_row_is_told_with_its_value_and_the_size(wrong, tmp_path):
+def test_an_index_that_is_no_row_is_named_with_the_size_of_the_table(wrong, tmp_path):
     """Where many networks run as one batch torch would read a row of the next network."""
     words = f"row {wrong} of '0.weight', which has {ROWS} rows, 0 to {ROWS - 1}"
     module, other = bag(), X.clone()
@@ -324,7 +324,7 @@ def test_inputs_that_cannot_change_a_little_are_not_attacked(tmp_path, registry)
 
 
 @pytest.mark.slow
-def test_what_is_no_whole_number_is_told(tmp_path):
+def test_an_input_that_is_no_whole_number_is_named(tmp_path):
     run = train(tmp_path / "run", bag(), **{"trainer.steps": 1})
     networks = run.sample(2)
     with pytest.raises(DataError, match=r"takes whole numbers, but an input is 2\.5"):
@@ -337,7 +337,7 @@ def test_what_is_no_whole_number_is_told(tmp_path):
         train(tmp_path / "never", bag(), {"x": X, "y": Y, "x_validation": X + 0.5, "y_validation": Y})
 
 
-def test_rows_are_checked_for_all_items_in_every_way_to_look_up():
+def test_rows_are_checked_for_all_examples_in_every_way_to_look_up():
     many = torch.zeros(2 * EXAMPLES_AT_ONCE + 1, TOKENS, dtype=torch.int64)
     many[-1, 0] = ROWS
     for form in (
@@ -370,7 +370,7 @@ def test_a_gradient_is_that_of_the_loss(options):
 
     def gradients(module, together):
         target = traced_target(trace(module, example=X)).to("cpu", torch.float64)
-        weights = redrawn(target.spec, 3, torch.Generator().manual_seed(0))
+        weights = redraw(target.spec, 3, torch.Generator().manual_seed(0))
         unpacked = {name: value.requires_grad_() for name, value in unpack(target.spec, weights).items()}
         inputs = X[:12].view(3, 4, TOKENS)
         parts = [slice(None)] if together else [slice(row, row + 1) for row in range(3)]
@@ -388,7 +388,7 @@ def test_a_gradient_is_that_of_the_loss(options):
 
 
 @pytest.mark.slow
-def test_what_does_not_count_in_training_is_told(tmp_path):
+def test_options_that_do_not_count_in_training_are_named(tmp_path):
     module = chain(table(padding_idx=0, sparse=True), nn.Flatten(), dense(24, 3))
     with pytest.warns(hf.HyperframeWarning, match="padding_idx=0 of embedding '0' does not count"):
         train(tmp_path / "run", module, **{"trainer.steps": 1})
@@ -397,7 +397,7 @@ def test_what_does_not_count_in_training_is_told(tmp_path):
 
 def test_a_single_network_has_the_options_of_the_module():
     target = traced_target(trace(chain(table(padding_idx=2, sparse=True), nn.Flatten(), dense(24, 3)), example=X))
-    weights = redrawn(target.spec, 1, torch.Generator().manual_seed(0), torch.float32)
+    weights = redraw(target.spec, 1, torch.Generator().manual_seed(0), torch.float32)
     part = target.network(weights, 0)[0]
     assert (part.padding_idx, part.sparse) == (2, True)
 
@@ -445,7 +445,7 @@ def test_bags_that_begin_at_offsets_run_one_after_the_other_without_a_word():
         lambda m, x: m.out(m.t(x.flatten(), torch.arange(len(x)) * TOKENS)), t=nn.EmbeddingBag(ROWS, 5), out=dense(5, 3)
     )
     target = traced_target(trace(module, example=X))
-    weights = redrawn(target.spec, 3, torch.Generator().manual_seed(0), torch.float32)
+    weights = redraw(target.spec, 3, torch.Generator().manual_seed(0), torch.float32)
     together = target.forward(weights, X[:7].float(), shared=True)
     for row in range(3):
         torch.testing.assert_close(target.network(weights, row)(X[:7]), together[row])

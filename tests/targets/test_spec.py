@@ -216,7 +216,7 @@ def test_contradictions_are_named(case):
         assert re.search(re.escape(part), str(raised.value)), f"'{part}' is not in: {raised.value}"
 
 
-def test_what_is_right_is_accepted():
+def test_consistent_specs_are_accepted():
     bound = spec(logits="last").bind(module())
     assert bound.num_weights == 3 * 5 + 2 * 4
     assert bound.bind(module()) == bound

@@ -75,7 +75,7 @@ def check_state_dicts(target, weights):
 
 
 def check_modules_agree(target, weights, x, statistics=None):
-    """What one network computes as a module is what the batched forward computes for it."""
+    """The batched forward computes for a network what it computes as a module."""
     outputs = target.forward(weights, x, shared=True, statistics=statistics)
     own = target.forward(weights, x.expand(batch_size(weights), *x.shape), statistics=statistics)
     size = outputs.abs().max()

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from hyperframe import Component, Orbits, Weights, hookimpl
-from hyperframe.targets.symmetry.propagate import applied, carriers, norm_factors, propagate_factors, summed
+from hyperframe.targets.symmetry.propagate import apply_factors, carriers, norm_factors, propagate_factors, sum_by_label
 from hyperframe.types import NoOptions
 
 
@@ -38,7 +38,7 @@ class NormalisationGauge:
         result = propagate_factors(self._orbits.normalisation, result, norm_factors)
         if not self._orbits.norm_sign.count:
             return result
-        return applied(self._orbits.norm_sign, result, self._signs(result))
+        return apply_factors(self._orbits.norm_sign, result, self._signs(result))
 
     def _signs(self, weights: Weights) -> Tensor:
         """Return 1 or −1 for each label, [batch, labels + 1]."""
@@ -53,7 +53,7 @@ class NormalisationGauge:
             if len(stage.anchors):
                 theta = weights[stage.layer].detach()
                 theta = theta if stage.columns is None else theta[:, :, stage.columns]
-                sums = summed(carriers(stage, theta).sum(2), stage.segments, len(stage.anchored))
+                sums = sum_by_label(carriers(stage, theta).sum(2), stage.segments, len(stage.anchored))
                 signs[:, stage.anchored] += (signs[:, stage.anchored] == 0) * sums.sign()
         return torch.where(signs == 0, 1.0, signs)
 

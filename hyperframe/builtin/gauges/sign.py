@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from hyperframe import Component, Orbits, Weights, hookimpl
-from hyperframe.targets.symmetry.propagate import propagate_factors, summed
+from hyperframe.targets.symmetry.propagate import propagate_factors, sum_by_label
 from hyperframe.types import NoOptions
 
 
@@ -32,7 +32,7 @@ def _signs(carriers: Tensor, segments: Tensor | None, labels: int) -> Tensor:
     sums = carriers.detach().sum(2)
     if segments is not None:
         norms = torch.linalg.vector_norm(carriers.detach(), dim=2)
-        sums = summed(sums / torch.where(norms > 0, norms, 1.0), segments, labels)
+        sums = sum_by_label(sums / torch.where(norms > 0, norms, 1.0), segments, labels)
     return torch.where(sums < 0, -1.0, 1.0).to(carriers)
 
 

@@ -1,4 +1,4 @@
-"""Networks as the symmetries have them: in float64 throughout, with the batch's statistics, and no epsilon in a norm.
+"""Networks in which symmetries hold exactly: in float64, with the batch's statistics, and no epsilon in a norm.
 
 An epsilon in a normalisation breaks its symmetries by a little, stored statistics break them altogether; whether a
 symmetry holds is therefore tried without either. What a symmetry must hold in are the two modes in which networks are
@@ -29,7 +29,7 @@ from hyperframe.targets.weights import unpack
 from hyperframe.types import Weights
 
 EPSILON = 1e-100
-"""What stands in for zero, which torch's normalisations refuse."""
+"""Stands in for an epsilon of zero, which torch's normalisations refuse."""
 
 CONSTANT = 1e-20
 """A smaller variance, relative to the squared mean, is that of a constant but for rounding."""
@@ -76,7 +76,7 @@ class ExactNorms(TorchFunctionMode):
 
 
 def _without_rounding(func: Any, given: dict[str, Any]) -> Tensor:
-    """The input of a normalisation, zero where it is constant but for rounding."""
+    """Set the input of a normalisation to zero where it is constant but for rounding."""
     x: Tensor = given["input"]
     if func is F.rms_norm:  # no mean is taken away
         return x
@@ -108,16 +108,16 @@ class _Draws(TorchDispatchMode):
         self.any = True
         if self._alike and func.name().startswith("aten::rrelu"):  # what it returns are not its random slopes
             low, high = args[2:4]
-            slopes = low + (high - low) * self._shared(torch.rand_like(args[0]))
+            slopes = low + (high - low) * self._share(torch.rand_like(args[0]))
             result = torch.where(args[0] < 0, args[0] * slopes, args[0])
             return args[0].copy_(result) if func.name().endswith("_") else result
         result = func(*args, **kwargs)
         if self._alike and isinstance(result, Tensor) and result.is_floating_point():
-            result.copy_(self._shared(result))
+            result.copy_(self._share(result))
         return result
 
-    def _shared(self, drawn: Tensor) -> Tensor:
-        """The first number that was drawn for each example, in place of all others."""
+    def _share(self, drawn: Tensor) -> Tensor:
+        """Put the first number that was drawn for each example in the place of all others."""
         first = drawn.clone()
         for dim in range(drawn.dim()):
             if dim > 0 or len(drawn) != self._examples:
@@ -126,7 +126,7 @@ class _Draws(TorchDispatchMode):
 
 
 def batch_norms(module: nn.Module) -> dict[str, Any]:
-    """The normalisations that collect running moments in training, by name; others are constants of the module.
+    """Find the normalisations that collect running moments in training, by name; others are constants of the module.
 
     A module may keep one in evaluation mode whatever mode it is in itself. It is left in training mode.
     """
@@ -136,7 +136,7 @@ def batch_norms(module: nn.Module) -> dict[str, Any]:
 
 
 def running_moments(norms: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """The buffers of normalisations, by their names in the module."""
+    """Return the buffers of normalisations, by their names in the module."""
     return {
         f"{name}.{own}" if name else own: value
         for name, norm in norms.items()
@@ -156,7 +156,7 @@ def as_evaluated(module: nn.Module) -> dict[str, Any]:
 
 
 def exact_copy(module: nn.Module) -> nn.Module:
-    """A copy in float64."""
+    """Copy a module in float64."""
     return copy.deepcopy(module).double()
 
 
@@ -207,7 +207,7 @@ def _run(
 
 @contextmanager
 def _same_numbers() -> Iterator[None]:
-    """The same random numbers every time, of torch, Python and numpy; theirs come back as they were."""
+    """Draw the same random numbers every time, of torch, Python and numpy; their states come back as they were."""
     python, numpys = random.getstate(), np.random.get_state()
     random.seed(0)
     np.random.seed(0)
@@ -222,7 +222,7 @@ def _same_numbers() -> Iterator[None]:
 def other_modes(
     module: nn.Module, spec: TargetSpec, weights: Weights, inputs: Tensor, evaluated: Tensor
 ) -> tuple[Mode, ...]:
-    """The modes beside evaluation in which symmetries must be tried: those in which the network is another function.
+    """Return the modes beside evaluation in which symmetries must be tried: those where the outputs are others.
 
     Args:
         module: in float64.
@@ -250,7 +250,7 @@ def other_modes(
     return () if torch.equal(trained, evaluated[0]) else ("training",)
 
 
-def redrawn(spec: TargetSpec, batch: int, rng: torch.Generator, dtype: torch.dtype = torch.float64) -> Weights:
+def redraw(spec: TargetSpec, batch: int, rng: torch.Generator, dtype: torch.dtype = torch.float64) -> Weights:
     """Draw weights that keep signals at about one size: for each layer [batch, filters, filter_size].
 
     Initial weights would make trials empty: many a network begins with a zero layer. All entries are normal with mean

@@ -1,14 +1,32 @@
 """Written specs compiled to labels on the axes of parameters."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from hyperframe.targets.params import Param
 from hyperframe.targets.spec import LayerSpec, Place, Slice, TargetSpec
 from hyperframe.targets.symmetry.structure import FROZEN, Axis, Structure
 
 
+class _Entries(NamedTuple):
+    """The labels of an axis's entries, as in an `Axis`."""
+
+    permutation: tuple[int, ...]
+    scaling: tuple[int, ...]
+    sign: tuple[int, ...]
+
+    def without_factors(self) -> "_Entries":
+        """The same without scaling labels."""
+        return self._replace(scaling=(FROZEN,) * len(self.scaling))
+
+
 class _Labels:
-    """Permutation labels of unit spaces, united where units must move together."""
+    """Permutation labels of unit spaces, united where units must move together.
+
+    Attributes:
+        scaled: those units that have a factor of their own, whose label is the unit's.
+        signed: those that have a sign of their own, likewise.
+    """
 
     def __init__(self, spec: TargetSpec) -> None:
         self.spec = spec
@@ -19,14 +37,16 @@ class _Labels:
             count += unit.size
         self.parent = list(range(count))
         self.frozen: set[int] = set()
+        self.scaled = {label for unit in spec.units if unit.homogeneous for label in self.of([unit.name])}
+        self.signed = {label for unit in spec.units if unit.odd for label in self.of([unit.name])}
 
     def own(self, layer: LayerSpec) -> list[int]:
-        """Labels, which no unit has, for what a layer's kernel writes before a normalisation or a learnt factor."""
+        """Return labels, which no unit has, for what a layer's kernel writes before something that is learnt."""
         first = len(self.parent) + sum(one.filters for one in self.spec.layers[: self.spec.layers.index(layer)])
         return list(range(first, first + layer.filters))
 
     def of(self, places: Iterable[Place]) -> list[int]:
-        """The labels of what several places hold, one after the other."""
+        """Return the labels of what several places hold, one after the other."""
         labels: list[int] = []
         for place in places:
             if isinstance(place, Slice):
@@ -46,9 +66,24 @@ class _Labels:
             self.parent[high] = low
 
     def roots(self, labels: Iterable[int]) -> tuple[int, ...]:
-        """Each label's representative, or `FROZEN`."""
+        """Return each label's representative, or `FROZEN`."""
         frozen = {self.root(label) for label in self.frozen}
         return tuple(FROZEN if label == FROZEN or self.root(label) in frozen else self.root(label) for label in labels)
+
+    def of_entries(self, units: Iterable[int]) -> _Entries:
+        """Return the labels of entries that belong to units, each with the factor and sign that its unit has."""
+        units = list(units)
+        scaling, sign = (
+            tuple(unit if unit in chosen else FROZEN for unit in units) for chosen in (self.scaled, self.signed)
+        )
+        return _Entries(self.roots(units), scaling, sign)
+
+    def freeze(self, units: Iterable[int]) -> None:
+        """Let units neither move nor have factors and signs of their own."""
+        units = list(units)
+        self.frozen.update(units)
+        self.scaled.difference_update(units)
+        self.signed.difference_update(units)
 
 
 def compile_structure(spec: TargetSpec) -> Structure:
@@ -63,25 +98,21 @@ def compile_structure(spec: TargetSpec) -> Structure:
         spec: a spec that is bound to its module.
     """
     labels = _Labels(spec)
-    scaled = {label for unit in spec.units if unit.homogeneous for label in labels.of([unit.name])}
-    signed = {label for unit in spec.units if unit.odd for label in labels.of([unit.name])}
     for layer in spec.layers:
         reads, writes = labels.of(layer.reads), labels.of(layer.writes)
-        elementwise = layer.param("kernel") is None or _depthwise(layer, reads)
+        elementwise = layer.param("kernel") is None or _is_depthwise(layer, reads)
         if layer.reads and layer.writes and elementwise:
             labels.unite(reads, writes)
         elif layer.groups > 1 or (layer.param("kernel") is None and layer.reads):
             labels.frozen.update(reads, writes)
         if layer.norm == "group":  # the spec does not say which channels are normalised together
             labels.frozen.update(writes)
-        scaled.difference_update(_without_factor(layer, reads, writes))
-        signed.difference_update(_without_sign(layer, reads, writes))
+        labels.scaled.difference_update(_without_factor(layer, reads, writes))
+        labels.signed.difference_update(_without_sign(layer, reads, writes))
     for mixed in _mixed_reads(spec):
-        labels.frozen.update(labels.of(mixed))
-        scaled.difference_update(labels.of(mixed))
-        signed.difference_update(labels.of(mixed))
+        labels.freeze(labels.of(mixed))
     # Layers that share a parameter's rows read with the same axis, which counts once.
-    axes = dict.fromkeys(axis for layer in spec.layers for axis in _layer_axes(spec, layer, labels, scaled, signed))
+    axes = dict.fromkeys(axis for layer in spec.layers for axis in _layer_axes(layer, labels))
     shifts = [layer.name for layer in spec.layers if layer.norm == "batch" and {"kernel", "bias"} <= set(layer.columns)]
     return Structure(
         spec=spec,
@@ -93,23 +124,23 @@ def compile_structure(spec: TargetSpec) -> Structure:
 
 
 def _absorbed(spec: TargetSpec, labels: _Labels, axes: tuple[Axis, ...]) -> frozenset[int]:
-    """Labels of what is read by a normalisation over the batch, and by nothing that makes up for factors."""
+    """Return labels of what a normalisation over the batch reads, and nothing that makes up for factors."""
     normalised: set[int] = set()
     for layer in spec.layers:
         if layer.norm == "batch":
             reads = labels.of(layer.reads)
             normalised.update(labels.own(layer) if layer.param("kernel") is not None else reads)
-            normalised.update(reads if _depthwise(layer, reads) else ())
+            normalised.update(reads if _is_depthwise(layer, reads) else ())
     read = {label for axis in axes if axis.exponent == -1 for label in axis.scaling}
     return frozenset(normalised - read)
 
 
-def _depthwise(layer: LayerSpec, reads: list[int]) -> bool:
+def _is_depthwise(layer: LayerSpec, reads: list[int]) -> bool:
     return layer.groups > 1 and layer.groups == layer.filters == len(reads)
 
 
 def _without_factor(layer: LayerSpec, reads: list[int], writes: list[int]) -> list[int]:
-    """The units that a layer reads or writes and that can have no factor of their own because of it."""
+    """Return the units that a layer reads or writes and that can have no factor of their own because of it."""
     units = []
     elementwise = layer.param("kernel") is None
     if elementwise and layer.norm in ("layer", "group"):  # normalised together with other units
@@ -122,7 +153,7 @@ def _without_factor(layer: LayerSpec, reads: list[int], writes: list[int]) -> li
 
 
 def _without_sign(layer: LayerSpec, reads: list[int], writes: list[int]) -> list[int]:
-    """The units that a layer reads or writes and that can have no sign of their own because of it."""
+    """Return the units that a layer reads or writes and that can have no sign of their own because of it."""
     elementwise = layer.param("kernel") is None
     together = layer.norm in ("layer", "group")
     units = reads if elementwise and together else []
@@ -132,7 +163,7 @@ def _without_sign(layer: LayerSpec, reads: list[int], writes: list[int]) -> list
 
 
 def _mixed_reads(spec: TargetSpec) -> list[tuple[Place, ...]]:
-    """What is read by kernels that are rows of one parameter and read different units: its axis has no one label."""
+    """Return what is read by kernels that are rows of one parameter, but read different units."""
     first: dict[str, tuple[Place, ...]] = {}
     mixed = []
     for layer in spec.layers:
@@ -142,72 +173,58 @@ def _mixed_reads(spec: TargetSpec) -> list[tuple[Place, ...]]:
     return mixed
 
 
-def _layer_axes(spec: TargetSpec, layer: LayerSpec, labels: _Labels, scaled: set[int], signed: set[int]) -> list[Axis]:
-    reads, writes = labels.of(layer.reads), labels.of(layer.writes)
-    kernel, scale = layer.param("kernel"), layer.param("scale")
-    # What a kernel writes, where something stands between it and the units: labels of its own, unless they are common.
-    own = labels.own(layer) if layer.norm in ("none", "batch") else [FROZEN] * layer.filters
-    behind = kernel is not None and (layer.norm != "none" or scale is not None)
-    units = [unit if unit in scaled else FROZEN for unit in writes] or [FROZEN] * layer.filters
-    signs = [unit if unit in signed else FROZEN for unit in writes] or [FROZEN] * layer.filters
-    inner_signs = own if scale is not None else signs
+def _layer_axes(layer: LayerSpec, labels: _Labels) -> list[Axis]:
+    """Label the axes of a layer's parameters.
+
+    What a kernel writes has labels of its own where a normalisation or a learnt factor is between it and the units;
+    scale and shift write the units' labels then, and a scale reads what it stands behind.
+    """
+    outputs = labels.of_entries(labels.of(layer.writes) or [FROZEN] * layer.filters)
+    scale, kernel = layer.param("scale"), layer.param("kernel")
+    between = kernel is not None and (layer.norm != "none" or scale is not None)
+    inner = _inside(layer, labels, outputs) if between else outputs
     axes = []
     for param in layer.params:
-        dim = param.letters.index("o")
-        if writes or behind:
-            carrier = param.role in ("scale", "shift") or not behind
-            groups = layer.groups if param.inputs_first else 1
-            written = (units, signs) if carrier else (own, inner_signs)
-            axes.append(_axis(param, dim, writes or [FROZEN] * layer.filters, labels, written, 1, groups))
-        if param.role == "kernel" and reads:
-            axes.append(_reading_axis(layer, param, reads, labels, scaled, signed))
-        if param.role == "scale" and behind:
-            factors = own if layer.norm == "none" else [FROZEN] * layer.filters
-            axes.append(_axis(param, dim, writes or [FROZEN] * layer.filters, labels, (factors, own), -1))
-        elif param.role == "scale" and reads:
-            factors = [unit if unit in scaled and layer.norm == "none" else FROZEN for unit in reads]
-            axes.append(_axis(param, dim, reads, labels, (factors, [u if u in signed else FROZEN for u in reads]), -1))
+        if layer.writes or between:
+            written = inner if param.role in ("kernel", "bias") else outputs
+            axes.append(_axis(param, "o", written, 1, layer.groups if param.inputs_first else 1))
+        if param.role == "kernel" and layer.reads:
+            axes.append(_reading_axis(layer, param, labels))
+        if param.role == "scale" and (between or layer.reads):
+            read = inner if between else labels.of_entries(labels.of(layer.reads))
+            axes.append(_axis(param, "o", read if layer.norm == "none" else read.without_factors(), -1))
     return axes
 
 
-def _axis(
-    param: Param,
-    dim: int,
-    units: list[int],
-    labels: _Labels,
-    written: tuple[list[int], list[int]],
-    exponent: int,
-    groups: int = 1,
-) -> Axis:
-    """An axis of a parameter, with the factors and signs of its entries; `FROZEN` outside of its rows."""
-    fields = [labels.roots(units), *map(tuple, written)]
-    if param.rows is not None and dim == param.letters.index("o"):
-        before = (FROZEN,) * param.rows[0]
-        after = (FROZEN,) * (param.known_shape[dim] - param.rows[1])
-        fields = [before + field + after for field in fields]
-    return Axis.of(param.parameter, dim, fields, exponent, groups)
+def _inside(layer: LayerSpec, labels: _Labels, outputs: _Entries) -> _Entries:
+    """Label what a kernel writes before a normalisation or a learnt factor: with its own, unless they are common."""
+    own = tuple(labels.own(layer)) if layer.norm in ("none", "batch") else (FROZEN,) * layer.filters
+    return outputs._replace(scaling=own, sign=own if layer.param("scale") is not None else outputs.sign)
 
 
-def _reading_axis(
-    layer: LayerSpec, param: Param, reads: list[int], labels: _Labels, scaled: set[int], signed: set[int]
-) -> Axis:
-    """The axis on which a kernel reads; behind a flatten each unit stands for a run of neighbouring inputs."""
-    depthwise = (_depthwise(layer, reads) or "i" not in param.letters) and not param.inputs_first
-    dim, groups, spread = param.letters.index("o"), 1, reads
-    if not depthwise:
-        dim = param.letters.index("i")
-        groups = 1 if param.inputs_first else layer.groups
-        positions = param.known_shape[dim] * groups // len(reads)
-        spread = [unit for unit in reads for _ in range(positions)]
-    # A BatchNorm behind a depthwise kernel takes each filter's factor away.
-    needless = depthwise and layer.norm == "batch"
-    factors = [unit if unit in scaled and not needless else FROZEN for unit in spread]
-    signs = [unit if unit in signed else FROZEN for unit in spread]
-    return _axis(param, dim, spread, labels, (factors, signs), -1, groups)
+def _axis(param: Param, letter: str, entries: _Entries, exponent: int, groups: int = 1) -> Axis:
+    """Make an axis of a parameter, by its letter; entries outside of the parameter's rows are `FROZEN`."""
+    dim = param.letters.index(letter)
+    if param.rows is not None and letter == "o":
+        before, after = (FROZEN,) * param.rows[0], (FROZEN,) * (param.known_shape[dim] - param.rows[1])
+        entries = _Entries(*(before + labels + after for labels in entries))
+    return Axis(parameter=param.parameter, dim=dim, exponent=exponent, groups=groups, **entries._asdict())
+
+
+def _reading_axis(layer: LayerSpec, param: Param, labels: _Labels) -> Axis:
+    """Make the axis on which a kernel reads; behind a flatten each unit stands for a run of neighbouring inputs."""
+    reads = labels.of(layer.reads)
+    if (_is_depthwise(layer, reads) or "i" not in param.letters) and not param.inputs_first:
+        entries = labels.of_entries(reads)
+        # A BatchNorm behind a depthwise kernel takes each filter's factor away.
+        return _axis(param, "o", entries.without_factors() if layer.norm == "batch" else entries, -1)
+    groups = 1 if param.inputs_first else layer.groups
+    positions = param.known_shape[param.letters.index("i")] * groups // len(reads)
+    return _axis(param, "i", labels.of_entries(unit for unit in reads for _ in range(positions)), -1, groups)
 
 
 def _classes(spec: TargetSpec, labels: _Labels) -> tuple[tuple[int, ...], ...]:
-    """Labels of one unit space may be exchanged where their units are read and written alike, in the same order."""
+    """Return labels that may be exchanged: of one unit space, their units read and written in the same order."""
     spaces: dict[int, str] = {}
     for space in reversed(spec.units):
         spaces |= {labels.root(label): space.name for label in labels.of([space.name])}

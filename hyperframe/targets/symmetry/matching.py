@@ -48,12 +48,12 @@ class Matching:
         self._walk.sources(reference, note)
 
     def __call__(self, weights: Weights) -> Weights:
-        """Weights with their units in the places of the reference's."""
+        """Put the units of weights in the places of the reference's."""
         return self.of_sorted(self._sorted(weights))
 
     def of_sorted(self, weights: Weights) -> Weights:
-        """The same for weights that `Sorting` gave; for many references they are sorted once."""
-        return self._walk.moved(weights, self._walk.sources(weights, self._place))
+        """Do so for weights that `Sorting` gave; for many references they are sorted once."""
+        return self._walk.permute(weights, self._walk.sources(weights, self._place))
 
     def _place(self, members: tuple[int, ...], keys: Tensor) -> Tensor:
         from scipy.optimize import linear_sum_assignment  # noqa: PLC0415  (slow to import)
@@ -70,7 +70,7 @@ class Matching:
 
 
 def random_reference(orbits: Orbits) -> Weights:
-    """Weights to match with where no network is given: normal numbers that depend on the target's sizes only."""
+    """Draw weights to match with where no network is given: normal numbers that depend on the target's sizes only."""
     rng = stream(0, "reference of a matching")
     return {
         layer.name: torch.randn(1, layer.filters, layer.filter_size, generator=rng, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""What leaves a target's meaning unchanged: its orbits, random elements of its symmetry group, and their action.
+"""Changes that leave a target's meaning as it is: its orbits, random elements of its symmetry group, their action.
 
 `orbits` lists the symmetries that follow from a `hyperframe.targets.symmetry.structure.Structure` and the task,
 `random_action` draws from them, `apply_action` applies what was drawn.
@@ -47,7 +47,7 @@ class LogitShift:
 
 @attrs.frozen(kw_only=True, slots=False, eq=False)
 class Orbits:
-    """What leaves a target's meaning unchanged: the structure, and the kinds of symmetry it has with its task.
+    """A target's symmetries under its task: the structure, and the labels of each kind.
 
     Attributes:
         structure: the labels.
@@ -157,7 +157,7 @@ def random_action(
 ) -> Action:
     """Draw an action for each network of a batch, in which nothing that can be moved stays as it is.
 
-    A wrong symmetry shall not go unnoticed because the identity was drawn, or because two mistakes make up for each
+    A wrong symmetry must not go unnoticed because the identity was drawn, or because two mistakes make up for each
     other. So no factor is 1; every second network has the signs that the one before it has not; and the units of a
     class all change places with each other in one network, two of them in the next.
 
@@ -199,7 +199,7 @@ def random_action(
 
 
 def _taking_part(size: int, wanted: set[str], **of_kinds: LabelOrbit) -> Tensor:
-    """Which labels belong to the kinds that are wanted, bool [size]."""
+    """Return which labels belong to the kinds that are wanted, bool [size]."""
     chosen = torch.zeros(size, dtype=torch.bool)
     for kind, orbit in of_kinds.items():
         if kind in wanted:
@@ -214,7 +214,7 @@ def _signs(shape: tuple[int, int], rng: torch.Generator, dtype: torch.dtype) -> 
 def apply_action(of: Orbits, action: Action, weights: Weights) -> Weights:
     """Apply an action to weights: multiply by factors and signs, gather by permutation labels, add the shifts."""
     spec = of.structure.spec
-    result = permuted(of.structure, action.sources, _multiplied(of.structure, action, weights), spec.layer_names)
+    result = permute(of.structure, action.sources, _multiply(of.structure, action, weights), spec.layer_names)
     for layer, offset in action.offsets.items():
         theta = result[layer].clone()
         theta[:, :, of.shifts[layer]] += offset.to(theta)
@@ -225,8 +225,8 @@ def apply_action(of: Orbits, action: Action, weights: Weights) -> Weights:
     return result
 
 
-def _multiplied(structure: Structure, action: Action, weights: Weights) -> Weights:
-    """Weights with the factors and signs of an action."""
+def _multiply(structure: Structure, action: Action, weights: Weights) -> Weights:
+    """Multiply weights by the factors and signs of an action."""
     spec = structure.spec
     parameters = unpack(spec, weights)
     params = {param.parameter: param for layer in spec.layers for param in layer.params}
@@ -239,8 +239,8 @@ def _multiplied(structure: Structure, action: Action, weights: Weights) -> Weigh
     return pack(spec, parameters)
 
 
-def permuted(structure: Structure, sources: Tensor, weights: Weights, layers: Iterable[str]) -> Weights:
-    """Some layers of weights with their units in other places.
+def permute(structure: Structure, sources: Tensor, weights: Weights, layers: Iterable[str]) -> Weights:
+    """Put the units of some layers of weights in other places.
 
     Args:
         structure: the labels.
@@ -267,7 +267,7 @@ def _factors(axis: Axis, param: Param, labels: tuple[int, ...], values: Tensor) 
 
 
 def _gather(axis: Axis, param: Param, values: Tensor, sources: Tensor) -> Tensor:
-    """The k-th entry of a label takes the value of the k-th entry of the label it comes from, in each block."""
+    """Give the k-th entry of a label the value of the k-th entry of the label it comes from, in each block."""
     blocks = torch.tensor(axis.permutation).view(axis.groups, -1)
     index = torch.stack([_sources_in(labels, sources) for labels in blocks], 1)
     if bool((index == torch.arange(index.shape[2])).all()):
@@ -284,7 +284,7 @@ def _gather(axis: Axis, param: Param, values: Tensor, sources: Tensor) -> Tensor
 
 
 def _sources_in(labels: Tensor, sources: Tensor) -> Tensor:
-    """For each network and each entry of one block the entry that it takes the value of."""
+    """Return for each network and each entry of one block the entry whose value it takes."""
     order = torch.argsort(labels, stable=True)
     ordered = labels[order]
     rank = torch.empty_like(order)

@@ -45,10 +45,10 @@ class DoublePrecision(TorchDispatchMode):
         schema = func._schema
         if any(argument.alias_info is not None for argument in (*schema.arguments, *schema.returns)):
             result = func(*args, **kwargs)  # a view, or a change in place
-            return _widened(result) if func is torch.ops.aten.lift_fresh.default else result  # torch.tensor(…)
-        args, kwargs = tree_map_only(Tensor, _widened, (args, kwargs))
-        return tree_map_only(Tensor, _widened, func(*args, **kwargs))
+            return _widen(result) if func is torch.ops.aten.lift_fresh.default else result  # torch.tensor(…)
+        args, kwargs = tree_map_only(Tensor, _widen, (args, kwargs))
+        return tree_map_only(Tensor, _widen, func(*args, **kwargs))
 
 
-def _widened(value: Tensor) -> Tensor:
+def _widen(value: Tensor) -> Tensor:
     return value.to(_WIDER[value.dtype]) if value.dtype in _WIDER else value

@@ -1,4 +1,4 @@
-"""Factors or signs on labels, laid out for walks over the layers: what gauges work on."""
+"""Factors or signs on labels, laid out for walks over the layers, on which gauges work."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -14,9 +14,6 @@ from hyperframe.types import Weights
 
 STAGES: tuple[tuple[Role, ...], ...] = (("kernel", "bias"), ("scale", "shift"))
 """The parts of a layer in the order in which they act."""
-
-Anchors = tuple[list[int], list[int] | None, list[int]]
-"""The `anchors`, `segments` and `anchored` of a stage."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -56,14 +53,14 @@ class Stage:
             moved[name] = tuple(grid.to(device) for grid in getattr(self, name))
         return attrs.evolve(self, **moved)
 
-    def multiplied(self, theta: Tensor, factors: Tensor) -> Tensor:
-        """Its columns [batch, filters, columns], multiplied by the factors [batch, labels + 1] of what they write."""
+    def multiply(self, theta: Tensor, factors: Tensor) -> Tensor:
+        """Multiply its columns [batch, filters, columns] by the factors [batch, labels + 1] of what they write."""
         for grid in self.writes:
             theta = theta * factors[:, grid]
         return theta
 
-    def divided(self, theta: Tensor, factors: Tensor) -> Tensor:
-        """Its columns [batch, filters, columns], divided by the factors [batch, labels + 1] of what they read."""
+    def divide(self, theta: Tensor, factors: Tensor) -> Tensor:
+        """Divide its columns [batch, filters, columns] by the factors [batch, labels + 1] of what they read."""
         for grid in self.reads:
             theta = theta / factors[:, grid]
         return theta
@@ -103,63 +100,109 @@ def label_orbit(
         carriers: what of a layer's kernel and bias carries a label. A scale and shift do so together, and for signs the
             shift alone: the scale's own sign may be that of `norm_sign`.
     """
-    numbers: dict[int, int] = {}
-    found = []
-    for layer in structure.spec.layers:
-        for roles in STAGES:
-            columns = _columns(layer, roles)
-            if not len(columns):
-                continue
-            writes, reads = (
-                [_selected(grid, select) for grid in structure.grids(layer, roles, kind, exponent)]
-                for exponent in (1, -1)
-            )
-            bias = layer.name not in structure.shifts  # else it says nothing
-            carrier = _carrier(layer, roles, kind, carriers if bias else ("kernel",))
-            # A sum of what is scaled differently has no sign of its own.
-            scaled = structure.grids(layer, roles, "scaling", 1) if kind == "sign" else []
-            parts: list[tuple[Anchors, Tensor]] = []
-            while True:
-                labels, carried = _carried(writes, scaled, carrier, (layer.filters, len(columns)), set(numbers))
-                fresh = [row for row, label in enumerate(labels) if label != FROZEN]
-                anchored = list(dict.fromkeys(labels[row] for row in fresh))
-                numbers.update({label: len(numbers) + place for place, label in enumerate(anchored)})
-                segments = [anchored.index(labels[row]) for row in fresh] if len(fresh) > len(anchored) else None
-                if parts and not fresh:
-                    break
-                parts.append(((fresh, segments, [numbers[label] for label in anchored]), carried))
-            # Where columns carry different labels, all are found before any is multiplied.
-            for place, (anchors, carried) in enumerate(parts):
-                first, last = place == 0, place == len(parts) - 1
-                found.append((layer, columns, reads if first else [], writes if last else [], anchors, carried))
-    grids = [grid for _, _, reads, writes, _, _ in found for grid in (*reads, *writes)]
+    numbering = _Numbering(structure, kind, select, carriers)
+    drafts = [
+        draft
+        for layer in structure.spec.layers
+        for roles in STAGES
+        if any(param.role in roles for param in layer.params)
+        for draft in numbering.draft(layer, roles)
+    ]
+    numbers = numbering.numbers
+    grids = [grid for draft in drafts for grid in (*draft.reads, *draft.writes)]
     rest = {int(label) for grid in grids for label in torch.unique(grid)}
     for label in sorted(rest - {FROZEN, *numbers}):  # known, but with nothing to be fixed by
         numbers[label] = len(numbers)
     lookup = torch.full((max(numbers, default=-1) + 2,), len(numbers))
     for label, number in numbers.items():
         lookup[label] = number
-    stages = tuple(
-        Stage(
-            layer=layer.name,
-            columns=None if len(columns) == layer.filter_size else columns,
-            reads=_squeezed([lookup[grid] for grid in reads], len(numbers)),
-            writes=_squeezed([lookup[grid] for grid in writes], len(numbers)),
-            anchors=torch.tensor(fresh, dtype=torch.int64),
-            segments=None if segments is None else torch.tensor(segments),
-            anchored=torch.tensor(places, dtype=torch.int64),
-            carrier=carrier,
-        )
-        for layer, columns, reads, writes, (fresh, segments, places), carrier in found
-    )
+    stages = tuple(draft.finish(numbers, lookup) for draft in drafts)
     used = tuple(stage for stage in stages if stage.reads or stage.writes or len(stage.anchors))
     return LabelOrbit(labels=torch.tensor(list(numbers), dtype=torch.int64), stages=used)
 
 
-def _carried(
+@attrs.define
+class _Draft:
+    """A stage whose grids hold labels, since not all of these are numbered yet.
+
+    Attributes:
+        layer: of which it is a part.
+        columns: those of the stage.
+        reads: labels that divide.
+        writes: labels that multiply.
+        anchored: for each filter the label that it carries for the first time, or `FROZEN`; empty if there are none.
+        carrier: those of the columns that carry it.
+    """
+
+    layer: LayerSpec
+    columns: Tensor
+    reads: list[Tensor]
+    writes: list[Tensor]
+    anchored: list[int]
+    carrier: Tensor
+
+    def finish(self, numbers: dict[int, int], lookup: Tensor) -> Stage:
+        """Make the stage, with the labels' numbers: by label, and as a tensor in which `FROZEN` finds the last."""
+        fresh = [row for row, label in enumerate(self.anchored) if label != FROZEN]
+        anchored = list(dict.fromkeys(self.anchored[row] for row in fresh))
+        segments = [anchored.index(self.anchored[row]) for row in fresh] if len(fresh) > len(anchored) else None
+        return Stage(
+            layer=self.layer.name,
+            columns=None if len(self.columns) == self.layer.filter_size else self.columns,
+            reads=_squeeze([lookup[grid] for grid in self.reads], len(numbers)),
+            writes=_squeeze([lookup[grid] for grid in self.writes], len(numbers)),
+            anchors=torch.tensor(fresh, dtype=torch.int64),
+            segments=None if segments is None else torch.tensor(segments),
+            anchored=torch.tensor([numbers[label] for label in anchored], dtype=torch.int64),
+            carrier=self.carrier,
+        )
+
+
+@attrs.define
+class _Numbering:
+    """Lays out the parts of layers in order, and numbers labels as they turn up; arguments as for `label_orbit`.
+
+    Attributes:
+        numbers: of the labels so far.
+    """
+
+    structure: Structure
+    kind: Literal["scaling", "sign"]
+    select: Callable[[int], bool]
+    carriers: tuple[Role, ...]
+    numbers: dict[int, int] = attrs.field(factory=dict)
+
+    def draft(self, layer: LayerSpec, roles: tuple[Role, ...]) -> list[_Draft]:
+        """Lay out a part of a layer, and number the labels that it carries for the first time.
+
+        It takes several stages where columns carry different labels: all are found before any is multiplied.
+        """
+        columns = _columns(layer, roles)
+        writes, reads = (
+            [_select(grid, self.select) for grid in self.structure.grids(layer, roles, self.kind, exponent)]
+            for exponent in (1, -1)
+        )
+        bias = layer.name not in self.structure.shifts  # else it says nothing
+        carrier = _carrier(layer, roles, self.kind, self.carriers if bias else ("kernel",))
+        # A sum of what is scaled differently has no sign of its own.
+        scaled = self.structure.grids(layer, roles, "scaling", 1) if self.kind == "sign" else []
+        drafts: list[_Draft] = []
+        while True:
+            known = set(self.numbers)
+            labels, carried = _find_anchors(writes, scaled, carrier, (layer.filters, len(columns)), known)
+            fresh = dict.fromkeys(label for label in labels if label != FROZEN)
+            if drafts and not fresh:
+                break
+            self.numbers.update({label: len(known) + place for place, label in enumerate(fresh)})
+            drafts.append(_Draft(layer, columns, [], [], labels, carried))
+        drafts[0].reads, drafts[-1].writes = reads, writes
+        return drafts
+
+
+def _find_anchors(
     writes: list[Tensor], scaled: list[Tensor], carrier: Tensor, shape: tuple[int, int], known: set[int]
 ) -> tuple[list[int], Tensor]:
-    """For each filter the first new label that it has alone, or `FROZEN`, and all carriers that have it alone."""
+    """Find for each filter the first new label that it has alone, or `FROZEN`, and all carriers that have it alone."""
     single = writes[0]
     for grid in writes[1:]:
         single = torch.where(grid == FROZEN, single, FROZEN)
@@ -177,7 +220,7 @@ def _carried(
 
 
 def _alike(grids: list[Tensor], columns: Tensor, first: int) -> Tensor:
-    """Which of some columns have the labels of one of them."""
+    """Return which of some columns have the labels of one of them."""
     same = torch.ones(len(columns), dtype=torch.bool)
     for grid in grids:
         if grid.shape[1] > 1:
@@ -186,13 +229,13 @@ def _alike(grids: list[Tensor], columns: Tensor, first: int) -> Tensor:
 
 
 def _columns(layer: LayerSpec, roles: tuple[Role, ...]) -> Tensor:
-    """The columns of these roles, in the order of the layer's parameters."""
+    """Return the columns of these roles, in the order of the layer's parameters."""
     places = [layer.columns[param.role] for param in layer.params if param.role in roles]
     return torch.cat([torch.arange(place.start, place.stop) for place in places] or [torch.zeros(0)]).long()
 
 
 def _carrier(layer: LayerSpec, roles: tuple[Role, ...], kind: str, carriers: tuple[Role, ...]) -> Tensor:
-    """Which of a stage's columns carry a label."""
+    """Return which of a stage's columns carry a label."""
     wanted = carriers if "kernel" in roles and "kernel" in layer.columns else roles
     if "scale" in roles and kind == "sign" and layer.norm != "none":
         wanted = ("shift",)
@@ -204,13 +247,14 @@ def _carrier(layer: LayerSpec, roles: tuple[Role, ...], kind: str, carriers: tup
     return torch.cat(inside).nonzero()[:, 0]
 
 
-def _selected(grid: Tensor, select: Callable[[int], bool]) -> Tensor:
+def _select(grid: Tensor, select: Callable[[int], bool]) -> Tensor:
+    """Freeze the labels that do not take part."""
     labels, places = torch.unique(grid, return_inverse=True)
     kept = torch.tensor([label if label != FROZEN and select(label) else FROZEN for label in labels.tolist()])
     return kept[places]
 
 
-def _squeezed(grids: list[Tensor], neutral: int) -> tuple[Tensor, ...]:
+def _squeeze(grids: list[Tensor], neutral: int) -> tuple[Tensor, ...]:
     """Drop axes along which all numbers are equal, and grids that are neutral throughout."""
     for dim in (0, 1):
         grids = [grid.narrow(dim, 0, 1) if bool((grid == grid.narrow(dim, 0, 1)).all()) else grid for grid in grids]
@@ -218,7 +262,7 @@ def _squeezed(grids: list[Tensor], neutral: int) -> tuple[Tensor, ...]:
 
 
 Factor = Callable[[Tensor, Tensor | None, int], Tensor]
-"""Of carriers [batch, filters, entries], their segments and the number of labels the factors [batch, labels]."""
+"""Of carriers [batch, filters, entries], their segments and the number of labels it makes factors [batch, labels]."""
 
 
 def propagate_factors(orbit: LabelOrbit, weights: Weights, factor: Factor) -> Weights:
@@ -235,27 +279,27 @@ def propagate_factors(orbit: LabelOrbit, weights: Weights, factor: Factor) -> We
     result = dict(weights)
     for stage in orbit.stages:
         theta = _columns_of(stage, result[stage.layer])
-        theta = stage.divided(theta, factors)
+        theta = stage.divide(theta, factors)
         if len(stage.anchors):
             found = factor(carriers(stage, theta), stage.segments, len(stage.anchored))
             factors = factors.index_copy(1, stage.anchored, found)
-        theta = stage.multiplied(theta, factors)
+        theta = stage.multiply(theta, factors)
         result[stage.layer] = _with_columns(stage, result[stage.layer], theta)
     return result
 
 
-def applied(orbit: LabelOrbit, weights: Weights, factors: Tensor) -> Weights:
+def apply_factors(orbit: LabelOrbit, weights: Weights, factors: Tensor) -> Weights:
     """Multiply by factors [batch, labels + 1] where labels are written, divide where they are read; the last is 1."""
     result = dict(weights)
     for stage in orbit.stages:
         theta = _columns_of(stage, result[stage.layer])
-        theta = stage.multiplied(stage.divided(theta, factors), factors)
+        theta = stage.multiply(stage.divide(theta, factors), factors)
         result[stage.layer] = _with_columns(stage, result[stage.layer], theta)
     return result
 
 
 def norm_factors(carried: Tensor, segments: Tensor | None = None, labels: int = 0) -> Tensor:
-    """Factors [batch, labels] that give what carries a label the norm √n, n its number of entries; 1 where it is zero.
+    """Return factors [batch, labels] that give what carries a label the norm √n of its n entries; 1 where it is zero.
 
     Example:
         >>> norm_factors(torch.tensor([[[3.0, 4.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]]))
@@ -266,22 +310,22 @@ def norm_factors(carried: Tensor, segments: Tensor | None = None, labels: int = 
     entries: Tensor | int = carried.shape[2]
     if segments is not None:
         index = segments.expand_as(largest)
-        entries = summed(torch.full_like(largest[:1], carried.shape[2]), segments, labels)
+        entries = sum_by_label(torch.full_like(largest[:1], carried.shape[2]), segments, labels)
         largest = largest.new_zeros(len(largest), labels).scatter_reduce(1, index, largest, "amax")
     alive = largest > 0
     largest = torch.where(alive, largest, 1.0)
     each = largest if segments is None else largest[:, segments]
-    squares = summed((carried / each[:, :, None]).square().sum(2), segments, labels)
+    squares = sum_by_label((carried / each[:, :, None]).square().sum(2), segments, labels)
     return torch.where(alive, (entries / torch.where(alive, squares, 1.0)).sqrt() / largest, 1.0)
 
 
-def summed(values: Tensor, segments: Tensor | None, labels: int) -> Tensor:
-    """Sums over the filters of each label: [batch, filters] give [batch, labels]."""
+def sum_by_label(values: Tensor, segments: Tensor | None, labels: int) -> Tensor:
+    """Sum over the filters of each label: [batch, filters] give [batch, labels]."""
     return values if segments is None else values.new_zeros(len(values), labels).index_add(1, segments, values)
 
 
 def carriers(stage: Stage, theta: Tensor) -> Tensor:
-    """What carries the labels that a stage is the first to write: of its columns theta, [batch, filters, entries]."""
+    """Take of a stage's columns theta what carries the labels that it writes first: [batch, filters, entries]."""
     if len(stage.anchors) < theta.shape[1]:
         theta = theta[:, stage.anchors]
     # Else they are all columns, in order.

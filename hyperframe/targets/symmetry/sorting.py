@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hyperframe.targets.spec import LayerSpec
-from hyperframe.targets.symmetry.orbits import Orbits, permuted
+from hyperframe.targets.symmetry.orbits import Orbits, permute
 from hyperframe.targets.symmetry.structure import FROZEN
 from hyperframe.targets.weights import batch_size
 from hyperframe.types import Weights
@@ -20,7 +20,7 @@ numbers within the class [batch, labels]."""
 
 
 class UnitWalk:
-    """Goes through the layers in execution order and lets somebody place the units of each class.
+    """Goes through the layers in execution order and lets a function place the units of each class.
 
     A class is placed at the layer that first writes it, by the filters that write it there: what a filter reads of
     units that have their place already stands in the new order, what it reads of others counts as zero, and so the
@@ -35,7 +35,7 @@ class UnitWalk:
         self._plan = _plan(orbits)
 
     def sources(self, weights: Weights, place: Place) -> Tensor:
-        """For each network and label the label whose place it takes, see `hyperframe.targets.symmetry.orbits.Action`.
+        """Find for each network and label the label whose place it takes, as in an `Action` of `symmetry.orbits`.
 
         Args:
             weights: for each layer [batch, filters, filter_size].
@@ -49,7 +49,7 @@ class UnitWalk:
         seen = {layer: theta.detach() for layer, theta in weights.items()}
         placed = torch.zeros(sources.shape[1], dtype=torch.bool)
         for layer, classes in self._plan:
-            current = permuted(structure, sources, seen, [layer.name])[layer.name]
+            current = permute(structure, sources, seen, [layer.name])[layer.name]
             reads = structure.grid(layer, [param.role for param in layer.params], "permutation", -1)
             loose = (reads != FROZEN) & ~placed[reads.clamp(min=0)]
             current = current.masked_fill(loose.to(current.device), 0.0)
@@ -61,9 +61,9 @@ class UnitWalk:
                 placed[labels] = True
         return sources
 
-    def moved(self, weights: Weights, sources: Tensor) -> Weights:
-        """Weights with their units in the places that `sources` gave, differentiable in the weights."""
-        return permuted(self._structure, sources, dict(weights), self._structure.spec.layer_names)
+    def permute(self, weights: Weights, sources: Tensor) -> Weights:
+        """Put units in the places that `sources` gave, differentiably in the weights."""
+        return permute(self._structure, sources, dict(weights), self._structure.spec.layer_names)
 
 
 class Sorting:
@@ -83,17 +83,17 @@ class Sorting:
         self._walk = UnitWalk(orbits)
 
     def __call__(self, weights: Weights) -> Weights:
-        """Weights with sorted units."""
+        """Sort the units of weights."""
         seen = {layer: theta.detach() for layer, theta in weights.items()}
 
         def place(members: tuple[int, ...], keys: Tensor) -> Tensor:
             order = lexicographic(keys)
             return lexicographic(torch.cat([keys, self._sums(seen, members)], 2)) if _tied(keys, order) else order
 
-        return self._walk.moved(weights, self._walk.sources(weights, place))
+        return self._walk.permute(weights, self._walk.sources(weights, place))
 
     def _sums(self, weights: Weights, members: tuple[int, ...]) -> Tensor:
-        """Sums and summed squares of what layers read and write each label with [batch, labels, columns].
+        """Return sums and summed squares of what layers read and write each label with [batch, labels, columns].
 
         They do not depend on the order of other units.
         """
@@ -118,7 +118,7 @@ def _tied(keys: Tensor, order: Tensor) -> bool:
 
 
 def _plan(orbits: Orbits) -> list[tuple[LayerSpec, list[tuple[int, ...]]]]:
-    """The layers that are the first to write a class, in execution order, with these classes."""
+    """List the layers that are the first to write a class, in execution order, with these classes."""
     waiting = {label: members for members in orbits.permutations for label in members}
     plan = []
     for layer in orbits.structure.spec.layers:
@@ -131,12 +131,12 @@ def _plan(orbits: Orbits) -> list[tuple[LayerSpec, list[tuple[int, ...]]]]:
 
 
 def rounding_of(keys: Tensor) -> Tensor:
-    """By how much values of rows [batch, rows, columns] can differ and be equal all the same: [batch]."""
+    """Return by how much values of rows [batch, rows, columns] can differ and still count as equal: [batch]."""
     return ROUNDING * torch.finfo(keys.dtype).eps * keys.abs().amax((1, 2))
 
 
 def lexicographic(keys: Tensor) -> Tensor:
-    """The order of rows [batch, rows, columns] by their first column, ties by the next, and so on: [batch, rows].
+    """Order rows [batch, rows, columns] by their first column, ties by the next, and so on: [batch, rows].
 
     Example:
         >>> lexicographic(torch.tensor([[[1.0, 2.0], [0.0, 5.0], [1.0, 1.0]]])).tolist()

@@ -7,7 +7,7 @@ moves, not what scales. An action is then the same few lines for every layer: ga
 signs (`hyperframe.targets.symmetry.orbits`). A normalisation takes factors away, which nothing then needs to read.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Literal
 
@@ -45,20 +45,6 @@ class Axis:
     sign: tuple[int, ...]
     exponent: int
     groups: int = 1
-
-    @classmethod
-    def of(cls, parameter: str, dim: int, fields: Sequence[tuple[int, ...]], exponent: int, groups: int) -> "Axis":
-        """Make one of its labels in the order permutation, scaling, sign."""
-        permutation, scaling, sign = fields
-        return cls(
-            parameter=parameter,
-            dim=dim,
-            permutation=permutation,
-            scaling=scaling,
-            sign=sign,
-            exponent=exponent,
-            groups=groups,
-        )
 
     def spread(self, param: Param, labels: tuple[int, ...]) -> Tensor:
         """Labels of this axis, such as its `scaling`, int64, in a shape that broadcasts to the parameter's."""
@@ -113,7 +99,7 @@ class Structure:
         for param in layer.params:
             if param.role in roles:
                 axes = self._axes_of.get((param.parameter, exponent), [])
-                parts.append(_stacked([_as_rows(axis, layer, param, getattr(axis, kind)) for axis in axes]))
+                parts.append(_stack([_as_rows(axis, layer, param, getattr(axis, kind)) for axis in axes]))
                 entries.append(param.entries(layer.groups))
         found = []
         for place in range(max(len(part) for part in parts)):
@@ -132,7 +118,7 @@ class Structure:
         return found
 
     def highest(self, kind: Literal["permutation", "scaling", "sign"]) -> int:
-        """The highest label of a kind; 0 where there is none."""
+        """Return the highest label of a kind; 0 where there is none."""
         return max([0, *(max(getattr(axis, kind), default=0) for axis in self.axes)])
 
     @cached_property
@@ -162,8 +148,8 @@ class Structure:
 _NONE = torch.full((1, 1), FROZEN)
 
 
-def _stacked(grids: list[Tensor]) -> list[Tensor]:
-    """As few grids as hold the labels of all, none of which is lost where two are on one entry."""
+def _stack(grids: list[Tensor]) -> list[Tensor]:
+    """Merge grids into as few as hold the labels of all, none of which is lost where two are on one entry."""
     found = [_NONE]
     for grid in grids:
         if bool((grid == FROZEN).all()):
@@ -177,7 +163,7 @@ def _stacked(grids: list[Tensor]) -> list[Tensor]:
 
 
 def _as_rows(axis: Axis, layer: LayerSpec, param: Param, labels: tuple[int, ...]) -> Tensor:
-    """An axis's labels as a claim's rows see them: broadcastable to [filters, entries]."""
+    """Lay an axis's labels out as a layer's filters see them: broadcastable to [filters, entries]."""
     at = param.letters.index("o")
     values = torch.tensor(labels)
     if axis.groups > 1:  # they depend on the group, hence on the filter as well as on what it reads

@@ -5,12 +5,12 @@
 - `export`: a module checked, tried out, and exported to a graph
 - `labels`: labels on every entry of an activation
 - `factors`: factors and signs that are products of others, and what is free of them
-- `findings`: records of parameters, labels, layers, and of what is frozen
-- `state`: what has been found so far
+- `findings`: records of parameters and layers, and labels that are united or frozen
+- `parameters`: labels on parameters, and which layer has which
+- `state`: all that has been found so far, and activations labelled
 - `interchangeable`: which units may change places
-- `assemble`: what was found, as a spec and a structure
-- `verify`: what is claimed, tried out, and frozen where it fails
-- `crossed`: activations whose entries belong to units along two axes
+- `assemble`: a spec and a structure of what was found
+- `verify`: claims tried out, and frozen where they fail
 - `shifts`: biases that a BatchNorm behind them takes away
 - `rules`: the rules of tracing: how each operation carries labels on
 """

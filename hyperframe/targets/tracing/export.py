@@ -28,14 +28,14 @@ IMAGES = 2
 """Inputs that a module is traced with."""
 
 FAR = 4.0
-"""Among normal numbers that a module must take are inputs as far from zero as this, so that it is no chance."""
+"""A module is tried on inputs this far from zero too, so that it does not take normal numbers by chance only."""
 
 _ALONE = threading.RLock()
 
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """One thread at a time, with float32 and the CPU as torch's defaults, whatever they are outside."""
+    """Let one thread in at a time, with float32 and the CPU as torch's defaults, whatever they are outside."""
     with _ALONE, ExitStack() as stack:
         if torch.get_default_dtype() != torch.float32:
             stack.callback(torch.set_default_dtype, torch.get_default_dtype())
@@ -58,24 +58,24 @@ def check_parameters(module: nn.Module, where: str) -> None:
             raise SpecError(f"{where}: parameter '{key}' is {value.dtype}; only real floating-point ones are generated")
 
 
-def prepared(module: nn.Module, where: str) -> nn.Module:
-    """A copy in evaluation mode, float32 and on the CPU, with the options that it will be trained with."""
+def prepare(module: nn.Module, where: str) -> nn.Module:
+    """Copy a module, in evaluation mode, float32 and on the CPU, with the options that it will be trained with."""
     with others_code(lambda error: SpecError(f"{where}: the module cannot be copied: {described(error)}")):
         copied = copy.deepcopy(module).cpu().float().eval()
     with_plain_gradients(copied)
     return copied
 
 
-def chosen_inputs(
+def choose_inputs(
     module: nn.Module, shape: tuple[int, ...], data: Callable[[], Tensor] | None, where: str
 ) -> tuple[TrialInputs, int]:
-    """Inputs that a module is tried out on, and the number of its outputs: normal numbers, or examples of data.
+    """Choose inputs to try a module out on, normal numbers or examples of data, and count its outputs.
 
     Normal numbers are of one size whatever the data are like, so that more is seen on them. Examples stand in their
     place where the module does not run on them, or where it looks rows up by what are whole numbers in the data.
 
     Args:
-        module: a copy, `prepared`.
+        module: a copy, from `prepare`.
         shape: of one input.
         data: gives examples of data, where there are any; called only where they are needed.
         where: how messages begin.
@@ -87,7 +87,7 @@ def chosen_inputs(
     normal, failure, outputs = TrialInputs(shape), None, 0
     far = torch.tensor([-FAR, FAR]).reshape(2, *[1] * len(shape)).expand(2, *shape)
     try:
-        outputs, finite, indexed = _tried_out(module, torch.cat([normal.draw(IMAGES, _rng()), far]), where)
+        outputs, finite, indexed = _try_out(module, torch.cat([normal.draw(IMAGES, _rng()), far]), where)
     except (SpecError, DataError) as error:
         failure, finite, indexed = error, False, False
     why = ""
@@ -106,7 +106,7 @@ def chosen_inputs(
 
 
 def example_inputs(module: nn.Module, example: Tensor, where: str) -> TrialInputs:
-    """Examples of data for a module to be tried out on: as they are, or as whole numbers where it takes those only.
+    """Choose how a module is tried out on examples of data: as they are, or as whole numbers where it takes those only.
 
     Raises:
         DataError: an example is no row of the table that it is looked up in.
@@ -118,7 +118,7 @@ def example_inputs(module: nn.Module, example: Tensor, where: str) -> TrialInput
     failures: list[Exception] = []
     for choice in [as_they_are, as_whole] if example.is_floating_point() else [as_whole, as_they_are]:
         try:
-            if _tried_out(module, choice.first(len(examples)), where)[1]:
+            if _try_out(module, choice.first(len(examples)), where)[1]:
                 return choice
         except (SpecError, DataError) as error:
             failures.append(error)
@@ -137,15 +137,15 @@ def _rng() -> torch.Generator:
 
 
 def count_outputs(module: nn.Module, inputs: TrialInputs, where: str) -> int:
-    """The number of outputs, once the module has run on some inputs, in evaluation and in training."""
+    """Run a module on some inputs, in evaluation and in training, and return the number of its outputs."""
     try:
-        return _tried_out(module, inputs.draw(IMAGES, _rng()), where)[0]
+        return _try_out(module, inputs.draw(IMAGES, _rng()), where)[0]
     except (SpecError, DataError) as error:
         raise SpecError(f"{error}{_way_out(module, inputs)}") from error
 
 
-def _tried_out(module: nn.Module, inputs: Tensor, where: str) -> tuple[int, bool, bool]:
-    """The number of outputs, whether all are finite, and whether rows are looked up by what the inputs are.
+def _try_out(module: nn.Module, inputs: Tensor, where: str) -> tuple[int, bool, bool]:
+    """Return the number of outputs, whether all are finite, and whether rows are looked up by what the inputs are.
 
     In training the same examples come the other way round, so that what is looked up by them differs.
     """
@@ -182,11 +182,11 @@ def _same(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
 
 
 def _way_out(module: nn.Module, inputs: TrialInputs) -> str:
-    """How to have a module tried that takes whole numbers and was given others, as the end of a sentence."""
+    """Say how to have a module tried that takes whole numbers and was given others, as the end of a sentence."""
     if inputs.whole:
         return ""
     try:
-        _tried_out(module, torch.zeros(IMAGES, *inputs.shape, dtype=torch.int64), "")
+        _try_out(module, torch.zeros(IMAGES, *inputs.shape, dtype=torch.int64), "")
     except HyperframeError:
         return ""
     if inputs.examples is None:
@@ -200,8 +200,8 @@ def _way_out(module: nn.Module, inputs: TrialInputs) -> str:
     )
 
 
-def exported(module: nn.Module, inputs: TrialInputs, where: str) -> Any:
-    """The module's graph of operations, for such inputs."""
+def export(module: nn.Module, inputs: TrialInputs, where: str) -> Any:
+    """Export a module to its graph of operations, for such inputs."""
 
     def failed(error: BaseException) -> SpecError:
         why = of_failure(error) or f"{brief(error)}; see docs/target.md for a written spec"
@@ -214,7 +214,7 @@ def exported(module: nn.Module, inputs: TrialInputs, where: str) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torch prints about a graph that fails."""
+    """Silence what torch prints about a graph that fails."""
     loggers = [logging.getLogger(key) for key in list(logging.root.manager.loggerDict) if key.startswith("torch")]
     before = [(logger, logger.disabled) for logger in loggers]
     for logger in loggers:

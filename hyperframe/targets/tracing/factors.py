@@ -17,24 +17,24 @@ Combination = dict[int, Exponent]
 class Factors(Partition):
     """Labels some of which are products of powers of others, as what two scaled activations make together.
 
-    The logarithms of factors obey linear equations, over the rational numbers; signs obey them modulo 2. `solved` has
+    The logarithms of factors obey linear equations, over the rational numbers; signs obey them modulo 2. `solve` has
     what remains free.
 
     Args:
         signs: whether these are signs, so that a square is 1.
 
     Attributes:
-        rooted: labels of which `solved` would have needed a root.
-        joint: labels of products that `solved` took for free, since several products are equal to each.
+        rooted: labels of which `solve` would have needed a root.
+        joint: labels of products that `solve` took for free, since several products are equal to each.
 
     Example:
         >>> factors = Factors()
         >>> one, other = factors.new(1), factors.new(1)
         >>> both = factors.product([(one, 1), (other, 1)])
-        >>> factors.solved([one, other], [])[int(both)]
+        >>> factors.solve([one, other], [])[int(both)]
         {0: 1, 1: 1}
         >>> factors.freeze(both)                    # their product is 1: one is the other's inverse
-        >>> factors.solved([one, other], [])[int(other)]
+        >>> factors.solve([one, other], [])[int(other)]
         {0: -1}
     """
 
@@ -47,7 +47,7 @@ class Factors(Partition):
         self._known: dict[tuple[tuple[int, Exponent], ...], int] = {}
 
     def product(self, parts: Sequence[tuple[Tensor, Exponent]]) -> Tensor:
-        """Labels of an entrywise product of powers: of each part its labels, and the exponent.
+        """Label an entrywise product of powers: of each part its labels, and the exponent.
 
         A product is `ZERO` where a part with a positive exponent is, `FIXED` where no label is left in it.
         """
@@ -92,8 +92,8 @@ class Factors(Partition):
             elif ZERO not in (a, b):
                 self.freeze(torch.tensor([a, b]))
 
-    def solved(self, anchored: Sequence[Tensor], used: Sequence[Tensor]) -> list[Combination]:
-        """For every label the product of free labels that it is; the empty product for one that is frozen.
+    def solve(self, anchored: Sequence[Tensor], used: Sequence[Tensor]) -> list[Combination]:
+        """Return for every label the product of free labels that it is; the empty product for one that is frozen.
 
         `rooted` then has the labels that were frozen since something used would need a root of them.
 
@@ -137,7 +137,7 @@ class Factors(Partition):
         return [{label: power for label, power in product.items() if label not in gone} for product in products]
 
     def _unite_roots(self) -> None:
-        """Positive factors of which the same power is the same are the same."""
+        """Unite positive factors of which the same power is the same."""
         if self._signs:
             return
         earlier: dict[tuple[int, Exponent], int] = {}
@@ -150,7 +150,7 @@ class Factors(Partition):
                 self.unite(torch.tensor([first]), torch.tensor([label]))
 
     def _joint(self, roots: list[int]) -> set[int]:
-        """Products that others, of other labels, are equal to, such as those of all units before a LayerNorm."""
+        """Find products to which others, of other labels, are equal, such as those of all units before a LayerNorm."""
         equal: dict[int, list[Combination]] = {}
         for relation in self._relations:
             parts = {roots[label]: exponent for label, exponent in relation.items() if exponent != -1}

@@ -1,4 +1,4 @@
-"""Which units may change places: those that stand everywhere in the same way.
+"""Units that may change places: those that stand everywhere in the same way.
 
 Two labels may be exchanged where every activation and every axis of a parameter holds them alike: as many entries, in
 the same order of their parts, at the same places within the unit, beside equal numbers. Each array of the trail adds to
@@ -14,7 +14,7 @@ _MIX = (-7046029254386353131, -4658895280553007687, -7723592293110705685)  # odd
 
 
 def exchange_classes(units: Partition, trail: list[tuple[Tensor, Tensor]]) -> tuple[tuple[int, ...], ...]:
-    """Sets of labels that may be exchanged among each other, each of two labels or more.
+    """Return sets of labels that may be exchanged among each other, each of two labels or more.
 
     Args:
         units: the labels.
@@ -26,7 +26,7 @@ def exchange_classes(units: Partition, trail: list[tuple[Tensor, Tensor]]) -> tu
     ranks = _ranks(lookup)
     profiles = torch.zeros(len(lookup), dtype=torch.int64)
     for number, (unit, code) in enumerate(trail):
-        labels, codes = _reduced(unit, code)
+        labels, codes = _reduce(unit, code)
         inside = labels != FIXED
         labels, codes = labels[inside], codes[inside]
         roots = lookup[labels]
@@ -37,7 +37,7 @@ def exchange_classes(units: Partition, trail: list[tuple[Tensor, Tensor]]) -> tu
         roots, codes, ranked = roots[order], codes[order], ranked[order]
         starts = torch.searchsorted(roots, roots)
         place = torch.arange(len(roots)) - starts
-        entry = _mixed(_mixed(_mixed(place, ranked), codes), torch.tensor(number))
+        entry = _mix(_mix(_mix(place, ranked), codes), torch.tensor(number))
         profiles.index_add_(0, roots, entry)
     members: dict[int, list[int]] = {}
     for label in torch.unique(lookup[lookup != FIXED]).tolist():
@@ -46,15 +46,15 @@ def exchange_classes(units: Partition, trail: list[tuple[Tensor, Tensor]]) -> tu
 
 
 def _ranks(lookup: Tensor) -> Tensor:
-    """Each label's number among those it is united with; one entry more for `FIXED`."""
+    """Number each label among those that it is united with; one entry more for `FIXED`."""
     order = torch.argsort(lookup, stable=True)
     ranks = torch.empty_like(lookup)
     ranks[order] = torch.arange(len(lookup)) - torch.searchsorted(lookup[order], lookup[order])
     return ranks
 
 
-def _reduced(unit: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
-    """Both as vectors, less the axes along which the units are the same, where codes do not tell units apart."""
+def _reduce(unit: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+    """Flatten both to vectors, less the axes along which units are the same, where codes do not tell units apart."""
     constant = [dim for dim in range(unit.dim()) if not varies(unit, dim)]
     if not any(varies(code, dim) for dim in range(unit.dim()) if dim not in constant):
         for dim in constant:
@@ -66,8 +66,8 @@ def _reduced(unit: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
     return unit.reshape(-1), code.reshape(-1)
 
 
-def _mixed(one: Tensor, other: Tensor) -> Tensor:
-    """A hash of two numbers, whole numbers of 64 bits that wrap around."""
+def _mix(one: Tensor, other: Tensor) -> Tensor:
+    """Hash two whole numbers of 64 bits, which wrap around."""
     mixed = (one * _MIX[0] + other) * _MIX[1]
     mixed = mixed ^ (mixed >> 29)
     mixed = mixed * _MIX[2]

@@ -1,10 +1,11 @@
 """Labels on every entry of an activation: which unit it belongs to, which factor and which sign it carries.
 
-What a traced network's symmetries are found with: `hyperframe.targets.tracing.rules.registry` carries labels from
-operation to operation.
+A traced network's symmetries are found with them: the rules (`hyperframe.targets.tracing.rules.registry`) carry labels
+from operation to operation.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Self
 
 import attrs
 import torch
@@ -18,7 +19,7 @@ ZERO = -2
 
 
 class Partition:
-    """Labels, united where they must be equal and frozen where nothing may move.
+    """Labels of one kind, united where they must be equal and frozen where nothing may move.
 
     Example:
         >>> labels = Partition()
@@ -40,14 +41,14 @@ class Partition:
         return len(self._parent)
 
     def new(self, count: int) -> Tensor:
-        """So many new labels, int64."""
+        """Make new labels, int64 [count]."""
         first = len(self._parent)
         self._starts.append(first)
         self._parent += range(first, first + count)
         return torch.arange(first, first + count)
 
     def root(self, label: int) -> int:
-        """The lowest label that this one is united with."""
+        """Return the lowest label that this one is united with."""
         parent = self._parent
         while parent[label] != label:
             parent[label] = parent[parent[label]]
@@ -68,12 +69,12 @@ class Partition:
             if high in self._frozen:
                 self._frozen.add(low)
 
-    def merged(self, one: Tensor, other: Tensor) -> Tensor:
+    def merge(self, one: Tensor, other: Tensor) -> Tensor:
         """Unite labels pairwise, and return those of both: the other's where one is `ZERO`, which goes with anything.
 
         Example:
             >>> labels = Partition()
-            >>> labels.merged(torch.tensor([ZERO, FIXED]), labels.new(2)).tolist()
+            >>> labels.merge(torch.tensor([ZERO, FIXED]), labels.new(2)).tolist()
             [0, -1]
             >>> labels.roots(torch.tensor([0, 1])).tolist()
             [0, -1]
@@ -83,11 +84,11 @@ class Partition:
 
     def freeze(self, labels: Tensor) -> None:
         """Freeze labels, and all they are united with."""
-        self._frozen.update(self.root(label) for label in torch.unique(squeezed(labels)).tolist() if label >= 0)
+        self._frozen.update(self.root(label) for label in torch.unique(squeeze(labels)).tolist() if label >= 0)
 
     def alive(self, labels: Tensor) -> bool:
         """Whether any of these labels is not frozen."""
-        return bool((self.roots(torch.unique(squeezed(labels))) >= 0).any())
+        return bool((self.roots(torch.unique(squeeze(labels))) >= 0).any())
 
     def clash(self, rows: Tensor) -> bool:
         """Whether a row holds two labels that were made together and are not united.
@@ -108,56 +109,84 @@ class Partition:
         return bool(((blocks[:, 1:] == blocks[:, :-1]) & (keys.values[:, 1:] != keys.values[:, :-1])).any())
 
     def roots(self, labels: Tensor) -> Tensor:
-        """Each label's representative; `FIXED` for frozen ones and for entries without a label."""
+        """Return each label's representative; `FIXED` for frozen ones and for entries without a label."""
         return self.lookup()[labels.clamp(min=FIXED)]
 
     def lookup(self) -> Tensor:
-        """For every label its representative, or `FIXED`; one entry more, the last, for `FIXED` itself."""
+        """Return for every label its representative, or `FIXED`; the last entry, one more, is for `FIXED` itself."""
         roots = [self.root(label) for label in range(len(self))]
         frozen = {self.root(label) for label in self._frozen}
         return torch.tensor([FIXED if root in frozen else root for root in roots] + [FIXED])
 
 
 @attrs.frozen(eq=False)
-class Activation:
-    """The labels of one activation, int64 tensors of its own shape; what is the same along an axis has stride 0 there.
+class Labels:
+    """A unit, a factor and a sign for each of some entries, or places of an axis: int64 tensors of one shape.
 
     Attributes:
-        unit: what moves together when units are permuted.
+        unit: entries of one unit move together when units are permuted.
         scale: which positive factor an entry carries.
         sign: which sign it carries.
-        code: where in its unit an entry stands; for entries of no unit, what they are: equal codes have equal values.
     """
 
     unit: Tensor
     scale: Tensor
     sign: Tensor
-    code: Tensor
-
-    def mapped(self, function: Callable[[Tensor], Tensor]) -> "Activation":
-        """The same function of all four, such as one that lays entries out differently."""
-        return Activation(*(function(field) for field in (self.unit, self.scale, self.sign, self.code)))
-
-    @property
-    def labelled(self) -> bool:
-        """Whether any entry belongs to a unit, or carries a factor or a sign."""
-        return any(bool((squeezed(labels) >= 0).any()) for labels in (self.unit, self.scale, self.sign))
 
     @property
     def shape(self) -> torch.Size:
-        """The activation's shape."""
+        """The shape of each of the tensors."""
         return self.unit.shape
+
+    @property
+    def labelled(self) -> bool:
+        """Whether an entry belongs to a unit, or carries a factor or a sign."""
+        return any(bool((squeeze(labels) >= 0).any()) for labels in (self.unit, self.scale, self.sign))
+
+    @property
+    def has_units(self) -> bool:
+        """Whether an entry belongs to a unit."""
+        return bool((self.unit != FIXED).any())
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """Apply a function to each of the tensors, such as one that lays entries out differently."""
+        return attrs.evolve(self, **{field.name: function(getattr(self, field.name)) for field in attrs.fields(Labels)})
+
+    def without_factors(self) -> Self:
+        """The same units, without factors and signs."""
+        none = uniform(self.shape)
+        return attrs.evolve(self, scale=none, sign=none)
+
+
+@attrs.frozen(eq=False)
+class Activation(Labels):
+    """The labels of one activation, in its own shape; a tensor has stride 0 along an axis along which it is constant.
+
+    Attributes:
+        code: where in its unit an entry stands; for entries of no unit, equal codes mean equal values.
+    """
+
+    code: Tensor
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Activation":
+        """Apply a function to each of the four tensors."""
+        return Activation(function(self.unit), function(self.scale), function(self.sign), function(self.code))
+
+
+def uniform(shape: Sequence[int], label: int = FIXED) -> Tensor:
+    """The same label for all entries of a shape, or none."""
+    return torch.full((1,) * len(shape), label).expand(tuple(shape))
 
 
 def spread(labels: Tensor, shape: Sequence[int], dim: int) -> Tensor:
-    """One label for each place of an axis, seen as an activation of the shape."""
+    """Lay out one label for each place of an axis in the shape of an activation."""
     view = [1] * len(shape)
     view[dim] = -1
     return labels.reshape(view).expand(tuple(shape))
 
 
-def squeezed(labels: Tensor) -> Tensor:
-    """The same labels with one entry in place of each axis along which all are equal."""
+def squeeze(labels: Tensor) -> Tensor:
+    """Keep one entry along each axis of stride 0, along which all labels are equal."""
     for dim, stride in enumerate(labels.stride()):
         if stride == 0 and labels.shape[dim] > 1:
             labels = labels.narrow(dim, 0, 1)
@@ -165,9 +194,9 @@ def squeezed(labels: Tensor) -> Tensor:
 
 
 def compact(labels: Tensor) -> Tensor:
-    """The same labels with stride 0 along every axis along which all are equal."""
+    """Give every axis along which all labels are equal the stride 0."""
     shape = labels.shape
-    labels = squeezed(labels)
+    labels = squeeze(labels)
     for dim, size in enumerate(labels.shape):
         if size > 1 and bool((labels == labels.narrow(dim, 0, 1)).all()):
             labels = labels.narrow(dim, 0, 1)
@@ -180,7 +209,7 @@ def varies(labels: Tensor, dim: int) -> bool:
 
 
 def _core(one: Tensor, other: Tensor) -> Tensor:
-    """One of two label tensors without the axes along which both are constant."""
+    """Keep one entry of a label tensor along each axis along which another is constant as well."""
     for dim in range(one.dim()):
         if one.stride(dim) == 0 and other.stride(dim) == 0:
             one = one.narrow(dim, 0, 1)

@@ -1,12 +1,12 @@
-"""Tracing: biases that a BatchNorm takes away, wherever it comes behind them."""
+"""Biases that a BatchNorm takes away, wherever it comes behind them."""
 
 import operator
 from typing import Any, Literal
 
 from hyperframe.targets.tracing.state import Discovery
 
-Constant = Literal["channels", "images"]
-"""The things that a shift is a constant for: each channel (and so each image), or each place of an image alone."""
+Constant = Literal["channels", "examples"]
+"""A shift is a constant of each channel, the same in all examples, or only the same for each place in all examples."""
 
 POOLED = {
     *(f"{kind}_pool{n}d" for kind in ("adaptive_avg", "adaptive_max", "max") for n in (1, 2, 3)),
@@ -41,12 +41,12 @@ def _ends_in(user: Any, node: Any, constant: Constant, found: Discovery) -> bool
     if user.name in found.absorbing:
         flat = node.meta["val"].dim() == 2  # a channel is then one place
         return user.args[0] is node and (constant == "channels" or flat)
-    passed = _passed(user, node, constant)
+    passed = _pass_on(user, node, constant)
     return passed is not None and _ends(user, passed, found)
 
 
-def _passed(user: Any, node: Any, constant: Constant) -> Constant | None:
-    """The kind of shift that one of an input is to an operation's outputs; None for anything but a constant."""
+def _pass_on(user: Any, node: Any, constant: Constant) -> Constant | None:
+    """Return which kind of shift an input's shift is to an operation's outputs; None for anything but a constant."""
     name = getattr(getattr(user.target, "overloadpacket", None), "__name__", str(user.target))
     value, given = user.meta.get("val"), node.meta["val"]
     if value is None:  # an assertion
@@ -60,10 +60,10 @@ def _passed(user: Any, node: Any, constant: Constant) -> Constant | None:
     if name == "cat":
         return constant if (user.args[1] if len(user.args) > 1 else 0) % value.dim() == 1 else None
     if name in LAID_OUT:
-        return "images" if value.shape[0] == given.shape[0] else None
-    if name == "linear":  # whatever its kernel is, it is the same for all images
-        return ("channels" if value.dim() == 2 else "images") if user.args[0] is node else None
-    if constant == "images":
+        return "examples" if value.shape[0] == given.shape[0] else None
+    if name == "linear":  # whatever its kernel is, it is the same for all examples
+        return ("channels" if value.dim() == 2 else "examples") if user.args[0] is node else None
+    if constant == "examples":
         return None
     if name in POOLED:
         return constant

@@ -15,15 +15,15 @@ from hyperframe.runtime.modes import with_gradients
 from hyperframe.targets.spec import TargetSpec
 from hyperframe.targets.symmetry.exact import as_evaluated
 from hyperframe.targets.symmetry.structure import Structure
-from hyperframe.targets.tracing.assemble import assembled
+from hyperframe.targets.tracing.assemble import assemble
 from hyperframe.targets.tracing.export import (
     alone,
     check_parameters,
-    chosen_inputs,
+    choose_inputs,
     count_outputs,
     example_inputs,
-    exported,
-    prepared,
+    export,
+    prepare,
 )
 from hyperframe.targets.tracing.findings import Frozen
 from hyperframe.targets.tracing.shifts import find_absorbed_shifts
@@ -35,7 +35,7 @@ from hyperframe.targets.trial_inputs import TrialInputs
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Traced:
-    """What tracing found.
+    """A module with the layers and symmetries that tracing found.
 
     Attributes:
         module: what was traced.
@@ -106,14 +106,14 @@ def trace(
         raise SpecError(f"{where}: inputs have the shape {list(shape)}, but the example's {list(example.shape[1:])}")
     with alone():
         check_parameters(module, where)
-        copied = prepared(module, where)
+        copied = prepare(module, where)
         inputs = TrialInputs(shape) if example is None else example_inputs(copied, example, where)
-        return _traced(module, copied, inputs, count_outputs(copied, inputs, where), name)
+        return _trace(module, copied, inputs, count_outputs(copied, inputs, where), name)
 
 
 @with_gradients
 def trace_for(module: nn.Module, input_shape: tuple[int, ...], data: Callable[[], Tensor] | None, name: str) -> Traced:
-    """Find a module's layers, filters and symmetries, tried on data where it needs them, see `chosen_inputs`.
+    """Find a module's layers, filters and symmetries, tried on data where it needs them, see `choose_inputs`.
 
     Args:
         module: as for `trace`.
@@ -124,16 +124,16 @@ def trace_for(module: nn.Module, input_shape: tuple[int, ...], data: Callable[[]
     where = f"target '{name}'"
     with alone():
         check_parameters(module, where)
-        copied = prepared(module, where)
-        return _traced(module, copied, *chosen_inputs(copied, input_shape, data, where), name)
+        copied = prepare(module, where)
+        return _trace(module, copied, *choose_inputs(copied, input_shape, data, where), name)
 
 
-def _traced(original: nn.Module, module: nn.Module, inputs: TrialInputs, outputs: int, name: str) -> Traced:
+def _trace(original: nn.Module, module: nn.Module, inputs: TrialInputs, outputs: int, name: str) -> Traced:
     where = f"target '{name}'"
     collecting = as_evaluated(module).values()
     for norm in collecting:
         norm.track_running_stats = False  # the graph need not update moments, which nothing uses
-    program = exported(module, inputs, where)
+    program = export(module, inputs, where)
     for norm in collecting:
         norm.track_running_stats = True
     found = Discovery()
@@ -144,13 +144,13 @@ def _traced(original: nn.Module, module: nn.Module, inputs: TrialInputs, outputs
     used = {view.name for view in walk.views.values()}
     trainable = [key for key, value in module.named_parameters() if value.requires_grad]
     unused = tuple(key for key in trainable if key not in used)
-    found.leftover(walk.views.values())
-    if not found.layers:
+    found.parameters.add_unclaimed(walk.views.values())
+    if not found.parameters.layers:
         raise SpecError(f"{where}: its outputs depend on no trainable parameter")
     logits = walk.logits(result)
     found.freeze(result)
     find_absorbed_shifts(walk.graph, found)
-    structure = assembled(found, module, name=name, input_shape=inputs.shape, outputs=outputs, logits=logits)
+    structure = assemble(found, module, name=name, input_shape=inputs.shape, outputs=outputs, logits=logits)
     structure, failed = verify(module, structure, inputs)
     return Traced(
         module=original,

@@ -1,4 +1,4 @@
-"""What tracing claims, tried out: symmetries that do not hold are frozen, so that a mistake never lies."""
+"""Claims of tracing tried out: symmetries that do not hold are frozen, so that a wrong rule costs only symmetries."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hyperframe.errors import Forgiven, described
-from hyperframe.targets.symmetry.exact import Mode, exact_copy, other_modes, redrawn, run_exactly
+from hyperframe.targets.symmetry.exact import Mode, exact_copy, other_modes, redraw, run_exactly
 from hyperframe.targets.symmetry.orbits import KINDS, Orbits, apply_action, orbits, random_action
 from hyperframe.targets.symmetry.structure import FROZEN, Axis, Structure
 from hyperframe.targets.tracing.findings import Frozen
@@ -22,10 +22,10 @@ takes two signs for one in 1 of 16 draws, since every second of 8 networks has j
 not; three do so in 1 of 4,096. Layers of large modules have too many units for all of them to be missed."""
 
 ONE = (1, 7, 1)
-"""The same of all larger modules."""
+"""The same for all larger modules."""
 
 DRAWN = 4
-"""So often as many networks are drawn as are wanted, until they are there: some are dead or not finite."""
+"""Up to this many times the wanted number of networks are drawn, since some are dead or not finite."""
 
 TOLERANCE = 1e-6
 """Of the largest output; what does not hold is wrong by far more, and rounding is amplified by normalisations."""
@@ -55,10 +55,10 @@ def verify(module: nn.Module, structure: Structure, inputs: TrialInputs) -> tupl
     if not trial.outputs:
         return _without_all(structure), (Frozen("self-check", "", f"nothing could be tried in float64: {trial.why}"),)
     failed: list[Frozen] = []
-    while trial.broken(structure, KINDS) is not None:
+    while trial.find_broken(structure, KINDS) is not None:
         found: list[Frozen] = []
         for number, kind in enumerate(KINDS):
-            structure, frozen = trial.mended(structure, kind, KINDS[:number])
+            structure, frozen = trial.mend(structure, kind, KINDS[:number])
             found += frozen
         if not found:  # it holds in some draws, and in others not
             structure = _without_all(structure)
@@ -96,7 +96,7 @@ class _Trial:
         self.inputs = self._tried_on.draw(examples, self.rng, torch.float64)
         kept: list[tuple[Weights, Tensor]] = []
         for _ in range(DRAWN * wanted):
-            weights = redrawn(self.spec, 1, self.rng)
+            weights = redraw(self.spec, 1, self.rng)
             outputs = run_exactly(self.module, self.spec, weights, self.inputs)
             if not kept and not torch.equal(outputs, run_exactly(self.module, self.spec, weights, self.inputs)):
                 self.why = "its outputs are not the same twice"
@@ -113,8 +113,8 @@ class _Trial:
             self.outputs[mode] = run_exactly(self.module, self.spec, self.weights, self.inputs, mode=mode)
         self.outputs["evaluation"] = torch.cat([outputs for _, outputs in kept])
 
-    def broken(self, structure: Structure, kinds: Iterable[str]) -> str | None:
-        """Where random actions of these kinds change the outputs: a mode, in words; None where they do not."""
+    def find_broken(self, structure: Structure, kinds: Iterable[str]) -> str | None:
+        """Try random actions of these kinds; return in words the mode in which outputs change, or None."""
         of = orbits(structure, shift_invariant=True)
         for mode in [*self.outputs] * self.actions:
             left = kinds_in(mode, kinds, self.outputs)
@@ -134,29 +134,29 @@ class _Trial:
             change = change - change.mean(-1, keepdim=True)
         return not bool((change.abs().amax((1, 2)) <= TOLERANCE * outputs.abs().amax((1, 2))).all())
 
-    def mended(self, structure: Structure, kind: str, held: Sequence[str]) -> tuple[Structure, list[Frozen]]:
-        """The structure without those parts of a kind that do not hold beside each other and the kinds that hold."""
+    def mend(self, structure: Structure, kind: str, held: Sequence[str]) -> tuple[Structure, list[Frozen]]:
+        """Freeze those parts of a kind that do not hold beside each other and the kinds that hold."""
         parts = _parts(structure, kind)
         if not parts:
             return structure, []
         failed: list[Frozen] = []
 
-        def holding(kept: list[_Part], more: list[_Part]) -> list[_Part]:
-            """Keep what is kept, and as much of what is more as holds beside it."""
-            where = self.broken(_with_parts(structure, kind, parts, [*kept, *more]), [*held, kind])
+        def keep(kept: list[_Part], more: list[_Part]) -> list[_Part]:
+            """Return what is kept, and as much of what is more as holds beside it."""
+            where = self.find_broken(_with_parts(structure, kind, parts, [*kept, *more]), [*held, kind])
             if where is None:
                 return [*kept, *more]
             if len(more) == 1:
                 failed.append(Frozen("self-check", more[0].place, more[0].why + where))
                 return kept
             half = len(more) // 2
-            return holding(holding(kept, more[:half]), more[half:])
+            return keep(keep(kept, more[:half]), more[half:])
 
-        return _with_parts(structure, kind, parts, holding([], parts)), failed
+        return _with_parts(structure, kind, parts, keep([], parts)), failed
 
 
 def _parts(structure: Structure, kind: str) -> list[_Part]:
-    """The parts of a kind, each of which is kept or frozen as a whole."""
+    """Return the parts of a kind, each of which is kept or frozen as a whole."""
     of = orbits(structure, shift_invariant=True)
     if kind == "logit_shift":
         logits = structure.spec.logits
@@ -172,7 +172,7 @@ def _parts(structure: Structure, kind: str) -> list[_Part]:
 
 
 def _with_parts(structure: Structure, kind: str, parts: Sequence[_Part], kept: Sequence[_Part]) -> Structure:
-    """The structure with some of the parts that it has of a kind."""
+    """Keep some of the parts that a structure has of a kind."""
     gone = [part for part in parts if part not in kept]
     labels = set[int]().union(*(part.labels for part in gone))
     if labels:
@@ -184,7 +184,7 @@ def _with_parts(structure: Structure, kind: str, parts: Sequence[_Part], kept: S
 
 
 def kinds_in(mode: Mode, kinds: Iterable[str], modes: Iterable[Mode]) -> list[str]:
-    """Those of some kinds that are tried in a mode, one of several: units that change places meet other random numbers.
+    """Return those of some kinds that are tried in a mode: units that change places meet other random numbers.
 
     Example:
         >>> kinds_in("training", ["sign", "permutation"], ["evaluation", "training", "alike"])
@@ -197,14 +197,14 @@ def kinds_in(mode: Mode, kinds: Iterable[str], modes: Iterable[Mode]) -> list[st
 
 
 def _without_all(structure: Structure) -> Structure:
-    """A structure without any symmetry."""
+    """Freeze all symmetries of a structure."""
     for field in FIELDS.values():
         structure = without(structure, field, {label for axis in structure.axes for label in getattr(axis, field)})
     return attrs.evolve(structure, shifts=(), spec=attrs.evolve(structure.spec, logits=None))
 
 
 def unit_groups(of: Orbits, kind: str) -> dict[str, set[int]]:
-    """Labels of a kind, other than `logit_shift`, by the layer that writes them first."""
+    """Group the labels of a kind, other than `logit_shift`, by the layer that writes them first."""
     if kind == "permutation":
         groups: dict[str, set[int]] = {}
         for number, members in enumerate(of.permutations):
@@ -223,22 +223,22 @@ def _writer(structure: Structure, label: int) -> str:
 
 
 def only(structure: Structure, field: Field, labels: set[int]) -> Structure:
-    """A structure with some labels of one kind alone, and no shifts."""
+    """Freeze all labels of one kind but some, and all shifts."""
     others = {label for axis in structure.axes for label in getattr(axis, field)} - labels
     return without(attrs.evolve(structure, shifts=()), field, others)
 
 
 def without(structure: Structure, field: Field, labels: set[int]) -> Structure:
-    """A structure with some labels of one kind frozen."""
+    """Freeze some labels of one kind."""
     gone = labels | {FROZEN}
-    axes = tuple(_frozen(axis, field, gone) for axis in structure.axes)
+    axes = tuple(_freeze(axis, field, gone) for axis in structure.axes)
     classes = structure.classes
     if field == "permutation":
         classes = tuple(members for members in classes if not gone & set(members))
     return attrs.evolve(structure, axes=axes, classes=classes)
 
 
-def _frozen(axis: Axis, field: Field, gone: set[int]) -> Axis:
+def _freeze(axis: Axis, field: Field, gone: set[int]) -> Axis:
     kept = tuple(FROZEN if label in gone else label for label in getattr(axis, field))
     if field == "scaling":
         return attrs.evolve(axis, scaling=kept)

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from hyperframe.errors import SpecError, brief
-from hyperframe.targets.tracing.crossed import Crossed, each, has_parameters, with_merged
 from hyperframe.targets.tracing.findings import FoundLayer, View
 from hyperframe.targets.tracing.labels import Activation
 from hyperframe.targets.tracing.rules import (  # noqa: F401  (for their rules)
@@ -24,7 +23,8 @@ from hyperframe.targets.tracing.rules import (  # noqa: F401  (for their rules)
     normalisation,
     scale_shift,
 )
-from hyperframe.targets.tracing.rules.computed import Computed, applied, rule_of, ruled
+from hyperframe.targets.tracing.rules.computed import Computed, apply, apply_rule, rule_of
+from hyperframe.targets.tracing.rules.crossed import Crossed, apply_to_each, merge_arguments
 from hyperframe.targets.tracing.rules.registry import Operation, flat
 from hyperframe.targets.tracing.state import Discovery
 
@@ -78,7 +78,7 @@ class Walk:
         return self._user_input in self._live
 
     def go(self) -> Activation:
-        """Walk; the labels of the output."""
+        """Walk from the inputs to the output, and return the labels of the output."""
         for node in self.graph.nodes:
             if node.name not in self._live:
                 continue
@@ -102,11 +102,10 @@ class Walk:
         if node.target is operator.getitem:
             self._follow(node, node.args[0])
             return args[0][args[1]]
-        values = list(flat([*args, *kwargs.values()]))
-        if not any(isinstance(value, Activation | Computed | Crossed | View) for value in values):
+        if not any(isinstance(value, CARRIED) for value in flat([args, kwargs.values()])):
             return node.target(*args, **kwargs)
         operation = self._operation(node, args, kwargs)
-        result = self._apply(operation, values)
+        result = self._apply(operation)
         self._follow(node, node.all_input_nodes[0] if node.all_input_nodes else None, operation.name)
         return result
 
@@ -133,54 +132,53 @@ class Walk:
             used=frozenset(user.args[1] for user in node.users if user.target is operator.getitem),
         )
 
-    def _apply(self, operation: Operation, values: list[Any]) -> Any:
+    def _apply(self, operation: Operation) -> Any:
         self.found.at = operation.name, operation.place
         try:
-            result = self._of_crossed(operation) if any(isinstance(value, Crossed) for value in values) else None
-            result = applied(operation) if result is None else result
+            crossed = any(isinstance(value, Crossed) for value in operation.inputs)
+            result = self._apply_to_crossed(operation) if crossed else None
+            result = apply(operation) if result is None else result
             why = "it has no rule" if rule_of(operation) is None else "its rule does not know such arguments"
         except TOLERATED as error:
             result, why = None, f"its rule fails ({type(error).__name__}: {brief(error)})"
-        return self._unknown(operation, values, why) if result is None else result
+        return self._give_up(operation, why) if result is None else result
 
-    def _of_crossed(self, operation: Operation) -> Any:
+    def _apply_to_crossed(self, operation: Operation) -> Any:
         """Apply an operation to units along several axes: kernels know how, others take them in turn."""
-        values = flat([*operation.args, *operation.kwargs.values()])
-        if any(isinstance(value, Computed) for value in values):
-            return applied(with_merged(operation))
+        if any(isinstance(value, Computed) for value in operation.inputs):
+            return apply(merge_arguments(operation))
         if rule_of(operation) in KERNELS:
-            return ruled(operation)
-        if has_parameters(operation) or "norm" in operation.name:
-            return applied(with_merged(operation))
-        return each(operation, ruled)
+            return apply_rule(operation)
+        if operation.has_parameters or "norm" in operation.name:
+            return apply(merge_arguments(operation))
+        return apply_to_each(operation, apply_rule)
 
-    def _unknown(self, operation: Operation, values: list[Any], why: str) -> Any:
-        """An operation that no rule knows: all that goes into it is frozen, of what comes out nothing is known."""
-        found = self.found
-        layers = [value.layers if isinstance(value, Crossed) else [value] for value in values]
+    def _give_up(self, operation: Operation, why: str) -> Any:
+        """Freeze all that goes into an operation that no rule knows; of what comes out nothing is known."""
+        found, parameters = self.found, self.found.parameters
+        layers = [value.layers if isinstance(value, Crossed) else [value] for value in operation.inputs]
         values = [layer for some in layers for layer in some]
-        sources = tuple(view for value in values if isinstance(value, Computed) for view in value.sources)
+        sources = [view for value in values if isinstance(value, Computed) for view in value.sources]
         if sources:
             names = ", ".join(f"'{name}'" for name in dict.fromkeys(view.name for view in sources))
-            found.report(operation.name, operation.place, f"it has no rule for what is computed from {names}")
+            found.report_here(f"it has no rule for what is computed from {names}")
         elif any(isinstance(value, View) or (isinstance(value, Activation) and value.labelled) for value in values):
-            found.report(operation.name, operation.place, why)
+            found.report_here(why)
         computed = not any(isinstance(value, Activation) for value in values)
         for value in values:
             if isinstance(value, Activation):
                 found.freeze(value)
             elif isinstance(value, View) and computed:
-                sources = (*sources, value)
-                found.stop(value.name)
+                sources.append(value)
             elif isinstance(value, View):
-                found.plain(value)
+                parameters.add_unlabelled(value)
         for view in sources:
-            found.stop(view.name)
-        several = isinstance(operation.shape, list)
-        results: list[Any] = [found.opaque(shape) for shape in (operation.shape if several else [operation.shape])]
+            parameters.freeze(view.name)
+        shapes = operation.shape if operation.several else [operation.shape]
+        results: list[Any] = [found.opaque(shape) for shape in shapes]
         if computed:
-            results = [Computed((), result, sources) for result in results]
-        return tuple(results) if several else results[0]
+            results = [Computed((), result, tuple(sources)) for result in results]
+        return tuple(results) if operation.several else results[0]
 
     def _follow(self, node: Any, source: Any, name: str = "") -> None:
         """Note which layer a result comes from, and what has acted on it since."""
@@ -213,7 +211,7 @@ class Walk:
         return writes is not None and rows.shape[-1] == len(writes) and bool((rows == writes).all())
 
     def logits(self, result: Activation) -> FoundLayer | None:
-        """The last layer, where a common shift of its outputs is one of the network's, or changes nothing at all."""
+        """Return the last layer, if a common shift of its outputs is one of the network's or changes nothing at all."""
         layer = self._blind.get(self._output, self._logits.get(self._output))
         if layer is not None and layer.computed:
             why = "a common shift of its filters is none of the parameters that they are computed from"
@@ -221,13 +219,15 @@ class Walk:
             return None
         if (
             layer is None
-            or layer not in self.found.layers
+            or layer not in self.found.parameters.layers
             or layer.writes is None
             or layer.roles - {"kernel", "bias"}
             or layer.norm != "none"
         ):
             return None
-        if layer.groups > 1 or any(param.parameter in self.found.reused or param.rows for param in layer.params):
+        if layer.groups > 1 or any(
+            param.parameter in self.found.parameters.reused or param.rows for param in layer.params
+        ):
             return None
         if self._output in self._blind:
             return layer if layer.filters == result.shape[1] else None
@@ -235,12 +235,15 @@ class Walk:
 
 
 def _shape(value: Any) -> torch.Size:
-    """The shape of one of an operation's results, which may be a number, as of `example()`."""
+    """Return the shape of one of an operation's results, which may be a number, as of `item()`."""
     return value.shape if isinstance(value, Tensor) else torch.Size()
 
 
+CARRIED = Activation | Computed | Crossed | View
+"""Arguments of operations that are traced; all others are known numbers."""
+
 WHOLE = torch.SymInt | torch.SymBool
-"""Numbers that an operation gives, and that are no floating-point ones."""
+"""Results of operations that are numbers, but no floating-point ones."""
 
 PASSING = frozenset(
     {

@@ -413,7 +413,7 @@ def norm_alone():
 
 
 def only_an_offset():
-    """What is added to a scaled space without a factor of its own forbids scaling, on both of its sides."""
+    """An offset without a factor of its own, added to a scaled space, forbids scaling on both of its sides."""
     module = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), Offset(4), nn.ReLU(), nn.Linear(4, 3))
     offset = LayerSpec(name="offset", filters=4, reads=["hidden"], writes=["second"], params=[shift("2.weight")])
     return chain(module, offset, units=[SECOND])

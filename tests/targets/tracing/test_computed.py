@@ -10,7 +10,7 @@ from modules import Masked, Net, Standardised, chain, conv, counts, dense, learn
 from torch import nn
 from torch.nn.utils.parametrizations import orthogonal, spectral_norm, weight_norm
 
-from hyperframe.targets.symmetry.exact import exact_copy, redrawn, run_exactly
+from hyperframe.targets.symmetry.exact import exact_copy, redraw, run_exactly
 from hyperframe.targets.symmetry.gauge import ComposedGauge
 from hyperframe.targets.symmetry.orbits import KINDS, apply_action, orbits, random_action
 from hyperframe.targets.tracing import tracer
@@ -300,7 +300,7 @@ CASES = {
 
 def drawn(traced, seed):
     rng = torch.Generator().manual_seed(seed)
-    weights = redrawn(traced.spec, 1, rng)
+    weights = redraw(traced.spec, 1, rng)
     return (
         exact_copy(traced.module),
         weights,
@@ -309,7 +309,7 @@ def drawn(traced, seed):
 
 
 def check_laws(registry, traced, seed, tolerance=1e-7):
-    """What is claimed holds, and the gauges take all of it away and nothing else."""
+    """All claims hold, and the gauges take all of it away and nothing else."""
     of = orbits(traced.structure, shift_invariant=True)
     parts = {name: registry.get("gauge", name).component for name in GAUGES}
     gauge = ComposedGauge({name: part.factory(part.options(), of) for name, part in parts.items()})
@@ -333,7 +333,7 @@ def check_laws(registry, traced, seed, tolerance=1e-7):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_known_is_found(name, registry, monkeypatch):
+def test_known_symmetries_of_computed_kernels_are_found(name, registry, monkeypatch):
     """By the rules alone; what is claimed holds, so that the check after them has nothing to mend."""
     monkeypatch.setattr(tracer, "verify", lambda module, structure, inputs: (structure, ()))
     make, shape, expected = CASES[name]
@@ -377,7 +377,7 @@ def test_layers_keep_their_names_and_all_of_a_filter():
     ],
     ids=["spectral_norm", "orthogonal", "logits", "a root", "unknown"],
 )
-def test_what_is_not_kept_is_reported(make, op, named):
+def test_lost_symmetries_of_computed_kernels_are_reported(make, op, named):
     traced = trace(make(), (3,) if op == "cumsum" else (4,))
     assert any(entry.op == op and named in f"{entry.place} {entry.why}" for entry in traced.frozen)
     assert not any(entry.op == "self-check" for entry in traced.frozen)
@@ -419,7 +419,7 @@ def test_a_wrong_rule_is_frozen_by_the_check(name, rules, op, wrong, kind, monke
 
 
 @pytest.mark.parametrize("check", checks("modules:computed_kernels", kind="target"), ids=lambda check: check.law.name)
-def test_such_a_network_is_a_target_as_others(check):
+def test_a_network_of_computed_kernels_is_a_target(check):
     check()
 
 
@@ -493,6 +493,6 @@ def program(seed):
 
 @pytest.mark.parametrize("seed", range(25))
 def test_random_programs(seed, registry, monkeypatch):
-    """What the rules claim of them holds, and gauges keep their laws, whether or not a check follows."""
+    """Claims of the rules hold, and gauges keep their laws, whether or not a check follows."""
     monkeypatch.setattr(tracer, "verify", lambda module, structure, inputs: (structure, ()))
     check_laws(registry, trace(program(seed), (3,)), seed, tolerance=1e-5)

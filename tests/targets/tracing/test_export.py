@@ -125,7 +125,7 @@ WIDE = {
 
 @pytest.mark.parametrize("name", WIDE)
 def test_nothing_is_lost_by_a_cast(name):
-    """What float32 would round away is still there."""
+    """Weights that float32 would round away are still there."""
     x = 1 + 1e-12 * torch.arange(8.0, dtype=torch.float64).reshape(2, 4)
     with DoublePrecision(), ExactNorms():
         found, moved = WIDE[name](x), WIDE[name](x + 1e-12 * torch.arange(4.0, dtype=torch.float64))

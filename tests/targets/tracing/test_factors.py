@@ -74,9 +74,9 @@ def rank(rows, modulus):
 
 
 @given(moves=steps, values=st.lists(st.integers(-3, 3), min_size=40, max_size=40), signs=st.booleans())
-def test_what_is_free_solves_all_equations(moves, values, signs):
+def test_free_labels_solve_all_equations(moves, values, signs):
     factors, rows = built(moves, signs=signs)
-    solved = factors.solved([torch.arange(PLAIN)], [torch.arange(len(factors))])
+    solved = factors.solve([torch.arange(PLAIN)], [torch.arange(len(factors))])
     logarithms = [sum(power * values[label] for label, power in product.items()) for product in solved]
     for row in rows:
         total = sum(coefficient * value for coefficient, value in zip(row, logarithms, strict=True))
@@ -89,28 +89,28 @@ def test_what_is_free_solves_all_equations(moves, values, signs):
     assert all(int(power) == power for product in solved for power in product.values())
 
 
-def test_zeros_and_what_is_fixed():
+def test_zeros_and_fixed_labels_end_products():
     factors = Factors()
     labels = factors.new(2)
     a, b = labels
     both = factors.product([(torch.tensor([int(a), ZERO, FIXED, int(a)]), 1), (torch.stack([a, b, b, b]), -1)])
     assert both.tolist()[:2] == [FIXED, ZERO]
-    assert factors.solved([labels], [labels])[int(both[2])] == {1: -1}
-    assert factors.solved([labels], [labels])[int(both[3])] == {0: 1, 1: -1}
+    assert factors.solve([labels], [labels])[int(both[2])] == {1: -1}
+    assert factors.solve([labels], [labels])[int(both[3])] == {0: 1, 1: -1}
     assert factors.product([(torch.tensor([ZERO]), -1), (labels[:1], 1)]).tolist() == [0]
     factors.inverse(torch.tensor([ZERO]), labels[:1])
     factors.inverse(torch.tensor([FIXED]), labels[1:])
-    assert factors.solved([labels], [labels])[:2] == [{0: 1}, {}]
+    assert factors.solve([labels], [labels])[:2] == [{0: 1}, {}]
 
 
-def test_what_is_used_and_needs_a_root_is_frozen():
+def test_a_used_label_that_needs_a_root_is_frozen():
     factors = Factors()
     labels = factors.new(2)
     root = factors.product([(labels[:1], Fraction(1, 2))])
     square = factors.product([(root, 2)])
-    solved = factors.solved([labels], [square])
+    solved = factors.solve([labels], [square])
     assert (solved[0], solved[int(square)], factors.rooted) == ({0: 1}, {0: 1}, set())
-    solved = factors.solved([labels], [root])
+    solved = factors.solve([labels], [root])
     assert (solved[0], solved[int(root)], factors.rooted) == ({}, {}, {0})
 
 
@@ -120,6 +120,6 @@ def test_products_that_are_equal_keep_their_parts_alike():
     a, b = factors.new(3), factors.new(3)
     both = factors.product([(a, 1), (b, 1)])
     factors.unite(both, both[:1])
-    solved = factors.solved([a, b], [a, b])
+    solved = factors.solve([a, b], [a, b])
     joint = int(both[0])
     assert [solved[int(label)] for label in b] == [{joint: 1, int(label): -1} for label in a]

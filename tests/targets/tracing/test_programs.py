@@ -17,7 +17,7 @@ from torch import nn
 from torch.func import functional_call
 
 from hyperframe.errors import SpecError
-from hyperframe.targets.symmetry.exact import redrawn
+from hyperframe.targets.symmetry.exact import redraw
 from hyperframe.targets.symmetry.orbits import KINDS, Action, apply_action, orbits
 from hyperframe.targets.symmetry.precision import DoublePrecision
 from hyperframe.targets.tracing.tracer import trace
@@ -90,7 +90,7 @@ def wrong_kinds(program, structure, seed=0):
         for training in (False, True):
             module = exactly(program, training, moving=kind == "permutation")
             for _ in range(TRIES):
-                weights = redrawn(structure.spec, 1, rng)
+                weights = redraw(structure.spec, 1, rng)
                 inputs = torch.randn(EXAMPLES, *program.input_shape, generator=rng, dtype=torch.float64)
                 before = outputs_of(module, structure.spec, weights, inputs)
                 nearby = {

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from hyperframe.targets.tracing import tracer  # noqa: F401  (it loads the rules)
-from hyperframe.targets.tracing.crossed import Crossed
 from hyperframe.targets.tracing.findings import View
 from hyperframe.targets.tracing.labels import Activation
+from hyperframe.targets.tracing.rules.crossed import Crossed
 from hyperframe.targets.tracing.rules.registry import RULES, Operation
 from hyperframe.targets.tracing.state import Discovery
 
@@ -83,11 +83,13 @@ def labelled(rng: random.Random, found: Discovery, value, depth: int = 0):
     if choice < 0.6 and shape:
         dim = rng.randrange(len(shape))
         size = shape[dim]
-        return found.laid_out(shape, dim, found.units.new(size), found.scales.new(size), found.signs.new(size))
+        return found.lay_out(shape, dim, found.new_labels(found.units.new(size)))
     if choice < 0.7:
         return found.opaque(shape)
     if choice < 0.85 and shape:
-        return View(name=f"p{len(found.layers)}", rank=len(shape), shape=shape, dims=tuple(range(len(shape))))
+        return View(
+            name=f"p{len(found.parameters.layers)}", rank=len(shape), shape=shape, dims=tuple(range(len(shape)))
+        )
     return value
 
 

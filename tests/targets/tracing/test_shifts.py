@@ -5,7 +5,7 @@ import torch
 from modules import Net, chain, conv, dense, given
 from torch import nn
 
-from hyperframe.targets.symmetry.exact import exact_copy, redrawn, run_exactly
+from hyperframe.targets.symmetry.exact import exact_copy, redraw, run_exactly
 from hyperframe.targets.symmetry.orbits import apply_action, orbits, random_action
 from hyperframe.targets.tracing import shifts, tracer
 from hyperframe.targets.tracing.tracer import trace
@@ -61,7 +61,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_known_is_found(name, monkeypatch):
+def test_known_biases_before_a_norm_are_found(name, monkeypatch):
     monkeypatch.setattr(tracer, "verify", lambda module, structure, inputs: (structure, ()))
     make, shape, expected = CASES[name]
     torch.manual_seed(0)
@@ -69,7 +69,7 @@ def test_what_is_known_is_found(name, monkeypatch):
     assert set(traced.structure.shifts) == expected
     of = orbits(traced.structure, shift_invariant=True)
     rng = torch.Generator().manual_seed(0)
-    weights, copy = redrawn(traced.spec, 1, rng), exact_copy(traced.module)
+    weights, copy = redraw(traced.spec, 1, rng), exact_copy(traced.module)
     inputs = torch.randn(12, *shape, generator=rng, dtype=torch.float64)
     action = random_action(of, 1, rng, kinds=["normalisation"])
     before = run_exactly(copy, traced.spec, weights, inputs)

@@ -69,7 +69,7 @@ def test_a_target_that_does_not_fit_its_task(hyperframe, tmp_path):
     )
 
 
-def test_what_no_output_depends_on_stays_as_it_is(tmp_path, recwarn):
+def test_parameters_that_no_output_depends_on_stay_as_they_are(tmp_path, recwarn):
     module = Net(lambda m, x: m.out(x.flatten(1)), out=dense(64, 10), idle=dense(3, 3))
     run = hf.train("digits", FAST, module=module, out=tmp_path / "run")
     assert any(
@@ -152,7 +152,7 @@ def test_drawn_networks_have_their_own_statistics(tmp_path, module):
 
 
 @pytest.mark.slow
-def test_more_items_give_other_statistics(tmp_path):
+def test_more_examples_give_other_statistics(tmp_path):
     settings = {**FAST, "task": "digits"}
     runs = [
         hf.train(

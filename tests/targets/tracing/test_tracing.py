@@ -13,7 +13,7 @@ from tracing_trials import case, change_of, check_symmetries
 
 import hyperframe as hf
 from hyperframe.errors import SpecError
-from hyperframe.targets.symmetry.exact import exact_copy, redrawn
+from hyperframe.targets.symmetry.exact import exact_copy, redraw
 from hyperframe.targets.symmetry.from_spec import compile_structure
 from hyperframe.targets.symmetry.orbits import KINDS, orbits, random_action
 from hyperframe.targets.symmetry.structure import FROZEN
@@ -29,8 +29,8 @@ CHECK = [pytest.param(True, marks=pytest.mark.slow, id="checked"), pytest.param(
 
 @pytest.mark.parametrize("checked", CHECK)
 @pytest.mark.parametrize("name", KNOWN)
-def test_what_is_known_is_found(name, checked, monkeypatch):
-    """What the rules claim holds, whether or not the check after them would find out."""
+def test_known_symmetries_of_modules_are_found(name, checked, monkeypatch):
+    """Claims of the rules hold, whether or not the check after them would find out."""
     if not checked:
         monkeypatch.setattr(tracer, "verify", lambda module, structure, inputs: (structure, ()))
     make, shape, expected = KNOWN[name]
@@ -133,7 +133,7 @@ def test_residual_networks(registry, name, blocks, weights, shortcut):
     trunks = 16 + 32 + 64 if shortcut == "projection" else 64
     assert of.counts["scaling"] == of.counts["permutation"] == inner + trunks
     copy, rng = exact_copy(traced.module), torch.Generator().manual_seed(0)
-    drawn, inputs = redrawn(traced.spec, 1, rng), torch.randn(8, 3, 32, 32, generator=rng, dtype=torch.float64)
+    drawn, inputs = redraw(traced.spec, 1, rng), torch.randn(8, 3, 32, 32, generator=rng, dtype=torch.float64)
     check_symmetries(traced, of, copy, drawn, inputs, 0)
 
 
@@ -153,7 +153,7 @@ def test_networks_of_torchvision(registry, name):
     assert {kind: of.counts[kind] for kind in ZOO[name]} == ZOO[name]
     assert traced.frozen == ()
     copy, rng = exact_copy(traced.module), torch.Generator().manual_seed(0)
-    drawn, inputs = redrawn(traced.spec, 1, rng), torch.randn(12, 3, 32, 32, generator=rng, dtype=torch.float64)
+    drawn, inputs = redraw(traced.spec, 1, rng), torch.randn(12, 3, 32, 32, generator=rng, dtype=torch.float64)
     check_symmetries(traced, of, copy, drawn, inputs, 0)
 
 
@@ -346,7 +346,7 @@ FROZEN_PARTS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FROZEN_PARTS)
-def test_what_is_not_known_is_frozen_and_named(name):
+def test_unknown_operations_freeze_and_are_named(name):
     make, shape, expected = FROZEN_PARTS[name]
     traced, of, copy, weights, inputs = case(make(), shape)
     assert [(entry.op, entry.place) for entry in traced.frozen] == expected
@@ -444,7 +444,7 @@ CANNOT = {
 
 
 @pytest.mark.parametrize("name", CANNOT)
-def test_what_cannot_be_traced_is_one_message(name, capfd):
+def test_a_module_that_cannot_be_traced_is_one_message(name, capfd):
     make, shape, message = CANNOT[name]
     with pytest.raises(SpecError, match=message) as caught:
         trace(make(), shape, "mine")
@@ -461,7 +461,7 @@ def test_what_cannot_be_traced_is_one_message(name, capfd):
     normalised=st.lists(st.booleans(), min_size=4, max_size=4),
     seed=st.integers(0, 99),
 )
-def test_chains_of_any_kind(widths, activations, normalised, seed):
+def test_claims_about_chains_of_any_layers_hold(widths, activations, normalised, seed):
     """The counts follow from the activations alone."""
     torch.manual_seed(seed)
     modules, scaling, sign, last = [], 0, 0, 3

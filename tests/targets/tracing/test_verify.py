@@ -12,7 +12,7 @@ from torch import nn
 from tracing_trials import case, check_symmetries
 
 from hyperframe.networks.target import Target
-from hyperframe.targets.symmetry.exact import other_modes, redrawn, run_exactly
+from hyperframe.targets.symmetry.exact import other_modes, redraw, run_exactly
 from hyperframe.targets.symmetry.orbits import KINDS, orbits, random_action
 from hyperframe.targets.tracing import tracer
 from hyperframe.targets.tracing.tracer import trace
@@ -24,7 +24,7 @@ ZEROS = torch.tensor([1.0, 0, 1, 1, 0, 1])
 
 
 def by_rules(module, shape):
-    """What the rules claim by themselves, which must hold, and how much of each kind."""
+    """Return the claims of the rules by themselves, which must hold, and how much of each kind there is."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tracer, "verify", lambda module, structure, inputs: (structure, ()))
         traced, of, copy, weights, inputs = case(module, shape)
@@ -142,7 +142,7 @@ def test_dropout_keeps_what_units_have():
     assert (counts["scaling"], counts["permutation"], counts["logit_shift"]) == (6, 6, 7)
     assert traced.frozen == ()
     rng = torch.Generator().manual_seed(0)
-    weights, inputs = redrawn(traced.spec, 1, rng), torch.randn(5, 4, generator=rng, dtype=torch.float64)
+    weights, inputs = redraw(traced.spec, 1, rng), torch.randn(5, 4, generator=rng, dtype=torch.float64)
     evaluated = run_exactly(module.double(), traced.spec, weights, inputs)
     assert other_modes(module, traced.spec, weights, inputs, evaluated) == ("training", "alike")
 

@@ -9,6 +9,7 @@
 - `linear`: convolutions and dense layers
 - `normalisation`: BatchNorm, LayerNorm, GroupNorm and their kin
 - `scale_shift`: learnt factors, offsets and slopes
+- `crossed`: activations whose entries belong to units along two axes
 - `computed`: values computed from parameters, labelled axis by axis
 - `computed_kernels`: kernels that are computed, as by weight_norm, masks and low rank
 """

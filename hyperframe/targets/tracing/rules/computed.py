@@ -4,7 +4,7 @@ An entry of a parameter with several axes has a factor from each of them. Such a
 axis, as a strand, by the rules for activations: what holds for every axis by itself holds together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hyperframe.targets.params import Role
 from hyperframe.targets.tracing.findings import FoundLayer, View
-from hyperframe.targets.tracing.labels import FIXED, ZERO, Activation, varies
+from hyperframe.targets.tracing.labels import ZERO, Activation, uniform, varies
 from hyperframe.targets.tracing.rules.elementwise import pointwise
 from hyperframe.targets.tracing.rules.registry import RULES, Operation, Rule, flat
 from hyperframe.targets.tracing.state import Discovery
@@ -35,7 +35,7 @@ class Strand:
     origins: frozenset[tuple[str, int]]
 
     def axes(self) -> set[int]:
-        """The axes that it differs along, counted from the last, −1."""
+        """Find the axes that it differs along, counted from the last, −1."""
         fields = (self.labels.unit, self.labels.scale, self.labels.sign)
         rank = len(self.labels.shape)
         return {axis - rank for axis in range(rank) if any(_differs(field, axis) for field in fields)}
@@ -73,42 +73,38 @@ class Computed:
         return self.body.shape
 
 
-def computed_of(found: Discovery, view: View) -> Computed:
-    """A parameter as a computed value, with new labels on each axis."""
-    found.lift(view)
+def compute_from(found: Discovery, view: View) -> Computed:
+    """Make a computed value of a parameter, with new labels on each axis."""
+    found.parameters.note_computed_from(view)
     known = [axis for axis, dim in enumerate(view.dims) if dim is not None]
     strands = []
     for axis in [axis for axis in known if view.shape[axis] > 1] or known[:1]:
         size = view.shape[axis]
-        unit = found.units.new(size) if size > 1 else torch.tensor([FIXED])
-        scale, sign = found.scales.new(size), found.signs.new(size)
+        labels = found.new_labels(found.units.new(size) if size > 1 else uniform((1,)))
         # All rows share the labels along other axes.
         whole = view if view.dims[axis] == view.rows_dim else attrs.evolve(view, rows=None, rows_dim=None)
-        found.label(whole, axis, 1, unit, scale, sign)
-        labels = found.laid_out(view.shape, axis, unit, scale, sign)
-        strands.append(Strand(labels, frozenset({(view.name, view.dims[axis] or 0)})))
+        found.parameters.label(whole, axis, 1, labels)
+        strands.append(Strand(found.lay_out(view.shape, axis, labels), frozenset({(view.name, view.dims[axis] or 0)})))
     return Computed(tuple(strands), found.opaque(view.shape), (view,))
 
 
-def applied(operation: Operation) -> Any:
+def apply(operation: Operation) -> Any:
     """Apply an operation to its arguments: by its rule, or with parameters as computed values; None if unknown."""
-    values = list(flat([*operation.args, *operation.kwargs.values()]))
     if operation.name in TAKEN_APART:
         return TAKEN_APART[operation.name](operation)
-    if not any(isinstance(value, Computed) for value in values):
-        result = ruled(operation)
-        if result is not None or not any(isinstance(value, View) for value in values):
+    if not any(isinstance(value, Computed) for value in operation.inputs):
+        result = apply_rule(operation)
+        if result is not None or not operation.has_parameters:
             return result
     operation = attrs.evolve(operation, sources=(None,) * len(operation.args))
     if operation.name in COMPUTED:
         return COMPUTED[operation.name](operation)
     if any(isinstance(value, View | Computed) for value in flat(operation.kwargs.values())):
         return None
-    lifted = _mapped(operation.args, lambda value: computed_of(operation.found, value), View)
-    operation = attrs.evolve(operation, args=lifted)
+    operation = operation.map(lambda value: compute_from(operation.found, value), View)
     if any(isinstance(value, Activation) for value in flat(operation.args)):
-        return _beside(operation)
-    return _by_strands(operation)
+        return _apply_beside(operation)
+    return _apply_to_strands(operation)
 
 
 COMPUTED: dict[str, Rule] = {}
@@ -119,23 +115,23 @@ TAKEN_APART: dict[str, Rule] = {}
 
 
 def step(operation: Operation, name: str, *args: Any, shape: Sequence[int] | None = None) -> Any:
-    """One of the operations that another is made of; None where one before it, or this one, is not known."""
+    """Apply one of the operations that another is made of; None where one before it, or this one, is not known."""
     if any(value is None for value in args):
         return None
     size = operation.shape if shape is None else torch.Size(shape)
     part = attrs.evolve(
         operation, name=name, function=None, args=args, kwargs={}, shape=size, sources=(None,) * len(args)
     )
-    return applied(part)
+    return apply(part)
 
 
 def rule_of(operation: Operation) -> Rule | None:
-    """The rule of an operation, by its name and overload, or else by its name."""
+    """Return the rule of an operation, by its name and overload, or else by its name."""
     overload = f"{operation.name}.{getattr(operation.function, '_overloadname', '')}"
     return RULES.get(overload, RULES.get(operation.name))
 
 
-def ruled(operation: Operation) -> Any:
+def apply_rule(operation: Operation) -> Any:
     """Apply an operation's rule; of a function of each entry without one, units pass."""
     found, own = operation.found, rule_of(operation)
     result = None if own is None else own(operation)
@@ -144,59 +140,45 @@ def ruled(operation: Operation) -> Any:
         lost = any(found.has_factors(value) for value in carried)
         result = pointwise(operation)
         if result is not None and lost:
-            found.report(*found.at, "units pass, factors and signs do not: no rule knows it")
+            found.report_here("units pass, factors and signs do not: no rule knows it")
     return result
 
 
-def _mapped(value: Any, function: Any, kind: type) -> Any:
-    """Arguments, those within lists as well, with a function of those of a kind in their place."""
-    if isinstance(value, kind):
-        return function(value)
-    if isinstance(value, list | tuple) and not isinstance(value, torch.Size):
-        return type(value)(_mapped(item, function, kind) for item in value)
-    return value
-
-
-def computed_among(values: Any) -> list[Computed]:
-    """The computed values among arguments."""
-    return [value for value in flat(values) if isinstance(value, Computed)]
-
-
-def _by_strands(operation: Operation) -> Any:
-    """An operation on computed values only: by the rule for activations, for each strand and the body."""
-    values = computed_among(operation.args)
+def _apply_to_strands(operation: Operation) -> Any:
+    """Apply an operation to computed values only: by the rule for activations, for each strand and the body."""
+    values = [value for value in flat(operation.args) if isinstance(value, Computed)]
     sources = tuple({view.name: view for value in values for view in value.sources}.values())
     results = []
-    groups = _groups(values)
+    groups = _group_strands(values)
     groups.append([None] * len(values))  # the body
     for group in groups:
         chosen = iter(group)
 
-        def labels(value: Computed, chosen: Any = chosen) -> Activation:
+        def labels(value: Computed, chosen: Iterator[Strand | None] = chosen) -> Activation:
             strand = next(chosen)
             return value.body if strand is None else strand.labels
 
-        result = ruled(attrs.evolve(operation, args=_mapped(operation.args, labels, Computed)))
+        result = apply_rule(operation.map(labels, Computed))
         if result is None:
             return None
         origins = frozenset[tuple[str, int]]().union(*(strand.origins for strand in group if strand is not None))
         results.append((result, origins))
     if isinstance(results[0][0], tuple):
         parts = range(len(results[0][0]))
-        return tuple(_joined([(result[part], origins) for result, origins in results], sources) for part in parts)
-    return _joined(results, sources)
+        return tuple(_join([(result[part], origins) for result, origins in results], sources) for part in parts)
+    return _join(results, sources)
 
 
-def _joined(results: list[tuple[Any, frozenset[tuple[str, int]]]], sources: tuple[View, ...]) -> Any:
-    """Labels of each strand, and last those of the body, as one value; numbers where it depends on no parameter."""
+def _join(results: list[tuple[Any, frozenset[tuple[str, int]]]], sources: tuple[View, ...]) -> Any:
+    """Make one value of each strand's labels, and last the body's; numbers where it depends on no parameter."""
     if not all(isinstance(labels, Activation) for labels, _ in results):
         return results[-1][0]
     strands = tuple(Strand(labels, origins) for labels, origins in results[:-1])
     return Computed(strands, results[-1][0], sources)
 
 
-def _groups(values: Sequence[Computed]) -> list[list[Strand | None]]:
-    """Strands of several values that belong together: of the same origin, or else along the same axes."""
+def _group_strands(values: Sequence[Computed]) -> list[list[Strand | None]]:
+    """Group strands of several values that belong together: of the same origin, or else along the same axes."""
     groups: list[list[Strand | None]] = []
     for number, value in enumerate(values):
         for strand in value.strands:
@@ -211,8 +193,8 @@ def _groups(values: Sequence[Computed]) -> list[list[Strand | None]]:
     return groups
 
 
-def _beside(operation: Operation) -> Any:
-    """An operation on activations and computed values: of each of these the strand along the activations' units."""
+def _apply_beside(operation: Operation) -> Any:
+    """Apply an operation to activations and computed values: of each of these the strand along the former's units."""
     found, rank = operation.found, len(operation.shape) if isinstance(operation.shape, torch.Size) else 0
     axes = {
         axis - len(value.shape)
@@ -221,18 +203,17 @@ def _beside(operation: Operation) -> Any:
         for axis in range(len(value.shape))
         if varies(value.unit, axis)
     }
-    role: Role = "scale" if operation.name in ("mul", "div") else "shift"
-
     chosen: list[tuple[Computed, Strand | None]] = []
 
-    def alone(value: Computed) -> Activation:
+    def choose(value: Computed) -> Activation:
         strand = next((strand for strand in value.strands if strand.axes() & axes), None)
         if strand is None and rank > 1:
             strand = next((strand for strand in value.strands if strand.axes() == {1 - rank}), None)
         chosen.append((value, strand))
         return value.body if strand is None else strand.labels
 
-    result = ruled(attrs.evolve(operation, args=_mapped(operation.args, alone, Computed)))
+    result = apply_rule(operation.map(choose, Computed))
+    role: Role = "scale" if operation.name in ("mul", "div") else "shift"
     for value, strand in chosen if result is not None else ():
         for other in value.strands:
             if other is not strand:
@@ -248,5 +229,4 @@ def claim_apart(found: Discovery, sources: Sequence[View], role: Role, filters: 
         at = next((dim for dim in known if (view.name, dim) in filters), known[0])
         taps = iter(TAPS)
         letters = ["o" if dim == at else next(taps) for dim in range(view.rank)]
-        size = 0  # counted when the layer is made
-        found.claim_lifted(FoundLayer(name=view.owner, filters=size), role, view, letters)
+        found.parameters.claim_computed(FoundLayer(name=view.owner, filters=0), role, view, letters)

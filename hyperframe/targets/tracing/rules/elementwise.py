@@ -1,4 +1,4 @@
-"""What functions of each entry do to labels: of one activation, of several, sums and products."""
+"""Rules of functions of each entry: of one activation, of several, sums and products."""
 
 import math
 from fractions import Fraction
@@ -10,8 +10,8 @@ from torch import Tensor
 
 from hyperframe.targets.tracing.factors import Exponent
 from hyperframe.targets.tracing.findings import View
-from hyperframe.targets.tracing.labels import FIXED, ZERO, Activation, compact, squeezed
-from hyperframe.targets.tracing.rules.registry import Operation, lifted, rule
+from hyperframe.targets.tracing.labels import FIXED, ZERO, Activation, compact, squeeze, uniform
+from hyperframe.targets.tracing.rules.registry import Operation, lift, rule
 from hyperframe.targets.tracing.state import Discovery
 
 EPSILON = 1e-6
@@ -24,16 +24,24 @@ ROUNDING = 1e-12
 """How far an exponent may be from such a fraction."""
 
 
+POINTWISE = (
+    *("gelu", "silu", "sigmoid", "hardsigmoid", "hardswish", "elu", "celu", "selu", "softplus", "mish"),
+    *("log_sigmoid", "logsigmoid", "relu6", "exp", "log", "log1p", "log2", "log10", "expm1", "exp2"),
+    *("erfc", "acos", "acosh", "floor", "ceil"),
+)
+"""Functions of each entry that let neither factors nor signs pass."""
+
+
 @rule("relu", "leaky_relu", "rrelu")
 def homogeneous(operation: Operation) -> Activation | None:
     """f(a·x) = a·f(x) for a > 0: factors pass, signs do not."""
-    return _through(operation, scale=1, sign=None)
+    return _pass_through(operation, scale=1, sign=None)
 
 
 @rule("abs", "cos", "cosh", "sinc")
 def even(operation: Operation) -> Activation | None:
     """f(−x) = f(x): the sign ends here, and nothing needs to read it; of an absolute value the factor passes."""
-    return _through(operation, scale=1 if operation.name == "abs" else None, sign=0)
+    return _pass_through(operation, scale=1 if operation.name == "abs" else None, sign=0)
 
 
 @rule("square", "pow", "sqrt", "rsqrt", "reciprocal")
@@ -42,17 +50,17 @@ def power(operation: Operation) -> Activation | None:
     fixed = {"square": 2, "sqrt": Fraction(1, 2), "rsqrt": Fraction(-1, 2), "reciprocal": -1}
     exponent = fixed.get(operation.name) or operation.args[1]
     if not isinstance(exponent, int | float | Fraction) or not math.isfinite(exponent):
-        return together(operation, keep=False)
+        return combine(operation, keep=False)
     root = Fraction(exponent).limit_denominator(MAX_ROOT)
     if abs(root - Fraction(exponent)) > ROUNDING:
-        return _through(operation, scale=None, sign=None)
+        return _pass_through(operation, scale=None, sign=None)
     if root.denominator > 1:
-        return _through(operation, scale=root, sign=None)
-    return _through(operation, scale=int(root), sign=1 if root % 2 else 0)
+        return _pass_through(operation, scale=root, sign=None)
+    return _pass_through(operation, scale=int(root), sign=1 if root % 2 else 0)
 
 
 @rule("clamp", "clamp_min", "clamp_max", "threshold", "hardtanh")
-def clipped(operation: Operation) -> Activation | None:
+def clip(operation: Operation) -> Activation | None:
     """Clipping at zero is a ReLU; between −a and a it is odd; else nothing passes."""
     bounds = operation.args[1:] if operation.name != "clamp_max" else (None, operation.args[1])
     if operation.name == "hardtanh" and not bounds:
@@ -62,102 +70,71 @@ def clipped(operation: Operation) -> Activation | None:
     if any(isinstance(bound, Tensor | Activation | View) for bound in (low, high)):
         return None
     if operation.name == "threshold":
-        return _through(operation, scale=1 if low == 0 and high == 0 else None, sign=None)
+        return _pass_through(operation, scale=1 if low == 0 and high == 0 else None, sign=None)
     if (low, high) in ((0, None), (None, 0)) or (low is not None and high is None and 0 < low <= EPSILON):
-        return _through(operation, scale=1, sign=None)
+        return _pass_through(operation, scale=1, sign=None)
     symmetric = low is not None and high is not None and low == -high and low < high
-    return _through(operation, scale=None, sign=1 if symmetric else None)
+    return _pass_through(operation, scale=None, sign=1 if symmetric else None)
 
 
 @rule("tanh", "sin", "asin", "atan", "sinh", "asinh", "atanh", "erf", "softsign", "hardshrink", "softshrink", "tan")
 def odd(operation: Operation) -> Activation | None:
     """f(−x) = −f(x): signs pass, factors do not."""
-    return _through(operation, scale=None, sign=1)
+    return _pass_through(operation, scale=None, sign=1)
 
 
 @rule("neg", "dropout", "feature_dropout", "alpha_dropout", "identity", "_to_copy", "to", "positive", "type_as")
 def linear(operation: Operation) -> Activation | None:
     """A factor that is the same for all: everything passes, unless numbers become whole."""
     passes: Literal[1] | None = 1 if operation.floating else None
-    return _through(operation, scale=passes, sign=passes)
+    return _pass_through(operation, scale=passes, sign=passes)
 
 
 @rule("glu")
-def gated_half(operation: Operation) -> Activation | None:
+def glu(operation: Operation) -> Activation | None:
     """One half times the sigmoid of the other: units unite, the first half's factor and sign pass."""
     value, dim, found = operation.args[0], operation.get(1, "dim", -1), operation.found
     if not isinstance(value, Activation):
         return None
-    fields = (value.unit, value.scale, value.sign, value.code)
-    first, gate = (Activation(*parts) for parts in zip(*(field.chunk(2, dim) for field in fields), strict=True))
-    found.scales.freeze(gate.scale)
-    found.signs.freeze(gate.sign)
-    united = _united(found, first, gate, keep=False)
+    size = value.shape[dim] // 2
+    first, gate = value.map(lambda own: own.narrow(dim, 0, size)), value.map(lambda own: own.narrow(dim, size, size))
+    found.freeze_factors(gate)
+    united = _unite(found, first, gate)
     result = Activation(united.unit, compact(first.scale), compact(first.sign), united.code)
     found.note(result)
     return result
 
 
-@rule(
-    "gelu",
-    "silu",
-    "sigmoid",
-    "hardsigmoid",
-    "hardswish",
-    "elu",
-    "celu",
-    "selu",
-    "softplus",
-    "mish",
-    "log_sigmoid",
-    "logsigmoid",
-    "relu6",
-    "exp",
-    "log",
-    "log1p",
-    "log2",
-    "log10",
-    "expm1",
-    "exp2",
-    "erfc",
-    "acos",
-    "acosh",
-    "floor",
-    "ceil",
-)
+@rule(*POINTWISE)
 def pointwise(operation: Operation) -> Activation | None:
     """Any other function of each entry alone: units pass, factors and signs do not."""
-    return together(operation, keep=False)
+    return combine(operation, keep=False)
 
 
-def _through(operation: Operation, *, scale: Exponent | None, sign: Literal[0, 1] | None) -> Activation | None:
-    """A function of each entry, by the powers of factors and signs that pass: 0 where they end here, None for neither.
+def _pass_through(operation: Operation, *, scale: Exponent | None, sign: Literal[0, 1] | None) -> Activation | None:
+    """Label a function of each entry, by the powers of factors and signs that pass.
 
-    What ends is taken away, and nothing needs to read it; what neither passes nor ends is frozen.
+    With the power 0 they end here: they are taken away, and nothing needs to read them. With None they are frozen.
     """
     value = operation.args[0]
     if not isinstance(value, Activation) or any(isinstance(other, Activation | View) for other in operation.args[1:]):
         return None
     found = operation.found
-    zero = (scale is not None and scale > 0) or (scale is None and sign == 1)  # then zero stays zero
-    fields = []
-    for labels, partition, passes in ((value.scale, found.scales, scale), (value.sign, found.signs, sign)):
-        if passes is None:
+    keeps_zero = (scale is not None and scale > 0) or (scale is None and sign == 1)
+    fields = {}
+    for (name, partition), power in zip(found.factors.items(), (scale, sign), strict=True):
+        labels = getattr(value, name)
+        if power is None:
             partition.freeze(labels)
-        kept = partition.product([(labels, passes)]) if passes else _none(labels.shape)
-        fields.append(compact(torch.where(labels == ZERO, ZERO if zero else FIXED, kept)))
-    result = Activation(value.unit, fields[0], fields[1], new_fixed_codes(found, value))
+        passed = partition.product([(labels, power)]) if power else uniform(labels.shape)
+        fields[name] = compact(torch.where(labels == ZERO, ZERO if keeps_zero else FIXED, passed))
+    result = attrs.evolve(value, **fields, code=map_codes(found, value))
     found.note(result)
     return result
 
 
-def _none(shape: torch.Size) -> Tensor:
-    """No labels."""
-    return torch.full((1,) * len(shape), FIXED).expand(shape)
-
-
-def new_fixed_codes(found: Discovery, value: Activation) -> Tensor:
-    """Codes after a function of each entry: units keep theirs, other entries get one for each value they had."""
+def map_codes(found: Discovery, value: Activation) -> Tensor:
+    """Make codes for a function of each entry: units keep theirs, other entries get one for each value they had."""
     loose = value.unit == FIXED
     if not bool(loose.any()):
         return value.code
@@ -167,38 +144,43 @@ def new_fixed_codes(found: Discovery, value: Activation) -> Tensor:
     return compact(code)
 
 
-def together(operation: Operation, *, keep: bool) -> Activation | None:
-    """A function of several activations, entry by entry: units unite; with `keep`, so do factors and signs."""
+def combine(operation: Operation, *, keep: bool) -> Activation | None:
+    """Label a function of several activations, entry by entry: units unite; with `keep`, so do factors and signs."""
     found = operation.found
     values = [value for value in operation.args if isinstance(value, Activation | Tensor)]
     if any(isinstance(value, View) for value in operation.args):
         return None
-    parts = [_broadcast(lifted(found, value), operation.shape) for value in values]
+    parts = [_broadcast(lift(found, value), operation.shape) for value in values]
     result = parts[0]
     for part in parts[1:]:
-        result = _united(found, result, part, keep=keep)
+        result = _unite_factors(found, result, part) if keep else _unite(found, result, part)
     if not keep:
         for part in parts:
-            found.scales.freeze(part.scale)
-            found.signs.freeze(part.sign)
-        none = torch.full((1,) * len(operation.shape), FIXED).expand(operation.shape)
-        result = attrs.evolve(result, scale=none, sign=none)
+            found.freeze_factors(part)
+        result = result.without_factors()
     found.note(result)
     return result
 
 
 def _broadcast(value: Activation, shape: Any) -> Activation:
-    return value.mapped(lambda labels: labels.expand(shape))
+    return value.map(lambda labels: labels.expand(shape))
 
 
-def _united(found: Discovery, one: Activation, other: Activation, *, keep: bool) -> Activation:
-    """Two activations entry by entry: where both are of a unit it is the same one; factors unite where wanted."""
+def _unite_factors(found: Discovery, one: Activation, other: Activation) -> Activation:
+    """Unite two activations entry by entry, with their factors and signs."""
+    united = _unite(found, one, other)
+    scale, sign = found.scales.merge(one.scale, other.scale), found.signs.merge(one.sign, other.sign)
+    return attrs.evolve(united, scale=compact(scale), sign=compact(sign))
+
+
+def _unite(found: Discovery, one: Activation, other: Activation) -> Activation:
+    """Unite two activations entry by entry: where both are of a unit it is the same one; factors are those of one."""
     both = (one.unit != FIXED) & (other.unit != FIXED)
     shared = [compact(torch.where(both, value.unit, FIXED)) for value in (one, other)]
     if _one_among_many(found, *shared):
-        one, both = _at_rest(found, one, both), torch.zeros_like(both)
+        one, both = _leave_in_place(found, one, both), torch.zeros_like(both)
     elif _one_among_many(found, *reversed(shared)):
-        other, both = _at_rest(found, other, both), torch.zeros_like(both)
+        other, both = _leave_in_place(found, other, both), torch.zeros_like(both)
     else:
         found.units.unite(*shared)
     inside_one, inside_other = one.unit != FIXED, other.unit != FIXED
@@ -214,21 +196,17 @@ def _united(found: Discovery, one: Activation, other: Activation, *, keep: bool)
     loose = ~inside_one & ~inside_other
     if bool(loose.any()):
         code = torch.where(loose, _pair_codes(found, one.code, other.code), code)
-    scale, sign = one.scale, one.sign
-    if keep:
-        scale = compact(found.scales.merged(one.scale, other.scale))
-        sign = compact(found.signs.merged(one.sign, other.sign))
-    return Activation(unit, scale, sign, compact(code))
+    return Activation(unit, one.scale, one.sign, compact(code))
 
 
 def _one_among_many(found: Discovery, few: Tensor, many: Tensor) -> bool:
     """Whether a single unit, as of a gate that all have in common, meets units that it would tie to each other."""
-    labels, others = (torch.unique(squeezed(unit)) for unit in (few, many))
+    labels, others = (torch.unique(squeeze(unit)) for unit in (few, many))
     return int((labels != FIXED).sum()) == 1 and len(others) > 2 and found.units.clash(others[None])
 
 
-def _at_rest(found: Discovery, value: Activation, where: Tensor) -> Activation:
-    """An activation whose unit stays in its place, so that others can leave theirs."""
+def _leave_in_place(found: Discovery, value: Activation, where: Tensor) -> Activation:
+    """Freeze the unit of an activation in its place, so that others can leave theirs."""
     if found.units.alive(torch.where(where, value.unit, FIXED)):
         found.report(*found.at, "a unit that meets all of others cannot change places, so that these can")
     found.units.freeze(torch.where(where, value.unit, FIXED))
@@ -236,37 +214,37 @@ def _at_rest(found: Discovery, value: Activation, where: Tensor) -> Activation:
 
 
 def _pair_codes(found: Discovery, one: Tensor, other: Tensor) -> Tensor:
-    """A new code for each pair of codes that occurs."""
+    """Make a new code for each pair of codes that occurs."""
     pairs = torch.stack([one.expand(other.shape), other.expand(one.shape)], -1).reshape(-1, 2)
     distinct, places = torch.unique(pairs, dim=0, return_inverse=True)
     return found.new_codes([len(distinct)])[places].view(torch.broadcast_shapes(one.shape, other.shape))
 
 
-def added(operation: Operation) -> Activation | None:
+def add(operation: Operation) -> Activation | None:
     """A sum: units, factors and signs of both are the same; a number that is added lets neither pass."""
     other = operation.args[1]
     if isinstance(other, int | float):
         passes: Literal[1] | None = 1 if other == 0 else None
-        return _through(operation, scale=passes, sign=passes)
-    return together(operation, keep=True)
+        return _pass_through(operation, scale=passes, sign=passes)
+    return combine(operation, keep=True)
 
 
 @rule("div")
-def multiplied(operation: Operation) -> Activation | None:
-    """A product or quotient: so are its factors and signs."""
+def multiply(operation: Operation) -> Activation | None:
+    """A product or quotient: its factors and signs are those of both, multiplied or divided."""
     one, other = operation.args[:2]
     if operation.kwargs.get("rounding_mode") is not None:
         return None
     if isinstance(other, int | float | complex):
-        return _through(operation, scale=1, sign=1)
+        return _pass_through(operation, scale=1, sign=1)
     if isinstance(one, int | float | complex):
         exponent: Literal[1, -1] = -1 if operation.name == "div" else 1
-        return _through(attrs.evolve(operation, args=(other,)), scale=exponent, sign=1)
+        return _pass_through(attrs.evolve(operation, args=(other,)), scale=exponent, sign=1)
     if not all(isinstance(value, Activation | Tensor) for value in (one, other)):
         return None
     found = operation.found
-    first, second = (_broadcast(lifted(found, value), operation.shape) for value in (one, other))
-    result = _united(found, first, second, keep=False)
+    first, second = (_broadcast(lift(found, value), operation.shape) for value in (one, other))
+    result = _unite(found, first, second)
     exponent = -1 if operation.name == "div" else 1
     result = attrs.evolve(
         result,

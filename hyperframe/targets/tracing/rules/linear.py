@@ -1,11 +1,14 @@
-"""What convolutions and dense layers do to labels: each claims its parameters for a layer and labels their axes."""
+"""Rules of convolutions and dense layers: each claims its parameters for a layer and labels their axes."""
 
+from typing import Any
+
+import attrs
 import torch
 from torch import Tensor
 
-from hyperframe.targets.tracing.crossed import Crossed, crossed, merged, with_merged
 from hyperframe.targets.tracing.findings import FoundLayer, View
-from hyperframe.targets.tracing.labels import FIXED, Activation, compact, varies
+from hyperframe.targets.tracing.labels import FIXED, Activation, Labels, compact, uniform, varies
+from hyperframe.targets.tracing.rules.crossed import Crossed, cross, merge_arguments, merge_sets
 from hyperframe.targets.tracing.rules.reductions import common
 from hyperframe.targets.tracing.rules.registry import Operation, rule
 from hyperframe.targets.tracing.state import Discovery
@@ -20,115 +23,145 @@ CONVOLUTIONS = {
 }
 
 
+@attrs.frozen
+class _Kernel:
+    """A kernel and a bias, as an operation uses them.
+
+    Attributes:
+        view: the kernel.
+        bias: the bias, if any.
+        axes: a letter for each of the kernel's axes, "o" for filters and "i" for what they read.
+        groups: of the convolution.
+    """
+
+    view: View
+    bias: View | None
+    axes: str
+    groups: int = 1
+
+    @property
+    def o(self) -> int:
+        """The axis of the filters."""
+        return self.axes.split().index("o")
+
+    @property
+    def i(self) -> int:
+        """The axis of what the filters read."""
+        return self.axes.split().index("i")
+
+    @property
+    def inputs_first(self) -> bool:
+        """Whether what is read comes before the filters, as in a transposed convolution."""
+        return self.i < self.o
+
+    @property
+    def filters(self) -> int:
+        """The number of filters."""
+        return self.view.shape[self.o] * (self.groups if self.inputs_first else 1)
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of each filter is there, with a bias that fits if any."""
+        rows = self.view.rows is None or self.view.rows_dim == self.view.dims[self.o]
+        return None not in self.view.dims and rows and (self.bias is None or tuple(self.bias.shape) == (self.filters,))
+
+
 @rule(*CONVOLUTIONS)
 def convolution(operation: Operation) -> Activation | Crossed | None:
     """A convolution: writes its filters and reads one label a channel; one group a channel moves both as one."""
-    x, kernel, bias = operation.args[0], operation.args[1], operation.get(2, "bias")
-    transposed = CONVOLUTIONS[operation.name]
+    x, view, bias = operation.args[0], operation.args[1], operation.get(2, "bias")
     groups = int(operation.get(6, "groups", 1))
-    if (
-        not isinstance(x, Activation | Crossed)
-        or not isinstance(kernel, View)
-        or (kernel.rows is not None and groups > 1)
-    ):
+    if not _fit(x, view, bias) or len(x.shape) != len(view.shape) or (view.rows is not None and groups > 1):
         return None
-    if (bias is not None and not isinstance(bias, View)) or len(x.shape) != len(kernel.shape):
-        return None
-    taps = "h w d"[: 2 * (len(kernel.shape) - 2)].strip()
-    axes = f"i o {taps}" if transposed else f"o i {taps}"
-    filters = kernel.shape[1] * groups if transposed else kernel.shape[0]
-    single = groups == 1 and all(size == 1 for size in kernel.shape[2:]) and operation.shape[2:] == x.shape[2:]
+    taps = " h w d"[: 2 * (len(view.shape) - 2)]
+    kernel = _Kernel(view, bias, ("i o" if CONVOLUTIONS[operation.name] else "o i") + taps, groups)
+    single = groups == 1 and all(size == 1 for size in view.shape[2:]) and operation.shape[2:] == x.shape[2:]
     if isinstance(x, Crossed) and not single:
-        x = with_merged(operation).args[0]  # it mixes what stands along the other axes
-    return _kernel(operation, x, 1, kernel, bias, axes.strip(), filters, groups, along=single)
+        x = merge_arguments(operation).args[0]  # it mixes what stands along the other axes
+    return _apply_kernel(operation, x, 1, kernel, along=single)
 
 
 @rule("linear")
 def dense(operation: Operation) -> Activation | Crossed | None:
     """A dense layer along the last axis."""
-    x, kernel, bias = operation.args[0], operation.args[1], operation.get(2, "bias")
-    if not isinstance(x, Activation | Crossed) or not isinstance(kernel, View) or len(kernel.shape) != 2:
+    x, view, bias = operation.args[0], operation.args[1], operation.get(2, "bias")
+    if not _fit(x, view, bias) or len(view.shape) != 2:
         return None
-    if bias is not None and not isinstance(bias, View):
-        return None
-    return _kernel(operation, x, len(x.shape) - 1, kernel, bias, "o i", kernel.shape[0], 1, along=True)
+    return _apply_kernel(operation, x, len(x.shape) - 1, _Kernel(view, bias, "o i"), along=True)
 
 
 @rule("matmul", "mm", "addmm")
 def product(operation: Operation) -> Activation | Crossed | None:
     """An activation times a matrix of parameters; of two activations nothing is known."""
-    args = operation.args[1:] if operation.name == "addmm" else operation.args
-    bias = operation.args[0] if operation.name == "addmm" else None
-    x, kernel = args[0], args[1]
-    if not isinstance(x, Activation | Crossed) or not isinstance(kernel, View) or len(kernel.shape) != 2:
+    bias, x, view = operation.args[:3] if operation.name == "addmm" else (None, *operation.args[:2])
+    if not _fit(x, view, bias) or len(view.shape) != 2 or operation.kwargs:
         return None
-    if operation.kwargs or (bias is not None and not isinstance(bias, View)):
-        return None
-    return _kernel(operation, x, len(x.shape) - 1, kernel, bias, "i o", kernel.shape[1], 1, along=True)
+    return _apply_kernel(operation, x, len(x.shape) - 1, _Kernel(view, bias, "i o"), along=True)
 
 
-def _kernel(
-    operation: Operation,
-    x: Activation | Crossed,
-    dim: int,
-    kernel: View,
-    bias: View | None,
-    axes: str,
-    filters: int,
-    groups: int,
-    *,
-    along: bool,
+def _fit(x: Any, view: Any, bias: Any) -> bool:
+    """Whether the arguments are an activation, and a kernel and a bias that are parameters."""
+    return isinstance(x, Activation | Crossed) and isinstance(view, View) and isinstance(bias, View | None)
+
+
+def _apply_kernel(
+    operation: Operation, x: Activation | Crossed, dim: int, kernel: _Kernel, *, along: bool
 ) -> Activation | Crossed | None:
-    letters = axes.split()
-    if None in kernel.dims or (kernel.rows is not None and kernel.rows_dim != kernel.dims[letters.index("o")]):
-        return None  # where a part of what it reads with is used, filters are not whole
-    if bias is not None and tuple(bias.shape) != (filters,):
+    """Apply a kernel along an axis of an activation; with `along` it mixes nothing that stands along other axes."""
+    if not kernel.whole:
         return None
-    found = operation.found
+    found, filters, groups = operation.found, kernel.filters, kernel.groups
     x, passing = _split(found, x, dim) if along else (x, [])
     assert isinstance(x, Activation)
-    unit, scale, sign = found.along(x, dim)
-    layer = FoundLayer(name=kernel.owner, filters=filters, groups=groups)
-    inputs_first = letters.index("i") < letters.index("o")
-    depthwise = groups > 1 and groups == len(unit)
-    group = torch.arange(groups).repeat_interleave(filters // groups) if groups > 1 and not depthwise else None
-    if depthwise:
-        written = unit.repeat_interleave(filters // groups)
-    else:  # what one filter alone writes has no other to change places with
-        written = found.units.new(filters) if filters > 1 else torch.tensor([FIXED])
-    written_scale, written_sign = found.scales.new(filters), found.signs.new(filters)
-    found.claim(layer, "kernel", kernel, axes)
-    if group is not None:
-        found.note_with(unit, torch.arange(groups).repeat_interleave(len(unit) // groups))
-    o, i = letters.index("o"), letters.index("i")
-    # In a grouped kernel the shorter of the two axes holds a block of labels for each group.
-    found.label(kernel, o, 1, written, written_scale, written_sign, groups if inputs_first else 1, whole=depthwise)
-    if depthwise and not inputs_first:
-        wide, wide_scale, wide_sign = (labels.repeat_interleave(filters // groups) for labels in (unit, scale, sign))
-        found.label(kernel, o, -1, wide, wide_scale, wide_sign)
-    else:
-        found.label(kernel, i, -1, unit, scale, sign, 1 if inputs_first else groups)
-    if bias is not None:
-        found.claim(layer, "bias", bias, "o")
-        found.label(bias, 0, 1, written, written_scale, written_sign)
-    layer.writes, layer.channel = written, dim
-    result = found.laid_out(operation.shape, dim, written, written_scale, written_sign, group)
-    found.producers[operation.node] = layer
+    read = found.along(x, dim)
+    depthwise = groups > 1 and groups == len(read.unit)
+    written = _write(found, read, filters, groups if depthwise else None)
+    layer = FoundLayer(name=kernel.view.owner, filters=filters, groups=groups)
+    found.parameters.claim(layer, "kernel", kernel.view, kernel.axes)
+    group = None
+    if groups > 1 and not depthwise:
+        group = torch.arange(groups).repeat_interleave(filters // groups)
+        found.note_with(read.unit, torch.arange(groups).repeat_interleave(len(read.unit) // groups))
+    _label_kernel(found, kernel, read, written, depthwise=depthwise)
+    if kernel.bias is not None:
+        found.parameters.claim(layer, "bias", kernel.bias, "o")
+        found.parameters.label(kernel.bias, 0, 1, written)
+    result = found.lay_out(operation.shape, dim, written, group)
+    operation.note_layer(layer, written.unit, dim)
     if not passing:
         return result
-    return crossed(found, [*(_passed(operation, value, dim, bias is not None) for value in passing), result])
+    return cross(found, [*(_pass(operation, value, dim, kernel.bias) for value in passing), result])
+
+
+def _write(found: Discovery, read: Labels, filters: int, channels: int | None) -> Labels:
+    """Label filters: with units of their own, or in a depthwise kernel with those of the channels that they read."""
+    if channels is not None:
+        return found.new_labels(read.unit.repeat_interleave(filters // channels))
+    # A single filter has no other to change places with.
+    return found.new_labels(found.units.new(filters) if filters > 1 else uniform((1,)))
+
+
+def _label_kernel(found: Discovery, kernel: _Kernel, read: Labels, written: Labels, *, depthwise: bool) -> None:
+    """Label a kernel's two axes; in a grouped one the shorter of them holds a block of labels for each group."""
+    blocks = (kernel.groups, 1) if kernel.inputs_first else (1, kernel.groups)
+    found.parameters.label(kernel.view, kernel.o, 1, written, blocks[0], whole=depthwise)
+    if depthwise and not kernel.inputs_first:
+        each = kernel.filters // kernel.groups
+        found.parameters.label(kernel.view, kernel.o, -1, read.map(lambda labels: labels.repeat_interleave(each)))
+    else:
+        found.parameters.label(kernel.view, kernel.i, -1, read, blocks[1])
 
 
 def _split(found: Discovery, x: Activation | Crossed, dim: int) -> tuple[Activation, list[Activation]]:
     """Split units into those that a map along one axis reads, and those along others, which pass."""
     layers = x.layers if isinstance(x, Crossed) else (x,)
-    passing = [layer for layer in layers if found.across(layer, dim)]
+    passing = [layer for layer in layers if found.crosses(layer, dim)]
     read = [layer for layer in layers if layer not in passing]
-    return merged(found, read) if read else found.opaque(x.shape), passing
+    return merge_sets(found, read) if read else found.opaque(x.shape), passing
 
 
-def _passed(operation: Operation, value: Activation, dim: int, offset: bool) -> Activation:
-    """Units along other axes, behind a map along this one: all that it mixes is of one unit, with one factor and sign.
+def _pass(operation: Operation, value: Activation, dim: int, bias: View | None) -> Activation:
+    """Pass units along other axes through a map along this one: all that it mixes has one unit, factor and sign.
 
     A bias is the same for all units: they may still change places, but have no factors or signs of their own.
     """
@@ -137,19 +170,17 @@ def _passed(operation: Operation, value: Activation, dim: int, offset: bool) -> 
     inside = value.unit != FIXED
     unit = value.unit.gather(dim, inside.int().argmax(dim, keepdim=True))
     found.units.unite(torch.where(inside, value.unit, unit), unit)
-    scale, sign = common(value.scale, [dim], found.scales), common(value.sign, [dim], found.signs)
-    if offset:
-        found.scales.freeze(scale)
-        found.signs.freeze(sign)
-        scale, sign = torch.full_like(scale, FIXED), torch.full_like(sign, FIXED)
+    labels = Labels(unit, common(value.scale, [dim], found.scales), common(value.sign, [dim], found.signs))
+    if bias is not None:
+        labels = found.freeze_factors(labels)
     code = _row_codes(found, value.code, dim, shape[dim])
-    result = Activation(*(compact(labels.expand(shape)) for labels in (unit, scale, sign, code)))
+    result = Activation(labels.unit, labels.scale, labels.sign, code).map(lambda own: compact(own.expand(shape)))
     found.note(result)
     return result
 
 
 def _row_codes(found: Discovery, code: Tensor, dim: int, filters: int) -> Tensor:
-    """Codes behind a map along an axis: one for each row of codes that occurs, and each filter."""
+    """Make codes behind a map along an axis: one for each row of codes that occurs, and each filter."""
     for axis in range(code.dim()):
         if axis != dim and not varies(code, axis):
             code = code.narrow(axis, 0, 1)

@@ -1,4 +1,4 @@
-"""What pooling, means, maxima and other functions of many entries do to labels."""
+"""Rules of pooling, means, maxima and other functions of many entries."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from hyperframe.targets.tracing.factors import Exponent
-from hyperframe.targets.tracing.labels import FIXED, ZERO, Activation, Partition, compact, varies
-from hyperframe.targets.tracing.rules.elementwise import new_fixed_codes
+from hyperframe.targets.tracing.labels import FIXED, ZERO, Activation, Labels, Partition, compact, uniform, varies
+from hyperframe.targets.tracing.rules.elementwise import map_codes
 from hyperframe.targets.tracing.rules.registry import Operation, rule
 from hyperframe.targets.tracing.state import Discovery
 
@@ -23,22 +23,19 @@ POOLS = {
 
 
 @rule(*POOLS["max"].split(), *POOLS["mean"].split())
-def pooled(operation: Operation) -> Any:
+def pool(operation: Operation) -> Any:
     """Each channel by itself, over space: means let signs pass, maxima do not."""
     value, found = operation.args[0], operation.found
     if not isinstance(value, Activation):
         return None
-    several = isinstance(operation.shape, tuple | list) and not isinstance(operation.shape, torch.Size)
-    shape = operation.shape[0] if several else operation.shape
     spatial = int(next(letter for letter in operation.name if letter.isdigit()))
     if len(value.shape) < spatial + 2:
         return None
-    unit, scale, sign = found.along(value, 1)
+    labels = found.along(value, 1)
     if operation.name in POOLS["max"].split():
-        found.signs.freeze(sign)
-        sign = torch.where(sign == ZERO, ZERO, FIXED)
-    result = found.laid_out(shape, 1, unit, scale, sign)
-    return (result, _indices(found, result)) if several else result
+        labels = found.freeze_signs(labels)
+    result = found.lay_out(operation.first_shape, 1, labels)
+    return (result, _indices(found, result)) if operation.several else result
 
 
 REDUCTIONS: dict[str, tuple[Exponent | None, Literal[0, 1] | None]] = {
@@ -62,79 +59,81 @@ REDUCTIONS: dict[str, tuple[Exponent | None, Literal[0, 1] | None]] = {
 
 
 @rule(*REDUCTIONS)
-def reduced(operation: Operation) -> Any:
+def reduce(operation: Operation) -> Any:
     """A symmetric function of the entries along some axes: units that vary along them may change places in it."""
     value, found = operation.args[0], operation.found
-    if not isinstance(value, Activation):
+    if not isinstance(value, Activation) or not value.shape:
         return None
     if operation.name == "linalg_vector_norm" and operation.get(1, "ord", 2) == 0:
         return None
-    rank = len(value.shape)
-    if rank == 0:
-        return None
-    where = 2 if operation.name == "linalg_vector_norm" else 1
-    dims = operation.get(where, "dim")
-    if dims is None or dims == [] or isinstance(dims, bool):  # var(x, unbiased) has no axis
-        dims = list(range(rank))
-    dims = [dims] if isinstance(dims, int) else list(dims)
-    dims = sorted(dim % rank for dim in dims)
-    several = isinstance(operation.shape, tuple | list) and not isinstance(operation.shape, torch.Size)
-    shape = operation.shape[0] if several else operation.shape
-    powers = [power if operation.floating else None for power in REDUCTIONS[operation.name]]
+    dims = _dims(operation, len(value.shape))
     note_groups(found, value, dims)
-    fields: dict[str, Tensor] = {}
-    for name, partition, power in (("scale", found.scales, powers[0]), ("sign", found.signs, powers[1])):
+    labels = Labels(_narrow(value.unit, dims), *_reduce_factors(operation, value, dims))
+    mixed = any(varies(value.unit, dim) for dim in dims)
+    if mixed:  # what remains belongs to no unit
+        labels = attrs.evolve(labels, unit=uniform(labels.shape))
+    if "softmax" in operation.name:
+        scale, sign = (own.expand(value.shape) for own in (labels.scale, labels.sign))
+        result = Activation(value.unit, scale, sign, map_codes(found, value))
+    else:
+        result = _without_axes(found, value, labels, dims, operation.first_shape)
+    found.note(result)
+    if mixed and 1 in operation.used:  # where the largest is found depends on the order
+        found.units.freeze(value.unit)
+    return (result, _indices(found, result)) if operation.several else result
+
+
+def _dims(operation: Operation, rank: int) -> list[int]:
+    """Return the axes that an operation reduces, in order; all where it names none."""
+    dims = operation.get(2 if operation.name == "linalg_vector_norm" else 1, "dim")
+    if dims is None or dims == [] or isinstance(dims, bool):  # var(x, unbiased) has no axis
+        return list(range(rank))
+    return sorted(dim % rank for dim in ([dims] if isinstance(dims, int) else dims))
+
+
+def _reduce_factors(operation: Operation, value: Activation, dims: Sequence[int]) -> list[Tensor]:
+    """Return the factors and the signs that pass, with size 1 along the axes that are reduced."""
+    found, passing = operation.found, []
+    for (name, partition), power in zip(found.factors.items(), REDUCTIONS[operation.name], strict=True):
         labels = getattr(value, name)
         if power == 0 and operation.name == "linalg_vector_norm":  # of each entry the absolute value
             labels = torch.where(labels == ZERO, ZERO, FIXED)
         first = common(labels, dims, partition)
-        if power is None:
+        if power is None or not operation.floating:
             partition.freeze(labels)
-            first = torch.where(first == ZERO, FIXED, first).clamp(max=FIXED)
-        fields[name] = partition.product([(first, power or 0)]) if power != 1 else first
-    unit = value.unit
-    mixed = any(varies(unit, dim) for dim in dims)
-    for dim in dims:
-        unit = unit.narrow(dim, 0, 1)
-    if mixed:  # what remains belongs to no unit
-        unit = torch.full_like(unit, FIXED)
-    if "softmax" in operation.name:
-        result = attrs.evolve(
-            value,
-            scale=fields["scale"].expand(shape),
-            sign=fields["sign"].expand(shape),
-            code=new_fixed_codes(found, value),
-        )
-        found.note(result)
-        return result
+            passing.append(uniform(first.shape))
+        else:
+            passing.append(partition.product([(first, power)]))
+    return passing
+
+
+def _without_axes(
+    found: Discovery, value: Activation, labels: Labels, dims: Sequence[int], shape: torch.Size
+) -> Activation:
+    """Return the labels that are left of an activation once some of its axes are reduced."""
     kept = [size for axis, size in enumerate(value.shape) if axis not in dims]
-    unit, scale, sign = (
-        field.expand(unit.shape).reshape(kept).reshape(shape) for field in (unit, fields["scale"], fields["sign"])
-    )
+    laid = labels.map(lambda own: own.expand(labels.shape).reshape(kept).reshape(shape))
     code = found.new_codes(shape)
-    if bool((unit != FIXED).any()):
-        code = torch.where(unit == FIXED, code, _reduced_codes(value.code, dims).reshape(shape))
-    result = Activation(compact(unit), compact(scale), compact(sign), compact(code))
-    found.note(result)
-    if mixed and 1 in operation.used:  # where the largest is found depends on the order
-        found.units.freeze(value.unit)
-    return (result, _indices(found, result)) if several else result
+    if laid.has_units:
+        code = torch.where(laid.unit == FIXED, code, _narrow(value.code, dims).reshape(shape))
+    return Activation(laid.unit, laid.scale, laid.sign, code).map(compact)
 
 
 def _indices(found: Discovery, result: Activation) -> Activation:
-    """Where in each unit what was found stands: it moves with the unit, and has neither factor nor sign."""
-    none = torch.full((1,) * len(result.shape), FIXED).expand(result.shape)
-    return Activation(result.unit, none, none, new_fixed_codes(found, result))
+    """Label where in each unit a maximum was found: it moves with the unit, and has neither factor nor sign."""
+    none = uniform(result.shape)
+    return Activation(result.unit, none, none, map_codes(found, result))
 
 
-def _reduced_codes(code: Tensor, dims: Sequence[int]) -> Tensor:
+def _narrow(labels: Tensor, dims: Sequence[int]) -> Tensor:
+    """Keep the first entry along some axes."""
     for dim in dims:
-        code = code.narrow(dim, 0, 1)
-    return code
+        labels = labels.narrow(dim, 0, 1)
+    return labels
 
 
 def common(labels: Tensor, dims: Sequence[int], partition: Partition) -> Tensor:
-    """One factor or sign for all entries along some axes, united; keeps the axes with size 1."""
+    """Unite factors or signs along some axes, and return one for all entries there; the axes keep size 1."""
     columns = labels
     for dim in dims:
         columns = columns if varies(columns, dim) else columns.narrow(dim, 0, 1)
@@ -148,7 +147,7 @@ def common(labels: Tensor, dims: Sequence[int], partition: Partition) -> Tensor:
 
 
 def note_groups(found: Discovery, value: Activation, dims: Sequence[int]) -> None:
-    """Units change places within a group of a reduction only, and only where their entries stand alike in it."""
+    """Note that units change places within a group of a reduction only, and where their entries stand alike in it."""
     found.note(value)
     if not any(varies(value.unit, dim) for dim in dims):
         return  # each unit by itself

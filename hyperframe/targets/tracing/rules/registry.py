@@ -1,4 +1,4 @@
-"""Rules: what operations do to labels.
+"""Rules: how operations change labels.
 
 A rule takes an operation with its arguments, in which activations are `Activation`, parameters `View` and known numbers
 tensors. It returns the labels of the result, or None where it does not know this case. The modules that hold rules
@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import attrs
+import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from hyperframe.targets.tracing.findings import FoundLayer, View
 from hyperframe.targets.tracing.state import Discovery
@@ -52,13 +54,43 @@ class Operation:
     used: frozenset[int]
 
     def get(self, number: int, name: str, default: Any = None) -> Any:
-        """An argument by its position or its name."""
+        """Return an argument by its position or its name."""
         return self.args[number] if len(self.args) > number else self.kwargs.get(name, default)
 
+    @property
+    def inputs(self) -> list[Any]:
+        """All arguments, those within lists as well."""
+        return list(flat([*self.args, *self.kwargs.values()]))
+
+    @property
+    def has_parameters(self) -> bool:
+        """Whether a parameter is among the arguments."""
+        return any(isinstance(value, View) for value in self.inputs)
+
+    @property
+    def several(self) -> bool:
+        """Whether it has several results."""
+        return isinstance(self.shape, tuple | list) and not isinstance(self.shape, torch.Size)
+
+    @property
+    def first_shape(self) -> torch.Size:
+        """The shape of its result, or of the first of several."""
+        return torch.Size(self.shape[0] if self.several else self.shape)
+
+    def map(self, function: Callable[[Any], Any], kinds: Any) -> "Operation":
+        """Replace all arguments of some types, those within lists as well, by a function of them."""
+        args, kwargs = tree_map_only(kinds, function, (self.args, self.kwargs))
+        return attrs.evolve(self, args=args, kwargs=kwargs)
+
     def layer_before(self, number: int) -> FoundLayer | None:
-        """The layer whose outputs are this argument, where nothing else sees them."""
+        """Return the layer whose outputs are this argument, where nothing else sees them."""
         name = self.sources[number]
         return self.found.producers.get(name) if name is not None and name in self.single else None
+
+    def note_layer(self, layer: FoundLayer, unit: Tensor, channel: int) -> None:
+        """Note that the result is a layer's outputs, whose units stand along an axis."""
+        layer.writes, layer.channel = unit, channel
+        self.found.producers[self.node] = layer
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
@@ -71,21 +103,21 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
     return register
 
 
-def lifted(found: Discovery, value: Any) -> Any:
-    """The labels of what is no activation: known numbers, and parameters of which nothing is known then."""
+def lift(found: Discovery, value: Any) -> Any:
+    """Label what is no activation: known numbers, and parameters, of which nothing is known then."""
     if isinstance(value, list | tuple):
-        return [lifted(found, item) for item in value]
+        return [lift(found, item) for item in value]
     if isinstance(value, Tensor):
         return found.constant(value)
     if isinstance(value, View):
         found.report("layout", value.name, "a parameter is put among activations")
-        found.plain(value)
+        found.parameters.add_unlabelled(value)
         return found.opaque(value.shape)
     return value
 
 
 def flat(values: Iterable[Any]) -> Iterator[Any]:
-    """All arguments, those within lists as well.
+    """Iterate over arguments, those within lists as well.
 
     Example:
         >>> list(flat([1, [2, (3, "four")]]))

@@ -1,30 +1,27 @@
-"""What learnt factors and offsets do to labels: of channels, of tables, or one for all."""
+"""Rules of learnt factors and offsets: of channels, of tables, or one for all."""
 
 import attrs
-import torch
-from torch import Tensor
 
 from hyperframe.targets.params import Role
 from hyperframe.targets.tracing.findings import FoundLayer, View
-from hyperframe.targets.tracing.labels import FIXED, ZERO, Activation, varies
-from hyperframe.targets.tracing.rules.elementwise import added, homogeneous, multiplied
+from hyperframe.targets.tracing.labels import Activation, varies
+from hyperframe.targets.tracing.rules.elementwise import add, homogeneous, multiply
 from hyperframe.targets.tracing.rules.registry import Operation, rule
+from hyperframe.targets.tracing.state import Discovery
 
 
 @rule("mul", "add", "sub")
-def combined(operation: Operation) -> Activation | None:
+def add_or_multiply(operation: Operation) -> Activation | None:
     """A sum or product: of activations, or of one with a parameter."""
     if not any(isinstance(value, View) for value in operation.args[:2]):
-        return multiplied(operation) if operation.name == "mul" else added(operation)
+        return multiply(operation) if operation.name == "mul" else add(operation)
     one, other = operation.args[:2]
     x, view, source = (one, other, 0) if isinstance(one, Activation) else (other, one, 1)
     if not isinstance(x, Activation) or not isinstance(view, View) or operation.kwargs:
         return None
     if tuple(operation.shape) != tuple(x.shape) or (operation.name == "sub" and source):
         return None  # the activation is repeated along a new axis, or taken away from the parameter
-    if not view.wide:
-        return _one_for_all(operation, x, view)
-    return _of_channels(operation, x, view, source)
+    return _by_channel(operation, x, view, source) if view.wide else _one_for_all(operation, x, view)
 
 
 def _one_for_all(operation: Operation, x: Activation, view: View) -> Activation | None:
@@ -32,73 +29,59 @@ def _one_for_all(operation: Operation, x: Activation, view: View) -> Activation 
     at = next((axis for axis, dim in enumerate(view.dims) if dim is not None), None)
     if at is None:
         return None
-    found, factor = operation.found, operation.name == "mul"
-    found.claim(FoundLayer(name=view.owner, filters=1), "scale" if factor else "shift", view, view.letters(at))
-    if not factor:
-        found.scales.freeze(x.scale)
-        found.signs.freeze(x.sign)
-        none = torch.full((1,) * len(x.shape), FIXED).expand(x.shape)
-        x = Activation(x.unit, none, none, x.code)
+    found, role = operation.found, _role_of(operation, view, None)
+    found.parameters.claim(FoundLayer(name=view.owner, filters=1), role, view, view.letters(at))
+    if role == "shift":
+        x = found.freeze_factors(x)
     found.note(x)
     return x
 
 
-def _of_channels(operation: Operation, x: Activation, view: View, source: int) -> Activation | None:
-    """A factor reads and writes; an offset shares the factor and sign of what it is added to.
+def _by_channel(operation: Operation, x: Activation, view: View, source: int) -> Activation | None:
+    """A factor reads and writes; an offset has the factor and sign of the sum. Behind a kernel they belong to it."""
+    found, at = operation.found, _axis_of_units(operation.found, x, view)
+    if at is None:
+        return None
+    dim = at + len(x.shape) - len(view.shape)
+    read = found.along(x, dim)
+    written = found.new_labels(read.unit) if operation.name == "mul" else found.replace_zeros(read)
+    layer = operation.layer_before(source)
+    if layer is not None and (layer.filters, layer.channel) != (len(read.unit), dim):
+        layer = None
+    role = _role_of(operation, view, layer)
+    if layer is None or not _takes(layer, role):
+        layer = FoundLayer(name=view.owner, filters=len(read.unit))
+    found.parameters.claim(layer, role, view, view.letters(at))
+    found.parameters.label(view, at, 1, written)
+    if role == "scale":
+        found.parameters.label(view, at, -1, read)
+    operation.note_layer(layer, read.unit, dim)
+    return found.lay_out(operation.shape, dim, written)
 
-    Behind a kernel they belong to its layer.
-    """
-    found, rank = operation.found, len(x.shape)
-    offset = rank - len(view.shape)
-    wide, along = view.wide, found.unit_axes(x)
-    varying = [axis for axis in wide if axis + offset in along]
-    if len(varying) > 1 or (not varying and any(varies(x.unit, axis) for axis in range(rank))):
+
+def _axis_of_units(found: Discovery, x: Activation, view: View) -> int | None:
+    """Find the axis of a parameter that goes along an activation's units; None where there is not one such axis."""
+    offset, along = len(x.shape) - len(view.shape), found.unit_axes(x)
+    varying = [axis for axis in view.wide if axis + offset in along]
+    if len(varying) > 1 or (not varying and any(varies(x.unit, axis) for axis in range(len(x.shape)))):
         return None
-    at = varying[0] if varying else wide[0]
-    if view.rows is not None and view.dims[at] != view.rows_dim:
-        return None
-    unit, scale, sign = found.along(x, at + offset)
-    earlier = operation.layer_before(source)
-    if earlier is not None and (earlier.filters != len(unit) or earlier.channel != at + offset):
-        earlier = None
+    at = varying[0] if varying else view.wide[0]
+    return None if view.rows is not None and view.dims[at] != view.rows_dim else at
+
+
+def _role_of(operation: Operation, view: View, layer: FoundLayer | None) -> Role:
+    """Return the role of a factor or an offset behind a layer: it is the layer's bias where a kernel is all it has."""
     if operation.name == "mul":
-        reads = [scale, sign]
-        scale, sign = found.scales.new(len(unit)), found.signs.new(len(unit))
-        role: Role = "scale"
-        if earlier is not None and (earlier.norm != "none" or {"scale", "shift"} & earlier.roles):
-            earlier = None
-    else:
-        reads = []
-        # Where there is nothing to add to, the offset alone says which factor it has.
-        scale = torch.where(scale == ZERO, found.scales.new(len(unit)), scale)
-        sign = torch.where(sign == ZERO, found.signs.new(len(unit)), sign)
-        plain = earlier is not None and earlier.roles == {"kernel"} and earlier.norm == "none"
-        role = "bias" if plain and len(wide) == 1 else "shift"
-        if earlier is not None and role in earlier.roles:
-            earlier = None
-    layer = earlier if earlier is not None else FoundLayer(name=view.owner, filters=len(unit))
-    _claimed(operation, layer, role, view, at, unit, reads, (scale, sign), at + offset)
-    return found.laid_out(operation.shape, at + offset, unit, scale, sign)
+        return "scale"
+    plain = layer is not None and layer.roles == {"kernel"} and layer.norm == "none"
+    return "bias" if plain and len(view.wide) == 1 else "shift"
 
 
-def _claimed(
-    operation: Operation,
-    layer: FoundLayer,
-    role: Role,
-    view: View,
-    at: int,
-    unit: Tensor,
-    reads: list[Tensor],
-    writes: tuple[Tensor, Tensor],
-    channel: int,
-) -> None:
-    found = operation.found
-    found.claim(layer, role, view, view.letters(at))
-    found.label(view, at, 1, unit, *writes)
-    if reads:
-        found.label(view, at, -1, unit, reads[0], reads[1])
-    layer.writes, layer.channel = unit, channel
-    found.producers[operation.node] = layer
+def _takes(layer: FoundLayer, role: Role) -> bool:
+    """Whether a layer can take a factor or an offset behind it: it has none yet, nor one that would come later."""
+    if role == "scale":
+        return layer.norm == "none" and not {"scale", "shift"} & layer.roles
+    return role not in layer.roles
 
 
 @rule("prelu", "_prelu_kernel")
@@ -112,12 +95,10 @@ def prelu(operation: Operation) -> Activation | None:
     if len(wide) > 1 or at is None:
         return None
     size = slope.shape[at]
-    found.claim(FoundLayer(name=slope.owner, filters=size), "scale", slope, slope.letters(at))
+    found.parameters.claim(FoundLayer(name=slope.owner, filters=size), "scale", slope, slope.letters(at))
     if size == 1:
         same: Activation | None = homogeneous(attrs.evolve(operation, args=(x,)))
         return same
-    unit, scale, sign = found.along(x, 1)
-    found.signs.freeze(sign)
-    none = torch.full((size,), FIXED)
-    found.label(slope, at, 0, unit, none, none)
-    return found.laid_out(operation.shape, 1, unit, scale, torch.where(sign == ZERO, ZERO, FIXED))
+    labels = found.freeze_signs(found.along(x, 1))
+    found.parameters.label(slope, at, 0, labels.without_factors())
+    return found.lay_out(operation.shape, 1, labels)
