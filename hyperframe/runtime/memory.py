@@ -3,10 +3,17 @@
 import ctypes
 import os
 import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+
+from hyperframe.errors import MemoryShortageError
+
+T = TypeVar("T")
 
 MEBIBYTE = 2**20
 
@@ -25,6 +32,33 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error)  # on the CPU torch raises a RuntimeError
     return isinstance(error, RuntimeError) and ("DefaultCPUAllocator" in text or "bad_alloc" in text)
+
+
+def if_it_fits(work: Callable[[], T]) -> list[T]:
+    """Do some work: its result in a list, or an empty list where memory ran out, with all that failed freed.
+
+    Example:
+        >>> if_it_fits(lambda: 3)
+        [3]
+    """
+    try:
+        return [work()]
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    free_cached()  # only here is the error gone, and with it what its frames held
+    return []
+
+
+@contextmanager
+def shortage_as(message: str) -> Iterator[None]:
+    """Raise `MemoryShortageError` with a message where memory runs out inside."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryShortageError(message) from error
 
 
 def free_cached() -> None:

@@ -1,7 +1,7 @@
 """The training step, and the state it carries from one step to the next."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from hyperframe.config.schedule import rate_at
 from hyperframe.config.schema import TrainerOptions
 from hyperframe.errors import MemoryShortageError, RunError, TrainingError, brief
 from hyperframe.experiment.build import Experiment
-from hyperframe.runtime.memory import is_out_of_memory, missing_memory
+from hyperframe.runtime.memory import missing_memory, shortage_as
 from hyperframe.runtime.rng import seed_global, seeded, stream
 from hyperframe.types import Data
 
@@ -33,17 +33,9 @@ def check_room(experiment: Experiment) -> None:
         raise MemoryShortageError(f"a step does not fit into memory: {missing}. {_advice(options)}")
 
 
-@contextmanager
-def shortages_told(options: TrainerOptions) -> Iterator[None]:
+def shortages_told(options: TrainerOptions) -> AbstractContextManager[None]:
     """Raise `MemoryShortageError` where memory runs out inside, with what can be tried."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise MemoryShortageError(
-            f"out of memory outside of the target's pass, which trainer.chunk bounds. {_advice(options)}"
-        ) from error
+    return shortage_as(f"out of memory outside of the target's pass, which trainer.chunk bounds. {_advice(options)}")
 
 
 def _advice(options: TrainerOptions) -> str:
