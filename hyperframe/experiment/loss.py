@@ -6,7 +6,6 @@ What accuracy counts (a) and what the weights cost is said by the objective, see
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -14,13 +13,12 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe.errors import ConfigError, MemoryShortageError, described, others_code
+from hyperframe.errors import MemoryShortageError
 from hyperframe.experiment.outputs import SharedOutputs
 from hyperframe.networks.generator import Generator
 from hyperframe.networks.target import Target
-from hyperframe.options import shown
 from hyperframe.runtime.chunks import Chunks
-from hyperframe.runtime.memory import if_it_fits, is_out_of_memory
+from hyperframe.runtime.memory import if_it_fits
 from hyperframe.targets.weights import flatten, pack, slice_weights, unpack
 from hyperframe.types import Data, DiversityInputs, DiversityTerm, Objective, Task, Weights
 
@@ -210,10 +208,10 @@ class BatchLoss:
         if cost is not None:
             metrics["weight_cost"] = cost.detach()
             total = total + cost
-        outputs = self._shared_outputs(weights, shared) if shared is not None else None
+        outputs = self.shared_outputs(weights, shared) if shared is not None else None
         inputs = self.inputs(generator, z, leaves, rng, outputs.values if outputs else None, shared)
         for item in self.terms:
-            value = item.term(_only(inputs, item.term.needs))
+            value = item.term(restrict(inputs, item.term.needs))
             metrics[f"diversity.{item.name}"] = value.detach()
             total = total + item.weight * value
         if total.requires_grad:
@@ -227,59 +225,11 @@ class BatchLoss:
         """Give the weights as the module's parameters, without a graph."""
         return {name: value.detach() for name, value in unpack(self.target.spec, weights).items()}
 
-    def _shared_outputs(self, weights: Weights, shared: Data) -> SharedOutputs:
+    def shared_outputs(self, weights: Weights, shared: Data) -> SharedOutputs:
+        """Run all networks on examples that they share, for terms that compare outputs."""
         unpacked = self._unpack(weights)
         too_large = partial(self._too_large, unpacked, Data(shared.x[None], shared.y[None]), "shared_examples")
         return SharedOutputs(self.target, unpacked, shared.x, self.chunks, too_large)
-
-    def dry_run_task(self, generator: Generator, z: Tensor, examples: Data) -> None:
-        """Try the task's loss and score out on outputs of some networks; nothing changes.
-
-        Args:
-            generator: in evaluation mode.
-            z: latent vectors [networks, …].
-            examples: inputs [examples, *input_shape] and labels [examples].
-
-        Raises:
-            ConfigError: one of them fails, or gives no number for every example.
-        """
-        with torch.no_grad():
-            outputs = self.target.forward(generator(z), examples.x, shared=True, training=True)
-            labels = examples.y.expand(len(z), *examples.y.shape)
-            for what, figure in (("loss", self.task.loss), ("score", self.task.score)):
-                given = f"outputs {list(outputs.shape)} and labels {list(labels.shape)}"
-                with _refused(f"task '{self.task.name}': its {what} does not work on {given}"):
-                    value = figure(outputs, labels)
-                if not isinstance(value, Tensor) or value.shape != outputs.shape[:2]:
-                    raise ConfigError(
-                        f"task '{self.task.name}': for {given} its {what} must be one number for every example, "
-                        f"{list(outputs.shape[:2])}, but is {_form(value)}"
-                    )
-
-    def dry_run(self, generator: Generator, z: Tensor, shared: Data | None, rng: torch.Generator) -> None:
-        """Try the terms out on a batch, as a step would call them; nothing changes.
-
-        Args:
-            generator: in evaluation mode.
-            z: latent vectors [networks, …].
-            shared: inputs and labels for terms that compare outputs.
-            rng: for terms that draw numbers.
-
-        Raises:
-            ConfigError: a term does not work with this generator, target or task.
-        """
-        weights = {layer: value.detach().requires_grad_() for layer, value in generator(z).items()}
-        outputs = None
-        if shared is not None:
-            size = f"trainer.shared_examples={len(shared)}"  # some targets take no single image
-            with _refused(f"target '{self.target.spec.name}' does not run on {size} in training mode"):
-                outputs = self._shared_outputs(weights, shared).values
-        inputs = self.inputs(generator, z, weights, rng, outputs, shared)
-        for item in self.terms:
-            with _refused(f"diversity '{item.name}' does not work with this generator, target and task"):
-                value = item.term(_only(inputs, item.term.needs))
-            if not isinstance(value, Tensor) or value.dim():
-                raise ConfigError(f"diversity '{item.name}' must give a tensor without axes, but gives {shown(value)}")
 
     def inputs(
         self,
@@ -329,23 +279,8 @@ def _add_up(*parts: _Part) -> Weights:
     return total
 
 
-def _refused(what: str) -> AbstractContextManager[None]:
-    """Refuse code of others that fails: it would in the first step too. Memory that runs out is another thing."""
-
-    def failed(error: BaseException) -> ConfigError:
-        if is_out_of_memory(error):
-            raise error
-        return ConfigError(f"{what}: {described(error)}")
-
-    return others_code(failed)
-
-
-def _form(value: Any) -> str:
-    return str(list(value.shape)) if isinstance(value, Tensor) else type(value).__name__
-
-
-def _only(inputs: DiversityInputs, needs: frozenset[str]) -> DiversityInputs:
-    """What one term listed, of what all of them need."""
+def restrict(inputs: DiversityInputs, needs: frozenset[str]) -> DiversityInputs:
+    """Leave out what one term did not list, of what all of them need."""
     fields = {field.name for field in attrs.fields(DiversityInputs)}
     left_out: dict[str, Any] = dict.fromkeys(fields - needs - ALWAYS)
     return attrs.evolve(inputs, **left_out)

@@ -50,6 +50,20 @@ def if_it_fits(work: Callable[[], T]) -> list[T]:
     return []
 
 
+def unless_out_of_memory(failed: Callable[[BaseException], Exception]) -> Callable[[BaseException], Exception]:
+    """Make an error of what others' code raises (`hyperframe.errors.others_code`), but not of memory that ran out.
+
+    That is raised as it is, for those outside who take less at a time or say what does not fit.
+    """
+
+    def failed_or_full(error: BaseException) -> Exception:
+        if is_out_of_memory(error):
+            raise error
+        return failed(error)
+
+    return failed_or_full
+
+
 @contextmanager
 def shortage_as(message: str) -> Iterator[None]:
     """Raise `MemoryShortageError` with a message where memory runs out inside."""
@@ -69,13 +83,13 @@ def free_cached() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def keep_freed() -> None:
-    """Let the process keep memory that it frees, up to 256 MiB, where its C library can be told so (glibc).
+def keep_freed(device: torch.device) -> None:
+    """Let a process that computes on the CPU keep memory that it frees, up to 256 MiB, where its C library is glibc.
 
     Else each large temporary is asked of the system anew, which hands it out, zeroed, page by page: a quarter of the
     time of a training step on a CPU.
     """
-    if _is_glibc():
+    if device.type == "cpu" and _is_glibc():
         library = ctypes.CDLL(None)
         library.mallopt(_MMAP_THRESHOLD, 32 * MEBIBYTE)  # the largest that it takes
         library.mallopt(_TRIM_THRESHOLD, 256 * MEBIBYTE)

@@ -113,7 +113,7 @@ def _covered(owner: Gauge, action: Action, net: TargetCase, weights: Weights) ->
     Of a gauge that fixes fewer directions of the logit shift, those are found as the ones that its derivative is zero
     along; there must be as many as it says.
     """
-    wanted = getattr(owner, "directions", None)
+    wanted = owner.directions
     known = net.orbits.counts["logit_shift"]
     if action.shift is None or wanted is None or wanted == known:
         return action
@@ -186,7 +186,7 @@ def _moves(case: GaugeCase, draw: Draw) -> None:
     net = case.speaks_of(Draw(seed=draw.seed, networks=2))
     weights, *_ = net.drawn(draw)
     reach = sum(net.orbits.counts[kind] for kind in case.fixes)
-    partial = [getattr(part, "directions", reach) for part in case.gauges(net).values()]
+    partial = [reach if part.directions is None else part.directions for part in case.gauges(net).values()]
     if not any(partial):
         raise Vacuous("it says that it fixes no direction of this network")
     ordered = case.fixes <= {"permutation", "sign", "norm_sign"}  # few units may stand in their order by chance

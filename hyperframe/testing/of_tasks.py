@@ -216,7 +216,7 @@ def _restored(case: TaskCase, draw: Draw) -> str:
     """From what a run keeps of a task the same task is made again."""
     if case.restore is None:
         return "it is made without its data"
-    facts = getattr(case.task, "facts", None)
+    facts = case.task.facts
     if not isinstance(facts, Mapping) or from_json(as_json(facts)) != facts:
         raise Broken(f"its attribute 'facts' is no plain data, but {facts!r}")
     again = case.restore(facts)

@@ -19,7 +19,7 @@ from hyperframe.experiment.preflight import load_data
 from hyperframe.networks.sampled import EXAMPLES_AT_ONCE, draw_weights
 from hyperframe.networks.target import Target
 from hyperframe.runtime.chunks import Chunks
-from hyperframe.runtime.memory import PeakMemory, if_it_fits
+from hyperframe.runtime.memory import PeakMemory, if_it_fits, keep_freed
 from hyperframe.runtime.rng import seeded, stream
 from hyperframe.targets.weights import slice_weights, unpack
 from hyperframe.training.loop import cpu_threads
@@ -96,6 +96,7 @@ def benchmark(
     """
     memory = PeakMemory()
     device = resolve_device(config.trainer.device)
+    keep_freed(device)
     with cpu_threads(config.trainer.threads), seeded(config.trainer.seed, "benchmark", device):
         experiment = build_experiment(config)
         count = experiment.generator.at_most(networks)

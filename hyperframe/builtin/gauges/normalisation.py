@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from hyperframe import Component, Orbits, Weights, hookimpl
+from hyperframe import Component, Gauge, Orbits, Weights, hookimpl
 from hyperframe.targets.symmetry.propagate import applied, carriers, norm_factors, propagate_factors, summed
 from hyperframe.types import NoOptions
 
 
-class NormalisationGauge:
+class NormalisationGauge(Gauge):
     """Fixes what a normalisation takes away: Σ_k θ[k]² = n over the n entries of each kernel before it, bias 0, γ ≥ 0.
 
     A kernel's sign is that of the scale γ behind it, since (−kernel, −bias, −γ) with the same shift is the same
