@@ -1,8 +1,13 @@
-"""The contracts between the engine and its components, as types."""
+"""The contracts between the engine and its components: a base class for each kind, and the data that they share.
 
-from collections.abc import Callable, Sequence
+What a base class declares without a default, a component must have: attributes that are only annotated, and abstract
+methods. Whether a component has it is checked as soon as it is made (`hyperframe.config.kinds.check_component`).
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import attrs
 import torch
@@ -40,9 +45,10 @@ class Data:
         return Data(self.x.to(device, dtype), self.y.to(device))
 
 
-@runtime_checkable
-class Task(Protocol):
-    """Data, loss and metrics; it also says which symmetry the outputs have.
+class Task:
+    """Data, loss and metrics; it also says which symmetry the outputs have. The base class of tasks.
+
+    `ClassificationTask` and `RegressionTask` have all but the data.
 
     Labels are whatever the data's `y` holds for an example, such as a number of a class or a vector.
 
@@ -54,6 +60,12 @@ class Task(Protocol):
         likelihood: True where the loss of an example is −log p(label | input) in nats, all constants included.
         metrics: what its meter finds, in the order in which tables show it; exactly one of them `selects`.
         score_metric: what `score` measures, such as the accuracy.
+        classes: names of the classes, in the order of the outputs; empty where there are none.
+        standardised_inputs: a `hyperframe.tasks.standardisation.Standardisation`, where networks are run on
+            standardised inputs and `data` gives inputs in their own units; else None.
+        standardised_labels: the same for labels, where outputs are of standardised ones; else None.
+        pixels: whether inputs were bytes, divided by 255; None where that is not known.
+        facts: plain data that say what the task is, where its data do; see `Component.restore`. Else None.
     """
 
     name: str
@@ -63,77 +75,86 @@ class Task(Protocol):
     likelihood: bool
     metrics: Sequence[Metric]
     score_metric: Metric
+    classes: Sequence[str] = ()
+    standardised_inputs: Any = None
+    standardised_labels: Any = None
+    pixels: bool | None = None
+    facts: Mapping[str, Any] | None = None
 
+    def aspects(self) -> Sequence[float] | None:
+        """Least and greatest width over height of its images before they were scaled; empty for other inputs.
+
+        None: that of `input_shape`, where this is one of images.
+        """
+        return None
+
+    @abstractmethod
     def data(self, split: str) -> Data:
         """The split "train", "validation" or "test", on the CPU; raises `DataError` where it cannot be had."""
-        ...
 
+    @abstractmethod
     def augment(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
         """Vary training inputs [..., *input_shape] at random, by numbers from `rng`; or return them as they are."""
-        ...
 
+    @abstractmethod
     def check_labels(self, labels: Tensor, where: str) -> None:
         """Check that all labels are such as the loss takes; raises `DataError` that begins with `where`."""
-        ...
 
+    @abstractmethod
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Loss of every example: outputs [..., num_outputs] and labels [..., *label] give [...]."""
-        ...
 
+    @abstractmethod
     def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """What the progress line shows, a number for each example such as 1.0 for a right answer; without gradient."""
-        ...
 
+    @abstractmethod
     def canonical_outputs(self, outputs: Tensor) -> Tensor:
         """One representative of all outputs that mean the same, such as centred logits."""
-        ...
 
+    @abstractmethod
     def predictions(self, outputs: Tensor) -> Tensor:
         """What a user wants of the outputs, such as probabilities, in the same shape."""
-        ...
 
+    @abstractmethod
     def averaged(self, outputs: Tensor) -> Tensor:
         """The outputs that stand for the networks' mean prediction: [networks, ..., num_outputs] give [...]."""
-        ...
 
+    @abstractmethod
     def summarise(self, predictions: Tensor) -> dict[str, Tensor]:
         """What an ensemble says of each example, and how sure it is.
 
         Predictions [networks, examples, num_outputs] give named figures [examples, ...].
         """
-        ...
 
+    @abstractmethod
     def meter(self, networks: int, examples: int, device: torch.device) -> Meter:
         """An empty meter for so many networks and examples, which finds all of `metrics`."""
-        ...
 
 
-class Gauge(Protocol):
-    """A map of weights to one representative of each class under some symmetry.
+class Gauge:
+    """A map of weights to one representative of each class under some symmetry. The base class of gauges.
 
     It keeps the target's function, gives the same result for θ and Sθ, changes nothing when applied twice, and is
     differentiable. Statistics that were estimated for the weights before are not those of the weights after it.
 
     Attributes:
-        fixes: the kinds of orbits that it fixes, of `hyperframe.targets.symmetry.orbits.KINDS`. A gauge that fixes only
-            some directions of its kind says how many in an attribute `directions`.
+        fixes: the kinds of orbits that it fixes, of `hyperframe.targets.symmetry.orbits.KINDS`.
+        directions: how many directions of its kind it fixes; None for all.
     """
 
     fixes: frozenset[str]
+    directions: int | None = None
 
+    @abstractmethod
     def __call__(self, weights: Weights) -> Weights:
         """Return the representative of each weight set."""
-        ...
 
 
-class EntropyEstimator(Protocol):
-    """Estimates the differential entropy of the distribution that samples were drawn from.
+class EntropyEstimator:
+    """Estimates the differential entropy of the distribution that samples come from. The base class of estimators.
 
     Where several processes train together, it gathers the samples of all (`hyperframe.runtime.distributed.gather`).
-
-    A method may be left out: `departures(entries, dimension)` says in a list of texts what keeps the values from being
-    Shannon's entropy of a density on so many entries, see `hyperframe.experiment.bound`. Without it nothing is taken
-    for granted.
 
     Attributes:
         minimum_samples: the fewest samples it works on.
@@ -141,17 +162,24 @@ class EntropyEstimator(Protocol):
 
     minimum_samples: int
 
+    @abstractmethod
     def __call__(self, samples: Tensor, dimension: int, rng: torch.Generator | None = None) -> Tensor:
         """Entropy in nats, a scalar: samples [n, entries] on a manifold of the given dimension.
 
         Estimators that draw random numbers take them from `rng`, which lies on the samples' device; where it is None,
         from a generator of their own with a fixed seed, so that the result repeats.
         """
-        ...
 
     def scale_degree(self, count: int, entries: int, dimension: int) -> int:
         """The g of the estimator's scale law H(aX) = H(X) + g · log a, for samples X [count, entries]."""
-        ...
+        return dimension
+
+    def departures(self, entries: int, dimension: int) -> list[str]:
+        """List what keeps the values from being Shannon's entropy of a density on so many entries.
+
+        See `hyperframe.experiment.bound`. Nothing is taken for granted of an estimator that does not say.
+        """
+        return [f"the estimator {type(self).__name__} does not say that it estimates Shannon's entropy of any q"]
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -187,24 +215,30 @@ class DiversityInputs:
     rng: torch.Generator | None = None
 
 
-class DiversityTerm(Protocol):
-    """A term of the loss that is small where the networks of a batch are diverse.
-
-    Two attributes may be left out. `minimum_networks`: the fewest networks in a batch it works on, by default 1.
-    `own_gradient`: True where its gradient is meant not to be that of its value, as with a bandwidth that is held.
-
-    A term that means to be the negative entropy of the weights has a method `departures(generator)`, which says in a
-    list of texts what keeps it from that, see `hyperframe.experiment.bound`.
+class DiversityTerm:
+    """A term of the loss that is small where the networks of a batch are diverse. The base class of such terms.
 
     Attributes:
         needs: names of `DiversityInputs`' fields that must be filled.
+        minimum_networks: the fewest networks in a batch it works on.
+        own_gradient: True where its gradient is meant not to be that of its value, as with a bandwidth that is held.
     """
 
     needs: frozenset[str]
+    minimum_networks: int = 1
+    own_gradient: bool = False
 
+    @abstractmethod
     def __call__(self, inputs: DiversityInputs) -> Tensor:
         """The term's value, a scalar."""
-        ...
+
+    def departures(self, generator: Any) -> list[str] | None:
+        """List what keeps it from being the negative entropy of the weights; None: it does not mean to be that.
+
+        Args:
+            generator: a `hyperframe.Generator`.
+        """
+        return None
 
 
 class Objective:
@@ -222,6 +256,7 @@ class Objective:
         0.125
     """
 
+    @abstractmethod
     def accuracy_weight(self, step: int, steps: int, examples: int) -> float:
         """Say what the mean loss counts in a step.
 
@@ -230,7 +265,6 @@ class Objective:
             steps: how many the training has.
             examples: how many training examples there are.
         """
-        raise NotImplementedError(f"{type(self).__name__} must say what accuracy counts, in accuracy_weight")
 
     def cost(self, weights: Weights) -> Tensor | None:
         """What the weights cost, the mean over the networks: a differentiable scalar, or None for nothing."""

@@ -174,7 +174,7 @@ TARGETS = {
 }
 
 
-class SumOfBiases:
+class SumOfBiases(hf.Gauge):
     """The authors' program subtracts the sum of the biases in place of their mean."""
 
     fixes = frozenset({"logit_shift"})
@@ -194,7 +194,7 @@ class SumOfBiases:
 def scale_by(factor, fixes=("scaling",)):
     """Return a gauge class that scales units by a factor of their first carrier."""
 
-    class Scaled:
+    class Scaled(hf.Gauge):
         def __init__(self, orbits):
             self.fixes = frozenset(fixes)
             self.orbits = orbits
@@ -209,7 +209,7 @@ def norms(carried, epsilon=0.0):
     return carried.square().sum(2).add(epsilon).sqrt()
 
 
-class Idle:
+class Idle(hf.Gauge):
     """A gauge that does nothing."""
 
     fixes = frozenset({"scaling"})
@@ -297,7 +297,7 @@ GAUGES = {
 }
 
 
-class Estimator:
+class Estimator(hf.EntropyEstimator):
     minimum_samples = 2
 
     def scale_degree(self, count, entries, dimension):
@@ -375,7 +375,7 @@ ESTIMATORS = {
 }
 
 
-class Term:
+class Term(hf.DiversityTerm):
     def __init__(self, needs, value):
         self.needs, self.value = frozenset(needs), value
 

@@ -263,7 +263,7 @@ def predict(
     )
     drawn = chosen.networks(networks, seed, samples)
     results = drawn.summary(x)
-    classes = getattr(chosen.experiment.task, "classes", ())
+    classes = chosen.experiment.task.classes
     if out is not None:
         write_result(user_path(out), results, classes)
     rows = as_rows(results, names, classes)

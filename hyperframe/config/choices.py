@@ -5,6 +5,7 @@ from typing import Any
 
 import attrs
 
+from hyperframe.config.kinds import KINDS, check_component
 from hyperframe.config.overrides import as_section
 from hyperframe.config.registry import Registered, Registry
 from hyperframe.errors import ConfigError, PluginError, described, others_code
@@ -61,11 +62,16 @@ class Choice:
         """Call the component's factory with its options and these arguments.
 
         Raises:
-            PluginError: the factory fails for a reason of its own; the message names the component's distribution.
+            PluginError: the factory fails for a reason of its own, or makes what is no such component; the message
+                names the component's distribution.
         """
         # What fails is reported with the name of who can mend it.
         with others_code(lambda error: PluginError(f"{self.described}: its factory failed: {described(error)}")):
-            return self.registered.component.factory(self.options, *arguments)
+            made = self.registered.component.factory(self.options, *arguments)
+        base = KINDS[self.registered.kind].base
+        if base is not None:
+            check_component(made, base, self.described)
+        return made
 
     @property
     def described(self) -> str:

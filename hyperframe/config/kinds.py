@@ -4,6 +4,9 @@ from typing import Any
 
 import attrs
 
+from hyperframe.errors import PluginError
+from hyperframe.types import DiversityTerm, EntropyEstimator, Gauge, Objective, Task
+
 
 @attrs.frozen(kw_only=True)
 class Kind:
@@ -16,6 +19,8 @@ class Kind:
         many: True where the key holds a list.
         default: what the key holds where a configuration has nothing; None where it must say.
         help: what the key holds, in a few words.
+        base: the class whose instances their factories make; None where there are several ways, or it is of a wing that
+            checks it itself.
     """
 
     name: str
@@ -24,10 +29,11 @@ class Kind:
     many: bool = False
     default: Any = None
     help: str = ""
+    base: type | None = None
 
 
 _KINDS = (
-    Kind(name="task", hook="hyperframe_tasks", key="task", help="data, loss and metrics"),
+    Kind(name="task", hook="hyperframe_tasks", key="task", help="data, loss and metrics", base=Task),
     Kind(name="target", hook="hyperframe_targets", key="target", help="the architecture whose weights are generated"),
     Kind(
         name="generator",
@@ -43,6 +49,7 @@ _KINDS = (
         many=True,
         default=["scale", "logit_bias"],
         help="list: symmetries that do not count as diversity",
+        base=Gauge,
     ),
     Kind(
         name="entropy",
@@ -50,6 +57,7 @@ _KINDS = (
         key="entropy",
         default="kozachenko_leonenko",
         help="estimator that diversity terms use",
+        base=EntropyEstimator,
     ),
     Kind(
         name="diversity",
@@ -58,6 +66,7 @@ _KINDS = (
         many=True,
         default=["weight_entropy"],
         help="list: terms of the loss, each with a weight",
+        base=DiversityTerm,
     ),
     Kind(
         name="objective",
@@ -65,9 +74,40 @@ _KINDS = (
         key="objective",
         default="trade_off",
         help="what accuracy counts in the loss, and what the weights cost",
+        base=Objective,
     ),
     Kind(name="analysis", hook="hyperframe_analyses"),
 )
 
 KINDS = {kind.name: kind for kind in _KINDS}
 """The kinds of components, by name."""
+
+
+def check_component(component: object, base: type, where: str) -> None:
+    """Check that a factory made what it should: an instance of a base class that lacks nothing the class demands.
+
+    Raises:
+        PluginError: it is none, or lacks something; the message begins with `where`.
+
+    Example:
+        >>> class Idle(Gauge):
+        ...     def __call__(self, weights):
+        ...         return weights
+        >>> check_component(Idle(), Gauge, "gauge 'idle'")
+        Traceback (most recent call last):
+        hyperframe.errors.PluginError: gauge 'idle': its factory must return a Gauge; Idle has no fixes
+    """
+    kind, article = type(component).__name__, "an" if base.__name__[0] in "AEIOU" else "a"
+    must = f"{where}: its factory must return {article} {base.__name__}"
+    if not isinstance(component, base):
+        raise PluginError(f"{must}, but gives {kind}, which is no subclass of hyperframe.{base.__name__}")
+    declared = {name for of in base.__mro__ if of is not object for name in (*of.__annotations__, *vars(of))}
+    missing = sorted(name for name in declared if _is_missing(component, name))
+    if missing:
+        raise PluginError(f"{must}; {kind} has no {', '.join(missing)}")
+
+
+def _is_missing(component: object, name: str) -> bool:
+    if name.startswith("_") and name != "__call__":
+        return False
+    return not hasattr(component, name) or hasattr(getattr(type(component), name, None), "__isabstractmethod__")

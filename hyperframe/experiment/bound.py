@@ -33,13 +33,21 @@ def departures(experiment: Experiment) -> list[str] | None:
     own = experiment.loss.objective.departures()
     if own is None:
         return None
+    inputs = _some_inputs(experiment)
+    return [
+        *_of_task(experiment, inputs),
+        *_of_target(experiment, inputs),
+        *_of_gauges(experiment),
+        *_of_terms(experiment),
+        *own,
+        *_of_generator(experiment),
+    ]
+
+
+def _some_inputs(experiment: Experiment) -> Tensor:
+    """Take some training inputs [examples, *input_shape] from all over the split, which may be sorted."""
     train = load_data(experiment.task, "train").x
-    inputs = train[:: -(-len(train) // AT_ONCE)].to(experiment.device)
-    reasons = [*_of_task(experiment, inputs), *_of_target(experiment, inputs)]
-    if experiment.gauge.names:
-        gauges = ", ".join(choice.name for choice in experiment.config.gauges)
-        reasons.append(f"gauges ({gauges}) take symmetric copies for one: set gauges=[]")
-    return [*reasons, *_of_terms(experiment), *own, *_of_generator(experiment)]
+    return train[:: -(-len(train) // AT_ONCE)].to(experiment.device)
 
 
 def _of_task(experiment: Experiment, inputs: Tensor) -> list[str]:
@@ -77,11 +85,19 @@ def _of_target(experiment: Experiment, inputs: Tensor) -> list[str]:
     return reasons
 
 
+def _of_gauges(experiment: Experiment) -> list[str]:
+    if not experiment.gauge.names:
+        return []
+    gauges = ", ".join(choice.name for choice in experiment.config.gauges)
+    return [f"gauges ({gauges}) take symmetric copies for one: set gauges=[]"]
+
+
 def _of_terms(experiment: Experiment) -> list[str]:
     terms = [item for item in experiment.loss.terms if item.weight]
-    if len(terms) == 1 and terms[0].weight == 1 and hasattr(terms[0].term, "departures"):
-        found: list[str] = terms[0].term.departures(experiment.generator)
-        return found
+    if len(terms) == 1 and terms[0].weight == 1:
+        departures_of_term = terms[0].term.departures(experiment.generator)
+        if departures_of_term is not None:
+            return departures_of_term
     listed = ", ".join(f"{item.weight:g} · {item.name}" for item in terms) or "nothing"
     return [f"the diversity terms are {listed}, not one that is the negative entropy of the weights, with weight 1"]
 

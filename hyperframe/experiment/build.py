@@ -1,4 +1,4 @@
-"""What a configuration describes, built: target, task, generator, gauge, estimator, objective, on one device."""
+"""Build what a configuration describes: target, task, generator, gauge, estimator, objective, on one device."""
 
 import copy
 import os
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hyperframe.config.choices import Choice
+from hyperframe.config.kinds import check_component
 from hyperframe.config.schema import Config, refuse_twice
 from hyperframe.errors import ConfigError, DeviceError, PluginError, notice, unknown_name
 from hyperframe.experiment.loss import BatchLoss, WeightedTerm
@@ -17,7 +18,6 @@ from hyperframe.metrics import check_metrics
 from hyperframe.networks.generator import Generator
 from hyperframe.networks.target import Target
 from hyperframe.options import keys_of_task
-from hyperframe.runtime.memory import keep_freed
 from hyperframe.runtime.rng import seeded
 from hyperframe.targets.aliases import check_memory
 from hyperframe.targets.spec import TargetSpec
@@ -26,7 +26,7 @@ from hyperframe.targets.symmetry.orbits import Orbits, orbits
 from hyperframe.targets.tracing.export import alone, choose_inputs, prepare
 from hyperframe.targets.tracing.tracer import Traced, trace_for
 from hyperframe.targets.trial_inputs import are_whole
-from hyperframe.types import DiversityInputs, EntropyEstimator, Objective, Task
+from hyperframe.types import DiversityInputs, EntropyEstimator, Task
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -80,7 +80,7 @@ def build_target(config: Config, task: Task, example: Tensor | None = None) -> T
     """
     data = inputs_of(task) if example is None else lambda: example
     target = make_target(config.target.fitted(task), task.input_shape, config.trainer.seed, data)
-    target.inputs = getattr(task, "standardised_inputs", None)
+    target.inputs = task.standardised_inputs
     if target.inputs is not None and target.tried_on.examples is not None:
         target.inputs = None
         if not are_whole(target.tried_on.examples):
@@ -154,19 +154,9 @@ def traced_target(traced: Traced) -> Target:
 def build_generator(config: Config, spec: TargetSpec, task: Task) -> Generator:
     """Build the generator that a configuration chose, on the CPU; its parameters follow `trainer.seed`."""
     with seeded(config.trainer.seed, "parameters"):
-        generator = config.generator.make(spec, task)
-    if not isinstance(generator, Generator):
-        kind = type(generator).__name__
-        raise PluginError(f"{config.generator.described}: its factory must return a Generator, but gives {kind}")
+        generator: Generator = config.generator.make(spec, task)
+    check_component(generator, Generator, config.generator.described)
     return generator
-
-
-def _build_objective(config: Config) -> Objective:
-    objective = config.objective.make()
-    if not isinstance(objective, Objective):
-        kind = type(objective).__name__
-        raise PluginError(f"{config.objective.described}: its factory must return an Objective, but gives {kind}")
-    return objective
 
 
 def build_experiment(config: Config, task: Task | None = None, example: Tensor | None = None) -> Experiment:
@@ -186,38 +176,30 @@ def build_experiment(config: Config, task: Task | None = None, example: Tensor |
         DeviceError: the device is not there.
     """
     device = resolve_device(config.trainer.device)
-    cores = os.cpu_count() or 1
-    if (config.trainer.threads or 1) > cores:
-        raise ConfigError(f"trainer.threads: {config.trainer.threads} threads were asked for, there are {cores} cores")
-    task = config.task.make() if task is None else task
-    if not isinstance(task, Task):
-        raise PluginError(f"{config.task.described}: its factory must return a Task; {missing_of(task)}")
+    _check_threads(config.trainer.threads)
+    if task is None:
+        task = config.task.make()
+    else:
+        check_component(task, Task, config.task.described)
     check_metrics(task.metrics, task.name)
-    if device.type == "cpu":
-        keep_freed()
     target = build_target(config, task, example).to(device)
     _check_fit(config, target, task)
     symmetries = orbits(target.structure, task.shift_invariant).to(device)
-    gauges = {choice.name: choice.make(symmetries) for choice in _different(config.gauges, "gauges")}
-    gauge = ComposedGauge(gauges)
+    gauge = ComposedGauge({choice.name: choice.make(symmetries) for choice in _different(config.gauges, "gauges")})
     estimator: EntropyEstimator = config.entropy.make()
-    terms = [
-        WeightedTerm(name=choice.name, term=choice.make(estimator), weight=choice.weight)
-        for choice in _different(config.diversity, "diversity")
-    ]
+    terms = _build_terms(config, estimator)
     generator = build_generator(config, target.spec, task).to(device)
     _check_batch(config, generator, terms)
     check_steady(target)
     dry_run(target, generator, task)
-    chunk = config.trainer.chunk or target.networks_at_once(config.trainer.batch_size)
     loss = BatchLoss(
-        _build_objective(config),
+        config.objective.make(),
         target=target,
         task=task,
         gauge=gauge,
         directions=gauge.directions(target.spec.num_weights, symmetries.counts),
         terms=terms,
-        chunk=chunk,
+        chunk=config.trainer.chunk or target.networks_at_once(config.trainer.batch_size),
     )
     return Experiment(
         config=config,
@@ -232,11 +214,17 @@ def build_experiment(config: Config, task: Task | None = None, example: Tensor |
     )
 
 
-def missing_of(task: object) -> str:
-    """What an object lacks to be a task, in words."""
-    members = [name for name in (*Task.__annotations__, *vars(Task)) if not name.startswith("_")]
-    missing = [name for name in members if not hasattr(task, name)]
-    return f"{type(task).__name__} has no {', '.join(missing)}"
+def _check_threads(threads: int | None) -> None:
+    cores = os.cpu_count() or 1
+    if (threads or 1) > cores:
+        raise ConfigError(f"trainer.threads: {threads} threads were asked for, there are {cores} cores")
+
+
+def _build_terms(config: Config, estimator: EntropyEstimator) -> list[WeightedTerm]:
+    return [
+        WeightedTerm(name=choice.name, term=choice.make(estimator), weight=choice.weight)
+        for choice in _different(config.diversity, "diversity")
+    ]
 
 
 def _different(choices: tuple[Choice, ...], key: str) -> tuple[Choice, ...]:
@@ -246,7 +234,7 @@ def _different(choices: tuple[Choice, ...], key: str) -> tuple[Choice, ...]:
 
 def _check_fit(config: Config, target: Target, task: Task) -> None:
     spec, keys = target.spec, {name: key for key, name in keys_of_task(type(config.target.options)).items()}
-    shape, outputs, classes = list(task.input_shape), task.num_outputs, getattr(task, "classes", ())
+    shape, outputs, classes = list(task.input_shape), task.num_outputs, task.classes
     of_each = f", one for each of its classes {', '.join(classes[:8])}{', …' * (len(classes) > 8)}" if classes else ""
     for name, takes, has, said, way in (
         (
@@ -289,8 +277,8 @@ def _check_batch(config: Config, generator: Generator, terms: list[WeightedTerm]
             raise ConfigError(f"diversity '{item.name}': needs must be a frozenset of {', '.join(sorted(fields))}")
         for need in sorted(item.term.needs - fields):
             raise ConfigError(f"diversity '{item.name}' needs an " + unknown_name("input", need, fields))
-        fewest = getattr(item.term, "minimum_networks", 1)
-        if drawn < fewest:
+        if drawn < item.term.minimum_networks:
             raise ConfigError(
-                f"trainer.networks is {drawn}, but diversity '{item.name}' needs at least {fewest} networks"
+                f"trainer.networks is {drawn}, but diversity '{item.name}' needs at least {item.term.minimum_networks} "
+                "networks"
             )

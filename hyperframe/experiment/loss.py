@@ -6,7 +6,6 @@ What accuracy counts (a) and what the weights cost is said by the objective, see
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -14,13 +13,12 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe.errors import ConfigError, MemoryShortageError, described, others_code
+from hyperframe.errors import MemoryShortageError
 from hyperframe.experiment.outputs import SharedOutputs
 from hyperframe.networks.generator import Generator
 from hyperframe.networks.target import Target
-from hyperframe.options import shown
 from hyperframe.runtime.chunks import Chunks
-from hyperframe.runtime.memory import free_cached, is_out_of_memory
+from hyperframe.runtime.memory import if_it_fits
 from hyperframe.targets.weights import flatten, pack, slice_weights, unpack
 from hyperframe.types import Data, DiversityInputs, DiversityTerm, Objective, Task, Weights
 
@@ -35,6 +33,21 @@ class WeightedTerm:
     name: str
     term: DiversityTerm
     weight: float
+
+
+@attrs.frozen(kw_only=True)
+class _Part:
+    """A part of the loss.
+
+    Attributes:
+        value: a scalar, without a graph.
+        gradients: at the weights, added up in this order; one may lack layers that the value does not depend on.
+        metrics: scalars, without a graph.
+    """
+
+    value: Tensor
+    gradients: list[Weights]
+    metrics: dict[str, Tensor]
 
 
 class BatchLoss:
@@ -118,11 +131,10 @@ class BatchLoss:
             Scalars on the device, without a graph: `loss`, `accuracy_loss`, `score`, and each term's `diversity.NAME`.
         """
         weights = generator(z)
-        unpacked = {name: value.detach() for name, value in unpack(self.target.spec, weights).items()}
-        metrics, gradient = self._accuracy(unpacked, batch, accuracy_weight)
-        total = accuracy_weight * metrics["accuracy_loss"]
-        regularisers, values = self._regularisers(generator, z, weights, shared, rng, gradient)
-        total, metrics = total + regularisers, metrics | values
+        accuracy = self._accuracy(weights, batch, accuracy_weight)
+        regularisers = self._regularisers(generator, z, weights, shared, rng)
+        gradient = _add_up(accuracy, regularisers)
+        total, metrics = accuracy.value + regularisers.value, accuracy.metrics | regularisers.metrics
         penalty = generator.penalty(z, weights)
         trained = [layer for layer, value in weights.items() if value.requires_grad]
         outputs, seeds = [weights[layer] for layer in trained], [gradient[layer] for layer in trained]
@@ -134,10 +146,9 @@ class BatchLoss:
         torch.autograd.backward(outputs, seeds)
         return {"loss": total, **metrics}
 
-    def _accuracy(
-        self, unpacked: Mapping[str, Tensor], batch: Data, accuracy_weight: float
-    ) -> tuple[dict[str, Tensor], Weights]:
-        """Mean loss and score, and the gradient of the weighted loss at the weights."""
+    def _accuracy(self, weights: Weights, batch: Data, accuracy_weight: float) -> "_Part":
+        """Compute the weighted mean loss, chunk by chunk; its metrics are the mean loss and score."""
+        unpacked = self._unpack(weights)
         count = batch.y.shape[0] * batch.y.shape[1]
         gradient = {name: torch.zeros_like(value) for name, value in unpacked.items()}
         losses, scores = [], []
@@ -156,8 +167,12 @@ class BatchLoss:
                     gradient[name][rows] = part
             losses.append(loss)
             scores.append(score)
-        metrics = {"accuracy_loss": torch.stack(losses).sum(), "score": torch.stack(scores).sum()}
-        return metrics, pack(self.target.spec, gradient)
+        mean, score = torch.stack(losses).sum(), torch.stack(scores).sum()
+        return _Part(
+            value=accuracy_weight * mean,
+            gradients=[pack(self.target.spec, gradient)],
+            metrics={"accuracy_loss": mean, "score": score},
+        )
 
     def _pass(
         self, unpacked: Mapping[str, Tensor], batch: Data, count: int, accuracy_weight: float
@@ -173,7 +188,9 @@ class BatchLoss:
         """One network alone does not fit on its examples: find out what would."""
         one, examples = slice_weights(unpacked, slice(1)), batch.y.shape[1]
         fitting = examples // 2
-        while fitting and not self._fits(one, Data(batch.x[:1, :fitting], batch.y[:1, :fitting])):
+        while fitting and not if_it_fits(
+            partial(self._pass, one, Data(batch.x[:1, :fitting], batch.y[:1, :fitting]), 1, 1.0)
+        ):
             fitting //= 2
         would = f"with trainer.{key}={fitting} it does" if fitting else "not even one image does"
         return MemoryShortageError(
@@ -181,102 +198,38 @@ class BatchLoss:
             f"does not fit; {would}. A smaller target, or a device with more memory, helps as well"
         )
 
-    def _fits(self, unpacked: Mapping[str, Tensor], batch: Data) -> bool:
-        try:
-            self._pass(unpacked, batch, 1, 1.0)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            return False
-        finally:
-            free_cached()
-        return True
-
     def _regularisers(
-        self,
-        generator: Generator,
-        z: Tensor,
-        weights: Weights,
-        shared: Data | None,
-        rng: torch.Generator,
-        gradient: Weights,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weights' cost and the diversity terms, in all and each; their gradient is added to `gradient`."""
+        self, generator: Generator, z: Tensor, weights: Weights, shared: Data | None, rng: torch.Generator
+    ) -> "_Part":
+        """Compute the weights' cost and the diversity terms; each is a metric of its own."""
         leaves = {layer: value.detach().requires_grad_() for layer, value in weights.items()}
         total, metrics = z.new_zeros((), dtype=next(iter(leaves.values())).dtype), {}
         cost = self.objective.cost(leaves)
         if cost is not None:
             metrics["weight_cost"] = cost.detach()
             total = total + cost
-        outputs = self._shared_outputs(weights, shared) if shared is not None else None
+        outputs = self.shared_outputs(weights, shared) if shared is not None else None
         inputs = self.inputs(generator, z, leaves, rng, outputs.values if outputs else None, shared)
         for item in self.terms:
-            value = item.term(_only(inputs, item.term.needs))
+            value = item.term(restrict(inputs, item.term.needs))
             metrics[f"diversity.{item.name}"] = value.detach()
             total = total + item.weight * value
         if total.requires_grad:
             total.backward()  # a term that looks at the generator itself reaches its parameters here, directly
-        for layer, leaf in leaves.items():
-            if leaf.grad is not None:
-                gradient[layer] += leaf.grad
+        gradients = [{layer: leaf.grad for layer, leaf in leaves.items() if leaf.grad is not None}]
         if outputs is not None:
-            for layer, part in pack(self.target.spec, outputs.gradient()).items():
-                gradient[layer] += part
-        return total.detach(), metrics
+            gradients.append(pack(self.target.spec, outputs.gradient()))
+        return _Part(value=total.detach(), gradients=gradients, metrics=metrics)
 
-    def _shared_outputs(self, weights: Weights, shared: Data) -> SharedOutputs:
-        unpacked = {name: value.detach() for name, value in unpack(self.target.spec, weights).items()}
+    def _unpack(self, weights: Weights) -> dict[str, Tensor]:
+        """Give the weights as the module's parameters, without a graph."""
+        return {name: value.detach() for name, value in unpack(self.target.spec, weights).items()}
+
+    def shared_outputs(self, weights: Weights, shared: Data) -> SharedOutputs:
+        """Run all networks on examples that they share, for terms that compare outputs."""
+        unpacked = self._unpack(weights)
         too_large = partial(self._too_large, unpacked, Data(shared.x[None], shared.y[None]), "shared_examples")
         return SharedOutputs(self.target, unpacked, shared.x, self.chunks, too_large)
-
-    def dry_run_task(self, generator: Generator, z: Tensor, examples: Data) -> None:
-        """Try the task's loss and score out on outputs of some networks; nothing changes.
-
-        Args:
-            generator: in evaluation mode.
-            z: latent vectors [networks, …].
-            examples: inputs [examples, *input_shape] and labels [examples].
-
-        Raises:
-            ConfigError: one of them fails, or gives no number for every example.
-        """
-        with torch.no_grad():
-            outputs = self.target.forward(generator(z), examples.x, shared=True, training=True)
-            labels = examples.y.expand(len(z), *examples.y.shape)
-            for what, figure in (("loss", self.task.loss), ("score", self.task.score)):
-                given = f"outputs {list(outputs.shape)} and labels {list(labels.shape)}"
-                with _refused(f"task '{self.task.name}': its {what} does not work on {given}"):
-                    value = figure(outputs, labels)
-                if not isinstance(value, Tensor) or value.shape != outputs.shape[:2]:
-                    raise ConfigError(
-                        f"task '{self.task.name}': for {given} its {what} must be one number for every example, "
-                        f"{list(outputs.shape[:2])}, but is {_form(value)}"
-                    )
-
-    def dry_run(self, generator: Generator, z: Tensor, shared: Data | None, rng: torch.Generator) -> None:
-        """Try the terms out on a batch, as a step would call them; nothing changes.
-
-        Args:
-            generator: in evaluation mode.
-            z: latent vectors [networks, …].
-            shared: inputs and labels for terms that compare outputs.
-            rng: for terms that draw numbers.
-
-        Raises:
-            ConfigError: a term does not work with this generator, target or task.
-        """
-        weights = {layer: value.detach().requires_grad_() for layer, value in generator(z).items()}
-        outputs = None
-        if shared is not None:
-            size = f"trainer.shared_examples={len(shared)}"  # some targets take no single image
-            with _refused(f"target '{self.target.spec.name}' does not run on {size} in training mode"):
-                outputs = self._shared_outputs(weights, shared).values
-        inputs = self.inputs(generator, z, weights, rng, outputs, shared)
-        for item in self.terms:
-            with _refused(f"diversity '{item.name}' does not work with this generator, target and task"):
-                value = item.term(_only(inputs, item.term.needs))
-            if not isinstance(value, Tensor) or value.dim():
-                raise ConfigError(f"diversity '{item.name}' must give a tensor without axes, but gives {shown(value)}")
 
     def inputs(
         self,
@@ -317,23 +270,17 @@ class BatchLoss:
         return DiversityInputs(**given, dimension=generator.dimension, directions=self.directions)
 
 
-def _refused(what: str) -> AbstractContextManager[None]:
-    """Refuse code of others that fails: it would in the first step too. Memory that runs out is another thing."""
-
-    def failed(error: BaseException) -> ConfigError:
-        if is_out_of_memory(error):
-            raise error
-        return ConfigError(f"{what}: {described(error)}")
-
-    return others_code(failed)
+def _add_up(*parts: _Part) -> Weights:
+    """Add the parts' gradients up, in the memory of the first, which has all layers."""
+    total, *others = [gradient for part in parts for gradient in part.gradients]
+    for gradient in others:
+        for layer, value in gradient.items():
+            total[layer] += value
+    return total
 
 
-def _form(value: Any) -> str:
-    return str(list(value.shape)) if isinstance(value, Tensor) else type(value).__name__
-
-
-def _only(inputs: DiversityInputs, needs: frozenset[str]) -> DiversityInputs:
-    """What one term listed, of what all of them need."""
+def restrict(inputs: DiversityInputs, needs: frozenset[str]) -> DiversityInputs:
+    """Leave out what one term did not list, of what all of them need."""
     fields = {field.name for field in attrs.fields(DiversityInputs)}
     left_out: dict[str, Any] = dict.fromkeys(fields - needs - ALWAYS)
     return attrs.evolve(inputs, **left_out)

@@ -1,14 +1,19 @@
 """What is tried before a run writes anything: that the data fits the task, and one small pass through all parts."""
 
+from contextlib import AbstractContextManager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hyperframe.errors import ConfigError, DataError, Forgiven, SpecError, described, notice, others_code
+from hyperframe.experiment.loss import BatchLoss, restrict
 from hyperframe.networks.generator import Generator
 from hyperframe.networks.probes import unsteady
 from hyperframe.networks.target import Target
+from hyperframe.options import shown
+from hyperframe.runtime.memory import unless_out_of_memory
 from hyperframe.runtime.rng import seeded, stream
 from hyperframe.targets.remedies import of_failure
 from hyperframe.targets.spec import TargetSpec
@@ -83,6 +88,69 @@ def _does_not_run(target: Target, error: BaseException) -> ConfigError:
         f"target '{target.spec.name}' does not run with generated weights on inputs of shape "
         f"{tuple(target.spec.input_shape)}: {of_failure(error) or described(error)}"
     )
+
+
+def dry_run_task(loss: BatchLoss, generator: Generator, z: Tensor, examples: Data) -> None:
+    """Try the task's loss and score out on outputs of some networks; nothing changes.
+
+    Args:
+        loss: whose task it is.
+        generator: in evaluation mode.
+        z: latent vectors [networks, …].
+        examples: inputs [examples, *input_shape] and labels [examples].
+
+    Raises:
+        ConfigError: one of them fails, or gives no number for every example.
+    """
+    task = loss.task
+    with torch.no_grad():
+        outputs = loss.target.forward(generator(z), examples.x, shared=True, training=True)
+        labels = examples.y.expand(len(z), *examples.y.shape)
+        for what, function in (("loss", task.loss), ("score", task.score)):
+            given = f"outputs {list(outputs.shape)} and labels {list(labels.shape)}"
+            with _refused(f"task '{task.name}': its {what} does not work on {given}"):
+                value = function(outputs, labels)
+            if not isinstance(value, Tensor) or value.shape != outputs.shape[:2]:
+                raise ConfigError(
+                    f"task '{task.name}': for {given} its {what} must be one number for every example, "
+                    f"{list(outputs.shape[:2])}, but is {_form(value)}"
+                )
+
+
+def dry_run_terms(loss: BatchLoss, generator: Generator, z: Tensor, shared: Data | None, rng: torch.Generator) -> None:
+    """Try the diversity terms out on a batch, as a step would call them; nothing changes.
+
+    Args:
+        loss: whose terms they are.
+        generator: in evaluation mode.
+        z: latent vectors [networks, …].
+        shared: inputs and labels for terms that compare outputs.
+        rng: for terms that draw numbers.
+
+    Raises:
+        ConfigError: a term does not work with this generator, target or task.
+    """
+    weights = {layer: value.detach().requires_grad_() for layer, value in generator(z).items()}
+    outputs = None
+    if shared is not None:
+        size = f"trainer.shared_examples={len(shared)}"  # some targets take no single image
+        with _refused(f"target '{loss.target.spec.name}' does not run on {size} in training mode"):
+            outputs = loss.shared_outputs(weights, shared).values
+    inputs = loss.inputs(generator, z, weights, rng, outputs, shared)
+    for item in loss.terms:
+        with _refused(f"diversity '{item.name}' does not work with this generator, target and task"):
+            value = item.term(restrict(inputs, item.term.needs))
+        if not isinstance(value, Tensor) or value.dim():
+            raise ConfigError(f"diversity '{item.name}' must give a tensor without axes, but gives {shown(value)}")
+
+
+def _refused(what: str) -> AbstractContextManager[None]:
+    """Refuse code of others that fails: it would in the first step too. Memory that runs out is another thing."""
+    return others_code(unless_out_of_memory(lambda error: ConfigError(f"{what}: {described(error)}")))
+
+
+def _form(value: Any) -> str:
+    return str(list(value.shape)) if isinstance(value, Tensor) else type(value).__name__
 
 
 def check_steady(target: Target) -> None:

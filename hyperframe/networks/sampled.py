@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, overload
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from hyperframe.errors import DivergedError, MemoryShortageError, notice
 from hyperframe.networks.generator import Generator
 from hyperframe.networks.target import Target
-from hyperframe.runtime.memory import free_cached, is_out_of_memory, missing_memory
+from hyperframe.runtime.memory import if_it_fits, missing_memory, shortage_as
 from hyperframe.targets.weights import batch_size, concatenate, slice_weights
 from hyperframe.tasks.input_statistics import TrainedInputs
 from hyperframe.tasks.own_data.arrays import as_inputs
@@ -171,15 +172,10 @@ class Networks:
         """Run some networks on some examples, in halves where memory does not suffice."""
         statistics = {name: value[rows] for name, value in self.statistics.items()}
         weights = slice_weights(self.weights, rows)
-        try:
-            outputs = self.target.forward(weights, inputs, shared=True, statistics=statistics)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-        else:
-            yield rows.start, first_example, outputs
+        run = partial(self.target.forward, weights, inputs, shared=True, statistics=statistics)
+        if outputs := if_it_fits(run):
+            yield rows.start, first_example, outputs[0]
             return
-        free_cached()
         networks, examples = rows.stop - rows.start, len(inputs)
         if networks == examples == 1:
             name = self.target.spec.name
@@ -296,11 +292,8 @@ def draw_weights(generator: Generator, count: int, rng: torch.Generator) -> Weig
     training = generator.training
     generator.eval()
     try:
-        z = generator.latent(count, rng)
-        return concatenate([generator(part) for part in z.split(DRAWN_AT_ONCE)])
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise MemoryShortageError(f"{count:,} networks at once are too many: out of memory; draw fewer") from error
+        with shortage_as(f"{count:,} networks at once are too many: out of memory; draw fewer"):
+            z = generator.latent(count, rng)
+            return concatenate([generator(part) for part in z.split(DRAWN_AT_ONCE)])
     finally:
         generator.train(training)

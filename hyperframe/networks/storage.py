@@ -113,7 +113,7 @@ def _header(kind: str, origin: Mapping[str, str], networks: Networks) -> dict[st
 
 def _standardisations(target: Target, task: Task) -> dict[str, Standardisation]:
     """How inputs and outputs are standardised, where they are."""
-    known = {"inputs": target.inputs, "outputs": getattr(task, "standardised_labels", None)}
+    known = {"inputs": target.inputs, "outputs": task.standardised_labels}
     return {name: value for name, value in known.items() if value is not None}
 
 

@@ -158,9 +158,8 @@ def create_run(folder: Path, config: Config, experiment: Experiment, inputs: Tra
     constants = experiment.target.constants()
     if constants:
         write_tensors(folder / TARGET, constants)
-    facts = getattr(experiment.task, "facts", None)
-    if facts is not None:
-        write_json(folder / TASK, facts)
+    if experiment.task.facts is not None:
+        write_json(folder / TASK, experiment.task.facts)
     write_trained_inputs(folder, inputs)
     write_example(folder, experiment.target.tried_on)
     write_json(folder / PROVENANCE, provenance(config, experiment.device) | bound_of(experiment))

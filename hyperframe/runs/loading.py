@@ -8,12 +8,13 @@ from hyperframe.config.in_memory import DATA, KeptData
 from hyperframe.config.registry import Registry
 from hyperframe.config.schema import Config, changes, override_pairs
 from hyperframe.errors import ConfigError, RunError, notice
-from hyperframe.experiment.build import Experiment, build_experiment
+from hyperframe.experiment.build import Experiment, build_experiment, resolve_device
 from hyperframe.runs.checkpoints import Checkpoint, best_checkpoint, newest_checkpoint, read_checkpoint
 from hyperframe.runs.fingerprints import computes_otherwise, probe_outputs
 from hyperframe.runs.folder import CONFIG, TARGET, TASK, check_is_run, read_run_config, restored_task
 from hyperframe.runs.run import Run
 from hyperframe.runtime.files import as_json, different_tensors, from_json, is_file, read_tensors
+from hyperframe.runtime.memory import keep_freed
 from hyperframe.targets.trial_inputs import read_example
 
 
@@ -54,6 +55,7 @@ def load_run(
     if moved:
         _, config = read_run_config(path, registry, [*here, *moved])
     found = _checkpoint(path, checkpoint)
+    keep_freed(resolve_device(config.trainer.device))
     experiment = build_experiment(config, restored_task(path, config), read_example(path))
     restore(path, found, experiment)
     experiment.generator.eval()

@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 
 from hyperframe.errors import MemoryShortageError, notice
-from hyperframe.runtime.memory import free_cached, is_out_of_memory
+from hyperframe.runtime.memory import if_it_fits
 from hyperframe.runtime.threads import in_order
 
 T = TypeVar("T")
@@ -64,14 +64,13 @@ class Chunks:
             if in_threads and not self.sequential:
                 fitting = max(1, NUMBERS_IN_THREADS // (numbers * self.size))
                 workers = min(torch.get_num_threads(), len(chunks), fitting)
-            with closing(in_order(partial(_if_it_fits, work), chunks, workers)) as outcomes:
+            with closing(in_order(lambda rows: if_it_fits(partial(work, rows)), chunks, workers)) as outcomes:
                 for rows, done in zip(chunks, outcomes, strict=True):
                     if not done:
                         break
                     yield rows, done[0]
                     first = rows.stop
             if first < count:
-                free_cached()
                 self._lessen(workers, min(self.size, count - first), too_large)
 
     def _lessen(self, workers: int, size: int, too_large: Callable[[], MemoryShortageError | MemoryError]) -> None:
@@ -84,13 +83,3 @@ class Chunks:
         else:
             self.size = self.halved = size // 2
             notice(f"out of memory: trainer.chunk goes from {size} to {self.size}; results change by rounding only")
-
-
-def _if_it_fits(work: Callable[[slice], T], rows: slice) -> list[T]:
-    """What the work gives, in a list; an empty one where memory does not suffice, and what failed is freed."""
-    try:
-        return [work(rows)]
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-    return []

@@ -3,10 +3,17 @@
 import ctypes
 import os
 import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+
+from hyperframe.errors import MemoryShortageError
+
+T = TypeVar("T")
 
 MEBIBYTE = 2**20
 
@@ -27,6 +34,47 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and ("DefaultCPUAllocator" in text or "bad_alloc" in text)
 
 
+def if_it_fits(work: Callable[[], T]) -> list[T]:
+    """Do some work: its result in a list, or an empty list where memory ran out, with all that failed freed.
+
+    Example:
+        >>> if_it_fits(lambda: 3)
+        [3]
+    """
+    try:
+        return [work()]
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    free_cached()  # only here is the error gone, and with it what its frames held
+    return []
+
+
+def unless_out_of_memory(failed: Callable[[BaseException], Exception]) -> Callable[[BaseException], Exception]:
+    """Make an error of what others' code raises (`hyperframe.errors.others_code`), but not of memory that ran out.
+
+    That is raised as it is, for those outside who take less at a time or say what does not fit.
+    """
+
+    def failed_or_full(error: BaseException) -> Exception:
+        if is_out_of_memory(error):
+            raise error
+        return failed(error)
+
+    return failed_or_full
+
+
+@contextmanager
+def shortage_as(message: str) -> Iterator[None]:
+    """Raise `MemoryShortageError` with a message where memory runs out inside."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryShortageError(message) from error
+
+
 def free_cached() -> None:
     """Give back what allocators keep for later, so that pieces of another size find room."""
     if torch.cuda.is_initialized():
@@ -35,13 +83,13 @@ def free_cached() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def keep_freed() -> None:
-    """Let the process keep memory that it frees, up to 256 MiB, where its C library can be told so (glibc).
+def keep_freed(device: torch.device) -> None:
+    """Let a process that computes on the CPU keep memory that it frees, up to 256 MiB, where its C library is glibc.
 
     Else each large temporary is asked of the system anew, which hands it out, zeroed, page by page: a quarter of the
     time of a training step on a CPU.
     """
-    if _is_glibc():
+    if device.type == "cpu" and _is_glibc():
         library = ctypes.CDLL(None)
         library.mallopt(_MMAP_THRESHOLD, 32 * MEBIBYTE)  # the largest that it takes
         library.mallopt(_TRIM_THRESHOLD, 256 * MEBIBYTE)

@@ -12,12 +12,12 @@ from torch import Tensor
 from hyperframe.errors import DataError
 from hyperframe.metrics import Meter, Metric, over_networks
 from hyperframe.tasks.calibration import disagreement, entropy_of, mutual_information, results_of
-from hyperframe.types import Data
+from hyperframe.types import Task
 
 ACCURACY = Metric(name="accuracy", better="greater", percent=True, selects=True)
 
 
-class ClassificationTask:
+class ClassificationTask(Task):
     """Base class of tasks with one label an example and softmax outputs; a subclass gives the data.
 
     Outputs are logits [..., classes], labels int64 [...].
@@ -26,9 +26,6 @@ class ClassificationTask:
         classes: the names of the classes, in their order; none where they are called by their numbers.
     """
 
-    name: str = ""
-    input_shape: tuple[int, ...] = ()
-    num_outputs: int = 0
     shift_invariant = True
     likelihood = True
     metrics: Sequence[Metric] = (
@@ -48,11 +45,6 @@ class ClassificationTask:
         Metric(name="ece", label="expected calibration error", better="lower", of="ensemble", percent=True),
     )
     score_metric = ACCURACY
-    classes: Sequence[str] = ()
-
-    def data(self, split: str) -> Data:
-        """The split "train", "validation" or "test"."""
-        raise NotImplementedError
 
     def augment(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
         """Training inputs [..., *input_shape] as they are."""

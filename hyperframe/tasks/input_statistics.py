@@ -131,20 +131,21 @@ def trained_inputs(task: Task, train: Data) -> TrainedInputs:
     """What the inputs to train on are like.
 
     Args:
-        task: its attribute `pixels` says whether inputs were bytes, `aspects()` what proportions its images had; a
-            task need not have either.
+        task: its attribute `pixels` says whether inputs were bytes, `aspects()` what proportions its images had.
         train: the data to train on.
     """
     low, high = _range(train.x)
     shape = tuple(task.input_shape)
     images = len(shape) == 3 and shape[0] in OF_IMAGES
-    of_task = getattr(task, "aspects", lambda: (shape[2] / shape[1],) * 2 if images else ())
+    aspects = task.aspects()
+    if aspects is None:
+        aspects = (shape[2] / shape[1],) * 2 if images else ()
     return TrainedInputs(
-        pixels=getattr(task, "pixels", None),
+        pixels=task.pixels,
         low=low,
         high=high,
         mean=float(train.x.double().mean()),
-        aspects=tuple(of_task()),
+        aspects=tuple(aspects),
     )
 
 

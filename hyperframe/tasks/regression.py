@@ -9,7 +9,7 @@ from torch import Tensor
 from hyperframe.errors import DataError
 from hyperframe.metrics import Meter, Metric, over_networks
 from hyperframe.tasks.standardisation import Standardisation
-from hyperframe.types import Data
+from hyperframe.types import Task
 
 RMSE = Metric(name="rmse", better="lower")
 SQUARED_ERROR = Metric(name="loss", label="squared error", better="lower", selects=True)
@@ -20,7 +20,7 @@ OF_MEAN = (
 )
 
 
-class RegressionTask:
+class RegressionTask(Task):
     """Base class of tasks with a vector of values an example; a subclass gives the data.
 
     Labels y are float [..., values] in their own units, such as years. Where the task has a standardisation, outputs ŷ
@@ -33,18 +33,11 @@ class RegressionTask:
         standardised_labels: that standardisation, of [values]; None where outputs are the predictions themselves.
     """
 
-    name: str = ""
-    input_shape: tuple[int, ...] = ()
-    num_outputs: int = 0
     shift_invariant = False
     likelihood = False
     metrics: Sequence[Metric] = (RMSE, SQUARED_ERROR, *OF_MEAN)
     score_metric = SQUARED_ERROR
     standardised_labels: Standardisation | None = None
-
-    def data(self, split: str) -> Data:
-        """The split "train", "validation" or "test"."""
-        raise NotImplementedError
 
     def augment(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
         """Training inputs [..., *input_shape] as they are."""

@@ -8,10 +8,26 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from hyperframe.experiment.build import traced_target
 from hyperframe.networks.target import Target
+from hyperframe.targets.spec import TargetSpec
 from hyperframe.targets.tracing.tracer import trace
+from hyperframe.tasks.classification import ClassificationTask
 from hyperframe.testing.examples import EXAMPLES
 from hyperframe.testing.laws import Draw
 from hyperframe.testing.of_targets import TargetCase
+from hyperframe.types import Data
+
+
+class Classes(ClassificationTask):
+    """A task for networks of any shape; it has no data."""
+
+    name = "classes"
+
+    def __init__(self, spec: TargetSpec) -> None:
+        self.input_shape, self.num_outputs = spec.input_shape, spec.num_outputs
+
+    def data(self, split: str) -> Data:
+        """Refuse: no law of networks asks for data."""
+        raise NotImplementedError
 
 
 class _Maxout(nn.Module):

@@ -15,9 +15,8 @@ from hyperframe.targets.spec import TargetSpec
 from hyperframe.targets.symmetry.gauge import ComposedGauge
 from hyperframe.targets.symmetry.orbits import KINDS, Orbits, apply_action, random_action
 from hyperframe.targets.weights import unflatten
-from hyperframe.tasks.classification import ClassificationTask
 from hyperframe.testing.laws import STEP, Broken, Case, Draw, Law, Vacuous, check_slope
-from hyperframe.testing.networks import network
+from hyperframe.testing.networks import Classes, network
 from hyperframe.testing.of_targets import TargetCase
 from hyperframe.types import Data, DiversityInputs, DiversityTerm, Gauge, Objective, Weights
 
@@ -57,11 +56,12 @@ class _Linear(Generator):
         return unflatten(self.spec, self.offset + z @ self.matrix)
 
 
-class _Classes(ClassificationTask):
-    """A task for a network of any shape, without data."""
+class _Nothing(Objective):
+    """Nothing counts but diversity."""
 
-    def __init__(self, spec: TargetSpec) -> None:
-        self.input_shape, self.num_outputs = spec.input_shape, spec.num_outputs
+    def accuracy_weight(self, step: int, steps: int, examples: int) -> float:
+        """Say that accuracy does not count."""
+        return 0.0
 
 
 class DiversityCase(Case):
@@ -81,7 +81,7 @@ class DiversityCase(Case):
         """Make a network, a generator for it, and latent vectors of several networks."""
         net = network(self.name, draw)
         generator = _Linear(net.spec, max(1, min(LATENT, self._loss(net).directions // 2)), draw.rng())
-        fewest = getattr(self.term, "minimum_networks", 1)
+        fewest = self.term.minimum_networks
         return net, generator, generator.latent(fewest + draw.networks + 1, draw.rng())
 
     def _loss(self, net: TargetCase) -> BatchLoss:
@@ -92,9 +92,9 @@ class DiversityCase(Case):
     def _make_loss(self, net: TargetCase) -> BatchLoss:
         gauge = ComposedGauge(self._gauges(net.orbits))
         return BatchLoss(
-            Objective(),
+            _Nothing(),
             target=net.target,
-            task=_Classes(net.spec),
+            task=Classes(net.spec),
             gauge=gauge,
             directions=gauge.directions(net.spec.num_weights, net.orbits.counts),
             terms=[WeightedTerm(name=self.name, term=self.term, weight=1.0)],
@@ -103,7 +103,7 @@ class DiversityCase(Case):
 
     def value(self, net: TargetCase, generator: Generator, z: Tensor, weights: Weights, seed: int = 0) -> Tensor:
         """Return the term's value with random numbers of a seed; raises `Broken` if it is no finite scalar."""
-        needs = getattr(self.term, "needs", None)
+        needs = self.term.needs
         fields = {field.name for field in attrs.fields(DiversityInputs)}
         if not isinstance(needs, frozenset) or not needs <= fields:
             raise Broken(f"needs must be a frozenset of {', '.join(sorted(fields))}, but is {needs!r}")
@@ -196,8 +196,7 @@ def _gradients(case: DiversityCase, draw: Draw) -> None:
         found = torch.autograd.grad(value, wanted, allow_unused=True)
         if not all(bool(part.isfinite().all()) for part in found if part is not None):
             raise Broken(f"its gradient is not finite for {what}")
-        own = getattr(case.term, "own_gradient", False)
-        if what == "different networks" and not own and not case.random(net, generator, z):
+        if what == "different networks" and not case.term.own_gradient and not case.random(net, generator, z):
             _slope(case, net, generator, z, leaves, found)
 
 

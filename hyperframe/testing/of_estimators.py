@@ -48,7 +48,7 @@ def _agree(found: float, expected: float, dimension: int, what: str) -> None:
 
 
 def _declares(case: EstimatorCase, draw: Draw) -> None:
-    fewest = getattr(case.estimator, "minimum_samples", None)
+    fewest = case.estimator.minimum_samples
     if not isinstance(fewest, int) or fewest < 1:
         raise Broken(f"minimum_samples must be a whole number, at least 1, but is {fewest!r}")
     case(torch.randn(fewest, 5, generator=draw.rng(), dtype=torch.float64), 2)

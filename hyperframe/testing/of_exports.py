@@ -16,8 +16,8 @@ from hyperframe.networks.storage import read_samples, write_network, write_sampl
 from hyperframe.networks.target import Target
 from hyperframe.targets.aliases import every_tensor, own_names
 from hyperframe.targets.symmetry.exact import redraw
-from hyperframe.tasks.classification import ClassificationTask
 from hyperframe.testing.laws import Broken, Draw, Law, relative
+from hyperframe.testing.networks import Classes
 from hyperframe.testing.of_targets import TOLERANCE, TargetCase
 
 BATCHES = 2
@@ -30,7 +30,7 @@ def _agrees(case: TargetCase, draw: Draw) -> str:
     weights = redraw(case.spec, case.several, rng)
     batches = case.inputs(BATCHES * draw.examples, rng).unflatten(0, (BATCHES, draw.examples))
     statistics = case.target.estimate_statistics(weights, batches)
-    networks = Networks(case.target, ClassificationTask(), weights, statistics)
+    networks = Networks(case.target, Classes(case.spec), weights, statistics)
     inputs = batches[0]
     expected = networks.gathered(inputs, lambda outputs: outputs)
     worst = 0.0

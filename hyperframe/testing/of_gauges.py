@@ -113,7 +113,7 @@ def _restrict(action: Action, owner: Gauge, net: TargetCase, weights: Weights) -
     For a gauge that fixes only some directions of the logit shift, these are found as the directions along which its
     derivative is zero; there must be as many as it declares.
     """
-    wanted = getattr(owner, "directions", None)
+    wanted = owner.directions
     known = net.orbits.counts["logit_shift"]
     if action.shift is None or wanted is None or wanted == known:
         return action
@@ -186,7 +186,7 @@ def _moves(case: GaugeCase, draw: Draw) -> None:
     net = case.network(Draw(seed=draw.seed, networks=2))
     weights, *_ = net.make(draw)
     reach = sum(net.orbits.counts[kind] for kind in case.fixes)
-    partial = [getattr(part, "directions", reach) for part in case.gauges(net).values()]
+    partial = [reach if part.directions is None else part.directions for part in case.gauges(net).values()]
     if not any(partial):
         raise Vacuous("it declares to fix no direction of this network")
     ordered = case.fixes <= {"permutation", "sign", "norm_sign"}  # few units may be in order by chance

@@ -218,7 +218,7 @@ def _restores(case: TaskCase, draw: Draw) -> str:
     """The facts that a run keeps of a task make the same task again."""
     if case.restore is None:
         return "it needs no restoring, since its factory reads no data"
-    facts = getattr(case.task, "facts", None)
+    facts = case.task.facts
     if not isinstance(facts, Mapping) or from_json(as_json(facts)) != facts:
         raise Broken(f"its attribute 'facts' must be plain data, but is {facts!r}")
     again = case.restore(facts)

@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import attrs
@@ -18,7 +19,7 @@ from hyperframe.experiment.preflight import load_data
 from hyperframe.networks.sampled import EXAMPLES_AT_ONCE, draw_weights
 from hyperframe.networks.target import Target
 from hyperframe.runtime.chunks import Chunks
-from hyperframe.runtime.memory import PeakMemory, is_out_of_memory
+from hyperframe.runtime.memory import PeakMemory, if_it_fits, keep_freed
 from hyperframe.runtime.rng import seeded, stream
 from hyperframe.targets.weights import slice_weights, unpack
 from hyperframe.training.loop import cpu_threads
@@ -95,6 +96,7 @@ def benchmark(
     """
     memory = PeakMemory()
     device = resolve_device(config.trainer.device)
+    keep_freed(device)
     with cpu_threads(config.trainer.threads), seeded(config.trainer.seed, "benchmark", device):
         experiment = build_experiment(config)
         count = experiment.generator.at_most(networks)
@@ -137,13 +139,10 @@ def _timed_if_it_fits(
     call: Callable[[], object], device: torch.device, memory: PeakMemory, repeats: int
 ) -> dict[str, Any] | None:
     try:
-        return _timed(call, device, memory, repeats)
+        found = if_it_fits(partial(_timed, call, device, memory, repeats))
     except MemoryShortageError:
         return None
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        return None
+    return found[0] if found else None
 
 
 def _timed(call: Callable[[], object], device: torch.device, memory: PeakMemory, repeats: int) -> dict[str, Any]:

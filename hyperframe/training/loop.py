@@ -14,7 +14,16 @@ import torch
 from hyperframe.config.registry import Registry
 from hyperframe.config.schedule import rate_at
 from hyperframe.config.schema import Config
-from hyperframe.errors import DivergedError, HyperframeError, MemoryShortageError, RunError, TrainingError, notice
+from hyperframe.errors import (
+    DivergedError,
+    HyperframeError,
+    MemoryShortageError,
+    RunError,
+    TrainingError,
+    described,
+    notice,
+    others_code,
+)
 from hyperframe.experiment.bound import departures
 from hyperframe.experiment.build import build_experiment
 from hyperframe.experiment.evaluation import draw_networks, evaluate
@@ -34,6 +43,7 @@ from hyperframe.runs.metrics_log import MetricsLog
 from hyperframe.runs.provenance import environment
 from hyperframe.runs.run import Run
 from hyperframe.runtime.links import inside
+from hyperframe.runtime.memory import keep_freed, unless_out_of_memory
 from hyperframe.runtime.rng import seeded
 from hyperframe.runtime.signals import StopSignals
 from hyperframe.tasks.input_statistics import trained_inputs
@@ -131,6 +141,7 @@ class Training:
     def __init__(self, run: Run, reporter: Reporter) -> None:
         self.run = run
         self.reporter = reporter
+        keep_freed(run.experiment.device)
         self.options = run.config.trainer
         task, examples = run.experiment.task, run.config.evaluation.examples
         train, validation = load_data(task, "train"), load_data(task, "validation")
@@ -194,7 +205,7 @@ class Training:
     def _guarded(self, log: MetricsLog, signals: StopSignals) -> str:
         """Run the loop; note with the run why it fails, and say how to go on."""
         try:
-            with shortages_told(self.options):
+            with shortages_told(self.options), others_code(unless_out_of_memory(self._failed)):
                 return self._loop(log, signals)
         except (TrainingError, MemoryShortageError) as error:
             failure: HyperframeError = error
@@ -203,6 +214,11 @@ class Training:
         except RunError as error:
             notice(str(error))
         raise TrainingError(f"{failure}. {self._way_back()}") from failure
+
+    def _failed(self, error: BaseException) -> TrainingError:
+        """Say that components failed, which are code of others."""
+        done, steps = self.trainer.step_count, self.options.steps
+        return TrainingError(f"a component failed after {done} of {steps} steps: {described(error)}")
 
     def _loop(self, log: MetricsLog, signals: StopSignals) -> str:
         """Train until the last step, or until there is a reason to pause, which is returned."""

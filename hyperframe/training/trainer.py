@@ -1,7 +1,7 @@
 """The training step, and the state it carries from one step to the next."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -10,9 +10,14 @@ from hyperframe.config.schedule import rate_at
 from hyperframe.config.schema import TrainerOptions
 from hyperframe.errors import MemoryShortageError, RunError, TrainingError, brief
 from hyperframe.experiment.build import Experiment
-from hyperframe.runtime.memory import is_out_of_memory, missing_memory
+from hyperframe.experiment.preflight import dry_run_task, dry_run_terms
+from hyperframe.networks.generator import Generator
+from hyperframe.runtime.memory import missing_memory, shortage_as
 from hyperframe.runtime.rng import seed_global, seeded, stream
 from hyperframe.types import Data
+
+TRIED = (2, 4)
+"""Networks that a generator makes to find what it keeps of each."""
 
 STREAMS = ("latent", "data", "shared", "terms")
 """Random numbers of their own for z, for the choice of examples, of those that all see, and for terms of the loss."""
@@ -24,26 +29,51 @@ def check_room(experiment: Experiment) -> None:
     Raises:
         MemoryShortageError: there is not.
     """
-    options, device = experiment.config.trainer, experiment.device
+    if experiment.device.type != "cpu":
+        return
+    options = experiment.config.trainer
     parameters = sum(parameter.numel() for parameter in experiment.generator.parameters())
-    # The moments of the optimiser and the gradient; the weights of all networks and their gradient.
+    # The moments of the optimiser and the gradient; of all networks the weights and their gradient, and what the
+    # generator keeps of them for the way back.
     needed = 4 * (3 * parameters + 2 * options.networks * experiment.target.spec.num_weights)
-    missing = missing_memory(needed) if device.type == "cpu" else None
+    missing = missing_memory(needed + options.networks * _kept_of_network(experiment.generator))
     if missing:
         raise MemoryShortageError(f"a step does not fit into memory: {missing}. {_advice(options)}")
 
 
-@contextmanager
-def shortages_told(options: TrainerOptions) -> Iterator[None]:
-    """Raise `MemoryShortageError` where memory runs out inside, with what can be tried."""
+def _kept_of_network(generator: Generator) -> int:
+    """Measure how many bytes a generator on the CPU keeps of each network for the way back, beside the weights."""
+    few, more = (generator.at_most(count) for count in TRIED)
+    if few == more:
+        return 0
+    training = generator.training
+    generator.eval()  # running moments stay as they are
     try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise MemoryShortageError(
-            f"out of memory outside of the target's pass, which trainer.chunk bounds. {_advice(options)}"
-        ) from error
+        kept = [_kept_bytes(generator, count) for count in (few, more)]
+    finally:
+        generator.train(training)
+    return max(0, kept[1] - kept[0]) // (more - few)  # what does not grow with the networks cancels
+
+
+def _kept_bytes(generator: Generator, count: int) -> int:
+    """Count the bytes that the graph of some networks' weights holds, less the weights themselves."""
+    kept: dict[int, int] = {}
+
+    def keep(value: Tensor) -> Tensor:
+        storage = value.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return value.detach()
+
+    with seeded(0, "room", "cpu"), torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+        weights = generator(generator.latent(count, stream(0, "room")))
+    for value in weights.values():
+        kept.pop(value.untyped_storage().data_ptr(), None)
+    return sum(kept.values())
+
+
+def shortages_told(options: TrainerOptions) -> AbstractContextManager[None]:
+    """Raise `MemoryShortageError` where memory runs out inside, with what can be tried."""
+    return shortage_as(f"out of memory outside of the target's pass, which trainer.chunk bounds. {_advice(options)}")
 
 
 def _advice(options: TrainerOptions) -> str:
@@ -125,8 +155,8 @@ class Trainer:
             with seeded(options.seed, "rehearsal", self._device):
                 z = generator.latent(options.networks, rng)
                 ends = torch.tensor([0, len(self.train) - 1], device=self.train.x.device)
-                loss.dry_run_task(generator, z[:1], self.train[ends])
-                loss.dry_run(generator, z, self.train[examples] if loss.compares_outputs else None, rng)
+                dry_run_task(loss, generator, z[:1], self.train[ends])
+                dry_run_terms(loss, generator, z, self.train[examples] if loss.compares_outputs else None, rng)
         finally:
             generator.train(training)
 

@@ -15,6 +15,7 @@ from hyperframe.config.schema import load_config
 from hyperframe.errors import ConfigError
 from hyperframe.experiment.build import build_experiment
 from hyperframe.experiment.loss import BatchLoss, WeightedTerm
+from hyperframe.experiment.preflight import dry_run_terms
 from hyperframe.targets.symmetry.orbits import CONTINUOUS, apply_action, random_action
 from hyperframe.targets.weights import unpack
 from hyperframe.types import Data, DiversityInputs
@@ -117,7 +118,7 @@ def test_probabilities_of_two_classes_are_one_number(outputs):
 def test_a_term_gets_nothing_that_another_one_needs():
     seen = {}
 
-    class Spy:
+    class Spy(hf.DiversityTerm):
         needs = frozenset({"z"})
 
         def __call__(self, inputs):
@@ -131,7 +132,7 @@ def test_a_term_gets_nothing_that_another_one_needs():
         WeightedTerm(name="spy", term=Spy(), weight=1.0),
     ]
     z = built.generator.latent(3, torch.Generator().manual_seed(0))
-    objective.dry_run(built.generator, z, shared_examples(), torch.Generator())
+    dry_run_terms(objective, built.generator, z, shared_examples(), torch.Generator())
     assert seen["outputs"] is None
     assert seen["z"] is z
 

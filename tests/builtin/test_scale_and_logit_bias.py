@@ -15,6 +15,7 @@ from hyperframe.targets.weights import batch_size, flatten, unflatten
 from hyperframe.tasks.classification import ClassificationTask
 from hyperframe.testing import strategies
 from hyperframe.testing.examples import EXAMPLES, random_inputs, random_weights
+from hyperframe.types import Gauge
 
 FIXES = {"scale": "scaling", "logit_bias": "logit_shift"}
 LISTS = [("scale",), ("logit_bias",), ("scale", "logit_bias")]
@@ -219,7 +220,7 @@ def test_single_precision_holds_for_filters_of_any_size(registry, size):
 # Composition.
 
 
-class Stub:
+class Stub(Gauge):
     """Writes its name into a list when it is applied."""
 
     def __init__(self, name, fixes, applied):
@@ -280,7 +281,7 @@ def test_fixes_of_scale_and_logit_bias_are_as_expected(registry, name):
 # Wrong gauges: the same checks must fail.
 
 
-class Chain:
+class Chain(Gauge):
     """Scaling of `digits_cnn` by hand, by any rule that turns a filter's squared norm and size into a factor."""
 
     fixes = frozenset({"scaling"})
@@ -302,7 +303,7 @@ class Chain:
         return result
 
 
-class Shift:
+class Shift(Gauge):
     """Subtracts something from the biases of `digits_cnn`'s logits."""
 
     fixes = frozenset({"logit_shift"})

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import hyperframe as hf
-from hyperframe.errors import HyperframeError, Terminated
+from hyperframe.errors import HyperframeError, Terminated, TrainingError
 
 X, Y = torch.randn(60, 3, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 4
 FAILURES = [ValueError("on purpose"), SystemExit("on purpose"), BaseException("on purpose")]
@@ -135,6 +135,18 @@ def test_a_loss_that_is_not_one_of_every_item_is_refused(tmp_path, what, figure,
     setattr(task, what, figure)
     with pytest.raises(HyperframeError, match=f"its {what} must be one number for every example, .* but is {form}"):
         hf.train(overrides=tiny.GENERATED, module=Net(), data=task, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
+def test_a_loss_that_fails_in_a_later_step_is_told(tmp_path, error):
+    def fails(task, place):
+        if place == "loss" and (tmp_path / "run" / "checkpoints" / "1").exists():
+            raise error
+
+    settings = {**tiny.GENERATED, "trainer.steps": 3, "trainer.checkpoint_every": 1}
+    said = f"a component failed after 1 of 3 steps: {type(error).__name__}: on purpose"
+    with pytest.raises(TrainingError, match=f"{said}.*hyperframe train --resume"):
+        hf.train(overrides=settings, module=Net(), data=Own(fails), out=tmp_path / "run")
 
 
 @pytest.mark.parametrize("error", FAILURES[1:], ids=lambda error: type(error).__name__)

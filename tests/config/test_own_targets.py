@@ -84,11 +84,16 @@ def test_seeds_of_streams_do_not_collide(tmp_path, small):
 
 @pytest.mark.parametrize("needs", [{"flat", "images"}, {"wieghts"}])
 def test_a_term_that_needs_what_there_is_not(tmp_path, needs, small):
+    class Needy(hf.DiversityTerm):
+        def __call__(self, inputs):
+            raise AssertionError
+
+    Needy.needs = frozenset(needs)
+
     class Term:
         @hookimpl
         def hyperframe_diversity_terms(self):
-            made = type("Needy", (), {"needs": frozenset(needs)})()
-            return [hf.Component(name="needy", factory=lambda options, estimator: made)]
+            return [hf.Component(name="needy", factory=lambda options, estimator: Needy())]
 
     registry = Registry(make_plugin_manager(extra=[Term()]))
     with pytest.raises(ConfigError, match="diversity 'needy' needs an unknown input"):

@@ -10,7 +10,7 @@ from hyperframe.experiment.build import build_experiment
 from hyperframe.experiment.loss import BatchLoss, WeightedTerm
 from hyperframe.networks.generator import Generator
 from hyperframe.targets.weights import flatten
-from hyperframe.types import Data
+from hyperframe.types import Data, DiversityTerm
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_terms_get_what_they_need_and_only_that(experiment):
     seen = {}
 
     @attrs.define
-    class Curious:
+    class Curious(DiversityTerm):
         needs: frozenset
 
         def __call__(self, inputs):
@@ -146,7 +146,7 @@ def test_chunks_are_of_networks_never_of_images(experiment):
 
 
 def test_a_term_reaches_the_generator_directly(experiment):
-    class Direct:
+    class Direct(DiversityTerm):
         needs = frozenset({"generator", "weights"})
 
         def __call__(self, inputs):

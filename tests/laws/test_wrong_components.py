@@ -102,7 +102,7 @@ class OneClass(Pictures):
         return hf.Data(data.x, torch.zeros_like(data.y))
 
 
-class SubsetTerm:
+class SubsetTerm(hf.DiversityTerm):
     """A term that compares two networks drawn at random."""
 
     needs = frozenset({"flat", "rng"})

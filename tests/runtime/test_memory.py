@@ -5,15 +5,18 @@ import sys
 
 import pytest
 import torch
+from torch import nn
 
 import hyperframe as hf
+from hyperframe.api import installed
 from hyperframe.config.schema import load_config
 from hyperframe.errors import MemoryShortageError, TrainingError
 from hyperframe.experiment.build import build_experiment
+from hyperframe.networks.generator import Generator
 from hyperframe.networks.target import Target
 from hyperframe.runtime.memory import available_memory, is_out_of_memory, missing_memory
-from hyperframe.targets.weights import batch_size
-from hyperframe.training.trainer import Trainer
+from hyperframe.targets.weights import batch_size, unflatten
+from hyperframe.training.trainer import Trainer, _kept_of_network
 
 
 @pytest.fixture
@@ -203,11 +206,38 @@ def test_a_step_that_cannot_fit_is_refused_before_it_takes_any(tmp_path, small, 
     assert not (tmp_path / "run").exists()
 
 
+def test_a_step_whose_generator_cannot_fit_is_refused_before_it_takes_any(tmp_path, monkeypatch):
+    """A million networks with 100,000 hidden units each, 400 GB, of which the target has eight weights."""
+    monkeypatch.setattr("hyperframe.runtime.memory.available_memory", lambda: 2**36)
+    settings = {"trainer.networks": 10**6, "generator": "mlp", "generator.hidden": [100000], "trainer.device": "cpu"}
+    with pytest.raises(MemoryShortageError, match=r"a step does not fit into memory: [34]\d\d,\d+ MiB .* are needed"):
+        hf.train("toy", settings, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_a_generator_keeps_of_a_network_is_measured():
+    spec = build_experiment(load_config("toy", ["trainer.device=cpu"], installed())).target.spec
+
+    class Hidden(Generator):
+        def __init__(self):
+            super().__init__(spec, dimension=2)
+            self.first, self.last = nn.Linear(2, 1000), nn.Linear(1000, spec.num_weights)
+
+        def latent(self, count, rng):
+            return torch.randn(count, 2, generator=rng)
+
+        def forward(self, z):
+            return unflatten(self.spec, self.last(self.first(z).sigmoid()))
+
+    # z, and the sigmoid's result, which the layer behind it keeps as well.
+    assert _kept_of_network(Hidden()) == 4 * (2 + 1000)
+
+
 @pytest.mark.parametrize(
     ("term", "where"),
     [
         ("weight_entropy", "targets.symmetry.gauge.ComposedGauge.__call__"),
-        ("output_entropy", "experiment.loss.BatchLoss._shared_outputs"),
+        ("output_entropy", "experiment.loss.BatchLoss.shared_outputs"),
     ],
 )
 def test_memory_that_runs_out_while_terms_are_tried(tmp_path, small, monkeypatch, term, where):

@@ -51,7 +51,7 @@ class Noise:
 
     @hookimpl
     def hyperframe_diversity_terms(self):
-        class Term:
+        class Term(hf.DiversityTerm):
             needs = frozenset({"flat", "rng"})
 
             def __call__(self, inputs):

@@ -122,6 +122,6 @@ def test_the_peak_of_memory_is_seen_and_starts_anew():
 
 
 def test_freed_memory_can_be_kept_more_than_once():
-    keep_freed()
-    keep_freed()
+    keep_freed(torch.device("cpu"))
+    keep_freed(torch.device("cpu"))
     assert float(torch.ones(1 << 20).sum()) == 1 << 20

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from hyperframe import Component, DiversityInputs, EntropyEstimator, hookimpl
+from hyperframe import Component, DiversityInputs, DiversityTerm, EntropyEstimator, hookimpl
 from hyperframe.types import NoOptions
 
 
-class Cosine:
+class Cosine(DiversityTerm):
     """L_diversity = mean over pairs i ≠ j of θ_i·θ_j / (‖θ_i‖ ‖θ_j‖), of the weights after the gauge.
 
     It lies between −1/(N − 1) and 1, whatever the size of the weights. A row of zeros counts as orthogonal to all.

@@ -2,12 +2,12 @@
 
 from torch import Tensor
 
-from hyperframe import ClassificationTask, Component, DiversityInputs, EntropyEstimator, hookimpl
+from hyperframe import ClassificationTask, Component, DiversityInputs, DiversityTerm, EntropyEstimator, hookimpl
 from hyperframe.errors import ConfigError
 from hyperframe.types import NoOptions
 
 
-class Disagreement:
+class Disagreement(DiversityTerm):
     """L_diversity = −E_x mean over pairs i ≠ j of (1 − p_i(x)·p_j(x)), on the examples that all networks see.
 
     1 − p_i·p_j is the probability that two answers, drawn from the networks' probabilities, differ.

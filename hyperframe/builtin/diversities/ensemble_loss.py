@@ -2,11 +2,11 @@
 
 from torch import Tensor
 
-from hyperframe import Component, DiversityInputs, EntropyEstimator, hookimpl
+from hyperframe import Component, DiversityInputs, DiversityTerm, EntropyEstimator, hookimpl
 from hyperframe.types import NoOptions
 
 
-class EnsembleLoss:
+class EnsembleLoss(DiversityTerm):
     """L_diversity = E_x loss(mean over z of the predictions T(x; G(z))), on the examples that all networks see.
 
     An ensemble gains most where its members err on different examples. For classification the term is the negative

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from hyperframe import Component, DiversityInputs, EntropyEstimator, hookimpl
+from hyperframe import Component, DiversityInputs, DiversityTerm, EntropyEstimator, hookimpl
 from hyperframe.options import option
 
 FLOOR = 64.0
@@ -23,7 +23,7 @@ class Options:
     )
 
 
-class KernelRepulsion:
+class KernelRepulsion(DiversityTerm):
     """L_diversity = ½ · (1/N) Σ_i Σ_j k(θ_i, θ_j) with k(a, b) = exp(−‖a − b‖² / h²), of the weights after the gauge.
 
     Its negative gradient at θ_i is (1/N) Σ_j ∇_{θ_j} k(θ_j, θ_i), the repulsion of Stein variational gradient descent.

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from hyperframe import Component, DiversityInputs, EntropyEstimator, hookimpl
+from hyperframe import Component, DiversityInputs, DiversityTerm, EntropyEstimator, hookimpl
 from hyperframe.types import NoOptions
 
 
-class NoDiversity:
+class NoDiversity(DiversityTerm):
     """L_diversity = 0: the comparison without a diversity term (section 4.3, Table 1c)."""
 
     needs = frozenset({"z"})

@@ -5,7 +5,7 @@ from typing import Literal
 import attrs
 from torch import Tensor
 
-from hyperframe import Component, DiversityInputs, EntropyEstimator, hookimpl
+from hyperframe import Component, DiversityInputs, DiversityTerm, EntropyEstimator, hookimpl
 from hyperframe.options import option
 
 
@@ -19,7 +19,7 @@ class Options:
     )
 
 
-class OutputEntropy:
+class OutputEntropy(DiversityTerm):
     """L_diversity = −H[concat_x T(x; G(z))], estimated from the batch of networks (Eq. 3).
 
     Each network is one sample: its outputs on the examples that all networks see, one after the other. Symmetries do

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from hyperframe import Component, DiversityInputs, EntropyEstimator, hookimpl
+from hyperframe import Component, DiversityInputs, DiversityTerm, EntropyEstimator, hookimpl
 from hyperframe.options import option
 
 
@@ -18,7 +18,7 @@ class Options:
     distance: Literal["l1", "l2"] = option("l1", "metric on the weights")
 
 
-class PairwiseDistance:
+class PairwiseDistance(DiversityTerm):
     """L_diversity = −mean over pairs i ≠ j of d(θ_i, θ_j), of the weights after the gauge.
 
     d is the mean absolute difference of a weight (l1), or the root of the mean squared one (l2). Li et al. take the

@@ -2,11 +2,11 @@
 
 from torch import Tensor
 
-from hyperframe import Component, DiversityInputs, EntropyEstimator, hookimpl
+from hyperframe import Component, DiversityInputs, DiversityTerm, EntropyEstimator, hookimpl
 from hyperframe.types import NoOptions
 
 
-class Variance:
+class Variance(DiversityTerm):
     """L_diversity = −(1/D) Σ_j Var_i[θ_ij], over the networks i and the D weights j after the gauge.
 
     The variance is the unbiased one of the batch. Scale law: it is a² times as large for weights that are a times as

@@ -2,11 +2,11 @@
 
 from torch import Tensor
 
-from hyperframe import Component, DiversityInputs, EntropyEstimator, Generator, hookimpl
+from hyperframe import Component, DiversityInputs, DiversityTerm, EntropyEstimator, Generator, hookimpl
 from hyperframe.types import NoOptions
 
 
-class WeightEntropy:
+class WeightEntropy(DiversityTerm):
     """L_diversity = −H[gauge(G(z))], estimated from the batch of networks."""
 
     needs = frozenset({"flat", "rng"})
@@ -17,11 +17,7 @@ class WeightEntropy:
 
     def departures(self, generator: Generator) -> list[str]:
         """List what keeps the term from being the weights' negative entropy, as the estimator says."""
-        if not hasattr(self._estimator, "departures"):
-            kind = type(self._estimator).__name__
-            return [f"the estimator {kind} does not say that it estimates Shannon's entropy of any q"]
-        found: list[str] = self._estimator.departures(generator.spec.num_weights, generator.dimension)
-        return found
+        return self._estimator.departures(generator.spec.num_weights, generator.dimension)
 
     def __call__(self, inputs: DiversityInputs) -> Tensor:
         """Return the negative entropy, in nats."""

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from hyperframe import Component, hookimpl
+from hyperframe import Component, EntropyEstimator, hookimpl
 from hyperframe.runtime.distributed import gather
 from hyperframe.types import NoOptions
 
@@ -13,7 +13,7 @@ FLOOR = 64.0
 """A standard deviation below this many rounding errors of the samples' size counts as zero."""
 
 
-class GaussianEntropy:
+class GaussianEntropy(EntropyEstimator):
     """H = (r / 2) log(2πe) + ½ Σ_j log λ_j, with λ_j the r largest eigenvalues of the samples' covariance.
 
     r = min(n − 1, entries, d) for n samples on a manifold of dimension d. Of all distributions on a flat set with this

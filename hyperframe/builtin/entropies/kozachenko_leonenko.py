@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hyperframe import Component, hookimpl
+from hyperframe import Component, EntropyEstimator, hookimpl
 from hyperframe.options import option
 from hyperframe.runtime.distributed import gather
 
@@ -38,7 +38,7 @@ class Options:
             )
 
 
-class KozachenkoLeonenko:
+class KozachenkoLeonenko(EntropyEstimator):
     """H = ψ(N) + (d / N) Σ_i log ε_i, with ε_i the distance from sample i to its k-th neighbour.
 
     With `constants`, −ψ(k) + log V_d is added, V_d the volume of the unit ball of the metric in d dimensions; only then

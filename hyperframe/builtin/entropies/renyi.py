@@ -6,7 +6,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe import Component, hookimpl
+from hyperframe import Component, EntropyEstimator, hookimpl
 from hyperframe.options import option
 from hyperframe.runtime.distributed import gather
 
@@ -21,7 +21,7 @@ class Options:
     bandwidth: float = option(1.0, "the kernel's width in units of Silverman's rule", minimum=1e-6, maximum=1e6)
 
 
-class RenyiEntropy:
+class RenyiEntropy(EntropyEstimator):
     """H₂ = −log( 1 / (n (n − 1)) Σ_{i≠j} N(x_i − x_j; 0, 2h² I_d) ), the entropy −log ∫p² of order 2.
 
     The density of n samples is a mean of normal kernels of width h; a product of two of them integrates to a normal

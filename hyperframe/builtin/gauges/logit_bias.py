@@ -2,11 +2,11 @@
 
 import torch
 
-from hyperframe import Component, Orbits, Weights, hookimpl
+from hyperframe import Component, Gauge, Orbits, Weights, hookimpl
 from hyperframe.types import NoOptions
 
 
-class LogitBiasGauge:
+class LogitBiasGauge(Gauge):
     """Fixes the common shift of the logits' biases: Σ_i b_{m,i} = 0, by subtracting their mean.
 
     It fixes one of the fan_in + 1 directions of the logit shift, the one that the paper names. Where the target has no

@@ -1,10 +1,10 @@
 """The gauge `logit_shift`: the filters of the last layer sum to zero."""
 
-from hyperframe import Component, Orbits, Weights, hookimpl
+from hyperframe import Component, Gauge, Orbits, Weights, hookimpl
 from hyperframe.types import NoOptions
 
 
-class LogitShiftGauge:
+class LogitShiftGauge(Gauge):
     """Fixes the common shift of the logits completely: Σ_i θ_{m,i} = 0 over the filters of the last layer m.
 
     Softmax does not see one vector added to every row of the last layer, bias included: fan_in + 1 directions, of which

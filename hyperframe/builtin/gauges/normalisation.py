@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from hyperframe import Component, Orbits, Weights, hookimpl
+from hyperframe import Component, Gauge, Orbits, Weights, hookimpl
 from hyperframe.targets.symmetry.propagate import apply_factors, carriers, norm_factors, propagate_factors, sum_by_label
 from hyperframe.types import NoOptions
 
 
-class NormalisationGauge:
+class NormalisationGauge(Gauge):
     """Fixes what a normalisation takes away: Σ_k θ[k]² = n over the n entries of each kernel before it, bias 0, γ ≥ 0.
 
     The signs of kernel, bias and scale γ are free together, since (−kernel, −bias, −γ) with the same shift is the same

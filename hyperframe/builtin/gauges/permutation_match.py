@@ -2,7 +2,7 @@
 
 import attrs
 
-from hyperframe import Component, Orbits, Weights, hookimpl
+from hyperframe import Component, Gauge, Orbits, Weights, hookimpl
 from hyperframe.networks.storage import read_first_weights
 from hyperframe.options import option
 from hyperframe.runtime.files import user_path
@@ -20,7 +20,7 @@ class Options:
     )
 
 
-class PermutationMatchGauge:
+class PermutationMatchGauge(Gauge):
     """Fixes permutations: units of one class are assigned to those of a reference by the filters that first write them.
 
     See `hyperframe.targets.symmetry.matching.Matching`. `permutation_sort` fixes permutations by sorting the filters,

@@ -1,11 +1,11 @@
 """The gauge `permutation_sort`: units that may change places are sorted by the filters that write them."""
 
-from hyperframe import Component, Orbits, Weights, hookimpl
+from hyperframe import Component, Gauge, Orbits, Weights, hookimpl
 from hyperframe.targets.symmetry.sorting import Sorting
 from hyperframe.types import NoOptions
 
 
-class PermutationSortGauge:
+class PermutationSortGauge(Gauge):
     """Fixes permutations: units of one class are sorted in lexicographic order of the filters that first write them.
 
     The layers are visited in execution order. Of a filter only the weights count that read units which are sorted

@@ -1,11 +1,11 @@
 """The gauge `scale`: every filter has a norm fixed by its size, and its readers make up for it (section 3.2.2)."""
 
-from hyperframe import Component, Orbits, Weights, hookimpl
+from hyperframe import Component, Gauge, Orbits, Weights, hookimpl
 from hyperframe.targets.symmetry.propagate import norm_factors, propagate_factors
 from hyperframe.types import NoOptions
 
 
-class ScaleGauge:
+class ScaleGauge(Gauge):
     """Fixes positive scaling: Σ_k θ_{l,i}[k]² = n for the filter that first writes each unit.
 
     The layers are visited once in execution order. The anchor of a unit is the filter that writes it first; its carrier

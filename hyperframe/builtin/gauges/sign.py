@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from hyperframe import Component, Orbits, Weights, hookimpl
+from hyperframe import Component, Gauge, Orbits, Weights, hookimpl
 from hyperframe.targets.symmetry.propagate import propagate_factors, sum_by_label
 from hyperframe.types import NoOptions
 
 
-class SignGauge:
+class SignGauge(Gauge):
     """Fixes signs that odd operations such as tanh let pass: Σ_k θ_{l,i}[k] ≥ 0 for a unit's first writer.
 
     The sum is over the filter's kernel and bias, or over the shift behind a normalisation. Where it is zero, or there

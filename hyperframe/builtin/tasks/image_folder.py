@@ -67,7 +67,7 @@ class ImageFolder(ClassificationTask):
         self.classes: list[str] = (
             self._listing[0] if facts is None else list(read_options(Facts, facts, "task").classes)
         )
-        self.facts = {"classes": self.classes}
+        self.facts: Mapping[str, Any] = {"classes": self.classes}
         self.input_shape = (3 if options.colours else 1, *options.size)
         self.num_outputs = len(self.classes)
 

@@ -36,7 +36,7 @@ class ComposedGauge:
         """For each kind of orbit how much of it is fixed, of what `hyperframe.Orbits.counts` counts."""
         fixed = dict.fromkeys(KINDS, 0)
         for gauge in self._gauges:
-            fixed |= {kind: getattr(gauge, "directions", counts[kind]) for kind in gauge.fixes}
+            fixed |= {kind: counts[kind] if gauge.directions is None else gauge.directions for kind in gauge.fixes}
         return fixed
 
     def directions(self, num_weights: int, counts: Mapping[str, int]) -> int:

@@ -12,7 +12,7 @@ from hyperframe.options import option, plain_options, read_options
 from hyperframe.tasks.classification import ClassificationTask
 from hyperframe.tasks.regression import RegressionTask
 from hyperframe.tasks.standardisation import Standardisation
-from hyperframe.types import Data
+from hyperframe.types import Data, Task
 
 SPLITS = ("train", "validation", "test")
 MOMENTS = ("input_mean", "input_std", "label_mean", "label_std")
@@ -54,7 +54,7 @@ class OwnFacts:
         return Standardisation.read(self.label_mean, self.label_std, [self.num_outputs])
 
 
-class _OfOwnData:
+class _OfOwnData(Task):
     """The part that both kinds of tasks share.
 
     Args:
@@ -68,7 +68,7 @@ class _OfOwnData:
         self.input_shape, self.num_outputs = facts.input_shape, facts.num_outputs
         self.pixels = facts.pixels
         self.standardised_inputs = facts.inputs
-        self.facts = plain_options(facts)
+        self.facts: Mapping[str, Any] = plain_options(facts)
         self.splits = splits
 
     def data(self, split: str) -> Data:

@@ -18,7 +18,7 @@ class Options:
     jitter: float = hf.option(1e-4, "number added to the diagonal of the kernel matrix", minimum=1e-9)
 
 
-class LogDeterminant:
+class LogDeterminant(hf.DiversityTerm):
     """L_diversity = −log det(K + jitter · I), K_ij = exp(−|θ_i − θ_j|² / (2 h² m)) of the gauged weights θ.
 
     h is the bandwidth, m the mean of |θ_i − mean θ|², so that a common factor of all θ changes nothing; gradients pass

@@ -31,7 +31,7 @@ def largest_factors(carried: Tensor, segments: Tensor | None, labels: int) -> Te
     return torch.where(alive, size / torch.where(alive, largest, 1.0), 1.0) / size
 
 
-class MaxScale:
+class MaxScale(hf.Gauge):
     """Fixes positive scaling: max_k |θ_{l,i}[k]| = 1 for the filter that first writes each unit.
 
     A filter's carrier is its kernel and bias or, behind a normalisation, its scale and shift. Where several filters

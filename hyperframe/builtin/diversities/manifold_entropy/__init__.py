@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from hyperframe import Component, DiversityInputs, EntropyEstimator, Generator, hookimpl
+from hyperframe import Component, DiversityInputs, DiversityTerm, EntropyEstimator, Generator, hookimpl
 from hyperframe.builtin.diversities.manifold_entropy.held_moments import HeldMoments
 from hyperframe.builtin.diversities.manifold_entropy.logdet import exact_logdet, probed_logdet
 from hyperframe.errors import ConfigError
@@ -29,7 +29,7 @@ class Options:
     )
 
 
-class ManifoldEntropy:
+class ManifoldEntropy(DiversityTerm):
     """L_diversity = −H with H = H(z) + ½ E_z log det(JᵀJ), J = ∂ gauge(G(z)) / ∂z.
 
     This is the differential entropy on the manifold that G draws from, with respect to the metric that it has as a part
