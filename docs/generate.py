@@ -68,10 +68,10 @@ ANALYSES_PAGE = f"""\
 {NOTE}
 
 What can be found out about a run that is trained. `hyperframe report RUN` runs all analyses that apply to the run and
-puts them on one page ([Reports](report.md)); `hyperframe evaluate RUN --analysis NAME,NAME` runs single ones.
+puts them on one page ([Reports](report.md)); `hyperframe analyse RUN NAME...` runs single ones.
 
 - Figures are kept in `RUN/analyses/NAME/results.json`, pictures beside them.
-- Options are written behind the run: `hyperframe evaluate RUN --analysis ensembles ensembles.draws=5`.
+- Options are written behind the run: `hyperframe analyse RUN ensembles ensembles.draws=5`.
 - Random numbers come from `evaluation.seed`: the same run, step and options give the same figures.
 - An analysis that is interrupted keeps what is done in parts, and goes on from there when it is run again.
 - One that has nothing to say about a run, such as one of probabilities about a regression, says so.

@@ -70,8 +70,8 @@ COMMANDS = {
     "runs": ["runs", "{runs}"],
     "runs as JSON": ["runs", "{runs}", "--json"],
     "evaluate": ["evaluate", "{run}"],
-    "analysis": ["evaluate", "{run}", *OF_REPORT],
-    "other": ["evaluate", "{runs}/other", "--analysis", "accuracies", "accuracies.other={run}"],
+    "analyse": ["analyse", "{run}", "ensembles", "ensembles.draws=2"],
+    "other": ["analyse", "{runs}/other", "accuracies", "accuracies.other={run}"],
     "predict": ["predict", "{run}", "{folder}/inputs.npy", "-n", "2"],
     "sample": ["sample", "{run}", "-n", "2", "--out", "{run}/new.safetensors"],
     "best": ["sample", "{run}", "-n", "2", "--checkpoint", "best", "--split", "{run}/new"],
@@ -98,12 +98,12 @@ READ = {
     "signed run trainer": (f"{LAST}/trainer.safetensors", ["resume"]),
     "run checkpoint": (LAST, ["runs", *LOADING]),
     "run checkpoints": ("checkpoints", ["runs", *LOADING]),
-    "run analyses": ("analyses", ["evaluate", "report", "analysis", "again"]),
-    "run analysis": ("analyses/ensembles", ["analysis", "report"]),
+    "run analyses": ("analyses", ["evaluate", "report", "analyse", "again"]),
+    "run analysis": ("analyses/ensembles", ["analyse", "report"]),
     "run evaluation": ("analyses/evaluation/results.json", ["report", "evaluate"]),
-    "run results": ("analyses/ensembles/results.json", ["report", "analysis"]),
-    "run points": ("analyses/ensembles/accuracy.json", ["report", "analysis"]),
-    "run picture": ("analyses/ensembles/accuracy.png", ["report", "analysis"]),
+    "run results": ("analyses/ensembles/results.json", ["report", "analyse"]),
+    "run points": ("analyses/ensembles/accuracy.json", ["report", "analyse"]),
+    "run picture": ("analyses/ensembles/accuracy.png", ["report", "analyse"]),
     "run report": ("report.html", ["again", "report"]),
     "run all results": ("results.json", ["again", "report"]),
     "run TensorBoard": ("tensorboard", ["resume"]),
@@ -193,7 +193,7 @@ class Campaign:
         settings = SETTINGS | OF_TABLE | {"task.file": str(self.folder / "data.npz")}
         hf.train("digits", settings, out=self.table)
         hf.train("digits", settings, out=self.inside / "runs" / "other")
-        for command in (COMMANDS["evaluate"], COMMANDS["analysis"], ["report", "{run}", *OF_REPORT]):
+        for command in (COMMANDS["evaluate"], COMMANDS["analyse"], ["report", "{run}", *OF_REPORT]):
             answer, err = self.execute(command)
             assert answer == "loaded", err
 

@@ -30,12 +30,6 @@ class Command(click.Command):
         return super().parse_args(ctx, args)
 
 
-class Group(click.Group):
-    """A group of such commands."""
-
-    command_class = Command
-
-
 def json_option(command: F) -> F:
     """Add --json."""
     return click.option("--json", "json_wanted", is_flag=True, help="Print JSON, for programs.")(command)
@@ -90,8 +84,8 @@ def draw_options(command: F) -> F:
     return networks(seed(command))
 
 
-def loaded(run: str, checkpoint: str, device: str, target: str | None, overrides: Sequence[str] = ()) -> Run:
-    """The run that the options of `run_options` name; overrides say where its data lie now."""
+def open_run(run: str, checkpoint: str, device: str, target: str | None, overrides: Sequence[str] = ()) -> Run:
+    """Load the run that the options of `run_options` name; overrides say where its data lie now."""
     registry = registry_with([] if target is None else [checked_factory(target)])
     return load_run(run, registry, device, checkpoint, overrides)
 

@@ -35,7 +35,7 @@ class Template:
     def use(self, package: str) -> str:
         """The command that uses the component."""
         if not self.key:
-            return f"hyperframe evaluate RUN --analysis {package}"
+            return f"hyperframe analyse RUN {package}"
         return f"hyperframe train {shlex.quote(f'{self.key}={self.choice.replace(WORD, package)}')}"
 
     def settings(self, package: str) -> str:

@@ -250,7 +250,7 @@ def _kinds_of(names: list[str], kind: str | None, registry: Registry) -> list[st
         if entry.component.name == name and kind in (None, entry.kind):
             found.append(entry.kind)
     if "analysis" in found:
-        raise PluginError(f"there are no laws of analyses, and '{name}' is one; 'hyperframe evaluate' runs it")
+        raise PluginError(f"there are no laws of analyses, and '{name}' is one; 'hyperframe analyse' runs it")
     if not found and kind is not None:
         registry.get(kind, name)
     if not found:

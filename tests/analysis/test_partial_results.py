@@ -121,11 +121,11 @@ def test_wrong_options(argument, message):
 @pytest.mark.slow
 def test_wrong_arguments(run, hyperframe):
     for arguments, message in [
-        (["a.b=1"], "name the analysis with --analysis"),
-        (["--analysis", "toy_curve", "toy_curve.points=3"], "points"),
-        (["--analysis", "toy_curve", "pca.points=3"], "unknown analysis 'pca'"),
+        (["toy_curve.points=3"], "Missing argument 'NAME...'. Analyses: ensembles, "),
+        (["toy_curve", "toy_curve.points=3"], "points"),
+        (["toy_curve", "pca.points=3"], "unknown analysis 'pca'"),
     ]:
-        code, out, err = hyperframe("evaluate", run.folder, *arguments)
+        code, out, err = hyperframe("analyse", run.folder, *arguments)
         assert code == 2
         assert message in err
         assert "Traceback" not in out + err

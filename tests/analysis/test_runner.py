@@ -121,12 +121,17 @@ def test_the_runs_own_evaluation_is_not_overwritten(run):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--analysis", "nonsense"], "unknown analysis 'nonsense'"),
-        (["--analysis", "nonsense", "-n", "3"], "-n, --seed and --samples are for the evaluation"),
+        (["analyse", "nonsense"], "unknown analysis 'nonsense'"),
+        (["analyse"], "Missing argument 'NAME...'. Analyses: ensembles, "),
+        (["analyse", "pca", "-n", "3"], "No such option"),
+        (["analyse", "pca", "trainer.steps=3"], "only where its data lie can be overridden"),
+        (["evaluate", "pca"], "'pca' is not KEY=VALUE of the run's configuration; analyses and their options are for"),
+        (["evaluate", "pca.draws=3"], "'hyperframe analyse RUN NAME... [NAME.OPTION=VALUE]...'"),
+        (["evaluate", "--analysis", "pca"], "No such option"),
     ],
 )
 def test_wrong_arguments(run, hyperframe, arguments, message):
-    code, out, err = hyperframe("evaluate", run.folder, *arguments)
+    code, out, err = hyperframe(arguments[0], run.folder, *arguments[1:])
     assert code == 2
     assert message in err
     assert "Traceback" not in out + err

@@ -76,9 +76,7 @@ def test_what_needs_no_data_needs_none(tmp_path, moved, hyperframe):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "command", [["evaluate", "run"], ["evaluate", "run", "--analysis", "ensembles"], ["report", "run"]]
-)
+@pytest.mark.parametrize("command", [["evaluate", "run"], ["analyse", "run", "ensembles"], ["report", "run"]])
 def test_what_needs_them_says_how_to_say_where_they_lie(tmp_path, moved, hyperframe, command):
     old = tmp_path / "before" / "mine.npz"
     code, out, err = hyperframe(*command)
