@@ -8,6 +8,7 @@ import argparse
 import inspect
 import os
 import sys
+import types
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,8 +102,21 @@ API_PAGE = f"""\
 
 {NOTE}
 
-What `import hyperframe` and the conformance kit make public. The examples run as tests.
+What is public, by who needs it. The examples run as tests.
 """
+
+API = {
+    hyperframe: "Train, go on, load, draw and distil; and what every component is made with.",
+    hyperframe.targets: "For authors of targets and gauges: specs, symmetries, and layouts of weights.",
+    hyperframe.networks: "For authors of generators.",
+    hyperframe.types: "What a component of each kind promises.",
+    hyperframe.analysis: "For authors of analyses.",
+    hyperframe.errors: "What can be raised, and notices.",
+    hyperframe.testing: "The conformance kit.",
+    hyperframe.testing.strategies: "Strategies for hypothesis.",
+    hyperframe.testing.examples: "Example networks.",
+}
+"""The modules with public names, and what these are for; a name is shown where it stands first."""
 
 
 def configuration() -> str:
@@ -198,17 +212,24 @@ def _law_rows(own: typing.Iterable[Law]) -> Iterator[list[str]]:
 
 def api() -> str:
     """The page of the Python API: every public name with its docstring."""
-    parts = [API_PAGE]
-    for module in (hyperframe, hyperframe.testing, hyperframe.testing.strategies, hyperframe.testing.examples):
-        parts.append(f"## {module.__name__}\n")
-        names = getattr(module, "__all__", None) or [
-            name
-            for name, value in vars(module).items()
-            if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
-        ]
-        for name in sorted(names):
-            parts += _described(name, getattr(module, name))
+    parts, shown = [API_PAGE], set()
+    for module, purpose in API.items():
+        parts.append(f"## {module.__name__}\n\n{purpose}\n")
+        for name in sorted(public_names(module), key=str.lower):
+            value = getattr(module, name)
+            if (name, id(value)) not in shown and not inspect.ismodule(value):
+                shown.add((name, id(value)))
+                parts += _described(name, value)
     return "\n".join(parts)
+
+
+def public_names(module: types.ModuleType) -> list[str]:
+    """The names that a module makes public: its `__all__`, or all that it defines without an underscore."""
+    return getattr(module, "__all__", None) or [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+    ]
 
 
 def _described(name: str, value: object) -> Iterator[str]:

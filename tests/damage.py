@@ -165,8 +165,12 @@ class Campaign:
         self.kinds = self._read_by_functions() | self._read_by_commands()
 
     def _make_run(self):
-        layer = hf.LayerSpec(name="out", filters=10, params=[hf.kernel("out.weight", "o i"), hf.bias("out.bias")])
-        spec = hf.TargetSpec(name="constant", input_shape=(1, 8, 8), num_outputs=10, layers=[layer], logits="out")
+        layer = hf.targets.LayerSpec(
+            name="out", filters=10, params=[hf.targets.kernel("out.weight", "o i"), hf.targets.bias("out.bias")]
+        )
+        spec = hf.targets.TargetSpec(
+            name="constant", input_shape=(1, 8, 8), num_outputs=10, layers=[layer], logits="out"
+        )
         self.own = {"module": Constant(), "spec": spec}
         self.run = hf.train("digits", SETTINGS | OF_MODULE, out=self.inside / "run", **self.own)
         self.registry = installed([OwnCode(self.own["module"], spec, None)])

@@ -281,7 +281,7 @@ def test_again_takes_no_parts_of_a_call_that_failed(run):
     value = ["wrong", "right"]
 
     def parted(run, folder):
-        found = hf.in_parts(folder, "things", 1, lambda number: {"value": value[0]})
+        found = hf.analysis.in_parts(folder, "things", 1, lambda number: {"value": value[0]})
         if found[0]["value"] == "wrong":
             raise TypeError
         return found[0]
@@ -522,7 +522,7 @@ LABELS = {"labels": ("x", "y"), "title": "t", "caption": "s"}
 
 
 def test_elements_take_arrays_and_tensors(tmp_path):
-    hf.keep_lines(tmp_path, "lines.json", torch.arange(2), {"own": torch.ones(2).numpy()}, **LABELS)
+    hf.analysis.keep_lines(tmp_path, "lines.json", torch.arange(2), {"own": torch.ones(2).numpy()}, **LABELS)
     assert read_json(tmp_path / "lines.json") == {"x": [0, 1], "lines": {"own": [1.0, 1.0]}, "labels": ["x", "y"]}
 
 
@@ -532,14 +532,14 @@ def test_elements_take_arrays_and_tensors(tmp_path):
 )
 def test_elements_that_no_page_could_show(tmp_path, file, values):
     with pytest.raises(ValueError, match=file):
-        hf.keep_lines(tmp_path, file, [0, 1], {"own": values}, **LABELS)
+        hf.analysis.keep_lines(tmp_path, file, [0, 1], {"own": values}, **LABELS)
     assert not list(tmp_path.iterdir())
 
 
 def test_points_and_grids_have_the_shape_of_their_axes(tmp_path):
     series = {"own": {"points": [[1.0, 2.0, 3.0]], "axes": ["a", "b"]}}
     with pytest.raises(ValueError, match="as many numbers"):
-        hf.keep_scatter(tmp_path, "points.json", series, title="t", caption="s")
+        hf.analysis.keep_scatter(tmp_path, "points.json", series, title="t", caption="s")
     labels = {**LABELS, "labels": ("x", "y", "z")}
     with pytest.raises(ValueError, match="a row of 2 for each of 2"):
-        hf.keep_grid(tmp_path, "grid.json", [0, 1], [0, 1], [[1, 2]], marks={}, **labels)
+        hf.analysis.keep_grid(tmp_path, "grid.json", [0, 1], [0, 1], [[1, 2]], marks={}, **labels)

@@ -28,17 +28,17 @@ class Net(nn.Module):
 
 
 def spec(width=6, outputs=4):
-    first = [hf.kernel("first.weight", "o i"), hf.scale("norm.weight"), hf.shift("norm.bias")]
-    last = [hf.kernel("last.weight", "o i"), hf.bias("last.bias")]
-    return hf.TargetSpec(
+    first = [hf.targets.kernel("first.weight", "o i"), hf.targets.scale("norm.weight"), hf.targets.shift("norm.bias")]
+    last = [hf.targets.kernel("last.weight", "o i"), hf.targets.bias("last.bias")]
+    return hf.targets.TargetSpec(
         name="net",
         input_shape=(3,),
         num_outputs=outputs,
         logits="last",
-        units=[hf.UnitSpec(name="hidden", size=width, ops=["relu"])],
+        units=[hf.targets.UnitSpec(name="hidden", size=width, ops=["relu"])],
         layers=[
-            hf.LayerSpec(name="first", filters=width, writes=["hidden"], norm="batch", params=first),
-            hf.LayerSpec(name="last", filters=outputs, reads=["hidden"], params=last),
+            hf.targets.LayerSpec(name="first", filters=width, writes=["hidden"], norm="batch", params=first),
+            hf.targets.LayerSpec(name="last", filters=outputs, reads=["hidden"], params=last),
         ],
     )
 

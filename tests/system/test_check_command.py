@@ -23,7 +23,7 @@ def good(width: int = 6):
 
 
 def wrong():
-    from hyperframe import LayerSpec, TargetSpec, UnitSpec, bias, kernel
+    from hyperframe.targets import LayerSpec, TargetSpec, UnitSpec, bias, kernel
 
     module = nn.Sequential(nn.Linear(3, 4), nn.GELU(), nn.Linear(4, 2))
     layers = [

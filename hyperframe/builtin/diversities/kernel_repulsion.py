@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from hyperframe import Component, DiversityInputs, EntropyEstimator, hookimpl
-from hyperframe.options import option
+from hyperframe import Component, hookimpl, option
+from hyperframe.types import DiversityInputs, EntropyEstimator
 
 FLOOR = 64.0
 """Distances below this many rounding errors of the weights' own size make no bandwidth."""

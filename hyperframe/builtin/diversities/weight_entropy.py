@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from hyperframe import Component, DiversityInputs, EntropyEstimator, Generator, hookimpl
-from hyperframe.types import NoOptions
+from hyperframe import Component, Generator, hookimpl
+from hyperframe.types import DiversityInputs, EntropyEstimator, NoOptions
 
 
 class WeightEntropy:

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hyperframe import Component, hookimpl
-from hyperframe.options import option
+from hyperframe import Component, hookimpl, option
 from hyperframe.runtime.distributed import gather
 
 FLOOR = 64.0

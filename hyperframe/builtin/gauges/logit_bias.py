@@ -2,7 +2,8 @@
 
 import torch
 
-from hyperframe import Component, Orbits, Weights, hookimpl
+from hyperframe import Component, Weights, hookimpl
+from hyperframe.targets import Orbits
 from hyperframe.types import NoOptions
 
 

@@ -1,6 +1,7 @@
 """The gauge `logit_shift`: the filters of the last layer sum to zero."""
 
-from hyperframe import Component, Orbits, Weights, hookimpl
+from hyperframe import Component, Weights, hookimpl
+from hyperframe.targets import Orbits
 from hyperframe.types import NoOptions
 
 

@@ -1,6 +1,7 @@
 """The gauge `permutation_sort`: units that may change places stand in the order of the filters that write them."""
 
-from hyperframe import Component, Orbits, Weights, hookimpl
+from hyperframe import Component, Weights, hookimpl
+from hyperframe.targets import Orbits
 from hyperframe.targets.symmetry.sorting import Sorting
 from hyperframe.types import NoOptions
 

@@ -1,7 +1,8 @@
 """The gauge `scale`: every filter has the norm of its size, and its readers make up for it (section 3.2.2)."""
 
-from hyperframe import Component, Orbits, Weights, hookimpl
-from hyperframe.targets.symmetry.propagate import norm_factors, propagate_factors
+from hyperframe import Component, Weights, hookimpl
+from hyperframe.targets import Orbits, propagate_factors
+from hyperframe.targets.symmetry.propagate import norm_factors
 from hyperframe.types import NoOptions
 
 

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from hyperframe import Component, Orbits, Weights, hookimpl
-from hyperframe.targets.symmetry.propagate import propagate_factors, summed
+from hyperframe import Component, Weights, hookimpl
+from hyperframe.targets import Orbits, propagate_factors
+from hyperframe.targets.symmetry.propagate import summed
 from hyperframe.types import NoOptions
 
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import attrs
 
-from hyperframe import Component, hookimpl
+from hyperframe import Component, hookimpl, option
 from hyperframe.errors import DataError
-from hyperframe.options import option
 from hyperframe.runtime.files import user_path
 from hyperframe.tasks.own_data.array_files import array_names, read_arrays
 from hyperframe.tasks.own_data.array_names import chosen_parts

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 import attrs
 import torch
 
-from hyperframe import Component, Data, hookimpl
-from hyperframe.options import option
+from hyperframe import Component, Data, hookimpl, option
 from hyperframe.tasks.gaussian_regression import GaussianRegressionTask
 from hyperframe.tasks.own_data.arrays import SplitOptions, divided
 from hyperframe.tasks.own_data.facts import chosen_split

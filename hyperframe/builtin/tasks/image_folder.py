@@ -9,9 +9,9 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe import ClassificationTask, Component, Data, hookimpl
+from hyperframe import ClassificationTask, Component, Data, hookimpl, option
 from hyperframe.errors import DataError
-from hyperframe.options import option, read_options
+from hyperframe.options import read_options
 from hyperframe.runtime.files import exists, user_path
 from hyperframe.tasks.augmentation import AffineOptions, random_affine
 from hyperframe.tasks.own_data.array_files import entries, image_aspects, image_paths, read_images

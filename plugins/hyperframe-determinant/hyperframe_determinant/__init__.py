@@ -39,9 +39,9 @@ class LogDeterminant:
 
     Example:
         >>> term = LogDeterminant(Options(bandwidth=0.1))
-        >>> round(float(term(hf.DiversityInputs(flat=torch.eye(3)))), 4)    # −3 log 1.0001
+        >>> round(float(term(hf.types.DiversityInputs(flat=torch.eye(3)))), 4)    # −3 log 1.0001
         -0.0003
-        >>> round(float(term(hf.DiversityInputs(flat=torch.ones(3, 3)))), 2)    # −2 log 1e-4 − log 3.0001
+        >>> round(float(term(hf.types.DiversityInputs(flat=torch.ones(3, 3)))), 2)    # −2 log 1e-4 − log 3.0001
         17.32
     """
 
@@ -51,7 +51,7 @@ class LogDeterminant:
     def __init__(self, options: Options) -> None:
         self.options = options
 
-    def __call__(self, inputs: hf.DiversityInputs) -> Tensor:
+    def __call__(self, inputs: hf.types.DiversityInputs) -> Tensor:
         """Less the log-determinant of the batch's kernel matrix."""
         assert inputs.flat is not None
         matrix = self.kernel(inputs.flat)
@@ -71,7 +71,7 @@ class LogDeterminant:
         return (-0.5 * distances / spread.clamp(min=TINY) / self.options.bandwidth / self.options.bandwidth).exp()
 
 
-def build(options: Options, estimator: hf.EntropyEstimator) -> LogDeterminant:
+def build(options: Options, estimator: hf.types.EntropyEstimator) -> LogDeterminant:
     """Make the term; it has no use for the estimator."""
     return LogDeterminant(options)
 

@@ -43,15 +43,15 @@ class MaxScale:
 
     fixes = frozenset({"scaling"})
 
-    def __init__(self, orbits: hf.Orbits) -> None:
+    def __init__(self, orbits: hf.targets.Orbits) -> None:
         self._scaling = orbits.scaling
 
     def __call__(self, weights: hf.Weights) -> hf.Weights:
         """Return the representative of each weight set."""
-        return hf.propagate_factors(self._scaling, weights, largest_factors)
+        return hf.targets.propagate_factors(self._scaling, weights, largest_factors)
 
 
-def build(options: object, orbits: hf.Orbits) -> MaxScale:
+def build(options: object, orbits: hf.targets.Orbits) -> MaxScale:
     """Make the gauge for a target's symmetries; it has no options."""
     return MaxScale(orbits)
 

@@ -107,7 +107,7 @@ def test_networks_of_the_reference_are_independent(run, tmp_path):
         reference = deep_ensemble(run, tmp_path / "reference", networks=4, steps=1, rate=1e-6)
     assert [(choice.name, choice.weight) for choice in reference.config.diversity] == [("none", 1.0)]
     assert reference.config.objective.options == Options()
-    rows = hf.flatten(reference.experiment.target.spec, reference.sample(4).weights)
+    rows = hf.targets.flatten(reference.experiment.target.spec, reference.sample(4).weights)
     others = ~torch.eye(4, dtype=torch.bool)
     assert float(torch.corrcoef(rows)[others].abs().max()) < 0.2
     (images,) = seen

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hyperframe.networks.sampled import EXAMPLES_AT_ONCE, Networks, select
+from hyperframe import Networks
+from hyperframe.networks.sampled import EXAMPLES_AT_ONCE, select
 
 Limits = tuple[float, float]
 """The least and the greatest number that an attack may make of an entry of the input."""

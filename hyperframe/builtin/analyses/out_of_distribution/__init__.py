@@ -9,19 +9,15 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe import Component, hookimpl
+from hyperframe import Component, Data, hookimpl, option
+from hyperframe.analysis import COLOURS, check_images, in_parts, keep_lines, keep_picture, new_figure
 from hyperframe.analysis.members import predicted
-from hyperframe.analysis.partial_results import in_parts
-from hyperframe.analysis.plots import COLOURS, keep_lines, keep_picture, new_figure
-from hyperframe.analysis.requirements import check_images
 from hyperframe.analysis.scoring import some_examples
 from hyperframe.builtin.analyses.out_of_distribution.detection import found_at, separation, shifted
 from hyperframe.config.choices import choose
 from hyperframe.errors import DataError
-from hyperframe.options import option
 from hyperframe.runtime.rng import stream
 from hyperframe.tasks.calibration import entropy_of
-from hyperframe.types import Data
 
 NAME = "out_of_distribution"
 PARTNERS = {"mnist": "fashion_mnist", "fashion_mnist": "mnist"}
