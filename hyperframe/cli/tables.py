@@ -99,16 +99,18 @@ def _figure(value: float | None) -> str:
     return MISSING if value is None else f"{value:.4g}"
 
 
-def print_condensed(content: Mapping[str, Any]) -> None:
+def print_distillation(content: Mapping[str, Any]) -> None:
     """Print what one network in the place of an ensemble reaches, beside the ensemble."""
-    metric = Metric(**content["metric"])
-    table = Table("", metric.words("{}"), "negative log-likelihood", title_justify="left")
+    metrics = metrics_of(content)
+    table = Table("", *(escape(metric.words("{}")) for metric in metrics), title_justify="left")
     networks = counted(content["networks"], "network")
     table.title = f"{networks} and one by '{content['method']}' on {content['examples']} test examples"
     for words, row in content["results"].items():
-        deviation = "" if row["std"] is None else f" ± {metric.shown(row['std'])}"
-        score = MISSING if row["score"] is None else metric.shown(row["score"])
-        table.add_row(words, score + deviation, _figure(row["nll"]))
+        values = [(metric, row["metrics"][metric.name]) for metric in metrics]
+        cells = [MISSING if value is None else metric.shown(value) for metric, value in values]
+        if row["std"] is not None:
+            cells[0] += f" ± {metrics[0].shown(row['std'])}"
+        table.add_row(words, *cells)
     _console().print(table)
 
 

@@ -57,6 +57,10 @@ class Choice:
             raise ConfigError(f"{error}; {', '.join(sorted(self.open))} as task '{task.name}' has it") from error
         return attrs.evolve(self, options=options, open=frozenset())
 
+    def with_absolute_locations(self) -> "Choice":
+        """The same choice, in which all paths of data are absolute."""
+        return attrs.evolve(self, options=with_absolute_locations(self.options))
+
     def make(self, *arguments: Any) -> Any:
         """Call the component's factory with its options and these arguments.
 
@@ -104,11 +108,6 @@ def choose(registry: Registry, kind: str, section: Any, path: str) -> Choice:
 @attrs.frozen(kw_only=True)
 class _Weight:
     weight: float = option(1.0, "what the term counts")
-
-
-def located(choice: Choice) -> Choice:
-    """The same choice with absolute paths of data."""
-    return attrs.evolve(choice, options=with_absolute_locations(choice.options))
 
 
 def plain_choice(choice: Choice) -> dict[str, Any]:

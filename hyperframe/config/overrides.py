@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from hyperframe.config.dotted_keys import walk
 from hyperframe.config.import_path import FAMILIES
 from hyperframe.config.kinds import KINDS
 from hyperframe.config.yaml_values import load_value, load_yaml
@@ -116,12 +117,12 @@ def _check_structure(text: str, where: str) -> None:
             raise ConfigError(f"{where} is nested more than {DEEPEST} levels deep")
 
 
-def _refuse_interpolations(value: Any, where: str) -> None:
-    if isinstance(value, str) and "${" in value:
-        raise ConfigError(f"{where}: interpolations such as '{value}' are not allowed; write the value itself")
-    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    for key, item in items:
-        _refuse_interpolations(item, f"{where}: {key}" if isinstance(value, Mapping) else where)
+def _refuse_interpolations(content: Any, where: str) -> None:
+    for key, value in walk(content):
+        for text in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(text, str) and "${" in text:
+                place = f"{where}: {key}" if key else where
+                raise ConfigError(f"{place}: interpolations such as '{text}' are not allowed; write the value itself")
 
 
 def read_value(text: str, where: str) -> Any:

@@ -1,7 +1,7 @@
 """Runs side by side: what differs in their configurations, figures of as many networks of each, and a picture."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import attrs
 from torch import Tensor
 
 from hyperframe.config.choices import choose
+from hyperframe.config.dotted_keys import walk
 from hyperframe.config.registry import Registry
 from hyperframe.config.schema import Config, override_pairs
 from hyperframe.errors import Forgiven, RunError, described, notice
@@ -97,7 +98,7 @@ def differences(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str,
         >>> differences({"a": {"task": {"name": "digits", "zoom": 0}}, "b": {"task": {"name": "mnist", "zoom": 0}}})
         {'task.name': {'a': 'digits', 'b': 'mnist'}}
     """
-    flat = {run: dict(_dotted(content)) for run, content in configs.items()}
+    flat = {run: dict(walk(content)) for run, content in configs.items()}
     sections = [section for content in configs.values() for section in content]
     known = dict.fromkeys(key for content in flat.values() for key in content)
     keys = sorted(known, key=lambda key: sections.index(key.partition(".")[0]))
@@ -107,17 +108,6 @@ def differences(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str,
         for key, values in found.items()
         if len(values) < len(flat) or any(value != next(iter(values.values())) for value in values.values())
     }
-
-
-def _dotted(content: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """All values with their dotted keys; examples of a list of components are numbered, other lists are values."""
-    if isinstance(content, list) and content and all(isinstance(item, Mapping) for item in content):
-        content = {str(number): item for number, item in enumerate(content)}
-    if isinstance(content, Mapping):
-        for key, value in content.items():
-            yield from _dotted(value, f"{path}.{key}".lstrip("."))
-    else:
-        yield path, content
 
 
 def _measured(run: Run, count: int, seed: int | None, registry: Registry) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from typing import Any
 import filelock
 from omegaconf import OmegaConf
 
+from hyperframe.config.dotted_keys import first_missing
 from hyperframe.config.import_path import TYPED
 from hyperframe.config.in_memory import DATA, HANDED_OVER, MODULE
 from hyperframe.config.overrides import apply_overrides, read_yaml
@@ -211,7 +212,7 @@ def read_run_config(folder: Path, registry: Registry, pairs: Sequence[tuple[str,
         raise RunError(f"{folder / CONFIG}: {error}{_owners(folder, content)}") from error
     except HyperframeError as error:
         raise RunError(f"{folder / CONFIG}: {error}") from error
-    missing = _missing(stored.plain(), content)
+    missing = first_missing(stored.plain(), content)
     if missing:
         raise RunError(f"{folder / CONFIG} is not complete: '{missing}' is missing{_other_writer(folder)}")
     return stored, read_config(folder.name, apply_overrides(content, pairs), registry) if pairs else stored
@@ -264,17 +265,3 @@ def _owners(folder: Path, content: Mapping[str, Any]) -> str:
             "module with the spec that it had, if any."
         )
     return ""
-
-
-def _missing(complete: Mapping[str, Any], found: Mapping[str, Any]) -> str | None:
-    """The first key of a complete configuration that is not there, or None."""
-    for key, value in complete.items():
-        own = found.get(key)
-        if key not in found or (isinstance(value, list) and len(own or []) != len(value)):
-            return key
-        pairs = zip(value, own or [], strict=True) if isinstance(value, list) else [(value, own)]
-        for section, other in pairs:
-            below = _missing(section, other) if isinstance(section, Mapping) and isinstance(other, Mapping) else None
-            if below:
-                return f"{key}.{below}"
-    return None

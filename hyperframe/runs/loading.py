@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hyperframe.config.dotted_keys import changes
 from hyperframe.config.in_memory import DATA, KeptData
 from hyperframe.config.registry import Registry
-from hyperframe.config.schema import Config, changes, override_pairs
+from hyperframe.config.schema import Config, override_pairs
 from hyperframe.errors import ConfigError, RunError, notice
 from hyperframe.experiment.build import Experiment, build_experiment
 from hyperframe.runs.checkpoints import Checkpoint, best_checkpoint, newest_checkpoint, read_checkpoint
@@ -94,7 +95,7 @@ def _check_config(folder: Path, found: Checkpoint, config: Config) -> None:
         known = here.get(section)
         if not isinstance(values, Mapping) or not isinstance(known, Mapping):
             continue
-        for change in changes(values, {key: known.get(key) for key in values}, f"{section}."):
+        for change in changes(values, {key: known.get(key) for key in values}, section):
             raise RunError(
                 f"{folder / CONFIG} is not what the run was trained with ({change}); put that back, or train a new run"
             )

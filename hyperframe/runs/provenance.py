@@ -27,7 +27,7 @@ def provenance(config: Config, device: torch.device) -> dict[str, Any]:
     packages = (OWN_DISTRIBUTION, "torch", "torchvision", "numpy")
     return {
         "format": FORMAT,
-        "components": [choice.registered.plain() for choice in config.choices],
+        "components": [choice.registered.plain() for choice in config.choices.values()],
         "versions": {"python": platform.python_version(), **{name: version_of(name) for name in packages}},
         "environment": environment(device),
         "seed": config.trainer.seed,

@@ -156,7 +156,7 @@ class Training:
         """All that the bits of the result depend on beside the configuration, as far as it is known."""
         versions = {
             choice.registered.source.distribution: choice.registered.source.version
-            for choice in self.run.config.choices
+            for choice in self.run.config.choices.values()
         }
         return {**environment(self.run.experiment.device), "versions": versions}
 

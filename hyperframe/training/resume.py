@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hyperframe.config.dotted_keys import changes
 from hyperframe.config.registry import Registry
-from hyperframe.config.schema import Config, changes, override_pairs
+from hyperframe.config.schema import Config, override_pairs
 from hyperframe.errors import ConfigError, notice
 from hyperframe.experiment.build import build_experiment
 from hyperframe.runs.checkpoints import Checkpoint, newest_checkpoint, set_damaged_aside
@@ -113,7 +114,7 @@ def _recorded(found: Checkpoint | None) -> Mapping[str, Any]:
 def _of_data_and_code(training: Training, found: Checkpoint) -> list[str]:
     """List what of data and of the target's code is not as it was at a checkpoint."""
     recorded, here = recorded_data(found), training.run.fingerprints or {}
-    differences = list(changes(recorded, {**recorded, **here}, "data."))
+    differences = list(changes(recorded, {**recorded, **here}, "data"))
     otherwise = computes_otherwise(found.state.get("probe"), training.probe)
     return differences + ([] if otherwise is None else [f"the target's code: {otherwise}"])
 

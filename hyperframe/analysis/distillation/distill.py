@@ -55,33 +55,42 @@ def results_of_networks(run: Run, networks: int, seed: int | None = None) -> dic
 
     Returns:
         `mean member` and `ensemble`, each with `score` (see `score_metric`; of the ensemble that of its mean
-        prediction), `std` (over the members; None for the ensemble) and `nll`; None where the task has no such figure.
+        prediction), `std` (over the members; None for the ensemble) and `metrics`, the values of all metrics that the
+        task declares of single networks, by name; None where the task has no such figure.
     """
     drawn = run.sample(run.experiment.generator.at_most(networks), seed)
     results = measure(run.experiment, drawn, run.data("test"))
-    metric = score_metric(run)
-    of_mean = next((one for one in run.experiment.task.metrics if one.mean_of == metric.name), None)
-    score = None if of_mean is None else of_mean.value(results)
-    together = results.get("ensemble", {})
+    of_mean = {metric.mean_of: metric.value(results) for metric in run.experiment.task.metrics if metric.mean_of}
+    together = {metric.name: of_mean.get(metric.name) for metric in network_metrics(run)}
     return {
-        "mean member": _of_members(results, metric),
-        "ensemble": {"score": score, "std": None, "nll": together.get("nll")},
+        "mean member": _of_members(run, results),
+        "ensemble": {"score": together[score_metric(run).name], "std": None, "metrics": together},
     }
 
 
 def results_of_one(run: Run, network: Networks) -> dict[str, Any]:
-    """What one network reaches on the test set: `score`, `std`, which is None, and `nll`."""
-    return {**_of_members(measure(run.experiment, network, run.data("test")), score_metric(run)), "std": None}
+    """What one network reaches on the test set: `score`, `std`, which is None, and `metrics`."""
+    return {**_of_members(run, measure(run.experiment, network, run.data("test"))), "std": None}
 
 
 def score_metric(run: Run) -> Metric:
     """The metric that `score` is: the first that the task declares of single networks, such as accuracy or rmse."""
-    return next(metric for metric in run.experiment.task.metrics if metric.of == "network")
+    return network_metrics(run)[0]
 
 
-def _of_members(results: Mapping[str, Any], metric: Metric) -> dict[str, Any]:
+def network_metrics(run: Run) -> list[Metric]:
+    """The metrics that the task declares of single networks, in their order."""
+    return [metric for metric in run.experiment.task.metrics if metric.of == "network"]
+
+
+def _of_members(run: Run, results: Mapping[str, Any]) -> dict[str, Any]:
+    metric = score_metric(run)
     spread = metric.spread(results)
-    return {"score": metric.value(results), "std": None if spread is None else spread["std"], "nll": results.get("nll")}
+    return {
+        "score": metric.value(results),
+        "std": None if spread is None else spread["std"],
+        "metrics": {one.name: one.value(results) for one in network_metrics(run)},
+    }
 
 
 @with_gradients
@@ -105,9 +114,9 @@ def distill(
         scale: what z is multiplied by, for averages.
 
     Returns:
-        `run`, `step`, `file`, `method`, `networks` (of the ensemble), `scale`, `examples` (of the test set), `metric`
-        (what `score` is), and `results`, for `mean member`, `ensemble` and `written network` the mapping that
-        `results_of_networks` gives.
+        `run`, `step`, `file`, `method`, `networks` (of the ensemble), `scale`, `examples` (of the test set), `metrics`
+        (what the task declares of single networks; the first is what `score` is), and `results`, for `mean member`,
+        `ensemble` and `written network` the mapping that `results_of_networks` gives.
 
     Raises:
         RunError: the file exists, ends otherwise or cannot be written; the method cannot be used, see `condensed`.
@@ -129,6 +138,6 @@ def distill(
         **origin,
         "file": str(file),
         "examples": len(run.data("test")),
-        "metric": score_metric(run).plain(),
+        "metrics": [metric.plain() for metric in network_metrics(run)],
         "results": {**results_of_networks(run, count, seed), "written network": results_of_one(run, network)},
     }

@@ -66,5 +66,5 @@ def distill_command(
     if json_wanted:
         click.echo(as_json(content))
     else:
-        tables.print_condensed(content)
+        tables.print_distillation(content)
         click.echo(f"written to {content['file']}")

@@ -165,10 +165,10 @@ def _are_pixels(arrays: Mapping[str, Any], given: Mapping[str, Data], where: str
 
 
 def _pair(arrays: Mapping[str, Any], x: str, y: str, where: str) -> Data:
-    for name in (x, y):
+    for name, what in ((x, f"the inputs of '{y}'"), (y, f"the labels of '{x}'")):
         if name not in arrays:
             found = ", ".join(sorted(map(str, arrays)))
-            raise DataError(f"{where}: there is no array '{name}'; found: {found or 'none'}")
+            raise DataError(f"{where}: there is no array '{name}', {what}; found: {found or 'none'}")
     inputs = channels_first(as_inputs(arrays[x], f"{where}: {x}"), f"{where}: {x}")
     data = Data(inputs, as_tensor(arrays[y], f"{where}: {y}"))
     if len(data.x) != len(data.y):
