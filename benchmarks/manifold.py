@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 import hyperframe as hf
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.config.choices import choose
 from hyperframe.config.schema import load_config
 from hyperframe.experiment.build import build_experiment
 from hyperframe.experiment.loss import WeightedTerm
 
-REGISTRY = installed()
+REGISTRY = make_registry()
 ESTIMATORS: dict[str, dict[str, Any]] = {
     "kozachenko_leonenko": {"constants": True},
     "kozachenko_leonenko neighbour=3": {"constants": True, "neighbour": 3},

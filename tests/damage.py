@@ -29,7 +29,7 @@ from mutations import SPARSE, Damages, tells_of
 from PIL import Image
 
 import hyperframe as hf
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.cli.main import run_command_line
 from hyperframe.cli.prediction_files import read_inputs
 from hyperframe.config.in_memory import OwnCode
@@ -173,7 +173,7 @@ class Campaign:
         )
         self.own = {"module": Constant(), "spec": spec}
         self.run = hf.train("digits", SETTINGS | OF_MODULE, out=self.inside / "run", **self.own)
-        self.registry = installed([OwnCode(self.own["module"], spec, None)])
+        self.registry = make_registry([OwnCode(self.own["module"], spec, None)])
         self.training = Training(self.run, None)
         self.run.write_samples(self.inside / "samples.safetensors", 3)
 

@@ -27,7 +27,7 @@ class Choice:
         registered: the component.
         options: its options.
         weight: what it counts, of a diversity term.
-        open: keys of options that are left to the task; until `fitted` these are the defaults.
+        open: keys of options that are left to the task; until `fit` these are the defaults.
     """
 
     registered: Registered
@@ -40,7 +40,7 @@ class Choice:
         """The component's name."""
         return self.registered.component.name
 
-    def fitted(self, task: Task) -> "Choice":
+    def fit(self, task: Task) -> "Choice":
         """The same choice, with the task's own values for options that were left to it.
 
         Raises:

@@ -25,7 +25,7 @@ LISTS = {kind.key: kind.name for kind in KINDS.values() if kind.many}
 """Keys that hold a list of components, and their kind."""
 
 DEFAULTS: dict[str, Any] = {kind.key: kind.default for kind in KINDS.values() if kind.default is not None}
-"""What stands for a component that a configuration does not name."""
+"""Stand for components that a configuration does not name."""
 
 KEY_HELP = {
     **{kind.key: kind.help for kind in KINDS.values() if kind.key},
@@ -142,7 +142,7 @@ def read_value(text: str, where: str) -> Any:
         raise ConfigError(f"{where} is no YAML value: {brief(error)}") from error
 
 
-def checked_override(key: Any, value: Any) -> tuple[str, Any]:
+def check_override(key: Any, value: Any) -> tuple[str, Any]:
     """Refuse a key that is no text, and interpolations in the value."""
     if not isinstance(key, str):
         raise ConfigError(f"overrides: keys are texts such as 'trainer.steps', but got {key!r}")
@@ -238,9 +238,9 @@ def _set(result: dict[str, Any], key: str, value: Any) -> None:
         if not (rest[0].isascii() and rest[0].isdecimal()) or int(rest[0]) >= len(items):
             numbers = f"0 to {len(items) - 1}" if items else "none, it is empty"
             raise ConfigError(f"{key}: '{rest[0]}' is no item of '{head}'; its items are {numbers}")
-        items[int(rest[0])] = _changed(items[int(rest[0])], rest[1:], value, key)
+        items[int(rest[0])] = _override(items[int(rest[0])], rest[1:], value, key)
     elif head in SINGLE:
-        result[head] = _changed(result.get(head) or {}, rest, value, key)
+        result[head] = _override(result.get(head) or {}, rest, value, key)
     else:
         section = {} if result.get(head) is None else result[head]
         changes = {".".join(rest): value} if rest else value
@@ -250,7 +250,7 @@ def _set(result: dict[str, Any], key: str, value: Any) -> None:
         result[head] = {**section, **changes}
 
 
-def _changed(section: dict[str, Any], rest: list[str], value: Any, path: str) -> dict[str, Any]:
+def _override(section: dict[str, Any], rest: list[str], value: Any, path: str) -> dict[str, Any]:
     """A component's section after one override."""
     if rest in ([], ["name"]):
         chosen = as_section(value, path)

@@ -14,7 +14,7 @@ from hyperframe.config.overrides import (
     LISTS,
     SINGLE,
     apply_overrides,
-    checked_override,
+    check_override,
     named_section,
     read_yaml,
     split_all,
@@ -33,7 +33,7 @@ from hyperframe.runtime.files import is_file, user_path
 
 @attrs.frozen(kw_only=True)
 class TrainerOptions:
-    """How training runs."""
+    """Options of the training."""
 
     steps: int = option(2000, "number of optimiser steps; the rate's schedule spans them", minimum=1, maximum=10**12)
     networks: int = option(32, "networks drawn in a step", minimum=1, maximum=10**6)
@@ -70,7 +70,7 @@ class TrainerOptions:
 
 @attrs.frozen(kw_only=True)
 class EvaluationOptions:
-    """How networks are evaluated, while training on validation data and afterwards on the test set."""
+    """Options of evaluations: on validation data while training, and on the test set afterwards."""
 
     every: int = option(250, "steps between two validations", minimum=1)
     networks: int = option(50, "networks drawn for a validation", minimum=1, maximum=10**6)
@@ -183,7 +183,7 @@ def load_config(source: str | Path, overrides: Sequence[str] | Mapping[str, Any]
 def override_pairs(overrides: Sequence[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Overrides as keys and values: of `KEY=VALUE` texts with VALUE in YAML, or a mapping of dotted keys to values."""
     if isinstance(overrides, Mapping):
-        return [checked_override(key, value) for key, value in overrides.items()]
+        return [check_override(key, value) for key, value in overrides.items()]
     return split_all(overrides)
 
 

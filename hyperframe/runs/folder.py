@@ -65,7 +65,7 @@ CONFIG, TARGET, TASK = "config.yaml", "target.safetensors", "task.json"
 ANALYSES, RESULTS = "analyses", "results.json"
 LOCK = ".lock"
 LOCK_SECONDS = 1.0
-"""How long to wait for a folder: `is_claimed` takes it for a moment."""
+"""Seconds to wait for a folder: `is_claimed` takes it for a moment."""
 
 
 def free_folder(chosen: str | Path | None, config: Config) -> Path:
@@ -100,7 +100,7 @@ def _counts(name: str) -> bool:
 
 
 @contextmanager
-def claimed(folder: Path, what: str = "training", name: str = LOCK) -> Iterator[None]:
+def claim(folder: Path, what: str = "training", name: str = LOCK) -> Iterator[None]:
     """Keep others of its kind out of a folder, which is made as needed. The system frees it when the process ends.
 
     Args:
@@ -127,7 +127,7 @@ def claimed(folder: Path, what: str = "training", name: str = LOCK) -> Iterator[
 
 
 def folder_identity(folder: Path) -> tuple[int, int] | None:
-    """What the system knows a folder by, whatever its name is; None where there is none."""
+    """Return what the system identifies a folder by, whatever its name is; None where there is none."""
     try:
         found = folder.stat()
     except OSError:
@@ -218,7 +218,7 @@ def read_run_config(folder: Path, registry: Registry, pairs: Sequence[tuple[str,
     return stored, read_config(folder.name, apply_overrides(content, pairs), registry) if pairs else stored
 
 
-def restored_task(folder: Path, config: Config) -> Task | None:
+def restore_task(folder: Path, config: Config) -> Task | None:
     """The task of a run, of what its folder keeps, without its data; None where the task takes none for this.
 
     Raises:
@@ -235,7 +235,7 @@ def restored_task(folder: Path, config: Config) -> Task | None:
 
 
 def _other_writer(folder: Path) -> str:
-    """Which version or revision wrote a run, where that is another one than this, as the end of a sentence."""
+    """Name the version or revision that wrote a run, where that is another one than this, as the end of a sentence."""
     content = read_provenance(folder)
     theirs = (as_mapping(content.get("versions")).get(OWN_DISTRIBUTION), content.get("revision"))
     here = (version_of(OWN_DISTRIBUTION), revision())
@@ -249,7 +249,7 @@ def _other_writer(folder: Path) -> str:
 
 
 def _owners(folder: Path, content: Mapping[str, Any]) -> str:
-    """Which distributions the run's components came from that are not installed, as a sentence."""
+    """Name the distributions of the run's components that are not installed, as a sentence."""
     used = used_distributions(read_provenance(folder))
     own = (HANDED_OVER, TYPED)
     lost = {name: version for name, version in used.items() if version_of(name) is None and name not in own}

@@ -12,7 +12,7 @@ from hyperframe.errors import ConfigError, RunError, notice
 from hyperframe.experiment.build import Experiment, build_experiment
 from hyperframe.runs.checkpoints import Checkpoint, best_checkpoint, newest_checkpoint, read_checkpoint
 from hyperframe.runs.fingerprints import computes_otherwise, probe_outputs
-from hyperframe.runs.folder import CONFIG, TARGET, TASK, check_is_run, read_run_config, restored_task
+from hyperframe.runs.folder import CONFIG, TARGET, TASK, check_is_run, read_run_config, restore_task
 from hyperframe.runs.run import Run
 from hyperframe.runtime.files import as_json, different_tensors, from_json, is_file, read_tensors
 from hyperframe.targets.trial_inputs import read_example
@@ -41,7 +41,7 @@ def load_run(
     """
     path = check_is_run(folder)
     if is_file(path / TASK) and all((entry.kind, entry.component.name) != ("task", DATA) for entry in registry.all()):
-        registry = registry.extended([KeptData()])
+        registry = registry.with_plugins([KeptData()])
     # The number of threads belongs to training; this machine may have fewer.
     here = [("trainer.device", device or "auto"), ("trainer.threads", None)]
     moved = override_pairs(overrides)
@@ -55,7 +55,7 @@ def load_run(
     if moved:
         _, config = read_run_config(path, registry, [*here, *moved])
     found = _checkpoint(path, checkpoint)
-    experiment = build_experiment(config, restored_task(path, config), read_example(path))
+    experiment = build_experiment(config, restore_task(path, config), read_example(path))
     restore(path, found, experiment)
     experiment.generator.eval()
     otherwise = computes_otherwise(found.state.get("probe"), probe_outputs(experiment.target))

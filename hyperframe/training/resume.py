@@ -14,10 +14,10 @@ from hyperframe.runs.checkpoints import Checkpoint, newest_checkpoint, set_damag
 from hyperframe.runs.fingerprints import computes_otherwise
 from hyperframe.runs.folder import (
     check_is_run,
-    claimed,
+    claim,
     create_run,
     read_run_config,
-    restored_task,
+    restore_task,
     write_config,
 )
 from hyperframe.runs.loading import recorded_data, restore
@@ -61,14 +61,14 @@ def resume_run(
         KeyboardInterrupt: Ctrl-C; what was trained is saved first.
     """
     path = check_is_run(folder)
-    with claimed(path):
+    with claim(path):
         stored, config = read_run_config(path, registry, override_pairs(overrides))
         config = config.with_absolute_locations()
         changed = list(changes(stored.without_pauses().plain(), config.without_pauses().plain()))
         found = newest_checkpoint(path)
         step = found.step if found else 0
         _check_changes(stored, config, step)
-        experiment = build_experiment(config, restored_task(path, config), read_example(path))
+        experiment = build_experiment(config, restore_task(path, config), read_example(path))
         run = Run(path, config, step, experiment, registry)
         training = Training(run, reporter or Silent())
         with training.settings(_threads(config, found)):

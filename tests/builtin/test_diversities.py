@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hyperframe as hf
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.builtin.objectives.trade_off import Options, TradeOff
 from hyperframe.config.choices import choose
 from hyperframe.config.schema import load_config
@@ -19,7 +19,7 @@ from hyperframe.targets.symmetry.orbits import CONTINUOUS, apply_action, random_
 from hyperframe.targets.weights import unpack
 from hyperframe.types import Data, DiversityInputs
 
-REGISTRY = installed()
+REGISTRY = make_registry()
 ESTIMATOR = choose(REGISTRY, "entropy", {"name": "kozachenko_leonenko", "constants": True}, "entropy").make()
 SHIPPED = [
     entry for entry in REGISTRY.all() if entry.kind == "diversity" and entry.source.distribution == "hyperframe-nn"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hyperframe import DiversityInputs, Generator, LayerSpec, TargetSpec, bias
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.builtin.diversities.manifold_entropy.held_moments import HeldMoments
 from hyperframe.builtin.diversities.manifold_entropy.logdet import exact_logdet, probed_logdet
 from hyperframe.config.choices import choose
@@ -18,7 +18,7 @@ from hyperframe.errors import ConfigError
 from hyperframe.experiment.build import build_experiment
 from hyperframe.targets.weights import flatten
 
-REGISTRY = installed()
+REGISTRY = make_registry()
 
 
 def term(**options):

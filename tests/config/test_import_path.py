@@ -12,7 +12,7 @@ import tiny
 import yaml
 
 import hyperframe as hf
-from hyperframe.config.import_path import Factories, checked_factory, is_factory, typed_targets
+from hyperframe.config.import_path import Factories, check_factory, is_factory, typed_targets
 from hyperframe.errors import ConfigError, PluginError, RunError
 from hyperframe.options import key_of, plain_options, read_options
 
@@ -267,7 +267,7 @@ def test_callables_of_other_kinds(written, nets):
 def test_names_of_no_factory(name):
     assert not is_factory(name)
     with pytest.raises(ConfigError, match=r"target: expected package\.module:factory"):
-        checked_factory(name)
+        check_factory(name)
 
 
 @pytest.mark.parametrize("use", [hf.load, hf.resume])

@@ -64,7 +64,7 @@ def test_a_module_with_batch_norm_is_trained(tmp_path):
     assert nets.statistics["norm.running_mean"].shape == (3, 6)
     own = Net()
     own.load_state_dict(nets.state_dict(1))
-    standardised = run.experiment.task.standardised_inputs.applied(X)  # a file of weights has no hook that does it
+    standardised = run.experiment.task.standardised_inputs.apply(X)  # a file of weights has no hook that does it
     assert torch.allclose(own.eval()(standardised).softmax(-1), nets.predict(X)[1], atol=1e-5)
     assert torch.allclose(nets[1](X).softmax(-1), nets.predict(X)[1], atol=1e-5)
     assert torch.equal(own.frozen.weight, module.frozen.weight)

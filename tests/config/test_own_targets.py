@@ -11,7 +11,7 @@ import hyperframe as hf
 from hyperframe.config.registry import Registry, make_plugin_manager
 from hyperframe.errors import ConfigError, RunError
 from hyperframe.hookspecs import hookimpl
-from hyperframe.runs.folder import claimed
+from hyperframe.runs.folder import claim
 from hyperframe.runtime.rng import stream, stream_seed
 from hyperframe.training.trainer import Trainer
 
@@ -211,7 +211,7 @@ def test_tied_weights_are_the_same_in_a_network_that_is_taken_out(tmp_path, whol
 
 @pytest.mark.slow
 def test_of_two_runs_that_take_one_folder_one_is_refused(tmp_path, small):
-    with claimed(tmp_path / "run"), pytest.raises(RunError, match=r"another training is at work in .*run"):
+    with claim(tmp_path / "run"), pytest.raises(RunError, match=r"another training is at work in .*run"):
         small(tmp_path / "run")
     assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
     assert small(tmp_path / "run").finished

@@ -150,14 +150,14 @@ import resource, sys, warnings
 import torch
 import hyperframe as hf
 from hyperframe.config.schema import load_config
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.experiment.build import build_experiment
 from hyperframe.training.trainer import Trainer
 
 torch.set_num_threads(1)
 settings = {"trainer.device": "cpu", "trainer.networks": 16, "trainer.chunk": 16}
 settings["trainer.batch_size"] = int(sys.argv[1])
-built = build_experiment(load_config("digits", {**settings, "target.channels": [64, 64]}, installed()))
+built = build_experiment(load_config("digits", {**settings, "target.channels": [64, 64]}, make_registry()))
 trainer = Trainer(built, built.task.data("train"))
 used = int(next(line for line in open("/proc/self/status") if line.startswith("VmSize")).split()[1]) * 1024
 resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[2]) * 2**20,) * 2)

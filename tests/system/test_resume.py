@@ -20,7 +20,7 @@ from hyperframe.runs.checkpoints import (
     validation_scores,
     write_checkpoint,
 )
-from hyperframe.runs.folder import claimed, is_claimed
+from hyperframe.runs.folder import claim, is_claimed
 from hyperframe.runs.listing import list_runs
 from hyperframe.training.loop import Silent
 from hyperframe.training.trainer import Trainer
@@ -338,7 +338,7 @@ def test_the_number_of_threads_belongs_to_the_run(tmp_path, small):
 def test_a_folder_is_one_trainings_at_a_time(tmp_path, small):
     small(tmp_path / "run", trainer__stop_after=2)
     assert not is_claimed(tmp_path / "run")
-    with claimed(tmp_path / "run"):
+    with claim(tmp_path / "run"):
         assert is_claimed(tmp_path / "run")
         with pytest.raises(RunError, match="another training is at work"):
             hf.resume(tmp_path / "run")

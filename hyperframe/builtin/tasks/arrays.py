@@ -12,7 +12,7 @@ from hyperframe.runtime.files import user_path
 from hyperframe.tasks.own_data.array_files import array_names, read_arrays
 from hyperframe.tasks.own_data.array_names import chosen_parts
 from hyperframe.tasks.own_data.arrays import OwnOptions, own_task
-from hyperframe.tasks.own_data.facts import OwnTask, restored_task
+from hyperframe.tasks.own_data.facts import OwnTask, restore_task
 
 
 @attrs.frozen(kw_only=True)
@@ -36,7 +36,7 @@ def build(options: Options) -> OwnTask:
 
 def restore(options: Options, facts: Mapping[str, Any]) -> OwnTask:
     """The task of a run, whose file is read when data are asked for."""
-    return restored_task("arrays", facts, partial(build, options))
+    return restore_task("arrays", facts, partial(build, options))
 
 
 @hookimpl

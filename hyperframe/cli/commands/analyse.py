@@ -6,7 +6,7 @@ import click
 
 from hyperframe.analysis.report import report_order
 from hyperframe.analysis.runner import analyse, chosen_options
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.cli.arguments import Command, json_option, open_run, run_options, split_overrides
 from hyperframe.config.registry import Registry
 from hyperframe.runtime.files import as_json
@@ -28,7 +28,7 @@ def analyse_command(
     task.folder=/data.
     """
     overrides, others = split_overrides(arguments)
-    registry = installed()
+    registry = make_registry()
     names = _names([argument for argument in others if "=" not in argument], registry)
     options = chosen_options([argument for argument in others if "=" in argument], names, registry)
     chosen = open_run(run, checkpoint, device, target, overrides)

@@ -10,7 +10,7 @@ from torch import nn
 import hyperframe as hf
 import hyperframe.builtin.analyses.filters as module
 from hyperframe.analysis.runner import analyse
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.builtin.analyses.filters.slices import slice_shape, slices_of, spreads
 from hyperframe.errors import NotApplicableError
 from hyperframe.targets.weights import pack
@@ -20,7 +20,7 @@ SMALL = {**GENERATED, "trainer.steps": 2}
 
 
 def analysed(run, **options):
-    return analyse(run, "filters", installed(), {"networks": 6, **options})
+    return analyse(run, "filters", make_registry(), {"networks": 6, **options})
 
 
 def random(*shape, seed=0):

@@ -13,7 +13,7 @@ import hyperframe as hf
 import hyperframe.builtin.analyses.paths as module
 from hyperframe.analysis.runner import analyse
 from hyperframe.analysis.scoring import mean_scores, some_examples
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.builtin.analyses.paths.bezier import curve_points, train_middle
 from hyperframe.builtin.analyses.paths.geometry import barrier, length, linear, relative_length, spherical, straight
 from hyperframe.errors import HyperframeWarning, NotApplicableError
@@ -157,7 +157,7 @@ def test_some_items_are_different_ones(run):
 
 
 def analysed(run, **options):
-    return analyse(run, "paths", installed(), {**CHEAP, **options})
+    return analyse(run, "paths", make_registry(), {**CHEAP, **options})
 
 
 def test_all_paths_of_a_pair_join_the_same_networks(run):
