@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 import hyperframe as hf
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.config.choices import choose
 from hyperframe.config.schema import load_config
 from hyperframe.experiment.build import build_experiment
 from hyperframe.experiment.loss import WeightedTerm
 
-REGISTRY = installed()
+REGISTRY = make_registry()
 ESTIMATORS: dict[str, dict[str, Any]] = {
     "kozachenko_leonenko": {"constants": True},
     "kozachenko_leonenko neighbour=3": {"constants": True, "neighbour": 3},
@@ -41,8 +41,10 @@ class Curved(hf.Generator):
     """Maps z, uniform on a unit square, to a smooth, injective patch in four dimensions, neither flat nor even."""
 
     def __init__(self) -> None:
-        layer = hf.LayerSpec(name="point", filters=4, params=[hf.bias("point")])
-        super().__init__(hf.TargetSpec(name="point", input_shape=(1,), num_outputs=4, layers=[layer]), dimension=2)
+        layer = hf.targets.LayerSpec(name="point", filters=4, params=[hf.targets.bias("point")])
+        super().__init__(
+            hf.targets.TargetSpec(name="point", input_shape=(1,), num_outputs=4, layers=[layer]), dimension=2
+        )
 
     def latent(self, count: int, rng: torch.Generator) -> Tensor:
         """Draw z, [count, 2]."""
@@ -75,7 +77,7 @@ def values() -> dict[str, list[float]]:
     for seed in range(SEEDS):
         z = generator.latent(COUNT, torch.Generator().manual_seed(seed))
         rows = generator(z)["point"][:, :, 0]
-        inputs = hf.DiversityInputs(
+        inputs = hf.types.DiversityInputs(
             z=z,
             generator=generator,
             gauged=lambda weights: weights["point"].flatten(1),

@@ -10,7 +10,7 @@ import time
 import attrs
 import torch
 
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.targets.symmetry.exact import exact_copy, redraw, run_exactly
 from hyperframe.targets.symmetry.orbits import Orbits, apply_action, orbits, random_action
 from hyperframe.targets.tracing.tracer import Traced
@@ -24,7 +24,7 @@ IMAGES, LEFT_OUT = 12, 24
 
 def main() -> None:
     """Print a row for each network."""
-    component = installed().get("target", "torchvision").component
+    component = make_registry().get("target", "torchvision").component
     print("| network | tracing, s | free factors | signs | units | taken away | signs before norms | frozen |", end="")
     print(" equal bit for bit | permutation moves | forgotten, caught |")
     print("|" + " --- |" * 11)

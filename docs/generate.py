@@ -8,6 +8,7 @@ import argparse
 import inspect
 import os
 import sys
+import types
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,10 +69,10 @@ ANALYSES_PAGE = f"""\
 {NOTE}
 
 What can be found out about a run that is trained. `hyperframe report RUN` runs all analyses that apply to the run and
-puts them on one page ([Reports](report.md)); `hyperframe evaluate RUN --analysis NAME,NAME` runs single ones.
+puts them on one page ([Reports](report.md)); `hyperframe analyse RUN NAME...` runs single ones.
 
 - Results are kept in `RUN/analyses/NAME/results.json`, pictures beside them.
-- Options are written behind the run: `hyperframe evaluate RUN --analysis ensembles ensembles.draws=5`.
+- Options are written behind the run: `hyperframe analyse RUN ensembles ensembles.draws=5`.
 - Random numbers come from `evaluation.seed`: the same run, step and options give the same results.
 - An analysis that is interrupted keeps what is done in parts, and goes on from there when it is run again.
 - One that has nothing to say about a run, such as one of probabilities about a regression, says so.
@@ -101,8 +102,21 @@ API_PAGE = f"""\
 
 {NOTE}
 
-What `import hyperframe` and the conformance kit make public. The examples run as tests.
+What is public, by who needs it. The examples run as tests.
 """
+
+API = {
+    hyperframe: "Train, go on, load, draw and distil; and what every component is made with.",
+    hyperframe.targets: "For authors of targets and gauges: specs, symmetries, and layouts of weights.",
+    hyperframe.networks: "For authors of generators.",
+    hyperframe.types: "What a component of each kind promises.",
+    hyperframe.analysis: "For authors of analyses.",
+    hyperframe.errors: "What can be raised, and notices.",
+    hyperframe.testing: "The conformance kit.",
+    hyperframe.testing.strategies: "Strategies for hypothesis.",
+    hyperframe.testing.examples: "Example networks.",
+}
+"""The modules with public names, and what these are for; a name is shown where it stands first."""
 
 
 def configuration() -> str:
@@ -198,17 +212,24 @@ def _law_rows(own: typing.Iterable[Law]) -> Iterator[list[str]]:
 
 def api() -> str:
     """The page of the Python API: every public name with its docstring."""
-    parts = [API_PAGE]
-    for module in (hyperframe, hyperframe.testing, hyperframe.testing.strategies, hyperframe.testing.examples):
-        parts.append(f"## {module.__name__}\n")
-        names = getattr(module, "__all__", None) or [
-            name
-            for name, value in vars(module).items()
-            if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
-        ]
-        for name in sorted(names):
-            parts += _described(name, getattr(module, name))
+    parts, shown = [API_PAGE], set()
+    for module, purpose in API.items():
+        parts.append(f"## {module.__name__}\n\n{purpose}\n")
+        for name in sorted(public_names(module), key=str.lower):
+            value = getattr(module, name)
+            if (name, id(value)) not in shown and not inspect.ismodule(value):
+                shown.add((name, id(value)))
+                parts += _described(name, value)
     return "\n".join(parts)
+
+
+def public_names(module: types.ModuleType) -> list[str]:
+    """The names that a module makes public: its `__all__`, or all that it defines without an underscore."""
+    return getattr(module, "__all__", None) or [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+    ]
 
 
 def _described(name: str, value: object) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from hyperframe.config.import_path import Factories, checked_factory, typed_targets
+from hyperframe.config.import_path import Factories, check_factory, typed_targets
 from hyperframe.config.in_memory import OwnCode
 from hyperframe.config.registry import Registry, make_plugin_manager
 from hyperframe.config.schema import load_config, override_pairs
@@ -67,8 +67,8 @@ def train(
     """
     own = OwnCode(module, spec, data)
     chosen = own.chosen(overrides or {})
-    registry = _with(registry, own, typed_targets(override_pairs(chosen)))
-    with _told(reporter) as told:
+    registry = _choose_registry(registry, own, typed_targets(override_pairs(chosen)))
+    with _choose_reporter(reporter) as told:
         return train_run(load_config(config, chosen, registry), registry, out, told)
 
 
@@ -101,8 +101,8 @@ def resume(
         KeyboardInterrupt: Ctrl-C; what was trained is saved first.
     """
     typed = typed_targets(override_pairs(overrides or {}))
-    registry = _with(registry, OwnCode(module, spec, data), [*_typed(target), *typed])
-    with _told(reporter) as told:
+    registry = _choose_registry(registry, OwnCode(module, spec, data), [*_as_list(target), *typed])
+    with _choose_reporter(reporter) as told:
         return resume_run(folder, overrides or {}, registry, told)
 
 
@@ -135,12 +135,12 @@ def load(
     Raises:
         HyperframeError: anything that you can mend; the message says how.
     """
-    chosen = _with(registry, OwnCode(module, spec, data), _typed(target))
+    chosen = _choose_registry(registry, OwnCode(module, spec, data), _as_list(target))
     return load_run(folder, chosen, device, checkpoint, overrides or {})
 
 
 @contextmanager
-def _told(reporter: Reporter | None) -> Iterator[Reporter | None]:
+def _choose_reporter(reporter: Reporter | None) -> Iterator[Reporter | None]:
     """The reporter that was handed over; without one, progress on a terminal and nothing elsewhere."""
     if reporter is not None or not sys.stderr.isatty():
         yield reporter
@@ -149,20 +149,20 @@ def _told(reporter: Reporter | None) -> Iterator[Reporter | None]:
         yield shown
 
 
-def _typed(target: str | None) -> list[str]:
-    return [] if target is None else [checked_factory(target)]
+def _as_list(target: str | None) -> list[str]:
+    return [] if target is None else [check_factory(target)]
 
 
-def _with(registry: Registry | None, own: OwnCode, typed: Sequence[str]) -> Registry:
+def _choose_registry(registry: Registry | None, own: OwnCode, typed: Sequence[str]) -> Registry:
     """The components to choose from, with what the user handed over or typed."""
     extra: list[Any] = [own] if own.settings else []
     if typed:
         extra.append(Factories(typed))
     if registry is None:
-        return installed(extra)
-    return registry.extended(extra) if extra else registry
+        return make_registry(extra)
+    return registry.with_plugins(extra) if extra else registry
 
 
-def installed(extra: Iterable[Any] = ()) -> Registry:
+def make_registry(extra: Iterable[Any] = ()) -> Registry:
     """All components that are installed, and those of further plugins."""
     return Registry(make_plugin_manager(extra=extra))

@@ -2,7 +2,7 @@
 
 import difflib
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 
@@ -142,7 +142,13 @@ class Forgiven:
         return True
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str], owners: dict[str, str] | None = None) -> str:
+def unknown_name(
+    kind: str,
+    name: str,
+    known: Iterable[str],
+    owners: dict[str, str] | None = None,
+    meanings: Mapping[str, str] | None = None,
+) -> str:
     """Return the message for an unknown name: the closest known one first, then all of them.
 
     Args:
@@ -150,14 +156,21 @@ def unknown_name(kind: str, name: str, known: Iterable[str], owners: dict[str, s
         name: what was asked for.
         known: the names that exist.
         owners: for each name the distribution that registers it; shown behind the name where given.
+        meanings: for each name what it stands for; where no name is close each known one has a line with it.
 
     Example:
         >>> unknown_name("target", "mnist_cn", ["digits_cnn", "mnist_cnn"])
         "unknown target 'mnist_cn'; did you mean 'mnist_cnn'? Known: digits_cnn, mnist_cnn"
+        >>> print(unknown_name("key", "size", ["rate", "width"], meanings={"rate": "of Adam", "width": "units"}))
+        unknown key 'size'. Known:
+          rate: of Adam
+          width: units
     """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     guess = f"; did you mean '{close[0]}'?" if close else "."
     listed = ", ".join(f"{n} ({owners[n]})" if owners and n in owners else n for n in names)
     short = name if len(name) <= 100 else name[:100] + " …"
+    if meanings and not close:
+        return f"unknown {kind} '{short}'. Known:" + "".join(f"\n  {n}: {meanings.get(n, '')}" for n in names)
     return f"unknown {kind} '{short}'{guess} Known: {listed or 'none'}"

@@ -101,7 +101,8 @@ def read_options(cls: type[T], values: Mapping[str, Any], path: str) -> T:
     fields = {key_of(field): field for field in attrs.fields(cast(Any, cls))}
     for key in values:
         if key not in fields:
-            raise ConfigError(f"{path}: " + unknown_name("key", str(key), fields))
+            meanings = {known: field.metadata.get("help", "") for known, field in fields.items()}
+            raise ConfigError(f"{path}: " + unknown_name("key", str(key), fields, meanings=meanings))
     arguments = {}
     for key, field in fields.items():
         where = f"{path}.{key}" if path else key

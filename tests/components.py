@@ -5,11 +5,11 @@ from functools import cache
 import pytest
 import torch
 
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.config.choices import choose
 from hyperframe.experiment.build import make_target
 
-REGISTRY = installed()
+REGISTRY = make_registry()
 NETWORKS = 4
 OPTIONS = {
     ("generator", "direct"): {"networks": NETWORKS},

@@ -39,9 +39,9 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def registry():
-    from hyperframe.api import installed
+    from hyperframe.api import make_registry
 
-    return installed()
+    return make_registry()
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ from mutations import SPARSE, Damages, tells_of
 from PIL import Image
 
 import hyperframe as hf
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.cli.main import run_command_line
 from hyperframe.cli.prediction_files import read_inputs
 from hyperframe.config.in_memory import OwnCode
@@ -70,8 +70,8 @@ COMMANDS = {
     "runs": ["runs", "{runs}"],
     "runs as JSON": ["runs", "{runs}", "--json"],
     "evaluate": ["evaluate", "{run}"],
-    "analysis": ["evaluate", "{run}", *OF_REPORT],
-    "other": ["evaluate", "{runs}/other", "--analysis", "accuracies", "accuracies.other={run}"],
+    "analyse": ["analyse", "{run}", "ensembles", "ensembles.draws=2"],
+    "other": ["analyse", "{runs}/other", "accuracies", "accuracies.other={run}"],
     "predict": ["predict", "{run}", "{folder}/inputs.npy", "-n", "2"],
     "sample": ["sample", "{run}", "-n", "2", "--out", "{run}/new.safetensors"],
     "best": ["sample", "{run}", "-n", "2", "--checkpoint", "best", "--split", "{run}/new"],
@@ -98,12 +98,12 @@ READ = {
     "signed run trainer": (f"{LAST}/trainer.safetensors", ["resume"]),
     "run checkpoint": (LAST, ["runs", *LOADING]),
     "run checkpoints": ("checkpoints", ["runs", *LOADING]),
-    "run analyses": ("analyses", ["evaluate", "report", "analysis", "again"]),
-    "run analysis": ("analyses/ensembles", ["analysis", "report"]),
+    "run analyses": ("analyses", ["evaluate", "report", "analyse", "again"]),
+    "run analysis": ("analyses/ensembles", ["analyse", "report"]),
     "run evaluation": ("analyses/evaluation/results.json", ["report", "evaluate"]),
-    "run results": ("analyses/ensembles/results.json", ["report", "analysis"]),
-    "run points": ("analyses/ensembles/accuracy.json", ["report", "analysis"]),
-    "run picture": ("analyses/ensembles/accuracy.png", ["report", "analysis"]),
+    "run results": ("analyses/ensembles/results.json", ["report", "analyse"]),
+    "run points": ("analyses/ensembles/accuracy.json", ["report", "analyse"]),
+    "run picture": ("analyses/ensembles/accuracy.png", ["report", "analyse"]),
     "run report": ("report.html", ["again", "report"]),
     "run all results": ("results.json", ["again", "report"]),
     "run TensorBoard": ("tensorboard", ["resume"]),
@@ -165,11 +165,15 @@ class Campaign:
         self.kinds = self._read_by_functions() | self._read_by_commands()
 
     def _make_run(self):
-        layer = hf.LayerSpec(name="out", filters=10, params=[hf.kernel("out.weight", "o i"), hf.bias("out.bias")])
-        spec = hf.TargetSpec(name="constant", input_shape=(1, 8, 8), num_outputs=10, layers=[layer], logits="out")
+        layer = hf.targets.LayerSpec(
+            name="out", filters=10, params=[hf.targets.kernel("out.weight", "o i"), hf.targets.bias("out.bias")]
+        )
+        spec = hf.targets.TargetSpec(
+            name="constant", input_shape=(1, 8, 8), num_outputs=10, layers=[layer], logits="out"
+        )
         self.own = {"module": Constant(), "spec": spec}
         self.run = hf.train("digits", SETTINGS | OF_MODULE, out=self.inside / "run", **self.own)
-        self.registry = installed([OwnCode(self.own["module"], spec, None)])
+        self.registry = make_registry([OwnCode(self.own["module"], spec, None)])
         self.training = Training(self.run, None)
         self.run.write_samples(self.inside / "samples.safetensors", 3)
 
@@ -193,7 +197,7 @@ class Campaign:
         settings = SETTINGS | OF_TABLE | {"task.file": str(self.folder / "data.npz")}
         hf.train("digits", settings, out=self.table)
         hf.train("digits", settings, out=self.inside / "runs" / "other")
-        for command in (COMMANDS["evaluate"], COMMANDS["analysis"], ["report", "{run}", *OF_REPORT]):
+        for command in (COMMANDS["evaluate"], COMMANDS["analyse"], ["report", "{run}", *OF_REPORT]):
             answer, err = self.execute(command)
             assert answer == "loaded", err
 

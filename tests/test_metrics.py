@@ -187,7 +187,7 @@ def test_the_best_checkpoint_is_the_one_with_the_lowest_selecting_metric(runs):
 def test_a_run_of_an_own_metric_can_be_distilled(runs, tmp_path):
     run = hf.load(runs / "first", device="cpu")
     found = hf.distill(run, tmp_path / "one.safetensors", "average", hf.DistillationOptions(networks=3))
-    assert found["metric"]["label"] == "mean absolute error"
+    assert found["metrics"][0]["label"] == "mean absolute error"
     evaluated = run.evaluate(3)
     assert found["results"]["ensemble"]["score"] == pytest.approx(evaluated["ensemble"]["mae"])
     assert found["results"]["mean member"]["score"] == pytest.approx(evaluated["mae"]["mean"])

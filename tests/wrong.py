@@ -32,10 +32,10 @@ class Residual(nn.Module):
 
 
 def plain(name, module, **places):
-    return hf.LayerSpec(
+    return hf.targets.LayerSpec(
         name=name,
         filters=places.pop("filters"),
-        params=[hf.kernel(f"{module}.weight", "o i"), hf.bias(f"{module}.bias")],
+        params=[hf.targets.kernel(f"{module}.weight", "o i"), hf.targets.bias(f"{module}.bias")],
         **places,
     )
 
@@ -43,9 +43,9 @@ def plain(name, module, **places):
 def forgotten_tie():
     """The block's last layer writes a space of its own, not the trunk's."""
     units = [
-        hf.UnitSpec(name="trunk", size=5, ops=("add", "relu")),
-        hf.UnitSpec(name="inner", size=4, ops=("relu",)),
-        hf.UnitSpec(name="loose", size=5, ops=("add", "relu")),
+        hf.targets.UnitSpec(name="trunk", size=5, ops=("add", "relu")),
+        hf.targets.UnitSpec(name="inner", size=4, ops=("relu",)),
+        hf.targets.UnitSpec(name="loose", size=5, ops=("add", "relu")),
     ]
     layers = [
         plain("stem", "stem", filters=5, writes=["trunk"]),
@@ -53,7 +53,7 @@ def forgotten_tie():
         plain("b", "b", filters=5, reads=["inner"], writes=["loose"]),
         plain("out", "out", filters=3, reads=["trunk"]),
     ]
-    spec = hf.TargetSpec(name="net", input_shape=(3,), num_outputs=3, layers=layers, units=units, logits="out")
+    spec = hf.targets.TargetSpec(name="net", input_shape=(3,), num_outputs=3, layers=layers, units=units, logits="out")
     return Residual(), spec
 
 
@@ -74,13 +74,18 @@ def tanh_before_max_pool():
     """A max-pooling behind a tanh, which the spec leaves out, so that all operations seem odd."""
     module = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Tanh(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 3))
     layers = [
-        hf.LayerSpec(
-            name="conv", filters=4, params=[hf.kernel("0.weight", "o i h w"), hf.bias("0.bias")], writes=["maps"]
+        hf.targets.LayerSpec(
+            name="conv",
+            filters=4,
+            params=[hf.targets.kernel("0.weight", "o i h w"), hf.targets.bias("0.bias")],
+            writes=["maps"],
         ),
         plain("out", "4", filters=3, reads=["maps"]),
     ]
-    units = [hf.UnitSpec(name="maps", size=4, ops=("tanh", "flatten"))]
-    spec = hf.TargetSpec(name="net", input_shape=(1, 4, 4), num_outputs=3, layers=layers, units=units, logits="out")
+    units = [hf.targets.UnitSpec(name="maps", size=4, ops=("tanh", "flatten"))]
+    spec = hf.targets.TargetSpec(
+        name="net", input_shape=(1, 4, 4), num_outputs=3, layers=layers, units=units, logits="out"
+    )
     return module, spec
 
 
@@ -99,15 +104,15 @@ class Gated(nn.Module):
 def scaling_across_a_gate():
     """The spec claims that the gate's units have factors that the last layer reads."""
     units = [
-        hf.UnitSpec(name="features", size=4, ops=("relu",)),
-        hf.UnitSpec(name="gates", size=4, ops=("relu",)),
+        hf.targets.UnitSpec(name="features", size=4, ops=("relu",)),
+        hf.targets.UnitSpec(name="gates", size=4, ops=("relu",)),
     ]
     layers = [
         plain("a", "a", filters=4, writes=["features"]),
         plain("gate", "gate", filters=4, reads=["features"], writes=["gates"]),
         plain("out", "out", filters=3, reads=["gates"]),
     ]
-    spec = hf.TargetSpec(name="net", input_shape=(3,), num_outputs=3, layers=layers, units=units, logits="out")
+    spec = hf.targets.TargetSpec(name="net", input_shape=(3,), num_outputs=3, layers=layers, units=units, logits="out")
     return Gated(), spec
 
 
@@ -120,16 +125,20 @@ def claimed_twice():
         plain("second", "2", filters=3, reads=["hidden"], writes=["hidden"]),
         plain("out", "4", filters=2, reads=["hidden"]),
     ]
-    units = [hf.UnitSpec(name="hidden", size=3, ops=("relu",))]
-    return module, hf.TargetSpec(name="net", input_shape=(3,), num_outputs=2, layers=layers, units=units, logits="out")
+    units = [hf.targets.UnitSpec(name="hidden", size=3, ops=("relu",))]
+    return module, hf.targets.TargetSpec(
+        name="net", input_shape=(3,), num_outputs=2, layers=layers, units=units, logits="out"
+    )
 
 
 def logits_before_a_relu():
     """The spec names a layer as the logits that a ReLU follows."""
     module = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 3), nn.ReLU())
     layers = [plain("first", "0", filters=4, writes=["hidden"]), plain("out", "2", filters=3, reads=["hidden"])]
-    units = [hf.UnitSpec(name="hidden", size=4, ops=("relu",))]
-    return module, hf.TargetSpec(name="net", input_shape=(3,), num_outputs=3, layers=layers, units=units, logits="out")
+    units = [hf.targets.UnitSpec(name="hidden", size=4, ops=("relu",))]
+    return module, hf.targets.TargetSpec(
+        name="net", input_shape=(3,), num_outputs=3, layers=layers, units=units, logits="out"
+    )
 
 
 def traced_without_a_reader():
@@ -156,7 +165,7 @@ class Stateful(nn.Module):
 
 def stateful():
     """A forward that is not a function."""
-    return Stateful(), hf.TargetSpec(
+    return Stateful(), hf.targets.TargetSpec(
         name="net", input_shape=(3,), num_outputs=2, layers=[plain("out", "layer", filters=2)], logits="out"
     )
 
@@ -174,7 +183,7 @@ TARGETS = {
 }
 
 
-class SumOfBiases(hf.Gauge):
+class SumOfBiases(hf.types.Gauge):
     """The authors' program subtracts the sum of the biases in place of their mean."""
 
     fixes = frozenset({"logit_shift"})
@@ -194,13 +203,15 @@ class SumOfBiases(hf.Gauge):
 def scale_by(factor, fixes=("scaling",)):
     """Return a gauge class that scales units by a factor of their first carrier."""
 
-    class Scaled(hf.Gauge):
+    class Scaled(hf.types.Gauge):
         def __init__(self, orbits):
             self.fixes = frozenset(fixes)
             self.orbits = orbits
 
         def __call__(self, weights):
-            return hf.propagate_factors(self.orbits.scaling, weights, lambda carried, segments, labels: factor(carried))
+            return hf.targets.propagate_factors(
+                self.orbits.scaling, weights, lambda carried, segments, labels: factor(carried)
+            )
 
     return Scaled
 
@@ -209,7 +220,7 @@ def norms(carried, epsilon=0.0):
     return carried.square().sum(2).add(epsilon).sqrt()
 
 
-class Idle(hf.Gauge):
+class Idle(hf.types.Gauge):
     """A gauge that does nothing."""
 
     fixes = frozenset({"scaling"})
@@ -297,7 +308,7 @@ GAUGES = {
 }
 
 
-class Estimator(hf.EntropyEstimator):
+class Estimator(hf.types.EntropyEstimator):
     minimum_samples = 2
 
     def scale_degree(self, count, entries, dimension):
@@ -375,7 +386,7 @@ ESTIMATORS = {
 }
 
 
-class Term(hf.DiversityTerm):
+class Term(hf.types.DiversityTerm):
     def __init__(self, needs, value):
         self.needs, self.value = frozenset(needs), value
 
@@ -423,7 +434,7 @@ class Weights(hf.Generator):
         return torch.randn(count, self.spec.num_weights, generator=rng)
 
     def forward(self, z):
-        return hf.unflatten(self.spec, self.mean + z)
+        return hf.targets.unflatten(self.spec, self.mean + z)
 
 
 class Narrow(Weights):
@@ -434,17 +445,17 @@ class Narrow(Weights):
         self.two = nn.Parameter(torch.randn(2, spec.num_weights))
 
     def forward(self, z):
-        return hf.unflatten(self.spec, self.mean + (z @ self.two.T).tanh() @ self.two)
+        return hf.targets.unflatten(self.spec, self.mean + (z @ self.two.T).tanh() @ self.two)
 
 
 class IgnoresZ(Weights):
     def forward(self, z):
-        return hf.unflatten(self.spec, self.mean.expand(len(z), -1))
+        return hf.targets.unflatten(self.spec, self.mean.expand(len(z), -1))
 
 
 class OwnNumbers(Weights):
     def forward(self, z):
-        return hf.unflatten(self.spec, self.mean + torch.randn(z.shape))
+        return hf.targets.unflatten(self.spec, self.mean + torch.randn(z.shape))
 
 
 class GlobalLatent(Weights):
@@ -454,7 +465,7 @@ class GlobalLatent(Weights):
 
 class BatchMoments(Weights):
     def forward(self, z):
-        return hf.unflatten(self.spec, self.mean + z - z.mean(0))
+        return hf.targets.unflatten(self.spec, self.mean + z - z.mean(0))
 
 
 class Unregistered(Weights):
@@ -463,7 +474,7 @@ class Unregistered(Weights):
         self.offset = torch.randn(spec.num_weights)
 
     def forward(self, z):
-        return hf.unflatten(self.spec, self.mean + self.offset + z)
+        return hf.targets.unflatten(self.spec, self.mean + self.offset + z)
 
 
 class Unused(Weights):
@@ -495,7 +506,7 @@ class CountsSteps(Weights):
         self.steps += 1
 
     def forward(self, z):
-        return hf.unflatten(self.spec, self.mean + z + 0.1 * self.steps)
+        return hf.targets.unflatten(self.spec, self.mean + z + 0.1 * self.steps)
 
 
 class TensorsInAList(Weights):
@@ -504,7 +515,7 @@ class TensorsInAList(Weights):
         self.parts = [torch.ones(spec.num_weights)]
 
     def forward(self, z):
-        return hf.unflatten(self.spec, self.mean + self.parts[0] + z)
+        return hf.targets.unflatten(self.spec, self.mean + self.parts[0] + z)
 
 
 class Double(Weights):
@@ -700,14 +711,14 @@ TASKS = {
 }
 
 
-class Uncounted(hf.Objective):
+class Uncounted(hf.types.Objective):
     """Divides by the step, which begins at 0."""
 
     def accuracy_weight(self, step, steps, examples):
         return 1.0 / step if step else float("inf")
 
 
-class Counting(hf.Objective):
+class Counting(hf.types.Objective):
     """Counts the calls in the place of the steps."""
 
     calls = 0
@@ -717,7 +728,7 @@ class Counting(hf.Objective):
         return float(self.calls)
 
 
-class Constantly(hf.Objective):
+class Constantly(hf.types.Objective):
     """Right so far."""
 
     def accuracy_weight(self, step, steps, examples):
@@ -745,7 +756,7 @@ class SingleCost(Constantly):
         return torch.stack([theta.float().square().mean() for theta in weights.values()]).mean()
 
 
-class TemperedInSecret(hf.Objective):
+class TemperedInSecret(hf.types.Objective):
     """Means to be the bound, with a temperature that it does not tell."""
 
     def accuracy_weight(self, step, steps, examples):
@@ -758,7 +769,7 @@ class TemperedInSecret(hf.Objective):
 OBJECTIVES = {
     "a division by the step": (Uncounted, {"accuracy_counts"}),
     "calls that count": (Counting, {"accuracy_counts"}),
-    "no accuracy_weight": (hf.Objective, {"accuracy_counts"}),
+    "no accuracy_weight": (hf.types.Objective, {"accuracy_counts"}),
     "a sum over networks": (SumOverNetworks, {"cost_is_a_mean"}),
     "detached weights": (DetachedCost, {"cost_is_differentiable"}),
     "single precision": (SingleCost, {"cost_has_the_weights_precision"}),

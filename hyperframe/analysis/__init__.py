@@ -12,3 +12,28 @@
 - `page`: writes what a report collected as one HTML file
 - `distillation`: one network in place of an ensemble
 """
+
+from hyperframe.analysis.partial_results import in_parts
+from hyperframe.analysis.plots import COLOURS, keep_grid, keep_lines, keep_picture, keep_scatter, new_figure
+from hyperframe.analysis.requirements import (
+    check_classifies,
+    check_count,
+    check_images,
+    check_latent,
+    check_takes_all_numbers,
+)
+
+__all__ = [
+    "COLOURS",
+    "check_classifies",
+    "check_count",
+    "check_images",
+    "check_latent",
+    "check_takes_all_numbers",
+    "in_parts",
+    "keep_grid",
+    "keep_lines",
+    "keep_picture",
+    "keep_scatter",
+    "new_figure",
+]

@@ -22,7 +22,7 @@ from hyperframe.errors import (
 from hyperframe.networks.sampled import Networks, draw_weights
 from hyperframe.options import named_runs, plain_options
 from hyperframe.runs.checkpoints import checkpoint_steps
-from hyperframe.runs.folder import ANALYSES, RESULTS, claimed
+from hyperframe.runs.folder import ANALYSES, RESULTS, claim
 from hyperframe.runs.run import EVALUATION, Run
 from hyperframe.runtime.files import (
     LARGEST_FIGURES,
@@ -142,7 +142,7 @@ def analyse(
         run.experiment.target, run.experiment.task, weights, origin=f"{run.folder}, step {run.step}"
     ).check_weights()
     # Two processes must not read each other's parts.
-    with claimed(inside(run.folder, ANALYSES), f"analysis '{name}'", f".{name}.lock"):
+    with claim(inside(run.folder, ANALYSES), f"analysis '{name}'", f".{name}.lock"):
         return _analyse(run, choice, analysis, again)
 
 

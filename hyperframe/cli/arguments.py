@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 import click
 
-from hyperframe.api import installed
-from hyperframe.config.import_path import Factories, checked_factory, typed_targets
+from hyperframe.api import make_registry
+from hyperframe.config.import_path import Factories, check_factory, typed_targets
 from hyperframe.config.overrides import KEY_HELP
 from hyperframe.config.registry import Registry
 from hyperframe.config.schema import override_pairs
@@ -28,12 +28,6 @@ class Command(click.Command):
             if isinstance(option, click.Option) and not (option.multiple or option.is_flag) and order.count(option) > 1:
                 raise click.UsageError(f"{option.opts[-1]} is given twice; give it once", ctx)
         return super().parse_args(ctx, args)
-
-
-class Group(click.Group):
-    """A group of such commands."""
-
-    command_class = Command
 
 
 def json_option(command: F) -> F:
@@ -90,9 +84,9 @@ def draw_options(command: F) -> F:
     return networks(seed(command))
 
 
-def loaded(run: str, checkpoint: str, device: str, target: str | None, overrides: Sequence[str] = ()) -> Run:
-    """The run that the options of `run_options` name; overrides say where its data lie now."""
-    registry = registry_with([] if target is None else [checked_factory(target)])
+def open_run(run: str, checkpoint: str, device: str, target: str | None, overrides: Sequence[str] = ()) -> Run:
+    """Load the run that the options of `run_options` name; overrides say where its data lie now."""
+    registry = registry_with([] if target is None else [check_factory(target)])
     return load_run(run, registry, device, checkpoint, overrides)
 
 
@@ -100,7 +94,7 @@ def registry_with(typed: Sequence[str]) -> Registry:
     """All components that are installed, and targets `package.module:factory` that the user has typed."""
     if typed and "" not in sys.path:
         sys.path.append("")  # modules in the current folder, as python -m has it
-    return installed([Factories(typed)] if typed else [])
+    return make_registry([Factories(typed)] if typed else [])
 
 
 def registry_for(overrides: Sequence[str]) -> Registry:

@@ -15,12 +15,12 @@ from hyperframe.errors import ConfigError, unknown_name
 from hyperframe.runtime.files import exists, whole_folder
 
 WORD = "PACKAGE"
-"""What stands for the name of package and component in the templates."""
+"""Stands for the name of package and component in the templates."""
 
 
 @attrs.frozen
 class Template:
-    """What tells the templates of the kinds apart; PACKAGE stands for the component's name.
+    """The parts in which the templates of the kinds differ; PACKAGE stands for the component's name.
 
     Attributes:
         summary: what the component is, of which a user makes something else.
@@ -35,7 +35,7 @@ class Template:
     def use(self, package: str) -> str:
         """The command that uses the component."""
         if not self.key:
-            return f"hyperframe evaluate RUN --analysis {package}"
+            return f"hyperframe analyse RUN {package}"
         return f"hyperframe train {shlex.quote(f'{self.key}={self.choice.replace(WORD, package)}')}"
 
     def settings(self, package: str) -> str:
@@ -113,11 +113,11 @@ def new_plugin(name: str, kind: str, registry: Registry, parent: Path) -> Path:
     with whole_folder(folder) as partial:
         for path, text in files.items():
             (partial / path).parent.mkdir(parents=True, exist_ok=True)
-            (partial / path).write_text(_filled(text, words), encoding="utf-8")
+            (partial / path).write_text(_fill(text, words), encoding="utf-8")
     return folder
 
 
-def _filled(name: str, words: dict[str, str]) -> str:
+def _fill(name: str, words: dict[str, str]) -> str:
     """A template with the words in their places."""
     text = (resources.files("hyperframe.templates") / f"{name}.txt").read_text(encoding="utf-8")
     return re.sub(rf"\b({'|'.join(words)})\b", lambda match: words[match[1]], text)

@@ -1,4 +1,4 @@
-"""What the command line shows: tables."""
+"""Tables that the commands print."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,23 +41,23 @@ def print_evaluation(results: Mapping[str, Any]) -> None:
 
 
 MISSING = "—"
-"""What stands where a run has no such figure, or no such key."""
+"""Stands where a run has no such result, or no such key."""
 
 
 def print_comparison(content: Mapping[str, Any]) -> None:
     """Print runs side by side: keys in which they differ, then their figures."""
     rows, console = content["runs"], _console()
     if content["different"]:
-        table = Table(*_folded("key", rows), title="differences", title_justify="left")
+        table = Table(*_run_columns("key", rows), title="differences", title_justify="left")
         for key, values in content["different"].items():
-            written = {run: escape(_written(value)) for run, value in values.items()}
+            written = {run: escape(_as_text(value)) for run, value in values.items()}
             table.add_row(key, *(written.get(row["run"], MISSING) for row in rows))
         console.print(table)
     else:
         console.print("the configurations are the same")
     title = f"{quantity(content['networks'], 'network')} of each on the test set"
-    table = Table(*_folded("", rows), title=title, title_justify="left")
-    for words, cells in _compared(rows):
+    table = Table(*_run_columns("", rows), title=title, title_justify="left")
+    for words, cells in _comparison_rows(rows):
         table.add_row(escape(words), *cells)
     console.print(table)
     if len({row["task"] for row in rows}) > 1:
@@ -65,29 +65,29 @@ def print_comparison(content: Mapping[str, Any]) -> None:
         console.print(f"these are different tasks ({told}): figures are not of the same data", markup=False)
 
 
-def _folded(first: str, rows: Sequence[Mapping[str, Any]]) -> list[Column]:
+def _run_columns(first: str, rows: Sequence[Mapping[str, Any]]) -> list[Column]:
     """The columns of a table with one for each run."""
     return [Column(escape(name), overflow="fold") for name in (first, *(row["run"] for row in rows))]
 
 
-def _written(value: Any) -> str:
+def _as_text(value: Any) -> str:
     """A value of a configuration as it is written there."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _compared(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[str]]]:
+def _comparison_rows(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[str]]]:
     """The lines of a comparison: words, and a cell for each run."""
     yield "step", [str(row["step"]) for row in rows]
     declared = dict.fromkeys(metric for row in rows for metric in metrics_of(row["results"]))
     for metric in sorted(declared, key=lambda metric: metric.of == "ensemble"):
-        yield metric.words(WORDS[metric.of]), [_compared_cell(metric, row["results"]) for row in rows]
+        yield metric.words(WORDS[metric.of]), [_comparison_cell(metric, row["results"]) for row in rows]
     for name in rows[0]["entropies"]:
         values = [row["entropies"][name] for row in rows]
         yield f"entropy in gauge (nats): {name}", [MISSING if one is None else f"{one:.1f}" for one in values]
     yield "training time, s", [_figure(row["training_seconds"]) for row in rows]
 
 
-def _compared_cell(metric: Metric, results: Mapping[str, Any]) -> str:
+def _comparison_cell(metric: Metric, results: Mapping[str, Any]) -> str:
     """A run's value of a metric, with the deviation over its networks; what its task does not declare is missing."""
     value, spread = metric.value(results), metric.spread(results)
     if value is None or metric not in metrics_of(results):
@@ -99,16 +99,18 @@ def _figure(value: float | None) -> str:
     return MISSING if value is None else f"{value:.4g}"
 
 
-def print_condensed(content: Mapping[str, Any]) -> None:
+def print_distillation(content: Mapping[str, Any]) -> None:
     """Print what one network in the place of an ensemble reaches, beside the ensemble."""
-    metric = Metric(**content["metric"])
-    table = Table("", metric.words("{}"), "negative log-likelihood", title_justify="left")
+    metrics = metrics_of(content)
+    table = Table("", *(escape(metric.words("{}")) for metric in metrics), title_justify="left")
     networks = quantity(content["networks"], "network")
     table.title = f"{networks} and one by '{content['method']}' on {content['examples']} test examples"
     for words, row in content["results"].items():
-        deviation = "" if row["std"] is None else f" ± {metric.shown(row['std'])}"
-        score = MISSING if row["score"] is None else metric.shown(row["score"])
-        table.add_row(words, score + deviation, _figure(row["nll"]))
+        values = [(metric, row["metrics"][metric.name]) for metric in metrics]
+        cells = [MISSING if value is None else metric.shown(value) for metric, value in values]
+        if row["std"] is not None:
+            cells[0] += f" ± {metrics[0].shown(row['std'])}"
+        table.add_row(words, *cells)
     _console().print(table)
 
 
@@ -151,8 +153,8 @@ def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
             row["state"],
             f"{row['step']}/{row['steps']}" if row["step"] is not None else "",
             escape(f"{row['target']} on {row['task']}") if row["target"] else "",
-            _listed(row["network"]),
-            _listed(row["ensemble"]),
+            _metric_cell(row["network"]),
+            _metric_cell(row["ensemble"]),
         )
     console.print(table)
     for row in rows:
@@ -160,7 +162,7 @@ def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
             console.print(f"{row['run']}: {row['reason']}", markup=False, soft_wrap=True)
 
 
-def _listed(found: Mapping[str, Any] | None) -> str:
+def _metric_cell(found: Mapping[str, Any] | None) -> str:
     """A metric and its value in one cell, as in a list of runs of different tasks."""
     if found is None:
         return ""

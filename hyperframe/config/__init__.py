@@ -6,6 +6,7 @@
 - `choices`: components that a configuration chose, with their options
 - `import_path`: targets named `package.module:factory`
 - `in_memory`: a module and data handed over in Python, as components
+- `dotted_keys`: nested configurations, key by key: what they hold, what has changed, what is missing
 - `overrides`: YAML files, `KEY=VALUE`, and how they are merged
 - `schema`: complete configurations: components found, options checked
 - `schedule`: the learning rate as a function of the step

@@ -28,7 +28,7 @@ class Choice:
         registered: the component.
         options: its options.
         weight: what it counts, of a diversity term.
-        open: keys of options that are left to the task; until `fitted` these are the defaults.
+        open: keys of options that are left to the task; until `fit` these are the defaults.
     """
 
     registered: Registered
@@ -41,7 +41,7 @@ class Choice:
         """The component's name."""
         return self.registered.component.name
 
-    def fitted(self, task: Task) -> "Choice":
+    def fit(self, task: Task) -> "Choice":
         """The same choice, with the task's own values for options that were left to it.
 
         Raises:
@@ -57,6 +57,10 @@ class Choice:
         except ConfigError as error:
             raise ConfigError(f"{error}; {', '.join(sorted(self.open))} as task '{task.name}' has it") from error
         return attrs.evolve(self, options=options, open=frozenset())
+
+    def with_absolute_locations(self) -> "Choice":
+        """The same choice, in which all paths of data are absolute."""
+        return attrs.evolve(self, options=with_absolute_locations(self.options))
 
     def make(self, *arguments: Any) -> Any:
         """Call the component's factory with its options and these arguments.
@@ -110,11 +114,6 @@ def choose(registry: Registry, kind: str, section: Any, path: str) -> Choice:
 @attrs.frozen(kw_only=True)
 class _Weight:
     weight: float = option(1.0, "what the term counts")
-
-
-def located(choice: Choice) -> Choice:
-    """The same choice with absolute paths of data."""
-    return attrs.evolve(choice, options=with_absolute_locations(choice.options))
 
 
 def plain_choice(choice: Choice) -> dict[str, Any]:

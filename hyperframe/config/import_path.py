@@ -20,7 +20,7 @@ from hyperframe.options import option, plain_options, read_options, shown
 from hyperframe.types import Component
 
 TYPED = "package.module:factory"
-"""What stands for the distribution of these components."""
+"""Stands for the distribution of these components."""
 
 NAME = "name"
 """The key of a component's section that is no option."""
@@ -56,7 +56,7 @@ def is_factory(name: Any) -> bool:
     )
 
 
-def checked_factory(name: Any) -> str:
+def check_factory(name: Any) -> str:
     """A name of this form that was typed for a run; raises `ConfigError` for any other."""
     if is_factory(name):
         return str(name)
@@ -130,7 +130,7 @@ def _component(name: str) -> Component:
 
     def factory(chosen: Any) -> Any:
         given = attrs.asdict(chosen, recurse=False)
-        return found(**{key: _as_annotated(value, kinds[key]) for key, value in given.items()})
+        return found(**{key: _convert(value, kinds[key]) for key, value in given.items()})
 
     summary = (inspect.getdoc(found) or "").partition("\n")[0] or "a factory of one's own"
     return Component(name=name, factory=factory, options=options, summary=summary)
@@ -149,18 +149,18 @@ def _fits(kind: Any, attribute: str) -> bool:
     return any(get_origin(one) in (tuple, list) and get_args(one)[0] is int for one in kinds)
 
 
-def _as_annotated(value: Any, kind: Any) -> Any:
+def _convert(value: Any, kind: Any) -> Any:
     """An option's value with lists where the factory's annotation has them; options hold tuples.
 
     Example:
-        >>> _as_annotated(((3,), (4, 5)), list[tuple[int, ...]] | None)
+        >>> _convert(((3,), (4, 5)), list[tuple[int, ...]] | None)
         [(3,), (4, 5)]
     """
     if not isinstance(value, tuple | list):
         return value
     kinds = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
     sequence = next(one for one in kinds if get_origin(one) in (tuple, list))
-    items = (_as_annotated(item, get_args(sequence)[0]) for item in value)
+    items = (_convert(item, get_args(sequence)[0]) for item in value)
     return list(items) if get_origin(sequence) is list else tuple(items)
 
 
@@ -174,7 +174,8 @@ def _options(name: str, factory: Callable[..., Any]) -> tuple[dict[str, Any], di
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         required = parameter.default is parameter.empty
-        kind, obstacle = _kind(parameter), "it needs a type such as int, str, bool or tuple[int, ...], or a default"
+        kind = _type_of_parameter(parameter)
+        obstacle = "it needs a type such as int, str, bool or tuple[int, ...], or a default"
         if parameter.kind is parameter.POSITIONAL_ONLY:
             kind, obstacle = None, "it cannot be given by its name"
         elif key.removesuffix("_") == NAME:
@@ -189,36 +190,36 @@ def _options(name: str, factory: Callable[..., Any]) -> tuple[dict[str, Any], di
     return kinds, defaults
 
 
-def _kind(parameter: inspect.Parameter) -> Any:
+def _type_of_parameter(parameter: inspect.Parameter) -> Any:
     """The type of an option for a parameter, or None where there is none."""
     if parameter.annotation is parameter.empty:
-        return None if parameter.default is parameter.empty else _kind_of(parameter.default)
-    kind = _known(parameter.annotation)
+        return None if parameter.default is parameter.empty else _type_of_default(parameter.default)
+    kind = _option_type(parameter.annotation)
     if kind is None and parameter.annotation in (tuple, list):
-        kind = _kind_of(parameter.default)
+        kind = _type_of_default(parameter.default)
     return kind | None if kind is not None and parameter.default is None else kind
 
 
-def _kind_of(default: Any) -> Any:
+def _type_of_default(default: Any) -> Any:
     """The type of a default; that of a sequence follows its items."""
     if not isinstance(default, tuple | list):
         return type(default) if type(default) in _PLAIN and default is not None else None
-    items = {_kind_of(item) for item in default}
+    items = {_type_of_default(item) for item in default}
     return _sequence(type(default), float if items == {int, float} else items.pop() if len(items) == 1 else None)
 
 
-def _known(annotation: Any) -> Any:
+def _option_type(annotation: Any) -> Any:
     """An annotation as options know it, or None where they do not."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _known(arguments[0])
+        return _option_type(arguments[0])
     if origin is Literal:
         return annotation if all(isinstance(argument, str | int) for argument in arguments) else None
     if origin in (Union, types.UnionType):
-        kinds = [_known(argument) for argument in arguments]
+        kinds = [_option_type(argument) for argument in arguments]
         return None if None in kinds else Union[tuple(kinds)]  # noqa: UP007  (made at run time)
     if origin in _SEQUENCES:
-        items = {_known(argument) for argument in arguments if argument is not ...}
+        items = {_option_type(argument) for argument in arguments if argument is not ...}
         return _sequence(origin, items.pop() if len(items) == 1 else None)
     return annotation if annotation in _PLAIN else None
 

@@ -17,12 +17,12 @@ from hyperframe.targets.aliases import check_memory
 from hyperframe.targets.spec import TargetSpec
 from hyperframe.tasks.own_data.array_names import chosen_parts, part_names
 from hyperframe.tasks.own_data.arrays import ARRAYS, OwnOptions, as_tensor, own_task
-from hyperframe.tasks.own_data.facts import OwnTask, restored_task
+from hyperframe.tasks.own_data.facts import OwnTask, restore_task
 from hyperframe.types import Component, Task
 
 MODULE, DATA = "module", "data"
 HANDED_OVER = "python"
-"""What stands for the distribution of these components."""
+"""Stands for the distribution of these components."""
 
 
 class OwnCode:
@@ -48,13 +48,13 @@ class OwnCode:
             raise ConfigError("spec: it belongs to a module, and none was handed over")
         if spec is not None and not isinstance(spec, TargetSpec):
             raise ConfigError(f"spec: expected a TargetSpec, but got {type(spec).__name__}")
-        self._module = None if module is None else _copied(module, spec)
+        self._module = None if module is None else _copy(module, spec)
         self._spec = spec
         self._data = data if data is None or _is_task(data) else _arrays(data)
 
     @property
     def settings(self) -> dict[str, str]:
-        """What a configuration has to choose so that it uses them."""
+        """The keys of a configuration, and what each must be so that module and data are used."""
         chosen = {"target": MODULE if self._module is not None else "", "task": DATA if self._data is not None else ""}
         return {key: name for key, name in chosen.items() if name}
 
@@ -102,7 +102,7 @@ class OwnCode:
             return own_task(DATA, data, options)
 
         def restore(options: OwnOptions, facts: Mapping[str, Any]) -> OwnTask:
-            task = restored_task(DATA, facts, lambda: build(options))
+            task = restore_task(DATA, facts, lambda: build(options))
             task.splits()  # the data are here: whether they are of this task is told now
             return task
 
@@ -119,7 +119,7 @@ class KeptData:
         """Register the data, which nobody can read."""
 
         def restore(options: OwnOptions, facts: Mapping[str, Any]) -> OwnTask:
-            return restored_task(DATA, facts, lambda: _missing(options))
+            return restore_task(DATA, facts, lambda: _missing(options))
 
         return [
             Component(name=DATA, factory=_missing, options=OwnOptions, restore=restore, summary="handed over before")
@@ -132,7 +132,7 @@ def _missing(options: OwnOptions) -> OwnTask:
     )
 
 
-def _copied(module: nn.Module, spec: TargetSpec | None) -> nn.Module:
+def _copy(module: nn.Module, spec: TargetSpec | None) -> nn.Module:
     """A copy of the module, so that nothing that is done to it later changes a run."""
     lazy = next((name for name, parameter in module.named_parameters() if is_lazy(parameter)), None)
     if lazy is not None:
@@ -159,13 +159,13 @@ def _arrays(data: Any) -> Mapping[str, Any]:
     if isinstance(data, tuple | list) and len(data) == 2:
         return {"x": data[0], "y": data[1]}
     if isinstance(data, Dataset):
-        return _collected(data)
+        return _collect(data)
     raise DataError(
         f"data: expected (x, y), a torch Dataset, a mapping of arrays or a Task, but got {type(data).__name__}"
     )
 
 
-def _collected(dataset: "Dataset[Any]") -> dict[str, torch.Tensor]:
+def _collect(dataset: "Dataset[Any]") -> dict[str, torch.Tensor]:
     """All examples of a data set whose examples are pairs."""
     if not hasattr(dataset, "__len__") or isinstance(dataset, IterableDataset):
         raise DataError("data: the Dataset has no length, or no numbered examples; one with both is needed")

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from hyperframe.config.dotted_keys import walk
 from hyperframe.config.import_path import FAMILIES
 from hyperframe.config.kinds import KINDS
 from hyperframe.config.yaml_values import load_value, load_yaml
@@ -24,7 +25,7 @@ LISTS = {kind.key: kind.name for kind in KINDS.values() if kind.many}
 """Keys that hold a list of components, and their kind."""
 
 DEFAULTS: dict[str, Any] = {kind.key: kind.default for kind in KINDS.values() if kind.default is not None}
-"""What stands for a component that a configuration does not name."""
+"""Stand for components that a configuration does not name."""
 
 KEY_HELP = {
     **{kind.key: kind.help for kind in KINDS.values() if kind.key},
@@ -116,12 +117,12 @@ def _check_structure(text: str, where: str) -> None:
             raise ConfigError(f"{where} is nested more than {DEEPEST} levels deep")
 
 
-def _refuse_interpolations(value: Any, where: str) -> None:
-    if isinstance(value, str) and "${" in value:
-        raise ConfigError(f"{where}: interpolations such as '{value}' are not allowed; write the value itself")
-    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    for key, item in items:
-        _refuse_interpolations(item, f"{where}: {key}" if isinstance(value, Mapping) else where)
+def _refuse_interpolations(content: Any, where: str) -> None:
+    for key, value in walk(content):
+        for text in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(text, str) and "${" in text:
+                place = f"{where}: {key}" if key else where
+                raise ConfigError(f"{place}: interpolations such as '{text}' are not allowed; write the value itself")
 
 
 def read_value(text: str, where: str) -> Any:
@@ -141,7 +142,7 @@ def read_value(text: str, where: str) -> Any:
         raise ConfigError(f"{where} is no YAML value: {brief(error)}") from error
 
 
-def checked_override(key: Any, value: Any) -> tuple[str, Any]:
+def check_override(key: Any, value: Any) -> tuple[str, Any]:
     """Refuse a key that is no text, and interpolations in the value."""
     if not isinstance(key, str):
         raise ConfigError(f"overrides: keys are texts such as 'trainer.steps', but got {key!r}")
@@ -237,9 +238,9 @@ def _set(result: dict[str, Any], key: str, value: Any) -> None:
         if not (rest[0].isascii() and rest[0].isdecimal()) or int(rest[0]) >= len(items):
             numbers = f"0 to {len(items) - 1}" if items else "none, it is empty"
             raise ConfigError(f"{key}: '{rest[0]}' is no item of '{head}'; its items are {numbers}")
-        items[int(rest[0])] = _changed(items[int(rest[0])], rest[1:], value, key)
+        items[int(rest[0])] = _override(items[int(rest[0])], rest[1:], value, key)
     elif head in SINGLE:
-        result[head] = _changed(result.get(head) or {}, rest, value, key)
+        result[head] = _override(result.get(head) or {}, rest, value, key)
     else:
         section = {} if result.get(head) is None else result[head]
         changes = {".".join(rest): value} if rest else value
@@ -249,7 +250,7 @@ def _set(result: dict[str, Any], key: str, value: Any) -> None:
         result[head] = {**section, **changes}
 
 
-def _changed(section: dict[str, Any], rest: list[str], value: Any, path: str) -> dict[str, Any]:
+def _override(section: dict[str, Any], rest: list[str], value: Any, path: str) -> dict[str, Any]:
     """A component's section after one override."""
     if rest in ([], ["name"]):
         chosen = as_section(value, path)

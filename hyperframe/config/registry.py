@@ -217,7 +217,7 @@ class Registry:
             return list(components)
         return []
 
-    def extended(self, extra: Iterable[Any]) -> "Registry":
+    def with_plugins(self, extra: Iterable[Any]) -> "Registry":
         """A registry with the same plugins and some more; this one stays as it is.
 
         Raises:

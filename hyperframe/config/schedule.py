@@ -5,7 +5,7 @@ import math
 from hyperframe.config.schema import TrainerOptions
 
 FINAL_PART = 1e-3
-"""What a one-cycle schedule ends at, as a part of its highest rate."""
+"""The last rate of a one-cycle schedule, as a part of its highest."""
 
 
 def rate_at(step: int, options: TrainerOptions) -> float:

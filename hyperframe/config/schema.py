@@ -1,20 +1,20 @@
 """Complete configurations: every component found, every option known, typed and in range."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 import attrs
 
-from hyperframe.config.choices import Choice, choose, located, plain_choice
+from hyperframe.config.choices import Choice, choose, plain_choice
 from hyperframe.config.overrides import (
     DEFAULTS,
     KEY_HELP,
     LISTS,
     SINGLE,
     apply_overrides,
-    checked_override,
+    check_override,
     named_section,
     read_yaml,
     split_all,
@@ -33,7 +33,7 @@ from hyperframe.runtime.files import is_file, user_path
 
 @attrs.frozen(kw_only=True)
 class TrainerOptions:
-    """How training runs."""
+    """Options of the training."""
 
     steps: int = option(2000, "number of optimiser steps; the rate's schedule spans them", minimum=1, maximum=10**12)
     networks: int = option(32, "networks drawn in a step", minimum=1, maximum=10**6)
@@ -70,7 +70,7 @@ class TrainerOptions:
 
 @attrs.frozen(kw_only=True)
 class EvaluationOptions:
-    """How networks are evaluated, while training on validation data and afterwards on the test set."""
+    """Options of evaluations: on validation data while training, and on the test set afterwards."""
 
     every: int = option(250, "steps between two validations", minimum=1)
     networks: int = option(50, "networks drawn for a validation", minimum=1, maximum=10**6)
@@ -119,14 +119,13 @@ class Config:
     @property
     def locations(self) -> dict[str, Any]:
         """Where data lie: dotted keys and their values."""
-        keyed = [(key, getattr(self, key)) for key in SINGLE]
-        keyed += [(f"{key}.{number}", choice) for key in LISTS for number, choice in enumerate(getattr(self, key))]
-        return {f"{path}.{key}": value for path, choice in keyed for key, value in locations(choice.options).items()}
+        chosen = self.choices.items()
+        return {f"{path}.{key}": value for path, choice in chosen for key, value in locations(choice.options).items()}
 
     def with_absolute_locations(self) -> "Config":
         """The same configuration, in which all paths of data are absolute: it means the same from another folder."""
-        changed: dict[str, Any] = {key: located(getattr(self, key)) for key in SINGLE}
-        changed |= {key: tuple(located(choice) for choice in getattr(self, key)) for key in LISTS}
+        changed: dict[str, Any] = {key: getattr(self, key).with_absolute_locations() for key in SINGLE}
+        changed |= {key: tuple(choice.with_absolute_locations() for choice in getattr(self, key)) for key in LISTS}
         return attrs.evolve(self, **changed)
 
     def kept(self) -> dict[str, Any]:
@@ -139,25 +138,13 @@ class Config:
         return {**kept, "trainer": {"seed": self.trainer.seed}}
 
     @property
-    def choices(self) -> list[Choice]:
-        """Every component that it chose."""
-        return [self.task, self.target, self.generator, *self.gauges, self.entropy, *self.diversity, self.objective]
-
-
-def changes(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """Name each key whose value has changed, with both values, cut where they are long.
-
-    Example:
-        >>> list(changes({"trainer": {"steps": 5, "networks": 4}}, {"trainer": {"steps": 9, "networks": 4}}))
-        ['trainer.steps: 5 → 9']
-    """
-    for key in [*before, *(key for key in after if key not in before)]:
-        old, new, where = before.get(key), after.get(key), f"{path}{key}"
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            yield from changes(old, new, f"{where}.")
-        elif old != new:
-            texts = [shown(value).strip("'") for value in (old, new)]
-            yield f"{where}: {texts[0]} → {texts[1]}"
+    def choices(self) -> dict[str, Choice]:
+        """Every component that it chose, by its dotted key, such as `gauges.0`."""
+        found: dict[str, Choice] = {}
+        for key in (key for key in KEY_HELP if key not in SECTIONS):
+            chosen = getattr(self, key)
+            found |= {f"{key}.{number}": one for number, one in enumerate(chosen)} if key in LISTS else {key: chosen}
+        return found
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -196,7 +183,7 @@ def load_config(source: str | Path, overrides: Sequence[str] | Mapping[str, Any]
 def override_pairs(overrides: Sequence[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Overrides as keys and values: of `KEY=VALUE` texts with VALUE in YAML, or a mapping of dotted keys to values."""
     if isinstance(overrides, Mapping):
-        return [checked_override(key, value) for key, value in overrides.items()]
+        return [check_override(key, value) for key, value in overrides.items()]
     return split_all(overrides)
 
 

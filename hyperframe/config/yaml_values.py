@@ -19,7 +19,7 @@ _SCALARS = {
         "-+.0123456789",
     ),
 }
-"""What is no text: the pattern of each type and the characters with which it begins."""
+"""Values that are no texts: the pattern of each type and the characters with which it begins."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -69,7 +69,7 @@ def load_value(text: str) -> Any:
     """
     plain = text.strip()
     if plain[:1] not in ("[", "{", "'", '"'):
-        as_text = plain == "~" or _resolved(plain) == "tag:yaml.org,2002:str"
+        as_text = plain == "~" or _tag_of(plain) == "tag:yaml.org,2002:str"
         return text if as_text else load_yaml(plain)
     node = yaml.compose(plain, Loader=_Loader)
     if node.end_mark.index != len(plain):
@@ -77,7 +77,7 @@ def load_value(text: str) -> Any:
     return load_yaml(plain)
 
 
-def _resolved(plain: str) -> str:
+def _tag_of(plain: str) -> str:
     """The tag of a plain scalar."""
     loader = _Loader("")
     try:

@@ -79,7 +79,7 @@ def build_target(config: Config, task: Task, example: Tensor | None = None) -> T
         example: some of the task's inputs, where a run has kept any; by default they are asked of the task.
     """
     data = inputs_of(task) if example is None else lambda: example
-    target = make_target(config.target.fitted(task), task.input_shape, config.trainer.seed, data)
+    target = make_target(config.target.fit(task), task.input_shape, config.trainer.seed, data)
     target.inputs = task.standardised_inputs
     if target.inputs is not None and target.tried_on.examples is not None:
         target.inputs = None

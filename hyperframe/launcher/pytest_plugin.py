@@ -56,7 +56,7 @@ class CheckItem(pytest.Item):
         self.check()
 
     def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
-        """What was seen, without a traceback through the kit."""
+        """Return what was seen, without a traceback through the kit."""
         from hyperframe.testing.laws import ConformanceError
 
         if isinstance(excinfo.value, ConformanceError):
@@ -64,5 +64,5 @@ class CheckItem(pytest.Item):
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Any, int | None, str]:
-        """How the test is called in reports."""
+        """Return the name of the test in reports."""
         return self.path, None, self.name

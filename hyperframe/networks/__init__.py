@@ -10,3 +10,8 @@
 - `sampled`: drawn networks: predictions, votes, single modules
 - `storage`: drawn networks as files
 """
+
+from hyperframe.networks.generator import LatentOptions
+from hyperframe.networks.target import Target
+
+__all__ = ["LatentOptions", "Target"]

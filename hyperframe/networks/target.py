@@ -194,7 +194,7 @@ class Target:
         self, module: nn.Module, unpacked: dict[str, Tensor], x: Tensor, buffers: Statistics, shared: bool
     ) -> Tensor:
         """Run every network in the mode that the module is in: one as it is, several as one batch of operations."""
-        x = self.tried_on.convert(x if self.inputs is None else self.inputs.applied(x))
+        x = self.tried_on.convert(x if self.inputs is None else self.inputs.apply(x))
         version = times_changed(x)
         if batch_size(unpacked) == 1:
             alone = {name: value.squeeze(0) for name, value in unpacked.items()}

@@ -1,7 +1,7 @@
 """Runs side by side: what differs in their configurations, figures of as many networks of each, and a picture."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import attrs
 from torch import Tensor
 
 from hyperframe.config.choices import choose
+from hyperframe.config.dotted_keys import walk
 from hyperframe.config.registry import Registry
 from hyperframe.config.schema import Config, override_pairs
 from hyperframe.errors import Forgiven, RunError, described, notice
@@ -59,18 +60,18 @@ def compare(
     configs = {name: config.plain() for name, config in zip(names, stored, strict=True)}
     runs = [
         load_run(path, registry, device, checkpoint, own)
-        for path, own in zip(paths, _moved(stored, override_pairs(overrides)), strict=True)
+        for path, own in zip(paths, _overrides_of_each(stored, override_pairs(overrides)), strict=True)
     ]
     count = min(run.default_count for run in runs) if networks is None else networks
     for run in runs:
         held = run.experiment.generator.at_most(count)
         if held < count:
             raise RunError(f"{run.folder} holds {held} networks, {count} were asked for; compare at most {held}")
-    rows = [{"run": name, **_measured(run, count, seed, registry)} for name, run in zip(names, runs, strict=True)]
+    rows = [{"run": name, **_measure(run, count, seed, registry)} for name, run in zip(names, runs, strict=True)]
     return {"networks": count, "different": differences(configs), "runs": rows}
 
 
-def _moved(stored: Sequence[Config], pairs: Sequence[tuple[str, Any]]) -> list[dict[str, Any]]:
+def _overrides_of_each(stored: Sequence[Config], pairs: Sequence[tuple[str, Any]]) -> list[dict[str, Any]]:
     """For each run the overrides whose keys it has; all of them where no run has one, which is then refused."""
     own = [{key: value for key, value in pairs if key in config.locations} for config in stored]
     known = set().union(*own)
@@ -97,7 +98,7 @@ def differences(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str,
         >>> differences({"a": {"task": {"name": "digits", "zoom": 0}}, "b": {"task": {"name": "mnist", "zoom": 0}}})
         {'task.name': {'a': 'digits', 'b': 'mnist'}}
     """
-    flat = {run: dict(_dotted(content)) for run, content in configs.items()}
+    flat = {run: dict(walk(content)) for run, content in configs.items()}
     sections = [section for content in configs.values() for section in content]
     known = dict.fromkeys(key for content in flat.values() for key in content)
     keys = sorted(known, key=lambda key: sections.index(key.partition(".")[0]))
@@ -109,18 +110,7 @@ def differences(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str,
     }
 
 
-def _dotted(content: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """All values with their dotted keys; examples of a list of components are numbered, other lists are values."""
-    if isinstance(content, list) and content and all(isinstance(item, Mapping) for item in content):
-        content = {str(number): item for number, item in enumerate(content)}
-    if isinstance(content, Mapping):
-        for key, value in content.items():
-            yield from _dotted(value, f"{path}.{key}".lstrip("."))
-    else:
-        yield path, content
-
-
-def _measured(run: Run, count: int, seed: int | None, registry: Registry) -> dict[str, Any]:
+def _measure(run: Run, count: int, seed: int | None, registry: Registry) -> dict[str, Any]:
     """The row of a run."""
     nets = run.sample(count, seed)
     flat, dimension = gauged_rows(run.experiment, nets)
@@ -169,7 +159,7 @@ def training_seconds(folder: Path, step: int) -> float | None:
 
 @attrs.frozen
 class Axes:
-    """Which metrics the picture of a comparison shows of a task.
+    """The metrics of a task that the picture of a comparison shows.
 
     Attributes:
         apart: of the ensemble, without a better way: how far two networks differ.
@@ -212,10 +202,10 @@ def write_picture(path: Path, content: Mapping[str, Any]) -> None:
         if row not in rows:
             notice(f"{row['run']} is not in the picture: its task '{row['task']}' has no such {chosen.single.label}")
     with whole_file(path) as partial:
-        _drawn(rows, chosen, content["networks"]).savefig(partial, format="png", dpi=150)
+        _draw(rows, chosen, content["networks"]).savefig(partial, format="png", dpi=150)
 
 
-def _drawn(rows: Sequence[Mapping[str, Any]], chosen: Axes, networks: int) -> Any:
+def _draw(rows: Sequence[Mapping[str, Any]], chosen: Axes, networks: int) -> Any:
     """The picture, a matplotlib figure: a colour and a number for each run, whose name stands below."""
     from matplotlib.figure import Figure  # noqa: PLC0415  (takes a second, and only this needs it)
 
@@ -223,7 +213,7 @@ def _drawn(rows: Sequence[Mapping[str, Any]], chosen: Axes, networks: int) -> An
     axes = figure.add_subplot()
     for number, row in enumerate(rows, 1):
         results = row["results"]
-        x, vote = _drawn_value(chosen.apart, results), _drawn_value(chosen.ensemble, results)
+        x, vote = _plotted_value(chosen.apart, results), _plotted_value(chosen.ensemble, results)
         mean, std = (_factor(chosen.single) * results[chosen.single.name][key] for key in ("mean", "std"))
         color, above = f"C{(number - 1) % 10}", number + 2  # a later run covers an earlier one as a whole
         axes.plot([x, x], [mean, vote], ":", linewidth=1, color=color)
@@ -247,6 +237,6 @@ def _factor(metric: Metric) -> float:
     return 100.0 if metric.percent else 1.0
 
 
-def _drawn_value(metric: Metric, results: Mapping[str, Any]) -> float:
+def _plotted_value(metric: Metric, results: Mapping[str, Any]) -> float:
     value = metric.value(results)
     return math.nan if value is None else _factor(metric) * value

@@ -78,7 +78,7 @@ def probe_outputs(target: Target) -> list[float] | None:
 
 
 def difference(before: Sequence[float], here: Sequence[float]) -> float:
-    """How far probes lie apart, relative to their size; infinite where they are not as many, or not numbers alike.
+    """Return how far probes lie apart, relative to their size; infinite where they are not as many, or not numbers.
 
     Example:
         >>> difference([1.0, 2.0], [1.0, 2.0]), difference([1.0, 2.0], [1.0])

@@ -25,6 +25,7 @@ from typing import Any
 import filelock
 from omegaconf import OmegaConf
 
+from hyperframe.config.dotted_keys import first_missing
 from hyperframe.config.import_path import TYPED
 from hyperframe.config.in_memory import DATA, HANDED_OVER, MODULE
 from hyperframe.config.overrides import apply_overrides, read_yaml
@@ -64,7 +65,7 @@ CONFIG, TARGET, TASK = "config.yaml", "target.safetensors", "task.json"
 ANALYSES, RESULTS = "analyses", "results.json"
 LOCK = ".lock"
 LOCK_SECONDS = 1.0
-"""How long to wait for a folder: `is_claimed` takes it for a moment."""
+"""Seconds to wait for a folder: `is_claimed` takes it for a moment."""
 
 
 def free_folder(chosen: str | Path | None, config: Config) -> Path:
@@ -99,7 +100,7 @@ def _counts(name: str) -> bool:
 
 
 @contextmanager
-def claimed(folder: Path, what: str = "training", name: str = LOCK) -> Iterator[None]:
+def claim(folder: Path, what: str = "training", name: str = LOCK) -> Iterator[None]:
     """Keep others of its kind out of a folder, which is made as needed. The system frees it when the process ends.
 
     Args:
@@ -126,7 +127,7 @@ def claimed(folder: Path, what: str = "training", name: str = LOCK) -> Iterator[
 
 
 def folder_identity(folder: Path) -> tuple[int, int] | None:
-    """What the system knows a folder by, whatever its name is; None where there is none."""
+    """Return what the system identifies a folder by, whatever its name is; None where there is none."""
     try:
         found = folder.stat()
     except OSError:
@@ -210,13 +211,13 @@ def read_run_config(folder: Path, registry: Registry, pairs: Sequence[tuple[str,
         raise RunError(f"{folder / CONFIG}: {error}{_owners(folder, content)}") from error
     except HyperframeError as error:
         raise RunError(f"{folder / CONFIG}: {error}") from error
-    missing = _missing(stored.plain(), content)
+    missing = first_missing(stored.plain(), content)
     if missing:
         raise RunError(f"{folder / CONFIG} is not complete: '{missing}' is missing{_other_writer(folder)}")
     return stored, read_config(folder.name, apply_overrides(content, pairs), registry) if pairs else stored
 
 
-def restored_task(folder: Path, config: Config) -> Task | None:
+def restore_task(folder: Path, config: Config) -> Task | None:
     """The task of a run, of what its folder keeps, without its data; None where the task takes none for this.
 
     Raises:
@@ -233,7 +234,7 @@ def restored_task(folder: Path, config: Config) -> Task | None:
 
 
 def _other_writer(folder: Path) -> str:
-    """Which version or revision wrote a run, where that is another one than this, as the end of a sentence."""
+    """Name the version or revision that wrote a run, where that is another one than this, as the end of a sentence."""
     content = read_provenance(folder)
     theirs = (as_mapping(content.get("versions")).get(OWN_DISTRIBUTION), content.get("revision"))
     here = (version_of(OWN_DISTRIBUTION), revision())
@@ -247,7 +248,7 @@ def _other_writer(folder: Path) -> str:
 
 
 def _owners(folder: Path, content: Mapping[str, Any]) -> str:
-    """Which distributions the run's components came from that are not installed, as a sentence."""
+    """Name the distributions of the run's components that are not installed, as a sentence."""
     used = used_distributions(read_provenance(folder))
     own = (HANDED_OVER, TYPED)
     lost = {name: version for name, version in used.items() if version_of(name) is None and name not in own}
@@ -263,17 +264,3 @@ def _owners(folder: Path, content: Mapping[str, Any]) -> str:
             "module with the spec that it had, if any."
         )
     return ""
-
-
-def _missing(complete: Mapping[str, Any], found: Mapping[str, Any]) -> str | None:
-    """The first key of a complete configuration that is not there, or None."""
-    for key, value in complete.items():
-        own = found.get(key)
-        if key not in found or (isinstance(value, list) and len(own or []) != len(value)):
-            return key
-        pairs = zip(value, own or [], strict=True) if isinstance(value, list) else [(value, own)]
-        for section, other in pairs:
-            below = _missing(section, other) if isinstance(section, Mapping) and isinstance(other, Mapping) else None
-            if below:
-                return f"{key}.{below}"
-    return None

@@ -49,13 +49,13 @@ def _describe(folder: Path) -> dict[str, Any]:
     row: dict[str, Any] = {"run": str(folder), "state": "damaged"}
     row |= dict.fromkeys(("step", "steps", "target", "task", "network", "ensemble", "reason"))
     try:
-        return row | _found(folder)
+        return row | _read_run(folder)
     except HyperframeError as error:
         return row | {"reason": str(error)}
 
 
-def _found(folder: Path) -> dict[str, Any]:
-    """What the files of a run say of it."""
+def _read_run(folder: Path) -> dict[str, Any]:
+    """Read what the files of a run say of it."""
     config = read_yaml(folder / CONFIG)
     every, known = _at(config, "trainer", "steps"), checkpoint_steps(folder)
     if not isinstance(every, int) or isinstance(every, bool):

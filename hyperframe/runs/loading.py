@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hyperframe.config.dotted_keys import changes
 from hyperframe.config.in_memory import DATA, KeptData
 from hyperframe.config.registry import Registry
-from hyperframe.config.schema import Config, changes, override_pairs
+from hyperframe.config.schema import Config, override_pairs
 from hyperframe.errors import ConfigError, RunError, notice
 from hyperframe.experiment.build import Experiment, build_experiment, resolve_device
 from hyperframe.runs.checkpoints import Checkpoint, best_checkpoint, newest_checkpoint, read_checkpoint
 from hyperframe.runs.fingerprints import computes_otherwise, probe_outputs
-from hyperframe.runs.folder import CONFIG, TARGET, TASK, check_is_run, read_run_config, restored_task
+from hyperframe.runs.folder import CONFIG, TARGET, TASK, check_is_run, read_run_config, restore_task
 from hyperframe.runs.run import Run
 from hyperframe.runtime.files import as_json, different_tensors, from_json, is_file, read_tensors
 from hyperframe.runtime.memory import keep_freed
@@ -41,7 +42,7 @@ def load_run(
     """
     path = check_is_run(folder)
     if is_file(path / TASK) and all((entry.kind, entry.component.name) != ("task", DATA) for entry in registry.all()):
-        registry = registry.extended([KeptData()])
+        registry = registry.with_plugins([KeptData()])
     # The number of threads belongs to training; this machine may have fewer.
     here = [("trainer.device", device or "auto"), ("trainer.threads", None)]
     moved = override_pairs(overrides)
@@ -56,7 +57,7 @@ def load_run(
         _, config = read_run_config(path, registry, [*here, *moved])
     found = _checkpoint(path, checkpoint)
     keep_freed(resolve_device(config.trainer.device))
-    experiment = build_experiment(config, restored_task(path, config), read_example(path))
+    experiment = build_experiment(config, restore_task(path, config), read_example(path))
     restore(path, found, experiment)
     experiment.generator.eval()
     otherwise = computes_otherwise(found.state.get("probe"), probe_outputs(experiment.target))
@@ -96,7 +97,7 @@ def _check_config(folder: Path, found: Checkpoint, config: Config) -> None:
         known = here.get(section)
         if not isinstance(values, Mapping) or not isinstance(known, Mapping):
             continue
-        for change in changes(values, {key: known.get(key) for key in values}, f"{section}."):
+        for change in changes(values, {key: known.get(key) for key in values}, section):
             raise RunError(
                 f"{folder / CONFIG} is not what the run was trained with ({change}); put that back, or train a new run"
             )

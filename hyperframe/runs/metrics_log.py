@@ -1,4 +1,4 @@
-"""What a training measured: `metrics.jsonl`, always, and TensorBoard's files where it is installed.
+"""The measurements of a training: `metrics.jsonl`, always, and TensorBoard's files where it is installed.
 
 A line of `metrics.jsonl` holds the step and the means since the last line, or the step and the figures of a validation,
 or the step and why the training failed.
@@ -123,7 +123,7 @@ def read_metrics(run: Path) -> Iterator[dict[str, Any]]:
 
 
 def _as_line(text: bytes) -> dict[str, Any] | None:
-    """What a line of metrics says; None where it is none."""
+    """Read a line of metrics; None where it is none."""
     try:
         content = from_json(text.decode("utf-8"))
     except ValueError:

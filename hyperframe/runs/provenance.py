@@ -23,11 +23,11 @@ PROVENANCE = "provenance.json"
 
 
 def provenance(config: Config, device: torch.device) -> dict[str, Any]:
-    """What took part in a run: components with their distributions and versions, torch, device, seed, revision."""
+    """Record what took part in a run: components with distributions and versions, torch, device, seed, revision."""
     packages = (OWN_DISTRIBUTION, "torch", "torchvision", "numpy")
     return {
         "format": FORMAT,
-        "components": [choice.registered.plain() for choice in config.choices],
+        "components": [choice.registered.plain() for choice in config.choices.values()],
         "versions": {"python": platform.python_version(), **{name: version_of(name) for name in packages}},
         "environment": environment(device),
         "seed": config.trainer.seed,
@@ -36,7 +36,7 @@ def provenance(config: Config, device: torch.device) -> dict[str, Any]:
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """What of a machine, and of torch, the bits of a result depend on."""
+    """Describe the machine and torch, as far as the bits of a result depend on them."""
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "device": device.type,
@@ -60,7 +60,7 @@ def _processor() -> str:
 
 
 def bound_of(experiment: Experiment) -> dict[str, Any]:
-    """What provenance says of a variational loss; of another one nothing."""
+    """Say whether a variational loss bounds the evidence, and why not; empty for another loss."""
     reasons = departures(experiment)
     return {} if reasons is None else {"bound": {"holds": not reasons, "departures": reasons}}
 
@@ -76,7 +76,7 @@ def add_resumption(folder: Path, step: int, changed: Sequence[str], experiment: 
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:
-    """What `provenance.json` says; nothing where it is not there (the run was killed before) or damaged."""
+    """Read `provenance.json`; empty where it is not there (the run was killed before) or damaged."""
     if not is_file(folder / PROVENANCE):
         return {}
     try:

@@ -67,12 +67,12 @@ class Run:
 
     @cached_property
     def trained_inputs(self) -> TrainedInputs | None:
-        """What the inputs were like that the run was trained on, as its folder keeps it."""
+        """The range, brightness and proportions of the inputs that the run was trained on."""
         return read_trained_inputs(self.folder)
 
     @property
     def default_count(self) -> int:
-        """How many networks are drawn by default: `evaluation.test_networks`, or all that the generator holds."""
+        """The number of networks drawn by default: `evaluation.test_networks`, or all that the generator holds."""
         return self.experiment.generator.at_most(self.config.evaluation.test_networks)
 
     def data(self, split: str) -> Data:
@@ -87,13 +87,13 @@ class Run:
             try:
                 self._data[split] = load_data(self.experiment.task, split)
             except DataError as error:
-                raise DataError(f"{error}{self._moved()}") from error
+                raise DataError(f"{error}{self._advice_where_data_moved()}") from error
             self._check_data(split)
             self.experiment.target.check_inputs(self._data[split].x)
         return self._data[split]
 
-    def _moved(self) -> str:
-        """How to say where the data lie now, as the end of a message."""
+    def _advice_where_data_moved(self) -> str:
+        """Say how to name the place where the data lie now, as the end of a message."""
         places = {key: value for key, value in self.config.locations.items() if key.startswith("task.")}
         there = [f"{key}={value}" for key, value in places.items() if isinstance(value, str)]
         if not there:
@@ -137,7 +137,7 @@ class Run:
         if count < 1:
             raise ValueError(f"at least one network must be drawn, not {count}")
         networks = draw_networks(self.experiment, count, self._seed(seed), self._for_statistics(), gauge=gauge)
-        networks.origin, networks.trained_inputs = self._described, self.trained_inputs
+        networks.origin, networks.trained_inputs = self._name, self.trained_inputs
         networks.check_finite()
         return networks
 
@@ -150,11 +150,11 @@ class Run:
             seed: of the choice of training examples from which a target's statistics are estimated.
         """
         networks = networks_of(self.experiment, weights, self._seed(seed), self._for_statistics())
-        networks.origin, networks.trained_inputs = self._described, self.trained_inputs
+        networks.origin, networks.trained_inputs = self._name, self.trained_inputs
         return networks
 
     @property
-    def _described(self) -> str:
+    def _name(self) -> str:
         return f"{self.folder}, step {self.step}"
 
     def _seed(self, seed: int | None) -> int:

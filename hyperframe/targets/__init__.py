@@ -11,3 +11,31 @@
 - `symmetry`: symmetries: from labels on the axes of parameters to orbits, random actions, and gauges
 - `tracing`: a module's symmetries, found in its graph: labels carried through it, put together, and tried out
 """
+
+from hyperframe.targets.params import Param, bias, kernel, scale, shift
+from hyperframe.targets.spec import LayerSpec, Slice, TargetSpec
+from hyperframe.targets.symmetry.orbits import Orbits
+from hyperframe.targets.symmetry.propagate import propagate_factors
+from hyperframe.targets.tracing.tracer import Traced
+from hyperframe.targets.units import UnitSpec
+from hyperframe.targets.weights import batch_size, concatenate, flatten, slice_weights, unflatten
+
+__all__ = [
+    "LayerSpec",
+    "Orbits",
+    "Param",
+    "Slice",
+    "TargetSpec",
+    "Traced",
+    "UnitSpec",
+    "batch_size",
+    "bias",
+    "concatenate",
+    "flatten",
+    "kernel",
+    "propagate_factors",
+    "scale",
+    "shift",
+    "slice_weights",
+    "unflatten",
+]

@@ -1,10 +1,10 @@
 """Tasks: data with a loss and metrics.
 
-- `classification`: what classification tasks share; the meter of networks and ensembles
-- `regression`: what regression tasks share; their meter
+- `classification`: the base class of classification tasks; the meter of networks and ensembles
+- `regression`: the base class of regression tasks; their meter
 - `gaussian_regression`: regression with a Gaussian likelihood; its meter
 - `standardisation`: values shifted and scaled by the moments of training data
-- `input_statistics`: what the inputs of a training were like, compared with others
+- `input_statistics`: the inputs of a training in a few numbers, compared with others
 - `augmentation`: training images moved at random
 - `calibration`: how well probabilities fit what happens: likelihood, Brier score, calibration error, temperature
 - `own_data`: a user's own arrays, tables and images, made a task

@@ -12,7 +12,7 @@ from hyperframe.options import option
 
 @attrs.frozen(kw_only=True, slots=False)  # with slots no class could have these and other options as bases
 class AffineOptions:
-    """How far training images are moved at random; all zero leaves them as they are."""
+    """Options: how far training images are moved at random; all zero leaves them as they are."""
 
     rotation: float = option(0.0, "training images turn by up to so many degrees", minimum=0, maximum=180)
     shear: float = option(0.0, "training images lean by up to so many degrees", minimum=0, below=90)

@@ -1,4 +1,4 @@
-"""How well probabilities of classes fit what happens: log-likelihood, Brier score, calibration error, temperature."""
+"""Calibration of probabilities of classes: log-likelihood, Brier score, calibration error, temperature."""
 
 import math
 

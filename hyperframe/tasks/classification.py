@@ -1,4 +1,4 @@
-"""What classification tasks share: cross-entropy, accuracy, centred logits, and the meter of networks and ensembles."""
+"""The base class of classification tasks: cross-entropy, accuracy, centred logits; the meter of their ensembles."""
 
 import math
 from collections.abc import Sequence

@@ -49,7 +49,7 @@ class GaussianRegressionTask(RegressionTask):
 
         Σ_values ½ (((y − mean) / std − ŷ) / noise)² + log (noise · std) + ½ log 2π.
         """
-        labels = self.standardised(labels).to(outputs.dtype)
+        labels = self.standardise(labels).to(outputs.dtype)
         return negative_log_likelihood(outputs, labels, self.noise) + self.standardised_labels.log_scale
 
     def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ class GaussianMeter(Meter):
         """Take in outputs [networks, examples, values] and labels [examples, values], in their own units."""
         networks, examples, _ = outputs.shape
         self._errors.update(outputs, labels, first_network, first_example)
-        compared = self._standardised.applied(labels.double())
+        compared = self._standardised.apply(labels.double())
         nll = negative_log_likelihood(outputs.double(), compared, self._noise) + self._standardised.log_scale
         self._nll[first_network : first_network + networks] += nll.sum(1)
         seen = self._log_likelihood[first_example : first_example + examples]

@@ -1,4 +1,4 @@
-"""What the inputs of a training were like, kept with the run, and compared with what its networks are to run on."""
+"""The inputs of a training in a few numbers, kept with the run, and compared with what its networks are to run on."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,20 +15,20 @@ from hyperframe.types import Data, Task
 
 INPUTS = "inputs.json"
 WIDELY = 10.0
-"""How many times the width of the training's range beyond it means another scale."""
+"""So many times the width of the training's range beyond it means another scale."""
 SLIGHT = 0.02
-"""What part of the training's range all pixels together take up where they are on another scale."""
+"""The part of the training's range that all pixels together take up where they are on another scale."""
 BYTES = 50.0
 """A range of training inputs as wide as this, of images, is that of bytes which were not divided."""
 GREY = 0.1
-"""How far from the middle of the range images are dark or bright."""
+"""The distance from the middle of the range at which images are dark or bright."""
 STRETCH = 1.25
-"""How much wider or higher images may be than any of the training's."""
+"""So many times wider or higher than any of the training's images may be."""
 
 
 @attrs.frozen(kw_only=True)
 class TrainedInputs:
-    """What the inputs of a training were like.
+    """The inputs of a training in a few numbers.
 
     Attributes:
         pixels: whether they were bytes or image files, divided by 255; None where the task does not say.
@@ -128,7 +128,7 @@ class TrainedInputs:
 
 
 def trained_inputs(task: Task, train: Data) -> TrainedInputs:
-    """What the inputs to train on are like.
+    """Describe the inputs to train on.
 
     Args:
         task: its attribute `pixels` says whether inputs were bytes, `aspects()` what proportions its images had.
@@ -160,7 +160,7 @@ def write_trained_inputs(folder: Path, record: TrainedInputs) -> None:
 
 
 def read_trained_inputs(folder: Path) -> TrainedInputs | None:
-    """What a run keeps of its training inputs; None with a notice where it keeps nothing.
+    """Read what a run keeps of its training inputs; None with a notice where it keeps nothing.
 
     Raises:
         RunError: it is damaged.

@@ -1,4 +1,4 @@
-"""What regression tasks share: the squared error, and the meter of networks and their mean."""
+"""The base class of regression tasks: the squared error, and the meter of networks and their mean."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -59,11 +59,11 @@ class RegressionTask(Task):
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Squared error of every example, the mean over its values: [..., values] twice give [...]."""
-        return (outputs - self.standardised(labels).to(outputs.dtype)).square().mean(-1)
+        return (outputs - self.standardise(labels).to(outputs.dtype)).square().mean(-1)
 
-    def standardised(self, labels: Tensor) -> Tensor:
-        """What outputs are compared with: labels [..., values], standardised where the task has a standardisation."""
-        return labels if self.standardised_labels is None else self.standardised_labels.applied(labels)
+    def standardise(self, labels: Tensor) -> Tensor:
+        """Standardise labels [..., values], which outputs are compared with, where the task has a standardisation."""
+        return labels if self.standardised_labels is None else self.standardised_labels.apply(labels)
 
     def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """The squared error."""
@@ -75,7 +75,7 @@ class RegressionTask(Task):
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """The outputs in the labels' own units: ŷ · std + mean."""
-        return outputs if self.standardised_labels is None else self.standardised_labels.undone(outputs)
+        return outputs if self.standardised_labels is None else self.standardised_labels.undo(outputs)
 
     def averaged(self, outputs: Tensor) -> Tensor:
         """The mean of the outputs: [networks, ..., values] give [...]."""
@@ -130,7 +130,7 @@ class RegressionMeter(Meter):
     def update(self, outputs: Tensor, labels: Tensor, first_network: int, first_example: int) -> None:
         """Take in outputs [networks, examples, values] and labels [examples, values], in their own units."""
         networks, examples, _ = outputs.shape
-        labels = self._standardised.applied(labels.double())
+        labels = self._standardised.apply(labels.double())
         places = slice(first_example, first_example + examples)
         # What is summed are errors: the sum of squares then loses nothing where values are large and errors small.
         errors = outputs.double() - labels

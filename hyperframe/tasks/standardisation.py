@@ -22,9 +22,9 @@ class Standardisation:
 
     Example:
         >>> ages = Standardisation.of(torch.tensor([[30.0, 1.0], [50.0, 1.0]]))
-        >>> ages.applied(torch.tensor([[60.0, 3.0]]))     # the second never varied: it is shifted, and not scaled
+        >>> ages.apply(torch.tensor([[60.0, 3.0]]))     # the second never varied: it is shifted, and not scaled
         tensor([[2., 2.]])
-        >>> ages.undone(torch.tensor([[2.0, 2.0]]))
+        >>> ages.undo(torch.tensor([[2.0, 2.0]]))
         tensor([[60.,  3.]])
     """
 
@@ -58,12 +58,12 @@ class Standardisation:
         """The sum of log std: what the logarithm of a density gets less when values get their own units back."""
         return float(self.std.double().log().sum())
 
-    def applied(self, values: Tensor) -> Tensor:
+    def apply(self, values: Tensor) -> Tensor:
         """Standardise values [..., *shape]."""
         mean, std = self._beside(values)
         return (values - mean) / std
 
-    def undone(self, values: Tensor) -> Tensor:
+    def undo(self, values: Tensor) -> Tensor:
         """Give standardised values [..., *shape] their own units back."""
         mean, std = self._beside(values)
         return values * std + mean
@@ -77,7 +77,7 @@ class Standardisation:
 
     def before(self, module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         """Standardise what a module is called with, as a hook before its forward."""
-        return (self.applied(arguments[0]), *arguments[1:])
+        return (self.apply(arguments[0]), *arguments[1:])
 
     def coarse(self) -> list[int]:
         """Numbers of the values, of all in a row, whose deviation is not far above what float32 tells apart there."""

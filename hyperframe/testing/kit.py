@@ -7,7 +7,7 @@ from unittest import SkipTest
 
 import attrs
 
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.config.choices import Choice, choose
 from hyperframe.config.import_path import Factories, is_factory
 from hyperframe.config.kinds import KINDS
@@ -210,9 +210,9 @@ def checks(
         >>> checks("digits_cnn")[0].verdict().state
         'passed'
     """
-    registry = registry or installed()
+    registry = registry or make_registry()
     if is_factory(name) and all(entry.component.name != name for entry in registry.all()):
-        registry = registry.extended([Factories([name])])
+        registry = registry.with_plugins([Factories([name])])
     registry.get("task", task)
     names = [part.strip() for part in name.split(",")]
     if len(set(names)) < len(names) or not all(names):
@@ -246,7 +246,7 @@ def _kinds_of(names: list[str], kind: str | None, registry: Registry) -> list[st
         if entry.component.name == name and kind in (None, entry.kind):
             found.append(entry.kind)
     if "analysis" in found:
-        raise PluginError(f"'{name}' is an analysis, and analyses have no laws; 'hyperframe evaluate' runs it")
+        raise PluginError(f"'{name}' is an analysis, and analyses have no laws; 'hyperframe analyse' runs it")
     if not found and kind is not None:
         registry.get(kind, name)
     if not found:

@@ -38,7 +38,7 @@ from hyperframe.runs.checkpoints import (
     write_checkpoint,
 )
 from hyperframe.runs.fingerprints import fingerprints_of, probe_outputs
-from hyperframe.runs.folder import claimed, create_run, folder_identity, free_folder
+from hyperframe.runs.folder import claim, create_run, folder_identity, free_folder
 from hyperframe.runs.metrics_log import MetricsLog
 from hyperframe.runs.provenance import environment
 from hyperframe.runs.run import Run
@@ -123,7 +123,7 @@ def train_run(
     folder = free_folder(out, config)
     run = Run(folder, config, 0, build_experiment(config), registry)
     training = Training(run, reporter or Silent())
-    with claimed(folder), training.settings(config.trainer.threads):
+    with claim(folder), training.settings(config.trainer.threads):
         free_folder(folder, config)  # another run may have used it meanwhile
         create_run(folder, config, run.experiment, training.inputs)
         training.go_on()
@@ -167,7 +167,7 @@ class Training:
         """All that the bits of the result depend on beside the configuration, as far as it is known."""
         versions = {
             choice.registered.source.distribution: choice.registered.source.version
-            for choice in self.run.config.choices
+            for choice in self.run.config.choices.values()
         }
         return {**environment(self.run.experiment.device), "versions": versions}
 

@@ -5,18 +5,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hyperframe.config.dotted_keys import changes
 from hyperframe.config.registry import Registry
-from hyperframe.config.schema import Config, changes, override_pairs
+from hyperframe.config.schema import Config, override_pairs
 from hyperframe.errors import ConfigError, notice
 from hyperframe.experiment.build import build_experiment
 from hyperframe.runs.checkpoints import Checkpoint, newest_checkpoint, set_damaged_aside
 from hyperframe.runs.fingerprints import computes_otherwise
 from hyperframe.runs.folder import (
     check_is_run,
-    claimed,
+    claim,
     create_run,
     read_run_config,
-    restored_task,
+    restore_task,
     write_config,
 )
 from hyperframe.runs.loading import recorded_data, restore
@@ -60,14 +61,14 @@ def resume_run(
         KeyboardInterrupt: Ctrl-C; what was trained is saved first.
     """
     path = check_is_run(folder)
-    with claimed(path):
+    with claim(path):
         stored, config = read_run_config(path, registry, override_pairs(overrides))
         config = config.with_absolute_locations()
         changed = list(changes(stored.without_pauses().plain(), config.without_pauses().plain()))
         found = newest_checkpoint(path)
         step = found.step if found else 0
         _check_changes(stored, config, step)
-        experiment = build_experiment(config, restored_task(path, config), read_example(path))
+        experiment = build_experiment(config, restore_task(path, config), read_example(path))
         run = Run(path, config, step, experiment, registry)
         training = Training(run, reporter or Silent())
         with training.settings(_threads(config, found)):
@@ -113,7 +114,7 @@ def _recorded(found: Checkpoint | None) -> Mapping[str, Any]:
 def _of_data_and_code(training: Training, found: Checkpoint) -> list[str]:
     """List what of data and of the target's code is not as it was at a checkpoint."""
     recorded, here = recorded_data(found), training.run.fingerprints or {}
-    differences = list(changes(recorded, {**recorded, **here}, "data."))
+    differences = list(changes(recorded, {**recorded, **here}, "data"))
     otherwise = computes_otherwise(found.state.get("probe"), training.probe)
     return differences + ([] if otherwise is None else [f"the target's code: {otherwise}"])
 

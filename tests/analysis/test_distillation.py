@@ -200,7 +200,7 @@ def test_the_written_file_loads_into_the_module(runs, method, tmp_path):
     assert found["results"]["written network"]["score"] == pytest.approx(float(right))
     drawn = measure(run.experiment, run.sample(3), test)
     assert found["results"]["mean member"]["score"] == drawn["accuracy"]["mean"]
-    assert found["results"]["ensemble"]["nll"] == drawn["ensemble"]["nll"]
+    assert found["results"]["ensemble"]["metrics"]["nll"] == drawn["ensemble"]["nll"]
     with safetensors.safe_open(file, "pt") as opened:
         header = json.loads(opened.metadata()["hyperframe"])
     assert header["format"] == "hyperframe network 1"
@@ -213,6 +213,10 @@ def test_the_command(runs, hyperframe, tmp_path):
     code, out, err = hyperframe("distill", folder, "--out", "one.safetensors", "-n", "3", "--steps", "2")
     assert (code, err) == (0, "")
     assert all(words in out for words in ("mean member", "ensemble", "written network", "one.safetensors"))
+    assert "negative log-likelihood (nats) ↓" in out
+    code, out, _ = hyperframe("distill", runs["values"].folder, "--out", "v.safetensors", "-n", "3", "--steps", "2")
+    assert code == 0
+    assert "rmse ↓" in out
     code, out, _ = hyperframe(
         *("distill", folder, "--out", "two.safetensors", "-n", "3", "--method", "average", "--scale", "0.5", "--json")
     )

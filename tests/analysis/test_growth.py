@@ -14,7 +14,7 @@ from hyperframe.analysis.ensemble_metrics import RULES, GrowthMeter, growing_siz
 from hyperframe.analysis.ensembles import ensemble_results
 from hyperframe.analysis.runner import analyse
 from hyperframe.analysis.scoring import some_examples
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.errors import NotApplicableError
 from hyperframe.tasks.calibration import at_temperature, fit_temperature, results_of
 
@@ -160,7 +160,7 @@ def test_the_spread_of_one_draw_is_zero():
 
 
 def quick(run, **options):
-    return analyse(run, "ensembles", installed(), {"draws": 2, "examples": 30, **options})
+    return analyse(run, "ensembles", make_registry(), {"draws": 2, "examples": 30, **options})
 
 
 HELD = {key: value for key, value in PERCEPTRON.items() if not key.startswith("generator")}

@@ -7,7 +7,7 @@ import pytest
 
 from hyperframe.analysis.partial_results import in_parts
 from hyperframe.analysis.runner import analyse, chosen_options, kept_analysis
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.errors import ConfigError, HyperframeWarning
 from hyperframe.hookspecs import hookimpl
 from hyperframe.options import option
@@ -55,13 +55,13 @@ def run(tmp_path_factory):
 
 def interrupted(run, plugin, **options):
     with pytest.warns(HyperframeWarning, match="goes on from there"), pytest.raises(KeyboardInterrupt):
-        analyse(run, "squares", installed([plugin]), options)
+        analyse(run, "squares", make_registry([plugin]), options)
 
 
 def test_an_interrupted_analysis_goes_on(run):
     plugin = Squares(breaks_at=3)
     interrupted(run, plugin)
-    found = analyse(run, "squares", installed([plugin]))
+    found = analyse(run, "squares", make_registry([plugin]))
     assert found["squares"] == [0, 1, 4, 9, 16]
     assert plugin.done == [0, 1, 2, 3, 4]  # none of them twice
     assert sorted(path.name for path in (run.folder / "analyses" / "squares").iterdir()) == ["results.json"]
@@ -70,7 +70,7 @@ def test_an_interrupted_analysis_goes_on(run):
 def test_parts_of_other_options_are_not_taken(run):
     plugin = Squares(breaks_at=3)
     interrupted(run, plugin)
-    assert analyse(run, "squares", installed([plugin]), {"factor": 2})["squares"] == [0, 2, 8, 18, 32]
+    assert analyse(run, "squares", make_registry([plugin]), {"factor": 2})["squares"] == [0, 2, 8, 18, 32]
     assert plugin.done == [0, 1, 2, 0, 1, 2, 3, 4]
 
 
@@ -78,12 +78,12 @@ def test_a_damaged_part_is_done_again(run):
     plugin = Squares(breaks_at=3)
     interrupted(run, plugin)
     (run.folder / "analyses" / "squares" / "parts" / "squares-1.json").write_text("{")
-    assert analyse(run, "squares", installed([plugin]))["squares"] == [0, 1, 4, 9, 16]
+    assert analyse(run, "squares", make_registry([plugin]))["squares"] == [0, 1, 4, 9, 16]
     assert plugin.done == [0, 1, 2, 1, 3, 4]
 
 
 def test_results_are_known_again_for_the_same_step_and_options(run):
-    registry = installed([Squares()])
+    registry = make_registry([Squares()])
     found = analyse(run, "squares", registry)
     assert kept_analysis(run, "squares", registry) == found
     assert kept_analysis(run, "squares", registry, {"factor": 2}) is None
@@ -115,17 +115,17 @@ def test_progress_is_told(tmp_path):
 )
 def test_wrong_options(argument, message):
     with pytest.raises(ConfigError, match=message):
-        chosen_options([argument], ["squares"], installed([Squares()]))
+        chosen_options([argument], ["squares"], make_registry([Squares()]))
 
 
 @pytest.mark.slow
 def test_wrong_arguments(run, hyperframe):
     for arguments, message in [
-        (["a.b=1"], "name the analysis with --analysis"),
-        (["--analysis", "toy_curve", "toy_curve.points=3"], "points"),
-        (["--analysis", "toy_curve", "pca.points=3"], "unknown analysis 'pca'"),
+        (["toy_curve.points=3"], "Missing argument 'NAME...'. Analyses: ensembles, "),
+        (["toy_curve", "toy_curve.points=3"], "points"),
+        (["toy_curve", "pca.points=3"], "unknown analysis 'pca'"),
     ]:
-        code, out, err = hyperframe("evaluate", run.folder, *arguments)
+        code, out, err = hyperframe("analyse", run.folder, *arguments)
         assert code == 2
         assert message in err
         assert "Traceback" not in out + err
@@ -134,11 +134,11 @@ def test_wrong_arguments(run, hyperframe):
 @pytest.mark.slow
 def test_two_processes_do_not_take_each_others_parts(run):
     from hyperframe.errors import RunError
-    from hyperframe.runs.folder import claimed
+    from hyperframe.runs.folder import claim
 
     with (
-        claimed(run.folder / "analyses", "analysis 'squares'", ".squares.lock"),
+        claim(run.folder / "analyses", "analysis 'squares'", ".squares.lock"),
         pytest.raises(RunError, match="another analysis 'squares' is at work"),
     ):
-        analyse(run, "squares", installed([Squares()]))
-    assert analyse(run, "squares", installed([Squares()]))["squares"] == [0, 1, 4, 9, 16]
+        analyse(run, "squares", make_registry([Squares()]))
+    assert analyse(run, "squares", make_registry([Squares()]))["squares"] == [0, 1, 4, 9, 16]

@@ -16,7 +16,7 @@ from hyperframe.analysis import page as page_module
 from hyperframe.analysis.page import page
 from hyperframe.analysis.plots import keep_grid, keep_lines, keep_scatter
 from hyperframe.analysis.report import collect, report_order
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.errors import NotApplicableError
 from hyperframe.hookspecs import hookimpl
 from hyperframe.runtime.files import read_json
@@ -136,7 +136,7 @@ def run(tmp_path_factory):
 
 def make_plugin(run, **analyses):
     shop = Shop(**analyses)
-    content = collect(run, installed([shop]), list(analyses))
+    content = collect(run, make_registry([shop]), list(analyses))
     return content, page(content, run.folder / "analyses")
 
 
@@ -260,14 +260,14 @@ def test_a_run_of_values_has_a_report(tmp_path):
 
 
 def test_every_analysis_has_its_place():
-    order = report_order(installed([Shop(zebra=shown, own=shown)]))
+    order = report_order(make_registry([Shop(zebra=shown, own=shown)]))
     assert [name for name in order if name in ("zebra", "own")] == ["own", "zebra"]
     assert order.index("toy_curve") < order.index("own")
 
 
 def test_what_is_kept_is_taken(run, monkeypatch):
     shop = Shop(one=lambda run, folder: {"a": 1}, two=lambda run, folder: {"b": 2})
-    registry = installed([shop])
+    registry = make_registry([shop])
     first = collect(run, registry, ["one", "two"])
     drawn = []
     monkeypatch.setattr(run, "evaluate", lambda: drawn.append(1) or first["evaluation"])
@@ -281,12 +281,12 @@ def test_again_takes_no_parts_of_a_call_that_failed(run):
     value = ["wrong", "right"]
 
     def parted(run, folder):
-        found = hf.in_parts(folder, "things", 1, lambda number: {"value": value[0]})
+        found = hf.analysis.in_parts(folder, "things", 1, lambda number: {"value": value[0]})
         if found[0]["value"] == "wrong":
             raise TypeError
         return found[0]
 
-    registry = installed([Shop(parted=parted)])
+    registry = make_registry([Shop(parted=parted)])
     assert "parted" in collect(run, registry, ["parted"])["failed"]
     value.pop(0)
     assert "parted" in collect(run, registry, ["parted"])["failed"]  # by the part that is kept
@@ -298,10 +298,10 @@ def test_another_evaluation_is_not_taken(run, change):
     path = run.folder / "analyses" / "evaluation" / "results.json"
     right = run.evaluate()
     path.write_text(json.dumps(right | change))
-    assert collect(run, installed(), [])["evaluation"] == right
+    assert collect(run, make_registry(), [])["evaluation"] == right
     for damaged in ("{", json.dumps({key: value for key, value in right.items() if key != "examples"})):
         path.write_text(damaged)
-        assert collect(run, installed(), [])["evaluation"] == right
+        assert collect(run, make_registry(), [])["evaluation"] == right
 
 
 @pytest.fixture
@@ -309,7 +309,7 @@ def command(run, hyperframe, monkeypatch):
     """Run `hyperframe report` with a plugin's analyses; an existing report is removed before and afterwards."""
 
     def call(shop, *arguments):
-        monkeypatch.setattr("hyperframe.cli.commands.report.installed", lambda: installed([shop]))
+        monkeypatch.setattr("hyperframe.cli.commands.report.make_registry", lambda: make_registry([shop]))
         return hyperframe("report", run.folder, *arguments)
 
     yield call
@@ -522,7 +522,7 @@ LABELS = {"labels": ("x", "y"), "title": "t", "caption": "s"}
 
 
 def test_elements_take_arrays_and_tensors(tmp_path):
-    hf.keep_lines(tmp_path, "lines.json", torch.arange(2), {"own": torch.ones(2).numpy()}, **LABELS)
+    hf.analysis.keep_lines(tmp_path, "lines.json", torch.arange(2), {"own": torch.ones(2).numpy()}, **LABELS)
     assert read_json(tmp_path / "lines.json") == {"x": [0, 1], "lines": {"own": [1.0, 1.0]}, "labels": ["x", "y"]}
 
 
@@ -532,14 +532,14 @@ def test_elements_take_arrays_and_tensors(tmp_path):
 )
 def test_elements_that_no_page_could_show(tmp_path, file, values):
     with pytest.raises(ValueError, match=file):
-        hf.keep_lines(tmp_path, file, [0, 1], {"own": values}, **LABELS)
+        hf.analysis.keep_lines(tmp_path, file, [0, 1], {"own": values}, **LABELS)
     assert not list(tmp_path.iterdir())
 
 
 def test_points_and_grids_have_the_shape_of_their_axes(tmp_path):
     series = {"own": {"points": [[1.0, 2.0, 3.0]], "axes": ["a", "b"]}}
     with pytest.raises(ValueError, match="one number for each axis"):
-        hf.keep_scatter(tmp_path, "points.json", series, title="t", caption="s")
+        hf.analysis.keep_scatter(tmp_path, "points.json", series, title="t", caption="s")
     labels = {**LABELS, "labels": ("x", "y", "z")}
     with pytest.raises(ValueError, match="a row of 2 for each of 2"):
-        hf.keep_grid(tmp_path, "grid.json", [0, 1], [0, 1], [[1, 2]], marks={}, **labels)
+        hf.analysis.keep_grid(tmp_path, "grid.json", [0, 1], [0, 1], [[1, 2]], marks={}, **labels)

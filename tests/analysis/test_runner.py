@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hyperframe.analysis.runner import analyse, kept_analysis
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.errors import HyperframeWarning, MemoryShortageError, PluginError, RunError
 from hyperframe.hookspecs import hookimpl
 from hyperframe.runs.loading import load_run
@@ -41,7 +41,7 @@ def test_figures_and_pictures_are_kept(run):
         (folder / "picture.txt").write_text("a picture")
         return {"networks": len(run.sample(3)), "odd": float("nan")}
 
-    found = analyse(run, "own", installed([Shop(counts)]))
+    found = analyse(run, "own", make_registry([Shop(counts)]))
     assert (found["run"], found["step"], found["networks"]) == (run.folder.name, 2, 3)
     folder = run.folder / "analyses" / "own"
     of = run.config.evaluation
@@ -64,7 +64,7 @@ def test_figures_and_pictures_are_kept(run):
 )
 def test_an_analysis_that_fails_is_named_with_its_error(run, analysis, message):
     with pytest.raises(PluginError, match=message):
-        analyse(run, "own", installed([Shop(analysis)]))
+        analyse(run, "own", make_registry([Shop(analysis)]))
 
 
 def no_memory(run, folder):
@@ -73,7 +73,7 @@ def no_memory(run, folder):
 
 def test_memory_that_runs_out_is_told_in_words(run):
     with pytest.raises(MemoryShortageError, match=r"^analysis 'own' of shop does not fit into memory; take smaller"):
-        analyse(run, "own", installed([Shop(no_memory)]))
+        analyse(run, "own", make_registry([Shop(no_memory)]))
 
 
 def removes(run, folder):
@@ -83,11 +83,11 @@ def removes(run, folder):
 
 def test_one_that_removes_its_folder_and_says_much(run):
     with pytest.raises(PluginError, match=r"^analysis 'own' of shop failed: ValueError: lines lines .{,220}$"):
-        analyse(run, "own", installed([Shop(removes)]))
+        analyse(run, "own", make_registry([Shop(removes)]))
 
 
 def test_a_run_that_diverged_is_named(run, monkeypatch):
-    other, registry = load_run(run.folder, installed()), installed([Shop(lambda run, folder: 1 / 0)])
+    other, registry = load_run(run.folder, make_registry()), make_registry([Shop(lambda run, folder: 1 / 0)])
     forward = other.experiment.target.forward
     monkeypatch.setattr(
         type(other.experiment.target), "forward", lambda self, *args, **words: forward(*args, **words) / 0
@@ -104,7 +104,7 @@ def test_a_run_that_diverged_is_named(run, monkeypatch):
 @pytest.mark.slow
 def test_what_is_found_is_what_is_kept(run):
     results = {"pictures": ({"file": "a.png"},), "odd": float("inf"), 1: 2, "step": 77, "many": [0.125] * 200_000}
-    registry = installed([Shop(lambda run, folder: results)])
+    registry = make_registry([Shop(lambda run, folder: results)])
     found = analyse(run, "own", registry)
     assert (found["step"], found["odd"], found["1"], type(found["pictures"])) == (2, None, 2, list)
     assert kept_analysis(run, "own", registry) == found
@@ -115,18 +115,23 @@ def test_what_is_found_is_what_is_kept(run):
 
 def test_the_runs_own_evaluation_is_not_overwritten(run):
     with pytest.raises(PluginError, match="that of the run's own evaluation"):
-        analyse(run, "evaluation", installed([Shop(lambda run, folder: {}, "evaluation")]))
+        analyse(run, "evaluation", make_registry([Shop(lambda run, folder: {}, "evaluation")]))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--analysis", "nonsense"], "unknown analysis 'nonsense'"),
-        (["--analysis", "nonsense", "-n", "3"], "-n, --seed and --samples are for the evaluation"),
+        (["analyse", "nonsense"], "unknown analysis 'nonsense'"),
+        (["analyse"], "Missing argument 'NAME...'. Analyses: ensembles, "),
+        (["analyse", "pca", "-n", "3"], "No such option"),
+        (["analyse", "pca", "trainer.steps=3"], "only where its data lie can be overridden"),
+        (["evaluate", "pca"], "'pca' is not KEY=VALUE of the run's configuration; analyses and their options are for"),
+        (["evaluate", "pca.draws=3"], "'hyperframe analyse RUN NAME... [NAME.OPTION=VALUE]...'"),
+        (["evaluate", "--analysis", "pca"], "No such option"),
     ],
 )
 def test_wrong_arguments(run, hyperframe, arguments, message):
-    code, out, err = hyperframe("evaluate", run.folder, *arguments)
+    code, out, err = hyperframe(arguments[0], run.folder, *arguments[1:])
     assert code == 2
     assert message in err
     assert "Traceback" not in out + err

@@ -58,7 +58,7 @@ def test_the_ensemble_is_a_mixture_whatever_the_chunks(
             places = slice(item, item + examples_at_once)
             meter.update(outputs[first : first + networks_at_once, places], labels[places], first, item)
     found = meter.result()
-    own = (scale.undone(outputs), labels)
+    own = (scale.undo(outputs), labels)
     each = Independent(Normal(own[0].transpose(0, 1), NOISE * STD[:values]), 1)  # examples, then networks
     alone = -each.log_prob(own[1][:, None])
     together = MixtureSameFamily(Categorical(torch.ones(examples, networks)), each).log_prob(own[1])
@@ -109,7 +109,7 @@ def test_the_splits_are_all_patients_and_the_moments_those_of_training():
     splits = {name: task.data(name) for name in ("train", "validation", "test")}
     assert [len(data) for data in splits.values()] == [310, 66, 66]
     train = splits["train"]
-    for values in (task.standardised_inputs.applied(train.x.double()), task.standardised(train.y)):
+    for values in (task.standardised_inputs.apply(train.x.double()), task.standardise(train.y)):
         torch.testing.assert_close(values.mean(0), torch.zeros(values.shape[1]).double(), atol=1e-6, rtol=0)
         torch.testing.assert_close(values.std(0, correction=0), torch.ones(values.shape[1]).double(), atol=1e-6, rtol=0)
     own = torch.cat([data.y for data in splits.values()])[:, 0]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hyperframe as hf
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.builtin.objectives.trade_off import Options, TradeOff
 from hyperframe.config.choices import choose
 from hyperframe.config.schema import load_config
@@ -20,7 +20,7 @@ from hyperframe.targets.symmetry.orbits import CONTINUOUS, apply_action, random_
 from hyperframe.targets.weights import unpack
 from hyperframe.types import Data, DiversityInputs
 
-REGISTRY = installed()
+REGISTRY = make_registry()
 ESTIMATOR = choose(REGISTRY, "entropy", {"name": "kozachenko_leonenko", "constants": True}, "entropy").make()
 SHIPPED = [
     entry for entry in REGISTRY.all() if entry.kind == "diversity" and entry.source.distribution == "hyperframe-nn"
@@ -118,7 +118,7 @@ def test_probabilities_of_two_classes_are_one_number(outputs):
 def test_a_term_gets_nothing_that_another_one_needs():
     seen = {}
 
-    class Spy(hf.DiversityTerm):
+    class Spy(hf.types.DiversityTerm):
         needs = frozenset({"z"})
 
         def __call__(self, inputs):
@@ -204,7 +204,7 @@ def test_the_gradient_through_shared_outputs_is_that_of_one_graph(chunk):
         outputs=found,
         labels=shared.y,
         task=built.task,
-        flat=hf.flatten(built.target.spec, flat),
+        flat=hf.targets.flatten(built.target.spec, flat),
         dimension=built.generator.dimension,
     )
     whole = sum(item.weight * item.term(inputs) for item in terms)
@@ -276,8 +276,8 @@ def symmetric_copies(built, count, seed=0):
 def test_copies_under_symmetries_are_one_network_after_the_gauge(seed):
     built = experiment("gauges=[scale,logit_shift]")
     moved = {layer: theta.requires_grad_() for layer, theta in symmetric_copies(built, 6, seed).items()}
-    flat = hf.flatten(built.target.spec, built.gauge(moved))
-    raw = hf.flatten(built.target.spec, moved).detach()
+    flat = hf.targets.flatten(built.target.spec, built.gauge(moved))
+    raw = hf.targets.flatten(built.target.spec, moved).detach()
     assert float(torch.pdist(raw).min()) > 0.1 * float(raw.norm(dim=1).mean())
     assert float(torch.pdist(flat.detach()).max()) <= 1e-10 * float(flat.detach().norm(dim=1).max())
     entropy = ESTIMATOR(flat, built.generator.dimension)
@@ -285,7 +285,7 @@ def test_copies_under_symmetries_are_one_network_after_the_gauge(seed):
     spread = ESTIMATOR(rows(6, flat.shape[1]), built.generator.dimension)
     assert float(floor) <= float(entropy.detach()) < float(spread) - 10 * built.generator.dimension
     for name in OF_WEIGHTS:
-        term = value(name, flat=hf.flatten(built.target.spec, built.gauge(moved)), dimension=8)
+        term = value(name, flat=hf.targets.flatten(built.target.spec, built.gauge(moved)), dimension=8)
         assert term.isfinite()
         if term.requires_grad:
             gradients = torch.autograd.grad(term, list(moved.values()))
@@ -300,7 +300,7 @@ def test_symmetries_leave_every_term_of_weights_as_it_is(name):
         built.orbits, 6, torch.Generator().manual_seed(2), kinds=["scaling", "logit_shift"], exponents=None
     )
     found = [
-        float(value(name, flat=hf.flatten(built.target.spec, built.gauge(theta)).detach(), dimension=64))
+        float(value(name, flat=hf.targets.flatten(built.target.spec, built.gauge(theta)).detach(), dimension=64))
         for theta in (weights, apply_action(built.orbits, action, weights))
     ]
     assert found[1] == pytest.approx(found[0], rel=1e-9)

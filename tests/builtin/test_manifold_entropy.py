@@ -8,17 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from hyperframe import DiversityInputs, Generator, LayerSpec, TargetSpec, bias
-from hyperframe.api import installed
+from hyperframe import Generator
+from hyperframe.api import make_registry
 from hyperframe.builtin.diversities.manifold_entropy.held_moments import HeldMoments
 from hyperframe.builtin.diversities.manifold_entropy.logdet import exact_logdet, probed_logdet
 from hyperframe.config.choices import choose
 from hyperframe.config.schema import load_config
 from hyperframe.errors import ConfigError
 from hyperframe.experiment.build import build_experiment
+from hyperframe.targets import LayerSpec, TargetSpec, bias
 from hyperframe.targets.weights import flatten
+from hyperframe.types import DiversityInputs
 
-REGISTRY = installed()
+REGISTRY = make_registry()
 
 
 def term(**options):

@@ -387,7 +387,7 @@ def test_one_item_at_a_time_depends_on_no_other(registry):
     assert departures(attrs.evolve(built, target=target)) == []
 
 
-class Own(hf.EntropyEstimator):
+class Own(hf.types.EntropyEstimator):
     """A third party's estimator with departures of its own."""
 
     minimum_samples = 2

@@ -12,7 +12,7 @@ import tiny
 import yaml
 
 import hyperframe as hf
-from hyperframe.config.import_path import Factories, checked_factory, is_factory, typed_targets
+from hyperframe.config.import_path import Factories, check_factory, is_factory, typed_targets
 from hyperframe.errors import ConfigError, PluginError, RunError
 from hyperframe.options import key_of, plain_options, read_options
 
@@ -29,13 +29,13 @@ def small(width: int = 6, activation: str = "tanh"):
     """
     acts = {"tanh": nn.Tanh(), "relu": nn.ReLU()}
     module = nn.Sequential(nn.Flatten(), nn.Linear(64, width), acts[activation], nn.Linear(width, 10))
-    params = [[hf.kernel(f"{i}.weight", "o i"), hf.bias(f"{i}.bias")] for i in (1, 3)]
+    params = [[hf.targets.kernel(f"{i}.weight", "o i"), hf.targets.bias(f"{i}.bias")] for i in (1, 3)]
     layers = [
-        hf.LayerSpec(name="first", filters=width, writes=["hidden"], params=params[0]),
-        hf.LayerSpec(name="last", filters=10, reads=["hidden"], params=params[1]),
+        hf.targets.LayerSpec(name="first", filters=width, writes=["hidden"], params=params[0]),
+        hf.targets.LayerSpec(name="last", filters=10, reads=["hidden"], params=params[1]),
     ]
-    unit = hf.UnitSpec(name="hidden", size=width, ops=[activation])
-    return module, hf.TargetSpec(
+    unit = hf.targets.UnitSpec(name="hidden", size=width, ops=[activation])
+    return module, hf.targets.TargetSpec(
         name="small", input_shape=(1, 8, 8), num_outputs=10, logits="last", units=[unit], layers=layers
     )
 
@@ -267,7 +267,7 @@ def test_callables_of_other_kinds(written, nets):
 def test_names_of_no_factory(name):
     assert not is_factory(name)
     with pytest.raises(ConfigError, match=r"target: expected package\.module:factory"):
-        checked_factory(name)
+        check_factory(name)
 
 
 @pytest.mark.parametrize("use", [hf.load, hf.resume])

@@ -28,17 +28,17 @@ class Net(nn.Module):
 
 
 def spec(width=6, outputs=4):
-    first = [hf.kernel("first.weight", "o i"), hf.scale("norm.weight"), hf.shift("norm.bias")]
-    last = [hf.kernel("last.weight", "o i"), hf.bias("last.bias")]
-    return hf.TargetSpec(
+    first = [hf.targets.kernel("first.weight", "o i"), hf.targets.scale("norm.weight"), hf.targets.shift("norm.bias")]
+    last = [hf.targets.kernel("last.weight", "o i"), hf.targets.bias("last.bias")]
+    return hf.targets.TargetSpec(
         name="net",
         input_shape=(3,),
         num_outputs=outputs,
         logits="last",
-        units=[hf.UnitSpec(name="hidden", size=width, ops=["relu"])],
+        units=[hf.targets.UnitSpec(name="hidden", size=width, ops=["relu"])],
         layers=[
-            hf.LayerSpec(name="first", filters=width, writes=["hidden"], norm="batch", params=first),
-            hf.LayerSpec(name="last", filters=outputs, reads=["hidden"], params=last),
+            hf.targets.LayerSpec(name="first", filters=width, writes=["hidden"], norm="batch", params=first),
+            hf.targets.LayerSpec(name="last", filters=outputs, reads=["hidden"], params=last),
         ],
     )
 
@@ -64,7 +64,7 @@ def test_a_module_with_batch_norm_is_trained(tmp_path):
     assert nets.statistics["norm.running_mean"].shape == (3, 6)
     own = Net()
     own.load_state_dict(nets.state_dict(1))
-    standardised = run.experiment.task.standardised_inputs.applied(X)  # a file of weights has no hook that does it
+    standardised = run.experiment.task.standardised_inputs.apply(X)  # a file of weights has no hook that does it
     assert torch.allclose(own.eval()(standardised).softmax(-1), nets.predict(X)[1], atol=1e-5)
     assert torch.allclose(nets[1](X).softmax(-1), nets.predict(X)[1], atol=1e-5)
     assert torch.equal(own.frozen.weight, module.frozen.weight)

@@ -53,7 +53,7 @@ def file(tmp_path):
 def test_what_is_left_out_is_the_tasks(tmp_path, target, shape):
     np.savez(tmp_path / "own.npz", **data(shape, 3))
     registry = Registry(make_plugin_manager())
-    registry = registry.extended([Factories([target])]) if target.startswith("modules") else registry
+    registry = registry.with_plugins([Factories([target])]) if target.startswith("modules") else registry
     settings = {"task": "arrays", "task.file": str(tmp_path / "own.npz"), "target": target}
     config = load_config("digits", settings, registry)
     built = build_target(config, config.task.make())
@@ -101,7 +101,7 @@ def test_a_plugins_target_declares_what_is_the_tasks(tmp_path, file):
 
             return [hf.Component(name="one", factory=build, options=Options)]
 
-    registry = Registry(make_plugin_manager()).extended([Plugin()])
+    registry = Registry(make_plugin_manager()).with_plugins([Plugin()])
     config = load_config("digits", {"task": "arrays", "task.file": file, "target": "one"}, registry)
     assert build_target(config, config.task.make()).spec.num_weights == 5 * 3 + 3
     assert config.target.make().weight.shape == (2, 2)  # without a task the defaults

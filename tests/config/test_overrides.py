@@ -122,7 +122,7 @@ def test_a_key_that_is_given_twice_is_refused(hyperframe, texts, message):
 def test_an_option_of_an_analysis_or_a_component_that_is_given_twice_is_refused(hyperframe):
     code, _, err = hyperframe("check", "mlp", "hidden=[3]", "hidden=[4]")
     assert (code, "hidden is given twice" in err) == (2, True)
-    code, _, err = hyperframe("evaluate", "run", "--analysis", "pca", "pca.draws=3", "pca.draws=4")
+    code, _, err = hyperframe("analyse", "run", "pca", "pca.draws=3", "pca.draws=4")
     assert (code, "pca.draws is given twice" in err) == (2, True)
 
 

@@ -11,7 +11,7 @@ import hyperframe as hf
 from hyperframe.config.registry import Registry, make_plugin_manager
 from hyperframe.errors import ConfigError, RunError
 from hyperframe.hookspecs import hookimpl
-from hyperframe.runs.folder import claimed
+from hyperframe.runs.folder import claim
 from hyperframe.runtime.rng import stream, stream_seed
 from hyperframe.training.trainer import Trainer
 
@@ -36,8 +36,12 @@ class ConstantTarget:
 
     @hookimpl
     def hyperframe_targets(self):
-        layer = hf.LayerSpec(name="out", filters=10, params=[hf.kernel("out.weight", "o i"), hf.bias("out.bias")])
-        spec = hf.TargetSpec(name="constant", input_shape=(1, 8, 8), num_outputs=10, layers=[layer], logits="out")
+        layer = hf.targets.LayerSpec(
+            name="out", filters=10, params=[hf.targets.kernel("out.weight", "o i"), hf.targets.bias("out.bias")]
+        )
+        spec = hf.targets.TargetSpec(
+            name="constant", input_shape=(1, 8, 8), num_outputs=10, layers=[layer], logits="out"
+        )
         return [hf.Component(name="constant", factory=lambda options: (Constant(), spec), summary="a test")]
 
 
@@ -84,7 +88,7 @@ def test_seeds_of_streams_do_not_collide(tmp_path, small):
 
 @pytest.mark.parametrize("needs", [{"flat", "images"}, {"wieghts"}])
 def test_a_term_that_needs_what_there_is_not(tmp_path, needs, small):
-    class Needy(hf.DiversityTerm):
+    class Needy(hf.types.DiversityTerm):
         def __call__(self, inputs):
             raise AssertionError
 
@@ -106,8 +110,8 @@ def own_target(build, classes=10):
     class Plugin:
         @hookimpl
         def hyperframe_targets(self):
-            layer = hf.LayerSpec(name="out", filters=classes, params=[hf.kernel("out.weight", "o i")])
-            spec = hf.TargetSpec(name="own", input_shape=(1, 8, 8), num_outputs=10, layers=[layer])
+            layer = hf.targets.LayerSpec(name="out", filters=classes, params=[hf.targets.kernel("out.weight", "o i")])
+            spec = hf.targets.TargetSpec(name="own", input_shape=(1, 8, 8), num_outputs=10, layers=[layer])
             return [hf.Component(name="own", factory=lambda options: build(spec))]
 
     return Registry(make_plugin_manager(extra=[Plugin()]))
@@ -189,12 +193,15 @@ def test_tied_weights_are_the_same_in_a_network_that_is_taken_out(tmp_path, whol
     class Plugin:
         @hookimpl
         def hyperframe_targets(self):
-            parts = {name: [hf.kernel(f"{name}.weight", "o i"), hf.bias(f"{name}.bias")] for name in ("first", "last")}
+            parts = {
+                name: [hf.targets.kernel(f"{name}.weight", "o i"), hf.targets.bias(f"{name}.bias")]
+                for name in ("first", "last")
+            }
             layers = [
-                hf.LayerSpec(name="first", filters=64, params=parts["first"]),
-                hf.LayerSpec(name="last", filters=10, params=parts["last"]),
+                hf.targets.LayerSpec(name="first", filters=64, params=parts["first"]),
+                hf.targets.LayerSpec(name="last", filters=10, params=parts["last"]),
             ]
-            spec = hf.TargetSpec(name="tied", input_shape=(1, 8, 8), num_outputs=10, layers=layers)
+            spec = hf.targets.TargetSpec(name="tied", input_shape=(1, 8, 8), num_outputs=10, layers=layers)
             return [hf.Component(name="tied", factory=lambda options: (Tied(), spec))]
 
     registry = Registry(make_plugin_manager(extra=[Plugin()]))
@@ -209,7 +216,7 @@ def test_tied_weights_are_the_same_in_a_network_that_is_taken_out(tmp_path, whol
 
 @pytest.mark.slow
 def test_of_two_runs_that_take_one_folder_one_is_refused(tmp_path, small):
-    with claimed(tmp_path / "run"), pytest.raises(RunError, match=r"another training is at work in .*run"):
+    with claim(tmp_path / "run"), pytest.raises(RunError, match=r"another training is at work in .*run"):
         small(tmp_path / "run")
     assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
     assert small(tmp_path / "run").finished

@@ -143,7 +143,7 @@ def test_of_two_third_parties_neither_has_a_name_that_both_want(third_party):
         registry.get("gauge", "own")
     assert "other-shop 1.2" in str(caught.value)
     assert len(registry.manager.broken) == 2
-    assert len(registry.extended([]).manager.broken) == 2
+    assert len(registry.with_plugins([]).manager.broken) == 2
     assert registry.get("gauge", "scale")
 
 

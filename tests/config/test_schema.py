@@ -2,8 +2,9 @@ import pytest
 import yaml
 
 from hyperframe.config.commented_yaml import commented_yaml
+from hyperframe.config.dotted_keys import changes
 from hyperframe.config.overrides import apply_overrides
-from hyperframe.config.schema import changes, load_config, read_config, shipped_configs
+from hyperframe.config.schema import load_config, read_config, shipped_configs
 from hyperframe.errors import ConfigError, PluginError
 
 
@@ -168,7 +169,12 @@ def test_an_item_of_what_is_no_list_cannot_be_changed(registry, tmp_path, gauges
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
-    [({1: 2}, "keys are texts"), ({None: 2}, "keys are texts"), ({"task.folder": "${x}"}, "interpolations")],
+    [
+        ({1: 2}, "keys are texts"),
+        ({None: 2}, "keys are texts"),
+        ({"task.folder": "${x}"}, "interpolations"),
+        ({"task": {"size": (["${x}"],)}}, r"task: size\.0: interpolations"),
+    ],
 )
 def test_wrong_mappings_of_overrides(registry, overrides, message):
     with pytest.raises(ConfigError, match=message):
@@ -181,6 +187,16 @@ def test_texts_that_look_like_something_else_survive(registry, folder, tmp_path)
     path = tmp_path / "own.yaml"
     path.write_text(commented_yaml(config))
     assert load_config(path, [], registry).task.options.folder == folder
+
+
+def test_an_unknown_key_that_is_close_to_none_is_answered_by_what_all_keys_mean(registry):
+    for key, meaning in [("trainer.z", "networks: networks drawn in a step"), ("evaluation.images", "examples: vali")]:
+        with pytest.raises(ConfigError, match=rf"(?s)unknown key '\w+'\. Known:\n.*\n  {meaning}"):
+            load_config("digits", {key: 3}, registry)
+    with pytest.raises(
+        ConfigError, match=r"'shared_images'; did you mean 'shared_examples'\? Known: batch_size, beta1"
+    ):
+        load_config("digits", {"trainer.shared_images": 3}, registry)
 
 
 def test_a_change_of_a_long_value_is_named_in_a_short_line():

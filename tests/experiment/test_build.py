@@ -69,12 +69,12 @@ def test_what_is_no_subclass_is_told_the_base_class(tmp_path, small, kind):
 
 
 def test_a_component_with_all_that_is_demanded_has_defaults_for_the_rest():
-    class Nothing(hf.DiversityTerm):
+    class Nothing(hf.types.DiversityTerm):
         needs = frozenset()
 
         def __call__(self, inputs):
             return inputs
 
     term = Nothing()
-    check_component(term, hf.DiversityTerm, "diversity 'nothing'")
+    check_component(term, hf.types.DiversityTerm, "diversity 'nothing'")
     assert (term.minimum_networks, term.own_gradient, term.departures(None)) == (1, False, None)

@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.config.kinds import KINDS
 from hyperframe.testing import checks
 
@@ -15,7 +15,7 @@ OPTIONS = {
 }
 DATA = ("mnist", "fashion_mnist")
 REGISTERED = [
-    entry for entry in installed().all() if entry.component.name not in ELSEWHERE and entry.kind != "analysis"
+    entry for entry in make_registry().all() if entry.component.name not in ELSEWHERE and entry.kind != "analysis"
 ]
 LONG = {"diversity", "gauge"}
 """Kinds whose laws take seconds."""

@@ -6,7 +6,7 @@ from torch import nn
 from wrong import GAUGES, KINDS, Pictures, plugin, registering
 
 import hyperframe as hf
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.errors import ConfigError, PluginError
 from hyperframe.testing import ConformanceError, checks
 from hyperframe.types import NoOptions
@@ -15,7 +15,7 @@ WRONG = [(kind, name) for kind, (table, _) in KINDS.items() for name in table]
 
 
 def verdicts(kind, name):
-    registry = installed([plugin(kind, name)])
+    registry = make_registry([plugin(kind, name)])
     return {check.law.name: check.verdict() for check in checks("wrong", kind=kind, registry=registry)}
 
 
@@ -52,7 +52,7 @@ def test_a_gauge_that_scales_in_secret_is_caught_beside_scale():
             make = GAUGES["secretly scaling"][0]
             return [Component(name="wrong", factory=lambda options, orbits: make(orbits))]
 
-    found = checks("scale,wrong", registry=installed([Own()]))
+    found = checks("scale,wrong", registry=make_registry([Own()]))
     assert any(check.verdict().state == "failed" for check in found)
 
 
@@ -63,7 +63,7 @@ def test_two_gauges_for_one_orbit_fail_as_a_list():
 
 
 def test_a_check_raises_as_a_test_does():
-    registry = installed([plugin("gauge", "not idempotent")])
+    registry = make_registry([plugin("gauge", "not idempotent")])
     (check,) = [check for check in checks("wrong", registry=registry) if check.law.name == "twice_is_once"]
     with pytest.raises(ConformanceError, match=r"(?s)gauge 'wrong'\ntwice_is_once: .*seen: .*usual cause: "):
         check()
@@ -102,7 +102,7 @@ class OneClass(Pictures):
         return hf.Data(data.x, torch.zeros_like(data.y))
 
 
-class SubsetTerm(hf.DiversityTerm):
+class SubsetTerm(hf.types.DiversityTerm):
     """A term that compares two networks drawn at random."""
 
     needs = frozenset({"flat", "rng"})
@@ -130,7 +130,7 @@ RIGHT = {
 @pytest.mark.parametrize("name", RIGHT)
 def test_right_components_that_are_easily_mistaken_pass(name):
     kind, factory = RIGHT[name]
-    registry = installed([registering(kind, hf.Component(name="right", factory=factory, options=NoOptions))])
+    registry = make_registry([registering(kind, hf.Component(name="right", factory=factory, options=NoOptions))])
     for check in checks("right", registry=registry):
         assert check.verdict().state != "failed", check.verdict().explain()
 

@@ -103,16 +103,21 @@ def _contiguous(x):
 
 def viewing(channels, how):
     layers = [
-        hf.LayerSpec(
-            name=name, filters=filters, params=[hf.kernel(f"{name}.weight", axes), hf.bias(f"{name}.bias")], **places
+        hf.targets.LayerSpec(
+            name=name,
+            filters=filters,
+            params=[hf.targets.kernel(f"{name}.weight", axes), hf.targets.bias(f"{name}.bias")],
+            **places,
         )
         for name, filters, axes, places in (
             ("first", 9, "o i h w", {"writes": ["first"]}),
             ("out", 5, "o i", {"reads": ["first"]}),
         )
     ]
-    shape, units = (channels, 6, 6), [hf.UnitSpec(name="first", size=9, ops=["relu", "flatten"])]
-    spec = hf.TargetSpec(name="viewing", input_shape=shape, num_outputs=5, units=units, layers=layers, logits="out")
+    shape, units = (channels, 6, 6), [hf.targets.UnitSpec(name="first", size=9, ops=["relu", "flatten"])]
+    spec = hf.targets.TargetSpec(
+        name="viewing", input_shape=shape, num_outputs=5, units=units, layers=layers, logits="out"
+    )
     return Target(Viewing(channels, HAND_ON[how]), spec).to("cpu", torch.float64)
 
 
@@ -162,8 +167,10 @@ class Refusing(nn.Module):
 
 
 def test_a_module_that_cannot_be_tried_out_still_runs():
-    layer = hf.LayerSpec(name="out", filters=2, params=[hf.kernel("out.weight", "o i"), hf.bias("out.bias")])
-    target = Target(Refusing(), hf.TargetSpec(name="refusing", input_shape=(3,), num_outputs=2, layers=[layer]))
+    layer = hf.targets.LayerSpec(
+        name="out", filters=2, params=[hf.targets.kernel("out.weight", "o i"), hf.targets.bias("out.bias")]
+    )
+    target = Target(Refusing(), hf.targets.TargetSpec(name="refusing", input_shape=(3,), num_outputs=2, layers=[layer]))
     assert target.activations == 3
     assert target.forward({"out": torch.ones(1, 2, 4)}, torch.ones(1, 4, 3)).tolist() == [[[4.0, 4.0]] * 4]
 

@@ -15,17 +15,22 @@ from hyperframe.networks.target import Target
 def affine_then_norm():
     """A dense layer, whose outputs a BatchNorm sees, and its target in float64."""
     module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
-    first = [hf.kernel("0.weight", "o i"), hf.bias("0.bias"), hf.scale("1.weight"), hf.shift("1.bias")]
-    last = [hf.kernel("3.weight", "o i"), hf.bias("3.bias")]
-    spec = hf.TargetSpec(
+    first = [
+        hf.targets.kernel("0.weight", "o i"),
+        hf.targets.bias("0.bias"),
+        hf.targets.scale("1.weight"),
+        hf.targets.shift("1.bias"),
+    ]
+    last = [hf.targets.kernel("3.weight", "o i"), hf.targets.bias("3.bias")]
+    spec = hf.targets.TargetSpec(
         name="normed",
         input_shape=(3,),
         num_outputs=2,
         logits="last",
-        units=[hf.UnitSpec(name="hidden", size=4, ops=["relu"])],
+        units=[hf.targets.UnitSpec(name="hidden", size=4, ops=["relu"])],
         layers=[
-            hf.LayerSpec(name="first", filters=4, writes=["hidden"], norm="batch", params=first),
-            hf.LayerSpec(name="last", filters=2, reads=["hidden"], params=last),
+            hf.targets.LayerSpec(name="first", filters=4, writes=["hidden"], norm="batch", params=first),
+            hf.targets.LayerSpec(name="last", filters=2, reads=["hidden"], params=last),
         ],
     )
     return Target(module, spec).to("cpu", torch.float64)

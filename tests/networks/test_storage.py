@@ -45,8 +45,10 @@ class Norms:
 
     @hookimpl
     def hyperframe_targets(self):
-        layer = hf.LayerSpec(name="out", filters=10, params=[hf.kernel("out.weight", "o i"), hf.bias("out.bias")])
-        spec = hf.TargetSpec(name="normed", input_shape=(1, 8, 8), num_outputs=10, layers=[layer], logits="out")
+        layer = hf.targets.LayerSpec(
+            name="out", filters=10, params=[hf.targets.kernel("out.weight", "o i"), hf.targets.bias("out.bias")]
+        )
+        spec = hf.targets.TargetSpec(name="normed", input_shape=(1, 8, 8), num_outputs=10, layers=[layer], logits="out")
         return [
             hf.Component(name=name, factory=lambda options, name=name: (Norm(constant=name == "constant"), spec))
             for name in ("normed", "constant")
@@ -232,10 +234,14 @@ class Tied(nn.Module):
 
 def test_shared_parameters_are_written_under_all_their_names(tmp_path, x):
     layers = [
-        hf.LayerSpec(name=name, filters=size, params=[hf.kernel(f"{name}.weight", "o i"), hf.bias(f"{name}.bias")])
+        hf.targets.LayerSpec(
+            name=name,
+            filters=size,
+            params=[hf.targets.kernel(f"{name}.weight", "o i"), hf.targets.bias(f"{name}.bias")],
+        )
         for name, size in (("first", 64), ("last", 10))
     ]
-    spec = hf.TargetSpec(name="tied", input_shape=(1, 8, 8), num_outputs=10, layers=layers)
+    spec = hf.targets.TargetSpec(name="tied", input_shape=(1, 8, 8), num_outputs=10, layers=layers)
     settings = {key: value for key, value in FAST.items() if not key.startswith("target")}
     run = hf.train("digits", settings, module=Tied(), spec=spec, out=tmp_path / "run")
     nets = run.sample(2)

@@ -7,7 +7,7 @@ import pytest
 from tiny import GENERATED, PERCEPTRON
 
 import hyperframe as hf
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.config.choices import choose
 from hyperframe.errors import HyperframeWarning, RunError
 from hyperframe.hookspecs import hookimpl
@@ -94,7 +94,7 @@ class Shop:
 
 def test_an_estimator_that_fails_costs_its_own_figure_only(runs):
     with pytest.warns(HyperframeWarning, match="entropy 'failing' is left out: PluginError: .*division by zero"):
-        found = compare([runs / "first", runs / "second"], installed([Shop()]), 2, device="cpu")
+        found = compare([runs / "first", runs / "second"], make_registry([Shop()]), 2, device="cpu")
     for row in found["runs"]:
         assert row["entropies"]["failing"] is None
         assert row["entropies"][ESTIMATOR] is not None

@@ -144,7 +144,7 @@ def test_numbers_that_are_none_differ():
         (["test"], ["distill", "run", "--method", "average", "--out", "one.safetensors"]),
         (["train", "test"], ["distill", "run", "--steps", "2", "--out", "two.safetensors"]),
         (["validation"], ["evaluate", "run", "--split", "validation"]),
-        (["test"], ["evaluate", "run", "--analysis", "accuracies"]),
+        (["test"], ["analyse", "run", "accuracies"]),
     ],
 )
 def test_commands_that_read_a_split_say_that_it_is_another(folder, tmp_path, hyperframe, reads, command):
@@ -236,7 +236,7 @@ def test_changed_code_of_a_factory_is_told_by_every_command(tmp_path, hyperframe
             ["sample", "run", "--out", "nets"],
             ["compare", "run", "copy"],
             ["distill", "run", "--method", "average", "--out", "one.safetensors"],
-            ["evaluate", "run", "--analysis", "accuracies"],
+            ["analyse", "run", "accuracies"],
             ["report", "run", "--analysis", "accuracies"],
         )
     ):

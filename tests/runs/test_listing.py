@@ -12,7 +12,7 @@ import hyperframe as hf
 from hyperframe.config.overrides import read_yaml
 from hyperframe.errors import RunError
 from hyperframe.runs import listing
-from hyperframe.runs.folder import claimed
+from hyperframe.runs.folder import claim
 from hyperframe.runs.listing import list_runs
 
 
@@ -48,7 +48,7 @@ def test_states(runs):
     assert (network["name"], network["value"]) == ("accuracy", last["accuracy"]["mean"])
     assert (ensemble["label"], ensemble["value"]) == ("majority vote", last["ensemble"]["majority"])
     assert (rows["finished"]["target"], rows["finished"]["task"]) == ("digits_cnn", "digits")
-    with claimed(runs / "paused"):
+    with claim(runs / "paused"):
         assert [row["state"] for row in list_runs(runs / "paused")] == ["running"]
     with pytest.raises(RunError, match="there is no folder"):
         list_runs(runs / "absent")

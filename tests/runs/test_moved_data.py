@@ -13,13 +13,13 @@ from PIL import Image
 from torch import nn
 
 import hyperframe as hf
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.builtin.tasks.arrays import Options, build
 from hyperframe.config.schema import load_config
 from hyperframe.errors import ConfigError, DataError, HyperframeWarning, RunError
 from hyperframe.options import option
 from hyperframe.runs.comparison import compare
-from hyperframe.tasks.own_data.facts import MOMENTS, restored_task
+from hyperframe.tasks.own_data.facts import MOMENTS, restore_task
 from hyperframe.testing import checks
 
 FAST = {**tiny.GENERATED, "trainer.steps": 2}
@@ -76,9 +76,7 @@ def test_what_needs_no_data_needs_none(tmp_path, moved, hyperframe):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "command", [["evaluate", "run"], ["evaluate", "run", "--analysis", "ensembles"], ["report", "run"]]
-)
+@pytest.mark.parametrize("command", [["evaluate", "run"], ["analyse", "run", "ensembles"], ["report", "run"]])
 def test_what_needs_them_says_how_to_say_where_they_lie(tmp_path, moved, hyperframe, command):
     old = tmp_path / "before" / "mine.npz"
     code, out, err = hyperframe(*command)
@@ -104,7 +102,7 @@ def test_other_commands_and_the_library_take_the_place_too(tmp_path, moved, hype
         told = [line for line in err.splitlines() if "networks that are written work on standardised" not in line]
         assert (code, told) == (0, []), command
     digits = hf.train("digits", {**tiny.PERCEPTRON, "trainer.steps": 2}, out=tmp_path / "digits")
-    rows = compare([moved, digits.folder], installed(), 2, overrides={"task.file": "new.npz"})["runs"]
+    rows = compare([moved, digits.folder], make_registry(), 2, overrides={"task.file": "new.npz"})["runs"]
     assert [row["task"] for row in rows] == ["arrays", "digits"]
 
 
@@ -278,7 +276,7 @@ class Shop:
 
 
 def test_options_of_third_parties_can_say_where_data_lie(tmp_path):
-    registry = installed([Shop()])
+    registry = make_registry([Shop()])
     assert load_config("digits", ["task=examples"], registry).locations == {"task.place": None}
     run = hf.train("digits", {**CLASSES, "task": "examples"}, out=tmp_path / "run", registry=registry)
     with pytest.warns(HyperframeWarning, match="the data are not those"):
@@ -290,7 +288,7 @@ def test_options_of_third_parties_can_say_where_data_lie(tmp_path):
 
 def test_a_norm_is_all_that_needs_training_data(tmp_path, monkeypatch):
     """`evaluate` of a target without statistics looks at no training data."""
-    registry = installed([Shop()])
+    registry = make_registry([Shop()])
     run = hf.train("digits", {**CLASSES, "task": "examples"}, out=tmp_path / "run", registry=registry)
     data = Items.data
 
@@ -309,7 +307,7 @@ class Forgetful:
 
     def __init__(self, wrong):
         def restore(options, facts):
-            task = restored_task("arrays", facts, lambda: build(options))
+            task = restore_task("arrays", facts, lambda: build(options))
             wrong(task)
             return task
 
@@ -331,7 +329,7 @@ RESTORED = {
 @pytest.mark.parametrize("name", RESTORED)
 def test_the_kit_compares_what_is_restored(tmp_path, name):
     write_arrays(tmp_path / "mine.npz")
-    registry = installed([Forgetful(RESTORED[name])])
+    registry = make_registry([Forgetful(RESTORED[name])])
     options = {"file": str(tmp_path / "mine.npz")}
     (law,) = [
         check for check in checks("wrong", options, kind="task", registry=registry) if check.law.name == "is_restored"

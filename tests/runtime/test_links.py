@@ -46,7 +46,7 @@ def test_a_run_does_not_go_on_through_a_link(linked, part):
 def test_an_analysis_does_not_write_through_a_link(linked, hyperframe):
     folder, outside = linked("analyses")
     before = snapshot(outside)
-    code, _, err = hyperframe("evaluate", str(folder), "--analysis", "accuracies")
+    code, _, err = hyperframe("analyse", str(folder), "accuracies")
     assert code == 2
     assert "is a link to" in err
     assert "Traceback" not in err

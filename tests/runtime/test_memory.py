@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import hyperframe as hf
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.config.schema import load_config
 from hyperframe.errors import MemoryShortageError, TrainingError
 from hyperframe.experiment.build import build_experiment
@@ -153,14 +153,13 @@ import resource, sys, warnings
 import torch
 import hyperframe as hf
 from hyperframe.config.schema import load_config
-from hyperframe.api import installed
 from hyperframe.experiment.build import build_experiment
 from hyperframe.training.trainer import Trainer
 
 torch.set_num_threads(1)
 settings = {"trainer.device": "cpu", "trainer.networks": 16, "trainer.chunk": 16}
 settings["trainer.batch_size"] = int(sys.argv[1])
-built = build_experiment(load_config("digits", {**settings, "target.channels": [64, 64]}, installed()))
+built = build_experiment(load_config("digits", {**settings, "target.channels": [64, 64]}, make_registry()))
 trainer = Trainer(built, built.task.data("train"))
 used = int(next(line for line in open("/proc/self/status") if line.startswith("VmSize")).split()[1]) * 1024
 resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[2]) * 2**20,) * 2)
@@ -216,7 +215,7 @@ def test_a_step_whose_generator_cannot_fit_is_refused_before_it_takes_any(tmp_pa
 
 
 def test_what_a_generator_keeps_of_a_network_is_measured():
-    spec = build_experiment(load_config("toy", ["trainer.device=cpu"], installed())).target.spec
+    spec = build_experiment(load_config("toy", ["trainer.device=cpu"], make_registry())).target.spec
 
     class Hidden(Generator):
         def __init__(self):

@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 
 import hyperframe as hf
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.cli import tables
 from hyperframe.cli.arguments import Command
 from hyperframe.cli.main import main
@@ -34,7 +34,7 @@ def test_rows_are_lines_where_standard_output_is_no_terminal(capsys, monkeypatch
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + len(NAMES)
     assert all(line.startswith(f"{name}  ") for name, line in zip(NAMES, lines[1:], strict=True))
-    components = installed().all()
+    components = make_registry().all()
     tables.print_plugins(components, [])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + len(components)
@@ -48,7 +48,7 @@ def test_names_are_whole_on_a_terminal(capsys, terminal):
     lines = capsys.readouterr().out.splitlines()
     assert all(cell_len(line) <= 80 for line in lines)
     assert all(any(name in line for line in lines) for name in NAMES)
-    components = installed().all()
+    components = make_registry().all()
     tables.print_plugins(components, [])
     lines = capsys.readouterr().out.splitlines()
     assert all(cell_len(line) <= 80 for line in lines)

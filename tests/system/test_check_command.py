@@ -7,7 +7,7 @@ import sys
 import click
 import pytest
 
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.cli.extensions import with_plugins
 from hyperframe.cli.main import main
 from hyperframe.errors import HyperframeWarning
@@ -23,7 +23,7 @@ def good(width: int = 6):
 
 
 def wrong():
-    from hyperframe import LayerSpec, TargetSpec, UnitSpec, bias, kernel
+    from hyperframe.targets import LayerSpec, TargetSpec, UnitSpec, bias, kernel
 
     module = nn.Sequential(nn.Linear(3, 4), nn.GELU(), nn.Linear(4, 2))
     layers = [
@@ -158,7 +158,7 @@ class BrokenCommands:
 
 def test_plugins_add_commands():
     with pytest.warns(HyperframeWarning) as caught:
-        group = with_plugins(main, installed([Commands(), BrokenCommands()]).manager)
+        group = with_plugins(main, make_registry([Commands(), BrokenCommands()]).manager)
     messages = sorted(str(warning.message) for warning in caught)
     assert "broken-shop could not add its commands: ValueError: no commands today" in messages[0]
     assert "adds a command 'train', which there is already" in messages[1]

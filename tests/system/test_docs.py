@@ -1,6 +1,7 @@
 """The documentation says what is so: links resolve, code runs, and pages fit the code they are about."""
 
 import ast
+import importlib
 import json
 import re
 import statistics
@@ -69,14 +70,14 @@ def test_python_blocks_compile(page):
 def test_the_specs_of_the_tutorial_prove_themselves(capsys):
     module = module_of("tutorial", "\n".join(blocks(ROOT / "docs" / "target.md")))
     assert capsys.readouterr().out == "{'logit_shift': 7, 'scaling': 6, 'permutation': 6}\n"
-    forgotten = hf.UnitSpec(name="own", size=6, ops=["relu"])
-    wrong = hf.TargetSpec(
+    forgotten = hf.targets.UnitSpec(name="own", size=6, ops=["relu"])
+    wrong = hf.targets.TargetSpec(
         name="wrong",
         input_shape=(4,),
         num_outputs=3,
         units=[
-            hf.UnitSpec(name="trunk", size=6, ops=["relu", "add"]),
-            hf.UnitSpec(name="inner", size=5, ops=["relu"]),
+            hf.targets.UnitSpec(name="trunk", size=6, ops=["relu", "add"]),
+            hf.targets.UnitSpec(name="inner", size=5, ops=["relu"]),
             forgotten,
         ],
         layers=[
@@ -167,6 +168,19 @@ def test_pages_show_the_plugins_verbatim(page, file):
 
 
 PLUGINS = sorted([*ROOT.glob("plugins/*/*/*.py"), *ROOT.glob("hyperframe/templates/*.txt")])
+BUILT_IN = sorted(ROOT.glob("hyperframe/builtin/**/*.py"))
+WINGS = ("targets", "networks", "types", "analysis", "errors")
+PUBLIC = {
+    "hyperframe": hf,
+    **{f"hyperframe.{name}": getattr(hf, name) for name in WINGS},
+    "hyperframe.testing": testing,
+}
+
+
+def public_names(module):
+    """As docs/generate.py finds them."""
+    own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+    return getattr(module, "__all__", [name for name in own if not name.startswith("_")])
 
 
 @pytest.mark.parametrize("path", PLUGINS, ids=lambda path: path.stem)
@@ -180,8 +194,25 @@ def test_plugins_import_public_names_only(path):
             own = [alias.name for alias in node.names if alias.name.startswith("hyperframe")]
             assert set(own) <= {"hyperframe"}
         elif isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "hyperframe":
-            public = {"hyperframe": hf.__all__, "hyperframe.testing": testing.__all__}
-            assert {alias.name for alias in node.names} <= set(public[str(node.module)])
+            assert {alias.name for alias in node.names} <= set(public_names(PUBLIC[str(node.module)]))
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("hf", *(f"hf.{name}" for name in WINGS)):
+            wing = ast.unparse(node.value).replace("hf", "hyperframe", 1)
+            assert node.attr in (*public_names(PUBLIC[wing]), *(WINGS if wing == "hyperframe" else ())), node.attr
+
+
+@pytest.mark.parametrize("path", BUILT_IN, ids=lambda path: str(path.relative_to(ROOT / "hyperframe" / "builtin")))
+def test_built_ins_import_public_names_from_where_third_parties_do(path):
+    """A name has one public place; what has none is imported from its module, and is not private there."""
+    places = {}
+    for place, module in PUBLIC.items():
+        for name in public_names(module):
+            places.setdefault((name, id(getattr(module, name))), place)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "hyperframe":
+            for name in (alias.name for alias in node.names):
+                assert not name.startswith("_")
+                value = getattr(importlib.import_module(node.module), name)
+                assert places.get((name, id(value)), node.module) == node.module, f"{name} of {node.module}"
 
 
 def test_the_hooks_examples_run(tmp_path, monkeypatch):

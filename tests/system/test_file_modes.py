@@ -38,7 +38,7 @@ def test_every_file_of_a_run_and_all_that_it_gives(tmp_path, hyperframe, masked)
     write_tensors(tmp_path / "deep" / "x.safetensors", {"x": run.data("test").x[:3]})
     for name in ("a.npz", "b.safetensors"):
         assert hyperframe("predict", "run", "deep/x.safetensors", "--out", name)[0] == 0
-    assert hyperframe("evaluate", "run", "--analysis", "unit_diversity")[0] == 0
+    assert hyperframe("analyse", "run", "unit_diversity")[0] == 0
     found = modes(tmp_path)
     assert {"generator.safetensors", "trainer.safetensors", "network_00001.safetensors", "a.npz"} <= {
         path.name for path in found

@@ -20,7 +20,7 @@ from hyperframe.runs.checkpoints import (
     validation_scores,
     write_checkpoint,
 )
-from hyperframe.runs.folder import claimed, is_claimed
+from hyperframe.runs.folder import claim, is_claimed
 from hyperframe.runs.listing import list_runs
 from hyperframe.training.loop import Silent
 from hyperframe.training.trainer import Trainer
@@ -45,13 +45,17 @@ class Noise:
 
     @hookimpl
     def hyperframe_targets(self):
-        layer = hf.LayerSpec(name="out", filters=10, params=[hf.kernel("out.weight", "o i"), hf.bias("out.bias")])
-        spec = hf.TargetSpec(name="dropping", input_shape=(1, 8, 8), num_outputs=10, layers=[layer], logits="out")
+        layer = hf.targets.LayerSpec(
+            name="out", filters=10, params=[hf.targets.kernel("out.weight", "o i"), hf.targets.bias("out.bias")]
+        )
+        spec = hf.targets.TargetSpec(
+            name="dropping", input_shape=(1, 8, 8), num_outputs=10, layers=[layer], logits="out"
+        )
         return [hf.Component(name="dropping", factory=lambda options: (Dropping(), spec))]
 
     @hookimpl
     def hyperframe_diversity_terms(self):
-        class Term(hf.DiversityTerm):
+        class Term(hf.types.DiversityTerm):
             needs = frozenset({"flat", "rng"})
 
             def __call__(self, inputs):
@@ -334,7 +338,7 @@ def test_the_number_of_threads_belongs_to_the_run(tmp_path, small):
 def test_a_folder_is_one_trainings_at_a_time(tmp_path, small):
     small(tmp_path / "run", trainer__stop_after=2)
     assert not is_claimed(tmp_path / "run")
-    with claimed(tmp_path / "run"):
+    with claim(tmp_path / "run"):
         assert is_claimed(tmp_path / "run")
         with pytest.raises(RunError, match="another training is at work"):
             hf.resume(tmp_path / "run")
@@ -478,18 +482,21 @@ def test_other_data_is_said_to_be_other(tmp_path, small):
 def test_another_module_of_the_same_shapes_is_refused(tmp_path, small):
     def own(op):
         layers = [
-            hf.LayerSpec(
+            hf.targets.LayerSpec(
                 name="in",
                 filters=8,
                 writes=["hidden"],
-                params=[hf.kernel("1.weight", "o i"), hf.bias("1.bias")],
+                params=[hf.targets.kernel("1.weight", "o i"), hf.targets.bias("1.bias")],
             ),
-            hf.LayerSpec(
-                name="out", filters=10, reads=["hidden"], params=[hf.kernel("3.weight", "o i"), hf.bias("3.bias")]
+            hf.targets.LayerSpec(
+                name="out",
+                filters=10,
+                reads=["hidden"],
+                params=[hf.targets.kernel("3.weight", "o i"), hf.targets.bias("3.bias")],
             ),
         ]
-        units = [hf.UnitSpec(name="hidden", size=8, ops=[op])]
-        spec = hf.TargetSpec(name="own", input_shape=(1, 8, 8), num_outputs=10, layers=layers, units=units)
+        units = [hf.targets.UnitSpec(name="hidden", size=8, ops=[op])]
+        spec = hf.targets.TargetSpec(name="own", input_shape=(1, 8, 8), num_outputs=10, layers=layers, units=units)
         activation = nn.ReLU() if op == "relu" else nn.Tanh()
         return {"module": nn.Sequential(nn.Flatten(), nn.Linear(64, 8), activation, nn.Linear(8, 10)), "spec": spec}
 

@@ -16,7 +16,7 @@ from tracing_trials import check_symmetries
 
 import hyperframe as hf
 from hyperframe.analysis.runner import analyse
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.config.in_memory import OwnCode
 from hyperframe.config.schema import load_config
 from hyperframe.errors import DataError, NotApplicableError, RunError, SpecError
@@ -220,7 +220,9 @@ def test_numbers_that_a_module_does_not_take_are_not_standardised():
 
 def build(module, data, **changes):
     own = OwnCode(module, None, data)
-    return build_experiment(load_config("digits", own.chosen({**CHECKED, **changes}), installed().extended([own])))
+    return build_experiment(
+        load_config("digits", own.chosen({**CHECKED, **changes}), make_registry().with_plugins([own]))
+    )
 
 
 # Trained, and used.

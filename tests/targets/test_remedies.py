@@ -127,10 +127,14 @@ def plain(net, x):
 
 def spec():
     layers = [
-        hf.LayerSpec(name=name, filters=filters, params=[hf.kernel(f"{name}.weight", "o i"), hf.bias(f"{name}.bias")])
+        hf.targets.LayerSpec(
+            name=name,
+            filters=filters,
+            params=[hf.targets.kernel(f"{name}.weight", "o i"), hf.targets.bias(f"{name}.bias")],
+        )
         for name, filters in (("a", 6), ("b", 3))
     ]
-    return hf.TargetSpec(name="net", input_shape=(8,), num_outputs=3, layers=layers)
+    return hf.targets.TargetSpec(name="net", input_shape=(8,), num_outputs=3, layers=layers)
 
 
 def pair(net, x):

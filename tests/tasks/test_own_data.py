@@ -23,7 +23,7 @@ from hyperframe.errors import ConfigError, DataError, HyperframeWarning
 from hyperframe.options import read_options
 from hyperframe.tasks.own_data.array_files import read_arrays
 from hyperframe.tasks.own_data.array_names import chosen_parts
-from hyperframe.tasks.own_data.arrays import ARRAYS, OwnOptions, SplitOptions, as_inputs, divided, own_task
+from hyperframe.tasks.own_data.arrays import ARRAYS, OwnOptions, SplitOptions, as_inputs, divide, own_task
 from hyperframe.types import Data, Task
 
 FAST = {**tiny.PERCEPTRON, "trainer.steps": 3}
@@ -59,15 +59,15 @@ def test_splits_share_no_item_and_are_everything(examples, validation, test, see
     options = SplitOptions(validation=validation, test=test, split_seed=seed)
     if sum(sizes.values()) >= examples:
         with pytest.raises(DataError, match=f"here: {examples} examples are too few"):
-            divided({"train": numbers}, options, "here")
+            divide({"train": numbers}, options, "here")
         return
-    found = divided({"train": numbers}, options, "here")
+    found = divide({"train": numbers}, options, "here")
     assert {split: len(found[split]) for split in sizes} == sizes
     assert sorted(torch.cat([data.x for data in found.values()]).flatten().tolist()) == list(range(examples))
     assert all(torch.equal(data.x[:, 0].long() * 7, data.y) for data in found.values())
-    again = divided({"train": numbers}, options, "here")
+    again = divide({"train": numbers}, options, "here")
     assert all(torch.equal(found[split].x, again[split].x) for split in found)
-    fewer = divided({"train": numbers}, SplitOptions(validation=1e-6, test=test, split_seed=seed), "here")
+    fewer = divide({"train": numbers}, SplitOptions(validation=1e-6, test=test, split_seed=seed), "here")
     assert torch.equal(fewer["test"].x, found["test"].x)  # more to validate takes nothing from what tests
 
 
@@ -220,9 +220,9 @@ def test_arrays_that_change_later_change_nothing():
 X, Y = arrays()["x"], arrays()["y"]
 NAN = np.where(np.arange(40)[:, None] == 7, np.nan, X)
 BAD = [
-    ({}, {}, "there is no array 'x'; found: none"),
-    ({"x": X, 3: Y}, {}, "there is no array 'y'; found: 3, x"),
-    ({"x": X, "y": Y, "x_test": X}, {}, "there is no array 'y_test'; found: x, x_test, y"),
+    ({}, {}, "there is no array 'x', the inputs of 'y'; found: none"),
+    ({"x": X, 3: Y}, {}, "there is no array 'y', the labels of 'x'; found: 3, x"),
+    ({"x": X, "y": Y, "x_test": X}, {}, "there is no array 'y_test', the labels of 'x_test'; found: x, x_test, y"),
     ({"x": X.tolist(), "y": Y}, {}, "x is list, expected a tensor or a numpy array"),
     ({"x": X.astype(str), "y": Y}, {}, "x is <U"),
     ({"x": X.astype(object), "y": Y}, {}, "x is object, expected real numbers"),
@@ -349,7 +349,7 @@ def test_usual_names_of_arrays(tmp_path, names, suffix):
         name: np.arange(12) % 3 if number % 2 else draw.normal(size=(12, 2)) for number, name in enumerate(names)
     }
     path = write(tmp_path / f"own{suffix}", {**content, "names_of_all": np.zeros(1)})
-    component = hf.api.installed().get("task", "arrays").component
+    component = hf.api.make_registry().get("task", "arrays").component
     read = component.factory(read_options(component.options, {"file": str(path)}, "task"))
     handed = OwnCode(None, None, content).hyperframe_tasks()[0].factory(OwnOptions())
     for task in (read, handed):

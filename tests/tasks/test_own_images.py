@@ -41,7 +41,7 @@ def folder(tmp_path):
 
 
 def image_task(folder, **options):
-    component = hf.api.installed().get("task", "image_folder").component
+    component = hf.api.make_registry().get("task", "image_folder").component
     return component.factory(read_options(component.options, {"folder": folder, **options}, "task"))
 
 

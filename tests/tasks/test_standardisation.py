@@ -54,9 +54,9 @@ def test_units_change_nothing_of_what_is_standardised(scale, shift, seed):
     values = torch.randn(9, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     moved = scale * (values + shift)
     found = Standardisation.of(moved)
-    wanted = Standardisation.of(values).applied(values)
-    assert torch.allclose(found.applied(moved), wanted, rtol=0, atol=1e-12 * (1 + abs(shift)))
-    assert torch.allclose(found.undone(found.applied(moved)), moved, rtol=1e-12, atol=0)
+    wanted = Standardisation.of(values).apply(values)
+    assert torch.allclose(found.apply(moved), wanted, rtol=0, atol=1e-12 * (1 + abs(shift)))
+    assert torch.allclose(found.undo(found.apply(moved)), moved, rtol=1e-12, atol=0)
 
 
 def test_what_does_not_vary_is_not_scaled():

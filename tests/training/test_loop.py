@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import hyperframe as hf
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.config.registry import Registry, make_plugin_manager
 from hyperframe.config.schedule import rate_at
 from hyperframe.config.schema import TrainerOptions, load_config
@@ -55,7 +55,7 @@ def test_a_run_folder(tmp_path, small):
 
 def test_the_configuration_in_the_folder_is_the_run(tmp_path, small):
     run = small(tmp_path / "run")
-    again = load_config(run.folder / "config.yaml", [], installed())
+    again = load_config(run.folder / "config.yaml", [], make_registry())
     assert attrs.evolve(again, name="digits") == attrs.evolve(run.config, name="digits")
 
 
@@ -158,7 +158,7 @@ def test_direct_is_ordinary_training_of_each_network(tmp_path, small):
         "objective.lambda": 4,
     }
     settings |= {"trainer.steps": 5, "trainer.schedule": "constant", "trainer.rate": 1e-3}
-    registry = installed()
+    registry = make_registry()
     experiment = build_experiment(load_config("digits", settings, registry))
     train = experiment.task.data("train")
     trainer = Trainer(experiment, train)
@@ -219,7 +219,7 @@ def test_ctrl_c_in_an_observer_is_ctrl_c(tmp_path, small):
 
 
 def test_a_loss_that_is_not_finite_freezes_the_parameters_and_stops(tmp_path, small):
-    registry = installed()
+    registry = make_registry()
     experiment = build_experiment(load_config("digits", small.settings, registry))
     train = experiment.task.data("train")
     trainer = Trainer(experiment, train)
@@ -240,7 +240,7 @@ def test_a_rate_that_is_far_too_high_says_so(tmp_path, small):
 
 
 def test_gradient_clipping(tmp_path, small):
-    registry = installed()
+    registry = make_registry()
     experiment = build_experiment(load_config("digits", {**small.settings, "trainer.gradient_clip": 0.5}, registry))
     trainer = Trainer(experiment, experiment.task.data("train"))
     norms = []
@@ -384,7 +384,9 @@ def test_no_cuda_where_it_is_asked_for():
 
 def test_no_host_sync_hides_in_the_step(monkeypatch, small):
     """Nothing in the step reads a tensor's value: reading is what would wait for a device."""
-    experiment = build_experiment(load_config("digits", {**small.settings, "objective.weight_l2": 0.1}, installed()))
+    experiment = build_experiment(
+        load_config("digits", {**small.settings, "objective.weight_l2": 0.1}, make_registry())
+    )
     trainer = Trainer(experiment, experiment.task.data("train"))
     trainer.step()
 
@@ -397,7 +399,7 @@ def test_no_host_sync_hides_in_the_step(monkeypatch, small):
 
 
 def trainer_of(settings, **changes):
-    experiment = build_experiment(load_config("digits", {**settings, **changes}, installed()))
+    experiment = build_experiment(load_config("digits", {**settings, **changes}, make_registry()))
     return Trainer(experiment, experiment.task.data("train"))
 
 

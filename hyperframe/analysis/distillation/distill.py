@@ -55,33 +55,42 @@ def results_of_networks(run: Run, networks: int, seed: int | None = None) -> dic
 
     Returns:
         `mean member` and `ensemble`, each with `score` (see `score_metric`; for the ensemble the score of its mean
-        prediction), `std` (over the members; None for the ensemble) and `nll`; None where the task has no such metric.
+        prediction), `std` (over the members; None for the ensemble) and `metrics`, the values of all metrics that
+        the task declares of single networks, by name; None where the task has no such metric.
     """
     drawn = run.sample(run.experiment.generator.at_most(networks), seed)
     results = measure(run.experiment, drawn, run.data("test"))
-    metric = score_metric(run)
-    of_mean = next((one for one in run.experiment.task.metrics if one.mean_of == metric.name), None)
-    score = None if of_mean is None else of_mean.value(results)
-    together = results.get("ensemble", {})
+    of_mean = {metric.mean_of: metric.value(results) for metric in run.experiment.task.metrics if metric.mean_of}
+    together = {metric.name: of_mean.get(metric.name) for metric in network_metrics(run)}
     return {
-        "mean member": _of_members(results, metric),
-        "ensemble": {"score": score, "std": None, "nll": together.get("nll")},
+        "mean member": _of_members(run, results),
+        "ensemble": {"score": together[score_metric(run).name], "std": None, "metrics": together},
     }
 
 
 def results_of_one(run: Run, network: Networks) -> dict[str, Any]:
-    """Measure one network on the test set: returns `score`, `nll`, and a `std` that is None."""
-    return {**_of_members(measure(run.experiment, network, run.data("test")), score_metric(run)), "std": None}
+    """Measure one network on the test set: returns `score`, a `std` that is None, and `metrics`."""
+    return {**_of_members(run, measure(run.experiment, network, run.data("test"))), "std": None}
 
 
 def score_metric(run: Run) -> Metric:
     """Return the metric that `score` holds: the first that the task declares for single networks, such as accuracy."""
-    return next(metric for metric in run.experiment.task.metrics if metric.of == "network")
+    return network_metrics(run)[0]
 
 
-def _of_members(results: Mapping[str, Any], metric: Metric) -> dict[str, Any]:
+def network_metrics(run: Run) -> list[Metric]:
+    """The metrics that the task declares of single networks, in their order."""
+    return [metric for metric in run.experiment.task.metrics if metric.of == "network"]
+
+
+def _of_members(run: Run, results: Mapping[str, Any]) -> dict[str, Any]:
+    metric = score_metric(run)
     spread = metric.spread(results)
-    return {"score": metric.value(results), "std": None if spread is None else spread["std"], "nll": results.get("nll")}
+    return {
+        "score": metric.value(results),
+        "std": None if spread is None else spread["std"],
+        "metrics": {one.name: one.value(results) for one in network_metrics(run)},
+    }
 
 
 @with_gradients
@@ -105,9 +114,9 @@ def distill(
         scale: what z is multiplied by, for averages.
 
     Returns:
-        `run`, `step`, `file`, `method`, `networks` (of the ensemble), `scale`, `examples` (of the test set), `metric`
-        (the one that `score` holds), and `results`: for `mean member`, `ensemble` and `written network` what
-        `results_of_networks` returns for one.
+        `run`, `step`, `file`, `method`, `networks` (of the ensemble), `scale`, `examples` (of the test set), `metrics`
+        (what the task declares of single networks; the first is what `score` holds), and `results`: for `mean member`,
+        `ensemble` and `written network` what `results_of_networks` returns for one.
 
     Raises:
         RunError: the file exists, has another ending or cannot be written; the method cannot be used, see `condense`.
@@ -129,6 +138,6 @@ def distill(
         **origin,
         "file": str(file),
         "examples": len(run.data("test")),
-        "metric": score_metric(run).plain(),
+        "metrics": [metric.plain() for metric in network_metrics(run)],
         "results": {**results_of_networks(run, count, seed), "written network": results_of_one(run, network)},
     }

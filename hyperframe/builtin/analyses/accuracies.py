@@ -8,17 +8,14 @@ from typing import Any
 import attrs
 import torch
 
-from hyperframe import Component, Metric, Networks, Run, hookimpl
+from hyperframe import Component, Data, Metric, Networks, Run, hookimpl, option
+from hyperframe.analysis import COLOURS, in_parts, keep_picture, new_figure
 from hyperframe.analysis.distillation.distill import score_metric
-from hyperframe.analysis.partial_results import in_parts
-from hyperframe.analysis.plots import COLOURS, keep_picture, new_figure
 from hyperframe.analysis.scoring import some_examples
 from hyperframe.errors import RunError
 from hyperframe.experiment.evaluation import measure
 from hyperframe.networks.sampled import select
-from hyperframe.options import option
 from hyperframe.runs.loading import load_run
-from hyperframe.types import Data
 
 MEASURED_AT_ONCE = 10
 """Networks measured in one part of the work."""

@@ -6,15 +6,12 @@ from typing import Any
 
 import attrs
 
-from hyperframe import Component, Metric, hookimpl
+from hyperframe import Component, DistillationOptions, Metric, Run, hookimpl, option
+from hyperframe.analysis import COLOURS, in_parts, keep_picture, new_figure
 from hyperframe.analysis.distillation.averaging import average
 from hyperframe.analysis.distillation.distill import results_of_networks, results_of_one, score_metric
-from hyperframe.analysis.distillation.student import DistillationOptions, taught_network
-from hyperframe.analysis.partial_results import in_parts
-from hyperframe.analysis.plots import COLOURS, keep_picture, new_figure
+from hyperframe.analysis.distillation.student import taught_network
 from hyperframe.analysis.requirements import has_latent
-from hyperframe.options import option
-from hyperframe.runs.run import Run
 
 PICTURE = "distillation.png"
 STUDENT = "distilled network"

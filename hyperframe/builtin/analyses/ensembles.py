@@ -7,14 +7,11 @@ from typing import Any
 import attrs
 import torch
 
-from hyperframe import Component, hookimpl
+from hyperframe import Component, Run, hookimpl, option
+from hyperframe.analysis import COLOURS, check_classifies, in_parts, keep_lines, keep_picture, new_figure
 from hyperframe.analysis.ensemble_metrics import RULES, growing_sizes, spread
 from hyperframe.analysis.ensembles import ensemble_results, examples_of
-from hyperframe.analysis.partial_results import in_parts
-from hyperframe.analysis.plots import COLOURS, keep_lines, keep_picture, new_figure, size_axis
-from hyperframe.analysis.requirements import check_classifies
-from hyperframe.options import option
-from hyperframe.runs.run import Run
+from hyperframe.analysis.plots import size_axis
 
 NAME = "ensembles"
 WORDS = {"majority": "majority vote", "mean_probability": "mean probability", "most_confident": "most confident member"}

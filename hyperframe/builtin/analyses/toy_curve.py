@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from hyperframe import Component, hookimpl
-from hyperframe.analysis.plots import keep_picture, new_figure
+from hyperframe.analysis import keep_picture, new_figure
 from hyperframe.errors import NotApplicableError
-from hyperframe.networks.generator import LatentOptions
+from hyperframe.networks import LatentOptions
 from hyperframe.types import NoOptions
 
 TASK = "gaussian_mixture"

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from hyperframe import Component, DiversityInputs, DiversityTerm, EntropyEstimator, hookimpl
-from hyperframe.types import NoOptions
+from hyperframe import Component, hookimpl
+from hyperframe.types import DiversityInputs, DiversityTerm, EntropyEstimator, NoOptions
 
 
 class Cosine(DiversityTerm):

@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
-from hyperframe import ClassificationTask, Component, DiversityInputs, DiversityTerm, EntropyEstimator, hookimpl
+from hyperframe import ClassificationTask, Component, hookimpl
 from hyperframe.errors import ConfigError
-from hyperframe.types import NoOptions
+from hyperframe.types import DiversityInputs, DiversityTerm, EntropyEstimator, NoOptions
 
 
 class Disagreement(DiversityTerm):

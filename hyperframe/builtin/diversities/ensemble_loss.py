@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from hyperframe import Component, DiversityInputs, DiversityTerm, EntropyEstimator, hookimpl
-from hyperframe.types import NoOptions
+from hyperframe import Component, hookimpl
+from hyperframe.types import DiversityInputs, DiversityTerm, EntropyEstimator, NoOptions
 
 
 class EnsembleLoss(DiversityTerm):

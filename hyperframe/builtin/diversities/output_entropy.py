@@ -5,8 +5,8 @@ from typing import Literal
 import attrs
 from torch import Tensor
 
-from hyperframe import Component, DiversityInputs, DiversityTerm, EntropyEstimator, hookimpl
-from hyperframe.options import option
+from hyperframe import Component, hookimpl, option
+from hyperframe.types import DiversityInputs, DiversityTerm, EntropyEstimator
 
 
 @attrs.frozen(kw_only=True)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from hyperframe import Component, DiversityInputs, DiversityTerm, EntropyEstimator, hookimpl
-from hyperframe.options import option
+from hyperframe import Component, hookimpl, option
+from hyperframe.types import DiversityInputs, DiversityTerm, EntropyEstimator
 
 
 @attrs.frozen(kw_only=True)

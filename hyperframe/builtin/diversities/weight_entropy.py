@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from hyperframe import Component, DiversityInputs, DiversityTerm, EntropyEstimator, Generator, hookimpl
-from hyperframe.types import NoOptions
+from hyperframe import Component, Generator, hookimpl
+from hyperframe.types import DiversityInputs, DiversityTerm, EntropyEstimator, NoOptions
 
 
 class WeightEntropy(DiversityTerm):

@@ -5,9 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from hyperframe import Component, EntropyEstimator, hookimpl
+from hyperframe import Component, hookimpl
 from hyperframe.runtime.distributed import gather
-from hyperframe.types import NoOptions
+from hyperframe.types import EntropyEstimator, NoOptions
 
 FLOOR = 64.0
 """A standard deviation below this many rounding errors of the samples' size counts as zero."""

@@ -6,9 +6,9 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe import Component, EntropyEstimator, hookimpl
-from hyperframe.options import option
+from hyperframe import Component, hookimpl, option
 from hyperframe.runtime.distributed import gather
+from hyperframe.types import EntropyEstimator
 
 FLOOR = 64.0
 """A mean distance below this many rounding errors of the samples' own size counts as zero."""

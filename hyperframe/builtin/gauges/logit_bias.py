@@ -2,8 +2,9 @@
 
 import torch
 
-from hyperframe import Component, Gauge, Orbits, Weights, hookimpl
-from hyperframe.types import NoOptions
+from hyperframe import Component, Weights, hookimpl
+from hyperframe.targets import Orbits
+from hyperframe.types import Gauge, NoOptions
 
 
 class LogitBiasGauge(Gauge):

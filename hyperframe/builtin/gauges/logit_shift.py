@@ -1,7 +1,8 @@
 """The gauge `logit_shift`: the filters of the last layer sum to zero."""
 
-from hyperframe import Component, Gauge, Orbits, Weights, hookimpl
-from hyperframe.types import NoOptions
+from hyperframe import Component, Weights, hookimpl
+from hyperframe.targets import Orbits
+from hyperframe.types import Gauge, NoOptions
 
 
 class LogitShiftGauge(Gauge):

@@ -2,11 +2,12 @@
 
 import attrs
 
-from hyperframe import Component, Gauge, Orbits, Weights, hookimpl
+from hyperframe import Component, Weights, hookimpl, option
 from hyperframe.networks.storage import read_first_weights
-from hyperframe.options import option
 from hyperframe.runtime.files import user_path
+from hyperframe.targets import Orbits
 from hyperframe.targets.symmetry.matching import Matching, random_reference
+from hyperframe.types import Gauge
 
 
 @attrs.frozen(kw_only=True)

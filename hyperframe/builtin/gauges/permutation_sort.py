@@ -1,8 +1,9 @@
 """The gauge `permutation_sort`: units that may change places are sorted by the filters that write them."""
 
-from hyperframe import Component, Gauge, Orbits, Weights, hookimpl
+from hyperframe import Component, Weights, hookimpl
+from hyperframe.targets import Orbits
 from hyperframe.targets.symmetry.sorting import Sorting
-from hyperframe.types import NoOptions
+from hyperframe.types import Gauge, NoOptions
 
 
 class PermutationSortGauge(Gauge):

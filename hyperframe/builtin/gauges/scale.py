@@ -1,8 +1,9 @@
 """The gauge `scale`: every filter has a norm fixed by its size, and its readers make up for it (section 3.2.2)."""
 
-from hyperframe import Component, Gauge, Orbits, Weights, hookimpl
-from hyperframe.targets.symmetry.propagate import norm_factors, propagate_factors
-from hyperframe.types import NoOptions
+from hyperframe import Component, Weights, hookimpl
+from hyperframe.targets import Orbits, propagate_factors
+from hyperframe.targets.symmetry.propagate import norm_factors
+from hyperframe.types import Gauge, NoOptions
 
 
 class ScaleGauge(Gauge):

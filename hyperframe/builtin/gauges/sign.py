@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from hyperframe import Component, Gauge, Orbits, Weights, hookimpl
-from hyperframe.targets.symmetry.propagate import propagate_factors, sum_by_label
-from hyperframe.types import NoOptions
+from hyperframe import Component, Weights, hookimpl
+from hyperframe.targets import Orbits, propagate_factors
+from hyperframe.targets.symmetry.propagate import sum_by_label
+from hyperframe.types import Gauge, NoOptions
 
 
 class SignGauge(Gauge):

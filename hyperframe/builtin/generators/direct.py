@@ -6,11 +6,10 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from hyperframe import Component, Generator, Task, Weights, hookimpl
+from hyperframe import Component, Generator, Task, Weights, hookimpl, option
 from hyperframe.errors import ConfigError
 from hyperframe.networks.generator import initial_weights
-from hyperframe.options import option
-from hyperframe.targets.spec import TargetSpec
+from hyperframe.targets import TargetSpec
 
 
 @attrs.frozen(kw_only=True)

@@ -7,12 +7,12 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from hyperframe import Component, Generator, Task, Weights, hookimpl
+from hyperframe import Component, Generator, Task, Weights, hookimpl, option
 from hyperframe.errors import ConfigError, unknown_name
+from hyperframe.networks import LatentOptions
 from hyperframe.networks.dense import Dense, DenseOptions, InitialisationName
-from hyperframe.networks.generator import LatentOptions, initial_mean, initial_std
-from hyperframe.options import option
-from hyperframe.targets.spec import TargetSpec
+from hyperframe.networks.generator import initial_mean, initial_std
+from hyperframe.targets import TargetSpec
 
 
 @attrs.frozen(kw_only=True)

@@ -6,12 +6,11 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe import Component, Generator, Task, Weights, hookimpl
+from hyperframe import Component, Generator, Task, Weights, hookimpl, option
+from hyperframe.networks import LatentOptions
 from hyperframe.networks.dense import Dense, DenseOptions, InitialisationName
-from hyperframe.networks.generator import LatentOptions, initial_mean, initial_std
-from hyperframe.options import option
-from hyperframe.targets.spec import TargetSpec
-from hyperframe.targets.weights import unflatten
+from hyperframe.networks.generator import initial_mean, initial_std
+from hyperframe.targets import TargetSpec, unflatten
 
 
 @attrs.frozen(kw_only=True)

@@ -6,7 +6,8 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe import Component, Objective, Weights, hookimpl, option
+from hyperframe import Component, Weights, hookimpl, option
+from hyperframe.types import Objective
 
 
 @attrs.frozen(kw_only=True)

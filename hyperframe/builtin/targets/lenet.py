@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import attrs
 from torch import nn
 
-from hyperframe import Component, LayerSpec, TargetSpec, UnitSpec, bias, hookimpl, kernel
-from hyperframe.options import option
+from hyperframe import Component, hookimpl, option
+from hyperframe.targets import LayerSpec, TargetSpec, UnitSpec, bias, kernel
 
 
 @attrs.frozen(kw_only=True)

@@ -7,8 +7,8 @@ from typing import Literal
 import attrs
 from torch import nn
 
-from hyperframe import Component, LayerSpec, TargetSpec, UnitSpec, bias, hookimpl, kernel
-from hyperframe.options import option
+from hyperframe import Component, hookimpl, option
+from hyperframe.targets import LayerSpec, TargetSpec, UnitSpec, bias, kernel
 
 # The names are also those of the operations in a spec.
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}

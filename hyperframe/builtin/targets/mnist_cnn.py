@@ -2,7 +2,8 @@
 
 from torch import nn
 
-from hyperframe import Component, LayerSpec, TargetSpec, UnitSpec, bias, hookimpl, kernel
+from hyperframe import Component, hookimpl
+from hyperframe.targets import LayerSpec, TargetSpec, UnitSpec, bias, kernel
 from hyperframe.types import NoOptions
 
 SPEC = TargetSpec(

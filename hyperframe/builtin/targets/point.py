@@ -4,8 +4,8 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from hyperframe import Component, LayerSpec, TargetSpec, bias, hookimpl
-from hyperframe.options import option
+from hyperframe import Component, hookimpl, option
+from hyperframe.targets import LayerSpec, TargetSpec, bias
 
 
 @attrs.frozen(kw_only=True)

@@ -8,8 +8,8 @@ import attrs
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hyperframe import Component, Traced, hookimpl, trace
-from hyperframe.options import option
+from hyperframe import Component, hookimpl, option, trace
+from hyperframe.targets import Traced
 
 STAGES = (16, 32, 64)
 

@@ -6,10 +6,11 @@ from typing import Any
 import attrs
 from torch import nn
 
-from hyperframe import Component, Traced, hookimpl, trace
+from hyperframe import Component, hookimpl, option, trace
 from hyperframe.config.overrides import read_value
 from hyperframe.errors import ConfigError, brief, others_code, unknown_name
-from hyperframe.options import option, shown
+from hyperframe.options import shown
+from hyperframe.targets import Traced
 
 OWN = ("weights", "weights_backbone", "num_classes", "progress")
 """Arguments that a user cannot set: no weights are downloaded, and the number of classes is an option."""

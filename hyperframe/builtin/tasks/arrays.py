@@ -6,14 +6,13 @@ from typing import Any
 
 import attrs
 
-from hyperframe import Component, hookimpl
+from hyperframe import Component, hookimpl, option
 from hyperframe.errors import DataError
-from hyperframe.options import option
 from hyperframe.runtime.files import user_path
 from hyperframe.tasks.own_data.array_files import array_names, read_arrays
 from hyperframe.tasks.own_data.array_names import chosen_parts
 from hyperframe.tasks.own_data.arrays import OwnOptions, own_task
-from hyperframe.tasks.own_data.facts import OwnTask, restored_task
+from hyperframe.tasks.own_data.facts import OwnTask, restore_task
 
 
 @attrs.frozen(kw_only=True)
@@ -37,7 +36,7 @@ def build(options: Options) -> OwnTask:
 
 def restore(options: Options, facts: Mapping[str, Any]) -> OwnTask:
     """Restore the task of a run; its file is read when data is asked for."""
-    return restored_task("arrays", facts, partial(build, options))
+    return restore_task("arrays", facts, partial(build, options))
 
 
 @hookimpl

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 import attrs
 import torch
 
-from hyperframe import Component, Data, hookimpl
-from hyperframe.options import option
+from hyperframe import Component, Data, hookimpl, option
 from hyperframe.tasks.gaussian_regression import GaussianRegressionTask
-from hyperframe.tasks.own_data.arrays import SplitOptions, divided
+from hyperframe.tasks.own_data.arrays import SplitOptions, divide
 from hyperframe.tasks.own_data.facts import chosen_split
 from hyperframe.tasks.standardisation import Standardisation
 
@@ -53,7 +52,7 @@ def _build(options: Options) -> Diabetes:
 
     x, y = (torch.from_numpy(array) for array in load_diabetes(return_X_y=True))
     parts = SplitOptions(validation=PART, test=PART, split_seed=options.split_seed)
-    own = divided({"train": Data(x, y[:, None])}, parts, "task 'diabetes'")
+    own = divide({"train": Data(x, y[:, None])}, parts, "task 'diabetes'")
     inputs, labels = Standardisation.of(own["train"].x), Standardisation.of(own["train"].y)
     splits = {name: Data(data.x.float(), data.y) for name, data in own.items()}
     return Diabetes(splits, options.noise, inputs, labels)

@@ -5,9 +5,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hyperframe import ClassificationTask, Component, Data, hookimpl
+from hyperframe import ClassificationTask, Component, Data, hookimpl, option
 from hyperframe.errors import unknown_name
-from hyperframe.options import option
 from hyperframe.tasks.augmentation import AffineOptions, random_affine
 
 SIZES = {"train": 1197, "validation": 240, "test": 360}

@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hyperframe import Component, Data, Meter, Metric, RegressionTask, hookimpl, over_networks
+from hyperframe import Component, Data, Meter, Metric, RegressionTask, hookimpl, option, over_networks
 from hyperframe.errors import DataError, unknown_name
-from hyperframe.options import option
 
 COMPONENTS = 10
 SPLITS = ("train", "validation", "test")

@@ -9,13 +9,13 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe import ClassificationTask, Component, Data, hookimpl
+from hyperframe import ClassificationTask, Component, Data, hookimpl, option
 from hyperframe.errors import DataError
-from hyperframe.options import option, read_options
+from hyperframe.options import read_options
 from hyperframe.runtime.files import exists, user_path
 from hyperframe.tasks.augmentation import AffineOptions, random_affine
 from hyperframe.tasks.own_data.array_files import entries, image_aspects, image_paths, read_images
-from hyperframe.tasks.own_data.arrays import SplitOptions, divided
+from hyperframe.tasks.own_data.arrays import SplitOptions, divide
 from hyperframe.tasks.own_data.facts import check_facts, chosen_split
 
 LOOKED_AT = 1000
@@ -88,7 +88,7 @@ class ImageFolder(ClassificationTask):
         files = [(image, label) for label, path in enumerate(found) for image in image_paths(path)]
         labels = torch.tensor([label for _, label in files])
         numbers = Data(torch.arange(len(files)), labels)
-        splits = divided({"train": numbers}, options, "task 'image_folder'")
+        splits = divide({"train": numbers}, options, "task 'image_folder'")
         return [path.name for path in found], [image for image, _ in files], splits
 
     def data(self, split: str) -> Data:

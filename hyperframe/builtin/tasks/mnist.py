@@ -10,9 +10,8 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe import ClassificationTask, Component, Data, hookimpl
+from hyperframe import ClassificationTask, Component, Data, hookimpl, option
 from hyperframe.errors import DataError, unknown_name
-from hyperframe.options import option
 from hyperframe.runtime.files import digest, is_file, user_path
 from hyperframe.tasks.augmentation import AffineOptions, random_affine
 

@@ -1,8 +1,14 @@
-"""Commands that have a module of their own.
+"""The commands.
 
-- `bench`: the command `bench`
-- `compare`: the command `compare`
+- `train`: the command `train`
+- `evaluate`: the command `evaluate`
+- `analyse`: the command `analyse`
+- `sample`: the command `sample`
+- `predict`: the command `predict`
 - `report`: the command `report`
 - `distill`: the command `distill`
+- `compare`: the command `compare`
+- `inspect`: the commands `runs`, `describe` and `config`
 - `components`: the commands `plugins`, `check` and `new-plugin`
+- `bench`: the command `bench`
 """

@@ -4,7 +4,7 @@ import click
 
 from hyperframe.cli import tables
 from hyperframe.cli.arguments import Command, draw_options, json_option, load_options, registry_with, split_overrides
-from hyperframe.config.import_path import checked_factory
+from hyperframe.config.import_path import check_factory
 from hyperframe.runs.comparison import compare, write_picture
 from hyperframe.runtime.files import as_json, check_new_file, user_path
 
@@ -38,7 +38,7 @@ def compare_command(
         raise click.UsageError("Missing argument 'RUN RUN...'.")
     if out is not None:
         check_new_file(user_path(out), (".png",), "the picture is")
-    registry = registry_with([checked_factory(target) for target in targets])
+    registry = registry_with([check_factory(target) for target in targets])
     content = compare(runs, registry, networks, seed, device=device, checkpoint=checkpoint, overrides=overrides)
     if json_wanted:
         click.echo(as_json(content))

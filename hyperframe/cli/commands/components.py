@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.cli import tables
 from hyperframe.cli.arguments import Command, json_option, registry_with
 from hyperframe.cli.scaffold import TEMPLATES, new_plugin
@@ -77,7 +77,7 @@ def _kit() -> Any:
 )
 def new_plugin_command(name: str, kind: str) -> None:
     """Begin a package of one's own in ./NAME: a component, its registration, and a test that passes at once."""
-    folder = new_plugin(name, kind, installed(), Path())
+    folder = new_plugin(name, kind, make_registry(), Path())
     package = name.replace("-", "_")
     click.echo(
         f"{kind} '{package}' written to {folder}. Next:\n"
@@ -91,7 +91,7 @@ def new_plugin_command(name: str, kind: str) -> None:
 @json_option
 def plugins(json_wanted: bool) -> None:
     """List all components that are installed, and the plugins that could not be loaded."""
-    registry = installed()
+    registry = make_registry()
     components, broken = registry.all(), registry.manager.broken
     if not json_wanted:
         tables.print_plugins(components, broken)

@@ -5,7 +5,7 @@ import click
 from hyperframe.analysis.distillation.distill import METHODS, distill
 from hyperframe.analysis.distillation.student import DistillationOptions
 from hyperframe.cli import tables
-from hyperframe.cli.arguments import Command, draw_options, json_option, loaded, run_options
+from hyperframe.cli.arguments import Command, draw_options, json_option, open_run, run_options
 from hyperframe.runtime.files import as_json, check_new_file, user_path
 from hyperframe.training.progress_bar import shown_progress
 
@@ -59,12 +59,12 @@ def distill_command(
     now, such as task.folder=/data.
     """
     check_new_file(user_path(out), (".safetensors",), "the network is")  # before the run is loaded
-    chosen = loaded(run, checkpoint, device, target, overrides)
+    chosen = open_run(run, checkpoint, device, target, overrides)
     options = DistillationOptions(networks=networks or DEFAULTS.networks, steps=steps)
     with shown_progress(json_wanted):
         content = distill(chosen, out, method, options, seed, scale=scale)
     if json_wanted:
         click.echo(as_json(content))
     else:
-        tables.print_condensed(content)
+        tables.print_distillation(content)
         click.echo(f"written to {content['file']}")

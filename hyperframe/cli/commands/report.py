@@ -8,8 +8,8 @@ import click
 from hyperframe.analysis.page import page
 from hyperframe.analysis.report import collect, report_order
 from hyperframe.analysis.runner import chosen_names, chosen_options
-from hyperframe.api import installed
-from hyperframe.cli.arguments import Command, json_option, loaded, run_options, split_overrides
+from hyperframe.api import make_registry
+from hyperframe.cli.arguments import Command, json_option, open_run, run_options, split_overrides
 from hyperframe.errors import PluginError, RunError
 from hyperframe.runs.folder import ANALYSES, RESULTS, check_is_run
 from hyperframe.runtime.files import as_json, check_writable, exists, user_path, write_json, write_text
@@ -51,10 +51,10 @@ def report_command(
     folder = check_is_run(run)
     file = folder / REPORT if out is None else user_path(out)
     _check_file(file, again)
-    registry = installed()
+    registry = make_registry()
     names = report_order(registry) if analysis is None else chosen_names(analysis)
     chosen_for = chosen_options(options, names, registry)
-    chosen = loaded(run, checkpoint, device, target, overrides)
+    chosen = open_run(run, checkpoint, device, target, overrides)
     with shown_progress(json_wanted):
         content = collect(chosen, registry, names, chosen_for, again=again)
     write_json(folder / RESULTS, content)

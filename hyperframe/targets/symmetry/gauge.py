@@ -33,7 +33,7 @@ class ComposedGauge:
         self._gauges = [gauges[name] for name in self.names]
 
     def fixed(self, counts: Mapping[str, int]) -> dict[str, int]:
-        """For each kind of orbit how much of it is fixed, of what `hyperframe.Orbits.counts` counts."""
+        """For each kind of orbit how much of it is fixed, of what `hyperframe.targets.Orbits.counts` counts."""
         fixed = dict.fromkeys(KINDS, 0)
         for gauge in self._gauges:
             fixed |= {kind: counts[kind] if gauge.directions is None else gauge.directions for kind in gauge.fixes}

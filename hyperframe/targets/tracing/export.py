@@ -129,7 +129,8 @@ def example_inputs(module: nn.Module, example: Tensor, where: str) -> TrialInput
 
 
 def _fails(module: nn.Module, where: str, on: str, error: BaseException) -> SpecError:
-    return SpecError(f"{where}: {of_inputs(module) or f'it does not run on inputs of shape {on}: {described(error)}'}")
+    fails = f"it does not run on inputs of shape {on} (the data's, or what trace was given): {described(error)}"
+    return SpecError(f"{where}: {of_inputs(module) or fails}")
 
 
 def _rng() -> torch.Generator:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 ARRAY_FILES = (".npz", ".npy", ".safetensors")
 IMAGE_FILES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TIFF")
-"""What is decoded here; other formats can start programs (EPS)."""
+"""Formats that are decoded; others can start programs (EPS)."""
 LARGEST_IMAGE = 100_000_000
 """Pixels of one image at most."""
 
@@ -163,7 +163,7 @@ def image_paths(path: Path) -> list[Path]:
 
 
 def entries(folder: Path) -> list[Path]:
-    """What lies in a folder, by name; raises `DataError` where it cannot be read."""
+    """List a folder, by name; raises `DataError` where it cannot be read."""
     try:
         return sorted(folder.iterdir())
     except OSError as error:

@@ -32,7 +32,7 @@ def part_names() -> dict[str, str]:
 
 
 def chosen_parts(names: Iterable[str], where: str) -> dict[str, str]:
-    """Which of the arrays there are is which part of a task: for each part the array's name.
+    """Find the array of each part of a task: for each part the array's name.
 
     An array with the part's own name, such as `x`, comes before others.
 

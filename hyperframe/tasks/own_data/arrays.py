@@ -29,7 +29,7 @@ _NUMBERS = frozenset(getattr(torch, name) for name in f"{_WHOLE} {_BROKEN}".spli
 
 @attrs.frozen(kw_only=True)
 class SplitOptions:
-    """How own data is divided."""
+    """Options: how own data are divided."""
 
     validation: float = option(
         0.1, "part of the examples that validates, where no split of its own is given", minimum=0
@@ -44,7 +44,7 @@ class SplitOptions:
 
 @attrs.frozen(kw_only=True)
 class OwnOptions(SplitOptions):
-    """How own arrays are divided and what their labels are."""
+    """Options: how own arrays are divided, and what their labels are."""
 
     kind: Literal["auto", "classification", "regression"] = option(
         "auto", "auto: whole numbers and texts are classes, other numbers are values to be predicted"
@@ -95,7 +95,7 @@ def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions) -> OwnTa
         values = {split: Data(data.x, _values(data.y, where)) for split, data in given.items()}
         if len({data.y.shape[1] for data in values.values()}) > 1:
             raise DataError(f"{where}: the splits have labels of different sizes")
-        splits = divided(values, options, where)
+        splits = divide(values, options, where)
         outputs = splits["train"].y.shape[1]
         facts = OwnFacts(
             kind="regression",
@@ -108,7 +108,7 @@ def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions) -> OwnTa
         return OwnRegression(name, facts, lambda: splits)
     classes = as_classes({split: data.y for split, data in given.items()}, options.classes, where)
     names = names or classes.names
-    splits = divided({split: Data(given[split].x, y) for split, y in classes.labels.items()}, options, where)
+    splits = divide({split: Data(given[split].x, y) for split, y in classes.labels.items()}, options, where)
     _check_several(splits["train"].y, names, where)
     facts = OwnFacts(
         kind="classification",
@@ -165,10 +165,10 @@ def _are_pixels(arrays: Mapping[str, Any], given: Mapping[str, Data], where: str
 
 
 def _pair(arrays: Mapping[str, Any], x: str, y: str, where: str) -> Data:
-    for name in (x, y):
+    for name, what in ((x, f"the inputs of '{y}'"), (y, f"the labels of '{x}'")):
         if name not in arrays:
             found = ", ".join(sorted(map(str, arrays)))
-            raise DataError(f"{where}: there is no array '{name}'; found: {found or 'none'}")
+            raise DataError(f"{where}: there is no array '{name}', {what}; found: {found or 'none'}")
     inputs = channels_first(as_inputs(arrays[x], f"{where}: {x}"), f"{where}: {x}")
     data = Data(inputs, as_tensor(arrays[y], f"{where}: {y}"))
     if len(data.x) != len(data.y):
@@ -264,7 +264,7 @@ def _word(kind: torch.dtype) -> str:
     return str(kind).removeprefix("torch.")
 
 
-def divided(given: Mapping[str, Data], options: SplitOptions, where: str) -> dict[str, Data]:
+def divide(given: Mapping[str, Data], options: SplitOptions, where: str) -> dict[str, Data]:
     """All three splits: those given, the others drawn from "train" without an example in two of them.
 
     Which examples test depends on the seed and on how many test, and not on how many validate.

@@ -45,12 +45,12 @@ class OwnFacts:
 
     @property
     def inputs(self) -> Standardisation | None:
-        """How inputs are standardised."""
+        """The standardisation of inputs, if any."""
         return Standardisation.read(self.input_mean, self.input_std, self.input_shape)
 
     @property
     def labels(self) -> Standardisation | None:
-        """How labels are standardised."""
+        """The standardisation of labels, if any."""
         return Standardisation.read(self.label_mean, self.label_std, [self.num_outputs])
 
 
@@ -95,7 +95,7 @@ class OwnRegression(_OfOwnData, RegressionTask):
 OwnTask = OwnClassification | OwnRegression
 
 
-def restored_task(name: str, facts: Mapping[str, Any], make: Callable[[], OwnTask]) -> OwnTask:
+def restore_task(name: str, facts: Mapping[str, Any], make: Callable[[], OwnTask]) -> OwnTask:
     """The task of own data as a run keeps it; the data are read when a split is first asked for.
 
     Args:

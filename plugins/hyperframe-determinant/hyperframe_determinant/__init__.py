@@ -18,7 +18,7 @@ class Options:
     jitter: float = hf.option(1e-4, "number added to the diagonal of the kernel matrix", minimum=1e-9)
 
 
-class LogDeterminant(hf.DiversityTerm):
+class LogDeterminant(hf.types.DiversityTerm):
     """L_diversity = −log det(K + jitter · I), K_ij = exp(−|θ_i − θ_j|² / (2 h² m)) of the gauged weights θ.
 
     h is the bandwidth, m the mean of |θ_i − mean θ|², so that a common factor of all θ changes nothing; gradients pass
@@ -39,9 +39,9 @@ class LogDeterminant(hf.DiversityTerm):
 
     Example:
         >>> term = LogDeterminant(Options(bandwidth=0.1))
-        >>> round(float(term(hf.DiversityInputs(flat=torch.eye(3)))), 4)    # −3 log 1.0001
+        >>> round(float(term(hf.types.DiversityInputs(flat=torch.eye(3)))), 4)    # −3 log 1.0001
         -0.0003
-        >>> round(float(term(hf.DiversityInputs(flat=torch.ones(3, 3)))), 2)    # −2 log 1e-4 − log 3.0001
+        >>> round(float(term(hf.types.DiversityInputs(flat=torch.ones(3, 3)))), 2)    # −2 log 1e-4 − log 3.0001
         17.32
     """
 
@@ -51,7 +51,7 @@ class LogDeterminant(hf.DiversityTerm):
     def __init__(self, options: Options) -> None:
         self.options = options
 
-    def __call__(self, inputs: hf.DiversityInputs) -> Tensor:
+    def __call__(self, inputs: hf.types.DiversityInputs) -> Tensor:
         """Return minus the log-determinant of the batch's kernel matrix."""
         assert inputs.flat is not None
         matrix = self.kernel(inputs.flat)
@@ -71,7 +71,7 @@ class LogDeterminant(hf.DiversityTerm):
         return (-0.5 * distances / spread.clamp(min=TINY) / self.options.bandwidth / self.options.bandwidth).exp()
 
 
-def build(options: Options, estimator: hf.EntropyEstimator) -> LogDeterminant:
+def build(options: Options, estimator: hf.types.EntropyEstimator) -> LogDeterminant:
     """Make the term; it does not use the estimator."""
     return LogDeterminant(options)
 

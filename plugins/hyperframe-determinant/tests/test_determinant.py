@@ -11,7 +11,7 @@ from hyperframe.testing import checks, conformance
 
 
 def value(rows, **options):
-    return LogDeterminant(Options(**options))(hf.DiversityInputs(flat=rows))
+    return LogDeterminant(Options(**options))(hf.types.DiversityInputs(flat=rows))
 
 
 def draw(networks=6, weights=20, dtype=torch.float64):

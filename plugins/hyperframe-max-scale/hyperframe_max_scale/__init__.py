@@ -31,7 +31,7 @@ def largest_factors(carried: Tensor, segments: Tensor | None, labels: int) -> Te
     return torch.where(alive, size / torch.where(alive, largest, 1.0), 1.0) / size
 
 
-class MaxScale(hf.Gauge):
+class MaxScale(hf.types.Gauge):
     """Fixes positive scaling: max_k |θ_{l,i}[k]| = 1 for the filter that first writes each unit.
 
     A filter's carrier is its kernel and bias or, behind a normalisation, its scale and shift. Where several filters
@@ -43,15 +43,15 @@ class MaxScale(hf.Gauge):
 
     fixes = frozenset({"scaling"})
 
-    def __init__(self, orbits: hf.Orbits) -> None:
+    def __init__(self, orbits: hf.targets.Orbits) -> None:
         self._scaling = orbits.scaling
 
     def __call__(self, weights: hf.Weights) -> hf.Weights:
         """Return the representative of each weight set."""
-        return hf.propagate_factors(self._scaling, weights, largest_factors)
+        return hf.targets.propagate_factors(self._scaling, weights, largest_factors)
 
 
-def build(options: object, orbits: hf.Orbits) -> MaxScale:
+def build(options: object, orbits: hf.targets.Orbits) -> MaxScale:
     """Make the gauge for a target's symmetries; it has no options."""
     return MaxScale(orbits)
 

@@ -5,7 +5,8 @@ from math import prod
 import attrs
 from torch import nn
 
-from hyperframe import Component, LayerSpec, TargetSpec, UnitSpec, bias, hookimpl, kernel, option
+from hyperframe import Component, hookimpl, option
+from hyperframe.targets import LayerSpec, TargetSpec, UnitSpec, bias, kernel
 
 
 @attrs.frozen(kw_only=True)

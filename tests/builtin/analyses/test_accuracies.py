@@ -11,7 +11,7 @@ from tiny import GENERATED, PERCEPTRON
 import hyperframe as hf
 import hyperframe.builtin.analyses.accuracies as module
 from hyperframe.analysis.runner import analyse, kept_analysis
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.errors import HyperframeWarning, RunError
 
 FEW = settings(max_examples=20)
@@ -29,7 +29,7 @@ def run(folder):
 
 
 def run_analysis(run, **options):
-    return analyse(run, "accuracies", installed(), options)
+    return analyse(run, "accuracies", make_registry(), options)
 
 
 @pytest.mark.slow
@@ -64,10 +64,10 @@ def test_what_was_found_is_taken_again_until_the_other_run_goes_on(run, tmp_path
     options = {"other": str(other.folder), "networks": 2, "examples": 20}
     found = run_analysis(run, **options)
     assert found["analysis"]["steps"] == {"other": 3}
-    assert kept_analysis(run, "accuracies", installed(), options) == found
+    assert kept_analysis(run, "accuracies", make_registry(), options) == found
     with pytest.warns(HyperframeWarning, match="steps"):
         hf.resume(other.folder, {"trainer.steps": 4})
-    assert kept_analysis(run, "accuracies", installed(), options) is None
+    assert kept_analysis(run, "accuracies", make_registry(), options) is None
 
 
 class Configured:

@@ -33,9 +33,13 @@ SMALL = {"networks": 4, "images": 150, "sizes": [0.0, 0.2], "strong_sizes": [0.2
 def linear(weights):
     """Softmax regressions [networks, classes, inputs + 1] in float64, biases last."""
     _, classes, inputs = weights.shape
-    layer = hf.LayerSpec(name="fc", filters=classes, params=[hf.kernel("weight", "o i"), hf.bias("bias")])
-    spec = hf.TargetSpec(name="one", input_shape=(inputs - 1,), num_outputs=classes, layers=[layer], logits="fc")
-    target = hf.Target(torch.nn.Linear(inputs - 1, classes).double(), spec)
+    layer = hf.targets.LayerSpec(
+        name="fc", filters=classes, params=[hf.targets.kernel("weight", "o i"), hf.targets.bias("bias")]
+    )
+    spec = hf.targets.TargetSpec(
+        name="one", input_shape=(inputs - 1,), num_outputs=classes, layers=[layer], logits="fc"
+    )
+    target = hf.networks.Target(torch.nn.Linear(inputs - 1, classes).double(), spec)
     return Networks(target, hf.ClassificationTask(), {"fc": weights.double()})
 
 
@@ -281,17 +285,17 @@ def test_batch_norm_keeps_each_networks_statistics(registry, tmp_path):
         def forward(self, x):
             return self.last(self.norm(self.first(x)).relu())
 
-    first = [hf.kernel("first.weight", "o i"), hf.scale("norm.weight"), hf.shift("norm.bias")]
-    last = [hf.kernel("last.weight", "o i"), hf.bias("last.bias")]
-    spec = hf.TargetSpec(
+    first = [hf.targets.kernel("first.weight", "o i"), hf.targets.scale("norm.weight"), hf.targets.shift("norm.bias")]
+    last = [hf.targets.kernel("last.weight", "o i"), hf.targets.bias("last.bias")]
+    spec = hf.targets.TargetSpec(
         name="net",
         input_shape=(3,),
         num_outputs=3,
         logits="last",
-        units=[hf.UnitSpec(name="hidden", size=4, ops=["relu"])],
+        units=[hf.targets.UnitSpec(name="hidden", size=4, ops=["relu"])],
         layers=[
-            hf.LayerSpec(name="first", filters=4, writes=["hidden"], norm="batch", params=first),
-            hf.LayerSpec(name="last", filters=3, reads=["hidden"], params=last),
+            hf.targets.LayerSpec(name="first", filters=4, writes=["hidden"], norm="batch", params=first),
+            hf.targets.LayerSpec(name="last", filters=3, reads=["hidden"], params=last),
         ],
     )
     x, y = draw(0, 60, 3).float(), torch.arange(60) % 3

@@ -13,7 +13,7 @@ from tiny import PERCEPTRON
 import hyperframe as hf
 from hyperframe.analysis.report import collect
 from hyperframe.analysis.runner import analyse
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.builtin.analyses.deep_ensemble.baseline import IMAGES, deep_ensemble
 from hyperframe.builtin.analyses.deep_ensemble.equivalent import deep_ensemble_equivalent
 from hyperframe.builtin.objectives.trade_off import Options
@@ -59,12 +59,12 @@ class OwnGauge:
 
     @hf.hookimpl
     def hyperframe_gauges(self):
-        return [attrs.evolve(installed().get("gauge", "logit_bias").component, name="handed_over")]
+        return [attrs.evolve(make_registry().get("gauge", "logit_bias").component, name="handed_over")]
 
 
 @pytest.mark.slow
 def test_a_run_keeps_the_registry_it_was_made_with(tmp_path, monkeypatch):
-    registry = installed([OwnGauge()])
+    registry = make_registry([OwnGauge()])
     settings = {**PERCEPTRON, "trainer.steps": 3, "gauges": ["scale", "handed_over"]}
     trained = hf.train("digits", settings, out=tmp_path / "run", registry=registry)
     options = {"deep_ensemble": {**QUICK, "reference": str(tmp_path / "reference")}}
@@ -74,23 +74,23 @@ def test_a_run_keeps_the_registry_it_was_made_with(tmp_path, monkeypatch):
         assert (content["failed"], content["left_out"]) == ({}, {})
         monkeypatch.setattr(Trainer, "step", lambda self: pytest.fail("the reference is trained already"))
     with pytest.raises(HyperframeError, match="handed_over"):
-        load_run(trained.folder, installed())
+        load_run(trained.folder, make_registry())
 
 
 @pytest.mark.slow
 def test_the_reference_is_trained_once_and_shared(run, tmp_path):
     place = tmp_path / "reference"
-    found = analyse(run, "deep_ensemble", installed(), {**QUICK, "reference": str(place)})
+    found = analyse(run, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place)})
     assert found["reference"]["sizes"] == [1, 2, 3]
     assert len(found["equivalents"]) == len(found["sizes"])
-    reference = load_run(place, installed())
+    reference = load_run(place, make_registry())
     assert reference.config.generator.name == "direct"
     written = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
     other = hf.train("digits", {**PERCEPTRON, "trainer.steps": 3, "trainer.seed": 1}, out=tmp_path / "other")
-    again = analyse(other, "deep_ensemble", installed(), {**QUICK, "reference": str(place)})
+    again = analyse(other, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place)})
     assert again["reference"] == found["reference"]
     with pytest.warns(HyperframeWarning, match="3 networks, 6 steps, rate 0.01, and not 3, 7, 0.01"):
-        analyse(other, "deep_ensemble", installed(), {**QUICK, "reference": str(place), "steps": 7})
+        analyse(other, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place), "steps": 7})
     assert {path: path.stat().st_mtime_ns for path in place.rglob("*")} == written
 
 
@@ -107,7 +107,7 @@ def test_networks_of_the_reference_are_independent(run, tmp_path):
         reference = deep_ensemble(run, tmp_path / "reference", networks=4, steps=1, rate=1e-6)
     assert [(choice.name, choice.weight) for choice in reference.config.diversity] == [("none", 1.0)]
     assert reference.config.objective.options == Options()
-    rows = hf.flatten(reference.experiment.target.spec, reference.sample(4).weights)
+    rows = hf.targets.flatten(reference.experiment.target.spec, reference.sample(4).weights)
     others = ~torch.eye(4, dtype=torch.bool)
     assert float(torch.corrcoef(rows)[others].abs().max()) < 0.2
     (images,) = seen
@@ -127,30 +127,30 @@ def test_a_training_that_was_interrupted_goes_on(run, monkeypatch, tmp_path):
 
     monkeypatch.setattr(Trainer, "step", breaking)
     with pytest.raises(KeyboardInterrupt):
-        analyse(run, "deep_ensemble", installed(), {**QUICK, "reference": str(place)})
-    assert load_run(place, installed()).step == 4
-    assert analyse(run, "deep_ensemble", installed(), {**QUICK, "reference": str(place)})["reference"]["steps"] == 6
+        analyse(run, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place)})
+    assert load_run(place, make_registry()).step == 4
+    assert analyse(run, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place)})["reference"]["steps"] == 6
 
 
 @pytest.mark.slow
 def test_a_reference_of_something_else_is_refused(run, tmp_path):
     with pytest.raises(RunError, match="must be 'direct'"):
-        analyse(run, "deep_ensemble", installed(), {**QUICK, "reference": str(run.folder)})
+        analyse(run, "deep_ensemble", make_registry(), {**QUICK, "reference": str(run.folder)})
     place = tmp_path / "reference"
     other = hf.train("digits", {**PERCEPTRON, "target.hidden": [5], "trainer.steps": 2}, out=tmp_path / "other")
-    analyse(other, "deep_ensemble", installed(), {**QUICK, "reference": str(place)})
+    analyse(other, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place)})
     with pytest.raises(RunError, match="of another target"):
-        analyse(run, "deep_ensemble", installed(), {**QUICK, "reference": str(place)})
+        analyse(run, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place)})
 
 
 @pytest.mark.slow
 def test_a_reference_that_was_trained_with_other_options_is_refused(run):
-    analyse(run, "deep_ensemble", installed(), QUICK)
+    analyse(run, "deep_ensemble", make_registry(), QUICK)
     with pytest.raises(RunError, match=r"networks=3, steps=6, rate=0.01 and not with networks=2, steps=6, rate=0.5"):
-        analyse(run, "deep_ensemble", installed(), {**QUICK, "networks": 2, "rate": 0.5})
+        analyse(run, "deep_ensemble", make_registry(), {**QUICK, "networks": 2, "rate": 0.5})
     place = str(run.folder / "analyses" / "deep_ensemble" / "reference")
     with pytest.warns(HyperframeWarning, match="is taken as it is: 3 networks"):
-        found = analyse(run, "deep_ensemble", installed(), {**QUICK, "networks": 2, "reference": place})
+        found = analyse(run, "deep_ensemble", make_registry(), {**QUICK, "networks": 2, "reference": place})
     assert found["reference"]["networks"] == 3
 
 
@@ -162,7 +162,7 @@ def test_a_module_that_was_handed_over(tmp_path):
     settings = {key: value for key, value in PERCEPTRON.items() if not key.startswith("target")}
     run = hf.train("digits", {**settings, "trainer.steps": 2}, module=module, out=tmp_path / "run")
     for _ in range(2):  # the second time the reference is read
-        assert analyse(run, "deep_ensemble", installed(), QUICK)["reference"]["networks"] == 3
+        assert analyse(run, "deep_ensemble", make_registry(), QUICK)["reference"]["networks"] == 3
 
 
 def test_a_run_that_was_only_begun_is_no_reference(run, tmp_path):
@@ -171,5 +171,5 @@ def test_a_run_that_was_only_begun_is_no_reference(run, tmp_path):
     shutil.copytree(run.folder, place)
     shutil.rmtree(place / "checkpoints")
     with pytest.raises(RunError, match="it must be 'direct'"):
-        analyse(run, "deep_ensemble", installed(), {**QUICK, "reference": str(place)})
+        analyse(run, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place)})
     assert not (place / "checkpoints").exists()

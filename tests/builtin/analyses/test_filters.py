@@ -10,7 +10,7 @@ from torch import nn
 import hyperframe as hf
 import hyperframe.builtin.analyses.filters as module
 from hyperframe.analysis.runner import analyse
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.builtin.analyses.filters.slices import slice_shape, slices_of, spreads
 from hyperframe.errors import NotApplicableError
 from hyperframe.targets.weights import pack
@@ -20,7 +20,7 @@ SMALL = {**GENERATED, "trainer.steps": 2}
 
 
 def run_analysis(run, **options):
-    return analyse(run, "filters", installed(), {"networks": 6, **options})
+    return analyse(run, "filters", make_registry(), {"networks": 6, **options})
 
 
 def random(*shape, seed=0):
@@ -32,11 +32,20 @@ def test_slices_are_the_modules_own_kernels():
         nn.Conv2d(4, 6, 3, groups=2), nn.ReLU(), nn.Conv2d(6, 5, 1), nn.ConvTranspose2d(5, 2, (2, 3))
     )
     layers = [
-        hf.LayerSpec(name="grouped", filters=6, groups=2, params=[hf.kernel("0.weight", "o i h w"), hf.bias("0.bias")]),
-        hf.LayerSpec(name="pixel", filters=5, params=[hf.kernel("2.weight", "o i h w"), hf.bias("2.bias")]),
-        hf.LayerSpec(name="up", filters=2, params=[hf.kernel("3.weight", "i o h w"), hf.bias("3.bias")]),
+        hf.targets.LayerSpec(
+            name="grouped",
+            filters=6,
+            groups=2,
+            params=[hf.targets.kernel("0.weight", "o i h w"), hf.targets.bias("0.bias")],
+        ),
+        hf.targets.LayerSpec(
+            name="pixel", filters=5, params=[hf.targets.kernel("2.weight", "o i h w"), hf.targets.bias("2.bias")]
+        ),
+        hf.targets.LayerSpec(
+            name="up", filters=2, params=[hf.targets.kernel("3.weight", "i o h w"), hf.targets.bias("3.bias")]
+        ),
     ]
-    spec = hf.TargetSpec(name="three", input_shape=(4, 8, 8), num_outputs=2, layers=layers).bind(module)
+    spec = hf.targets.TargetSpec(name="three", input_shape=(4, 8, 8), num_outputs=2, layers=layers).bind(module)
     found = slices_of(spec, pack(spec, {name: value[None] for name, value in module.named_parameters()}))
     assert set(found) == {"grouped", "up"}
     assert torch.equal(found["grouped"][0], module[0].weight)
@@ -44,10 +53,10 @@ def test_slices_are_the_modules_own_kernels():
 
 
 def test_rows_of_a_dense_layer_are_images_where_the_input_is_one():
-    params = [hf.kernel("weight", "o i", shape=(3, 12)), hf.bias("bias", "o")]
-    layer = hf.LayerSpec(name="first", filters=3, params=params)
+    params = [hf.targets.kernel("weight", "o i", shape=(3, 12)), hf.targets.bias("bias", "o")]
+    layer = hf.targets.LayerSpec(name="first", filters=3, params=params)
     for shape, images in [((3, 2, 2), (3, 2, 2)), ((12,), None), ((1, 2, 2), None)]:
-        spec = hf.TargetSpec(name="one", input_shape=shape, num_outputs=3, layers=[layer])
+        spec = hf.targets.TargetSpec(name="one", input_shape=shape, num_outputs=3, layers=[layer])
         assert slice_shape(spec, layer) == images
 
 

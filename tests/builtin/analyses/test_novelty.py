@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import hyperframe as hf
 from hyperframe.analysis.runner import analyse
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.builtin.analyses.novelty.neighbourhood import (
     Neighbourhood,
     correlation,
@@ -135,7 +135,7 @@ def run(tmp_path_factory):
 
 @pytest.mark.slow
 def test_figures_and_pictures(run):
-    found = analyse(run, "novelty", installed(), {"networks": 6})
+    found = analyse(run, "novelty", make_registry(), {"networks": 6})
     folder = run.folder / "analyses" / "novelty"
     assert {path.name for path in folder.iterdir()} == {"results.json", "distance.png", "overlap.png", "networks.json"}
     assert all(math.isfinite(number) for number in tiny.numbers(found))
@@ -146,13 +146,13 @@ def test_figures_and_pictures(run):
     accuracy = run.evaluate(6)["accuracy"]
     assert found["drawn"]["accuracy"]["mean"] == pytest.approx(accuracy["mean"], abs=1e-6)
     assert all(0 <= overlap <= 1 for overlap in found["drawn"]["each"]["overlap"])
-    again = analyse(run, "novelty", installed(), {"networks": 6})
+    again = analyse(run, "novelty", make_registry(), {"networks": 6})
     assert again == found
 
 
 @pytest.mark.slow
 def test_an_interrupted_one_goes_on(run, monkeypatch):
-    whole = analyse(run, "novelty", installed(), {"networks": 3})
+    whole = analyse(run, "novelty", make_registry(), {"networks": 3})
     distances = Neighbourhood.distances
     calls = []
 
@@ -164,8 +164,8 @@ def test_an_interrupted_one_goes_on(run, monkeypatch):
 
     monkeypatch.setattr(Neighbourhood, "distances", stopped)
     with pytest.warns(HyperframeWarning, match="goes on from there"), pytest.raises(KeyboardInterrupt):
-        analyse(run, "novelty", installed(), {"networks": 3})
-    assert analyse(run, "novelty", installed(), {"networks": 3}) == whole
+        analyse(run, "novelty", make_registry(), {"networks": 3})
+    assert analyse(run, "novelty", make_registry(), {"networks": 3}) == whole
     assert len(calls) == 4  # one of three parts was kept
 
 
@@ -177,7 +177,7 @@ def test_equal_networks_are_copies(run, monkeypatch):
         "forward",
         lambda z: {layer: theta[:1].expand(len(z), -1, -1) for layer, theta in forward(z).items()},
     )
-    found = analyse(run, "novelty", installed(), {"networks": 3})
+    found = analyse(run, "novelty", make_registry(), {"networks": 3})
     assert found["drawn"]["distance"]["median"] == 0
     assert found["drawn"]["overlap"]["median"] == 1
     assert "no farther" in found["verdict"]
@@ -190,7 +190,7 @@ def test_runs_without_classes_or_with_one_network_are_refused(run, small, tmp_pa
     settings = {"trainer.steps": 2, "trainer.device": "cpu", "evaluation.every": 2, "evaluation.networks": 2}
     other = hf.train("diabetes", settings, out=tmp_path / "regression")
     with pytest.raises(NotApplicableError, match="analysis 'novelty' does not apply: it is about probabilities"):
-        analyse(other, "novelty", installed())
+        analyse(other, "novelty", make_registry())
     changes = {
         "generator": "direct",
         "generator.networks": 1,
@@ -201,7 +201,7 @@ def test_runs_without_classes_or_with_one_network_are_refused(run, small, tmp_pa
     single = {**settings, **changes, "evaluation.test_networks": 1, "evaluation.networks": 1}
     one = hf.train("digits", single, out=tmp_path / "single")
     with pytest.raises(NotApplicableError, match=r"needs 2 networks, but .* holds 1"):
-        analyse(one, "novelty", installed())
+        analyse(one, "novelty", make_registry())
 
 
 @pytest.mark.slow
@@ -211,7 +211,7 @@ def test_networks_with_statistics(tmp_path):
 
     settings = {**tiny.GENERATED, "trainer.steps": 2, "evaluation.every": 2, "evaluation.statistics": 20}
     run = hf.train("digits", settings, module=Residual(), out=tmp_path / "run")
-    found = analyse(run, "novelty", installed(), {"networks": 2})
+    found = analyse(run, "novelty", make_registry(), {"networks": 2})
     assert "normalisation" in found["not_fixed"]
     assert found["averaged"]["networks"] == 1
     assert all(math.isfinite(number) for number in tiny.numbers(found))

@@ -13,7 +13,7 @@ import hyperframe as hf
 import hyperframe.builtin.analyses.paths as module
 from hyperframe.analysis.runner import analyse
 from hyperframe.analysis.scoring import mean_scores, some_examples
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.builtin.analyses.paths.bezier import curve_points, train_middle
 from hyperframe.builtin.analyses.paths.geometry import barrier, length, linear, relative_length, spherical, straight
 from hyperframe.errors import HyperframeWarning, NotApplicableError
@@ -99,11 +99,11 @@ def test_a_curve_whose_middle_is_the_ends_mean_is_straight(seed):
 def test_training_lowers_the_loss_along_the_curve(run):
     experiment, data = run.experiment, run.data("train")
     ends = [run.sample(1, seed).weights for seed in (1, 2)]
-    rows = [hf.flatten(experiment.target.spec, end) for end in ends]
+    rows = [hf.targets.flatten(experiment.target.spec, end) for end in ends]
     t = torch.linspace(0, 1, 5)
 
     def loss(middle):
-        weights = hf.unflatten(experiment.target.spec, curve_points(rows[0], middle, rows[1], t))
+        weights = hf.targets.unflatten(experiment.target.spec, curve_points(rows[0], middle, rows[1], t))
         return float(mean_scores(run.networks_of(weights), data)[0].mean())
 
     def trained(seed):
@@ -119,14 +119,14 @@ def test_a_curve_is_trained_at_random_places_as_networks_are(run, monkeypatch):
     """Batch statistics and dropout, images moved as the task moves them, and every t in [0, 1]."""
     target, task, data = run.experiment.target, run.experiment.task, run.data("train")
     ends = tuple(run.sample(1, seed).weights for seed in (1, 2))
-    one, other = (hf.flatten(target.spec, end) for end in ends)
+    one, other = (hf.targets.flatten(target.spec, end) for end in ends)
     forward, places = target.forward, []
 
     def noting(weights, x, **options):
         assert options == {"training": True}
         assert x.shape[:2] == (1, 16)
         assert float(x.min()) >= 100  # as the task's variation has it
-        difference = hf.flatten(target.spec, weights).detach() - one  # the curve begins as a straight line
+        difference = hf.targets.flatten(target.spec, weights).detach() - one  # the curve begins as a straight line
         places.append(float((difference * (other - one)).sum() / (other - one).square().sum()))
         return forward(weights, x, **options)
 
@@ -157,7 +157,7 @@ def test_some_items_are_different_ones(run):
 
 
 def run_analysis(run, **options):
-    return analyse(run, "paths", installed(), {**CHEAP, **options})
+    return analyse(run, "paths", make_registry(), {**CHEAP, **options})
 
 
 def test_all_paths_of_a_pair_join_the_same_networks(run):

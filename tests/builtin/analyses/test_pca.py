@@ -12,7 +12,7 @@ from tiny import PERCEPTRON
 import hyperframe as hf
 import hyperframe.builtin.analyses.pca as module
 from hyperframe.analysis.runner import analyse
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.builtin.analyses.pca.components import DENSE, Gram
 from hyperframe.errors import NotApplicableError
 
@@ -26,7 +26,7 @@ def run(tmp_path_factory):
 
 
 def run_analysis(run, **options):
-    return analyse(run, "pca", installed(), {"samples": 40, "components": 2, **options})
+    return analyse(run, "pca", make_registry(), {"samples": 40, "components": 2, **options})
 
 
 def random(*shape, seed=0):

@@ -8,7 +8,7 @@ from tiny import PERCEPTRON
 
 import hyperframe as hf
 from hyperframe.analysis.runner import analyse
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.builtin.analyses.plane.geometry import Plane, inside_triangle
 from hyperframe.errors import HyperframeWarning, NotApplicableError
 
@@ -23,7 +23,7 @@ def run(tmp_path_factory):
 
 
 def run_analysis(run, **options):
-    return analyse(run, "plane", installed(), {**CHEAP, **options})
+    return analyse(run, "plane", make_registry(), {**CHEAP, **options})
 
 
 def random(*shape, seed):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import hyperframe as hf
 from hyperframe.analysis.runner import analyse
-from hyperframe.api import installed
+from hyperframe.api import make_registry
 from hyperframe.builtin.analyses.unit_diversity.units import layer_units
 from hyperframe.errors import NotApplicableError
 from hyperframe.networks.target import Target
@@ -89,7 +89,7 @@ FAST = {**tiny.GENERATED, "trainer.steps": 2, "evaluation.every": 2}
 def test_figures_and_pictures(name, tmp_path):
     settings = {"trainer.steps": 2, "trainer.device": "cpu", "evaluation.every": 2, "evaluation.networks": 2}
     run = hf.train(name, FAST if name == "digits" else settings, out=tmp_path / "run")
-    found = analyse(run, "unit_diversity", installed(), {"networks": 5, "weak": 0.5})
+    found = analyse(run, "unit_diversity", make_registry(), {"networks": 5, "weak": 0.5})
     folder = run.folder / "analyses" / "unit_diversity"
     assert {path.name for path in folder.iterdir()} == {"results.json", "units.png", "units.json"}
     assert found["networks"] == 5
@@ -100,7 +100,7 @@ def test_figures_and_pictures(name, tmp_path):
     for layer, results in found["layers"].items():
         assert results["filters"] == list(range(spec.layer(layer).filters))
         assert sum(results["strength"]) == pytest.approx(len(results["strength"]))
-    assert analyse(run, "unit_diversity", installed(), {"networks": 5, "weak": 0.5}) == found
+    assert analyse(run, "unit_diversity", make_registry(), {"networks": 5, "weak": 0.5}) == found
 
 
 @pytest.mark.slow
@@ -115,7 +115,7 @@ def test_many_layers_and_statistics(tmp_path):
         nn.Flatten(), *block(64, 4), *(part for _ in range(8) for part in block(4, 4)), nn.Linear(4, 10)
     )
     run = hf.train("digits", FAST, module=module, out=tmp_path / "run")
-    found = analyse(run, "unit_diversity", installed(), {"networks": 3})
+    found = analyse(run, "unit_diversity", make_registry(), {"networks": 3})
     assert len(found["layers"]) == 9
     assert all(math.isfinite(number) for number in tiny.numbers(found))
 
@@ -123,4 +123,4 @@ def test_many_layers_and_statistics(tmp_path):
 def test_networks_without_units_are_refused(tmp_path):
     run = hf.train("digits", {**FAST, "target": "mlp", "target.hidden": []}, out=tmp_path / "run")
     with pytest.raises(NotApplicableError, match="analysis 'unit_diversity' does not apply: no layer of target 'mlp'"):
-        analyse(run, "unit_diversity", installed())
+        analyse(run, "unit_diversity", make_registry())

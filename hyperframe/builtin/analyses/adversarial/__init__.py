@@ -7,9 +7,16 @@ from typing import Any
 import attrs
 
 from hyperframe import Component, hookimpl
-from hyperframe.analysis.partial_results import in_parts
-from hyperframe.analysis.plots import COLOURS, keep_lines, keep_picture, new_figure
-from hyperframe.analysis.requirements import check_classifies, check_count, check_takes_all_numbers
+from hyperframe.analysis import (
+    COLOURS,
+    check_classifies,
+    check_count,
+    check_takes_all_numbers,
+    in_parts,
+    keep_lines,
+    keep_picture,
+    new_figure,
+)
 from hyperframe.analysis.scoring import some_examples
 from hyperframe.builtin.analyses.adversarial.attacks import other_classes
 from hyperframe.builtin.analyses.adversarial.success_rates import (

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hyperframe.networks.sampled import EXAMPLES_AT_ONCE, Networks, select
+from hyperframe import Networks
+from hyperframe.networks.sampled import EXAMPLES_AT_ONCE, select
 
 Limits = tuple[float, float]
 """The smallest and the greatest value that an attack may give to an entry of the input."""

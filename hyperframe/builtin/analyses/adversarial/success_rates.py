@@ -8,9 +8,9 @@ import attrs
 import torch
 from torch import Tensor
 
+from hyperframe import Networks, option
 from hyperframe.builtin.analyses.adversarial.attacks import EVERYTHING, answers, fast_gradient_sign, projected_gradient
-from hyperframe.networks.sampled import Networks, select
-from hyperframe.options import option
+from hyperframe.networks.sampled import select
 
 OWN = ("single", "ensemble_vote", "ensemble_mean")
 ENSEMBLES = ("ensemble_vote", "ensemble_mean", "fresh_vote", "fresh_mean")

@@ -6,13 +6,10 @@ from typing import Any
 
 import attrs
 
-from hyperframe import Component, hookimpl
-from hyperframe.analysis.partial_results import in_parts
-from hyperframe.analysis.plots import COLOURS, keep_lines, keep_picture, new_figure
-from hyperframe.analysis.requirements import check_images
+from hyperframe import Component, hookimpl, option
+from hyperframe.analysis import COLOURS, check_images, in_parts, keep_lines, keep_picture, new_figure
 from hyperframe.analysis.scoring import predict, some_examples
 from hyperframe.builtin.analyses.corruptions.transforms import CORRUPTIONS, corrupt
-from hyperframe.options import option
 from hyperframe.runtime.rng import stream
 from hyperframe.tasks.calibration import results_of
 

@@ -7,16 +7,13 @@ from typing import Any
 
 import attrs
 
-from hyperframe import Component, hookimpl
+from hyperframe import Component, Run, hookimpl, option
+from hyperframe.analysis import COLOURS, check_classifies, in_parts, keep_picture, new_figure
 from hyperframe.analysis.ensemble_metrics import growing_sizes, spread
 from hyperframe.analysis.ensembles import ensemble_results, examples_of
-from hyperframe.analysis.partial_results import in_parts
-from hyperframe.analysis.plots import COLOURS, keep_picture, new_figure, size_axis
-from hyperframe.analysis.requirements import check_classifies
+from hyperframe.analysis.plots import size_axis
 from hyperframe.builtin.analyses.deep_ensemble.baseline import IMAGES, deep_ensemble
 from hyperframe.builtin.analyses.deep_ensemble.equivalent import deep_ensemble_equivalent
-from hyperframe.options import option
-from hyperframe.runs.run import Run
 from hyperframe.runtime.files import user_path
 
 NAME = "deep_ensemble"

@@ -6,6 +6,7 @@ from typing import Any
 
 import attrs
 
+from hyperframe import Run
 from hyperframe.config.choices import choose
 from hyperframe.config.overrides import DEFAULTS
 from hyperframe.config.registry import Registry
@@ -14,7 +15,6 @@ from hyperframe.errors import RunError, notice
 from hyperframe.runs.checkpoints import checkpoint_steps
 from hyperframe.runs.folder import CONFIG, read_run_config
 from hyperframe.runs.loading import load_run
-from hyperframe.runs.run import Run
 from hyperframe.runtime.files import is_file
 from hyperframe.runtime.progress import tell
 from hyperframe.training.loop import Silent, train_run

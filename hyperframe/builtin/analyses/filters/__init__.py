@@ -8,13 +8,11 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe import Component, Run, hookimpl
-from hyperframe.analysis.plots import keep_picture, new_figure
-from hyperframe.analysis.requirements import check_count
+from hyperframe import Component, Run, hookimpl, option
+from hyperframe.analysis import check_count, keep_picture, new_figure
 from hyperframe.builtin.analyses.filters.slices import slice_shape, slices_of, spreads
 from hyperframe.errors import NotApplicableError
 from hyperframe.networks.sampled import draw_weights
-from hyperframe.options import option
 from hyperframe.runtime.rng import stream
 
 SIDE = 5

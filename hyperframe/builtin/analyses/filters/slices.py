@@ -6,7 +6,7 @@ from math import isqrt, prod
 import torch
 from torch import Tensor
 
-from hyperframe.targets.spec import LayerSpec, TargetSpec
+from hyperframe.targets import LayerSpec, TargetSpec
 
 
 def slice_shape(spec: TargetSpec, layer: LayerSpec) -> tuple[int, int, int] | None:

@@ -8,10 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hyperframe import Component, Weights, hookimpl
-from hyperframe.analysis.partial_results import in_parts
-from hyperframe.analysis.plots import COLOURS, keep_picture, keep_scatter, new_figure
-from hyperframe.analysis.requirements import check_classifies, check_count
+from hyperframe import Component, Weights, hookimpl, option
+from hyperframe.analysis import COLOURS, check_classifies, check_count, in_parts, keep_picture, keep_scatter, new_figure
 from hyperframe.builtin.analyses.novelty.neighbourhood import (
     LEVELS,
     Neighbourhood,
@@ -21,8 +19,7 @@ from hyperframe.builtin.analyses.novelty.neighbourhood import (
     pairs_of,
     reach,
 )
-from hyperframe.options import option
-from hyperframe.targets.weights import concatenate, slice_weights
+from hyperframe.targets import concatenate, slice_weights
 
 AT_ONCE = 10
 """Networks in one part."""

@@ -13,12 +13,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from hyperframe import Weights
 from hyperframe.runtime.rng import stream
+from hyperframe.targets import Orbits, batch_size, flatten, slice_weights
 from hyperframe.targets.symmetry.matching import Matching
-from hyperframe.targets.symmetry.orbits import Orbits
 from hyperframe.targets.symmetry.sorting import Sorting
-from hyperframe.targets.weights import batch_size, flatten, slice_weights
-from hyperframe.types import Weights
 
 LEVELS = (3.0**-5, 3.0**-4, 3.0**-3, 3.0**-2, 3.0**-1, 1.0)
 """Amplitudes of noise, relative to the typical distance between a sample and its nearest other one."""

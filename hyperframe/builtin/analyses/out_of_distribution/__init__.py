@@ -9,18 +9,19 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe import Component, hookimpl
-from hyperframe.analysis.partial_results import in_parts
-from hyperframe.analysis.plots import COLOURS, keep_lines, keep_picture, new_figure
-from hyperframe.analysis.requirements import check_images
+from hyperframe import Component, Data, hookimpl, option
+from hyperframe.analysis import COLOURS, check_images, in_parts, keep_lines, keep_picture, new_figure
 from hyperframe.analysis.scoring import predict, some_examples
-from hyperframe.builtin.analyses.out_of_distribution.detection import detection_rates, make_strange, separation
+from hyperframe.builtin.analyses.out_of_distribution.detection import (
+    detection_rates,
+    make_strange,
+    separation,
+)
 from hyperframe.config.choices import choose
 from hyperframe.errors import DataError
-from hyperframe.options import locations, option
+from hyperframe.options import locations
 from hyperframe.runtime.rng import stream
 from hyperframe.tasks.calibration import entropy_of
-from hyperframe.types import Data
 
 NAME = "out_of_distribution"
 PARTNERS = {"mnist": "fashion_mnist", "fashion_mnist": "mnist"}

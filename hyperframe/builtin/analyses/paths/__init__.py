@@ -8,17 +8,15 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe import Component, Metric, Run, Weights, hookimpl
-from hyperframe.analysis.partial_results import in_parts
-from hyperframe.analysis.plots import COLOURS, axis_label, keep_lines, keep_picture, new_figure
-from hyperframe.analysis.requirements import check_count, has_latent
+from hyperframe import Component, Data, Metric, Run, Weights, hookimpl, option
+from hyperframe.analysis import COLOURS, check_count, in_parts, keep_lines, keep_picture, new_figure
+from hyperframe.analysis.plots import axis_label
+from hyperframe.analysis.requirements import has_latent
 from hyperframe.analysis.scoring import mean_scores, some_examples
 from hyperframe.builtin.analyses.paths.bezier import curve_points, train_middle
 from hyperframe.builtin.analyses.paths.geometry import barrier, linear, relative_length, spherical, straight
-from hyperframe.options import option
 from hyperframe.runtime.rng import stream
-from hyperframe.targets.weights import concatenate, flatten, slice_weights, unflatten
-from hyperframe.types import Data
+from hyperframe.targets import concatenate, flatten, slice_weights, unflatten
 
 WORDS = {
     "direct": "direct",

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from hyperframe.networks.target import Target
+from hyperframe import Data, Task, Weights
+from hyperframe.networks import Target
 from hyperframe.runtime.progress import tell
 from hyperframe.runtime.rng import seeded, stream
-from hyperframe.targets.weights import flatten, unflatten
-from hyperframe.types import Data, Task, Weights
+from hyperframe.targets import flatten, unflatten
 
 
 def curve_points(one: Tensor, middle: Tensor, other: Tensor, t: Tensor) -> Tensor:

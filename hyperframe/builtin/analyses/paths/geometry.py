@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from hyperframe.types import Weights
+from hyperframe import Weights
 
 PARALLEL = 1e-6
 """The sine of an angle below which two vectors count as parallel."""

@@ -9,15 +9,13 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe import Component, Run, hookimpl
-from hyperframe.analysis.plots import COLOURS, keep_picture, keep_scatter, new_figure
-from hyperframe.analysis.requirements import check_count
+from hyperframe import Component, Run, hookimpl, option
+from hyperframe.analysis import COLOURS, check_count, keep_picture, keep_scatter, new_figure
 from hyperframe.builtin.analyses.pca.components import Components, Gram
 from hyperframe.networks.sampled import DRAWN_AT_ONCE
-from hyperframe.options import option
 from hyperframe.runtime.progress import tell
 from hyperframe.runtime.rng import stream
-from hyperframe.targets.spec import LayerSpec, TargetSpec
+from hyperframe.targets import LayerSpec, TargetSpec
 
 NUMBERS_AT_ONCE = 40_000_000
 """How many weights of all samples together are held at a time."""

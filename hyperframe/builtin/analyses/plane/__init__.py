@@ -8,13 +8,11 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe import Component, Metric, Run, hookimpl
-from hyperframe.analysis.partial_results import in_parts
-from hyperframe.analysis.plots import axis_label, keep_grid, keep_picture, new_figure
-from hyperframe.analysis.requirements import check_latent
+from hyperframe import Component, Metric, Run, hookimpl, option
+from hyperframe.analysis import check_latent, in_parts, keep_grid, keep_picture, new_figure
+from hyperframe.analysis.plots import axis_label
 from hyperframe.analysis.scoring import mean_scores, some_examples
 from hyperframe.builtin.analyses.plane.geometry import Plane, inside_triangle
-from hyperframe.options import option
 from hyperframe.runtime.rng import stream
 
 NAMES = ("z₁", "z₂", "z₃")

@@ -6,16 +6,14 @@ from typing import Any
 import attrs
 import torch
 
-from hyperframe import Component, hookimpl
-from hyperframe.analysis.plots import COLOURS, keep_picture, keep_scatter, new_figure
-from hyperframe.analysis.requirements import check_count
+from hyperframe import Component, hookimpl, option
+from hyperframe.analysis import COLOURS, check_count, keep_picture, keep_scatter, new_figure
 from hyperframe.builtin.analyses.unit_diversity.units import LayerUnits, layer_units
 from hyperframe.errors import NotApplicableError
 from hyperframe.networks.sampled import draw_weights
-from hyperframe.options import option
 from hyperframe.runtime.rng import stream
+from hyperframe.targets import slice_weights
 from hyperframe.targets.symmetry.matching import Matching
-from hyperframe.targets.weights import slice_weights
 
 LEAST = 1e-3
 """The smallest strength in the picture, relative to the mean; weaker units are drawn at it."""

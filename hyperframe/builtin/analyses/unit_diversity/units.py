@@ -4,11 +4,9 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe.targets.spec import LayerSpec
-from hyperframe.targets.symmetry.orbits import Orbits
+from hyperframe import Weights
+from hyperframe.targets import LayerSpec, Orbits, batch_size
 from hyperframe.targets.symmetry.structure import FROZEN
-from hyperframe.targets.weights import batch_size
-from hyperframe.types import Weights
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from hyperframe import Component, DiversityInputs, DiversityTerm, EntropyEstimator, Generator, hookimpl
+from hyperframe import Component, Generator, hookimpl, option
 from hyperframe.builtin.diversities.manifold_entropy.held_moments import HeldMoments
 from hyperframe.builtin.diversities.manifold_entropy.logdet import exact_logdet, probed_logdet
 from hyperframe.errors import ConfigError
-from hyperframe.options import option
+from hyperframe.types import DiversityInputs, DiversityTerm, EntropyEstimator
 
 
 @attrs.frozen(kw_only=True)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
-from hyperframe.types import Weights
+from hyperframe import Weights
 
 
 class HeldMoments:

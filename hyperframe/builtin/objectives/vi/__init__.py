@@ -4,8 +4,9 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe import Component, Objective, Weights, hookimpl, option
+from hyperframe import Component, Weights, hookimpl, option
 from hyperframe.builtin.objectives.vi.priors import PriorName, log_prior
+from hyperframe.types import Objective
 
 
 @attrs.frozen(kw_only=True)

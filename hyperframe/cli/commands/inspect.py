@@ -1,0 +1,53 @@
+"""Commands that only look: the runs of a folder, what a target is like, and complete configurations."""
+
+import click
+
+from hyperframe.cli import tables
+from hyperframe.cli.arguments import Command, json_option, registry_for, split_arguments
+from hyperframe.config.commented_yaml import commented_yaml
+from hyperframe.config.schema import load_config, shipped_configs
+from hyperframe.experiment.describe import describe
+from hyperframe.runs.listing import list_runs
+from hyperframe.runtime.files import as_json, user_path
+
+
+@click.command(cls=Command)
+@click.argument("folder", type=click.Path(), default="runs", metavar="[DIR]")
+@json_option
+def runs(folder: str, json_wanted: bool) -> None:
+    """List the runs in a folder, by default runs/, with their state, step and accuracy."""
+    rows = list_runs(user_path(folder))
+    if json_wanted:
+        click.echo(as_json({"runs": rows}))
+    elif rows:
+        tables.print_runs(rows)
+    else:
+        click.echo(f"no runs in {folder}")
+
+
+@click.command(name="describe", cls=Command)
+@click.argument("arguments", nargs=-1, metavar="[TARGET] [KEY=VALUE]...")
+@click.option("--config", "source", default="digits", show_default=True, help="The configuration to describe.")
+@json_option
+def describe_command(arguments: tuple[str, ...], source: str, json_wanted: bool) -> None:
+    """Show a target's layers, filters and symmetries, the generator's size, and the memory of a training step."""
+    target, overrides = split_arguments(arguments, "")
+    overrides = [*([f"target={target}"] if target else []), *overrides]
+    content = describe(load_config(source, overrides, registry_for(overrides)))
+    if json_wanted:
+        click.echo(as_json(content))
+    else:
+        tables.print_description(content)
+
+
+@click.command(name="config", cls=Command)
+@click.argument("arguments", nargs=-1, metavar="[CONFIG] [KEY=VALUE]...")
+@click.option("--list", "listed", is_flag=True, help="List the configurations that ship.")
+def config_command(arguments: tuple[str, ...], listed: bool) -> None:
+    """Print a complete configuration as YAML, with a comment for every key."""
+    if listed:
+        click.echo("\n".join(shipped_configs()))
+        return
+    source, overrides = split_arguments(arguments, "digits")
+    config = load_config(source, overrides, registry_for(overrides))
+    click.echo(commented_yaml(config), nl=False)

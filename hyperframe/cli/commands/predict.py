@@ -1,0 +1,68 @@
+"""The command `predict`."""
+
+import click
+
+from hyperframe.cli import tables
+from hyperframe.cli.arguments import (
+    Command,
+    check_samples,
+    draw_options,
+    json_option,
+    open_run,
+    run_options,
+    split_overrides,
+)
+from hyperframe.cli.prediction_files import RESULT_FILES, as_rows, read_inputs, write_result
+from hyperframe.runtime.files import as_json, check_new_file, user_path
+
+
+@click.command(cls=Command)
+@run_options
+@click.argument("arguments", nargs=-1, type=click.Path(), metavar="FILE... [KEY=VALUE]...")
+@draw_options
+@click.option("--samples", type=click.Path(), help="Take the networks of this file, which 'sample' wrote.")
+@click.option("--out", type=click.Path(), help="Write the figures to this .npz or .safetensors file.")
+@json_option
+def predict(
+    run: str,
+    arguments: tuple[str, ...],
+    checkpoint: str,
+    device: str,
+    target: str | None,
+    networks: int | None,
+    seed: int | None,
+    samples: str | None,
+    out: str | None,
+    json_wanted: bool,
+) -> None:
+    """Say what an ensemble of drawn networks makes of inputs, and how sure it is.
+
+    FILE is a .npy, .npz or .safetensors file with inputs x, or images, or folders of images; they are scaled to the
+    size that the target takes. A notice says where inputs are unlike those of the training, as in their range,
+    brightness or proportions. For classes: the mean probabilities, the majority vote, the entropy of the mean
+    probabilities and the mutual information (the part of it that is disagreement), in nats. For values: mean and
+    standard deviation. The run's data are needed only where the target has statistics and no --samples are given;
+    KEY=VALUE says where they lie now, such as task.folder=/data.
+    """
+    overrides, files = split_overrides(arguments)
+    if not files:
+        raise click.UsageError("Missing argument 'FILE...'.")
+    check_samples(samples, networks, seed)
+    if out is not None:
+        check_new_file(user_path(out), RESULT_FILES, "results are")
+    chosen = open_run(run, checkpoint, device, target, overrides)
+    x, names = read_inputs(
+        [user_path(file) for file in files], chosen.experiment.target.spec.input_shape, chosen.trained_inputs
+    )
+    drawn = chosen.networks(networks, seed, samples)
+    results = drawn.summary(x)
+    classes = getattr(chosen.experiment.task, "classes", ())
+    if out is not None:
+        write_result(user_path(out), results, classes)
+    rows = as_rows(results, names, classes)
+    if json_wanted:
+        click.echo(as_json({"networks": len(drawn), "classes": list(classes), "examples": rows}))
+    elif out is not None:
+        click.echo(f"{len(rows)} predictions of {len(drawn)} networks written to {out}")
+    else:
+        tables.print_prediction(rows)

@@ -1,0 +1,59 @@
+"""The command `train`."""
+
+from contextlib import nullcontext
+
+import click
+
+from hyperframe.analysis.runner import analyse_all
+from hyperframe.cli import tables
+from hyperframe.cli.arguments import Command, json_option, registry_for, split_arguments
+from hyperframe.config.schema import load_config
+from hyperframe.errors import PluginError
+from hyperframe.runtime.files import as_json
+from hyperframe.training.loop import Reporter, Silent, train_run
+from hyperframe.training.progress_bar import ProgressReporter, shown_progress
+from hyperframe.training.resume import resume_run
+
+
+@click.command(cls=Command)
+@click.argument("arguments", nargs=-1, metavar="[CONFIG] [KEY=VALUE]...")
+@click.option("--out", type=click.Path(), help="The run folder, absent or empty. [default: a new one under runs/]")
+@click.option("--resume", type=click.Path(), metavar="RUN", help="Go on with this run from its last checkpoint.")
+@json_option
+def train(arguments: tuple[str, ...], out: str | None, resume: str | None, json_wanted: bool) -> None:
+    """Train a generator, evaluate it on the test set, run evaluation.analyses, and name the run folder.
+
+    CONFIG is a name that ships or a YAML file; the default is digits. KEY=VALUE changes a key of it, such as
+    trainer.steps=500 or gauges=[scale]. 'hyperframe config' shows all keys. A target can be package.module:factory.
+
+    With --resume a run goes on where it stopped, on the CPU bit for bit; KEY=VALUE can extend it (trainer.steps) or
+    change how it is trained from there on. Ctrl-C, SIGTERM and the signals of
+    schedulers (SIGUSR1, SIGUSR2, SIGHUP, SIGXCPU) save before they end a training.
+    """
+    reporter: Reporter = Silent() if json_wanted else ProgressReporter()
+    source, overrides = split_arguments(arguments, "")
+    registry = registry_for(overrides)
+    if resume is not None and (source or out is not None):
+        raise click.UsageError("with --resume the run's own folder and configuration are used: no CONFIG, no --out")
+    with reporter if isinstance(reporter, ProgressReporter) else nullcontext():
+        if resume is not None:
+            run = resume_run(resume, overrides, registry, reporter)
+        else:
+            run = train_run(load_config(source or "digits", overrides, registry), registry, out, reporter)
+    if not run.finished:
+        if json_wanted:
+            steps = run.config.trainer.steps
+            click.echo(as_json({"state": "paused", "run": str(run.folder), "step": run.step, "steps": steps}))
+        return
+    results = run.evaluate()
+    if not json_wanted:
+        tables.print_evaluation(results)
+    with shown_progress(json_wanted):
+        found, failed = analyse_all(run, registry)
+    if json_wanted:
+        click.echo(as_json(results | ({"analyses": found} if found else {}) | ({"failed": failed} if failed else {})))
+    else:
+        tables.print_analyses(found, run.folder)
+        click.echo(f"run folder: {run.folder}")
+    if failed:
+        raise PluginError("; ".join(failed.values()))
