@@ -153,6 +153,7 @@ import resource, sys, warnings
 import torch
 import hyperframe as hf
 from hyperframe.config.schema import load_config
+from hyperframe.api import make_registry
 from hyperframe.experiment.build import build_experiment
 from hyperframe.training.trainer import Trainer
 
