@@ -82,6 +82,12 @@ class Generator(nn.Module):
         """Its parameters in groups, each with its rate as a part of the trainer's; all that are trained, each once."""
         return [(1.0, list(self.parameters()))]
 
+    def before_training(self) -> None:
+        """Called once before the first step of a new training, and not where a run is read or goes on.
+
+        What it raises ends the training before anything is written.
+        """
+
     def after_step(self, step: int, steps: int) -> None:
         """Called after every optimiser step, counted from 0, of so many: for state that the optimiser does not move."""
 

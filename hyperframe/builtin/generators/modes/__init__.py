@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from hyperframe import Component, Generator, Task, Weights, hookimpl
 from hyperframe.builtin.generators import hypernetwork
+from hyperframe.builtin.generators.modes.given import read_points
 from hyperframe.builtin.generators.modes.moments import Moments
 from hyperframe.builtin.generators.modes.offsets import Offsets
 from hyperframe.builtin.generators.modes.surroundings import Surroundings
+from hyperframe.errors import ConfigError
 from hyperframe.networks.dense import InitialisationName
 from hyperframe.networks.generator import initial_weights
 from hyperframe.options import option
@@ -22,6 +24,9 @@ class Options(hypernetwork.Options):
     """Options of the modes; those of a hypernetwork are for `around: hypernetwork`."""
 
     modes: int = option(4, "how many base points; trainer.networks must be as many or more", minimum=1)
+    from_: tuple[str, ...] = option(
+        (), "safetensors files of trained networks' state_dicts: where the first base points begin", location=True
+    )
     around: Literal["hypernetwork", "moments"] = option(
         "hypernetwork", "what is drawn around a base point: hypernetwork's offsets, or the moments of its training"
     )
@@ -42,21 +47,35 @@ class Modes(Generator):
     makes the number of different networks unlimited, at no more cost a step.
 
     Raises:
-        ConfigError: see `Hypernetwork`.
+        ConfigError: more files than base points; or see `Hypernetwork`.
 
     References: A. Wilson, P. Izmailov (2020), Bayesian Deep Learning and a Probabilistic Perspective of Generalization;
     S. Fort, H. Hu, B. Lakshminarayanan (2019), Deep Ensembles: A Loss Landscape Perspective.
     """
 
     def __init__(self, options: Options, spec: TargetSpec) -> None:
+        if len(options.from_) > options.modes:
+            raise ConfigError(
+                f"generator.from: {len(options.from_)} files are more than the {options.modes} base points of "
+                f"generator.modes; set generator.modes={len(options.from_)}, or name fewer"
+            )
         points = initial_weights(spec, options.modes)
         kind = {"hypernetwork": Offsets, "moments": Moments}[options.around]
-        around: Surroundings = kind(options, spec, [points[layer.name] for layer in spec.layers])
+        around: Surroundings = kind(options, spec)
         super().__init__(spec, dimension=around.dimension)
         self.options = options
         self.points = nn.ParameterList(nn.Parameter(points[layer.name]) for layer in spec.layers)
         self.around = around
         self.minimum_batch = max(options.modes, around.minimum_batch)
+
+    @torch.no_grad()
+    def before_training(self) -> None:
+        """Let base points begin at the networks that are given."""
+        if not self.options.from_:
+            return
+        given = read_points(self.options.from_, self.spec)
+        for point, layer in zip(self.points, self.spec.layer_names, strict=True):
+            point[: len(self.options.from_)] = given[layer].to(point)
 
     def latent(self, count: int, rng: torch.Generator) -> Tensor:
         """Draw the mode's number and what lies around it, [count, 1 + entries].

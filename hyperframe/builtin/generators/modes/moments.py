@@ -33,16 +33,15 @@ class Moments(Surroundings):
     Uncertainty in Deep Learning; A. Wilson, P. Izmailov (2020) for several of them (MultiSWAG).
     """
 
-    def __init__(self, options: "Options", spec: TargetSpec, points: Sequence[Tensor]) -> None:
+    def __init__(self, options: "Options", spec: TargetSpec) -> None:
         super().__init__(dimension=spec.num_weights)
         self.options = options
         self._sizes = [layer.num_weights for layer in spec.layers]
-        start = self._rows(points)
         std = [initial_std(spec, layer).repeat(layer.filters) for layer in spec.layers]
         self.register_buffer("first_std", FIRST_SPREAD * torch.cat(std).clamp(min=LEAST_STD), persistent=False)
-        self.register_buffer("mean", start.clone())
-        self.register_buffer("variance", torch.zeros_like(start))
-        self.register_buffer("snapshots", start.repeat(options.deviations, 1, 1))
+        self.register_buffer("mean", torch.zeros(options.modes, spec.num_weights))
+        self.register_buffer("variance", torch.zeros(options.modes, spec.num_weights))
+        self.register_buffer("snapshots", torch.zeros(options.deviations, options.modes, spec.num_weights))
         self.register_buffer("begun", torch.zeros(()))
 
     def draw(self, count: int, rng: torch.Generator) -> Tensor:

@@ -25,7 +25,7 @@ class Offsets(Surroundings):
     References: section 3.3.
     """
 
-    def __init__(self, options: "Options", spec: TargetSpec, points: Sequence[Tensor]) -> None:
+    def __init__(self, options: "Options", spec: TargetSpec) -> None:
         inputs = attrs.evolve(options, latent=options.latent + options.modes)
         network = Hypernetwork(inputs, spec, scale=options.spread)
         super().__init__(dimension=min(options.latent, network.dimension))
