@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from tiny import PERCEPTRON
 
 import hyperframe as hf
+from hyperframe.analysis.runner import analyse
+from hyperframe.api import installed
 from hyperframe.builtin.generators.modes import Modes, Options
 from hyperframe.config.schedule import rate_at
 from hyperframe.config.schema import TrainerOptions
-from hyperframe.errors import ConfigError
+from hyperframe.errors import ConfigError, NotApplicableError
 
 FEW = settings(max_examples=15)
 SMALL = {"extractor": (6,), "weight_generators": (5,), "latent": 3, "code": 2}
@@ -226,3 +228,15 @@ def test_files_that_hold_no_network_of_the_target_are_refused(tmp_path, trained)
         with pytest.raises(hf.HyperframeError, match=message):
             hf.train("digits", {**SETTINGS, **change}, out=tmp_path / "run")
         assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("analysis", ["plane", "paths"])
+def test_analyses_that_move_through_z_do_not_apply(tmp_path, analysis):
+    """Between the numbers of two modes there is none."""
+    run = hf.train("digits", {**SETTINGS, "trainer.steps": 1}, out=tmp_path / "run")
+    if analysis == "plane":
+        with pytest.raises(NotApplicableError, match="moves through z"):
+            analyse(run, analysis, installed())
+    else:
+        found = analyse(run, analysis, installed(), {"pairs": 1, "points": 3, "examples": 20, "bezier_pairs": 0})
+        assert "interpolated" not in found["paths"]

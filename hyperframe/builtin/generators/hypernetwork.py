@@ -15,9 +15,9 @@ from hyperframe.options import option
 from hyperframe.targets.spec import TargetSpec
 
 
-@attrs.frozen(kw_only=True)
-class Options(LatentOptions, DenseOptions):
-    """Options of the hypernetwork."""
+@attrs.frozen(kw_only=True, slots=False)  # with slots no class could have these and other options as bases
+class StackOptions(DenseOptions):
+    """How the extractor and the weight generators are made."""
 
     code: int = option(8, "number of entries of a filter's code", minimum=1)
     extractor: tuple[int, ...] = option((128, 128), "sizes of the extractor's hidden layers", minimum=1)
@@ -26,6 +26,11 @@ class Options(LatentOptions, DenseOptions):
     )
     whole: tuple[str, ...] = option(("last",), "layers with one code for all their filters; 'last' is the last layer")
     initialisation: InitialisationName = option("authors", "authors: small; hyperfan: the target's own variance")
+
+
+@attrs.frozen(kw_only=True)
+class Options(LatentOptions, StackOptions):
+    """Options of the hypernetwork."""
 
 
 class Hypernetwork(Generator):
@@ -124,7 +129,7 @@ class Hypernetwork(Generator):
         return {**super().describe(), "extractor": self.extractor.describe(), "weight_generators": rows}
 
 
-def _uses(options: Options, spec: TargetSpec) -> dict[str, int]:
+def _uses(options: StackOptions, spec: TargetSpec) -> dict[str, int]:
     """How many codes each layer has: one a filter, or a single one."""
     whole = {spec.layers[-1].name if name == "last" else name for name in options.whole}
     for name in whole - set(spec.layer_names):
@@ -132,7 +137,7 @@ def _uses(options: Options, spec: TargetSpec) -> dict[str, int]:
     return {layer.name: 1 if layer.name in whole else layer.filters for layer in spec.layers}
 
 
-def _widths(options: Options, spec: TargetSpec) -> list[tuple[int, ...]]:
+def _widths(options: StackOptions, spec: TargetSpec) -> list[tuple[int, ...]]:
     """Hidden sizes for each layer's weight generator."""
     nested = [item for item in options.weight_generators if isinstance(item, tuple)]
     flat = tuple(item for item in options.weight_generators if isinstance(item, int))

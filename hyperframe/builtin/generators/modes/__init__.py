@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hyperframe import Component, Generator, Task, Weights, hookimpl
-from hyperframe.builtin.generators import hypernetwork
+from hyperframe.builtin.generators.hypernetwork import StackOptions
 from hyperframe.builtin.generators.modes.given import read_points
 from hyperframe.builtin.generators.modes.moments import Moments
 from hyperframe.builtin.generators.modes.offsets import Offsets
@@ -20,8 +20,8 @@ from hyperframe.targets.spec import TargetSpec
 
 
 @attrs.frozen(kw_only=True)
-class Options(hypernetwork.Options):
-    """Options of the modes; those of a hypernetwork are for `around: hypernetwork`."""
+class Options(StackOptions):
+    """Options of the modes; those of a hypernetwork's stacks are for `around: hypernetwork`."""
 
     modes: int = option(4, "how many base points; trainer.networks must be as many or more", minimum=1)
     from_: tuple[str, ...] = option(
@@ -30,6 +30,7 @@ class Options(hypernetwork.Options):
     around: Literal["hypernetwork", "moments"] = option(
         "hypernetwork", "what is drawn around a base point: hypernetwork's offsets, or the moments of its training"
     )
+    latent: int = option(64, "hypernetwork: number of entries of ε, uniform between -1 and 1", minimum=1)
     around_rate: float = option(0.2, "hypernetwork: its rate, as a part of trainer.rate", above=0)
     spread: float = option(
         0.3, "hypernetwork: deviation of its first offsets, as a part of the first weights' own", above=0
