@@ -1,9 +1,10 @@
 """Ensembles of one budget on digits: `python benchmarks/ensembles.py FOLDER SEEDS [RECIPE...]` prints a table.
 
 Every recipe spends the same number of gradient evaluations of the target on an image, networks · images · steps. Five
-folds let every image be a test image once; a tenth of the others validates, which fits the ensemble's temperature.
-The mean probabilities of 100 draws, or of all networks that there are, make the ensemble. Runs are kept in FOLDER, and
-taken from there again.
+folds let every image be a test image once, for an ensemble that has not seen it: the mean probabilities of 100 draws,
+or of all networks that there are. The temperature of one half of the 1,797 answers is that of the other half, over
+several halvings: a fold's own validation set is so small that all of its answers may be right, and then no temperature
+is too low. Runs are kept in FOLDER, and taken from there again.
 
 Paired differences of the calibrated negative log-likelihood to the first recipe named are over the same images of the
 same folds and seeds; their 95 % intervals are of 10,000 bootstrap draws over images and seeds.
@@ -23,7 +24,7 @@ from hyperframe.builtin.analyses.function_spectrum.spectrum import Spectrum
 from hyperframe.runtime.rng import stream
 from hyperframe.tasks.calibration import at_temperature, fit_temperature, log_likelihoods
 
-FOLDS, DRAWS, BOOTSTRAP = 5, 100, 10_000
+FOLDS, DRAWS, HALVINGS, BOOTSTRAP = 5, 100, 10, 10_000
 BUDGET, IMAGES = 2000 * 16 * 32, 32
 """Gradient evaluations, those of the configuration `digits`; and images of a network in a step."""
 
@@ -78,25 +79,15 @@ def split(data: hf.Data, fold: int) -> dict[str, Tensor]:
 
 
 def measure(run: hf.Run) -> dict[str, Any]:
-    """The ensemble's calibrated NLL of each test image, and what else is said of it."""
-    networks = run.sample(run.default_count, seed=1)
-    log_probabilities = {}
-    for name in ("validation", "test"):
-        each = networks.gathered(run.data(name).x, lambda outputs: outputs.double().log_softmax(-1))
-        log_probabilities[name] = each
-    labels = {name: run.data(name).y for name in log_probabilities}
-    means = {name: each.exp().mean(0).log() for name, each in log_probabilities.items()}
-    temperature = fit_temperature(means["validation"], labels["validation"])
-    calibrated = at_temperature(means["test"], temperature)
-    centred = log_probabilities["test"] - log_probabilities["test"].mean(-1, keepdim=True)
+    """The ensemble's answers to the test images, and what else is said of it."""
+    networks, test = run.sample(run.default_count, seed=1), run.data("test")
+    each = networks.gathered(test.x, lambda outputs: outputs.double().log_softmax(-1))
     spectrum = Spectrum(len(networks))
-    spectrum.add(centred.flatten(1))
-    right = (log_probabilities["test"].argmax(-1) == labels["test"]).double()
+    spectrum.add((each - each.mean(-1, keepdim=True)).flatten(1))
     return {
-        "nll": (-log_likelihoods(calibrated, labels["test"])).tolist(),
-        "raw": float(-log_likelihoods(means["test"].exp(), labels["test"]).mean()),
-        "single": float(right.mean()),
-        "ensemble": float((means["test"].argmax(-1) == labels["test"]).double().mean()),
+        "answers": each.exp().mean(0).log().tolist(),
+        "labels": test.y.tolist(),
+        "single": float((each.argmax(-1) == test.y).double().mean()),
         "functions": spectrum.participation_ratio(),
     }
 
@@ -111,25 +102,33 @@ def trained(folder: Path, name: str, seed: int, fold: int, data: hf.Data) -> dic
     count = RECIPES[name].get("generator", {}).get("networks", DRAWS)
     settings = {**RECIPES[name], "trainer.seed": seed, "evaluation.every": 10**6, "evaluation.test_networks": count}
     settings |= {"evaluation.networks": min(count, 16)}
-    run = hf.train("digits", settings, data=split(data, fold), out=place)
+    own = split(data, fold)
+    run = hf.load(place, data=own) if place.exists() else hf.train("digits", settings, data=own, out=place)
     content = measure(run)
     found.write_text(json.dumps(content))
     return content
 
 
+def calibrated(answers: Tensor, labels: Tensor) -> Tensor:
+    """The negative log-likelihood of each answer [images, classes], at temperatures of answers that it is not among."""
+    found = torch.zeros(len(labels), dtype=torch.float64)
+    for number in range(HALVINGS):
+        halves = torch.randperm(len(labels), generator=stream(number, "halves")).chunk(2)
+        for here, there in (halves, halves[::-1]):
+            temperature = fit_temperature(answers[there], labels[there])
+            found[here] -= log_likelihoods(at_temperature(answers[here], temperature), labels[here]) / HALVINGS
+    return found
+
+
 def interval(differences: Tensor) -> tuple[float, float]:
     """95 % interval of the mean of differences [seeds, images], by bootstrap over both."""
-    rng = stream(0, "bootstrap")
-    seeds, images = differences.shape
-    means = [
-        float(
-            differences[torch.randint(seeds, (seeds,), generator=rng)][
-                :, torch.randint(images, (images,), generator=rng)
-            ].mean()
-        )
+    rng, (seeds, images) = stream(0, "bootstrap"), differences.shape
+    chosen = (
+        (torch.randint(seeds, (seeds,), generator=rng), torch.randint(images, (images,), generator=rng))
         for _ in range(BOOTSTRAP)
-    ]
-    low, high = torch.tensor(means).quantile(torch.tensor([0.025, 0.975])).tolist()
+    )
+    means = torch.stack([differences[rows][:, columns].mean() for rows, columns in chosen])
+    low, high = means.quantile(means.new_tensor([0.025, 0.975])).tolist()
     return low, high
 
 
@@ -140,15 +139,19 @@ def main(folder: Path, seeds: int, names: list[str]) -> None:
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name in names:
         rows = [[trained(folder, name, seed, fold, data) for fold in range(FOLDS)] for seed in range(seeds)]
-        nlls[name] = torch.tensor([[value for row in of_seed for value in row["nll"]] for of_seed in rows])
+        flat = [row for of_seed in rows for row in of_seed]
+        answers = torch.tensor([[one for row in of_seed for one in row["answers"]] for of_seed in rows]).double()
+        labels = torch.tensor([one for row in rows[0] for one in row["labels"]])
+        nlls[name] = torch.stack([calibrated(of_seed, labels) for of_seed in answers])
         difference = nlls[name] - nlls[names[0]]
         low, high = interval(difference)
-        flat = [row for of_seed in rows for row in of_seed]
-        mean = {key: sum(row[key] for row in flat) / len(flat) for key in ("raw", "single", "ensemble", "functions")}
         paired = "–" if name == names[0] else f"{float(difference.mean()):+.4f} [{low:+.4f}, {high:+.4f}]"
+        raw = -float(log_likelihoods(answers.exp(), labels).mean())
+        right = float((answers.argmax(-1) == labels).double().mean())
+        single, functions = (sum(row[key] for row in flat) / len(flat) for key in ("single", "functions"))
         print(
-            f"| {name} | {float(nlls[name].mean()):.4f} | {paired} | {mean['raw']:.4f} | {100 * mean['single']:.2f} % "
-            f"| {100 * mean['ensemble']:.2f} % | {mean['functions']:.2f} |",
+            f"| {name} | {float(nlls[name].mean()):.4f} | {paired} | {raw:.4f} | {100 * single:.2f} % "
+            f"| {100 * right:.2f} % | {functions:.2f} |",
             flush=True,
         )
 
