@@ -36,7 +36,7 @@ def option(
 
     `minimum` and `maximum` belong to the range, `above` and `below` do not. With `run` the value is the folder of
     another run, and what an analysis found with it is taken again only while that run has the same newest checkpoint.
-    With `location` the value says where data lie, or how they get there: it is kept as an absolute path, and may change
+    With `location` the value says where data lie, or how they get there: paths are kept absolute, and may change
     without making a run another one. With `of_task`, an attribute of tasks such as "num_outputs", an option of a target
     that is left out, or null, is what the task has; the default stands for it where there is no task.
 
@@ -162,12 +162,18 @@ def with_absolute_locations(options: T) -> T:
         >>> with_absolute_locations(Options(file="/data/../x.npz")), with_absolute_locations(Options())
         (Options(file='/x.npz'), Options(file=None))
     """
-    found = {}
+    found: dict[str, Any] = {}
     for field in attrs.fields(cast(Any, type(options))):
         value = getattr(options, field.name)
         if field.metadata.get("location") and isinstance(value, str):
-            found[field.alias or field.name] = os.path.abspath(os.path.expanduser(value))
+            found[field.alias or field.name] = _absolute(value)
+        elif field.metadata.get("location") and isinstance(value, tuple):
+            found[field.alias or field.name] = tuple(_absolute(path) for path in value)
     return attrs.evolve(cast(Any, options), **found) if found else options
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path))
 
 
 def keys_of_task(cls: type[Any]) -> dict[str, str]:

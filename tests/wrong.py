@@ -502,7 +502,7 @@ class CountsSteps(Weights):
         super().__init__(spec)
         self.steps = 0
 
-    def after_step(self, step):
+    def after_step(self, step, steps):
         self.steps += 1
 
     def forward(self, z):

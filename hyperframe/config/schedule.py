@@ -13,7 +13,8 @@ def rate_at(step: int, options: TrainerOptions) -> float:
 
     `exponential` is rate · decay^(step + 1), as in the authors' program, which decays before each step; `one_cycle`
     rises along a cosine for the first `warmup` of the steps and falls along one to a thousandth (L. Smith, N. Topin,
-    2018, Super-Convergence).
+    2018, Super-Convergence); `one_cycle_tail` has the cycle in the first part of the steps and then a constant rate, at
+    which weights wander about their basin (W. Maddox et al., 2019).
 
     Example:
         >>> round(rate_at(12_999, TrainerOptions(steps=13_000)) / 3e-4, 3)
@@ -23,8 +24,13 @@ def rate_at(step: int, options: TrainerOptions) -> float:
         return options.rate
     if options.schedule == "exponential":
         return options.rate * options.decay ** (step + 1)
-    rising = options.warmup * options.steps
+    steps = options.steps
+    if options.schedule == "one_cycle_tail":
+        steps = math.ceil((1 - options.tail) * steps)
+        if step >= steps:
+            return options.tail_rate * options.rate
+    rising = options.warmup * steps
     if step < rising:
         return options.rate * (1 - math.cos(math.pi * (step + 1) / (rising + 1))) / 2
-    done = (step - rising) / max(options.steps - 1 - rising, 1)
+    done = (step - rising) / max(steps - 1 - rising, 1)
     return options.rate * (FINAL_PART + (1 - FINAL_PART) * (1 + math.cos(math.pi * done)) / 2)

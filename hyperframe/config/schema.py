@@ -49,9 +49,13 @@ class TrainerOptions:
         minimum=1,
     )
     rate: float = option(3e-4, "Adam's learning rate", above=0)
-    schedule: Literal["exponential", "one_cycle", "constant"] = option("exponential", "how the rate changes")
+    schedule: Literal["exponential", "one_cycle", "one_cycle_tail", "constant"] = option(
+        "exponential", "how the rate changes"
+    )
     decay: float = option(0.99998, "exponential: the factor a step", above=0, maximum=1)
-    warmup: float = option(0.3, "one_cycle: the part of the steps in which the rate rises", minimum=0, below=1)
+    warmup: float = option(0.3, "one_cycle: the part of the cycle in which the rate rises", minimum=0, below=1)
+    tail: float = option(0.3, "one_cycle_tail: the part of the steps behind the cycle", above=0, below=1)
+    tail_rate: float = option(0.2, "one_cycle_tail: the rate in the tail, as a part of the highest", above=0)
     beta1: float = option(0.9, "Adam's decay of the mean", minimum=0, below=1)
     beta2: float = option(0.999, "Adam's decay of the square", minimum=0, below=1)
     epsilon: float = option(1e-8, "what Adam adds to the root", above=0)

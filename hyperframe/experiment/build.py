@@ -269,7 +269,7 @@ def _check_batch(config: Config, generator: Generator, terms: list[WeightedTerm]
     if drawn < generator.minimum_batch:
         raise ConfigError(
             f"trainer.networks is {drawn}, but generator '{name}' needs at least {generator.minimum_batch} networks a "
-            "step; batch normalisation takes its moments over them"
+            f"step; set trainer.networks={generator.minimum_batch} or more"
         )
     fields = {field.name for field in attrs.fields(DiversityInputs)}
     for item in terms:

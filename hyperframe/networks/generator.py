@@ -78,8 +78,18 @@ class Generator(nn.Module):
             reasons.append("adds a penalty of its own to the loss")
         return reasons
 
-    def after_step(self, step: int) -> None:
-        """Called after every optimiser step, counted from 0: for state that moves on outside the optimiser."""
+    def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
+        """Its parameters in groups, each with its rate as a part of the trainer's; all that are trained, each once."""
+        return [(1.0, list(self.parameters()))]
+
+    def before_training(self) -> None:
+        """Called once before the first step of a new training, and not where a run is read or goes on.
+
+        What it raises ends the training before anything is written.
+        """
+
+    def after_step(self, step: int, steps: int) -> None:
+        """Called after every optimiser step, counted from 0, of so many: for state that the optimiser does not move."""
 
     def describe(self) -> dict[str, Any]:
         """Its size, as plain data; `parameters` counts what is trained."""

@@ -116,7 +116,7 @@ def _follows_z(case: GeneratorCase, draw: Draw) -> None:
 def _state(case: GeneratorCase, draw: Draw) -> None:
     generator, z, _ = _evaluate(case, draw)
     for step in range(STEPS):
-        generator.after_step(step)
+        generator.after_step(step, STEPS)
     with torch.no_grad():
         weights = generator(z)
     other = case.make(Draw(seed=draw.seed + 1, widths=draw.widths))
@@ -176,7 +176,7 @@ def _trains(case: GeneratorCase, draw: Draw) -> None:
         for parameter in generator.parameters():
             if parameter.grad is not None:
                 parameter.sub_(1e-2 * parameter.grad.sign())
-    generator.after_step(0)
+    generator.after_step(0, STEPS)
     if all(torch.equal(before[name], value) for name, value in generator.state_dict().items()):
         raise Broken("a step of its parameters changes nothing")
 

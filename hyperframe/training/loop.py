@@ -122,6 +122,7 @@ def train_run(
     config = config.with_absolute_locations()
     folder = free_folder(out, config)
     run = Run(folder, config, 0, build_experiment(config), registry)
+    run.experiment.generator.before_training()
     training = Training(run, reporter or Silent())
     with claim(folder), training.settings(config.trainer.threads):
         free_folder(folder, config)  # another run may have used it meanwhile

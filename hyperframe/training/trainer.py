@@ -96,9 +96,12 @@ class Trainer:
         self.options = options = experiment.config.trainer
         self.train = train.to(experiment.device)
         self.step_count = 0
-        self.parameters = [value for value in experiment.generator.parameters() if value.requires_grad]
+        groups = experiment.generator.parameter_groups()
+        trained = [[value for value in parameters if value.requires_grad] for _, parameters in groups]
+        self.parameters = [value for values in trained for value in values]
+        self._parts = [part for part, _ in groups]
         self.optimizer = torch.optim.Adam(
-            self.parameters,
+            [{"params": values} for values in trained],
             lr=options.rate,
             betas=(options.beta1, options.beta2),
             eps=options.epsilon,
@@ -116,8 +119,9 @@ class Trainer:
         then on; `check_finite` reads it.
         """
         options, generator = self.options, self.experiment.generator
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate_at(self.step_count, options)
+        rate = rate_at(self.step_count, options)
+        for group, part in zip(self.optimizer.param_groups, self._parts, strict=True):
+            group["lr"] = part * rate
         z = generator.latent(options.networks, self.streams["latent"])
         loss = self.experiment.loss
         batch = self._drawn("data", options.networks, options.batch_size)
@@ -134,7 +138,7 @@ class Trainer:
         self.optimizer.found_inf = (self._first_bad >= 0).float()  # type: ignore[attr-defined]
         self.optimizer.step()
         self.optimizer.zero_grad()
-        generator.after_step(self.step_count)
+        generator.after_step(self.step_count, options.steps)
         for name, value in {**metrics, "gradient_norm": norm}.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._summed += 1

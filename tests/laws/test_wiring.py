@@ -28,6 +28,7 @@ FIGURES_OF_TEST_ITEMS = {
     "deep_ensemble": ["ensembles/*", "reference/accuracy", "reference/calibrated_nll", "equivalents/*"],
     "distillation": ["results/*"],
     "ensembles": ["single/*", "ensembles/*", "!*/temperature/*"],
+    "function_spectrum": ["functions/*", "share_along_mean", "nll/*"],
     "novelty": [
         *("drawn/*", "noised/*", "averaged/*", "levels/*", "correlation/*", *OF_NOISE),
         *("!*/distance", "!*/distance/*", "!*/amplitude"),
@@ -61,6 +62,7 @@ MAY_CHANGE = {
     "test labels": {
         **FIGURES_OF_TEST_ITEMS,
         "ensembles": [*FIGURES_OF_TEST_ITEMS["ensembles"], "!*/uncertainty/*"],
+        "function_spectrum": ["nll/*"],
     },
     "scaling and shifts": {  # which the run's gauges fix
         "distillation": ["results/average, *"],
@@ -69,6 +71,7 @@ MAY_CHANGE = {
     "places of units": {  # which no gauge of the run fixes
         "distillation": ["results/average*"],
         "filters": ["layers/*"],
+        "function_spectrum": ["weights/*"],
         "novelty": ["noised/*", "levels/*", *OF_NOISE],  # which stays in its place
         "paths": ["pairs/*", "paths/*", "!pairs/interpolated/loss", "!pairs/interpolated/score"],
         "pca": ["series/*"],

@@ -85,7 +85,7 @@ def test_generators(digits, name, options, training):
         before = len(waits)
         drawn = moved.latent(NETWORKS, Rng().manual_seed(0))
         weights = moved(drawn)
-        moved.after_step(0)
+        moved.after_step(0, 1)
         penalty = moved.penalty(drawn, weights)
         assert not waits[before:]
     close(drawn, z)

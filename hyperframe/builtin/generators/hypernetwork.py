@@ -15,9 +15,9 @@ from hyperframe.networks.generator import initial_mean, initial_std
 from hyperframe.targets import TargetSpec
 
 
-@attrs.frozen(kw_only=True)
-class Options(LatentOptions, DenseOptions):
-    """Options of the hypernetwork."""
+@attrs.frozen(kw_only=True, slots=False)  # with slots no class could have these and other options as bases
+class StackOptions(DenseOptions):
+    """How the extractor and the weight generators are made."""
 
     code: int = option(8, "number of entries of a filter's code", minimum=1)
     extractor: tuple[int, ...] = option((128, 128), "sizes of the extractor's hidden layers", minimum=1)
@@ -28,6 +28,11 @@ class Options(LatentOptions, DenseOptions):
     initialisation: InitialisationName = option("authors", "authors: small; hyperfan: the target's own variance")
 
 
+@attrs.frozen(kw_only=True)
+class Options(LatentOptions, StackOptions):
+    """Options of the hypernetwork."""
+
+
 class Hypernetwork(Generator):
     """Generates weights from z by an extractor and weight generators: z → codes → weights.
 
@@ -35,13 +40,18 @@ class Hypernetwork(Generator):
     whole layer; its weight generator W_l maps a code to the filter, or to the whole layer. `describe` counts parameters
     as the paper's Table 5 does, with matrices apart from batch normalisation's scales and shifts.
 
+    Args:
+        options: its options.
+        spec: the target's.
+        scale: hyperfan: the first weights' deviations, as a part of those that a network starts with.
+
     Raises:
         ConfigError: `whole` names a layer the target lacks, or `weight_generators` has not one list for each layer.
 
     References: section 3.3, Table 5; D. Ha, A. Dai, Q. Le (2016), HyperNetworks.
     """
 
-    def __init__(self, options: Options, spec: TargetSpec) -> None:
+    def __init__(self, options: Options, spec: TargetSpec, scale: float = 1.0) -> None:
         uses = _uses(options, spec)
         sizes = [
             [options.code, *widths, layer.num_weights // uses[layer.name]]
@@ -59,9 +69,9 @@ class Hypernetwork(Generator):
         self.weight_generators = nn.ModuleList(Dense(stack, options) for stack in sizes)
         for number, layer in enumerate(spec.layers):
             self.register_buffer(f"mean_{number}", initial_mean(layer), persistent=False)
-        self._initialise()
+        self._initialise(scale)
 
-    def _initialise(self) -> None:
+    def _initialise(self, scale: float) -> None:
         stacks = [self.extractor, *self._stacks()]
         if self.options.initialisation == "authors":
             for stack in stacks:
@@ -69,15 +79,20 @@ class Hypernetwork(Generator):
             return
         self.extractor.initialise_hyperfan(self.options.latent_variance, torch.ones(self.extractor.sizes[-1]))
         for layer, stack in zip(self.spec.layers, self._stacks(), strict=True):
-            std = initial_std(self.spec, layer)
+            std = scale * initial_std(self.spec, layer)
             stack.initialise_hyperfan(1.0, std.repeat(layer.filters // self.uses[layer.name]))
 
     def _stacks(self) -> list[Dense]:
         return [stack for stack in self.weight_generators if isinstance(stack, Dense)]
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of its parameters."""
+        return self.extractor.linears[0].weight.dtype
+
     def latent(self, count: int, rng: torch.Generator) -> Tensor:
         """Draw z, [count, latent]."""
-        return self.options.draw_latent(count, rng, self.extractor.linears[0].weight.dtype)
+        return self.options.draw_latent(count, rng, self.dtype)
 
     def latent_entropy(self) -> float:
         """Return the entropy of z in nats."""
@@ -94,12 +109,16 @@ class Hypernetwork(Generator):
 
     def forward(self, z: Tensor) -> Weights:
         """Turn z [batch, latent] into weights."""
-        weights = {}
+        made = enumerate(self.generate(z).items())
+        return {layer: weights + self.get_buffer(f"mean_{number}") for number, (layer, weights) in made}
+
+    def generate(self, z: Tensor) -> Weights:
+        """What is added to the weights' first means: for each layer [batch, filters, filter_size]."""
         codes = self.codes(z)
-        for number, (layer, stack) in enumerate(zip(self.spec.layers, self._stacks(), strict=True)):
-            generated = stack(codes[layer.name]).reshape(len(z), layer.filters, layer.filter_size)
-            weights[layer.name] = generated + self.get_buffer(f"mean_{number}")
-        return weights
+        return {
+            layer.name: stack(codes[layer.name]).reshape(len(z), layer.filters, layer.filter_size)
+            for layer, stack in zip(self.spec.layers, self._stacks(), strict=True)
+        }
 
     def describe(self) -> dict[str, Any]:
         """Return the rows of Table 5: each stack's sizes and matrix entries; `parameters` counts all parameters."""
@@ -110,7 +129,7 @@ class Hypernetwork(Generator):
         return {**super().describe(), "extractor": self.extractor.describe(), "weight_generators": rows}
 
 
-def _uses(options: Options, spec: TargetSpec) -> dict[str, int]:
+def _uses(options: StackOptions, spec: TargetSpec) -> dict[str, int]:
     """Return how many codes each layer has: one for each filter, or a single one."""
     whole = {spec.layers[-1].name if name == "last" else name for name in options.whole}
     for name in whole - set(spec.layer_names):
@@ -118,7 +137,7 @@ def _uses(options: Options, spec: TargetSpec) -> dict[str, int]:
     return {layer.name: 1 if layer.name in whole else layer.filters for layer in spec.layers}
 
 
-def _widths(options: Options, spec: TargetSpec) -> list[tuple[int, ...]]:
+def _widths(options: StackOptions, spec: TargetSpec) -> list[tuple[int, ...]]:
     """Return the hidden sizes of each layer's weight generator."""
     nested = [item for item in options.weight_generators if isinstance(item, tuple)]
     flat = tuple(item for item in options.weight_generators if isinstance(item, int))

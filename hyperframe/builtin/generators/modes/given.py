@@ -1,0 +1,40 @@
+"""Base points that are given: state_dicts of trained networks."""
+
+from collections.abc import Sequence
+
+import torch
+
+from hyperframe import Weights
+from hyperframe.errors import ConfigError
+from hyperframe.runtime.files import read_tensors, user_path
+from hyperframe.targets import TargetSpec, concatenate
+from hyperframe.targets.weights import pack
+
+
+def read_points(files: Sequence[str], spec: TargetSpec) -> Weights:
+    """Read the weights of networks from a safetensors file each: for each layer [files, filters, filter_size].
+
+    A file holds a state_dict, as 'hyperframe sample --split' and 'hyperframe distill' write it. Buffers, such as a
+    normalisation's running moments, are not looked at.
+
+    Raises:
+        ConfigError: a file holds no network of this target.
+        RunError: there is no such file, or it is damaged.
+    """
+    return concatenate([_read(file, spec) for file in files])
+
+
+def _read(file: str, spec: TargetSpec) -> Weights:
+    tensors = read_tensors(user_path(file))
+    wanted = {param.parameter: param.known_shape for layer in spec.layers for param in layer.params}
+    for name, shape in wanted.items():
+        found = tensors.get(name)
+        if found is None or found.shape != shape or found.dtype != torch.float32:
+            what = "missing" if found is None else f"{str(found.dtype).removeprefix('torch.')} {list(found.shape)}"
+            raise ConfigError(
+                f"generator.from: {file} holds no network of target '{spec.name}': '{name}' is {what}, should be "
+                f"float32 {list(shape)}"
+            )
+        if not bool(found.isfinite().all()):
+            raise ConfigError(f"generator.from: {file}: '{name}' is not finite")
+    return pack(spec, {name: tensors[name][None] for name in wanted})

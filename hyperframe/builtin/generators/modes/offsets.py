@@ -1,0 +1,51 @@
+"""Offsets that a hypernetwork generates around base points."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hyperframe.builtin.generators.hypernetwork import Hypernetwork, Options, StackOptions
+from hyperframe.builtin.generators.modes.surroundings import Surroundings
+from hyperframe.networks import LatentOptions
+from hyperframe.targets import TargetSpec
+
+if TYPE_CHECKING:
+    from hyperframe.builtin.generators import modes
+
+
+class Offsets(Surroundings):
+    """The paper's extractor and weight generators, which see the mode's number, one-hot, beside ε.
+
+    The one-hot entries have the second moment of those of ε, so that the first layer takes both alike.
+
+    References: section 3.3.
+    """
+
+    def __init__(self, options: "modes.Options", spec: TargetSpec) -> None:
+        stacks = {field.name: getattr(options, field.name) for field in attrs.fields(StackOptions)}
+        network = Hypernetwork(Options(**stacks, latent=options.latent + options.modes), spec, scale=options.spread)
+        super().__init__(dimension=min(options.latent, network.dimension))
+        self.noise = LatentOptions(latent=options.latent)
+        self.modes = options.modes
+        self.network = network
+        self.minimum_batch = network.minimum_batch
+        self._height = math.sqrt(options.modes * self.noise.latent_variance)
+
+    def draw(self, count: int, rng: torch.Generator) -> Tensor:
+        """Draw ε, [count, latent]."""
+        return self.noise.draw_latent(count, rng, self.network.dtype)
+
+    def forward(self, points: Sequence[Tensor], modes: Tensor, noise: Tensor) -> list[Tensor]:
+        """A_k and the offset that is generated for k and ε."""
+        numbers = self._height * F.one_hot(modes, self.modes).to(noise)
+        offsets = self.network.generate(torch.cat([numbers, noise], 1))
+        return [point + offset for point, offset in zip(points, offsets.values(), strict=True)]
+
+    def describe(self) -> dict[str, Any]:
+        """The hypernetwork's rows."""
+        return self.network.describe()
