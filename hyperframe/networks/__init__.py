@@ -7,6 +7,7 @@
 - `norm_statistics`: statistics of normalisations as plain means
 - `generator`: the base class of generators; the latent distribution; initial variances
 - `dense`: fully connected stacks and their initialisation
+- `hypernetwork`: the paper's extractor and weight generators
 - `sampled`: drawn networks: predictions, votes, single modules
 - `storage`: drawn networks as files
 """

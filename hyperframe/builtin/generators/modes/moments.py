@@ -2,19 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from hyperframe.builtin.generators.modes.options import Options
 from hyperframe.builtin.generators.modes.surroundings import Surroundings
 from hyperframe.networks.generator import initial_std
 from hyperframe.targets import TargetSpec
-
-if TYPE_CHECKING:
-    from hyperframe.builtin.generators.modes import Options
 
 FIRST_SPREAD = 1e-3
 """Deviation around a base point before anything is collected, as a part of the first weights' own."""
@@ -33,7 +30,7 @@ class Moments(Surroundings):
     Uncertainty in Deep Learning; A. Wilson, P. Izmailov (2020) for several of them (MultiSWAG).
     """
 
-    def __init__(self, options: "Options", spec: TargetSpec) -> None:
+    def __init__(self, options: Options, spec: TargetSpec) -> None:
         super().__init__(dimension=spec.num_weights)
         self.options = options
         self._sizes = [layer.num_weights for layer in spec.layers]

@@ -2,20 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hyperframe.builtin.generators.hypernetwork import Hypernetwork, Options, StackOptions
+from hyperframe.builtin.generators.modes.options import Options
 from hyperframe.builtin.generators.modes.surroundings import Surroundings
 from hyperframe.networks import LatentOptions
+from hyperframe.networks.hypernetwork import Hypernetwork, HypernetworkOptions, StackOptions
 from hyperframe.targets import TargetSpec
-
-if TYPE_CHECKING:
-    from hyperframe.builtin.generators import modes
 
 
 class Offsets(Surroundings):
@@ -26,9 +24,11 @@ class Offsets(Surroundings):
     References: section 3.3.
     """
 
-    def __init__(self, options: "modes.Options", spec: TargetSpec) -> None:
+    def __init__(self, options: Options, spec: TargetSpec) -> None:
         stacks = {field.name: getattr(options, field.name) for field in attrs.fields(StackOptions)}
-        network = Hypernetwork(Options(**stacks, latent=options.latent + options.modes), spec, scale=options.spread)
+        network = Hypernetwork(
+            HypernetworkOptions(**stacks, latent=options.latent + options.modes), spec, scale=options.spread
+        )
         super().__init__(dimension=min(options.latent, network.dimension))
         self.noise = LatentOptions(latent=options.latent)
         self.modes = options.modes
