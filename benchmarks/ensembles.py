@@ -36,7 +36,7 @@ def held(networks: int, **others: Any) -> dict[str, Any]:
 
 
 def modes(count: int, factor: float, networks: int = 16, **others: Any) -> dict[str, Any]:
-    """So many base points with generated offsets, and a λ."""
+    """Base points with generated offsets, and a λ."""
     return of_budget(networks, generator={"name": "modes", "modes": count}, **{"objective.lambda": factor, **others})
 
 
@@ -93,7 +93,7 @@ def measure(run: hf.Run) -> dict[str, Any]:
 
 
 def trained(folder: Path, name: str, seed: int, fold: int, data: hf.Data) -> dict[str, Any]:
-    """What a recipe finds on a fold; its run is trained where the folder does not have it."""
+    """Measure a recipe on a fold; its run is trained where the folder does not have it."""
     place = folder / f"{name.replace(' ', '_').replace(',', '').replace('=', '')}-{seed}-{fold}"
     found = place / "measured.json"
     if found.is_file():

@@ -47,7 +47,7 @@ class TrainingError(HyperframeError):
 
 
 class MemoryShortageError(HyperframeError):
-    """What was asked for does not fit into memory, in however small pieces."""
+    """Something does not fit into memory, in however small pieces."""
 
 
 class Terminated(SystemExit):
@@ -68,7 +68,7 @@ def notice(message: str) -> None:
 
 
 def brief(error: BaseException) -> str:
-    """What another library's error says, in one line that is not too long.
+    """Shorten another library's error message to one line.
 
     Example:
         >>> brief(ValueError("a    b"))

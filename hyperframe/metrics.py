@@ -1,4 +1,4 @@
-"""Metrics: what the figures of a task are, as the task declares it, and the meters that take them."""
+"""Metrics, as a task declares them, and the meters that measure them."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from torch import Tensor
 from hyperframe.errors import PluginError
 
 ARROWS = {"greater": " ↑", "lower": " ↓", "": ""}
-"""How tables say which way is better."""
+"""Marks in tables for the better direction."""
 
 OF_NETWORKS = ("mean", "std", "min", "max")
 """The moments over networks that a figure of single networks can have."""
@@ -76,12 +76,12 @@ class Metric:
         return f"{sentence.format(self.label)}{unit}{ARROWS[self.better]}"
 
     def spread(self, results: Mapping[str, Any]) -> Mapping[str, float] | None:
-        """Mean, deviation, least and largest value over the networks; None where figures have only a mean, or none."""
+        """Mean, deviation, least and largest value over the networks; None where results have only a mean, or none."""
         found = results.get(self.name) if self.of == "network" else None
         return found if isinstance(found, Mapping) and all(_is_number(found.get(key)) for key in OF_NETWORKS) else None
 
     def value(self, results: Mapping[str, Any]) -> float | None:
-        """Its value in the figures of an evaluation, of single networks the mean; None where they have none."""
+        """Its value in the results of an evaluation, of single networks the mean; None where they have none."""
         if self.of == "ensemble":
             together = results.get("ensemble")
             found = together.get(self.name) if isinstance(together, Mapping) else None
@@ -100,11 +100,11 @@ def _is_number(value: Any) -> TypeGuard[int | float]:
 
 
 class Meter:
-    """Finds a task's figures over networks and examples, chunk by chunk; the base class of a task's meters.
+    """Finds a task's results over networks and examples, chunk by chunk; the base class of a task's meters.
 
     A task makes an empty one with `Task.meter(networks, examples, device)` for each evaluation. It is then handed every
     network's outputs on every example exactly once, in chunks of some networks and some examples; of each example the
-    networks come in their order. What chunks there are depends on memory, and figures must not depend on it. Memory
+    networks come in their order. What chunks there are depends on memory, and results must not depend on it. Memory
     should grow with networks + examples, never with networks × examples. No gradient is recorded.
     """
 
@@ -120,7 +120,7 @@ class Meter:
         raise NotImplementedError(f"{type(self).__name__} must take in outputs, in update")
 
     def result(self) -> dict[str, Any]:
-        """All figures, once every chunk was taken in.
+        """All results, once every chunk was taken in.
 
         A key for each metric that the task declares: of single networks what `over_networks` makes of their values
         (`mean`, `std`, `min`, `max`), or their mean alone; those of the ensemble are in a mapping under `ensemble`. All
@@ -162,8 +162,8 @@ def check_metrics(metrics: Sequence[Metric], task: str) -> None:
             raise PluginError(f"{where}: metric '{metric.name}' is said to be of '{metric.mean_of}', which is none")
 
 
-def declared_figures(metrics: Sequence[Metric], results: Mapping[str, Any], task: str) -> dict[str, Any]:
-    """Figures of a meter with what they are under `metrics`.
+def declare_results(metrics: Sequence[Metric], results: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """Add to a meter's results, under `metrics`, what the task declares of them.
 
     Raises:
         PluginError: a metric is declared that the meter did not find.
@@ -176,16 +176,16 @@ def declared_figures(metrics: Sequence[Metric], results: Mapping[str, Any], task
 
 
 def metrics_of(results: Mapping[str, Any]) -> list[Metric]:
-    """The metrics that figures have, as their task declared them.
+    """Read the metrics that are declared in results.
 
     Raises:
-        TypeError, ValueError: figures that were read from a file hold something else.
+        TypeError, ValueError: results that were read from a file hold something else.
     """
     return [Metric(**plain) for plain in results.get("metrics", ())]
 
 
 def first_metric(metrics: Iterable[Metric], of: str) -> Metric | None:
-    """The first metric of single networks or of the ensemble that says which way is better: what short lists show."""
+    """Return the first metric of single networks, or of the ensemble, that says which way is better, for short lists."""
     return next((metric for metric in metrics if metric.of == of and metric.better), None)
 
 

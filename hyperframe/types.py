@@ -19,7 +19,7 @@ Weights = dict[str, Tensor]
 """A batch of weight sets: for each layer's name its filters, shape [batch, filters, filter_size]."""
 
 Statistics = dict[str, Tensor]
-"""What travels beside the weights and is not learnt: for each buffer's name [batch, *shape] (BatchNorm's moments)."""
+"""Numbers beside the weights that are not learnt, such as BatchNorm's moments: for each buffer [batch, *shape]."""
 
 
 @attrs.frozen
@@ -106,7 +106,7 @@ class Task:
 
     @abstractmethod
     def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """What the progress line shows, a number for each example such as 1.0 for a right answer; without gradient."""
+        """Score each example for the progress line, such as 1.0 for a right answer; without gradient."""
 
     @abstractmethod
     def canonical_outputs(self, outputs: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ class Task:
 
     @abstractmethod
     def predictions(self, outputs: Tensor) -> Tensor:
-        """What a user wants of the outputs, such as probabilities, in the same shape."""
+        """Turn outputs into what a user wants, such as probabilities, in the same shape."""
 
     @abstractmethod
     def averaged(self, outputs: Tensor) -> Tensor:
@@ -122,9 +122,9 @@ class Task:
 
     @abstractmethod
     def summarise(self, predictions: Tensor) -> dict[str, Tensor]:
-        """What an ensemble says of each example, and how sure it is.
+        """Summarise an ensemble's answer to each example, and how sure it is.
 
-        Predictions [networks, examples, num_outputs] give named figures [examples, ...].
+        Predictions [networks, examples, num_outputs] give named results [examples, ...].
         """
 
     @abstractmethod
@@ -184,7 +184,7 @@ class EntropyEstimator:
 
 @attrs.frozen(kw_only=True, eq=False)
 class DiversityInputs:
-    """What a diversity term may look at; what it does not list in `needs` is None.
+    """Everything that a diversity term may look at; what it does not list in `needs` is None.
 
     Attributes:
         z: latent vectors, shape [batch, ...].
@@ -242,7 +242,7 @@ class DiversityTerm:
 
 
 class Objective:
-    """What a generator's loss is made of, beside its diversity terms; the base class of such components.
+    """The parts of a generator's loss beside its diversity terms; the base class of such components.
 
     L(φ) = a(t) · E_z E_data loss(T(x; G(z))) + cost(G(z)) + Σ_j w_j L_diversity,j + penalty of G
 
@@ -267,7 +267,7 @@ class Objective:
         """
 
     def cost(self, weights: Weights) -> Tensor | None:
-        """What the weights cost, the mean over the networks: a differentiable scalar, or None for nothing."""
+        """Return what the weights cost, the mean over the networks: a differentiable scalar, or None for nothing."""
         return None
 
     def departures(self) -> list[str] | None:
@@ -279,7 +279,7 @@ class Analysis(Protocol):
     """Finds something out about a trained run."""
 
     def __call__(self, run: Any, folder: Path) -> dict[str, Any]:
-        """Figures of a `hyperframe.Run` as plain data; pictures are written into the folder, which is there."""
+        """Results of a `hyperframe.Run` as plain data; pictures are written into the folder, which is there."""
         ...
 
 

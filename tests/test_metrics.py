@@ -18,7 +18,7 @@ from hyperframe.cli.scaffold import TEMPLATES
 from hyperframe.cli.tables import evaluation_rows
 from hyperframe.config.registry import Registry, make_plugin_manager
 from hyperframe.errors import PluginError, RunError
-from hyperframe.metrics import check_metrics, declared_figures, first_metric, metrics_of, validation_score
+from hyperframe.metrics import check_metrics, declare_results, first_metric, metrics_of, validation_score
 from hyperframe.runs.checkpoints import validation_scores
 from hyperframe.runs.comparison import compare, write_picture
 from hyperframe.testing.kit import checks
@@ -248,8 +248,8 @@ def test_a_training_with_wrong_declarations_writes_nothing(runs, tmp_path):
 def test_a_metric_that_the_meter_does_not_find_is_named():
     metrics = [single(), hf.Metric(name="vote", of="ensemble")]
     with pytest.raises(PluginError, match="declares the metric 'vote' of the ensemble, but its meter gives no number"):
-        declared_figures(metrics, {"mae": 1.0, "vote": 1.0}, "own")
-    found = declared_figures(metrics, {"mae": 1.0, "ensemble": {"vote": 2}}, "own")
+        declare_results(metrics, {"mae": 1.0, "vote": 1.0}, "own")
+    found = declare_results(metrics, {"mae": 1.0, "ensemble": {"vote": 2}}, "own")
     assert metrics_of(json.loads(json.dumps(found))) == metrics
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hyperframe.runtime.files import (
-    LARGEST_FIGURES,
+    LARGEST_RESULTS,
     as_json,
     contents,
     exists,
@@ -48,7 +48,7 @@ def in_parts(folder: Path, what: str, count: int, work: Callable[[int], dict[str
     for number in range(count):
         tell(what, number, count)
         path = inside(folder, PARTS) / f"{what.replace(' ', '_')}-{number}.json"
-        results = kept_json(path, LARGEST_FIGURES)
+        results = kept_json(path, LARGEST_RESULTS)
         if results is None:
             results = from_json(as_json(work(number)))
             write_json(path, results)
@@ -60,7 +60,7 @@ def in_parts(folder: Path, what: str, count: int, work: Callable[[int], dict[str
 def open_parts(folder: Path, key: Mapping[str, Any]) -> None:
     """Keep the parts in a folder if they were made under the same key; remove them if not."""
     path = inside(folder, PARTS) / KEY
-    if kept_json(path, LARGEST_FIGURES) != key:
+    if kept_json(path, LARGEST_RESULTS) != key:
         remove_parts(folder)
         write_json(path, key)
 

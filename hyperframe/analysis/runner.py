@@ -25,7 +25,7 @@ from hyperframe.runs.checkpoints import checkpoint_steps
 from hyperframe.runs.folder import ANALYSES, RESULTS, claim
 from hyperframe.runs.run import EVALUATION, Run
 from hyperframe.runtime.files import (
-    LARGEST_FIGURES,
+    LARGEST_RESULTS,
     as_json,
     contents,
     exists,
@@ -194,7 +194,7 @@ def kept_analysis(
     run: Run, name: str, registry: Registry, options: Mapping[str, Any] | None = None
 ) -> dict[str, Any] | None:
     """Read what `analyse` would return, if it is kept for the same options and step; else return None."""
-    result = kept_json(run.folder / ANALYSES / name / RESULTS, LARGEST_FIGURES)
+    result = kept_json(run.folder / ANALYSES / name / RESULTS, LARGEST_RESULTS)
     if result is None:
         return None
     origin = _origin(run, chosen_analysis(name, registry, options))

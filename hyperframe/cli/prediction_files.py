@@ -58,7 +58,7 @@ def read_inputs(
 
 
 def write_result(path: Path, results: Mapping[str, Tensor], classes: Sequence[str] = ()) -> None:
-    """Write figures [examples, ...] to a .npz or .safetensors file.
+    """Write results [examples, ...] to a .npz or .safetensors file.
 
     The names of classes, where there are any, are an array `classes` of texts, or metadata `classes` as JSON.
 
@@ -78,7 +78,7 @@ def write_result(path: Path, results: Mapping[str, Tensor], classes: Sequence[st
 def as_rows(
     results: Mapping[str, Tensor], names: Sequence[str], classes: Sequence[str] = ()
 ) -> list[dict[str, object]]:
-    """A row for each example: its name, its figures as plain numbers, and the name of the class that has most votes.
+    """A row for each example: its name, its results as plain numbers, and the name of the class that has most votes.
 
     Example:
         >>> import torch

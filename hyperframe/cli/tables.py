@@ -45,7 +45,7 @@ MISSING = "—"
 
 
 def print_comparison(content: Mapping[str, Any]) -> None:
-    """Print runs side by side: keys in which they differ, then their figures."""
+    """Print runs side by side: keys in which they differ, then their results."""
     rows, console = content["runs"], _console()
     if content["different"]:
         table = Table(*_run_columns("key", rows), title="differences", title_justify="left")
@@ -62,7 +62,7 @@ def print_comparison(content: Mapping[str, Any]) -> None:
     console.print(table)
     if len({row["task"] for row in rows}) > 1:
         told = ", ".join(f"{row['run']} {row['task']}" for row in rows)
-        console.print(f"these are different tasks ({told}): figures are not of the same data", markup=False)
+        console.print(f"these are different tasks ({told}): results are not of the same data", markup=False)
 
 
 def _run_columns(first: str, rows: Sequence[Mapping[str, Any]]) -> list[Column]:
@@ -115,7 +115,7 @@ def print_distillation(content: Mapping[str, Any]) -> None:
 
 
 def print_analyses(found: Mapping[str, Mapping[str, Any]], run: Path) -> None:
-    """Print where the figures and pictures of each analysis lie, and its single figures."""
+    """Print where the results and pictures of each analysis lie, and its single results."""
     console = _console()
     for name, results in found.items():
         numbers = [f"{key} {_cell(value)}" for key, value in results.items() if isinstance(value, int | float)]

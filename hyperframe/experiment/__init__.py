@@ -5,6 +5,6 @@
 - `outputs`: outputs of all networks on the same inputs, and the way back of a gradient at them
 - `preflight`: data and one small pass, tried before anything is written
 - `evaluation`: draw networks, measure them, estimate their entropy
-- `describe`: layers, symmetries, sizes and memory, as figures
+- `describe`: layers, symmetries, sizes and memory, as results
 - `bound`: whether a variational loss is the bound of the evidence, and if not, why
 """

@@ -1,4 +1,4 @@
-"""What a target and its generator are, in figures: layers, filters, symmetries, sizes, memory of a step."""
+"""A target and its generator in numbers: layers, filters, symmetries, sizes, memory of a step."""
 
 from typing import Any
 

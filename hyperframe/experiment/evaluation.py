@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hyperframe.experiment.build import Experiment
-from hyperframe.metrics import declared_figures
+from hyperframe.metrics import declare_results
 from hyperframe.networks.sampled import Networks, draw_weights
 from hyperframe.runtime.rng import stream
 from hyperframe.targets.weights import flatten
@@ -61,9 +61,9 @@ def evaluate(experiment: Experiment, networks: Networks, data: Data) -> dict[str
     """Measure networks on data.
 
     Returns:
-        `networks` and `examples`, the number of each; the figures of the task's meter, such as `accuracy` (mean, std,
+        `networks` and `examples`, the number of each; the results of the task's meter, such as `accuracy` (mean, std,
         min, max over networks) and `ensemble` (majority, mean_probability, nll, ece, disagreement); `metrics`, what the
-        task says of each of these figures, see `hyperframe.Metric`; `entropy`, the estimate of the weights'
+        task says of each of these results, see `hyperframe.Metric`; `entropy`, the estimate of the weights'
         differential entropy in nats after the gauge, None for fewer networks than the estimator needs.
 
     Raises:
@@ -74,13 +74,13 @@ def evaluate(experiment: Experiment, networks: Networks, data: Data) -> dict[str
 
 @torch.no_grad()
 def measure(experiment: Experiment, networks: Networks, data: Data) -> dict[str, Any]:
-    """What `evaluate` finds, less the entropy, which needs no data."""
+    """Measure drawn networks as `evaluate` does, but for the entropy, which needs no data."""
     task = experiment.task
     meter = task.meter(len(networks), len(data), experiment.device)
     for first, first_example, outputs in networks.chunks(data.x):
         labels = data.y[first_example : first_example + outputs.shape[1]].to(outputs.device)
         meter.update(outputs, labels, first, first_example)
-    results = declared_figures(task.metrics, meter.result(), task.name)
+    results = declare_results(task.metrics, meter.result(), task.name)
     return {"networks": len(networks), "examples": len(data), **results}
 
 

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class SharedOutputs:
-    """What all networks make of the same inputs, for terms that compare them.
+    """The outputs of all networks on the same inputs, for terms that compare them.
 
     The outputs are small, their graph is not: they are computed chunk by chunk without one. When the gradient at them
     is known, each chunk runs once more, with a graph, and passes its part on. Random numbers that the target draws, as
@@ -50,7 +50,7 @@ class SharedOutputs:
         self.values = torch.cat(parts).requires_grad_()
 
     def gradient(self) -> dict[str, Tensor]:
-        """What the gradient at the outputs makes at the module's parameters: {name: [networks, *shape]}."""
+        """Carry the gradient at the outputs back to the module's parameters: {name: [networks, *shape]}."""
         result = {name: torch.zeros_like(value) for name, value in self._unpacked.items()}
         if self.values.grad is None:
             return result

@@ -1,4 +1,4 @@
-"""What is tried before a run writes anything: that the data fits the task, and one small pass through all parts."""
+"""Checks before a run writes anything: the data fits the task, and a small pass runs through all parts."""
 
 from contextlib import AbstractContextManager
 from functools import partial

@@ -102,5 +102,5 @@ def _warn_of_loops(wanted: bool) -> None:
 
 
 def times_changed(x: Tensor) -> int:
-    """How often a tensor was changed in place; of one of inference mode nobody counts it."""
+    """Count how often a tensor was changed in place; 0 in inference mode, where torch does not count."""
     return 0 if x.is_inference() else x._version

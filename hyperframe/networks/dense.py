@@ -19,7 +19,7 @@ InitialisationName = Literal["hyperfan", "authors"]
 
 @attrs.frozen(kw_only=True)
 class DenseOptions:
-    """What all stacks of a generator have in common."""
+    """Options that all stacks of a generator share."""
 
     activation: ActivationName = option("leaky_relu", "activation of the hidden layers")
     slope: float = option(0.05, "slope below zero of leaky_relu", minimum=0)

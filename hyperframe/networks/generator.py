@@ -1,4 +1,4 @@
-"""What every generator of weights is: a module that draws latent vectors and turns them into weights."""
+"""The base class of generators: modules that draw latent vectors and turn them into weights."""
 
 import math
 from typing import Any, Literal
@@ -46,7 +46,7 @@ class Generator(nn.Module):
         raise NotImplementedError
 
     def at_most(self, count: int) -> int:
-        """That many networks, or all that it holds where these are fewer."""
+        """Return `count`, or the number of networks it holds where that is less."""
         return count if self.networks is None else min(count, self.networks)
 
     def penalty(self, z: Tensor, weights: Weights) -> Tensor | None:

@@ -17,7 +17,7 @@ from hyperframe.types import Weights
 
 @attrs.frozen(kw_only=True, slots=False)  # with slots no class could have these and other options as bases
 class StackOptions(DenseOptions):
-    """How the extractor and the weight generators are made."""
+    """Options of the extractor and the weight generators."""
 
     code: int = option(8, "number of entries of a filter's code", minimum=1)
     extractor: tuple[int, ...] = option((128, 128), "sizes of the extractor's hidden layers", minimum=1)
@@ -113,7 +113,7 @@ class Hypernetwork(Generator):
         return {layer: weights + self.get_buffer(f"mean_{number}") for number, (layer, weights) in made}
 
     def generate(self, z: Tensor) -> Weights:
-        """What is added to the weights' first means: for each layer [batch, filters, filter_size]."""
+        """Generate what is added to the weights' first means: for each layer [batch, filters, filter_size]."""
         codes = self.codes(z)
         return {
             layer.name: stack(codes[layer.name]).reshape(len(z), layer.filters, layer.filter_size)

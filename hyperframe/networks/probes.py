@@ -1,4 +1,4 @@
-"""What a module does, found by trying a copy of it out on a few inputs."""
+"""Properties of a module, found by trying a copy of it on a few inputs."""
 
 import copy
 import math
@@ -224,7 +224,7 @@ def _buffers(module: nn.Module, ignored: Collection[str]) -> dict[str, Tensor]:
 
 
 def _state(module: nn.Module) -> list[Any]:
-    """What a pass might change beside buffers, as plain data: random numbers, attributes."""
+    """Take down what a pass might change beside buffers, as plain data: random numbers, attributes."""
     attributes = [{name: _plain(value) for name, value in vars(part).items()} for part in module.modules()]
     return [*_random_numbers("cpu"), attributes]
 

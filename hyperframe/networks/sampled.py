@@ -204,7 +204,7 @@ class Networks:
         return self.gathered(self._inputs(x), self.task.predictions)
 
     def gathered(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
-        """What `of` makes of every network's outputs, all held at once: [networks, examples, ...].
+        """Apply `of` to every network's outputs and hold all results at once: [networks, examples, ...].
 
         Args:
             x: inputs [examples, *input_shape].
@@ -230,7 +230,7 @@ class Networks:
         return self._sum(x, lambda outputs: nn.functional.one_hot(outputs.argmax(-1), outputs.shape[-1])).argmax(-1)
 
     def summary(self, x: Any) -> dict[str, Tensor]:
-        """What the ensemble says of each example, and how sure it is: for each figure of the task [examples, ...].
+        """Summarise the ensemble's answer to each example and how sure it is: named tensors [examples, ...].
 
         For classification: `probabilities` (their mean), `vote`, `entropy` and `mutual_information` in nats. For
         regression: `mean` and `std` of the predictions.
@@ -241,7 +241,7 @@ class Networks:
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _sum(self, x: Any, of: Callable[[Tensor], Tensor]) -> Tensor:
-        """What `of` makes of the outputs, added up over the networks: [examples, num_outputs]."""
+        """Apply `of` to the outputs and add up over the networks: [examples, num_outputs]."""
         x = self._inputs(x)
         total = next(iter(self.weights.values())).new_zeros(len(x), self.target.spec.num_outputs)
         for _, first_example, outputs in self.chunks(x):
@@ -249,7 +249,7 @@ class Networks:
         return total
 
     def _inputs(self, x: Any) -> Tensor:
-        """What a user hands over, as inputs of the target, compared with those of the training."""
+        """Convert what a user hands over to inputs of the target, and compare them with those of the training."""
         pixels = getattr(x, "dtype", None) in (torch.uint8, np.dtype("uint8"))
         inputs = x if isinstance(x, Tensor) and x.is_floating_point() else as_inputs(x, "x")
         inputs = laid_out(inputs, self.target.spec.input_shape)

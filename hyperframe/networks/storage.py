@@ -100,7 +100,7 @@ def write_network(path: str | Path, make: Callable[[], Networks], origin: Mappin
 
 
 def _header(kind: str, origin: Mapping[str, str], networks: Networks) -> dict[str, Any]:
-    """What a file of these networks says of them."""
+    """Return the header of a file of these networks."""
     target, task = networks.target, networks.task
     numbers = {name: known.plain() for name, known in _standardisations(target, task).items()}
     if numbers:
@@ -112,7 +112,7 @@ def _header(kind: str, origin: Mapping[str, str], networks: Networks) -> dict[st
 
 
 def _standardisations(target: Target, task: Task) -> dict[str, Standardisation]:
-    """How inputs and outputs are standardised, where they are."""
+    """Return how inputs and outputs are standardised, where they are."""
     known = {"inputs": target.inputs, "outputs": task.standardised_labels}
     return {name: value for name, value in known.items() if value is not None}
 

@@ -103,7 +103,7 @@ class Target:
         return {self._names[name]: value for name, value in running_moments(self._norms).items()}
 
     def identity(self) -> dict[str, str]:
-        """What targets can differ in whose parameters have the same names and shapes."""
+        """Identify the target among those whose parameters have the same names and shapes."""
         parts = [unit.ops for unit in self.spec.units] or [layer.ops for layer in self.spec.layers]
         operations = " ".join("+".join(ops) for ops in parts)
         return {"target": self.spec.name, "operations": operations}
@@ -263,7 +263,7 @@ class Target:
         return examples * self.activations + self.spec.num_weights
 
     def networks_at_once(self, examples: int) -> int:
-        """So many networks that they, and their activations for so many examples, fill the memory that is fast to use.
+        """Return how many networks, with their activations for so many examples, fill the memory that is fast to use.
 
         On a CPU this is its cache.
         """

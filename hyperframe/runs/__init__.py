@@ -7,6 +7,6 @@
 - `metrics_log`: `metrics.jsonl`, and TensorBoard's files
 - `run`: a run folder with its generator: sampled from, evaluated
 - `loading`: a run read from its folder: configuration, checkpoint, and what does not fit together
-- `listing`: the runs of a folder, as figures
-- `comparison`: runs side by side, as figures and as a picture
+- `listing`: the runs of a folder, as results
+- `comparison`: runs side by side, as results and as a picture
 """

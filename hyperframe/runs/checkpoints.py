@@ -246,7 +246,7 @@ def best_checkpoint(run: Path) -> Checkpoint:
         except RunError as error:
             notice(f"the best checkpoint, of step {step}, cannot be used: {error}; taking the next best")
             del left[step]
-    raise RunError(f"{run} has no checkpoint with figures on validation data")
+    raise RunError(f"{run} has no checkpoint with results on validation data")
 
 
 def remove_checkpoints(run: Path, keep: int, best: int | None) -> None:

@@ -1,4 +1,4 @@
-"""Runs side by side: what differs in their configurations, figures of as many networks of each, and a picture."""
+"""Runs side by side: what differs in their configurations, results of as many networks of each, and a picture."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -135,7 +135,7 @@ def _entropy(name: str, registry: Registry, flat: Tensor, dimension: int) -> flo
     def failed(error: BaseException) -> None:
         notice(f"entropy '{name}' is left out: {described(error)}")
 
-    # An estimator that needs options, or a third party's mistake: all other figures are still worth having.
+    # An estimator that needs options, or a third party's mistake: all other results are still worth having.
     with Forgiven(failed):
         estimator: EntropyEstimator = choose(registry, "entropy", name, "entropy").make()
         return float(estimator(flat, dimension)) if len(flat) >= estimator.minimum_samples else None

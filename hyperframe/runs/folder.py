@@ -8,7 +8,7 @@
     provenance.json    versions of everything that took part, device, seed, source revision, and where it was resumed
     metrics.jsonl      one line every `trainer.log_every` steps and one for each validation
     checkpoints/STEP/  see `hyperframe.runs.checkpoints`
-    analyses/NAME/     results.json and figures
+    analyses/NAME/     results.json and results
 
 Files are safetensors, JSON and YAML: nothing that is loaded runs code.
 """

@@ -1,4 +1,4 @@
-"""Runs in a folder, with their state, as figures: read from what lies there, without building anything."""
+"""Runs in a folder, with their state, as results: read from what lies there, without building anything."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -76,7 +76,7 @@ def _read_run(folder: Path) -> dict[str, Any]:
 
 
 def _first(results: Mapping[str, Any], of: str) -> dict[str, Any] | None:
-    """The first metric of these with its value; None where the line does not say what its figures are."""
+    """The first metric of these with its value; None where the line does not say what its results are."""
     try:
         metric = first_metric(metrics_of(results), of)
         value = None if metric is None else metric.value(results)

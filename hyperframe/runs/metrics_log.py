@@ -1,6 +1,6 @@
 """The measurements of a training: `metrics.jsonl`, always, and TensorBoard's files where it is installed.
 
-A line of `metrics.jsonl` holds the step and the means since the last line, or the step and the figures of a validation,
+A line of `metrics.jsonl` holds the step and the means since the last line, or the step and the results of a validation,
 or the step and why the training failed.
 """
 
@@ -61,7 +61,7 @@ class MetricsLog:
         self._show(step, "train", metrics)
 
     def validation(self, step: int, results: Mapping[str, Any]) -> None:
-        """Append the figures of a validation."""
+        """Append the results of a validation."""
         self._append({"step": step, "validation": results})
         self._show(step, "validation", results)
 
@@ -119,7 +119,7 @@ def read_metrics(run: Path) -> Iterator[dict[str, Any]]:
                 continue
             broken += 1
             if broken > MOST_BROKEN:
-                raise RunError(f"{path} is damaged: more than {MOST_BROKEN:,} of its lines are no figures of a step")
+                raise RunError(f"{path} is damaged: more than {MOST_BROKEN:,} of its lines are no results of a step")
 
 
 def _as_line(text: bytes) -> dict[str, Any] | None:

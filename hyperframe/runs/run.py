@@ -237,8 +237,8 @@ class Run:
         result = {"run": self.folder.name, **origin, "split": split, **results}
         try:
             write_json(inside(self.folder, ANALYSES, EVALUATION) / RESULTS, result)
-        except RunError as error:  # the figures are worth more than the file
-            notice(f"the figures are not kept: {error}")
+        except RunError as error:  # the results are worth more than the file
+            notice(f"the results are not kept: {error}")
         return result
 
 

@@ -25,8 +25,8 @@ from hyperframe.errors import RunError, brief
 LARGEST_TEXT = 1 << 20
 """Bytes of a JSON or YAML file at most; those of a run have a few thousand."""
 
-LARGEST_FIGURES = 1 << 28
-"""Bytes of what an analysis found at most; a plane of many points or many networks' figures have some MiB."""
+LARGEST_RESULTS = 1 << 28
+"""Bytes of what an analysis found at most; a plane of many points or many networks' results have some MiB."""
 
 
 DEEPEST = 50
@@ -85,7 +85,7 @@ def is_file(path: Path) -> bool:
 
 
 def partial_of(path: Path) -> Path:
-    """Where this process builds a file or folder before it gets its name."""
+    """Return the place where this process builds a file or folder before it gets its name."""
     return path.with_name(f".{path.name}.{os.getpid()}.partial")
 
 
@@ -152,7 +152,7 @@ def read_json(path: Path, largest: int = LARGEST_TEXT) -> dict[str, Any]:
 
 
 def kept_json(path: Path, largest: int = LARGEST_TEXT) -> dict[str, Any] | None:
-    """What a file of `read_json` holds; None where there is none or it is damaged, so that it is made anew."""
+    """Read what `write_json` wrote; None where there is no file or it is damaged, so that it is made anew."""
     if not is_file(path):
         return None
     try:

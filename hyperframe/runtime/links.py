@@ -31,7 +31,7 @@ def inside(folder: Path, *names: str) -> Path:
 
 
 def lock_of(folder: Path, name: str) -> Path:
-    """Where a folder's lock lies, which taking it empties: no link, and no file that somebody wrote to.
+    """Return the path of a folder's lock; taking the lock empties the file, so it may be no link and hold nothing.
 
     Raises:
         RunError: something else has its name.

@@ -169,7 +169,7 @@ def _free_memory() -> int | None:
 
 
 def missing_memory(needed: int) -> str | None:
-    """Say that so many bytes are more than there is room for, with both figures; None where they are not.
+    """Say that so many bytes are more than there is room for, with both numbers; None where they are not.
 
     Example:
         >>> missing_memory(1) is None

@@ -1,4 +1,4 @@
-"""How far long work has come: told by whoever does it, shown by whoever listens, or by nobody."""
+"""Progress of long work: whoever does it tells, and whoever listens shows it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -9,10 +9,10 @@ from typing import Any
 from hyperframe.errors import Terminated
 
 ASKING = (signal.SIGINT, signal.SIGTERM)
-"""What a person sends, or a system that shuts down; of these a second one acts at once."""
+"""Signals of a person, or of a system that shuts down; a second one of these acts at once."""
 
 NOTICES = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2", "SIGHUP", "SIGXCPU") if hasattr(signal, name))
-"""What schedulers send before they end a job, some again and again, and a terminal that is closed."""
+"""Signals of schedulers before they end a job, which may repeat, and of a terminal that is closed."""
 
 
 class StopSignals:

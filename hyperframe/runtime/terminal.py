@@ -1,4 +1,4 @@
-"""What reaches the terminal: texts whose characters are all shown, whoever wrote them."""
+"""Texts for the terminal, in which every character is shown, whoever wrote them."""
 
 import unicodedata
 from collections.abc import Iterable

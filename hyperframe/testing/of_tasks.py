@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hyperframe.errors import DataError, PluginError
-from hyperframe.metrics import Metric, check_metrics, declared_figures, validation_score
+from hyperframe.metrics import Metric, check_metrics, declare_results, validation_score
 from hyperframe.runtime.files import as_json, from_json
 from hyperframe.testing.laws import Broken, Case, Draw, Law, Vacuous, relative
 from hyperframe.types import Data, Task
@@ -154,7 +154,7 @@ def _metrics(case: TaskCase, draw: Draw) -> str:
     outputs, labels = case.make(draw)
     results = _results(case, outputs, labels, len(outputs), len(labels))
     try:
-        declared_figures(metrics, results, case.task.name)
+        declare_results(metrics, results, case.task.name)
     except PluginError as error:
         raise Broken(str(error)) from error
     together = results.get("ensemble", {})

@@ -27,7 +27,7 @@ from hyperframe.training.trainer import Trainer
 from hyperframe.types import Data, Statistics
 
 NETWORKS, EXAMPLES = 200, 1000
-"""What `sample` and `evaluate` take by default."""
+"""Defaults of `sample` and `evaluate`."""
 
 MATRIX = 2048
 """Rows and columns of the matrices whose product says what the device can do."""
@@ -252,7 +252,7 @@ def _sample(experiment: Experiment, train: Data, networks: int, examples: int) -
 
 
 def _evaluate(experiment: Experiment, train: Data, networks: int, examples: int) -> Ways:
-    """Drawn networks on the same examples; ours takes the ensemble's figures as well."""
+    """Drawn networks on the same examples; ours takes the ensemble's results as well."""
     data = train[: min(examples, len(train))]
     drawn = draw_networks(experiment, networks, experiment.config.evaluation.seed, train)
     plain = _plain(experiment)
@@ -284,4 +284,4 @@ BENCHMARKS: dict[str, Callable[[Experiment, Data, int, int], Ways]] = {
     "sample": _sample,
     "evaluate": _evaluate,
 }
-"""What can be timed; each gets the experiment, training data, a number of networks and a number of examples."""
+"""The benchmarks by name; each gets the experiment, training data, a number of networks and a number of examples."""

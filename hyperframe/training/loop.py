@@ -72,7 +72,7 @@ class Reporter(Protocol):
         ...
 
     def validated(self, step: int, results: Mapping[str, Any]) -> None:
-        """Hear the figures on validation data, every `evaluation.every` steps and at the last one.
+        """Hear the results on validation data, every `evaluation.every` steps and at the last one.
 
         Args:
             step: how many steps are done.
@@ -293,7 +293,7 @@ class Training:
         remove_checkpoints(run.folder, self.options.keep_checkpoints, best_step(self._scores))
 
     def _way_back(self) -> str:
-        """Where the last good state lies, and how to go on from it."""
+        """Say where the last good state lies, and how to go on from it."""
         folder = self.run.folder
         steps = checkpoint_steps(folder)
         command = f"'hyperframe train --resume {shlex.quote(str(folder))} [KEY=VALUE]...'"

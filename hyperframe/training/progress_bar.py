@@ -1,4 +1,4 @@
-"""What the command line shows while something is going on: the progress of a training and of other long work."""
+"""Progress on the command line: of a training, and of other long work."""
 
 import shlex
 import sys

@@ -1,4 +1,4 @@
-"""Runs side by side: what differs, figures of as many networks of each, and the picture."""
+"""Runs side by side: what differs, results of as many networks of each, and the picture."""
 
 import json
 import shutil
@@ -158,7 +158,7 @@ def test_runs_of_different_tasks(runs, hyperframe, monkeypatch):
     arguments = ["compare", runs / "first", runs / "values", "--device", "cpu"]
     code, out, err = hyperframe(*arguments, "--out", "a.png")
     assert code == 0
-    assert "these are different tasks (first digits, values diabetes): figures are not of the same data" in out
+    assert "these are different tasks (first digits, values diabetes): results are not of the same data" in out
     lines = [[cell.strip() for cell in line.split("│")] for line in out.splitlines() if "│" in line]
     cells = {line[1]: line[2:4] for line in lines}
     assert cells["ensemble: disagreement of two networks"][1] == "—"

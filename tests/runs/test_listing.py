@@ -125,7 +125,7 @@ def test_one_bad_run_leaves_the_others_listed(hyperframe, two, wrong):
     assert (code, err) == (0, "")
     assert "\x1b" not in out
     assert ("at most 1,073,741,824 are read" in out) == (wrong == "metrics without an end")
-    assert ("more than 10,000 of its lines are no figures" in out) == (wrong == "metrics of empty lines")
+    assert ("more than 10,000 of its lines are no results" in out) == (wrong == "metrics of empty lines")
     assert [row["state"] for row in list_runs(two)][1] == "finished"
     code, out, _ = hyperframe("runs", two, "--json")
     assert code == 0

@@ -26,7 +26,7 @@ def compare_command(
     out: str | None,
     json_wanted: bool,
 ) -> None:
-    """Show two or more runs side by side: what differs in their configurations, and figures on the test set.
+    """Show two or more runs side by side: what differs in their configurations, and results on the test set.
 
     As many networks are drawn from each run, by default as many as the least of evaluation.test_networks. Entropies
     are those of the weights in the run's gauges, by every entropy estimator that is installed, with its default

@@ -21,7 +21,7 @@ from hyperframe.runtime.files import as_json, check_new_file, user_path
 @click.argument("arguments", nargs=-1, type=click.Path(), metavar="FILE... [KEY=VALUE]...")
 @draw_options
 @click.option("--samples", type=click.Path(), help="Take the networks of this file, which 'sample' wrote.")
-@click.option("--out", type=click.Path(), help="Write the figures to this .npz or .safetensors file.")
+@click.option("--out", type=click.Path(), help="Write the results to this .npz or .safetensors file.")
 @json_option
 def predict(
     run: str,

@@ -39,9 +39,9 @@ def report_command(
     again: bool,
     json_wanted: bool,
 ) -> None:
-    """Write one HTML file with a run's evaluation and all analyses that apply to it: figures, pictures, explanations.
+    """Write one HTML file with a run's evaluation and all analyses that apply to it: results, pictures, explanations.
 
-    RUN is a run folder. The file needs no network and no other file. All figures are also written to RUN/results.json.
+    RUN is a run folder. The file needs no network and no other file. All results are also written to RUN/results.json.
     What has been found for the same checkpoint and options is not worked out again; after Ctrl-C the same command goes
     on from where it was. Options of an analysis are written behind the run, such as ensembles.draws=5. Analyses that
     have nothing to say about such a run are named with the reason; where one fails, the report is written without it,

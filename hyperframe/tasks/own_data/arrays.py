@@ -288,7 +288,7 @@ def divide(given: Mapping[str, Data], options: SplitOptions, where: str) -> dict
     if examples < FEW_EXAMPLES:
         notice(
             f"{where}: {examples} examples are very few; {examples - first} of them train, "
-            "and figures of so few say little"
+            "and results of so few say little"
         )
     if first:
         splits["train"] = given["train"][torch.from_numpy(np.sort(order[first:]))]

@@ -83,7 +83,7 @@ class Modes(Generator):
         self.around.after_step(list(self.points), step, steps)
 
     def describe(self) -> dict[str, Any]:
-        """How many modes and parameters it has."""
+        """Return how many modes and parameters it has."""
         return {**super().describe(), "modes": self.options.modes, "around": self.around.describe()}
 
 

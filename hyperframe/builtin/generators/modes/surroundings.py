@@ -1,4 +1,4 @@
-"""What lies around base points: the base class of the forms that there are."""
+"""The base class of what is drawn around base points."""
 
 from collections.abc import Sequence
 from typing import Any
