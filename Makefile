@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 ZOO := resnet32 $(addprefix torchvision:,resnet18 vgg11_bn mobilenet_v3_small squeezenet1_1 densenet121 \
 	shufflenet_v2_x0_5 efficientnet_b0)
 
-.PHONY: train test test-all zoo lint docs clean
+.PHONY: train test test-all coverage zoo lint docs clean
 
 train: $(READY)
 	$(BIN)/hyperframe train $(CONFIG)
@@ -25,6 +25,10 @@ test: $(READY)
 
 test-all: $(READY)
 	$(PYTEST) --durations 25
+
+# All tests, half as long again: the part of the library's statements that they run, not counting other processes.
+coverage: $(READY)
+	$(PYTEST) --cov hyperframe --cov-report term:skip-covered --cov-fail-under 97
 
 zoo: $(READY)
 	for name in $(ZOO); do OMP_NUM_THREADS=1 $(BIN)/hyperframe check $$name || exit 1; done

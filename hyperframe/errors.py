@@ -1,6 +1,7 @@
 """Errors that a user can cause, what he should be told, and the words for a name that is not known."""
 
 import difflib
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -156,7 +157,8 @@ def unknown_name(
         name: what was asked for.
         known: the names that exist.
         owners: for each name the distribution that registers it; shown behind the name where given.
-        meanings: for each name what it stands for; where no name is close each known one has a line with it.
+        meanings: for each name what it stands for; where no name is close each known one has a line with the first
+            clause of it.
 
     Example:
         >>> unknown_name("target", "mnist_cn", ["digits_cnn", "mnist_cnn"])
@@ -172,5 +174,6 @@ def unknown_name(
     listed = ", ".join(f"{n} ({owners[n]})" if owners and n in owners else n for n in names)
     short = name if len(name) <= 100 else name[:100] + " …"
     if meanings and not close:
-        return f"unknown {kind} '{short}'. Known:" + "".join(f"\n  {n}: {meanings.get(n, '')}" for n in names)
+        lines = (f"\n  {name}: {re.split('[,;:(]', meanings.get(name, ''))[0].strip()}" for name in names)
+        return f"unknown {kind} '{short}'. Known:{''.join(lines)}"
     return f"unknown {kind} '{short}'{guess} Known: {listed or 'none'}"

@@ -185,7 +185,7 @@ def metrics_of(results: Mapping[str, Any]) -> list[Metric]:
 
 
 def first_metric(metrics: Iterable[Metric], of: str) -> Metric | None:
-    """Return the first metric of single networks, or of the ensemble, that says which way is better, for short lists."""
+    """Return the first metric of networks, or of the ensemble, that says which way is better: for short lists."""
     return next((metric for metric in metrics if metric.of == of and metric.better), None)
 
 

@@ -769,7 +769,7 @@ class TemperedInSecret(hf.types.Objective):
 OBJECTIVES = {
     "a division by the step": (Uncounted, {"accuracy_counts"}),
     "calls that count": (Counting, {"accuracy_counts"}),
-    "no accuracy_weight": (hf.types.Objective, {"accuracy_counts"}),
+    "no accuracy_weight": (hf.types.Objective, {"can_be_built"}),
     "a sum over networks": (SumOverNetworks, {"cost_is_a_mean"}),
     "detached weights": (DetachedCost, {"cost_is_differentiable"}),
     "single precision": (SingleCost, {"cost_has_the_weights_precision"}),

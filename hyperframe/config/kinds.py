@@ -100,7 +100,7 @@ def check_component(component: object, base: type, where: str) -> None:
     kind, article = type(component).__name__, "an" if base.__name__[0] in "AEIOU" else "a"
     must = f"{where}: its factory must return {article} {base.__name__}"
     if not isinstance(component, base):
-        raise PluginError(f"{must}, but gives {kind}, which is no subclass of hyperframe.{base.__name__}")
+        raise PluginError(f"{must}, but gives {kind}, which is no subclass of {base.__module__}.{base.__name__}")
     declared = {name for of in base.__mro__ if of is not object for name in (*of.__annotations__, *vars(of))}
     missing = sorted(name for name in declared if _is_missing(component, name))
     if missing:

@@ -18,6 +18,8 @@ T = TypeVar("T")
 MEBIBYTE = 2**20
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # numbers of mallopt's options, of malloc.h
+_ON_THE_CPU = ("DefaultCPUAllocator", "bad_alloc", "could not create a primitive")
+"""Words of torch's errors, and of the last oneDNN's, where memory runs out."""
 _RESET_PEAK = Path("/proc/self/clear_refs")
 
 
@@ -30,8 +32,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    text = str(error)  # on the CPU torch raises a RuntimeError
-    return isinstance(error, RuntimeError) and ("DefaultCPUAllocator" in text or "bad_alloc" in text)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _ON_THE_CPU)
 
 
 def if_it_fits(work: Callable[[], T]) -> list[T]:

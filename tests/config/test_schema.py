@@ -88,7 +88,11 @@ def test_overrides_leave_their_input_alone():
         ("digits", ["trainer.step=3"], ["trainer: unknown key 'step'", "did you mean 'steps'"]),
         ("digits", ["trainer.steps=many"], ["trainer.steps", "a whole number, at least 1", "'many'"]),
         ("digits", ["trainer.steps=-3"], ["trainer.steps", "at least 1", "-3"]),
-        ("digits", ["trainer.schedule=cosine"], ["trainer.schedule", "exponential, one_cycle, constant"]),
+        (
+            "digits",
+            ["trainer.schedule=cosine"],
+            ["trainer.schedule", "one_cycle, one_cycle_tail, constant"],
+        ),
         ("digits", ["objective.lambda=-1"], ["objective.lambda", "at least 0"]),
         ("digits", ["generator.latnt=3"], ["generator: unknown key 'latnt'", "did you mean 'latent'"]),
         ("digits", ["generator.latent=0"], ["generator.latent", "at least 1"]),

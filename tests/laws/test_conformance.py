@@ -40,7 +40,7 @@ NOTHING = (
     "no such symmetry",
     "nothing to be fixed",
     "the weights cost nothing",
-    "it does not mean to be the negative evidence lower bound",
+    "it is not meant to be the negative evidence lower bound",
 )
 """Reasons for which a law does not apply to a component that ships."""
 

@@ -38,7 +38,7 @@ def test_a_failure_names_the_layer_the_axes_and_a_small_example():
     assert "stem.weight axis 0" in found.where
     assert "read by" in found.where
     assert "networks=1, examples=8" in found.example
-    assert "forgotten reader or tied writer" in found.cause
+    assert "a reader or tied writer left out" in found.cause
 
 
 @pytest.mark.slow

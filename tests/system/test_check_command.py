@@ -77,7 +77,7 @@ def test_targets_of_ones_own(hyperframe, tmp_path):
         (["lenet", "clases=3"], "clases"),
         (["lenet", "classes=many"], "target.classes"),
         (["scale,lenet"], "unknown gauge 'lenet'"),
-        (["scale,sign", "x=1"], "options go with one component"),
+        (["scale,sign", "x=1"], "options can be given for one component only"),
         (["lenet", "--kind", "target", "--kind", "gauge"], "--kind is given twice"),
         (["lenet", "--task", "digit"], "unknown task 'digit'"),
     ],

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hyperframe as hf
+from hyperframe.config.kinds import check_component
 from hyperframe.config.registry import Registry, make_plugin_manager
-from hyperframe.errors import DataError
+from hyperframe.errors import DataError, PluginError
 from hyperframe.metrics import validation_score
 from hyperframe.options import read_options
 from hyperframe.tasks.classification import ClassificationMeter, ClassificationTask
@@ -317,8 +318,8 @@ def test_the_base_classes_keep_the_contract(kind):
 
 @pytest.mark.parametrize("kind", [ClassificationTask, RegressionTask])
 def test_the_base_classes_have_no_data(kind):
-    with pytest.raises(NotImplementedError):
-        kind().data("train")
+    with pytest.raises(PluginError, match="has no data, input_shape, name, num_outputs"):
+        check_component(kind(), hf.Task, "task 'own'")
 
 
 @pytest.mark.parametrize(

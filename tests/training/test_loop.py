@@ -328,7 +328,7 @@ def test_a_checkpoint_of_another_configuration(tmp_path, small):
         (
             {"trainer.networks": 1, "diversity": []},
             ConfigError,
-            "needs at least 2 networks a step.*batch normalisation",
+            "needs at least 2 networks a step; set trainer.networks=2 or more",
         ),
         (
             {"generator": "direct", "generator.networks": 3},
