@@ -224,10 +224,10 @@ def test_of_two_runs_that_take_one_folder_one_is_refused(tmp_path, small):
         small(tmp_path / "run")
 
 
-def test_figures_are_not_lost_where_they_cannot_be_kept(tmp_path, small):
+def test_results_are_not_lost_where_they_cannot_be_kept(tmp_path, small):
     run = small(tmp_path / "run")
     (run.folder / "analyses").write_text("a file in the way")
-    with pytest.warns(UserWarning, match="the figures are not kept: .*results.json cannot be written"):
+    with pytest.warns(UserWarning, match="the results are not kept: .*results.json cannot be written"):
         assert run.evaluate(3)["networks"] == 3
 
 
