@@ -83,7 +83,7 @@ def measure(run: hf.Run) -> dict[str, Any]:
     networks, test = run.sample(run.default_count, seed=1), run.data("test")
     each = networks.gathered(test.x, lambda outputs: outputs.double().log_softmax(-1))
     spectrum = Spectrum(len(networks))
-    spectrum.add((each - each.mean(-1, keepdim=True)).flatten(1))
+    spectrum.add(networks.task.canonical_outputs(each).flatten(1))
     return {
         "answers": each.exp().mean(0).log().tolist(),
         "labels": test.y.tolist(),

@@ -63,7 +63,7 @@ def collect(
     content: dict[str, Any] = {
         "run": run.folder.name,
         "step": run.step,
-        "classes": list(getattr(run.experiment.task, "classes", ())),
+        "classes": list(run.experiment.task.classes),
         "config": run.config.plain(),
         "provenance": read_provenance(run.folder),
         "evaluation": evaluation or run.evaluate(),

@@ -84,6 +84,12 @@ def draw_options(command: F) -> F:
     return networks(seed(command))
 
 
+def samples_option(command: F) -> F:
+    """Add --samples, for commands that take networks from a file in the place of drawing them; see `check_samples`."""
+    help_ = "Take the networks of this file, which 'sample' wrote."
+    return click.option("--samples", type=click.Path(), help=help_)(command)
+
+
 def open_run(run: str, checkpoint: str, device: str, target: str | None, overrides: Sequence[str] = ()) -> Run:
     """Load the run that the options of `run_options` name; overrides say where its data lie now."""
     registry = registry_with([] if target is None else [check_factory(target)])

@@ -194,7 +194,7 @@ class Networks:
 
         Args:
             x: inputs [examples, *input_shape], as training takes them: a tensor or a numpy array, where bytes are
-                pixels and are divided by 255. Channels of examples can stand last, and a single one needs no axis. So
+                pixels and are divided by 255. Channels of images can stand last, and a single one needs no axis. So
                 it is for `mean`, `vote` and `summary`. Where inputs are unlike those of the training, a notice says so.
 
         Raises:

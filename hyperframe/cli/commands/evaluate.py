@@ -10,6 +10,7 @@ from hyperframe.cli.arguments import (
     json_option,
     open_run,
     run_options,
+    samples_option,
     split_overrides,
 )
 from hyperframe.runtime.files import as_json
@@ -22,7 +23,7 @@ from hyperframe.runtime.files import as_json
 @click.option(
     "--split", type=click.Choice(["test", "validation"]), default="test", show_default=True, help="Which data."
 )
-@click.option("--samples", type=click.Path(), help="Take the networks of this file, which 'sample' wrote.")
+@samples_option
 @json_option
 def evaluate(
     run: str,

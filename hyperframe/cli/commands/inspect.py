@@ -15,7 +15,7 @@ from hyperframe.runtime.files import as_json, user_path
 @click.argument("folder", type=click.Path(), default="runs", metavar="[DIR]")
 @json_option
 def runs(folder: str, json_wanted: bool) -> None:
-    """List the runs in a folder, by default runs/, with their state, step and accuracy."""
+    """List the runs in a folder, by default runs/, with their state, step and first metric."""
     rows = list_runs(user_path(folder))
     if json_wanted:
         click.echo(as_json({"runs": rows}))

@@ -10,6 +10,7 @@ from hyperframe.cli.arguments import (
     json_option,
     open_run,
     run_options,
+    samples_option,
     split_overrides,
 )
 from hyperframe.cli.prediction_files import RESULT_FILES, as_rows, read_inputs, write_result
@@ -20,7 +21,7 @@ from hyperframe.runtime.files import as_json, check_new_file, user_path
 @run_options
 @click.argument("arguments", nargs=-1, type=click.Path(), metavar="FILE... [KEY=VALUE]...")
 @draw_options
-@click.option("--samples", type=click.Path(), help="Take the networks of this file, which 'sample' wrote.")
+@samples_option
 @click.option("--out", type=click.Path(), help="Write the results to this .npz or .safetensors file.")
 @json_option
 def predict(
@@ -56,7 +57,7 @@ def predict(
     )
     drawn = chosen.networks(networks, seed, samples)
     results = drawn.summary(x)
-    classes = getattr(chosen.experiment.task, "classes", ())
+    classes = chosen.experiment.task.classes
     if out is not None:
         write_result(user_path(out), results, classes)
     rows = as_rows(results, names, classes)

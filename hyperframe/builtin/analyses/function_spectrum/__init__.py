@@ -83,7 +83,7 @@ def _functions(networks: Networks, data: Data) -> tuple[Spectrum, dict[str, floa
     for first in range(0, len(data), AT_ONCE):
         part = data[first : first + AT_ONCE].to(device)
         log_probabilities = networks.gathered(part.x, lambda outputs: outputs.double().log_softmax(-1))
-        spectrum.add((log_probabilities - log_probabilities.mean(-1, keepdim=True)).flatten(1))
+        spectrum.add(networks.task.canonical_outputs(log_probabilities).flatten(1))
         members -= float(log_likelihoods(log_probabilities.exp(), part.y).mean(0).sum())
         ensemble -= float(log_likelihoods(log_probabilities.exp().mean(0), part.y).sum())
     nll = {"members": members / len(data), "ensemble": ensemble / len(data)}
