@@ -24,6 +24,7 @@ from hyperframe import types as types
 from hyperframe.analysis.distillation.distill import distill
 from hyperframe.analysis.distillation.student import DistillationOptions
 from hyperframe.api import load, resume, train
+from hyperframe.component import Component
 from hyperframe.errors import HyperframeError, HyperframeWarning
 from hyperframe.hookspecs import hookimpl
 from hyperframe.metrics import Meter, Metric, over_networks
@@ -35,7 +36,7 @@ from hyperframe.targets.tracing.tracer import trace
 from hyperframe.tasks.classification import ClassificationTask
 from hyperframe.tasks.regression import RegressionTask
 from hyperframe.training.loop import Reporter
-from hyperframe.types import Component, Data, Task, Weights
+from hyperframe.types import Data, Task, Weights
 
 __version__ = version("hyperframe-nn")
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pluggy
 
-from hyperframe.types import Component
+from hyperframe.component import Component
 
 GROUP = "hyperframe"
 hookspec = pluggy.HookspecMarker(GROUP)

@@ -193,9 +193,9 @@ class DiversityInputs:
         weights: raw weights, differentiable.
         flat: the weights after the gauge, one row a network, shape [batch, num_weights], differentiable.
         gauged: makes such rows of any weights, for terms that look at how the generator moves them.
-        outputs: of all networks on the same examples, shape [batch, examples, num_outputs], differentiable; the target
+        outputs: of all networks on the term's inputs, shape [batch, examples, num_outputs], differentiable; the target
             runs in training mode.
-        labels: of these examples, shape [examples, ...].
+        labels: of the examples that `DiversityTerm.inputs` was given, shape [examples, ...].
         task: what outputs mean.
         dimension: the dimension of the manifold the generator draws from; always there.
         directions: in how many directions gauged weights can differ; always there.
@@ -228,6 +228,19 @@ class DiversityTerm:
     minimum_networks: int = 1
     own_gradient: bool = False
 
+    def inputs(self, shared: Data, rng: torch.Generator) -> Tensor:
+        """Return the inputs [examples, *input_shape] on which a term that needs `outputs` compares the networks.
+
+        By default the shared examples as they are, where networks should agree with the labels; terms that leave them
+        so share one pass of the target. Elsewhere, such as on images with shuffled pixels, networks can differ at no
+        cost in accuracy.
+
+        Args:
+            shared: `trainer.shared_examples` training examples, varied as the task does it; other ones in each step.
+            rng: of all that is drawn, on their device.
+        """
+        return shared.x
+
     @abstractmethod
     def __call__(self, inputs: DiversityInputs) -> Tensor:
         """The term's value, a scalar."""
@@ -244,9 +257,10 @@ class DiversityTerm:
 class Objective:
     """The parts of a generator's loss beside its diversity terms; the base class of such components.
 
-    L(φ) = a(t) · E_z E_data loss(T(x; G(z))) + cost(G(z)) + Σ_j w_j L_diversity,j + penalty of G
+    L(φ) = a(t) · E_z E_data v(z, x) loss(T(x; G(z))) + cost(G(z)) + Σ_j w_j L_diversity,j + penalty of G
 
-    An objective says what accuracy counts in a step, a(t), and what the weights themselves cost.
+    An objective says what accuracy counts in a step, a(t), what an example counts for a network, v(z, x), and what the
+    weights themselves cost.
 
     Example:
         >>> class Halves(Objective):
@@ -266,6 +280,20 @@ class Objective:
             examples: how many training examples there are.
         """
 
+    def example_weights(self, code: Tensor, ids: Tensor, examples: int, seed: int) -> Tensor | None:
+        """Say what each example counts for each network, [networks, batch]; None: all count 1.
+
+        It is a function of network and example alone, so that a network has the same data in every step, and 1 on
+        average over the examples.
+
+        Args:
+            code: what tells the networks apart, `Generator.code` of their z, [networks, entries].
+            ids: numbers of the examples in the training data, int64 [networks, batch].
+            examples: how many training examples there are.
+            seed: of the training, for what is drawn for each example.
+        """
+        return None
+
     def cost(self, weights: Weights) -> Tensor | None:
         """Return what the weights cost, the mean over the networks: a differentiable scalar, or None for nothing."""
         return None
@@ -281,44 +309,6 @@ class Analysis(Protocol):
     def __call__(self, run: Any, folder: Path) -> dict[str, Any]:
         """Results of a `hyperframe.Run` as plain data; pictures are written into the folder, which is there."""
         ...
-
-
-@attrs.frozen(kw_only=True)
-class Component:
-    """One registered component: its name, how it is made, and what it is.
-
-    Attributes:
-        name: what a configuration calls it.
-        factory: makes it; what it is called with depends on the kind, see `hyperframe.hookspecs`. Nothing heavy is
-            imported or allocated before it is called.
-        restore: of a task whose data say what it is (its shapes, its classes): makes it of its options and of what its
-            attribute `facts`, plain data, was when a run was trained on it, without a look at the data; `Task.data`
-            then reads them, and raises `DataError` where they are not there, or are others.
-        options: the attrs class of its options.
-        summary: one line.
-        reference: the paper or section it comes from.
-        title: of an analysis: its heading in a report; by default its name in words.
-        place: of an analysis: where a report tells of it; lower ones come first, equal ones by name.
-    """
-
-    name: str
-    factory: Callable[..., Any]
-    options: type[Any] = attrs.field(factory=lambda: NoOptions)
-    summary: str = ""
-    reference: str = ""
-    restore: Callable[..., Any] | None = None
-    title: str = ""
-    place: int = 1000
-
-    def __attrs_post_init__(self) -> None:
-        if not attrs.has(self.options):
-            raise TypeError(f"component '{self.name}': options must be an attrs class, not {self.options!r}")
-
-    @property
-    def heading(self) -> str:
-        """The title, or the name in words."""
-        words = self.title or self.name.replace("_", " ")
-        return words[:1].upper() + words[1:]
 
 
 @attrs.frozen

@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import attrs
 
+from hyperframe.component import Component
 from hyperframe.errors import ConfigError, PluginError, described, others_code
 from hyperframe.hookspecs import hookimpl
 from hyperframe.options import option, plain_options, read_options, shown
-from hyperframe.types import Component
 
 TYPED = "package.module:factory"
 """Stands for the distribution of these components."""

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.utils.data import Dataset, IterableDataset
 
+from hyperframe.component import Component
 from hyperframe.errors import ConfigError, DataError, described, others_code, unknown_name
 from hyperframe.hookspecs import hookimpl
 from hyperframe.options import shown
@@ -18,7 +19,7 @@ from hyperframe.targets.spec import TargetSpec
 from hyperframe.tasks.own_data.array_names import chosen_parts, part_names
 from hyperframe.tasks.own_data.arrays import ARRAYS, OwnOptions, as_tensor, own_task
 from hyperframe.tasks.own_data.facts import OwnTask, restore_task
-from hyperframe.types import Component, Task
+from hyperframe.types import Task
 
 MODULE, DATA = "module", "data"
 HANDED_OVER = "python"

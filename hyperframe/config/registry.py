@@ -13,9 +13,9 @@ import attrs
 import pluggy
 
 from hyperframe import hookspecs
+from hyperframe.component import Component
 from hyperframe.config.kinds import KINDS
 from hyperframe.errors import Forgiven, PluginError, described, notice, unknown_name
-from hyperframe.types import Component
 
 OWN_DISTRIBUTION = "hyperframe-nn"
 LIMIT_VARIABLE = "HYPERFRAME_PLUGINS"

@@ -1,11 +1,12 @@
 """The loss of the generator and its gradient, computed in memory that chunks of networks bound.
 
-L(φ) = a · E_z E_data loss(T(x; G(z))) + cost of the weights + Σ_j w_j L_diversity,j + penalty of G
+L(φ) = a · E_z E_data v(z, x) loss(T(x; G(z))) + cost of the weights + Σ_j w_j L_diversity,j + penalty of G
 
-What accuracy counts (a) and what the weights cost is said by the objective, see `hyperframe.types.Objective`.
+What accuracy counts (a), what an example counts for a network (v), and what the weights cost is said by the objective,
+see `hyperframe.types.Objective`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe.errors import MemoryShortageError
+from hyperframe.errors import ConfigError, MemoryShortageError
 from hyperframe.experiment.outputs import SharedOutputs
 from hyperframe.networks.generator import Generator
 from hyperframe.networks.target import Target
@@ -69,6 +70,8 @@ class BatchLoss:
 
     Attributes:
         chunks: divides the networks.
+        evaluations: how many gradients of an output of one network at one example were taken so far: the cost of a
+            training that does not depend on the machine. Those at inputs of diversity terms count as well.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class BatchLoss:
         self.directions = directions
         self.terms = list(terms)
         self.chunks = Chunks(chunk)
+        self.evaluations = 0
 
     def evolved(self, target: Target, chunk: int) -> "BatchLoss":
         """The same loss for another way of running the target."""
@@ -105,7 +109,7 @@ class BatchLoss:
     @property
     def compares_outputs(self) -> bool:
         """Whether a term looks at outputs, and hence needs examples that all networks see."""
-        return any(item.term.needs & {"outputs", "labels"} for item in self.terms)
+        return any(_compares_outputs(item) for item in self.terms)
 
     def gradients(
         self,
@@ -116,6 +120,7 @@ class BatchLoss:
         *,
         accuracy_weight: float,
         shared: Data | None = None,
+        example_weights: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Add the loss's gradient to the generator's parameters.
 
@@ -126,12 +131,13 @@ class BatchLoss:
             rng: for terms that draw numbers.
             accuracy_weight: what the mean loss counts, such as λ.
             shared: inputs [examples, *input_shape] and labels [examples] for terms that compare outputs.
+            example_weights: what each example of the batch counts [networks, examples]; None: 1.
 
         Returns:
             Scalars on the device, without a graph: `loss`, `accuracy_loss`, `score`, and each term's `diversity.NAME`.
         """
         weights = generator(z)
-        accuracy = self._accuracy(weights, batch, accuracy_weight)
+        accuracy = self._accuracy(weights, batch, accuracy_weight, example_weights)
         regularisers = self._regularisers(generator, z, weights, shared, rng)
         gradient = _add_up(accuracy, regularisers)
         total, metrics = accuracy.value + regularisers.value, accuracy.metrics | regularisers.metrics
@@ -146,7 +152,9 @@ class BatchLoss:
         torch.autograd.backward(outputs, seeds)
         return {"loss": total, **metrics}
 
-    def _accuracy(self, weights: Weights, batch: Data, accuracy_weight: float) -> "_Part":
+    def _accuracy(
+        self, weights: Weights, batch: Data, accuracy_weight: float, example_weights: Tensor | None
+    ) -> "_Part":
         """Compute the weighted mean loss, chunk by chunk; its metrics are the mean loss and score."""
         unpacked = self._unpack(weights)
         count = batch.y.shape[0] * batch.y.shape[1]
@@ -154,7 +162,8 @@ class BatchLoss:
         losses, scores = [], []
 
         def work(rows: slice) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
-            return self._pass(slice_weights(unpacked, rows), batch[rows], count, accuracy_weight)
+            counts = None if example_weights is None else example_weights[rows]
+            return self._pass(slice_weights(unpacked, rows), batch[rows], count, accuracy_weight, counts)
 
         too_large = partial(self._too_large, unpacked, batch, "batch_size")
         examples = batch.y.shape[1]
@@ -167,6 +176,7 @@ class BatchLoss:
                     gradient[name][rows] = part
             losses.append(loss)
             scores.append(score)
+        self.evaluations += count
         mean, score = torch.stack(losses).sum(), torch.stack(scores).sum()
         return _Part(
             value=accuracy_weight * mean,
@@ -175,12 +185,18 @@ class BatchLoss:
         )
 
     def _pass(
-        self, unpacked: Mapping[str, Tensor], batch: Data, count: int, accuracy_weight: float
+        self,
+        unpacked: Mapping[str, Tensor],
+        batch: Data,
+        count: int,
+        accuracy_weight: float,
+        example_weights: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
         """Some networks' part of the mean loss and score, and the gradient of the weighted loss at what they run on."""
         leaves = {name: value.detach().requires_grad_() for name, value in unpacked.items()}
         outputs = self.target.run(leaves, batch.x, training=True)
-        loss = self.task.loss(outputs, batch.y).sum() / count
+        losses = self.task.loss(outputs, batch.y)
+        loss = (losses if example_weights is None else losses * example_weights).sum() / count
         found = torch.autograd.grad(accuracy_weight * loss, list(leaves.values()), allow_unused=True)
         return loss.detach(), self.task.score(outputs.detach(), batch.y).sum() / count, found
 
@@ -208,28 +224,46 @@ class BatchLoss:
         if cost is not None:
             metrics["weight_cost"] = cost.detach()
             total = total + cost
-        outputs = self.shared_outputs(weights, shared) if shared is not None else None
-        inputs = self.inputs(generator, z, leaves, rng, outputs.values if outputs else None, shared)
+        outputs = self.shared_outputs(weights, shared, rng) if shared is not None else {}
+        inputs = self.inputs(generator, z, leaves, rng, shared)
         for item in self.terms:
-            value = item.term(restrict(inputs, item.term.needs))
+            value = item.term(restrict(inputs, item.term.needs, outputs.get(item.name)))
             metrics[f"diversity.{item.name}"] = value.detach()
             total = total + item.weight * value
         if total.requires_grad:
             total.backward()  # a term that looks at the generator itself reaches its parameters here, directly
         gradients = [{layer: leaf.grad for layer, leaf in leaves.items() if leaf.grad is not None}]
-        if outputs is not None:
-            gradients.append(pack(self.target.spec, outputs.gradient()))
+        for passed in _different(outputs.values()):
+            gradients.append(pack(self.target.spec, passed.gradient()))
+            self.evaluations += len(z) * len(passed)
         return _Part(value=total.detach(), gradients=gradients, metrics=metrics)
 
     def _unpack(self, weights: Weights) -> dict[str, Tensor]:
         """Give the weights as the module's parameters, without a graph."""
         return {name: value.detach() for name, value in unpack(self.target.spec, weights).items()}
 
-    def shared_outputs(self, weights: Weights, shared: Data) -> SharedOutputs:
-        """Run all networks on examples that they share, for terms that compare outputs."""
+    def shared_outputs(self, weights: Weights, shared: Data, rng: torch.Generator) -> dict[str, SharedOutputs]:
+        """Run all networks on the inputs of each term that compares outputs; terms with the same inputs share a pass.
+
+        Raises:
+            ConfigError: inputs of a term have another shape or type than those of the task.
+        """
         unpacked = self._unpack(weights)
-        too_large = partial(self._too_large, unpacked, Data(shared.x[None], shared.y[None]), "shared_examples")
-        return SharedOutputs(self.target, unpacked, shared.x, self.chunks, too_large)
+        passes: dict[str, SharedOutputs] = {}
+        as_they_are: SharedOutputs | None = None
+        for item in self.terms:
+            if not _compares_outputs(item):
+                continue
+            x = item.term.inputs(shared, rng)
+            if x is shared.x and as_they_are is not None:
+                passes[item.name] = as_they_are
+                continue
+            _check_inputs(item.name, x, shared.x)
+            too_large = partial(self._too_large, unpacked, Data(x[None], shared.y[None]), "shared_examples")
+            passes[item.name] = SharedOutputs(self.target, unpacked, x, self.chunks, too_large)
+            if x is shared.x:
+                as_they_are = passes[item.name]
+        return passes
 
     def inputs(
         self,
@@ -237,18 +271,16 @@ class BatchLoss:
         z: Tensor,
         weights: Weights,
         rng: torch.Generator,
-        outputs: Tensor | None = None,
         shared: Data | None = None,
     ) -> DiversityInputs:
-        """Gather what the terms need, and only that.
+        """Gather what the terms need, and only that; all but the outputs, which are on inputs of each term's own.
 
         Args:
             generator: the generator.
             z: latent vectors [networks, …].
             weights: what it made of them.
             rng: for terms that draw numbers.
-            outputs: of all networks on shared examples [networks, examples, num_outputs].
-            shared: these examples and their labels [examples, …].
+            shared: examples that all networks see, and their labels [examples, …].
         """
 
         def gauged(theta: Weights) -> Tensor:
@@ -260,7 +292,6 @@ class BatchLoss:
             "weights": lambda: dict(weights),
             "flat": lambda: gauged(weights),
             "gauged": lambda: gauged,
-            "outputs": lambda: outputs,
             "labels": lambda: shared.y if shared is not None else None,
             "task": lambda: self.task,
             "rng": lambda: rng,
@@ -279,8 +310,27 @@ def _add_up(*parts: _Part) -> Weights:
     return total
 
 
-def restrict(inputs: DiversityInputs, needs: frozenset[str]) -> DiversityInputs:
-    """Leave out what one term did not list, of what all of them need."""
+def restrict(inputs: DiversityInputs, needs: frozenset[str], outputs: SharedOutputs | None = None) -> DiversityInputs:
+    """Leave out what one term did not list, of what all of them need, and add the outputs that it compares."""
     fields = {field.name for field in attrs.fields(DiversityInputs)}
     left_out: dict[str, Any] = dict.fromkeys(fields - needs - ALWAYS)
+    if outputs is not None and "outputs" in needs:
+        left_out["outputs"] = outputs.values
     return attrs.evolve(inputs, **left_out)
+
+
+def _compares_outputs(item: WeightedTerm) -> bool:
+    return bool(item.term.needs & {"outputs", "labels"})
+
+
+def _different(passes: Iterable[SharedOutputs]) -> list[SharedOutputs]:
+    """Each pass once, in order."""
+    return list({id(one): one for one in passes}.values())
+
+
+def _check_inputs(name: str, x: Any, shared: Tensor) -> None:
+    """Check that a term's inputs are such as the task has."""
+    if not isinstance(x, Tensor) or x.shape[1:] != shared.shape[1:] or x.dtype != shared.dtype or not len(x):
+        found = f"{str(x.dtype).removeprefix('torch.')} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        wanted = f"{str(shared.dtype).removeprefix('torch.')} [examples, {', '.join(map(str, shared.shape[1:]))}]"
+        raise ConfigError(f"diversity '{name}': its inputs must be {wanted}, but are {found}")

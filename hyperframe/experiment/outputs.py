@@ -49,6 +49,9 @@ class SharedOutputs:
             parts = [outputs for _, outputs in self._over(self._first)]
         self.values = torch.cat(parts).requires_grad_()
 
+    def __len__(self) -> int:
+        return len(self._inputs)
+
     def gradient(self) -> dict[str, Tensor]:
         """Carry the gradient at the outputs back to the module's parameters: {name: [networks, *shape]}."""
         result = {name: torch.zeros_like(value) for name, value in self._unpacked.items()}

@@ -131,15 +131,15 @@ def dry_run_terms(loss: BatchLoss, generator: Generator, z: Tensor, shared: Data
         ConfigError: a term does not work with this generator, target or task.
     """
     weights = {layer: value.detach().requires_grad_() for layer, value in generator(z).items()}
-    outputs = None
+    outputs = {}
     if shared is not None:
         size = f"trainer.shared_examples={len(shared)}"  # some targets take no single image
         with _refused(f"target '{loss.target.spec.name}' does not run on {size} in training mode"):
-            outputs = loss.shared_outputs(weights, shared).values
-    inputs = loss.inputs(generator, z, weights, rng, outputs, shared)
+            outputs = loss.shared_outputs(weights, shared, rng)
+    inputs = loss.inputs(generator, z, weights, rng, shared)
     for item in loss.terms:
         with _refused(f"diversity '{item.name}' does not work with this generator, target and task"):
-            value = item.term(restrict(inputs, item.term.needs))
+            value = item.term(restrict(inputs, item.term.needs, outputs.get(item.name)))
         if not isinstance(value, Tensor) or value.dim():
             raise ConfigError(f"diversity '{item.name}' must give a tensor without axes, but gives {shown(value)}")
 

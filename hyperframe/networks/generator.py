@@ -45,6 +45,13 @@ class Generator(nn.Module):
         """Turn latent vectors into weights."""
         raise NotImplementedError
 
+    def code(self, z: Tensor) -> Tensor:
+        """Return rows of numbers that tell networks apart [networks, entries], from which their data may be drawn.
+
+        By default z itself. Where an entry is the number of a network, whose size means nothing, this is one-hot.
+        """
+        return z.reshape(len(z), -1)
+
     def at_most(self, count: int) -> int:
         """Return `count`, or the number of networks it holds where that is less."""
         return count if self.networks is None else min(count, self.networks)

@@ -19,6 +19,7 @@ import attrs
 from torch import Tensor
 
 from hyperframe.errors import RunError, notice
+from hyperframe.options import shown
 from hyperframe.runtime.files import (
     as_json,
     contents,
@@ -36,7 +37,7 @@ from hyperframe.runtime.links import inside
 
 CHECKPOINTS = "checkpoints"
 GENERATOR, TRAINER, STATE = "generator.safetensors", "trainer.safetensors", "state.json"
-FORMAT = 2
+FORMAT = 3
 """The version of what a run folder holds."""
 
 
@@ -173,6 +174,9 @@ def _read_state(folder: Path) -> dict[str, Any]:
         raise RunError(f"{path} does not say what files of a checkpoint are")
     if str(state.get("step")) != folder.name:
         raise RunError(f"{path} is of step {state.get('step')}; the folder was renamed")
+    spent = state.get("gradient_evaluations")
+    if not isinstance(spent, int) or isinstance(spent, bool) or spent < 0:
+        raise RunError(f"{path}: gradient_evaluations is {shown(spent)}, expected a whole number")
     if not isinstance(state.get("validation_score"), float | int | None):
         raise RunError(f"{path}: validation_score is {state['validation_score']!r}, expected a number")
     return state

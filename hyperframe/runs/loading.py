@@ -73,7 +73,7 @@ def recorded_data(found: Checkpoint) -> dict[str, str]:
 
 
 def restore(folder: Path, found: Checkpoint, experiment: Experiment) -> None:
-    """Put a checkpoint's parameters and the target's constants into an experiment."""
+    """Put a checkpoint's parameters, its budget and the target's constants into an experiment."""
     _check_config(folder, found, experiment.config)
     if experiment.target.constants():
         experiment.target.load_constants(read_tensors(folder / TARGET))
@@ -86,6 +86,7 @@ def restore(folder: Path, found: Checkpoint, experiment: Experiment) -> None:
     if different:
         raise RunError(f"{folder}: the checkpoint of step {found.step} does not fit its configuration: {different}")
     experiment.generator.load_state_dict(state)
+    experiment.loss.evaluations = found.state["gradient_evaluations"]
 
 
 def _check_config(folder: Path, found: Checkpoint, config: Config) -> None:

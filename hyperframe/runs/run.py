@@ -65,6 +65,11 @@ class Run:
         """Whether all steps of its configuration are done."""
         return self.step >= self.config.trainer.steps
 
+    @property
+    def gradient_evaluations(self) -> int:
+        """The budget spent: how many gradients of one network's output at one example its training took so far."""
+        return self.experiment.loss.evaluations
+
     @cached_property
     def trained_inputs(self) -> TrainedInputs | None:
         """The range, brightness and proportions of the inputs that the run was trained on."""

@@ -108,13 +108,15 @@ class DiversityCase(Case):
         if not isinstance(needs, frozenset) or not needs <= fields:
             raise Broken(f"needs must be a frozenset of {', '.join(sorted(fields))}, but is {needs!r}")
         loss, rng = self._loss(net), torch.Generator().manual_seed(seed)
-        outputs, shared = None, None
+        shared = None
         if loss.compares_outputs:
             draw = torch.Generator().manual_seed(0)
             x = torch.randn(IMAGES, *net.spec.input_shape, generator=draw, dtype=torch.float64)
             shared = Data(x, torch.randint(net.spec.num_outputs, (IMAGES,), generator=draw))
-            outputs = net.outputs(weights, x)
-        inputs = loss.inputs(generator, z, weights, rng, outputs, shared)
+        inputs = loss.inputs(generator, z, weights, rng, shared)
+        if shared is not None and "outputs" in needs:
+            outputs = net.outputs(weights, self.term.inputs(shared, torch.Generator().manual_seed(0)))
+            inputs = attrs.evolve(inputs, outputs=outputs)
         value: Any = self.term(inputs)
         if not isinstance(value, Tensor) or value.dim():
             raise Broken(f"it gives {type(value).__name__}, not a tensor without axes")

@@ -281,6 +281,7 @@ class Training:
             "validation_score": score,
             "halved_chunk": run.experiment.loss.chunks.halved,
             "sequential_chunks": run.experiment.loss.chunks.sequential,
+            "gradient_evaluations": run.experiment.loss.evaluations,
             "target": run.experiment.target.identity(),
             "kept": run.config.kept(),
             "environment": self.environment(),

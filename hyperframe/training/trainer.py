@@ -124,10 +124,18 @@ class Trainer:
             group["lr"] = part * rate
         z = generator.latent(options.networks, self.streams["latent"])
         loss = self.experiment.loss
-        batch = self._drawn("data", options.networks, options.batch_size)
-        shared = self._drawn("shared", options.shared_examples) if loss.compares_outputs else None
-        weight = loss.objective.accuracy_weight(self.step_count, options.steps, len(self.train))
-        metrics = loss.gradients(generator, z, batch, self.streams["terms"], accuracy_weight=weight, shared=shared)
+        batch, ids = self._drawn("data", options.networks, options.batch_size)
+        shared = self._drawn("shared", options.shared_examples)[0] if loss.compares_outputs else None
+        examples = len(self.train)
+        metrics = loss.gradients(
+            generator,
+            z,
+            batch,
+            self.streams["terms"],
+            accuracy_weight=loss.objective.accuracy_weight(self.step_count, options.steps, examples),
+            shared=shared,
+            example_weights=loss.objective.example_weights(generator.code(z), ids, examples, options.seed),
+        )
         gradients = [value.grad for value in self.parameters if value.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         if options.gradient_clip is not None:
@@ -164,12 +172,12 @@ class Trainer:
         finally:
             generator.train(training)
 
-    def _drawn(self, name: str, *sizes: int) -> Data:
-        """Training examples [*sizes], drawn by the numbers of a stream."""
+    def _drawn(self, name: str, *sizes: int) -> tuple[Data, Tensor]:
+        """Training examples [*sizes], drawn by the numbers of a stream, and their numbers in the training data."""
         rng = self.streams[name]
         chosen = torch.randint(len(self.train), sizes, generator=rng, device=self.train.x.device)
         drawn = self.train[chosen]
-        return Data(self.experiment.task.augment(drawn.x, rng), drawn.y)
+        return Data(self.experiment.task.augment(drawn.x, rng), drawn.y), chosen
 
     def read_metrics(self) -> dict[str, float]:
         """Mean metrics of the steps since the last call; waits for the device."""

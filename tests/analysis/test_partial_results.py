@@ -8,11 +8,11 @@ import pytest
 from hyperframe.analysis.partial_results import in_parts
 from hyperframe.analysis.runner import analyse, chosen_options, kept_analysis
 from hyperframe.api import make_registry
+from hyperframe.component import Component
 from hyperframe.errors import ConfigError, HyperframeWarning
 from hyperframe.hookspecs import hookimpl
 from hyperframe.options import option
 from hyperframe.runtime.progress import heard_by
-from hyperframe.types import Component
 
 
 @attrs.frozen(kw_only=True)

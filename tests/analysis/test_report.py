@@ -17,10 +17,10 @@ from hyperframe.analysis.page import page
 from hyperframe.analysis.plots import keep_grid, keep_lines, keep_scatter
 from hyperframe.analysis.report import collect, report_order
 from hyperframe.api import make_registry
+from hyperframe.component import Component
 from hyperframe.errors import NotApplicableError
 from hyperframe.hookspecs import hookimpl
 from hyperframe.runtime.files import read_json
-from hyperframe.types import Component
 
 HOSTILE = '</script><script>window.broken = 1</script><img src=x onerror="window.broken = 1">&\''
 LONG = "unbroken" * 30

@@ -8,11 +8,11 @@ import torch
 
 from hyperframe.analysis.runner import analyse, kept_analysis
 from hyperframe.api import make_registry
+from hyperframe.component import Component
 from hyperframe.errors import HyperframeWarning, MemoryShortageError, PluginError, RunError
 from hyperframe.hookspecs import hookimpl
 from hyperframe.runs.loading import load_run
 from hyperframe.training.resume import resume_run
-from hyperframe.types import Component
 
 
 class Shop:

@@ -2,6 +2,7 @@
 
 import math
 
+import attrs
 import pytest
 import torch
 from hypothesis import given
@@ -197,9 +198,7 @@ def test_the_gradient_through_shared_outputs_is_that_of_one_graph(chunk):
     each = [{name: part[i] for name, part in unpack(built.target.spec, weights).items()} for i in range(5)]
     found = torch.stack([torch.func.functional_call(built.target.module, one, (shared.x,)) for one in each])
     source = built.loss
-    inputs = source.inputs(built.generator, z, weights, torch.Generator(), found, shared)
     flat = source.gauge(weights)
-    assert inputs.outputs is None  # the configuration's own term does not look at them
     inputs = DiversityInputs(
         outputs=found,
         labels=shared.y,
@@ -223,6 +222,70 @@ def test_the_gradient_through_shared_outputs_is_that_of_one_graph(chunk):
     assert float(metrics["loss"]) == pytest.approx(float(whole.detach()), rel=1e-10)
     for parameter, expected in zip(built.generator.parameters(), wanted, strict=True):
         torch.testing.assert_close(parameter.grad, expected, rtol=1e-8, atol=1e-10)
+
+
+class Halved(hf.types.DiversityTerm):
+    """Compares outputs on inputs of its own: half as bright, and one more than are shared."""
+
+    needs = frozenset({"outputs"})
+
+    def inputs(self, shared, rng):
+        return torch.cat([shared.x, shared.x[:1]]) / 2
+
+    def __call__(self, inputs):
+        return inputs.outputs.square().mean()
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 5])
+def test_a_term_has_outputs_on_inputs_of_its_own(chunk):
+    built, shared = experiment(), shared_examples()
+    z = built.generator.latent(5, torch.Generator().manual_seed(0))
+    weights, own = built.generator(z), torch.cat([shared.x, shared.x[:1]]) / 2
+    each = [{name: part[i] for name, part in unpack(built.target.spec, weights).items()} for i in range(5)]
+    on_own = torch.stack([torch.func.functional_call(built.target.module, one, (own,)) for one in each])
+    on_shared = torch.stack([torch.func.functional_call(built.target.module, one, (shared.x,)) for one in each])
+    found = {
+        name: make_term(name)(DiversityInputs(outputs=on_shared, labels=shared.y, task=built.task))
+        for name in ("disagreement", "ensemble_loss")
+    }
+    whole = 3 * on_own.square().mean() + sum(found.values())
+    wanted = torch.autograd.grad(whole, list(built.generator.parameters()))
+    objective = built.loss.evolved(built.target, chunk)
+    objective.terms = [
+        WeightedTerm(name="disagreement", term=make_term("disagreement"), weight=1.0),
+        WeightedTerm(name="halved", term=Halved(), weight=3.0),
+        WeightedTerm(name="ensemble_loss", term=make_term("ensemble_loss"), weight=1.0),
+    ]
+    data = Data(shared.x.expand(5, *shared.x.shape), shared.y.expand(5, -1))
+    metrics = objective.gradients(built.generator, z, data, torch.Generator(), accuracy_weight=0.0, shared=shared)
+    assert float(metrics["loss"]) == pytest.approx(float(whole.detach()), rel=1e-10)
+    for parameter, expected in zip(built.generator.parameters(), wanted, strict=True):
+        torch.testing.assert_close(parameter.grad, expected, rtol=1e-8, atol=1e-10)
+    # Of five networks: the batch, one pass for the two terms on shared examples, one for the other.
+    assert objective.evaluations == 5 * (6 + 6 + 7)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "found"),
+    [
+        (lambda x: x[:, 0], "float64 [6, 8, 8]"),
+        (lambda x: x.float(), "float32 [6, 1, 8, 8]"),
+        (lambda x: x[:0], "float64 [0, 1, 8, 8]"),
+        (lambda x: None, "NoneType"),
+    ],
+)
+def test_inputs_of_a_term_must_be_such_as_the_task_has(inputs, found):
+    class Odd(Halved):
+        def inputs(self, shared, rng):
+            return inputs(shared.x)
+
+    built = experiment()
+    built.loss.terms = [WeightedTerm(name="odd", term=Odd(), weight=1.0)]
+    z = built.generator.latent(3, torch.Generator().manual_seed(0))
+    with pytest.raises(hf.errors.ConfigError) as error:
+        dry_run_terms(built.loss, built.generator, z, shared_examples(), torch.Generator())
+    wanted = f"diversity 'odd': its inputs must be float64 [examples, 1, 8, 8], but are {found}"
+    assert wanted in str(error.value)
 
 
 class Dropping(torch.nn.Module):
@@ -353,8 +416,8 @@ def measured(tmp_path_factory):
         z = built.generator.latent(64, torch.Generator().manual_seed(9))
         train = built.task.data("train")[:64]
         weights = {layer: theta.detach() for layer, theta in built.generator(z).items()}
-        found = built.target.forward(weights, train.x, shared=True)
-        inputs = objective.inputs(built.generator, z, weights, torch.Generator().manual_seed(0), found, train)
+        inputs = objective.inputs(built.generator, z, weights, torch.Generator().manual_seed(0), train)
+        inputs = attrs.evolve(inputs, outputs=built.target.forward(weights, train.x, shared=True))
         return float(objective.terms[0].term(inputs).detach())
 
     return lambda name: (measure(run(name, RAISED[name]), name), measure(none, name))

@@ -5,11 +5,11 @@ import types
 import attrs
 import pytest
 
+from hyperframe.component import Component
 from hyperframe.config.kinds import KINDS
 from hyperframe.config.registry import Registry, make_plugin_manager
 from hyperframe.errors import PluginError
 from hyperframe.hookspecs import hookimpl
-from hyperframe.types import Component
 
 
 def plugin(name, *components, hook="hyperframe_gauges"):

@@ -131,6 +131,27 @@ def test_terms_get_what_they_need_and_only_that(experiment):
         assert {name for name, value in seen.items() if value is not None} == needs | {"dimension", "directions"}
 
 
+@pytest.mark.parametrize("chunk", [1, 2, 5])
+def test_an_example_counts_for_a_network_what_the_objective_says(experiment, chunk):
+    """The gradient is that of the weighted mean; what the metrics say is weighted alike."""
+    z, data = experiment.generator.latent(5, torch.Generator().manual_seed(0)), batch(5, 4)
+    counts = torch.rand(5, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    weights = unpacked(experiment, experiment.generator(z))
+    each = [{name: value[i] for name, value in weights.items()} for i in range(5)]
+    module = experiment.target.module
+    outputs = torch.stack([torch.func.functional_call(module, one, (data.x[i],)) for i, one in enumerate(each)])
+    losses = torch.nn.functional.cross_entropy(outputs.flatten(0, 1), data.y.flatten(), reduction="none").view(5, 4)
+    wanted = torch.autograd.grad((counts * losses).mean(), list(experiment.generator.parameters()))
+    weighted = objective(experiment, chunk, lambda_=1.0)
+    weighted.terms = []
+    rng = torch.Generator()
+    metrics = weighted.gradients(experiment.generator, z, data, rng, accuracy_weight=1.0, example_weights=counts)
+    assert float(metrics["accuracy_loss"]) == pytest.approx(float((counts * losses).mean().detach()), rel=1e-12)
+    for parameter, expected in zip(experiment.generator.parameters(), wanted, strict=True):
+        torch.testing.assert_close(parameter.grad, expected, rtol=1e-9, atol=1e-10)
+    assert weighted.evaluations == 20
+
+
 def test_chunks_are_of_networks_never_of_images(experiment):
     sizes = []
     run = experiment.target.run

@@ -43,8 +43,8 @@ def test_a_failure_names_the_layer_the_axes_and_a_small_example():
 
 @pytest.mark.slow
 def test_a_gauge_that_scales_in_secret_is_caught_beside_scale():
+    from hyperframe.component import Component
     from hyperframe.hookspecs import hookimpl
-    from hyperframe.types import Component
 
     class Own:
         @hookimpl

@@ -159,8 +159,11 @@ def test_diversity_terms(digits, name, options):
 
     def value(target, generator, z, rng, shared):
         weights = generator(z)
-        outputs = target.forward(weights, shared.x, shared=True, training=True) if shared else None
-        return term(objective.inputs(generator, z, weights, rng, outputs, shared))
+        inputs = objective.inputs(generator, z, weights, rng, shared)
+        if shared:
+            own = term.inputs(shared, rng)
+            inputs = attrs.evolve(inputs, outputs=target.forward(weights, own, shared=True, training=True))
+        return term(inputs)
 
     wanted = value(digits.target, digits.generator, z, torch.Generator().manual_seed(0), shared)
     with cuda() as waits:

@@ -8,12 +8,12 @@ from tiny import GENERATED, PERCEPTRON
 
 import hyperframe as hf
 from hyperframe.api import make_registry
+from hyperframe.component import Component
 from hyperframe.config.choices import choose
 from hyperframe.errors import HyperframeWarning, RunError
 from hyperframe.hookspecs import hookimpl
 from hyperframe.runs.comparison import compare, differences, training_seconds, write_picture
 from hyperframe.targets.weights import flatten
-from hyperframe.types import Component
 
 TINY = {**PERCEPTRON, "trainer.steps": 3, "trainer.log_every": 2, "evaluation.examples": 20}
 VALUES = {

@@ -14,6 +14,7 @@ ORDER = [
     {"errors"},
     {"options", "metrics"},
     {"types"},
+    {"component"},
     {"hookspecs", "runtime"},
     {"targets", "tasks"},
     {"networks", "config"},

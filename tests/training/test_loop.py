@@ -303,6 +303,17 @@ def test_what_is_no_run(tmp_path, small):
         hf.load(run.folder)
 
 
+@pytest.mark.parametrize(("diversity", "shared"), [("none", 0), ("disagreement", 5)])
+def test_the_budget_is_counted_and_kept_with_the_run(tmp_path, small, diversity, shared):
+    """What all networks see in a step counts too; validations do not, and a run that goes on counts on."""
+    settings = {"diversity": [diversity], "trainer.shared_examples": 5, "trainer.batch_size": 4}
+    run = small(tmp_path / "run", **settings, **{"trainer.steps": 6, "trainer.stop_after": 2})
+    networks = run.config.trainer.networks
+    assert run.gradient_evaluations == 2 * networks * (4 + shared)
+    assert hf.resume(run.folder).gradient_evaluations == 6 * networks * (4 + shared)
+    assert hf.load(run.folder).gradient_evaluations == 6 * networks * (4 + shared)
+
+
 def test_a_checkpoint_of_another_configuration(tmp_path, small):
     run = small(tmp_path / "run")
     path = run.folder / "config.yaml"
@@ -310,7 +321,8 @@ def test_a_checkpoint_of_another_configuration(tmp_path, small):
     with pytest.raises(RunError, match=r"not what the run was trained with \(generator.latent: 64 → 65\)"):
         hf.load(run.folder)
     found = newest_checkpoint(run.folder)
-    write_checkpoint(run.folder, found.step, found.generator(), found.trainer(), {})  # one that does not say
+    silent = {"gradient_evaluations": 0}  # one that does not say what it was trained with
+    write_checkpoint(run.folder, found.step, found.generator(), found.trainer(), silent)
     with pytest.raises(RunError, match="does not fit its configuration"):
         hf.load(run.folder)
 

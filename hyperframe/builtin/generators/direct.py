@@ -4,6 +4,7 @@ from typing import Any
 
 import attrs
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hyperframe import Component, Generator, Task, Weights, hookimpl, option
@@ -45,6 +46,11 @@ class Direct(Generator):
     def forward(self, z: Tensor) -> Weights:
         """Return the weights of the networks with these numbers."""
         return {layer.name: values[z] for layer, values in zip(self.spec.layers, self.layers, strict=True)}
+
+    def code(self, z: Tensor) -> Tensor:
+        """The networks' numbers, one-hot: float32 [networks drawn, networks]."""
+        assert self.networks is not None
+        return F.one_hot(z, self.networks).float()
 
     def describe(self) -> dict[str, Any]:
         """Return how many networks and parameters it has."""

@@ -73,6 +73,10 @@ class Modes(Generator):
         made = self.around([values[modes] for values in self.points], modes, z[:, 1:])
         return dict(zip(self.spec.layer_names, made, strict=True))
 
+    def code(self, z: Tensor) -> Tensor:
+        """The mode's number, one-hot, and what lies around it, with the same second moment together."""
+        return self.around.code(z[:, 0].round().long(), z[:, 1:])
+
     def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
         """The base points with the trainer's rate, what lies around them with its own."""
         groups = [(1.0, list(self.points)), (self.options.around_rate, list(self.around.parameters()))]

@@ -31,7 +31,7 @@ class Moments(Surroundings):
     """
 
     def __init__(self, options: Options, spec: TargetSpec) -> None:
-        super().__init__(dimension=spec.num_weights)
+        super().__init__(options.modes, dimension=spec.num_weights)
         self.options = options
         self._sizes = [layer.num_weights for layer in spec.layers]
         std = [initial_std(spec, layer).repeat(layer.filters) for layer in spec.layers]

@@ -6,7 +6,6 @@ from typing import Any
 
 import attrs
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from hyperframe.builtin.generators.modes.options import Options
@@ -29,9 +28,8 @@ class Offsets(Surroundings):
         network = Hypernetwork(
             HypernetworkOptions(**stacks, latent=options.latent + options.modes), spec, scale=options.spread
         )
-        super().__init__(dimension=min(options.latent, network.dimension))
+        super().__init__(options.modes, dimension=min(options.latent, network.dimension))
         self.noise = LatentOptions(latent=options.latent)
-        self.modes = options.modes
         self.network = network
         self.minimum_batch = network.minimum_batch
         self._height = math.sqrt(options.modes * self.noise.latent_variance)
@@ -42,9 +40,12 @@ class Offsets(Surroundings):
 
     def forward(self, points: Sequence[Tensor], modes: Tensor, noise: Tensor) -> list[Tensor]:
         """A_k and the offset that is generated for k and ε."""
-        numbers = self._height * F.one_hot(modes, self.modes).to(noise)
-        offsets = self.network.generate(torch.cat([numbers, noise], 1))
+        offsets = self.network.generate(self.code(modes, noise))
         return [point + offset for point, offset in zip(points, offsets.values(), strict=True)]
+
+    def code(self, modes: Tensor, noise: Tensor) -> Tensor:
+        """The mode's number, one-hot, and ε: [batch, modes + latent]."""
+        return torch.cat([self._height * super().code(modes, noise), noise], 1)
 
     def describe(self) -> dict[str, Any]:
         """The hypernetwork's rows."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -11,14 +12,16 @@ class Surroundings(nn.Module):
     """Makes weights of base points and noise.
 
     Attributes:
+        modes: how many base points there are.
         dimension: of what it draws around one base point.
         minimum_batch: the fewest networks it can make at a time in training.
     """
 
     minimum_batch: int = 1
 
-    def __init__(self, dimension: int) -> None:
+    def __init__(self, modes: int, dimension: int) -> None:
         super().__init__()
+        self.modes = modes
         self.dimension = dimension
 
     def draw(self, count: int, rng: torch.Generator) -> Tensor:
@@ -37,6 +40,10 @@ class Surroundings(nn.Module):
             For each layer [batch, filters, filter_size].
         """
         raise NotImplementedError
+
+    def code(self, modes: Tensor, noise: Tensor) -> Tensor:
+        """Rows that tell networks apart, [batch, entries], from which their data may be drawn: the mode, one-hot."""
+        return F.one_hot(modes, self.modes).to(noise)
 
     def after_step(self, points: Sequence[Tensor], step: int, steps: int) -> None:
         """Called after a step of the optimiser with all base points, for each layer [modes, filters, filter_size]."""
