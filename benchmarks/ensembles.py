@@ -1,112 +1,155 @@
-"""Ensembles of one budget on digits: `python benchmarks/ensembles.py FOLDER SEEDS [RECIPE...]` prints a table.
+"""Ensembles of one budget: `python benchmarks/ensembles.py DATA FOLDER SEEDS [--part PART] [RECIPE...]`.
 
-Every recipe spends the same number of gradient evaluations of the target on an image, networks · images · steps. Five
-folds let every image be a test image once, for an ensemble that has not seen it: the mean probabilities of 100 draws,
-or of all networks that there are. The temperature of one half of the 1,797 answers is that of the other half, over
-several halvings: a fold's own validation set is so small that all of its answers may be right, and then no temperature
-is too low. Runs are kept in FOLDER, and taken from there again.
+It prints tables. Every recipe spends the same number of gradient evaluations, those of a network at one image
+(`Run.gradient_evaluations`; images of diversity terms count too). DATA is
+
+- `digits`, with the budget of its configuration, 2,000 · 16 · 32. Five folds let each of the 1,797 images be a test
+  image once, for an ensemble that has not seen it;
+- `mnist` or `fashion_mnist`, with the paper's target, the images moved at random as in `mnist_best`, and 200 passes
+  over the 55,000 training images, 20 for each of ten networks. The 10,000 test images test.
+
+PART of the budget is spent where it is given. Runs are kept in FOLDER, which is for one DATA and PART, and taken from
+there again. The temperature of one half of the test answers is that of the other half, over several halvings: a
+validation set may be so small that all of its answers are right, and then no temperature is too low.
 
 Paired differences of the calibrated negative log-likelihood to the first recipe named are over the same images of the
 same folds and seeds; their 95 % intervals are of 10,000 bootstrap draws over images and seeds.
 """
 
+import argparse
 import json
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import torch
+from ensemble_recipes import IMAGES, RECIPES, Recipe
 from sklearn.datasets import load_digits
 from torch import Tensor
 
 import hyperframe as hf
+from hyperframe.analysis.runner import analyse
 from hyperframe.builtin.analyses.function_spectrum.spectrum import Spectrum
 from hyperframe.runtime.rng import stream
-from hyperframe.tasks.calibration import at_temperature, fit_temperature, log_likelihoods
+from hyperframe.tasks.calibration import at_temperature, fit_temperature, log_likelihoods, results_of
 
-FOLDS, DRAWS, HALVINGS, BOOTSTRAP = 5, 100, 10, 10_000
-BUDGET, IMAGES = 2000 * 16 * 32, 32
-"""Gradient evaluations, those of the configuration `digits`; and images of a network in a step."""
-
-
-def held(networks: int, **others: Any) -> dict[str, Any]:
-    """Independent networks, each trained for its part of the budget."""
-    generator = {"name": "direct", "networks": networks}
-    return of_budget(networks, generator=generator, diversity="none", **others)
+FOLDS, HALVINGS, BOOTSTRAP = 5, 10, 10_000
+STRANGE, CORRUPTED = 1000, 500
+"""Test images of each kind for what strange and corrupted images show."""
 
 
-def modes(count: int, factor: float, networks: int = 16, **others: Any) -> dict[str, Any]:
-    """Base points with generated offsets, and a λ."""
-    return of_budget(networks, generator={"name": "modes", "modes": count}, **{"objective.lambda": factor, **others})
+@attrs.frozen(kw_only=True)
+class Source:
+    """A data set, and what is spent on it.
+
+    Attributes:
+        config: the configuration that recipes change.
+        budget: gradient evaluations of a training.
+        networks: that the configuration's own generator makes in a step.
+        largest: the most networks that are drawn for an ensemble.
+        folds: how many parts of the data test in turn; None: the task's own test images.
+        settings: that all recipes have.
+    """
+
+    config: str
+    budget: int
+    networks: int
+    largest: int
+    folds: int | None = None
+    settings: dict[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def trainings(self) -> int:
+        """How many trainings a recipe has for a seed."""
+        return self.folds or 1
 
 
-def of_budget(networks: int, **others: Any) -> dict[str, Any]:
-    """As many steps as the budget allows, at the best rate that is known for base points."""
-    steps = BUDGET // (networks * IMAGES)
-    return {"trainer.networks": networks, "trainer.steps": steps, "trainer.rate": 1e-2, **others}
-
-
-RECIPES: dict[str, dict[str, Any]] = {
-    "hypernetwork": {},
-    **{f"direct {count}": held(count) for count in (2, 4, 8, 16)},
-    **{f"modes {count}, λ = {factor:g}": modes(count, factor) for count in (2, 4, 8, 16) for factor in (1e3, 1e4, 1e5)},
-    **{f"modes {count}, λ = 10000, 8 networks a step": modes(count, 1e4, 8) for count in (4, 8)},
-    "moments 4": {
-        **held(4, **{"trainer.schedule": "one_cycle_tail"}),
-        "generator": {"name": "modes", "modes": 4, "around": "moments"},
-    },
+PASSES = 200 * 55_000
+SOURCES = {
+    "digits": Source(config="digits", budget=2000 * 16 * 32, networks=16, largest=320, folds=FOLDS),
+    "mnist": Source(config="mnist_best", budget=PASSES, networks=32, largest=100),
+    "fashion_mnist": Source(
+        config="mnist_best", budget=PASSES, networks=32, largest=100, settings={"task.name": "fashion_mnist"}
+    ),
 }
 
 
-def digits() -> hf.Data:
-    """All 1,797 images and their labels."""
+def split_digits(fold: int) -> dict[str, Tensor]:
+    """The data of one fold: a fifth of all images tests, a tenth of the rest validates."""
     found = load_digits()
-    return hf.Data(torch.tensor(found.images[:, None] / 16, dtype=torch.float32), torch.tensor(found.target))
-
-
-def split(data: hf.Data, fold: int) -> dict[str, Tensor]:
-    """The data of one fold: a fifth tests, a tenth of the rest validates."""
-    order = torch.randperm(len(data), generator=stream(0, "folds"))
-    parts = order.chunk(FOLDS)
+    data = hf.Data(torch.tensor(found.images[:, None] / 16, dtype=torch.float32), torch.tensor(found.target))
+    parts = torch.randperm(len(data), generator=stream(0, "folds")).chunk(FOLDS)
     rest = torch.cat([part for number, part in enumerate(parts) if number != fold])
-    chosen = {"test": parts[fold], "validation": rest[: len(rest) // 10], "train": rest[len(rest) // 10 :]}
-    named = {split: data[rows] for split, rows in chosen.items()}
-    return {
-        f"{key}{'' if split == 'train' else f'_{split}'}": getattr(part, key)
-        for split, part in named.items()
-        for key in ("x", "y")
-    }
+    chosen = {"_test": parts[fold], "_validation": rest[: len(rest) // 10], "": rest[len(rest) // 10 :]}
+    return {f"{key}{suffix}": getattr(data[rows], key) for suffix, rows in chosen.items() for key in ("x", "y")}
 
 
-def measure(run: hf.Run) -> dict[str, Any]:
-    """The ensemble's answers to the test images, and what else is said of it."""
-    networks, test = run.sample(run.default_count, seed=1), run.data("test")
-    each = networks.gathered(test.x, lambda outputs: outputs.double().log_softmax(-1))
+def measure(run: hf.Run, sizes: Sequence[int]) -> dict[str, Any]:
+    """Answers of ensembles of several sizes to the test images, and what else is said of them."""
+    networks, test = run.sample(sizes[-1], seed=1), run.data("test")
+    each = networks.gathered(test.x, lambda outputs: outputs.log_softmax(-1))
     spectrum = Spectrum(len(networks))
-    spectrum.add(networks.task.canonical_outputs(each).flatten(1))
+    spectrum.add(networks.task.canonical_outputs(each).double().flatten(1))
     return {
-        "answers": each.exp().mean(0).log().tolist(),
+        "answers": {size: each[:size].double().exp().mean(0).log().tolist() for size in sizes},
         "labels": test.y.tolist(),
         "single": float((each.argmax(-1) == test.y).double().mean()),
         "functions": spectrum.participation_ratio(),
     }
 
 
-def trained(folder: Path, name: str, seed: int, fold: int, data: hf.Data) -> dict[str, Any]:
+def measure_strange(run: hf.Run, size: int) -> dict[str, float]:
+    """How an ensemble's entropy tells strange images from its own, and what it is worth on corrupted ones."""
+    strange = analyse(run, "out_of_distribution", run.registry, {"networks": size, "images": STRANGE})["kinds"]
+    corrupted = analyse(run, "corruptions", run.registry, {"networks": size, "images": CORRUPTED})["mean"]["ensemble"]
+    changed = list(zip(corrupted["nll"], corrupted["accuracy"], strict=True))[1:]  # the first is not corrupted
+    return {
+        **{f"AUROC {kind}": found["entropy"]["auroc"] for kind, found in strange.items()},
+        "corrupted NLL": sum(nll for nll, _ in changed) / len(changed),
+        "corrupted accuracy": sum(accuracy for _, accuracy in changed) / len(changed),
+    }
+
+
+def trained(folder: Path, source: Source, part: float, name: str, seed: int, fold: int) -> dict[str, Any]:
     """Measure a recipe on a fold; its run is trained where the folder does not have it."""
+    recipe = RECIPES[name]
     place = folder / f"{name.replace(' ', '_').replace(',', '').replace('=', '')}-{seed}-{fold}"
     found = place / "measured.json"
-    if found.is_file():
-        content: dict[str, Any] = json.loads(found.read_text())
-        return content
-    count = RECIPES[name].get("generator", {}).get("networks", DRAWS)
-    settings = {**RECIPES[name], "trainer.seed": seed, "evaluation.every": 10**6, "evaluation.test_networks": count}
-    settings |= {"evaluation.networks": min(count, 16)}
-    own = split(data, fold)
-    run = hf.load(place, data=own) if place.exists() else hf.train("digits", settings, data=own, out=place)
-    content = measure(run)
-    found.write_text(json.dumps(content))
-    return content
+    if not found.is_file():
+        run = _train(place, source, part, recipe, seed, fold)
+        sizes = recipe.sizes(source.largest)
+        content = measure(run, sizes)
+        content["evaluations"] = run.gradient_evaluations
+        if source.folds is None:
+            content["strange"] = {size: measure_strange(run, size) for size in sizes}
+        found.write_text(json.dumps(content))
+    content = json.loads(found.read_text())
+    return dict(content)
+
+
+def _train(place: Path, source: Source, part: float, recipe: Recipe, seed: int, fold: int) -> hf.Run:
+    networks, budget = recipe.networks or source.networks, round(part * source.budget)
+    held = recipe.settings.get("generator", {}).get("networks", source.largest)
+    settings = {
+        **source.settings,
+        **recipe.settings,
+        "trainer.networks": networks,
+        "trainer.steps": budget // (networks * (IMAGES + recipe.shared)),
+        "trainer.seed": seed,
+        "trainer.threads": 1,
+        "evaluation.every": 10**6,
+        "evaluation.networks": min(held, 16),
+        "evaluation.test_networks": held,
+    }
+    data = None if source.folds is None else split_digits(fold)
+    given = {} if data is None else {"data": data}
+    if place.exists():
+        return hf.load(place, **given)
+    run = hf.train(source.config, settings, out=place, **given)
+    if run.gradient_evaluations > budget:
+        raise RuntimeError(f"{place}: {run.gradient_evaluations:,} gradient evaluations are more than {budget:,}")
+    return run
 
 
 def calibrated(answers: Tensor, labels: Tensor) -> Tensor:
@@ -132,17 +175,25 @@ def interval(differences: Tensor) -> tuple[float, float]:
     return low, high
 
 
-def main(folder: Path, seeds: int, names: list[str]) -> None:
-    """Train and measure; print a row for each recipe as soon as it is done."""
-    data, nlls = digits(), {}
+def main(folder: Path, source: Source, part: float, seeds: int, names: list[str]) -> None:
+    """Train and measure; print a row for each recipe as soon as it is done, and one for each size in the end."""
+    nlls: dict[str, Tensor] = {}
+    of_sizes = []
     print("| recipe | cNLL | less that of the first [95 %] | NLL | one network | ensemble | functions |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name in names:
-        rows = [[trained(folder, name, seed, fold, data) for fold in range(FOLDS)] for seed in range(seeds)]
+        rows = [
+            [trained(folder, source, part, name, seed, fold) for fold in range(source.trainings)]
+            for seed in range(seeds)
+        ]
         flat = [row for of_seed in rows for row in of_seed]
-        answers = torch.tensor([[one for row in of_seed for one in row["answers"]] for of_seed in rows]).double()
         labels = torch.tensor([one for row in rows[0] for one in row["labels"]])
-        nlls[name] = torch.stack([calibrated(of_seed, labels) for of_seed in answers])
+        for size in flat[0]["answers"]:
+            answers = torch.tensor([[one for row in of_seed for one in row["answers"][size]] for of_seed in rows])
+            answers = answers.double()
+            own = torch.stack([calibrated(of_seed, labels) for of_seed in answers])
+            of_sizes.append(_row_of_size(name, size, float(own.mean()), answers, labels, flat))
+        nlls[name] = own  # of the largest
         difference = nlls[name] - nlls[names[0]]
         low, high = interval(difference)
         paired = "–" if name == names[0] else f"{float(difference.mean()):+.4f} [{low:+.4f}, {high:+.4f}]"
@@ -154,7 +205,36 @@ def main(folder: Path, seeds: int, names: list[str]) -> None:
             f"| {100 * right:.2f} % | {functions:.2f} |",
             flush=True,
         )
+    strange = sorted({key for row in of_sizes for key in row["strange"]})
+    print(f"\n| recipe | networks | cNLL | NLL | Brier | ECE |{''.join(f' {key} |' for key in strange)}")
+    print(f"| --- | --- | --- | --- | --- | --- |{' --- |' * len(strange)}")
+    for row in of_sizes:
+        others = "".join(f" {row['strange'].get(key, float('nan')):.4f} |" for key in strange)
+        print(f"| {row['name']} | {row['size']} | {row['cnll']:.4f} | {row['nll']:.4f} | {row['brier']:.4f} "
+              f"| {100 * row['ece']:.2f} % |{others}")  # fmt: skip
+
+
+def _row_of_size(
+    name: str, size: str, cnll: float, answers: Tensor, labels: Tensor, rows: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """Means over seeds for ensembles of one size: answers are log-probabilities [seeds, images, classes]."""
+    each = [results_of(of_seed.exp(), labels) for of_seed in answers]
+    strange = [row["strange"][size] for row in rows if "strange" in row]
+    return {
+        "name": name,
+        "size": size,
+        "cnll": cnll,
+        **{key: sum(one[key] for one in each) / len(each) for key in ("nll", "brier", "ece")},
+        "strange": {key: sum(one[key] for one in strange) / len(strange) for key in (strange[0] if strange else ())},
+    }
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:] or list(RECIPES))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", choices=SOURCES)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("seeds", type=int)
+    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="; ".join(RECIPES))
+    parser.add_argument("--part", type=float, default=1.0)
+    chosen = parser.parse_args()
+    main(chosen.folder, SOURCES[chosen.data], chosen.part, chosen.seeds, chosen.recipes or list(RECIPES))

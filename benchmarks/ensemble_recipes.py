@@ -1,0 +1,61 @@
+"""Recipes for ensembles of one budget, which `benchmarks/ensembles.py` compares."""
+
+from typing import Any
+
+import attrs
+
+IMAGES = 32
+"""Training images of a network in a step."""
+
+
+@attrs.frozen(kw_only=True)
+class Recipe:
+    """How an ensemble is trained.
+
+    Attributes:
+        networks: in a step; None: as many as the configuration has.
+        settings: what it changes of the configuration.
+        shared: images in a step that all networks see, for each diversity term with inputs of its own.
+        held: how many independent networks or base points there are; None: no number.
+    """
+
+    networks: int | None
+    settings: dict[str, Any]
+    shared: int = 0
+    held: int | None = None
+
+    def sizes(self, largest: int) -> list[int]:
+        """The sizes of ensembles that are measured: the number held, 5 and 20 times as many where draws have no end."""
+        if self.held is None:
+            return [largest]
+        endless = "modes" in self.settings["generator"]
+        return (
+            [size for size in (self.held, 5 * self.held, 20 * self.held) if size <= largest] if endless else [self.held]
+        )
+
+
+def direct(networks: int, **others: Any) -> Recipe:
+    """Independent networks, each trained for its part of the budget."""
+    settings = {"generator": {"name": "direct", "networks": networks}, "diversity": "none", "trainer.rate": 1e-2}
+    return Recipe(networks=networks, settings={**settings, **others}, held=networks)
+
+
+def modes(count: int, factor: float, networks: int = 16, shared: int = 0, **others: Any) -> Recipe:
+    """Base points with generated offsets, and a λ."""
+    settings = {"generator": {"name": "modes", "modes": count}, "objective.lambda": factor, "trainer.rate": 1e-2}
+    return Recipe(networks=networks, settings={**settings, **others}, shared=shared, held=count)
+
+
+RECIPES: dict[str, Recipe] = {
+    "hypernetwork": Recipe(networks=None, settings={}),
+    **{f"direct {count}": direct(count) for count in (2, 4, 8, 16)},
+    **{f"modes {count}, λ = {factor:g}": modes(count, factor) for count in (2, 4, 8, 16) for factor in (1e3, 1e4, 1e5)},
+    **{f"modes {count}, λ = 10000, 8 networks a step": modes(count, 1e4, 8) for count in (4, 8)},
+    "moments 4": direct(
+        4,
+        **{
+            "trainer.schedule": "one_cycle_tail",
+            "generator": {"name": "modes", "modes": 4, "around": "moments"},
+        },
+    ),
+}
