@@ -20,11 +20,12 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 import hyperframe as hf
+from hyperframe.analysis.bootstrap import mean_interval
 from hyperframe.builtin.analyses.function_spectrum.spectrum import Spectrum
 from hyperframe.runtime.rng import stream
-from hyperframe.tasks.calibration import at_temperature, fit_temperature, log_likelihoods
+from hyperframe.tasks.calibration import held_out_likelihoods, log_likelihoods
 
-FOLDS, DRAWS, HALVINGS, BOOTSTRAP = 5, 100, 10, 10_000
+FOLDS, DRAWS, HALVINGS = 5, 100, 10
 BUDGET, IMAGES = 2000 * 16 * 32, 32
 """Gradient evaluations, those of the configuration `digits`; and images of a network in a step."""
 
@@ -109,29 +110,6 @@ def trained(folder: Path, name: str, seed: int, fold: int, data: hf.Data) -> dic
     return content
 
 
-def calibrated(answers: Tensor, labels: Tensor) -> Tensor:
-    """The negative log-likelihood of each answer [images, classes], at temperatures of answers that it is not among."""
-    found = torch.zeros(len(labels), dtype=torch.float64)
-    for number in range(HALVINGS):
-        halves = torch.randperm(len(labels), generator=stream(number, "halves")).chunk(2)
-        for here, there in (halves, halves[::-1]):
-            temperature = fit_temperature(answers[there], labels[there])
-            found[here] -= log_likelihoods(at_temperature(answers[here], temperature), labels[here]) / HALVINGS
-    return found
-
-
-def interval(differences: Tensor) -> tuple[float, float]:
-    """95 % interval of the mean of differences [seeds, images], by bootstrap over both."""
-    rng, (seeds, images) = stream(0, "bootstrap"), differences.shape
-    chosen = (
-        (torch.randint(seeds, (seeds,), generator=rng), torch.randint(images, (images,), generator=rng))
-        for _ in range(BOOTSTRAP)
-    )
-    means = torch.stack([differences[rows][:, columns].mean() for rows, columns in chosen])
-    low, high = means.quantile(means.new_tensor([0.025, 0.975])).tolist()
-    return low, high
-
-
 def main(folder: Path, seeds: int, names: list[str]) -> None:
     """Train and measure; print a row for each recipe as soon as it is done."""
     data, nlls = digits(), {}
@@ -142,9 +120,9 @@ def main(folder: Path, seeds: int, names: list[str]) -> None:
         flat = [row for of_seed in rows for row in of_seed]
         answers = torch.tensor([[one for row in of_seed for one in row["answers"]] for of_seed in rows]).double()
         labels = torch.tensor([one for row in rows[0] for one in row["labels"]])
-        nlls[name] = torch.stack([calibrated(of_seed, labels) for of_seed in answers])
+        nlls[name] = torch.stack([-held_out_likelihoods(one, labels, folds=2, repeats=HALVINGS) for one in answers])
         difference = nlls[name] - nlls[names[0]]
-        low, high = interval(difference)
+        low, high = mean_interval(difference)
         paired = "–" if name == names[0] else f"{float(difference.mean()):+.4f} [{low:+.4f}, {high:+.4f}]"
         raw = -float(log_likelihoods(answers.exp(), labels).mean())
         right = float((answers.argmax(-1) == labels).double().mean())

@@ -293,8 +293,8 @@ LAWS = (
     ),
     Law(
         name="codes_tell_networks_apart",
-        text="code gives finite rows [networks, entries] that follow from each z alone, are the same in training and in "
-        "evaluation, and differ where networks in training do",
+        text="code gives finite rows [networks, entries] that follow from each z alone, are the same in training and "
+        "evaluation mode, and differ where the networks that are trained do",
         cause="the number of a network as it is and not one-hot, or moments of the batch",
         holds=_codes,
     ),
