@@ -29,12 +29,13 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 import hyperframe as hf
+from hyperframe.analysis.bootstrap import mean_interval
 from hyperframe.analysis.runner import analyse
 from hyperframe.builtin.analyses.function_spectrum.spectrum import Spectrum
 from hyperframe.runtime.rng import stream
-from hyperframe.tasks.calibration import at_temperature, fit_temperature, log_likelihoods, results_of
+from hyperframe.tasks.calibration import held_out_likelihoods, log_likelihoods, results_of
 
-FOLDS, HALVINGS, BOOTSTRAP = 5, 10, 10_000
+FOLDS, HALVINGS = 5, 10
 STRANGE, CORRUPTED = 1000, 500
 """Test images of each kind for what strange and corrupted images show."""
 
@@ -152,29 +153,6 @@ def _train(place: Path, source: Source, part: float, recipe: Recipe, seed: int, 
     return run
 
 
-def calibrated(answers: Tensor, labels: Tensor) -> Tensor:
-    """The negative log-likelihood of each answer [images, classes], at temperatures of answers that it is not among."""
-    found = torch.zeros(len(labels), dtype=torch.float64)
-    for number in range(HALVINGS):
-        halves = torch.randperm(len(labels), generator=stream(number, "halves")).chunk(2)
-        for here, there in (halves, halves[::-1]):
-            temperature = fit_temperature(answers[there], labels[there])
-            found[here] -= log_likelihoods(at_temperature(answers[here], temperature), labels[here]) / HALVINGS
-    return found
-
-
-def interval(differences: Tensor) -> tuple[float, float]:
-    """95 % interval of the mean of differences [seeds, images], by bootstrap over both."""
-    rng, (seeds, images) = stream(0, "bootstrap"), differences.shape
-    chosen = (
-        (torch.randint(seeds, (seeds,), generator=rng), torch.randint(images, (images,), generator=rng))
-        for _ in range(BOOTSTRAP)
-    )
-    means = torch.stack([differences[rows][:, columns].mean() for rows, columns in chosen])
-    low, high = means.quantile(means.new_tensor([0.025, 0.975])).tolist()
-    return low, high
-
-
 def main(folder: Path, source: Source, part: float, seeds: int, names: list[str]) -> None:
     """Train and measure; print a row for each recipe as soon as it is done, and one for each size in the end."""
     nlls: dict[str, Tensor] = {}
@@ -191,11 +169,11 @@ def main(folder: Path, source: Source, part: float, seeds: int, names: list[str]
         for size in flat[0]["answers"]:
             answers = torch.tensor([[one for row in of_seed for one in row["answers"][size]] for of_seed in rows])
             answers = answers.double()
-            own = torch.stack([calibrated(of_seed, labels) for of_seed in answers])
+            own = torch.stack([-held_out_likelihoods(one, labels, folds=2, repeats=HALVINGS) for one in answers])
             of_sizes.append(_row_of_size(name, size, float(own.mean()), answers, labels, flat))
         nlls[name] = own  # of the largest
         difference = nlls[name] - nlls[names[0]]
-        low, high = interval(difference)
+        low, high = mean_interval(difference)
         paired = "–" if name == names[0] else f"{float(difference.mean()):+.4f} [{low:+.4f}, {high:+.4f}]"
         raw = -float(log_likelihoods(answers.exp(), labels).mean())
         right = float((answers.argmax(-1) == labels).double().mean())

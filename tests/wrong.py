@@ -483,6 +483,41 @@ class Unused(Weights):
         self.unused = nn.Parameter(torch.zeros(3))
 
 
+class AGroupShort(Unused):
+    def parameter_groups(self):
+        return [(1.0, [self.mean])]
+
+
+class InTwoGroups(Weights):
+    def parameter_groups(self):
+        return [(1.0, [self.mean]), (0.1, [self.mean])]
+
+
+class AtRest(Weights):
+    def parameter_groups(self):
+        return [(0.0, [self.mean])]
+
+
+class OneCode(Weights):
+    def code(self, z):
+        return torch.ones(len(z), 1)
+
+
+class CodesOfTheBatch(Weights):
+    def code(self, z):
+        return z / len(z)
+
+
+class CodesOfTraining(Weights):
+    def code(self, z):
+        return z if self.training else -z
+
+
+class WholeNumbers(Weights):
+    def code(self, z):
+        return torch.arange(len(z))[:, None]
+
+
 class ALayerShort(Weights):
     def forward(self, z):
         weights = super().forward(z)
@@ -535,6 +570,13 @@ GENERATORS = {
     "moments of the batch in evaluation": (BatchMoments, {"draws_repeat"}),
     "a tensor that is no buffer": (Unregistered, {"state_is_complete", "describes_itself"}),
     "a parameter without use": (Unused, {"can_be_trained"}),
+    "a parameter in no group": (AGroupShort, {"groups_are_all_parameters"}),
+    "a parameter in two groups": (InTwoGroups, {"groups_are_all_parameters"}),
+    "a rate of zero": (AtRest, {"groups_are_all_parameters"}),
+    "one code for all": (OneCode, {"codes_tell_networks_apart"}),
+    "codes of the batch": (CodesOfTheBatch, {"codes_tell_networks_apart"}),
+    "other codes in evaluation": (CodesOfTraining, {"codes_tell_networks_apart"}),
+    "whole numbers as codes": (WholeNumbers, {"codes_tell_networks_apart"}),
     "a layer short": (ALayerShort, {"weights_have_shapes"}),
     "no generator": (lambda spec: nn.Linear(2, 2), {"weights_have_shapes"}),
 }

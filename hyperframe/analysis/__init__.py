@@ -6,6 +6,7 @@
 - `plots`: pictures and interactive elements that analyses write, as a report shows them
 - `ensembles`: metrics of drawn ensembles and of their networks, before and after temperature scaling
 - `ensemble_metrics`: metrics of ensembles as they grow, for several sizes in one pass
+- `bootstrap`: intervals of means
 - `scoring`: loss, score and predicted probabilities of networks on some examples
 - `evaluation_rows`: an evaluation's metrics as labels and texts, for tables and pages
 - `report`: collects a run's evaluation and all analyses that apply to it

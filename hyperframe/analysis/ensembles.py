@@ -24,8 +24,8 @@ def examples_of(run: Run, test: int, validation: int) -> tuple[Data, Data]:
     return some_examples(of("test"), test, seed), some_examples(of("validation"), validation, seed)
 
 
-def ensemble_results(run: Run, draw: int, sizes: Sequence[int], test: Data, validation: Data) -> dict[str, Any]:
-    """Draw one ensemble, and measure it as it grows and its networks one by one.
+def drawn_ensemble(run: Run, draw: int, count: int) -> Networks:
+    """Draw an ensemble of so many networks.
 
     A generator that holds a fixed number of networks gives the same ones in each draw, in another order.
 
@@ -33,6 +33,21 @@ def ensemble_results(run: Run, draw: int, sizes: Sequence[int], test: Data, vali
         run: the run to draw from.
         draw: the number of the draw. Draw 0 has the networks that `Run.evaluate` draws; the others have seeds that no
             other `evaluation.seed` shares.
+        count: how many networks.
+    """
+    seed = run.config.evaluation.seed
+    networks = run.sample(count, stream_seed(seed, f"ensemble {draw}") if draw else seed)
+    if run.experiment.generator.networks is not None:
+        return select(networks, order_of(count, draw, seed))
+    return networks
+
+
+def ensemble_results(run: Run, draw: int, sizes: Sequence[int], test: Data, validation: Data) -> dict[str, Any]:
+    """Draw one ensemble, and measure it as it grows and its networks one by one.
+
+    Args:
+        run: the run to draw from.
+        draw: the number of the draw; see `drawn_ensemble`.
         sizes: of the ensembles, in increasing order; as many networks are drawn as the last size says.
         test: the examples that are measured on.
         validation: the examples that temperatures are fitted on.
@@ -42,11 +57,7 @@ def ensemble_results(run: Run, draw: int, sizes: Sequence[int], test: Data, vali
         `calibrated_nll`, `calibrated_brier` and `calibrated_ece` of the first networks, each at a temperature of its
         own; `ensembles`: see `GrowthMeter.ensembles`.
     """
-    seed = run.config.evaluation.seed
-    seed = stream_seed(seed, f"ensemble {draw}") if draw else seed
-    networks = run.sample(sizes[-1], seed)
-    if run.experiment.generator.networks is not None:
-        networks = select(networks, order_of(len(networks), draw, run.config.evaluation.seed))
+    networks = drawn_ensemble(run, draw, sizes[-1])
     tried, fitted = fill_meter(networks, sizes, test), fill_meter(networks, sizes, validation)
     heat = temperatures(fitted, validation.y.to(run.experiment.device))
     single = {name: float(values.mean()) for name, values in tried.singles().items()}

@@ -10,7 +10,10 @@ WORDS = {"network": "{} of one network", "ensemble": "ensemble: {}"}
 
 
 def evaluation_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the metrics of an evaluation as pairs of label and text, in the order in which the task declares them."""
+    """Yield the metrics of an evaluation as pairs of label and text, in the order in which the task declares them.
+
+    Behind them comes what the training took, where the results say it.
+    """
     for metric in metrics_of(results):
         value, spread = metric.value(results), metric.spread(results)
         words = WORDS[metric.of] + (", mean" if metric.of == "network" else "")
@@ -23,6 +26,8 @@ def evaluation_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield metric.words(words), metric.shown(value)
     if results.get("entropy") is not None:
         yield "entropy of the weights, in gauge (nats)", f"{results['entropy']:.1f}"
+    if results.get("gradient_evaluations") is not None:
+        yield "gradient evaluations of the training", f"{results['gradient_evaluations']:,}"
 
 
 def evaluation_title(results: Mapping[str, Any]) -> str:

@@ -56,6 +56,13 @@ class TrainerOptions:
     warmup: float = option(0.3, "one_cycle: the part of the cycle in which the rate rises", minimum=0, below=1)
     tail: float = option(0.3, "one_cycle_tail: the part of the steps behind the cycle", above=0, below=1)
     tail_rate: float = option(0.2, "one_cycle_tail: the rate in the tail, as a part of the highest", above=0)
+    average_tail: float | None = option(
+        None,
+        "the part of the steps, at the end, over which the generator's parameters are averaged; the averages are what "
+        "is left of the training; null: none",
+        above=0,
+        maximum=1,
+    )
     beta1: float = option(0.9, "Adam's decay of the mean", minimum=0, below=1)
     beta2: float = option(0.999, "Adam's decay of the square", minimum=0, below=1)
     epsilon: float = option(1e-8, "what Adam adds to the root", above=0)

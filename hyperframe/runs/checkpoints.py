@@ -1,7 +1,7 @@
 """Checkpoints of a run: written whole, verified when read, the last ones and the best one kept.
 
     checkpoints/STEP/generator.safetensors    parameters and buffers of the generator
-    checkpoints/STEP/trainer.safetensors      the optimiser's state, random numbers, metrics since the last line
+    checkpoints/STEP/trainer.safetensors      optimiser, averages, random numbers, metrics since the last line
     checkpoints/STEP/state.json               step, validation score, what repeatability depends on, and digests
 
 `state.json` has the size and SHA-256 of the other files and of itself, so that a checkpoint that was cut short or
@@ -60,7 +60,7 @@ class Checkpoint:
         return read_tensors(self.folder / GENERATOR)
 
     def trainer(self) -> dict[str, Tensor]:
-        """The optimiser's state, random numbers and metrics."""
+        """The state of optimiser and averages, random numbers and metrics."""
         return read_tensors(self.folder / TRAINER)
 
 

@@ -238,7 +238,9 @@ class Run:
         """
         sample = self.networks(networks, seed, samples)
         results = evaluate(self.experiment, sample, self.data(split))
-        origin = {"step": self.step, "seed": self._seed(seed)} if samples is None else {"samples": str(samples)}
+        origin: dict[str, Any] = {"samples": str(samples)}
+        if samples is None:
+            origin = {"step": self.step, "seed": self._seed(seed), "gradient_evaluations": self.gradient_evaluations}
         result = {"run": self.folder.name, **origin, "split": split, **results}
         try:
             write_json(inside(self.folder, ANALYSES, EVALUATION) / RESULTS, result)

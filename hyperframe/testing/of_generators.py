@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 from collections.abc import Callable
 
 import torch
@@ -181,6 +182,45 @@ def _trains(case: GeneratorCase, draw: Draw) -> None:
         raise Broken("a step of its parameters changes nothing")
 
 
+def _groups(case: GeneratorCase, draw: Draw) -> None:
+    generator = case.make(draw)
+    names = {id(parameter): name for name, parameter in generator.named_parameters()}
+    left = {id(parameter) for parameter in generator.parameters() if parameter.requires_grad}
+    seen: set[int] = set()
+    for rate, parameters in generator.parameter_groups():
+        if not (isinstance(rate, int | float) and math.isfinite(rate) and rate > 0):
+            raise Broken(f"a group's part of the rate must be a finite number above 0, but is {rate!r}")
+        for parameter in parameters:
+            name = names.get(id(parameter))
+            if name is None:
+                raise Broken("a group has a parameter that is not the generator's", f"shape {list(parameter.shape)}")
+            if id(parameter) in seen:
+                raise Broken("a parameter is in the groups more than once", f"parameter '{name}'")
+            seen.add(id(parameter))
+    for missing in left - seen:
+        raise Broken("a parameter is in no group: it would never be trained", f"parameter '{names[missing]}'")
+
+
+def _codes(case: GeneratorCase, draw: Draw) -> None:
+    generator = case.make(draw)
+    z = generator.latent(case.several(generator, draw), draw.rng())
+    codes = generator.train().code(z)
+    if codes.dim() != 2 or len(codes) != len(z) or not codes.shape[1]:
+        raise Broken(f"code gives {list(codes.shape)} for {len(z)} networks, not [networks, entries]")
+    if not codes.is_floating_point() or not bool(codes.isfinite().all()):
+        raise Broken(f"codes must be finite floating-point numbers, but are {codes.dtype}; a number's is one-hot")
+    if not torch.equal(codes, generator.code(torch.cat([z, z]))[len(z) :]):
+        raise Broken("equal z have different codes, or one that depends on the others of its batch")
+    if not torch.equal(codes, generator.eval().code(z)):
+        raise Broken("code gives other numbers in evaluation mode")
+    with torch.no_grad():
+        weights = generator.train()(z)
+    for number in range(1, len(z)):
+        pair = [slice_weights(weights, slice(place, place + 1)) for place in (0, number)]
+        if torch.equal(codes[0], codes[number]) and farthest(*pair)[0] > TOLERANCE:
+            raise Broken("two networks that are trained with different weights have one code")
+
+
 def _describes(case: GeneratorCase, draw: Draw) -> None:
     generator = case.make(draw)
     description = generator.describe()
@@ -244,6 +284,19 @@ LAWS = (
         text="every trainable parameter gets a finite gradient, and a step changes the state",
         cause="a parameter that no weight depends on, or a part that is detached",
         holds=_trains,
+    ),
+    Law(
+        name="groups_are_all_parameters",
+        text="parameter_groups has every parameter that is trained, each once, with a rate above 0",
+        cause="a part that was added to the generator and to none of its groups",
+        holds=_groups,
+    ),
+    Law(
+        name="codes_tell_networks_apart",
+        text="code gives finite rows [networks, entries] that follow from each z alone, are the same in training and "
+        "evaluation mode, and differ where the networks that are trained do",
+        cause="the number of a network as it is and not one-hot, or moments of the batch",
+        holds=_codes,
     ),
     Law(
         name="describes_itself",

@@ -14,6 +14,7 @@ from hyperframe.experiment.preflight import dry_run_task, dry_run_terms
 from hyperframe.networks.generator import Generator
 from hyperframe.runtime.memory import missing_memory, shortage_as
 from hyperframe.runtime.rng import seed_global, seeded, stream
+from hyperframe.training.averaging import TailAverage
 from hyperframe.types import Data
 
 TRIED = (2, 4)
@@ -33,9 +34,10 @@ def check_room(experiment: Experiment) -> None:
         return
     options = experiment.config.trainer
     parameters = sum(parameter.numel() for parameter in experiment.generator.parameters())
-    # The moments of the optimiser and the gradient; of all networks the weights and their gradient, and what the
-    # generator keeps of them for the way back.
-    needed = 4 * (3 * parameters + 2 * options.networks * experiment.target.spec.num_weights)
+    # The moments of the optimiser, the gradient and the average; of all networks the weights and their gradient, and
+    # what the generator keeps of them for the way back.
+    copies = 3 if options.average_tail is None else 4
+    needed = 4 * (copies * parameters + 2 * options.networks * experiment.target.spec.num_weights)
     missing = missing_memory(needed + options.networks * _kept_of_network(experiment.generator))
     if missing:
         raise MemoryShortageError(f"a step does not fit into memory: {missing}. {_advice(options)}")
@@ -107,6 +109,7 @@ class Trainer:
             eps=options.epsilon,
             fused=True,
         )
+        self.average = TailAverage(self.parameters, options.average_tail, options.steps)
         self.streams = {name: stream(options.seed, name, experiment.device) for name in STREAMS}
         self._first_bad = torch.full((), -1, device=experiment.device)
         self._sums: dict[str, Tensor] = {}
@@ -147,10 +150,13 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
         generator.after_step(self.step_count, options.steps)
+        self.average.update(self.step_count)
         for name, value in {**metrics, "gradient_norm": norm}.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._summed += 1
         self.step_count += 1
+        if self.step_count == options.steps:
+            self.average.take_over(generator, options.networks, options.seed)
 
     def dry_run(self) -> None:
         """Try the task's loss and the diversity terms out on what a step would give them; no state of it changes.
@@ -202,7 +208,7 @@ class Trainer:
             )
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that the next step depends on beside the generator: optimiser, random numbers, metrics that add up."""
+        """All that the next step depends on beside the generator, and the metrics since the last line."""
         state = self.optimizer.state_dict()["state"]
         result = {f"optimizer.{number}.{key}": value for number, entry in state.items() for key, value in entry.items()}
         result |= {f"random.{name}": stream.get_state() for name, stream in self.streams.items()}
@@ -211,7 +217,7 @@ class Trainer:
             result["random.global.cuda"] = torch.cuda.get_rng_state(self._device)
         result |= {f"metrics.{name}": value for name, value in self._sums.items()}
         result["metrics"] = torch.tensor(self._summed)
-        return result
+        return result | self.average.tensors()
 
     def restore(self, step: int, tensors: Mapping[str, Tensor], *, same_device: bool) -> None:
         """Go on where another trainer's `tensors` were taken.
@@ -232,6 +238,7 @@ class Trainer:
             if any(value.dim() or not value.is_floating_point() for value in self._sums.values()):
                 raise ValueError("sums of metrics must be single numbers")
             self._summed = int(tensors["metrics"])
+            self.average.restore(step, tensors)
             if same_device:
                 for name, own in self.streams.items():
                     own.set_state(tensors[f"random.{name}"])

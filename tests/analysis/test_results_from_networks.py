@@ -11,20 +11,22 @@ from scipy.optimize import minimize_scalar
 from wiring import OPTIONS
 
 import hyperframe.builtin.analyses.adversarial as adversarial
+from hyperframe.analysis.bootstrap import mean_interval
 from hyperframe.analysis.runner import analyse
 from hyperframe.analysis.scoring import mean_scores, some_examples
+from hyperframe.api import make_registry
 from hyperframe.builtin.analyses.adversarial.attacks import answers, fast_gradient_sign, projected_gradient
 from hyperframe.builtin.analyses.adversarial.success_rates import ATTACKS, AttackOptions, count_fooled
-from hyperframe.builtin.analyses.deep_ensemble.equivalent import deep_ensemble_equivalent
 from hyperframe.builtin.analyses.novelty.neighbourhood import LEVELS, Neighbourhood, nearest_other, pairs_of
 from hyperframe.builtin.analyses.out_of_distribution import RATES
 from hyperframe.builtin.analyses.plane.geometry import Plane
 from hyperframe.networks.sampled import select
 from hyperframe.runs.loading import load_run
-from hyperframe.runtime.rng import stream_seed
+from hyperframe.runtime.rng import stream, stream_seed
 from hyperframe.targets.symmetry.matching import Matching
 from hyperframe.targets.weights import concatenate, slice_weights
 from hyperframe.tasks.calibration import COLDEST, HOTTEST, entropy_of
+from hyperframe.types import Data
 
 
 def examples(learnt, split, count):
@@ -83,7 +85,18 @@ def calibrated(p, test, validation):
     return nll(math.exp(fitted.x), p[0], test.y)
 
 
-def test_the_equivalent_is_that_of_calibrated_likelihoods(learnt, registry):
+def held_out(p, test, validation, folds=10):
+    """Return each test example's NLL at the temperature that is best on validation and the other folds' examples."""
+    found = torch.zeros(len(test), dtype=torch.float64)
+    for rows in torch.randperm(len(test), generator=stream(0, "halves")).chunk(folds):
+        others = torch.ones(len(test), dtype=torch.bool).index_fill(0, rows, value=False)
+        known = torch.cat([p[0][others], p[1]]), torch.cat([test.y[others], validation.y])
+        for row in rows.tolist():
+            found[row] = calibrated((p[0][row : row + 1], known[0]), test[row : row + 1], Data(known[0], known[1]))
+    return found
+
+
+def test_the_comparison_is_paired_and_of_calibrated_likelihoods(learnt, registry):
     own = OPTIONS["deep_ensemble"]
     found = analyse(learnt, "deep_ensemble", registry, own)
     test, validation = (
@@ -91,22 +104,28 @@ def test_the_equivalent_is_that_of_calibrated_likelihoods(learnt, registry):
         examples(learnt, "validation", own["validation_examples"]),
     )
 
-    def nll(networks, size):
+    def nlls(networks, size):
         both = [probabilities(networks, data.x)[:size].mean(0) for data in (test, validation)]
-        return calibrated(both, test, validation)
+        return held_out(both, test, validation)
 
     seed = learnt.config.evaluation.seed
     draws = [learnt.sample(found["sizes"][-1], draw) for draw in (seed, stream_seed(seed, "ensemble 1"))]
-    for place, size in enumerate(found["sizes"]):
-        wanted = sum(nll(networks, size) for networks in draws) / len(draws)
-        assert found["ensembles"]["calibrated_nll"][place] == pytest.approx(wanted, rel=1e-5)
-    trained = load_run(learnt.folder / "analyses" / "deep_ensemble" / "reference", registry, "cpu").sample(3)
-    alone = [nll(select(trained, slice(number, number + 1)), 1) for number in range(3)]
-    curve = found["reference"]["calibrated_nll"]
-    assert curve[0] == pytest.approx(sum(alone) / 3, rel=1e-5)
-    assert curve[2] == pytest.approx(nll(trained, 3), rel=1e-5)
-    worth = [deep_ensemble_equivalent(value, curve) for value in found["ensembles"]["calibrated_nll"]]
-    assert found["equivalents"] == [{"networks": one.networks, "bound": one.bound} for one in worth]
+    for place in (0, -1):
+        wanted = torch.stack([nlls(networks, found["sizes"][place]) for networks in draws])
+        assert found["ensembles"]["calibrated_nll"][place] == pytest.approx(float(wanted.mean()), rel=1e-5)
+    folders = sorted((learnt.folder / "analyses" / "deep_ensemble" / "references").iterdir())
+    runs = {(run.config.generator.options.networks, "averaged" in run.folder.name): run for run in map(load, folders)}
+    for row in found["references"]:
+        reference = nlls(runs[row["networks"], row["averaged"]].sample(row["networks"]), row["networks"])
+        assert row["calibrated_nll"] == pytest.approx(float(reference.mean()), rel=1e-5)
+        assert row["difference"] == pytest.approx(float((wanted - reference).mean()), rel=1e-4)
+        assert row["interval"] == pytest.approx(mean_interval(wanted - reference), rel=1e-4)
+    least = min(found["references"], key=lambda row: row["calibrated_nll"])
+    assert found["references"][found["best"]] == least
+
+
+def load(folder):
+    return load_run(folder, make_registry(), "cpu")
 
 
 def test_temperatures_of_single_networks_are_their_own(learnt, registry):

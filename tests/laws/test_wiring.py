@@ -19,13 +19,16 @@ from hyperframe.runs.loading import load_run
 from hyperframe.runs.metrics_log import read_metrics
 from hyperframe.runs.run import Run
 
+COMPARED = [*(f"references/{key}" for key in ("calibrated_nll", "difference", "interval")), "?best", "?flat_from"]
+COMPARED += ["?equivalents/*"]
+OF_REFERENCES = [*COMPARED, "references/accuracy", "references/network_accuracy"]
 OF_NOISE = ["?reach", "?ratio", "?overlap_at_reach", "?verdict"]
 
 FIGURES_OF_TEST_ITEMS = {
     "accuracies": ["runs/*"],
     "adversarial": ["attacks/*"],
     "corruptions": ["corruptions/*", "mean/*"],
-    "deep_ensemble": ["ensembles/*", "reference/accuracy", "reference/calibrated_nll", "equivalents/*"],
+    "deep_ensemble": ["ensembles/*", *OF_REFERENCES],
     "distillation": ["results/*"],
     "ensembles": ["single/*", "ensembles/*", "!*/temperature/*"],
     "function_spectrum": ["functions/*", "share_along_mean", "nll/*"],
@@ -37,20 +40,20 @@ FIGURES_OF_TEST_ITEMS = {
     "plane": ["score", "loss", "inside/*", "outside/*"],
 }
 CALIBRATED = ["single/calibrated_*", "*/calibrated_*", "single/temperature/*", "ensembles/*/temperature/*"]
-BY_TEMPERATURE = ["ensembles/calibrated_nll", "reference/calibrated_nll", "equivalents/*"]
+BY_TEMPERATURE = ["ensembles/calibrated_nll", *COMPARED]
 TAUGHT = ["pairs/trained/*", "paths/trained/*"]
 
 MAY_CHANGE = {
     "train images": {  # which give an attack and a corruption their range
         "adversarial": ["attacks/*", "range"],
         "corruptions": ["corruptions/noise/*", "mean/*", "range"],
-        "deep_ensemble": ["reference/accuracy", "reference/calibrated_nll", "equivalents/*"],
+        "deep_ensemble": OF_REFERENCES,
         "distillation": ["results/distilled network/*"],
         "out_of_distribution": ["*/inverted", "*/inverted/*", "*/noise", "*/noise/*"],
         "paths": TAUGHT,
     },
     "train labels": {
-        "deep_ensemble": ["reference/accuracy", "reference/calibrated_nll", "equivalents/*"],
+        "deep_ensemble": OF_REFERENCES,
         "paths": TAUGHT,
     },
     "validation images": {"deep_ensemble": BY_TEMPERATURE, "ensembles": CALIBRATED},
@@ -222,7 +225,8 @@ def test_another_seed_draws_other_networks(learnt, found, registry, tmp_path, na
             registry,
             tmp_path / "other",
         )
-    trained = wiring.OPTIONS[name]["networks"] if name == "deep_ensemble" else 0  # by the seed of the training
+    # References are trained by the seed of the training, once for the last weights and once for averages.
+    trained = 2 * sum(wiring.OPTIONS[name]["networks"]) if name == "deep_ensemble" else 0
     assert len(before & spy.networks) == trained
 
 

@@ -408,7 +408,9 @@ def test_networks_of_other_constants(tmp_path, normed, norms):
 
 def measured(results):
     """The figures, less where their networks come from."""
-    return {key: value for key, value in results.items() if key not in ("step", "seed", "samples")}
+    return {
+        key: value for key, value in results.items() if key not in ("step", "seed", "samples", "gradient_evaluations")
+    }
 
 
 @pytest.mark.slow

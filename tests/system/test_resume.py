@@ -86,6 +86,7 @@ CASES = {
         "objective": "vi",
         "gauges": [],
     },
+    "averaged tail": {"trainer.average_tail": 0.7, "trainer.schedule": "one_cycle_tail"},
     "clipped, one cycle": {"trainer.gradient_clip": 1.0, "trainer.schedule": "one_cycle"},
 }
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 import hyperframe as hf
+from hyperframe.analysis.evaluation_rows import evaluation_rows
 from hyperframe.api import make_registry
 from hyperframe.config.registry import Registry, make_plugin_manager
 from hyperframe.config.schedule import rate_at
@@ -311,7 +312,9 @@ def test_the_budget_is_counted_and_kept_with_the_run(tmp_path, small, diversity,
     networks = run.config.trainer.networks
     assert run.gradient_evaluations == 2 * networks * (4 + shared)
     assert hf.resume(run.folder).gradient_evaluations == 6 * networks * (4 + shared)
-    assert hf.load(run.folder).gradient_evaluations == 6 * networks * (4 + shared)
+    loaded, wanted = hf.load(run.folder), 6 * networks * (4 + shared)
+    assert loaded.gradient_evaluations == wanted
+    assert ("gradient evaluations of the training", f"{wanted:,}") in list(evaluation_rows(loaded.evaluate(2)))
 
 
 def test_a_checkpoint_of_another_configuration(tmp_path, small):

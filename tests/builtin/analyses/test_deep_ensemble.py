@@ -11,42 +11,80 @@ from hypothesis import strategies as st
 from tiny import PERCEPTRON
 
 import hyperframe as hf
+from hyperframe.analysis import bootstrap
 from hyperframe.analysis.report import collect
 from hyperframe.analysis.runner import analyse
 from hyperframe.api import make_registry
-from hyperframe.builtin.analyses.deep_ensemble.baseline import IMAGES, deep_ensemble
-from hyperframe.builtin.analyses.deep_ensemble.equivalent import deep_ensemble_equivalent
+from hyperframe.builtin.analyses.deep_ensemble.baseline import Recipe, deep_ensemble
+from hyperframe.builtin.analyses.deep_ensemble.equivalent import deep_ensemble_equivalent, saturation
 from hyperframe.builtin.objectives.trade_off import Options
-from hyperframe.errors import HyperframeError, HyperframeWarning, RunError
+from hyperframe.errors import ConfigError, HyperframeError, RunError
 from hyperframe.runs.loading import load_run
 from hyperframe.training.trainer import Trainer
 
 curves = st.lists(st.floats(0.001, 10), min_size=1, max_size=12)
 
 
-@given(curves, st.floats(0.001, 10))
-def test_a_better_ensemble_is_worth_more(reference, nll):
-    one, other = (deep_ensemble_equivalent(value, reference) for value in (nll, nll / 2))
-    assert 1 <= one.networks <= other.networks <= len(reference)
+def sizes_of(reference):
+    return [2**place for place in range(1, len(reference) + 1)]
+
+
+@given(curves, st.floats(0.001, 10), st.data())
+def test_a_better_ensemble_is_worth_more(reference, nll, data):
+    sizes, flat = sizes_of(reference), data.draw(st.integers(0, len(reference) - 1))
+    one, other = (deep_ensemble_equivalent(value, sizes, reference, flat) for value in (nll, nll / 2))
+    assert 2 <= one.networks <= other.networks <= sizes[-1]
 
 
 @given(curves)
 def test_the_reference_is_worth_itself(reference):
-    best = [min(reference[: size + 1]) for size in range(len(reference))]
-    for size, nll in enumerate(best, 1):
-        found = deep_ensemble_equivalent(nll, reference)
-        assert found.networks == best.index(nll) + 1 <= size
+    sizes, best = sizes_of(reference), [min(reference[: size + 1]) for size in range(len(reference))]
+    for size, nll in zip(sizes, best, strict=True):
+        found = deep_ensemble_equivalent(nll, sizes, reference, len(reference) - 1)
+        assert found.networks == sizes[best.index(nll)] <= size
         assert found.bound == ""
 
 
 def test_known_values():
     reference = [0.5, 0.3, 0.4, 0.2]
-    found = [deep_ensemble_equivalent(nll, reference) for nll in (0.6, 0.5, 0.4, 0.3, 0.25, 0.2, 0.1)]
+    nlls = (0.6, 0.5, 0.4, 0.3, 0.25, 0.2, 0.1)
+    found = [deep_ensemble_equivalent(nll, [2, 4, 8, 16], reference, flat=3) for nll in nlls]
     assert [one.bound for one in found] == ["below", "", "", "", "", "", "above"]
-    assert [one.networks for one in found] == pytest.approx([1, 1, 1.5, 2, 3.5, 4, 4])
+    assert [one.networks for one in found] == pytest.approx([2, 2, 3, 4, 12, 16, 16])
+    found = [deep_ensemble_equivalent(nll, [2, 4, 8, 16], reference, flat=1) for nll in nlls]
+    assert [one.bound for one in found] == ["below", "", "", *["saturated"] * 4]
+    assert [one.networks for one in found] == pytest.approx([2, 2, 3, 4, 4, 4, 4])
 
 
-QUICK = {"networks": 3, "steps": 6, "draws": 1, "examples": 30}
+def test_a_curve_is_flat_where_more_networks_are_no_measurable_gain():
+    noise = torch.randn(4, 400, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    noise -= noise.mean(1, keepdim=True)
+    levels = torch.tensor([[1.0], [0.5], [0.01], [0.0]])
+    assert saturation(levels + noise) == 2  # its noise is 0.05
+    assert saturation(levels + 0.01 * noise) == 3
+    assert saturation(levels + noise[:1]) == 3  # of paired examples, with no noise between them
+    assert saturation(levels.flip(0) + noise) == 0
+
+
+def test_an_interval_holds_the_mean_in_19_of_20_cases():
+    rng, held = torch.Generator().manual_seed(0), 0
+    with mock.patch.object(bootstrap, "RESAMPLES", 300):
+        for _ in range(200):
+            low, high = bootstrap.mean_interval(torch.randn(1, 50, generator=rng))
+            held += low <= 0 <= high
+    assert 180 <= held <= 198
+
+
+def test_an_interval_over_repeats_and_examples_is_wider_than_over_examples():
+    values = torch.randn(3, 1, generator=torch.Generator().manual_seed(0)) + 0.01 * torch.randn(3, 500)
+    assert bootstrap.mean_interval(values)[0] < values.mean() - 0.1
+    assert bootstrap.mean_interval(values.mean(0, keepdim=True))[0] > values.mean() - 0.1
+
+
+QUICK = {"networks": [2, 3], "budget": 120, "draws": 1, "examples": 30, "weights": "last"}
+"""Five steps of 3 networks, or 7 of 2, on 8 examples each."""
+
+NAMES = ["2_networks_7_steps_of_8_rate_0.01", "3_networks_5_steps_of_8_rate_0.01"]
 
 
 @pytest.fixture(scope="module")
@@ -77,21 +115,48 @@ def test_a_run_keeps_the_registry_it_was_made_with(tmp_path, monkeypatch):
         load_run(trained.folder, make_registry())
 
 
+def test_budgets_are_matched(run, tmp_path):
+    """Each reference takes the run's gradient evaluations, less than a step of its own."""
+    found = analyse(run, "deep_ensemble", make_registry(), {**QUICK, "networks": [3, 2], "budget": None})
+    assert found["budget"] == run.gradient_evaluations == 3 * 4 * 8
+    assert [(row["networks"], row["steps"]) for row in found["references"]] == [(2, 6), (3, 4)]
+    for folder in (run.folder / "analyses" / "deep_ensemble" / "references").iterdir():
+        assert load_run(folder, make_registry()).gradient_evaluations == 96
+
+
+def test_a_budget_of_less_than_a_step(run):
+    with pytest.raises(ConfigError, match=r"3 networks take 24 gradient evaluations .* budget of 20; name fewer"):
+        analyse(run, "deep_ensemble", make_registry(), {**QUICK, "budget": 20})
+    with pytest.raises(ConfigError, match="at least one size is needed"):
+        analyse(run, "deep_ensemble", make_registry(), {**QUICK, "networks": []})
+
+
+def test_both_kinds_of_weights(run, tmp_path):
+    """Networks of the last step, and averages over the tail with a constant rate."""
+    found = analyse(run, "deep_ensemble", make_registry(), {**QUICK, "networks": [2], "weights": "both"})
+    assert [row["averaged"] for row in found["references"]] == [False, True]
+    folder = run.folder / "analyses" / "deep_ensemble" / "references"
+    last, averaged = (load_run(folder / f"{NAMES[0]}{end}", make_registry()) for end in ("", "_averaged"))
+    trainers = [each.config.trainer for each in (last, averaged)]
+    assert [(each.schedule, each.average_tail) for each in trainers] == [("one_cycle", None), ("one_cycle_tail", 0.3)]
+
+
 @pytest.mark.slow
-def test_the_reference_is_trained_once_and_shared(run, tmp_path):
-    place = tmp_path / "reference"
+def test_references_are_trained_once_and_shared(run, tmp_path):
+    place = tmp_path / "references"
     found = analyse(run, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place)})
-    assert found["reference"]["sizes"] == [1, 2, 3]
+    assert [row["networks"] for row in found["references"]] == [2, 3]
     assert len(found["equivalents"]) == len(found["sizes"])
-    reference = load_run(place, make_registry())
-    assert reference.config.generator.name == "direct"
+    assert sorted(path.name for path in place.iterdir()) == NAMES
+    assert load_run(place / NAMES[0], make_registry()).config.generator.name == "direct"
     written = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
     other = hf.train("digits", {**PERCEPTRON, "trainer.steps": 3, "trainer.seed": 1}, out=tmp_path / "other")
     again = analyse(other, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place)})
-    assert again["reference"] == found["reference"]
-    with pytest.warns(HyperframeWarning, match="3 networks, 6 steps, rate 0.01, and not 3, 7, 0.01"):
-        analyse(other, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place), "steps": 7})
+    same = [{key: row[key] for key in row if key not in ("difference", "interval")} for row in found["references"]]
+    assert [{**row, **one} for row, one in zip(again["references"], same, strict=True)] == again["references"]
     assert {path: path.stat().st_mtime_ns for path in place.rglob("*")} == written
+    analyse(other, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place), "rate": 0.5, "networks": [2]})
+    assert sorted(path.name for path in place.iterdir()) == [NAMES[0], NAMES[0].replace("0.01", "0.5"), NAMES[1]]
 
 
 def test_networks_of_the_reference_are_independent(run, tmp_path):
@@ -99,25 +164,26 @@ def test_networks_of_the_reference_are_independent(run, tmp_path):
     seen, pass_through = [], Trainer._drawn
 
     def noting(trainer, name, *sizes):
-        data = pass_through(trainer, name, *sizes)
-        seen.append(data.x)
-        return data
+        found = pass_through(trainer, name, *sizes)
+        seen.append(found[0].x)
+        return found
 
+    recipe = Recipe(networks=4, steps=1, examples=8, rate=1e-6, averaged=False)
     with mock.patch.object(Trainer, "_drawn", noting):
-        reference = deep_ensemble(run, tmp_path / "reference", networks=4, steps=1, rate=1e-6)
+        reference = deep_ensemble(run, tmp_path / "reference", recipe)
     assert [(choice.name, choice.weight) for choice in reference.config.diversity] == [("none", 1.0)]
     assert reference.config.objective.options == Options()
     rows = hf.targets.flatten(reference.experiment.target.spec, reference.sample(4).weights)
     others = ~torch.eye(4, dtype=torch.bool)
     assert float(torch.corrcoef(rows)[others].abs().max()) < 0.2
     (images,) = seen
-    assert images.shape[:2] == (4, IMAGES)
+    assert images.shape[:2] == (4, 8)
     assert not any(torch.equal(images[n], images[m]) for n in range(4) for m in range(n))
 
 
 @pytest.mark.slow
 def test_a_training_that_was_interrupted_goes_on(run, monkeypatch, tmp_path):
-    step, place = Trainer.step, tmp_path / "reference"
+    step, place = Trainer.step, tmp_path / "references"
 
     def breaking(trainer):
         if trainer.step_count == 4:
@@ -128,30 +194,23 @@ def test_a_training_that_was_interrupted_goes_on(run, monkeypatch, tmp_path):
     monkeypatch.setattr(Trainer, "step", breaking)
     with pytest.raises(KeyboardInterrupt):
         analyse(run, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place)})
-    assert load_run(place, make_registry()).step == 4
-    assert analyse(run, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place)})["reference"]["steps"] == 6
+    assert load_run(place / NAMES[0], make_registry()).step == 4
+    analyse(run, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place)})
+    assert [load_run(place / name, make_registry()).step for name in NAMES] == [7, 5]
 
 
 @pytest.mark.slow
 def test_a_reference_of_something_else_is_refused(run, tmp_path):
-    with pytest.raises(RunError, match="must be 'direct'"):
+    with pytest.raises(RunError, match="is a run; name the folder that holds"):
         analyse(run, "deep_ensemble", make_registry(), {**QUICK, "reference": str(run.folder)})
-    place = tmp_path / "reference"
+    place = tmp_path / "references"
     other = hf.train("digits", {**PERCEPTRON, "target.hidden": [5], "trainer.steps": 2}, out=tmp_path / "other")
     analyse(other, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place)})
     with pytest.raises(RunError, match="of another target"):
         analyse(run, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place)})
-
-
-@pytest.mark.slow
-def test_a_reference_that_was_trained_with_other_options_is_refused(run):
-    analyse(run, "deep_ensemble", make_registry(), QUICK)
-    with pytest.raises(RunError, match=r"networks=3, steps=6, rate=0.01 and not with networks=2, steps=6, rate=0.5"):
-        analyse(run, "deep_ensemble", make_registry(), {**QUICK, "networks": 2, "rate": 0.5})
-    place = str(run.folder / "analyses" / "deep_ensemble" / "reference")
-    with pytest.warns(HyperframeWarning, match="is taken as it is: 3 networks"):
-        found = analyse(run, "deep_ensemble", make_registry(), {**QUICK, "networks": 2, "reference": place})
-    assert found["reference"]["networks"] == 3
+    (place / NAMES[0]).rename(place / NAMES[0].replace("_7_", "_6_"))
+    with pytest.raises(RunError, match=r"trainer.steps=7 and not 6; remove it, or name"):
+        analyse(other, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place), "budget": 96})
 
 
 @pytest.mark.slow
@@ -161,15 +220,30 @@ def test_a_module_that_was_handed_over(tmp_path):
     module = nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.ReLU(), nn.Linear(5, 10))
     settings = {key: value for key, value in PERCEPTRON.items() if not key.startswith("target")}
     run = hf.train("digits", {**settings, "trainer.steps": 2}, module=module, out=tmp_path / "run")
-    for _ in range(2):  # the second time the reference is read
-        assert analyse(run, "deep_ensemble", make_registry(), QUICK)["reference"]["networks"] == 3
+    for _ in range(2):  # the second time the references are read
+        assert len(analyse(run, "deep_ensemble", make_registry(), QUICK)["references"]) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "generator",
+    [{"name": "direct", "networks": 4}, {"name": "modes", "modes": 2, "extractor": [6], "weight_generators": [5]}],
+    ids=["direct", "modes"],
+)
+def test_runs_of_other_generators(tmp_path, generator):
+    settings = {key: value for key, value in PERCEPTRON.items() if not key.startswith("generator")}
+    settings |= {"generator": generator, "diversity": "none", "trainer.steps": 2}
+    run = hf.train("digits", settings, out=tmp_path / "run")
+    found = analyse(run, "deep_ensemble", make_registry(), {**QUICK, "draws": 2})
+    assert found["sizes"][-1] == 4
+    assert len(found["references"][0]["interval"]) == 2
 
 
 def test_a_run_that_was_only_begun_is_no_reference(run, tmp_path):
     """It is refused, and its training is not finished."""
-    place = tmp_path / "begun"
+    place = tmp_path / "begun" / NAMES[0]
     shutil.copytree(run.folder, place)
     shutil.rmtree(place / "checkpoints")
     with pytest.raises(RunError, match="it must be 'direct'"):
-        analyse(run, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place)})
+        analyse(run, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place.parent)})
     assert not (place / "checkpoints").exists()

@@ -1,24 +1,29 @@
-"""The analysis `deep_ensemble`: how many independently trained networks an ensemble of generated ones is worth."""
+"""The analysis `deep_ensemble`: a run's ensemble against deep ensembles whose training took as much."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
+import torch
+from torch import Tensor
 
 from hyperframe import Component, Run, hookimpl, option
-from hyperframe.analysis import COLOURS, check_classifies, in_parts, keep_picture, new_figure
-from hyperframe.analysis.ensemble_metrics import growing_sizes, spread
-from hyperframe.analysis.ensembles import ensemble_results, examples_of
-from hyperframe.analysis.plots import size_axis
-from hyperframe.builtin.analyses.deep_ensemble.baseline import IMAGES, deep_ensemble
-from hyperframe.builtin.analyses.deep_ensemble.equivalent import deep_ensemble_equivalent
-from hyperframe.runtime.files import user_path
+from hyperframe.analysis import check_classifies, in_parts
+from hyperframe.analysis.bootstrap import mean_interval
+from hyperframe.analysis.ensemble_metrics import growing_sizes
+from hyperframe.analysis.ensembles import drawn_ensemble, examples_of, fill_meter
+from hyperframe.builtin.analyses.deep_ensemble.baseline import Recipe, deep_ensemble, of_budget
+from hyperframe.builtin.analyses.deep_ensemble.equivalent import deep_ensemble_equivalent, saturation
+from hyperframe.builtin.analyses.deep_ensemble.pictures import draw_curves, draw_differences, weights_of
+from hyperframe.errors import ConfigError, RunError
+from hyperframe.runs.folder import CONFIG
+from hyperframe.runtime.files import is_file, user_path
+from hyperframe.tasks.calibration import held_out_likelihoods
+from hyperframe.types import Data
 
 NAME = "deep_ensemble"
-PASSES, FEWEST_STEPS = 3, 1000
-"""How long the reference is trained by default: passes over the training data, and the fewest steps."""
+KINDS = {"last": (False,), "averages": (True,), "both": (False, True)}
 
 
 @attrs.frozen(kw_only=True)
@@ -26,22 +31,36 @@ class Options:
     """Options of the analysis."""
 
     reference: str | None = option(
-        None, "run folder of the independently trained networks, made if it is missing; null: in the analysis' folder"
+        None, "folder of the references, which runs of one target and task can share; null: in the analysis' folder"
     )
-    networks: int = option(10, "how many of them are trained", minimum=2)
-    steps: int | None = option(None, "of their training; null: three passes over the data, at least 1000", minimum=1)
-    rate: float = option(1e-2, "highest learning rate of their training, one cycle", above=0)
+    networks: tuple[int, ...] = option(
+        (2, 4, 8, 16), "networks of each deep ensemble, each trained with its part of the budget", minimum=1
+    )
+    budget: int | None = option(
+        None, "gradient evaluations of each deep ensemble; null: as many as the run's", minimum=1
+    )
+    weights: Literal["last", "averages", "both"] = option(
+        "both", "of the networks: those of the last step, averages over the tail, or one training of each"
+    )
+    rate: float = option(1e-2, "highest learning rate of their training", above=0)
     draws: int = option(3, "how many ensembles are drawn from the run", minimum=1)
     examples: int = option(1000, "test examples, at most", minimum=1)
-    validation_examples: int = option(1000, "validation examples for the temperature, at most", minimum=1)
+    validation_examples: int = option(1000, "validation examples for temperatures, at most", minimum=1)
 
 
 class DeepEnsemble:
-    """Finds the deep-ensemble equivalent: the size of the deep ensemble with the same calibrated log-likelihood.
+    """Compares a run's ensemble with deep ensembles of the same budget, and finds the deep-ensemble equivalent.
 
-    The reference, a number of independently trained networks, is trained once and kept, so that other runs of the same
-    target and task can share it. Log-likelihoods are those of mean probabilities at the temperature that is best on
-    validation examples.
+    The budget is the number of gradients of one network's output at one example that the run's training took. Deep
+    ensembles of several sizes n are trained with a budget / n for each network, with as many examples a step, the
+    task's augmentation, and one-cycle rates, whose last weights or whose averaged tail is taken. Each is trained once
+    and kept.
+
+    Log-likelihoods are those of mean probabilities, each example at a temperature that was fitted on validation
+    examples and nine tenths of the test examples, without its own. The paired difference, run less reference, has a
+    95 % interval by bootstrap over examples and draws of the run. The best reference is the best on the same test
+    examples, so that its choice is to the run's disadvantage. The deep-ensemble equivalent is that on the curve over n,
+    each with the better of its weights, and "saturated" where this curve is flat within its error, see `saturation`.
 
     References: A. Ashukha, A. Lyzhov, D. Molchanov, D. Vetrov (2020), Pitfalls of In-Domain Uncertainty Estimation and
     Ensembling in Deep Learning; B. Lakshminarayanan, A. Pritzel, C. Blundell (2017), Simple and Scalable Predictive
@@ -52,70 +71,129 @@ class DeepEnsemble:
         self.options = options
 
     def __call__(self, run: Run, folder: Path) -> dict[str, Any]:
-        """Train the reference unless it is there already, and measure it and the run.
+        """Train the references unless they are there already, and measure them and the run.
 
         Raises:
             NotApplicableError: the task has no classes.
-            RunError: the reference is of another target or task.
+            ConfigError: the budget is too small for one of the sizes, or none is given.
+            RunError: a reference is of another target or task.
         """
         check_classifies(run, NAME)
         chosen = self.options
-        passes = math.ceil(PASSES * len(run.data("train")) / IMAGES)
-        steps = max(passes, FEWEST_STEPS) if chosen.steps is None else chosen.steps
-        place = folder / "reference" if chosen.reference is None else user_path(chosen.reference)
-        other = deep_ensemble(run, place, chosen.networks, steps, chosen.rate, shared=chosen.reference is not None)
+        budget = run.gradient_evaluations if chosen.budget is None else chosen.budget
+        recipes = self._recipes(budget, run.config.trainer.batch_size)
+        place = folder / "references" if chosen.reference is None else _shared(chosen.reference)
         test, validation = examples_of(run, chosen.examples, chosen.validation_examples)
-
-        def curve(of: Run, what: str, draws: int, sizes: Sequence[int]) -> dict[str, list[float]]:
-            """Return mean accuracy and calibrated NLL over draws, for each size."""
-            parts = in_parts(folder, what, draws, lambda draw: ensemble_results(of, draw, sizes, test, validation))
-            along = [spread(at) for at in zip(*(part["ensembles"]["mean_probability"] for part in parts), strict=True)]
-            return {name: [one[name]["mean"] for one in along] for name in ("calibrated_nll", "accuracy")}
-
         sizes = growing_sizes(run.default_count)
-        held = list(range(1, (other.experiment.generator.networks or chosen.networks) + 1))
-        own = curve(run, "ensembles of the run", chosen.draws, sizes)
-        # With as many draws as networks each network comes first once, and the curve is the mean over all of these.
-        reference = curve(other, "ensembles of the reference", held[-1], held)
-        worth = [deep_ensemble_equivalent(nll, reference["calibrated_nll"]) for nll in own["calibrated_nll"]]
+
+        def of_run(draw: int) -> dict[str, Any]:
+            return _measured(run, draw, sizes, test, validation)
+
+        def of_reference(number: int) -> dict[str, Any]:
+            """Train a reference where it is missing, and measure all of its networks together."""
+            other = deep_ensemble(run, place / str(recipes[number]), recipes[number])
+            return _measured(other, 0, [recipes[number].networks], test, validation)
+
+        draws = in_parts(folder, "ensembles of the run", chosen.draws, of_run)
+        parts = in_parts(folder, "references", len(recipes), of_reference)
+        own, others = (torch.tensor([one["nlls"] for one in rows], dtype=torch.float64) for rows in (draws, parts))
+        means = {
+            name: [sum(values) / len(draws) for values in zip(*(one[name] for one in draws), strict=True)]
+            for name in ("calibrated_nll", "accuracy")
+        }
+        references = [_row(recipe, part, own - nll) for recipe, part, nll in zip(recipes, parts, others, strict=True)]
+        counts, curve = _curve(recipes, others)
+        flat = saturation(curve)
+        levels = [float(nll.mean()) for nll in curve]
+        worth = [deep_ensemble_equivalent(nll, counts, levels, flat) for nll in means["calibrated_nll"]]
         found = {
             "examples": len(test),
             "draws": chosen.draws,
+            "budget": budget,
             "sizes": sizes,
-            "ensembles": own,
+            "ensembles": means,
             "equivalents": [attrs.asdict(one) for one in worth],
-            "reference": {"networks": held[-1], "steps": other.step, "sizes": held, **reference},
+            "flat_from": counts[flat],
+            "references": references,
+            "best": int(others.mean(1).argmin()),
         }
-        words = f"{worth[-1]} network{'' if worth[-1].networks == 1 else 's'}"
         return {
             **found,
-            "highlights": {
-                f"an ensemble of {sizes[-1]} is worth (deep-ensemble equivalent)": words,
-                "accuracy of one independently trained network": f"{100 * reference['accuracy'][0]:.2f} %",
-            },
-            "pictures": [_picture(folder, found, words)],
+            "highlights": _highlights(found, str(worth[-1])),
+            "pictures": [draw_curves(folder, found, str(worth[-1])), draw_differences(folder, found)],
         }
 
+    def _recipes(self, budget: int, examples: int) -> list[Recipe]:
+        chosen = self.options
+        if not chosen.networks:
+            raise ConfigError("deep_ensemble.networks: at least one size is needed, such as [4]")
+        return [
+            of_budget(budget, networks, examples, chosen.rate, averaged=averaged)
+            for averaged in KINDS[chosen.weights]
+            for networks in sorted(set(chosen.networks))
+        ]
 
-def _picture(folder: Path, found: Mapping[str, Any], words: str) -> dict[str, str]:
-    """Draw the calibrated NLL against the size, for the run and for the reference."""
-    figure = new_figure()
-    axes = figure.add_subplot()
-    own, reference = found["ensembles"]["calibrated_nll"], found["reference"]
-    axes.plot(found["sizes"], own, "o-", color=COLOURS[0], markersize=4, label="generated networks")
-    nlls = reference["calibrated_nll"]
-    axes.plot(reference["sizes"], nlls, "s--", color=COLOURS[1], markersize=4, label="independently trained networks")
-    axes.axhline(own[-1], color="0.6", linestyle=":", linewidth=1)
-    size_axis(axes, found["sizes"])
-    axes.set_ylabel("NLL at the best temperature, nats")
-    axes.set_ylim(bottom=0)
-    axes.legend(frameon=False)
-    caption = (
-        "Log-likelihood of ensembles of generated and of independently trained networks: "
-        f"{found['sizes'][-1]} generated ones are worth {words} that were trained independently, for "
-        f"{reference['steps']:,} steps each."
-    )
-    return keep_picture(folder, "equivalent.png", figure, title="Deep-ensemble equivalent", caption=caption)
+
+def _measured(run: Run, draw: int, sizes: Sequence[int], test: Data, validation: Data) -> dict[str, Any]:
+    """Measure an ensemble as it grows.
+
+    Returns:
+        `calibrated_nll` and `accuracy` for each size; `nlls` of the largest for each example; `network_accuracy`, the
+        mean over the networks.
+    """
+    networks = drawn_ensemble(run, draw, sizes[-1])
+    tried, known = fill_meter(networks, sizes, test), fill_meter(networks, sizes, validation)
+    labels, others = (data.y.to(run.experiment.device) for data in (test, validation))
+    answers = list(zip(tried.log_probabilities(), known.log_probabilities(), strict=True))
+    nlls = [-held_out_likelihoods(of_test, labels, (of_validation, others)) for of_test, of_validation in answers]
+    return {
+        "calibrated_nll": [float(nll.mean()) for nll in nlls],
+        "accuracy": [float((of_test.argmax(-1) == labels).double().mean()) for of_test, _ in answers],
+        "nlls": nlls[-1].tolist(),
+        "network_accuracy": float(tried.singles()["accuracy"].mean()),
+    }
+
+
+def _shared(folder: str) -> Path:
+    place = user_path(folder)
+    if is_file(place / CONFIG):
+        raise RunError(f"deep_ensemble.reference: {place} is a run; name the folder that holds the references' runs")
+    return place
+
+
+def _row(recipe: Recipe, part: Mapping[str, Any], differences: Tensor) -> dict[str, Any]:
+    """Return what is said of a reference; the differences to it are [draws, examples]."""
+    return {
+        "networks": recipe.networks,
+        "averaged": recipe.averaged,
+        "steps": recipe.steps,
+        "calibrated_nll": part["calibrated_nll"][-1],
+        "accuracy": part["accuracy"][-1],
+        "network_accuracy": part["network_accuracy"],
+        "difference": float(differences.mean()),
+        "interval": list(mean_interval(differences)),
+    }
+
+
+def _curve(recipes: Sequence[Recipe], nlls: Tensor) -> tuple[list[int], Tensor]:
+    """Return the sizes, and for each the row of the better of its references: [references, examples] → [sizes, …]."""
+    order = sorted(range(len(recipes)), key=lambda place: (recipes[place].networks, float(nlls[place].mean())))
+    best = {recipes[place].networks: place for place in reversed(order)}
+    counts = sorted(best)
+    return counts, nlls[[best[count] for count in counts]]
+
+
+def _highlights(found: Mapping[str, Any], words: str) -> dict[str, str]:
+    best, size = found["references"][found["best"]], found["sizes"][-1]
+    low, high = best["interval"]
+    words_of_best = f"{best['networks']} networks, {weights_of(best)}"
+    return {
+        f"calibrated NLL of an ensemble of {size}": f"{found['ensembles']['calibrated_nll'][-1]:.4f}",
+        "that of the best deep ensemble of the same budget": f"{best['calibrated_nll']:.4f} ({words_of_best})",
+        "difference to it, 95 % interval": f"{best['difference']:+.4f} [{low:+.4f}, {high:+.4f}]",
+        f"an ensemble of {size} is worth (deep-ensemble equivalent)": words,
+        "accuracy of one of its independently trained networks": f"{100 * best['network_accuracy']:.2f} %",
+    }
 
 
 @hookimpl
@@ -127,7 +205,7 @@ def hyperframe_analyses() -> list[Component]:
             place=20,
             factory=DeepEnsemble,
             options=Options,
-            summary="how many independently trained networks an ensemble of generated ones is worth",
+            summary="a run's ensemble against independently trained networks of the same budget",
             reference="A. Ashukha et al. (2020), Pitfalls of In-Domain Uncertainty Estimation and Ensembling",
         )
     ]

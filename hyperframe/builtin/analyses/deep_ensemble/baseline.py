@@ -1,4 +1,4 @@
-"""Reference runs: networks of a run's target that are trained independently on its task, in one run of their own."""
+"""Reference runs: networks of a run's target that are trained independently on its task, for a budget."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +10,9 @@ from hyperframe import Run
 from hyperframe.config.choices import choose
 from hyperframe.config.overrides import DEFAULTS
 from hyperframe.config.registry import Registry
-from hyperframe.config.schema import Config
-from hyperframe.errors import RunError, notice
+from hyperframe.config.schema import Config, TrainerOptions
+from hyperframe.errors import ConfigError, RunError
+from hyperframe.options import plain_options
 from hyperframe.runs.checkpoints import checkpoint_steps
 from hyperframe.runs.folder import CONFIG, read_run_config
 from hyperframe.runs.loading import load_run
@@ -20,105 +21,130 @@ from hyperframe.runtime.progress import tell
 from hyperframe.training.loop import Silent, train_run
 from hyperframe.training.resume import resume_run
 
-IMAGES = 32
-"""Images that each network sees in a step."""
+
+@attrs.frozen(kw_only=True)
+class Recipe:
+    """How a deep ensemble is trained: what its folder's name says.
+
+    Attributes:
+        networks: how many.
+        steps: of the optimiser.
+        examples: that each network sees in a step.
+        rate: the highest learning rate.
+        averaged: whether the weights are averages over a tail with a constant rate (schedule `one_cycle_tail`), or the
+            last ones of a cycle (`one_cycle`).
+    """
+
+    networks: int
+    steps: int
+    examples: int
+    rate: float
+    averaged: bool
+
+    def __str__(self) -> str:
+        end = "_averaged" if self.averaged else ""
+        return f"{self.networks}_networks_{self.steps}_steps_of_{self.examples}_rate_{self.rate:g}{end}"
+
+    def trainer(self, run: TrainerOptions) -> TrainerOptions:
+        """Return the options of its training; those that are not its own are the run's, or defaults."""
+        return TrainerOptions(
+            steps=self.steps,
+            networks=self.networks,
+            batch_size=self.examples,
+            rate=self.rate,
+            schedule="one_cycle_tail" if self.averaged else "one_cycle",
+            average_tail=TrainerOptions().tail if self.averaged else None,
+            checkpoint_every=max(self.steps // 10, 1),
+            keep_checkpoints=1,
+            threads=run.threads,
+            device=run.device,
+            seed=run.seed,
+        )
 
 
-def deep_ensemble(run: Run, folder: Path, networks: int, steps: int, rate: float, *, shared: bool = False) -> Run:
+def of_budget(budget: int, networks: int, examples: int, rate: float, *, averaged: bool) -> Recipe:
+    """Return the recipe whose networks together take a budget of gradient evaluations, or a little less.
+
+    Raises:
+        ConfigError: the budget is too small for a step.
+
+    Example:
+        >>> of_budget(1_000_000, 8, 32, 1e-2, averaged=False).steps
+        3906
+    """
+    steps = budget // (networks * examples)
+    if not steps:
+        raise ConfigError(
+            f"deep_ensemble.networks: {networks} networks take {networks * examples:,} gradient evaluations a step, "
+            f"more than the budget of {budget:,}; name fewer networks, or set deep_ensemble.budget"
+        )
+    return Recipe(networks=networks, steps=steps, examples=examples, rate=rate, averaged=averaged)
+
+
+def deep_ensemble(run: Run, folder: Path, recipe: Recipe) -> Run:
     """Train independent networks of a run's target on its task, or load those that the folder holds.
 
-    The generator is `direct`: Adam trains the weights themselves, with a one-cycle rate, 32 examples for each network
-    in a step and no diversity term. A training that was interrupted goes on.
+    The generator is `direct`: Adam trains the weights themselves, without a diversity term, on examples of each
+    network's own, which the task varies as it does for the run. A training that was interrupted goes on.
 
     Args:
         run: the run whose target and task are taken.
-        folder: the run folder of the reference; missing, or one that this function began.
-        networks: how many.
-        steps: steps of the optimiser.
-        rate: the highest learning rate of the cycle.
-        shared: take finished networks of the folder as they are, whatever their number, steps and rate.
+        folder: the run folder of the reference; missing, or one that this function began, for this run or another.
+        recipe: how it is trained.
 
     Raises:
-        RunError: the folder holds something else, networks of another target or task, or networks that were trained
-            with other options and are not shared.
+        RunError: the folder holds something else, networks of another target or task, or of another recipe.
         KeyboardInterrupt: Ctrl-C; a checkpoint is written first.
     """
     registry = run.registry
-    reporter = _Told(steps)
+    wanted, reporter = _config(run, recipe, registry), _Told(f"steps of {recipe.networks} networks", recipe.steps)
     if not is_file(folder / CONFIG):
-        return train_run(_config(run, networks, steps, rate, registry), registry, folder, reporter)
-    _check_same(run, read_run_config(folder, registry)[1], folder)
+        return train_run(wanted, registry, folder, reporter)
+    _check_same(wanted, read_run_config(folder, registry)[1], folder)
     data = {key: value for key, value in run.config.locations.items() if key.startswith("task.")}  # may have moved
     if checkpoint_steps(folder):
         known = load_run(folder, registry, str(run.experiment.device), overrides=data)
-        wanted = {"networks": networks, "steps": steps, "rate": rate}
-        _check_trained(known, folder, wanted, shared=shared and known.finished)
         if known.finished:
             return known
     return resume_run(folder, data, registry, reporter)
 
 
-def _config(run: Run, networks: int, steps: int, rate: float, registry: Registry) -> Config:
+def _config(run: Run, recipe: Recipe, registry: Registry) -> Config:
     """Return the run's configuration with the generator `direct` and plain training."""
-    trainer = attrs.evolve(
-        run.config.trainer,
-        steps=steps,
-        networks=networks,
-        batch_size=IMAGES,
-        rate=rate,
-        schedule="one_cycle",
-        gradient_clip=None,
-        checkpoint_every=max(steps // 10, 1),
-        keep_checkpoints=1,
-        stop_after=None,
-        max_seconds=None,
-    )
     return attrs.evolve(
         run.config,
         name=f"{run.config.name}-reference",
-        generator=choose(registry, "generator", {"name": "direct", "networks": networks}, "generator"),
+        generator=choose(registry, "generator", {"name": "direct", "networks": recipe.networks}, "generator"),
         diversity=(choose(registry, "diversity", "none", "diversity"),),
         objective=choose(registry, "objective", DEFAULTS["objective"], "objective"),
-        trainer=trainer,
-        evaluation=attrs.evolve(run.config.evaluation, every=steps, analyses=()),
+        trainer=recipe.trainer(run.config.trainer),
+        evaluation=attrs.evolve(run.config.evaluation, every=recipe.steps, analyses=()),
     )
 
 
-def _check_same(run: Run, known: Config, folder: Path) -> None:
-    here, there = run.config.plain(), known.plain()
+def _check_same(wanted: Config, known: Config, folder: Path) -> None:
+    here, there = wanted.plain(), known.plain()
     if there["generator"]["name"] != "direct":
         raise RunError(f"the reference {folder} has the generator '{there['generator']['name']}'; it must be 'direct'")
     for key in ("target", "task"):
-        if run.config.kept()[key] != known.kept()[key]:
+        if wanted.kept()[key] != known.kept()[key]:
             raise RunError(f"the reference {folder} is of another {key}: {there[key]} and not {here[key]}")
-
-
-def _check_trained(known: Run, folder: Path, wanted: Mapping[str, float], *, shared: bool) -> None:
-    """Compare how networks were trained with the options: a notice where they are shared, else `RunError`."""
-    trainer = known.config.trainer
-    there = {"networks": trainer.networks, "steps": trainer.steps, "rate": trainer.rate}
-    if there == wanted:
-        return
-    if shared:
-        notice(
-            f"the reference {folder} is taken as it is: {there['networks']} networks, {there['steps']} steps, rate "
-            f"{there['rate']:g}, and not {wanted['networks']}, {wanted['steps']}, {wanted['rate']:g}; remove it, or "
-            "name another folder, to have these trained"
-        )
-        return
-    words = ["networks={networks}, steps={steps}, rate={rate:g}".format(**each) for each in (there, wanted)]
-    raise RunError(
-        f"the reference {folder} was begun with {words[0]} and not with {words[1]}; give these options, remove the "
-        "folder, or name another one with deep_ensemble.reference=FOLDER"
-    )
+    for key in ("steps", "networks", "batch_size", "rate", "schedule", "average_tail"):
+        one, other = (plain_options(config.trainer)[key] for config in (known, wanted))
+        if one != other:
+            raise RunError(
+                f"the reference {folder} has trainer.{key}={one} and not {other}; remove it, or name another folder "
+                "with deep_ensemble.reference=FOLDER"
+            )
 
 
 class _Told(Silent):
     """Reports the training's progress to the analysis' progress bar."""
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, what: str, steps: int) -> None:
+        self.what = what
         self.steps = steps
 
     def logged(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Report the step."""
-        tell("steps of the reference", step, self.steps)
+        tell(self.what, step, self.steps)
