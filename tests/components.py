@@ -22,6 +22,9 @@ VARIANTS = {
     ("generator", "hypernetwork"): [{"initialisation": "hyperfan", "bias": True, "batch_norm": False}],
     ("diversity", "kernel_repulsion"): [{"bandwidth": 1.0}],
     ("diversity", "pairwise_distance"): [{"distance": "l1"}],
+    ("diversity", "function_repulsion"): [{"form": "determinant"}],
+    ("diversity", "output_information"): [{"inputs": "noise"}, {"inputs": "augmented"}],
+    ("diversity", "disagreement"): [{"inputs": "mixtures"}],
     ("diversity", "manifold_entropy"): [{"networks": None}],
 }
 """Options that take other code paths through a component."""

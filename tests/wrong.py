@@ -394,6 +394,21 @@ class Term(hf.types.DiversityTerm):
         return self.value(inputs)
 
 
+class OutputTerm(hf.types.DiversityTerm):
+    """Compares outputs on inputs that a function makes of the shared ones."""
+
+    needs = frozenset({"outputs", "task"})
+
+    def __init__(self, inputs):
+        self.made = inputs
+
+    def inputs(self, shared, rng):
+        return self.made(shared.x, rng)
+
+    def __call__(self, inputs):
+        return spread_of(inputs.task.predictions(inputs.outputs).flatten(1))
+
+
 def raw_rows(inputs):
     return torch.cat([theta.flatten(1) for theta in inputs.weights.values()], 1)
 
@@ -419,6 +434,11 @@ DIVERSITIES = {
         {"gradients_are_finite"},
     ),
     "detached": (Term({"flat"}, lambda i: spread_of(i.flat.detach())), {"gradients_are_finite"}),
+    "inputs of torch's own random numbers": (OutputTerm(lambda x, rng: torch.randn_like(x)), {"inputs_repeat"}),
+    "inputs of single precision": (OutputTerm(lambda x, rng: torch.randn(x.shape, generator=rng)), {"inputs_fit"}),
+    "inputs in another shape": (OutputTerm(lambda x, rng: x.flatten()[:, None]), {"inputs_fit"}),
+    "the deviation of one example": (OutputTerm(lambda x, rng: x + x.std(0)), {"inputs_fit"}),
+    "inputs in place": (OutputTerm(lambda x, rng: x.mul_(2)), {"inputs_leave_examples"}),
     "a vector": (Term({"flat"}, lambda i: -i.flat.std(1)), {"gives_a_number"}),
 }
 

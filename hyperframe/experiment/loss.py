@@ -35,6 +35,11 @@ class WeightedTerm:
     term: DiversityTerm
     weight: float
 
+    @property
+    def compares_outputs(self) -> bool:
+        """Whether the term looks at outputs, and hence needs examples that all networks see."""
+        return bool(self.term.needs & {"outputs", "labels"})
+
 
 @attrs.frozen(kw_only=True)
 class _Part:
@@ -109,7 +114,7 @@ class BatchLoss:
     @property
     def compares_outputs(self) -> bool:
         """Whether a term looks at outputs, and hence needs examples that all networks see."""
-        return any(_compares_outputs(item) for item in self.terms)
+        return any(item.compares_outputs for item in self.terms)
 
     def gradients(
         self,
@@ -252,13 +257,13 @@ class BatchLoss:
         passes: dict[str, SharedOutputs] = {}
         as_they_are: SharedOutputs | None = None
         for item in self.terms:
-            if not _compares_outputs(item):
+            if not item.compares_outputs:
                 continue
             x = item.term.inputs(shared, rng)
             if x is shared.x and as_they_are is not None:
                 passes[item.name] = as_they_are
                 continue
-            _check_inputs(item.name, x, shared.x)
+            check_inputs(item.name, x, shared.x)
             too_large = partial(self._too_large, unpacked, Data(x[None], shared.y[None]), "shared_examples")
             passes[item.name] = SharedOutputs(self.target, unpacked, x, self.chunks, too_large)
             if x is shared.x:
@@ -319,17 +324,13 @@ def restrict(inputs: DiversityInputs, needs: frozenset[str], outputs: SharedOutp
     return attrs.evolve(inputs, **left_out)
 
 
-def _compares_outputs(item: WeightedTerm) -> bool:
-    return bool(item.term.needs & {"outputs", "labels"})
-
-
 def _different(passes: Iterable[SharedOutputs]) -> list[SharedOutputs]:
     """Each pass once, in order."""
     return list({id(one): one for one in passes}.values())
 
 
-def _check_inputs(name: str, x: Any, shared: Tensor) -> None:
-    """Check that a term's inputs are such as the task has."""
+def check_inputs(name: str, x: Any, shared: Tensor) -> None:
+    """Check that a term's inputs are such as the task has; raises `ConfigError`."""
     if not isinstance(x, Tensor) or x.shape[1:] != shared.shape[1:] or x.dtype != shared.dtype or not len(x):
         found = f"{str(x.dtype).removeprefix('torch.')} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
         wanted = f"{str(shared.dtype).removeprefix('torch.')} [examples, {', '.join(map(str, shared.shape[1:]))}]"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hyperframe.errors import ConfigError, DataError, Forgiven, SpecError, described, notice, others_code
-from hyperframe.experiment.loss import BatchLoss, restrict
+from hyperframe.experiment.loss import BatchLoss, WeightedTerm, check_inputs, restrict
 from hyperframe.networks.generator import Generator
 from hyperframe.networks.probes import unsteady
 from hyperframe.networks.target import Target
@@ -133,6 +133,8 @@ def dry_run_terms(loss: BatchLoss, generator: Generator, z: Tensor, shared: Data
     weights = {layer: value.detach().requires_grad_() for layer, value in generator(z).items()}
     outputs = {}
     if shared is not None:
+        for item in loss.terms:
+            _check_inputs_of(item, loss.target, shared, rng)
         size = f"trainer.shared_examples={len(shared)}"  # some targets take no single image
         with _refused(f"target '{loss.target.spec.name}' does not run on {size} in training mode"):
             outputs = loss.shared_outputs(weights, shared, rng)
@@ -142,6 +144,36 @@ def dry_run_terms(loss: BatchLoss, generator: Generator, z: Tensor, shared: Data
             value = item.term(restrict(inputs, item.term.needs, outputs.get(item.name)))
         if not isinstance(value, Tensor) or value.dim():
             raise ConfigError(f"diversity '{item.name}' must give a tensor without axes, but gives {shown(value)}")
+
+
+def _check_inputs_of(item: WeightedTerm, target: Target, shared: Data, rng: torch.Generator) -> None:
+    """Check that a term can make its inputs of the task's, and that the target takes them.
+
+    Raises:
+        ConfigError: it cannot, or they are no rows of a table that the target looks them up in.
+    """
+    if not item.compares_outputs:
+        return
+    where = f"diversity '{item.name}'"
+    try:
+        with _refused(f"{where} cannot make its inputs"):
+            x = item.term.inputs(shared, rng)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {str(error).removeprefix(where + ' ')}") from error
+    check_inputs(item.name, x, shared.x)
+    if target.tried_on.examples is None:
+        return
+    taken = f"target '{target.spec.name}' does not take all numbers, or looks rows up by them"
+    broken = (x != x.round()) & (shared.x == shared.x.round()).all(0)
+    if broken.any():
+        raise ConfigError(
+            f"{where}: {taken}, and an input is {float(x[broken][0]):g} where all examples are whole numbers; take "
+            "inputs that consist of the examples' own numbers, such as these as they are, or shuffled"
+        )
+    try:
+        target.check_inputs(x)
+    except DataError as error:
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def _refused(what: str) -> AbstractContextManager[None]:

@@ -6,6 +6,7 @@
 - `standardisation`: values shifted and scaled by the moments of training data
 - `input_statistics`: the inputs of a training in a few numbers, compared with others
 - `augmentation`: training images moved at random
+- `term_inputs`: inputs on which diversity terms compare networks
 - `calibration`: how well probabilities fit what happens: likelihood, Brier score, calibration error, temperature
 - `own_data`: a user's own arrays, tables and images, made a task
 """

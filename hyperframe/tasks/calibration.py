@@ -58,6 +58,17 @@ def entropy_of(probabilities: Tensor) -> Tensor:
     return entropy
 
 
+def entropy_of_logits(logits: Tensor) -> Tensor:
+    """Entropy in nats of softmax probabilities, over the last axis; its gradient is finite where one of them is zero.
+
+    Example:
+        >>> entropy_of_logits(torch.tensor([[200.0, 0.0], [3.0, 3.0]])).tolist()
+        [0.0, 0.6931471824645996]
+    """
+    logs = logits.log_softmax(-1)
+    return -(logs.exp() * logs).sum(-1)
+
+
 def mutual_information(total: Tensor, mean: Tensor) -> Tensor:
     """H[p̄] − mean H[p] in nats, [...]: the part of the entropy of mean probabilities that is disagreement.
 

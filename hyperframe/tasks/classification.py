@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from hyperframe.errors import DataError
+from hyperframe.errors import ConfigError, DataError
 from hyperframe.metrics import Meter, Metric, over_networks
 from hyperframe.tasks.calibration import disagreement, entropy_of, mutual_information, results_of
 from hyperframe.types import Task
@@ -103,6 +103,18 @@ class ClassificationTask(Task):
     def meter(self, networks: int, examples: int, device: torch.device) -> Meter:
         """An empty meter."""
         return ClassificationMeter(networks, examples, self.num_outputs, device)
+
+
+def with_classes(task: Task | None, needed_by: str) -> ClassificationTask:
+    """Return the task, as one that has classes.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    assert task is not None
+    if not isinstance(task, ClassificationTask):
+        raise ConfigError(f"{needed_by} needs probabilities of classes, which task '{task.name}' does not have")
+    return task
 
 
 class ClassificationMeter(Meter):

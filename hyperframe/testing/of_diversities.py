@@ -1,15 +1,19 @@
-"""Laws of diversity terms: symmetric copies add no diversity, networks have no order, gradients are finite."""
+"""Laws of diversity terms: symmetric copies add no diversity, networks have no order, gradients are finite.
+
+A term that compares outputs makes inputs of the task's form by the random numbers that it is given.
+"""
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import attrs
 import torch
 from torch import Tensor
 
-from hyperframe.experiment.loss import BatchLoss, WeightedTerm
+from hyperframe.errors import ConfigError
+from hyperframe.experiment.loss import BatchLoss, WeightedTerm, check_inputs
 from hyperframe.networks.generator import Generator
 from hyperframe.targets.spec import TargetSpec
 from hyperframe.targets.symmetry.gauge import ComposedGauge
@@ -31,6 +35,9 @@ LATENT = 6
 
 IMAGES = 8
 """Inputs that all networks see, for terms that compare outputs; normalisations over the batch need several."""
+
+INPUT_EXAMPLES = 5
+"""How many sizes of each network the laws of inputs are tried on."""
 
 SEEDS = 4
 """The number of seeds that are compared to see whether a value depends on random numbers."""
@@ -108,21 +115,33 @@ class DiversityCase(Case):
         if not isinstance(needs, frozenset) or not needs <= fields:
             raise Broken(f"needs must be a frozenset of {', '.join(sorted(fields))}, but is {needs!r}")
         loss, rng = self._loss(net), torch.Generator().manual_seed(seed)
-        shared = None
-        if loss.compares_outputs:
-            draw = torch.Generator().manual_seed(0)
-            x = torch.randn(IMAGES, *net.spec.input_shape, generator=draw, dtype=torch.float64)
-            shared = Data(x, torch.randint(net.spec.num_outputs, (IMAGES,), generator=draw))
+        shared = self.shared(net, IMAGES) if loss.compares_outputs else None
         inputs = loss.inputs(generator, z, weights, rng, shared)
         if shared is not None and "outputs" in needs:
-            outputs = net.outputs(weights, self.term.inputs(shared, torch.Generator().manual_seed(0)))
-            inputs = attrs.evolve(inputs, outputs=outputs)
+            inputs = attrs.evolve(inputs, outputs=net.outputs(weights, self.made(shared)))
         value: Any = self.term(inputs)
         if not isinstance(value, Tensor) or value.dim():
             raise Broken(f"it gives {type(value).__name__}, not a tensor without axes")
         if not math.isfinite(float(value.detach())):
             raise Broken(f"its value is {float(value.detach())}")
         return value
+
+    def shared(self, net: TargetCase, count: int, dtype: torch.dtype = torch.float64) -> Data:
+        """Return examples for a network and their labels, the same ones every time."""
+        draw = torch.Generator().manual_seed(0)
+        x = torch.randn(count, *net.spec.input_shape, generator=draw, dtype=dtype)
+        return Data(x, torch.randint(net.spec.num_outputs, (count,), generator=draw))
+
+    def made(self, shared: Data) -> Tensor:
+        """Make the inputs on which the term compares outputs, by the same random numbers every time.
+
+        Raises:
+            Vacuous: it cannot make them of examples of this shape, and says so.
+        """
+        try:
+            return self.term.inputs(shared, torch.Generator().manual_seed(0))
+        except ConfigError as error:
+            raise Vacuous(f"it does not take such examples: {error}") from error
 
     def random(self, net: TargetCase, generator: Generator, z: Tensor) -> bool:
         """Whether the term's value depends on its random numbers."""
@@ -184,6 +203,41 @@ def _not_below(copies: Tensor, spread: Tensor, what: str) -> None:
         raise Broken(f"{what} count as more diverse ({found:.6g}) than different networks ({other:.6g})")
 
 
+def _inputs(case: DiversityCase, draw: Draw) -> Iterator[tuple[Data, Tensor]]:
+    """Give shared examples, several and one alone, in both precisions, and the inputs that the term makes of them."""
+    if "outputs" not in case.term.needs:
+        raise Vacuous("it compares no outputs")
+    net = network(case.name, draw)
+    for count in (IMAGES, 1):
+        for dtype in (torch.float64, torch.float32):
+            shared = case.shared(net, count, dtype)
+            yield shared, case.made(shared)
+
+
+def _inputs_repeat(case: DiversityCase, draw: Draw) -> None:
+    for shared, x in _inputs(case, draw):
+        if not torch.equal(x, case.made(shared)):
+            raise Broken("they are other ones the second time")
+
+
+def _inputs_fit(case: DiversityCase, draw: Draw) -> None:
+    for shared, x in _inputs(case, draw):
+        try:
+            check_inputs(case.name, x, shared.x)
+        except ConfigError as error:
+            raise Broken(str(error)) from error
+        if x.device != shared.x.device:
+            raise Broken(f"they lie on {x.device}, the shared examples on {shared.x.device}")
+        if not bool(x.isfinite().all()):
+            raise Broken(f"of {len(shared)} shared examples, all of them finite, they are not")
+
+
+def _inputs_leave_examples(case: DiversityCase, draw: Draw) -> None:
+    for shared, _ in _inputs(case, draw):
+        if not torch.equal(shared.x, case.shared(network(case.name, draw), len(shared), shared.x.dtype).x):
+            raise Broken("the shared examples have changed")
+
+
 def _gradients(case: DiversityCase, draw: Draw) -> None:
     net, generator, z = case.make(draw)
     copies = z[:1].expand_as(z)
@@ -228,6 +282,27 @@ def _slope(
 
 
 LAWS = (
+    Law(
+        name="inputs_repeat",
+        text="the inputs on which it compares outputs are the same for the same random numbers",
+        cause="random numbers that do not come from the generator that 'inputs' is given",
+        holds=_inputs_repeat,
+        examples=INPUT_EXAMPLES,
+    ),
+    Law(
+        name="inputs_fit",
+        text="these inputs have the shape, the type and the device of the shared examples, and are finite, also of one",
+        cause="random numbers without dtype and device of the examples, or a deviation of one example",
+        holds=_inputs_fit,
+        examples=INPUT_EXAMPLES,
+    ),
+    Law(
+        name="inputs_leave_examples",
+        text="making them leaves the shared examples as they are",
+        cause="an operation in place, whose name ends with an underscore",
+        holds=_inputs_leave_examples,
+        examples=INPUT_EXAMPLES,
+    ),
     Law(
         name="gives_a_number",
         text="'needs' names fields of the inputs; the value is a finite scalar, the same for the same random numbers",

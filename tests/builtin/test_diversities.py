@@ -32,6 +32,8 @@ OF_WEIGHTS = [
     if "flat" in choose(REGISTRY, "diversity", entry.component.name, "d").make(ESTIMATOR).needs
 ]
 OF_OUTPUTS = ["output_entropy", "ensemble_loss", "disagreement"]
+OFF_THE_EXAMPLES = ["output_information", "function_repulsion"]
+"""Terms that compare outputs on other inputs than the shared examples, if not told otherwise."""
 
 
 def make_term(name, **options):
@@ -161,15 +163,83 @@ def test_terms_of_outputs_are_their_formulas(outputs):
 
 def test_a_common_shift_of_the_logits_changes_no_term_of_outputs(outputs):
     moved = outputs | {"outputs": outputs["outputs"] + 3 * torch.arange(5.0, dtype=torch.float64)[:, None, None]}
-    for name in OF_OUTPUTS:
+    for name in [*OF_OUTPUTS, *OFF_THE_EXAMPLES]:
         assert float(value(name, **moved)) == pytest.approx(float(value(name, **outputs)), rel=1e-9)
 
 
-def test_disagreement_needs_classes():
+@pytest.mark.parametrize("name", ["disagreement", "output_information"])
+def test_terms_of_probabilities_need_classes(name):
     task = hf.RegressionTask()
     task.name = "prices"
-    with pytest.raises(ConfigError, match="needs probabilities of classes, which task 'prices' does not have"):
-        value("disagreement", outputs=torch.zeros(2, 3, 1), task=task)
+    message = f"diversity '{name}' needs probabilities of classes, which task 'prices' does not have"
+    with pytest.raises(ConfigError, match=message):
+        value(name, outputs=torch.zeros(2, 3, 1), task=task)
+
+
+@given(networks=st.integers(2, 7), seed=st.integers(0, 99))
+def test_information_is_how_much_the_answer_tells_of_the_network(networks, seed):
+    """The mean over networks of the divergence KL(p_i ‖ p̄), in another form."""
+    task = choose(REGISTRY, "task", "digits", "task").make()
+    logits = 3 * torch.randn(networks, 4, 10, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    each = logits.softmax(-1)
+    divergence = (each * (each / each.mean(0)).log()).sum(-1).mean()
+    found = value("output_information", outputs=logits, task=task)
+    assert float(found) == pytest.approx(-float(divergence), rel=1e-9)
+    assert -math.log(networks) <= float(found) <= 0
+
+
+def test_information_has_known_answers_and_a_gradient_where_probabilities_are_zero():
+    task = choose(REGISTRY, "task", "digits", "task").make()
+    sure = 1000 * torch.eye(10)[:5, None].expand(5, 3, 10)  # each network sure of a class of its own
+    logits = sure.clone().requires_grad_()
+    found = value("output_information", outputs=logits, task=task)
+    assert float(found.detach()) == pytest.approx(-math.log(5), rel=1e-6)
+    assert torch.autograd.grad(found, [logits])[0].isfinite().all()
+    assert float(value("output_information", outputs=sure[:1].expand(5, 3, 10), task=task)) == 0
+
+
+@given(networks=st.integers(2, 7), seed=st.integers(0, 99))
+def test_repulsion_of_functions_is_its_formula(networks, seed):
+    task = choose(REGISTRY, "task", "digits", "task").make()
+    logits = torch.randn(networks, 4, 10, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    each = logits.softmax(-1).flatten(1)
+    squares = torch.cdist(each, each).square()
+    of_pairs = squares[*torch.triu_indices(networks, networks, 1)]
+    width = of_pairs.median() / math.log(networks + 1)
+    wanted = (-squares / width).exp().sum(1).log().mean()
+    assert float(value("function_repulsion", outputs=logits, task=task)) == pytest.approx(float(wanted), rel=1e-9)
+    centred = (each - each.mean(0)) / (0.3 * 2)  # σ, and the root of the number of inputs
+    wanted = -torch.logdet(torch.eye(networks, dtype=torch.float64) + centred @ centred.T) / 2
+    options = {"form": "determinant", "deviation": 0.3}
+    found = value("function_repulsion", outputs=logits, task=task, options=options)
+    assert float(found) == pytest.approx(float(wanted), rel=1e-9, abs=1e-12)
+
+
+def test_the_width_of_functions_kernel_is_held():
+    """Scaled predictions of a regression have the same kernel, and a gradient that drives them apart all the same."""
+    task = hf.RegressionTask()
+    outputs = rows(5, 3).unsqueeze(-1).requires_grad_()
+    found = value("function_repulsion", outputs=outputs, task=task)
+    (gradient,) = torch.autograd.grad(found, [outputs])
+    wider = value("function_repulsion", outputs=4 * outputs.detach(), task=task)
+    assert float(wider) == pytest.approx(float(found.detach()))
+    assert float((gradient * outputs.detach()).sum()) < -0.1
+
+
+def test_only_the_determinant_sees_rank():
+    """Networks on a line, stretched without end, gain a logarithm; each one's own direction gains one of its own."""
+    task = hf.RegressionTask()
+    line, simplex = torch.arange(4.0).double()[:, None] * torch.ones(4), torch.eye(4).double()
+    gained = {}
+    for name, outputs in (("line", line), ("simplex", simplex)):
+        options = {"form": "determinant"}
+        near, far = (
+            value("function_repulsion", outputs=size * outputs[..., None], task=task, options=options)
+            for size in (1e3, 2e3)
+        )
+        gained[name] = float(near - far) / math.log(2)
+    assert gained["line"] == pytest.approx(1, rel=1e-4)
+    assert gained["simplex"] == pytest.approx(3, rel=1e-4)
 
 
 def experiment(*overrides):
@@ -288,6 +358,32 @@ def test_inputs_of_a_term_must_be_such_as_the_task_has(inputs, found):
     assert wanted in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ValueError("no such thing"), r"diversity 'odd': cannot make its inputs: ValueError: no such thing"),
+        (ConfigError("inputs are not for words"), "diversity 'odd': inputs are not for words"),
+    ],
+)
+def test_inputs_that_a_term_cannot_make_are_refused_with_its_name(error, message):
+    class Odd(Halved):
+        def inputs(self, shared, rng):
+            raise error
+
+    built = experiment()
+    built.loss.terms = [WeightedTerm(name="odd", term=Odd(), weight=1.0)]
+    z = built.generator.latent(3, torch.Generator().manual_seed(0))
+    with pytest.raises(ConfigError, match=message):
+        dry_run_terms(built.loss, built.generator, z, shared_examples(), torch.Generator())
+
+
+def test_images_are_not_moved_where_there_are_none_and_nothing_is_written(tmp_path):
+    term = {"name": "function_repulsion", "inputs": "augmented"}
+    with pytest.raises(ConfigError, match=r"diversity 'function_repulsion': inputs 'augmented' .* shape \[10\]"):
+        hf.train("diabetes", {"diversity": [term], "trainer.device": "cpu"}, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 class Dropping(torch.nn.Module):
     def __init__(self):
         super().__init__()
@@ -380,8 +476,12 @@ RAISED = {
     "output_entropy": 1.0,
     "disagreement": 300.0,
     "ensemble_loss": 300.0,
+    "output_information": 300.0,
+    "function_repulsion": 300.0,
 }
 """Weights of each term with which a short training shows its effect, all else equal."""
+MEASURED_AS = {"function_repulsion": {"form": "determinant"}}
+"""Options for the measurement alone: the value with a width from the distances hardly tells how large these are."""
 
 
 @pytest.fixture(scope="module")
@@ -412,13 +512,14 @@ def measured(tmp_path_factory):
     def measure(trained, name):
         built = trained.experiment
         objective = built.loss.evolved(built.target, 8)
-        objective.terms = [WeightedTerm(name=name, term=make_term(name), weight=1.0)]
+        term = make_term(name, **MEASURED_AS.get(name, {}))
+        objective.terms = [WeightedTerm(name=name, term=term, weight=1.0)]
         z = built.generator.latent(64, torch.Generator().manual_seed(9))
         train = built.task.data("train")[:64]
         weights = {layer: theta.detach() for layer, theta in built.generator(z).items()}
         inputs = objective.inputs(built.generator, z, weights, torch.Generator().manual_seed(0), train)
-        inputs = attrs.evolve(inputs, outputs=built.target.forward(weights, train.x, shared=True))
-        return float(objective.terms[0].term(inputs).detach())
+        x = term.inputs(train, torch.Generator().manual_seed(0))
+        return float(term(attrs.evolve(inputs, outputs=built.target.forward(weights, x, shared=True))).detach())
 
     return lambda name: (measure(run(name, RAISED[name]), name), measure(none, name))
 

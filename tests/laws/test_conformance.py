@@ -1,10 +1,13 @@
 """Every component that is registered keeps the laws of its kind."""
 
+from typing import get_args
+
 import pytest
 from PIL import Image
 
 from hyperframe.api import make_registry
 from hyperframe.config.kinds import KINDS
+from hyperframe.tasks.term_inputs import InputKind
 from hyperframe.testing import checks
 
 ELSEWHERE = {"resnet32"}  # like resnet20, and checked with the larger networks
@@ -41,6 +44,7 @@ NOTHING = (
     "nothing to be fixed",
     "the weights cost nothing",
     "it is not meant to be the negative evidence lower bound",
+    "it compares no outputs",
 )
 """Reasons for which a law does not apply to a component that ships."""
 
@@ -108,6 +112,19 @@ def test_objectives_with_a_cost(name, options):
         verdict = check.verdict()
         assert verdict.state != "failed", verdict.explain()
         assert verdict.state == "passed" or check.law.name == "departures_are_told"
+
+
+@pytest.mark.parametrize("inputs", get_args(InputKind))
+def test_laws_of_inputs_hold_for_every_kind(inputs):
+    for check in checks("output_information", {"inputs": inputs}):
+        if check.law.name.startswith("inputs"):
+            assert check.verdict().state == "passed", check.verdict().explain()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", checks("function_repulsion", {"form": "determinant"}), ids=lambda check: check.id)
+def test_repulsion_by_a_determinant(check):
+    assert check.verdict().state == "passed", check.verdict().explain()
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from hyperframe.analysis.runner import analyse
 from hyperframe.api import make_registry
 from hyperframe.config.in_memory import OwnCode
 from hyperframe.config.schema import load_config
-from hyperframe.errors import DataError, NotApplicableError, RunError, SpecError
+from hyperframe.errors import ConfigError, DataError, NotApplicableError, RunError, SpecError
 from hyperframe.experiment.build import build_experiment, traced_target
 from hyperframe.networks.batching import BatchedForms
 from hyperframe.networks.generator import initial_std
@@ -271,6 +271,20 @@ def test_a_training_that_is_interrupted_goes_on_bit_for_bit(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("inputs", "refused"), [("examples", False), ("shuffled", False), ("mixtures", True), ("noise", True)]
+)
+def test_a_term_compares_networks_on_rows_that_the_table_has(tmp_path, inputs, refused):
+    changes = {"diversity": [{"name": "output_information", "inputs": inputs}], "trainer.steps": 1}
+    if not refused:
+        assert train(tmp_path / "run", bag(), **changes).step == 1
+        return
+    message = "diversity 'output_information': target .* looks rows up by them, and an input is .* or shuffled"
+    with pytest.raises(ConfigError, match=message):
+        train(tmp_path / "run", bag(), **changes)
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_inputs_that_a_run_keeps_are_asked_for(tmp_path):
     module = bag()
     train(tmp_path / "run", module, **{"trainer.steps": 1})

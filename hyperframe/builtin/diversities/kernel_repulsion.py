@@ -1,17 +1,11 @@
 """The diversity term `kernel_repulsion`: the repulsion between particles in Stein variational gradient descent."""
 
-import math
-
 import attrs
-import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from hyperframe import Component, hookimpl, option
+from hyperframe.experiment.pairs import held_width, once_each, squared_distances
 from hyperframe.types import DiversityInputs, DiversityTerm, EntropyEstimator
-
-FLOOR = 64.0
-"""The smallest bandwidth, in rounding errors of the weights' own size."""
 
 
 @attrs.frozen(kw_only=True)
@@ -45,26 +39,10 @@ class KernelRepulsion(DiversityTerm):
         """Return half the mean over networks of the kernel's sum, between ½ and N/2."""
         assert inputs.flat is not None
         rows, count = inputs.flat, len(inputs.flat)
-        # Recomputed for the gradient: kept in memory, the differences would be N / 2 copies of the weights.
-        parts = [
-            checkpoint(_squares, rows, step, use_reentrant=False, preserve_rng_state=False)
-            for step in range(1, count // 2 + 1)
-        ]
-        if count % 2 == 0:
-            parts[-1] = parts[-1][: count // 2]  # at this step each pair comes twice
-        squares = torch.cat(parts)  # of each pair
-        if self.options.bandwidth is not None:
-            wide: Tensor | float = self.options.bandwidth**2
-        else:
-            rounding = FLOOR * torch.finfo(rows.dtype).eps * torch.linalg.vector_norm(rows.detach(), dim=1).amax()
-            floor = rounding.square().clamp(min=torch.finfo(rows.dtype).tiny)
-            wide = torch.maximum(squares.detach().median(), floor) / math.log(count + 1)
-        return (count / 2 + (-squares / wide).exp().sum()) / count
-
-
-def _squares(rows: Tensor, step: int) -> Tensor:
-    """Return the squared distance between each row and the one `step` rows before it, [rows]."""
-    return (rows - rows.roll(step, 0)).square().sum(1)
+        squares = once_each(squared_distances(rows))
+        given = self.options.bandwidth
+        width = given**2 if given is not None else held_width(squares, rows)
+        return (count / 2 + (-squares / width).exp().sum()) / count
 
 
 def _build(options: Options, estimator: EntropyEstimator) -> KernelRepulsion:

@@ -6,7 +6,8 @@ import attrs
 from torch import Tensor
 
 from hyperframe import Component, hookimpl, option
-from hyperframe.types import DiversityInputs, DiversityTerm, EntropyEstimator
+from hyperframe.tasks.term_inputs import InputKind, OutputTerm, inputs_option
+from hyperframe.types import DiversityInputs, EntropyEstimator
 
 
 @attrs.frozen(kw_only=True)
@@ -17,12 +18,13 @@ class Options:
         "predictions",
         "predictions: entropy of the task's predictions (probabilities); canonical: of its canonical outputs (logits)",
     )
+    inputs: InputKind = inputs_option("examples")
 
 
-class OutputEntropy(DiversityTerm):
+class OutputEntropy(OutputTerm):
     """L_diversity = −H[concat_x T(x; G(z))], estimated from the batch of networks (Eq. 3).
 
-    Each network is one sample: its outputs on the examples that all networks see, one after the other. Symmetries do
+    Each network is one sample: its outputs on the inputs that all networks see, one after the other. Symmetries do
     not change outputs, so no gauge is needed. The dimension is that of z, or the number of free outputs where that is
     less: probabilities of n classes are n − 1 free numbers.
     """
@@ -30,6 +32,7 @@ class OutputEntropy(DiversityTerm):
     needs = frozenset({"outputs", "task", "rng"})
 
     def __init__(self, options: Options, estimator: EntropyEstimator) -> None:
+        super().__init__(options.inputs)
         self.options = options
         self.minimum_networks = estimator.minimum_samples
         self._estimator = estimator
@@ -57,7 +60,7 @@ def hyperframe_diversity_terms() -> list[Component]:
             name="output_entropy",
             factory=_build,
             options=Options,
-            summary="the negative entropy of the outputs on shared examples",
+            summary="the negative entropy of the outputs on shared inputs",
             reference="Eq. 3",
         )
     ]
