@@ -57,6 +57,13 @@ complete; save it, change it, and give the file to `hyperframe train`.
 """
 
 COMPONENTS = """\
+## Data and priors of each network's own
+
+`objective.bootstrap` gives each network data of its own: what an example counts is a function of the network's z and
+of the example's number, the same in every step. Networks then differ where the data leave room, which is what joint
+predictions, exploration and active learning need. Where single predictions in the domain of the data are all that
+counts, leave it out: each network learns from less, and the ensemble's likelihood is rather worse for it.
+
 ## Components that ship
 
 References without an author are to the paper, [arXiv:1905.02898](https://arxiv.org/abs/1905.02898). Each item of

@@ -191,7 +191,8 @@ class DiversityInputs:
         generator: the generator itself, a `hyperframe.Generator`; what a term does with it reaches its parameters
             directly.
         weights: raw weights, differentiable.
-        flat: the weights after the gauge, one row a network, shape [batch, num_weights], differentiable.
+        flat: the weights after the gauge, one row a network, shape [batch, num_weights], differentiable; without layers
+            that are drawn and not trained (`TargetSpec.drawn`).
         gauged: makes such rows of any weights, for terms that look at how the generator moves them.
         outputs: of all networks on the term's inputs, shape [batch, examples, num_outputs], differentiable; the target
             runs in training mode.

@@ -828,6 +828,61 @@ class TemperedInSecret(hf.types.Objective):
         return []
 
 
+def fixed_weights(code, ids, examples):
+    """Right ones: 0 or 2, by the sign of what a fixed normal row of the example says of the code; with their u."""
+    rows = torch.randn(examples, code.shape[1], generator=torch.Generator().manual_seed(0)).to(code)
+    u = (rows[ids] * code[:, None]).sum(-1)
+    return 2 * (u > 0).to(code), u
+
+
+class HalfOfTheData(Constantly):
+    """Half of the examples count, and these no more than others would."""
+
+    def example_weights(self, code, ids, examples, seed):
+        return fixed_weights(code, ids, examples)[0] / 2
+
+
+class SignedWeights(Constantly):
+    """Some examples count below zero; the mean is right."""
+
+    def example_weights(self, code, ids, examples, seed):
+        return 1 + fixed_weights(code, ids, examples)[1]
+
+
+class WeightsOfExamples(Constantly):
+    """One number an example, the same for all networks, without their axis."""
+
+    def example_weights(self, code, ids, examples, seed):
+        return torch.ones(ids.shape[1], dtype=code.dtype)
+
+
+class NewDataEveryStep(Constantly):
+    """Draws the bootstrap anew in every call."""
+
+    def example_weights(self, code, ids, examples, seed):
+        return 2 * torch.randint(2, ids.shape).to(code)
+
+
+class DataOfPlaces(Constantly):
+    """The bootstrap belongs to a network's place in the batch."""
+
+    def example_weights(self, code, ids, examples, seed):
+        return fixed_weights(torch.eye(len(code), dtype=code.dtype), ids, examples)[0]
+
+
+class WeighedInSecret(hf.types.Objective):
+    """Means to be the bound, with a bootstrap that it does not tell."""
+
+    def accuracy_weight(self, step, steps, examples):
+        return float(examples)
+
+    def example_weights(self, code, ids, examples, seed):
+        return fixed_weights(code, ids, examples)[0]
+
+    def departures(self):
+        return []
+
+
 OBJECTIVES = {
     "a division by the step": (Uncounted, {"accuracy_counts"}),
     "calls that count": (Counting, {"accuracy_counts"}),
@@ -835,6 +890,12 @@ OBJECTIVES = {
     "a sum over networks": (SumOverNetworks, {"cost_is_a_mean"}),
     "detached weights": (DetachedCost, {"cost_is_differentiable"}),
     "single precision": (SingleCost, {"cost_has_the_weights_precision"}),
+    "half of the data": (HalfOfTheData, {"examples_count_one"}),
+    "examples below zero": (SignedWeights, {"example_weights_are_numbers"}),
+    "one weight an example": (WeightsOfExamples, {"example_weights_are_numbers"}),
+    "new data in every step": (NewDataEveryStep, {"networks_keep_their_data"}),
+    "data of places": (DataOfPlaces, {"networks_keep_their_data"}),
+    "a bootstrap in secret": (WeighedInSecret, {"departures_are_told"}),
     "a temperature in secret": (TemperedInSecret, {"departures_are_told"}),
     "no objective": (nn.Identity, {"can_be_built"}),
 }

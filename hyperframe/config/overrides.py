@@ -29,6 +29,7 @@ DEFAULTS: dict[str, Any] = {kind.key: kind.default for kind in KINDS.values() if
 
 KEY_HELP = {
     **{kind.key: kind.help for kind in KINDS.values() if kind.key},
+    "prior": "random functions of each network's own, added to its outputs",
     "trainer": "how training runs",
     "evaluation": "how networks are evaluated",
 }

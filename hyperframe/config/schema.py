@@ -32,6 +32,22 @@ from hyperframe.runtime.files import is_file, user_path
 
 
 @attrs.frozen(kw_only=True)
+class PriorOptions:
+    """Options of the prior functions."""
+
+    functions: int = option(
+        0, "fixed random networks, whose outputs each network adds in a mixture of its own; 0: none", minimum=0
+    )
+    scale: float = option(1.0, "standard deviation of what is added, at inputs with the mean square 1", minimum=0)
+    hidden: int = option(32, "hidden units of each of these networks", minimum=1)
+
+    @property
+    def adds(self) -> bool:
+        """Whether anything is added."""
+        return self.functions > 0 and self.scale > 0
+
+
+@attrs.frozen(kw_only=True)
 class TrainerOptions:
     """Options of the training."""
 
@@ -95,6 +111,7 @@ class EvaluationOptions:
 
 
 SECTIONS: dict[str, type[Any]] = {
+    "prior": PriorOptions,
     "trainer": TrainerOptions,
     "evaluation": EvaluationOptions,
 }
@@ -112,6 +129,7 @@ class Config:
     entropy: Choice
     diversity: tuple[Choice, ...]
     objective: Choice
+    prior: PriorOptions
     trainer: TrainerOptions
     evaluation: EvaluationOptions
 
@@ -140,12 +158,14 @@ class Config:
         return attrs.evolve(self, **changed)
 
     def kept(self) -> dict[str, Any]:
-        """Identify the run by plain data: its task, less where data lie, its target, its generator and the seed."""
+        """Identify the run by plain data: its task, less where data lie, its target, generator, prior and the seed."""
         kept: dict[str, Any] = {key: plain_choice(getattr(self, key)) for key in ("task", "target", "generator")}
         for key in self.locations:
             section, _, name = key.partition(".")
             if section in kept:
                 del kept[section][name]
+        if self.prior.adds:
+            kept["prior"] = plain_options(self.prior)
         return {**kept, "trainer": {"seed": self.trainer.seed}}
 
     @property

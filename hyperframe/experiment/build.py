@@ -16,9 +16,10 @@ from hyperframe.experiment.loss import BatchLoss, WeightedTerm
 from hyperframe.experiment.preflight import check_steady, dry_run, load_data
 from hyperframe.metrics import check_metrics
 from hyperframe.networks.generator import Generator
+from hyperframe.networks.prior import GeneratorWithPrior, with_prior
 from hyperframe.networks.target import Target
 from hyperframe.options import keys_of_task
-from hyperframe.runtime.rng import seeded
+from hyperframe.runtime.rng import seeded, stream
 from hyperframe.targets.aliases import check_memory
 from hyperframe.targets.spec import TargetSpec
 from hyperframe.targets.symmetry.gauge import ComposedGauge
@@ -71,7 +72,8 @@ def resolve_device(name: str) -> torch.device:
 def build_target(config: Config, task: Task, example: Tensor | None = None) -> Target:
     """Build the target that a configuration chose; what its module draws for itself follows `trainer.seed`.
 
-    Where it runs on examples of the data and not on normal numbers, inputs are not standardised.
+    Where it runs on examples of the data and not on normal numbers, inputs are not standardised. With `prior.functions`
+    it has prior functions.
 
     Args:
         config: the configuration.
@@ -88,7 +90,11 @@ def build_target(config: Config, task: Task, example: Tensor | None = None) -> T
                 f"target '{target.spec.name}' does not run on all numbers, or looks rows up by its inputs: these are "
                 "not standardised"
             )
-    return target
+    prior = config.prior
+    if not prior.adds:
+        return target
+    rng = stream(config.trainer.seed, "prior functions")
+    return with_prior(target, functions=prior.functions, hidden=prior.hidden, scale=prior.scale, rng=rng)
 
 
 def inputs_of(task: Task) -> Callable[[], Tensor]:
@@ -154,9 +160,11 @@ def traced_target(traced: Traced) -> Target:
 def build_generator(config: Config, spec: TargetSpec, task: Task) -> Generator:
     """Build the generator that a configuration chose, on the CPU; its parameters follow `trainer.seed`."""
     with seeded(config.trainer.seed, "parameters"):
-        generator: Generator = config.generator.make(spec, task)
+        generator: Generator = config.generator.make(spec.trained, task)
     check_component(generator, Generator, config.generator.described)
-    return generator
+    if not spec.drawn:
+        return generator
+    return GeneratorWithPrior(generator, spec, stream(config.trainer.seed, "prior coefficients"))
 
 
 def build_experiment(config: Config, task: Task | None = None, example: Tensor | None = None) -> Experiment:
@@ -197,7 +205,7 @@ def build_experiment(config: Config, task: Task | None = None, example: Tensor |
         target=target,
         task=task,
         gauge=gauge,
-        directions=gauge.directions(target.spec.num_weights, symmetries.counts),
+        directions=gauge.directions(target.spec.trained.num_weights, symmetries.counts),
         terms=terms,
         chunk=config.trainer.chunk or target.networks_at_once(config.trainer.batch_size),
     )

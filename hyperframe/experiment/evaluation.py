@@ -86,8 +86,8 @@ def measure(experiment: Experiment, networks: Networks, data: Data) -> dict[str,
 
 @torch.no_grad()
 def gauged_rows(experiment: Experiment, networks: Networks) -> tuple[Tensor, int]:
-    """The networks' weights after the gauge, [networks, num_weights], and the dimension of the set they are from."""
-    flat = flatten(experiment.target.spec, experiment.gauge(networks.weights))
+    """The networks' trained weights after the gauge, one row each, and the dimension of the set they are from."""
+    flat = flatten(experiment.target.spec.trained, experiment.gauge(networks.weights))
     return flat, min(experiment.generator.dimension, experiment.loss.directions)
 
 

@@ -289,7 +289,7 @@ class BatchLoss:
         """
 
         def gauged(theta: Weights) -> Tensor:
-            return flatten(self.target.spec, self.gauge(dict(theta)))
+            return flatten(self.target.spec.trained, self.gauge(dict(theta)))
 
         makers: dict[str, Callable[[], Any]] = {
             "z": lambda: z,

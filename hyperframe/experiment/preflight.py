@@ -117,6 +117,29 @@ def dry_run_task(loss: BatchLoss, generator: Generator, z: Tensor, examples: Dat
                 )
 
 
+def dry_run_objective(loss: BatchLoss, generator: Generator, z: Tensor, examples: int, seed: int) -> None:
+    """Ask the objective what the last examples count for some networks; nothing changes.
+
+    Args:
+        loss: whose objective it is.
+        generator: says what tells the networks apart.
+        z: latent vectors [networks, …].
+        examples: how many training examples there are.
+        seed: of the training.
+
+    Raises:
+        ConfigError: it fails, or does not give a number for every network and example.
+    """
+    ids = torch.full((len(z), EXAMPLES), examples - 1, device=z.device)
+    with _refused("objective: example_weights does not work with this generator"):
+        found = loss.objective.example_weights(generator.code(z), ids, examples, seed)
+    if found is not None and (not isinstance(found, Tensor) or found.shape != ids.shape):
+        raise ConfigError(
+            f"objective: example_weights must give a number for every network and "
+            f"example, {list(ids.shape)}, but gives {_form(found)}"
+        )
+
+
 def dry_run_terms(loss: BatchLoss, generator: Generator, z: Tensor, shared: Data | None, rng: torch.Generator) -> None:
     """Try the diversity terms out on a batch, as a step would call them; nothing changes.
 

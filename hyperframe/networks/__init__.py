@@ -8,6 +8,7 @@
 - `generator`: the base class of generators; the latent distribution; initial variances
 - `dense`: fully connected stacks and their initialisation
 - `hypernetwork`: the paper's extractor and weight generators
+- `prior`: fixed random functions that are added to a network's outputs, and a generator that draws them
 - `sampled`: drawn networks: predictions, votes, single modules
 - `storage`: drawn networks as files
 """

@@ -138,6 +138,7 @@ class TargetSpec:
         layers: in execution order; no layer reads a unit space before its first writer.
         units: the unit spaces.
         logits: the last layer's name, where nothing but means and reshapes follows it; None otherwise.
+        drawn: names of layers whose weights are drawn with a network and not trained; they count as no diversity.
 
     Raises:
         SpecError: names, sizes or the order contradict each other.
@@ -165,6 +166,7 @@ class TargetSpec:
     layers: tuple[LayerSpec, ...] = attrs.field(converter=_layers)
     units: tuple[UnitSpec, ...] = attrs.field(default=(), converter=_units)
     logits: str | None = None
+    drawn: tuple[str, ...] = attrs.field(default=(), converter=_names)
 
     def __attrs_post_init__(self) -> None:
         for kind, names in (("layer", self.layer_names), ("unit space", [unit.name for unit in self.units])):
@@ -173,6 +175,8 @@ class TargetSpec:
                 raise SpecError(f"target '{self.name}': two {kind}s are called '{twice.pop()}'")
         if not self.layers:
             raise SpecError(f"target '{self.name}' has no layers")
+        for name in self.drawn:
+            self.layer(name)
         written: set[str] = set()
         for layer in self.layers:
             self._check_places(layer, written)
@@ -244,6 +248,14 @@ class TargetSpec:
         """The number of weights of the whole target."""
         return sum(layer.num_weights for layer in self.layers)
 
+    @property
+    def trained(self) -> "TargetSpec":
+        """The spec without the layers that are drawn."""
+        if not self.drawn:
+            return self
+        kept = [layer for layer in self.layers if layer.name not in self.drawn]
+        return attrs.evolve(self, layers=kept, drawn=())
+
     def layer(self, name: str) -> LayerSpec:
         """Return the layer with this name."""
         for layer in self.layers:
@@ -271,7 +283,8 @@ class TargetSpec:
         """Return the spec of some of the layers alone, for `pack` and `unpack`; it has no unit spaces."""
         wanted = set(layers)
         kept = [attrs.evolve(layer, reads=(), writes=()) for layer in self.layers if layer.name in wanted]
-        return attrs.evolve(self, layers=tuple(kept), units=(), logits=None)
+        drawn = wanted.intersection(self.drawn)
+        return attrs.evolve(self, layers=tuple(kept), units=(), logits=None, drawn=tuple(drawn))
 
     def bind(self, module: nn.Module) -> "TargetSpec":
         """Return the spec with the shapes of this module's parameters filled in.

@@ -10,7 +10,7 @@ from hyperframe.config.schedule import rate_at
 from hyperframe.config.schema import TrainerOptions
 from hyperframe.errors import MemoryShortageError, RunError, TrainingError, brief
 from hyperframe.experiment.build import Experiment
-from hyperframe.experiment.preflight import dry_run_task, dry_run_terms
+from hyperframe.experiment.preflight import dry_run_objective, dry_run_task, dry_run_terms
 from hyperframe.networks.generator import Generator
 from hyperframe.runtime.memory import missing_memory, shortage_as
 from hyperframe.runtime.rng import seed_global, seeded, stream
@@ -159,10 +159,10 @@ class Trainer:
             self.average.take_over(generator, options.networks, options.seed)
 
     def dry_run(self) -> None:
-        """Try the task's loss and the diversity terms out on what a step would give them; no state of it changes.
+        """Try task, objective and diversity terms out on what a step would give them; no state of it changes.
 
         Raises:
-            ConfigError: the loss fails, or a term does not work with this generator, target or task.
+            ConfigError: the loss fails, or objective or a term does not work with this generator, target or task.
         """
         loss, generator, options = self.experiment.loss, self.experiment.generator, self.options
         rng = stream(options.seed, "rehearsal", self._device)
@@ -174,6 +174,7 @@ class Trainer:
                 z = generator.latent(options.networks, rng)
                 ends = torch.tensor([0, len(self.train) - 1], device=self.train.x.device)
                 dry_run_task(loss, generator, z[:1], self.train[ends])
+                dry_run_objective(loss, generator, z, len(self.train), options.seed)
                 dry_run_terms(loss, generator, z, self.train[examples] if loss.compares_outputs else None, rng)
         finally:
             generator.train(training)

@@ -212,6 +212,19 @@ def test_objectives(choice):
     close(found, objective.cost(weights))
 
 
+@pytest.mark.parametrize("kind", ["bernoulli", "exponential"])
+def test_weights_of_examples(kind):
+    objective = load_config("digits", {"objective.bootstrap": kind}, REGISTRY).objective.make()
+    code, ids = draw(2, 3), torch.tensor([[0, 4, 2], [1, 0, 0]])
+    with cuda() as waits:
+        there = move(code), move(ids)
+        objective.example_weights(*there, 5, 0)  # once, rows of the examples are drawn on the CPU
+        before = len(waits)
+        found = objective.example_weights(*there, 5, 0)
+        assert not waits[before:]
+    close(found, objective.example_weights(code, ids, 5, 0))
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """Options of tasks that read files of a user's own."""

@@ -64,7 +64,7 @@ class FunctionSpectrum:
         data = some_examples(run.data("test"), self.options.examples, run.config.evaluation.seed)
         functions, nll = _functions(networks, data)
         weights = Spectrum(count, run.experiment.device)
-        weights.add(flatten(networks.target.spec, run.experiment.gauge(networks.weights)))
+        weights.add(flatten(networks.target.spec.trained, run.experiment.gauge(networks.weights)))
         results = {
             "networks": count,
             "examples": len(data),
