@@ -27,6 +27,7 @@ OPTIONS = {
     "ensembles": {"draws": 2, "networks": 4, "examples": 60, "validation_examples": 60},
     "filters": {"networks": 4},
     "function_spectrum": {"networks": 4, "examples": 60},
+    "joint_prediction": {"networks": 4, "batches": 20, "examples": 60},
     "novelty": {"networks": 6},
     "out_of_distribution": {"networks": 4, "images": 60, "singles": 2},
     "paths": {"pairs": 2, "points": 3, "examples": 60, "bezier_pairs": 1, "bezier_steps": 5},

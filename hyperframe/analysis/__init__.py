@@ -21,6 +21,7 @@ from hyperframe.analysis.requirements import (
     check_count,
     check_images,
     check_latent,
+    check_likelihood,
     check_takes_all_numbers,
 )
 
@@ -30,6 +31,7 @@ __all__ = [
     "check_count",
     "check_images",
     "check_latent",
+    "check_likelihood",
     "check_takes_all_numbers",
     "in_parts",
     "keep_grid",

@@ -21,6 +21,20 @@ def check_classifies(run: Run, analysis: str) -> None:
         )
 
 
+def check_likelihood(run: Run, analysis: str) -> None:
+    """Check that the loss of the run's task is −log p(label | input).
+
+    Raises:
+        NotApplicableError: it is another one.
+    """
+    task = run.experiment.task
+    if not task.likelihood:
+        raise NotApplicableError(
+            f"analysis '{analysis}' does not apply: it is about likelihoods of labels, but the loss of task "
+            f"'{task.name}' of run {run.folder.name} is not −log p(label | input)"
+        )
+
+
 def check_takes_all_numbers(run: Run, analysis: str) -> None:
     """Check that the target's inputs can be changed a little; the indices that an embedding takes cannot.
 

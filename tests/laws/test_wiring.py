@@ -32,6 +32,7 @@ FIGURES_OF_TEST_ITEMS = {
     "distillation": ["results/*"],
     "ensembles": ["single/*", "ensembles/*", "!*/temperature/*"],
     "function_spectrum": ["functions/*", "share_along_mean", "nll/*"],
+    "joint_prediction": ["joint/*", "marginal/*"],
     "novelty": [
         *("drawn/*", "noised/*", "averaged/*", "levels/*", "correlation/*", *OF_NOISE),
         *("!*/distance", "!*/distance/*", "!*/amplitude"),
