@@ -46,11 +46,29 @@ def modes(count: int, factor: float, networks: int = 16, shared: int = 0, **othe
     return Recipe(networks=networks, settings={**settings, **others}, shared=shared, held=count)
 
 
+AVERAGED = {"trainer.schedule": "one_cycle_tail", "trainer.average_tail": 0.3}
+"""Weights averaged over the last part of the steps, at a constant rate."""
+
+
+def informed(factor: float, examples: int, inputs: str = "shuffled") -> dict[str, Any]:
+    """Mutual information of networks and answers, a tenth of λ, on some images that all networks see."""
+    term = {"name": "output_information", "weight": 0.1 * factor, "inputs": inputs}
+    return {"diversity": ["weight_entropy", term], "shared": examples, "trainer.shared_examples": examples}
+
+
 RECIPES: dict[str, Recipe] = {
     "hypernetwork": Recipe(networks=None, settings={}),
     **{f"direct {count}": direct(count) for count in (2, 4, 8, 16)},
     **{f"modes {count}, λ = {factor:g}": modes(count, factor) for count in (2, 4, 8, 16) for factor in (1e3, 1e4, 1e5)},
     **{f"modes {count}, λ = 10000, 8 networks a step": modes(count, 1e4, 8) for count in (4, 8)},
+    **{f"direct {count}, averaged": direct(count, **AVERAGED) for count in (4, 8, 16)},
+    **{f"modes {count}, λ = 10000, 8 networks a step, averaged": modes(count, 1e4, 8, **AVERAGED) for count in (4, 8)},
+    **{
+        f"modes {count}, λ = 10000, {networks} networks a step, information": modes(
+            count, 1e4, networks, **informed(1e4, 8)
+        )
+        for count, networks in ((4, 8), (8, 8))
+    },
     "moments 4": direct(
         4,
         **{
