@@ -233,11 +233,14 @@ class DiversityTerm:
 
         By default the shared examples as they are, where networks should agree with the labels; terms that leave them
         so share one pass of the target. Elsewhere, such as on images with shuffled pixels, networks can differ at no
-        cost in accuracy.
+        cost in accuracy: `hyperframe.tasks.term_inputs` makes such inputs.
 
         Args:
             shared: `trainer.shared_examples` training examples, varied as the task does it; other ones in each step.
             rng: of all that is drawn, on their device.
+
+        Raises:
+            ConfigError: it cannot make them of such examples; all terms are tried before a run writes anything.
         """
         return shared.x
 
