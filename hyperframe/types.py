@@ -222,11 +222,13 @@ class DiversityTerm:
         needs: names of `DiversityInputs`' fields that must be filled.
         minimum_networks: the fewest networks in a batch it works on.
         own_gradient: True where its gradient is meant not to be that of its value, as with a bandwidth that is held.
+        other_task: the task that an option names which was declared with `names_task`; set once the term is made.
     """
 
     needs: frozenset[str]
     minimum_networks: int = 1
     own_gradient: bool = False
+    other_task: Task | None = None
 
     def inputs(self, shared: Data, rng: torch.Generator) -> Tensor:
         """Return the inputs [examples, *input_shape] on which a term that needs `outputs` compares the networks.
