@@ -61,6 +61,10 @@ class OutputTerm(DiversityTerm):
             DataError: the other task's data cannot be had.
         """
         if self.kind != "task":
+            if self.other_task is not None:
+                raise ConfigError(
+                    f"task '{self.other_task.name}' is named, but inputs are '{self.kind}'; take inputs: task"
+                )
             return make_inputs(self.kind, shared.x, rng)
         if self._of_other is None:  # before the first step, when terms are tried
             self._of_other = self._load(shared.x)
@@ -71,7 +75,7 @@ class OutputTerm(DiversityTerm):
         """Load all training inputs of the other task, of the type and on the device of examples."""
         other = self.other_task
         if other is None:
-            raise ConfigError("inputs 'task' are those of another task, whose name the option task must say")
+            raise ConfigError("inputs 'task' are those of another task; name it with the option task")
         shapes = list(other.input_shape), list(x.shape[1:])
         if shapes[0] != shapes[1]:
             raise ConfigError(
