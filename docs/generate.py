@@ -18,6 +18,7 @@ import click
 import yaml
 
 import hyperframe
+import hyperframe.tasks.term_inputs
 import hyperframe.testing.examples
 import hyperframe.testing.strategies
 from hyperframe.cli.main import main as command_line
@@ -117,6 +118,7 @@ API = {
     hyperframe.targets: "For authors of targets and gauges: specs, symmetries, and layouts of weights.",
     hyperframe.networks: "For authors of generators.",
     hyperframe.types: "What a component of each kind promises.",
+    hyperframe.tasks.term_inputs: "For authors of diversity terms: inputs on which networks may differ.",
     hyperframe.analysis: "For authors of analyses.",
     hyperframe.errors: "What can be raised, and notices.",
     hyperframe.testing: "The conformance kit.",

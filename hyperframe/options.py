@@ -31,6 +31,7 @@ def option(
     run: bool = False,
     location: bool = False,
     of_task: str | None = None,
+    names_task: bool = False,
 ) -> Any:
     """Declare one option of an attrs class: its default, one line of help, and the range it may lie in.
 
@@ -38,7 +39,8 @@ def option(
     another run, and what an analysis found with it is taken again only while that run has the same newest checkpoint.
     With `location` the value says where data lie, or how they get there: paths are kept absolute, and may change
     without making a run another one. With `of_task`, an attribute of tasks such as "num_outputs", an option of a target
-    that is left out, or null, is what the task has; the default stands for it where there is no task.
+    that is left out, or null, is what the task has; the default stands for it where there is no task. With `names_task`
+    the value of an option of a diversity term is the name of a registered task, which the term has as `other_task`.
 
     Example:
         >>> @attrs.frozen(kw_only=True)
@@ -51,7 +53,14 @@ def option(
     """
     bounds = {"at least": minimum, "above": above, "at most": maximum, "below": below}
     given = {word: limit for word, limit in bounds.items() if limit is not None}
-    said = {"help": help, "bounds": given, "run": run, "location": location, "of_task": of_task}
+    said = {
+        "help": help,
+        "bounds": given,
+        "run": run,
+        "location": location,
+        "of_task": of_task,
+        "names_task": names_task,
+    }
     return attrs.field(default=default, metadata=said)
 
 
@@ -150,6 +159,12 @@ def locations(options: Any) -> dict[str, Any]:
     """
     fields = [field for field in attrs.fields(type(options)) if field.metadata.get("location")]
     return {key_of(field): getattr(options, field.name) for field in fields}
+
+
+def named_task(options: Any) -> str | None:
+    """The name in an option that was declared with `names_task`; None where there is none, or it is null."""
+    fields = [field for field in attrs.fields(type(options)) if field.metadata.get("names_task")]
+    return next((getattr(options, field.name) for field in fields), None)
 
 
 def with_absolute_locations(options: T) -> T:

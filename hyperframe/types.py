@@ -223,22 +223,27 @@ class DiversityTerm:
         needs: names of `DiversityInputs`' fields that must be filled.
         minimum_networks: the fewest networks in a batch it works on.
         own_gradient: True where its gradient is meant not to be that of its value, as with a bandwidth that is held.
+        other_task: the task that an option names which was declared with `names_task`; set once the term is made.
     """
 
     needs: frozenset[str]
     minimum_networks: int = 1
     own_gradient: bool = False
+    other_task: Task | None = None
 
     def inputs(self, shared: Data, rng: torch.Generator) -> Tensor:
         """Return the inputs [examples, *input_shape] on which a term that needs `outputs` compares the networks.
 
         By default the shared examples as they are, where networks should agree with the labels; terms that leave them
         so share one pass of the target. Elsewhere, such as on images with shuffled pixels, networks can differ at no
-        cost in accuracy.
+        cost in accuracy: `hyperframe.tasks.term_inputs` makes such inputs.
 
         Args:
             shared: `trainer.shared_examples` training examples, varied as the task does it; other ones in each step.
             rng: of all that is drawn, on their device.
+
+        Raises:
+            ConfigError: it cannot make them of such examples; all terms are tried before a run writes anything.
         """
         return shared.x
 

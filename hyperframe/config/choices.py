@@ -11,6 +11,7 @@ from hyperframe.config.registry import Registered, Registry
 from hyperframe.errors import ConfigError, PluginError, described, others_code
 from hyperframe.options import (
     keys_of_task,
+    named_task,
     option,
     plain_options,
     read_options,
@@ -29,12 +30,14 @@ class Choice:
         options: its options.
         weight: what it counts, of a diversity term.
         open: keys of options that are left to the task; until `fit` these are the defaults.
+        other_task: the task that a diversity term's option names, with default options.
     """
 
     registered: Registered
     options: Any
     weight: float = 1.0
     open: frozenset[str] = frozenset()
+    other_task: "Choice | None" = None
 
     @property
     def name(self) -> str:
@@ -108,7 +111,10 @@ def choose(registry: Registry, kind: str, section: Any, path: str) -> Choice:
     known = registered.component.options
     left = frozenset(key for key in keys_of_task(known) if options.get(key) is None)
     options = {key: value for key, value in options.items() if key not in left}
-    return Choice(registered=registered, options=read_options(known, options, path), weight=weight, open=left)
+    read = read_options(known, options, path)
+    named = named_task(read)
+    other = None if named is None else choose(registry, "task", named, f"{path}.task")
+    return Choice(registered=registered, options=read, weight=weight, open=left, other_task=other)
 
 
 @attrs.frozen(kw_only=True)

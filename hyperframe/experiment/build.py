@@ -27,7 +27,7 @@ from hyperframe.targets.symmetry.orbits import Orbits, orbits
 from hyperframe.targets.tracing.export import alone, choose_inputs, prepare
 from hyperframe.targets.tracing.tracer import Traced, trace_for
 from hyperframe.targets.trial_inputs import are_whole
-from hyperframe.types import DiversityInputs, EntropyEstimator, Task
+from hyperframe.types import DiversityInputs, DiversityTerm, EntropyEstimator, Task
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -229,10 +229,13 @@ def _check_threads(threads: int | None) -> None:
 
 
 def _build_terms(config: Config, estimator: EntropyEstimator) -> list[WeightedTerm]:
-    return [
-        WeightedTerm(name=choice.name, term=choice.make(estimator), weight=choice.weight)
-        for choice in _different(config.diversity, "diversity")
-    ]
+    found = []
+    for choice in _different(config.diversity, "diversity"):
+        term: DiversityTerm = choice.make(estimator)
+        if choice.other_task is not None:
+            term.other_task = choice.other_task.make()
+        found.append(WeightedTerm(name=choice.name, term=term, weight=choice.weight))
+    return found
 
 
 def _different(choices: tuple[Choice, ...], key: str) -> tuple[Choice, ...]:

@@ -14,8 +14,11 @@ from hyperframe.options import option
 from hyperframe.tasks.augmentation import AffineOptions, random_affine
 from hyperframe.types import Data, DiversityTerm
 
-InputKind = Literal["examples", "shuffled", "mixtures", "noise", "augmented"]
-"""The kinds of inputs that `make_inputs` makes."""
+MadeKind = Literal["examples", "shuffled", "mixtures", "noise", "augmented"]
+"""The kinds of inputs that `make_inputs` makes of training examples."""
+
+InputKind = Literal["examples", "shuffled", "mixtures", "noise", "augmented", "task"]
+"""These, and the training inputs of another task."""
 
 TURN, LEAN, ZOOM, SHIFT = 180.0, 30.0, 0.3, 0.25
 """How far `move` moves images at most: in degrees, degrees, a part of the size, and a part of the shorter side."""
@@ -26,8 +29,14 @@ def inputs_option(default: InputKind) -> Any:
     return option(
         default,
         "on what networks are compared: shared training examples as they are; shuffled: their pixels in random order, "
-        "or features exchanged among them; mixtures of two; noise with their moments; augmented: images moved far",
+        "or features exchanged among them; mixtures of two; noise with their moments; augmented: images moved far; "
+        "task: training inputs of another task",
     )
+
+
+def task_option() -> Any:
+    """Declare a term's option `task`, of the type `str | None`."""
+    return option(None, "inputs task: the name of that task, which has its default options", names_task=True)
 
 
 class OutputTerm(DiversityTerm):
@@ -42,13 +51,41 @@ class OutputTerm(DiversityTerm):
 
     def __init__(self, kind: InputKind) -> None:
         self.kind = kind
+        self._of_other: Tensor | None = None
 
     def inputs(self, shared: Data, rng: torch.Generator) -> Tensor:
-        """Make inputs of the kind, as many as there are shared examples."""
-        return make_inputs(self.kind, shared.x, rng)
+        """Make inputs of the kind, as many as there are shared examples.
+
+        Raises:
+            ConfigError: they cannot be made of the task's inputs, or the other task is not named or has others.
+            DataError: the other task's data cannot be had.
+        """
+        if self.kind != "task":
+            if self.other_task is not None:
+                raise ConfigError(
+                    f"task '{self.other_task.name}' is named, but inputs are '{self.kind}'; take inputs: task"
+                )
+            return make_inputs(self.kind, shared.x, rng)
+        if self._of_other is None:  # before the first step, when terms are tried
+            self._of_other = self._load(shared.x)
+        chosen = torch.randint(len(self._of_other), (len(shared),), generator=rng, device=shared.x.device)
+        return self._of_other[chosen]
+
+    def _load(self, x: Tensor) -> Tensor:
+        """Load all training inputs of the other task, of the type and on the device of examples."""
+        other = self.other_task
+        if other is None:
+            raise ConfigError("inputs 'task' are those of another task; name it with the option task")
+        shapes = list(other.input_shape), list(x.shape[1:])
+        if shapes[0] != shapes[1]:
+            raise ConfigError(
+                f"inputs of task '{other.name}' have the shape {shapes[0]}, those of the task that is trained on "
+                f"{shapes[1]}; name one with such inputs"
+            )
+        return other.data("train").x.to(x)
 
 
-def make_inputs(kind: InputKind, x: Tensor, rng: torch.Generator) -> Tensor:
+def make_inputs(kind: MadeKind, x: Tensor, rng: torch.Generator) -> Tensor:
     """Make inputs of a kind out of training examples [examples, *input_shape], which "examples" leaves as they are.
 
     Raises:

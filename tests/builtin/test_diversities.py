@@ -377,6 +377,32 @@ def test_inputs_that_a_term_cannot_make_are_refused_with_its_name(error, message
         dry_run_terms(built.loss, built.generator, z, shared_examples(), torch.Generator())
 
 
+@pytest.mark.parametrize(
+    ("term", "message"),
+    [
+        ({"inputs": "task"}, "diversity 'disagreement': inputs 'task' are those of another task; name it with"),
+        ({"inputs": "task", "task": "diabetes"}, r"inputs of task 'diabetes' have the shape \[10\], .* \[1, 8, 8\]"),
+        ({"inputs": "noise", "task": "digits"}, "task 'digits' is named, but inputs are 'noise'"),
+        ({"inputs": "task", "task": "digit"}, "unknown task 'digit'; did you mean 'digits'"),
+    ],
+)
+def test_another_task_is_named_and_has_such_inputs(tmp_path, term, message):
+    settings = {"diversity": [{"name": "disagreement", **term}], "trainer.device": "cpu"}
+    with pytest.raises(hf.HyperframeError, match=message):
+        hf.train("digits", settings, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_networks_are_compared_on_training_inputs_of_the_named_task():
+    built = experiment("diversity=[{name: disagreement, inputs: task, task: digits}]")
+    term, own = built.loss.terms[0].term, choose(REGISTRY, "task", "digits", "task").make().data("train").x.double()
+    blank = Data(torch.zeros(50, 1, 8, 8, dtype=torch.float64), torch.zeros(50))
+    found = term.inputs(blank, torch.Generator().manual_seed(0))
+    assert bool(((found[:, None] == own).flatten(2).all(2).any(1)).all())
+    assert len(found.unique(dim=0)) > 40
+    assert torch.equal(found, term.inputs(blank, torch.Generator().manual_seed(0)))
+
+
 def test_images_are_not_moved_where_there_are_none_and_nothing_is_written(tmp_path):
     term = {"name": "function_repulsion", "inputs": "augmented"}
     with pytest.raises(ConfigError, match=r"diversity 'function_repulsion': inputs 'augmented' .* shape \[10\]"):

@@ -7,7 +7,7 @@ from PIL import Image
 
 from hyperframe.api import make_registry
 from hyperframe.config.kinds import KINDS
-from hyperframe.tasks.term_inputs import InputKind
+from hyperframe.tasks.term_inputs import MadeKind
 from hyperframe.testing import checks
 
 ELSEWHERE = {"resnet32"}  # like resnet20, and checked with the larger networks
@@ -121,7 +121,7 @@ def test_objectives_with_a_cost(name, options):
         assert (verdict.state == "vacuous") == (check.law.name in without)
 
 
-@pytest.mark.parametrize("inputs", get_args(InputKind))
+@pytest.mark.parametrize("inputs", get_args(MadeKind))
 def test_laws_of_inputs_hold_for_every_kind(inputs):
     for check in checks("output_information", {"inputs": inputs}):
         if check.law.name.startswith("inputs"):

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hyperframe.errors import ConfigError
-from hyperframe.tasks.term_inputs import InputKind, draw_noise, make_inputs, mix, move, shuffle
+from hyperframe.tasks.term_inputs import MadeKind, draw_noise, make_inputs, mix, move, shuffle
 
-KINDS = get_args(InputKind)
+KINDS = get_args(MadeKind)
 SHAPES = st.sampled_from([(5,), (2, 7), (1, 4, 4), (3, 5, 4)])
 MANY = 20000
 

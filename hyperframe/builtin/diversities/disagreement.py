@@ -5,7 +5,7 @@ from torch import Tensor
 
 from hyperframe import Component, hookimpl
 from hyperframe.tasks.classification import with_classes
-from hyperframe.tasks.term_inputs import InputKind, OutputTerm, inputs_option
+from hyperframe.tasks.term_inputs import InputKind, OutputTerm, inputs_option, task_option
 from hyperframe.types import DiversityInputs, EntropyEstimator
 
 
@@ -14,6 +14,7 @@ class Options:
     """Options of the term."""
 
     inputs: InputKind = inputs_option("examples")
+    task: str | None = task_option()
 
 
 class Disagreement(OutputTerm):

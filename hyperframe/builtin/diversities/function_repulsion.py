@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hyperframe import Component, hookimpl, option
 from hyperframe.experiment.pairs import held_width, once_each, squared_distances
-from hyperframe.tasks.term_inputs import InputKind, OutputTerm, inputs_option
+from hyperframe.tasks.term_inputs import InputKind, OutputTerm, inputs_option, task_option
 from hyperframe.types import DiversityInputs, EntropyEstimator
 
 
@@ -23,6 +23,7 @@ class Options:
         0.1, "determinant: differences count from this size on, the root of a mean square over the inputs", above=0
     )
     inputs: InputKind = inputs_option("mixtures")
+    task: str | None = task_option()
 
 
 class FunctionRepulsion(OutputTerm):

@@ -6,7 +6,7 @@ import attrs
 from torch import Tensor
 
 from hyperframe import Component, hookimpl, option
-from hyperframe.tasks.term_inputs import InputKind, OutputTerm, inputs_option
+from hyperframe.tasks.term_inputs import InputKind, OutputTerm, inputs_option, task_option
 from hyperframe.types import DiversityInputs, EntropyEstimator
 
 
@@ -19,6 +19,7 @@ class Options:
         "predictions: entropy of the task's predictions (probabilities); canonical: of its canonical outputs (logits)",
     )
     inputs: InputKind = inputs_option("examples")
+    task: str | None = task_option()
 
 
 class OutputEntropy(OutputTerm):

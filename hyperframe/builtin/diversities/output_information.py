@@ -6,7 +6,7 @@ from torch import Tensor
 from hyperframe import Component, hookimpl
 from hyperframe.tasks.calibration import entropy_of_logits, mutual_information
 from hyperframe.tasks.classification import with_classes
-from hyperframe.tasks.term_inputs import InputKind, OutputTerm, inputs_option
+from hyperframe.tasks.term_inputs import InputKind, OutputTerm, inputs_option, task_option
 from hyperframe.types import DiversityInputs, EntropyEstimator
 
 
@@ -15,6 +15,7 @@ class Options:
     """Options of the term."""
 
     inputs: InputKind = inputs_option("shuffled")
+    task: str | None = task_option()
 
 
 class OutputInformation(OutputTerm):

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from hyperframe.tasks.term_inputs import shuffle
+
 KEPT = 0.95
 """The part of the examples inside that `fpr` keeps."""
 
@@ -75,8 +77,7 @@ def make_strange(x: Tensor, low: float, high: float, rng: torch.Generator) -> di
         and high.
     """
     height, width = x.shape[-2:]
-    order = torch.rand(len(x), 1, height * width, generator=rng, device=x.device).argsort(-1).expand(-1, x.shape[1], -1)
+    shuffled = shuffle(x, rng)
     noise = low + (high - low) * torch.rand(x.shape, generator=rng, device=x.device, dtype=x.dtype)
     turned = {"turned": x.rot90(1, (-2, -1))} if height == width else {}
-    shuffled = x.flatten(2).gather(2, order).view_as(x)
     return {**turned, "inverted": low + high - x, "shuffled": shuffled, "noise": noise}
