@@ -283,8 +283,8 @@ class TargetSpec:
         """Return the spec of some of the layers alone, for `pack` and `unpack`; it has no unit spaces."""
         wanted = set(layers)
         kept = [attrs.evolve(layer, reads=(), writes=()) for layer in self.layers if layer.name in wanted]
-        drawn = wanted.intersection(self.drawn)
-        return attrs.evolve(self, layers=tuple(kept), units=(), logits=None, drawn=tuple(drawn))
+        drawn = tuple(name for name in self.drawn if name in wanted)
+        return attrs.evolve(self, layers=tuple(kept), units=(), logits=None, drawn=drawn)
 
     def bind(self, module: nn.Module) -> "TargetSpec":
         """Return the spec with the shapes of this module's parameters filled in.

@@ -317,3 +317,14 @@ def test_specs_are_values():
     assert hash(spec()) == hash(spec())
     assert spec() == spec()
     assert spec() != spec(logits="last")
+
+
+def test_layers_that_are_drawn_are_left_out_of_what_is_trained():
+    own = LayerSpec(name="own", filters=2, params=[shift("c", shape=(2,))])
+    whole = attrs.evolve(spec(), layers=[*spec().layers, own], drawn=["own"])
+    assert whole.trained == spec()
+    assert spec().trained == spec()
+    assert whole.part(["own"]).drawn == ("own",)
+    assert whole.part(spec().layer_names).drawn == ()
+    with pytest.raises(SpecError, match="unknown layer 'onw'; did you mean 'own'"):
+        attrs.evolve(whole, drawn=["onw"])
