@@ -70,8 +70,7 @@ def at_random(probabilities: Tensor, count: int, rng: torch.Generator) -> list[i
 
 
 CHOICES = {"batch": batch_bald, "single": mutual_information, "random": at_random}
-ARMS = ["modes, batch", "deep ensemble, batch", "deep ensemble, random", "hypernetwork, batch"]
-ARMS += ["deep ensemble, single", "modes, random", "modes, single"]
+ARMS = ["modes, batch", "deep ensemble, batch", "hypernetwork, batch", "deep ensemble, single", "deep ensemble, random"]
 
 
 def learn(arm: str, seed: int) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def epsilon_greedy(values: Tensor, rng: torch.Generator) -> Tensor:
 
 RULES = {"Thompson": thompson, "greedy": greedy, "epsilon-greedy": epsilon_greedy}
 PLAYERS = ["modes, Thompson", "deep ensemble, Thompson", "hypernetwork, Thompson", "deep ensemble, greedy"]
-PLAYERS += ["one network, greedy", "one network, epsilon-greedy", "modes, greedy", "uniform"]
+PLAYERS += ["one network, greedy", "one network, epsilon-greedy", "uniform"]
 
 
 def play(player: str, seed: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -66,6 +67,17 @@ def test_the_bandit_runs(example, monkeypatch, tmp_path, capsys):
         assert len(one["regret"]) == 120
         assert one["regret"][:50] == found["uniform-0"]["regret"][:50]  # the first batch is the same for all
         assert set(torch.tensor(one["regret"]).diff().tolist()) <= {0.0, 1.0}
+
+
+@pytest.mark.slow
+def test_the_pages_choice_of_images_works_as_printed(tmp_path, monkeypatch, capsys):
+    page = (EXAMPLES.parent / "examples.md").read_text(encoding="utf-8")
+    (block,) = (part.partition("```")[0] for part in page.split("```python\n")[1:] if "load_digits" in part)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "examples.md", "exec"), {})
+    chosen = [int(number) for number in re.findall(r"\d+", capsys.readouterr().out)]
+    assert len(set(chosen)) == 20
+    assert all(60 <= number < 1000 for number in chosen)
 
 
 def test_batch_bald_takes_no_copies(example):
