@@ -21,7 +21,8 @@ OPTIONS = {
     },
     "corruptions": {"networks": 4, "singles": 2, "images": 40},
     "deep_ensemble": {
-        **{"networks": [2, 3], "budget": 640, "draws": 2, "examples": 60, "validation_examples": 60, "rate": 0.05},
+        **{"networks": [2, 3], "budget": 640, "weights": "both", "rate": 0.05},
+        **{"draws": 2, "examples": 60, "validation_examples": 60},
     },
     "distillation": {"networks": 4, "examples": 80, "steps": 15, "batch": 16, "scales": [1.0, 0.5]},
     "ensembles": {"draws": 2, "networks": 4, "examples": 60, "validation_examples": 60},

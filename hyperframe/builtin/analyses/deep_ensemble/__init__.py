@@ -40,7 +40,8 @@ class Options:
         None, "gradient evaluations of each deep ensemble; null: as many as the run's", minimum=1
     )
     weights: Literal["last", "averages", "both"] = option(
-        "both", "of the networks: those of the last step, averages over the tail, or one training of each"
+        "last",
+        "of the networks: those of the last step, averages over the tail, or both, which takes twice as long",
     )
     rate: float = option(1e-2, "highest learning rate of their training", above=0)
     draws: int = option(3, "how many ensembles are drawn from the run", minimum=1)
