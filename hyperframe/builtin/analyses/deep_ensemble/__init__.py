@@ -8,7 +8,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe import Component, Run, hookimpl, option
+from hyperframe import Component, Data, Run, hookimpl, option
 from hyperframe.analysis import check_classifies, in_parts
 from hyperframe.analysis.bootstrap import mean_interval
 from hyperframe.analysis.ensemble_metrics import growing_sizes
@@ -20,7 +20,6 @@ from hyperframe.errors import ConfigError, RunError
 from hyperframe.runs.folder import CONFIG
 from hyperframe.runtime.files import is_file, user_path
 from hyperframe.tasks.calibration import held_out_likelihoods
-from hyperframe.types import Data
 
 NAME = "deep_ensemble"
 KINDS = {"last": (False,), "averages": (True,), "both": (False, True)}
