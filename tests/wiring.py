@@ -6,6 +6,7 @@ from unittest import mock
 import torch
 from matplotlib.figure import Figure
 
+from hyperframe.analysis import bootstrap
 from hyperframe.analysis.runner import chosen_analysis
 from hyperframe.networks.sampled import Networks
 from hyperframe.runs.run import Run
@@ -21,7 +22,8 @@ OPTIONS = {
     },
     "corruptions": {"networks": 4, "singles": 2, "images": 40},
     "deep_ensemble": {
-        **{"networks": [2, 3], "budget": 640, "draws": 2, "examples": 60, "validation_examples": 60, "rate": 0.05},
+        **{"networks": [2, 3], "budget": 320, "weights": "both", "rate": 0.05},
+        **{"draws": 2, "examples": 60, "validation_examples": 60},
     },
     "distillation": {"networks": 4, "examples": 80, "steps": 15, "batch": 16, "scales": [1.0, 0.5]},
     "ensembles": {"draws": 2, "networks": 4, "examples": 60, "validation_examples": 60},
@@ -141,7 +143,7 @@ def results_of(run, name, registry, folder, **options):
     def savefig(self, file, **_):
         file.write_bytes(b"")
 
-    with mock.patch.object(Figure, "savefig", savefig):
+    with mock.patch.object(Figure, "savefig", savefig), mock.patch.object(bootstrap, "RESAMPLES", 200):
         found = chosen.make()(fresh, folder)
     return {key: value for key, value in found.items() if key not in WORDS}
 

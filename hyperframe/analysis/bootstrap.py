@@ -24,10 +24,10 @@ def mean_interval(values: Tensor) -> tuple[float, float]:
     """
     rng, (repeats, examples) = stream(0, "bootstrap"), values.shape
     values = values.double().cpu()
-    chosen = (
-        (torch.randint(repeats, (repeats,), generator=rng), torch.randint(examples, (examples,), generator=rng))
-        for _ in range(RESAMPLES)
-    )
-    means = torch.stack([values[rows][:, columns].mean() for rows, columns in chosen])
+    means = values.new_empty(RESAMPLES)
+    for number in range(RESAMPLES):
+        rows = torch.randint(repeats, (repeats,), generator=rng).bincount(minlength=repeats).double()
+        columns = torch.randint(examples, (examples,), generator=rng)
+        means[number] = (rows @ values)[columns].mean() / repeats
     low, high = means.quantile(means.new_tensor([0.025, 0.975])).tolist()
     return low, high

@@ -18,7 +18,7 @@ from hyperframe.api import make_registry
 from hyperframe.builtin.analyses.deep_ensemble.baseline import Recipe, deep_ensemble
 from hyperframe.builtin.analyses.deep_ensemble.equivalent import deep_ensemble_equivalent, saturation
 from hyperframe.builtin.objectives.trade_off import Options
-from hyperframe.errors import ConfigError, HyperframeError, RunError
+from hyperframe.errors import ConfigError, HyperframeError, HyperframeWarning, RunError
 from hyperframe.runs.loading import load_run
 from hyperframe.training.trainer import Trainer
 
@@ -68,10 +68,9 @@ def test_a_curve_is_flat_where_more_networks_are_no_measurable_gain():
 
 def test_an_interval_holds_the_mean_in_19_of_20_cases():
     rng, held = torch.Generator().manual_seed(0), 0
-    with mock.patch.object(bootstrap, "RESAMPLES", 300):
-        for _ in range(200):
-            low, high = bootstrap.mean_interval(torch.randn(1, 50, generator=rng))
-            held += low <= 0 <= high
+    for _ in range(200):
+        low, high = bootstrap.mean_interval(torch.randn(1, 50, generator=rng))
+        held += low <= 0 <= high
     assert 180 <= held <= 198
 
 
@@ -79,6 +78,12 @@ def test_an_interval_over_repeats_and_examples_is_wider_than_over_examples():
     values = torch.randn(3, 1, generator=torch.Generator().manual_seed(0)) + 0.01 * torch.randn(3, 500)
     assert bootstrap.mean_interval(values)[0] < values.mean() - 0.1
     assert bootstrap.mean_interval(values.mean(0, keepdim=True))[0] > values.mean() - 0.1
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch):
+    """So that tests are fast; the intervals' ends are then a little rougher."""
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 300)
 
 
 QUICK = {"networks": [2, 3], "budget": 120, "draws": 1, "examples": 30, "weights": "last"}
@@ -192,7 +197,10 @@ def test_a_training_that_was_interrupted_goes_on(run, monkeypatch, tmp_path):
         return step(trainer)
 
     monkeypatch.setattr(Trainer, "step", breaking)
-    with pytest.raises(KeyboardInterrupt):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        pytest.warns(HyperframeWarning, match="was interrupted; what is done is kept"),
+    ):
         analyse(run, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place)})
     assert load_run(place / NAMES[0], make_registry()).step == 4
     analyse(run, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place)})

@@ -8,7 +8,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe import Component, Run, hookimpl, option
+from hyperframe import Component, Data, Run, hookimpl, option
 from hyperframe.analysis import check_classifies, in_parts
 from hyperframe.analysis.bootstrap import mean_interval
 from hyperframe.analysis.ensemble_metrics import growing_sizes
@@ -20,7 +20,6 @@ from hyperframe.errors import ConfigError, RunError
 from hyperframe.runs.folder import CONFIG
 from hyperframe.runtime.files import is_file, user_path
 from hyperframe.tasks.calibration import held_out_likelihoods
-from hyperframe.types import Data
 
 NAME = "deep_ensemble"
 KINDS = {"last": (False,), "averages": (True,), "both": (False, True)}
@@ -40,7 +39,8 @@ class Options:
         None, "gradient evaluations of each deep ensemble; null: as many as the run's", minimum=1
     )
     weights: Literal["last", "averages", "both"] = option(
-        "both", "of the networks: those of the last step, averages over the tail, or one training of each"
+        "last",
+        "of the networks: those of the last step, averages over the tail, or both, which takes twice as long",
     )
     rate: float = option(1e-2, "highest learning rate of their training", above=0)
     draws: int = option(3, "how many ensembles are drawn from the run", minimum=1)
