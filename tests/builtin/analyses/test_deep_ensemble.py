@@ -1,5 +1,6 @@
 """How many independently trained networks an ensemble is worth: the number, and the reference that is kept."""
 
+import copy
 import shutil
 from unittest import mock
 
@@ -18,6 +19,7 @@ from hyperframe.api import make_registry
 from hyperframe.builtin.analyses.deep_ensemble.baseline import Recipe, deep_ensemble
 from hyperframe.builtin.analyses.deep_ensemble.equivalent import deep_ensemble_equivalent, saturation
 from hyperframe.builtin.objectives.trade_off import Options
+from hyperframe.config.schema import PriorOptions
 from hyperframe.errors import ConfigError, HyperframeError, HyperframeWarning, RunError
 from hyperframe.runs.loading import load_run
 from hyperframe.training.trainer import Trainer
@@ -165,7 +167,7 @@ def test_references_are_trained_once_and_shared(run, tmp_path):
 
 
 def test_networks_of_the_reference_are_independent(run, tmp_path):
-    """No term drives them apart or together, they begin at different weights, and see different images."""
+    """No term or prior drives them apart or together, they begin at different weights, and see different images."""
     seen, pass_through = [], Trainer._drawn
 
     def noting(trainer, name, *sizes):
@@ -175,7 +177,10 @@ def test_networks_of_the_reference_are_independent(run, tmp_path):
 
     recipe = Recipe(networks=4, steps=1, examples=8, rate=1e-6, averaged=False)
     with mock.patch.object(Trainer, "_drawn", noting):
-        reference = deep_ensemble(run, tmp_path / "reference", recipe)
+        with_prior = copy.copy(run)
+        with_prior.config = attrs.evolve(run.config, prior=PriorOptions(functions=3))
+        reference = deep_ensemble(with_prior, tmp_path / "reference", recipe)
+    assert not reference.config.prior.adds
     assert [(choice.name, choice.weight) for choice in reference.config.diversity] == [("none", 1.0)]
     assert reference.config.objective.options == Options()
     rows = hf.targets.flatten(reference.experiment.target.spec, reference.sample(4).weights)

@@ -10,7 +10,7 @@ from hyperframe import Run
 from hyperframe.config.choices import choose
 from hyperframe.config.overrides import DEFAULTS
 from hyperframe.config.registry import Registry
-from hyperframe.config.schema import Config, TrainerOptions
+from hyperframe.config.schema import Config, PriorOptions, TrainerOptions
 from hyperframe.errors import ConfigError, RunError
 from hyperframe.options import plain_options
 from hyperframe.runs.checkpoints import checkpoint_steps
@@ -110,13 +110,14 @@ def deep_ensemble(run: Run, folder: Path, recipe: Recipe) -> Run:
 
 
 def _config(run: Run, recipe: Recipe, registry: Registry) -> Config:
-    """Return the run's configuration with the generator `direct` and plain training."""
+    """Return the run's configuration with the generator `direct`, plain training and no prior functions."""
     return attrs.evolve(
         run.config,
         name=f"{run.config.name}-reference",
         generator=choose(registry, "generator", {"name": "direct", "networks": recipe.networks}, "generator"),
         diversity=(choose(registry, "diversity", "none", "diversity"),),
         objective=choose(registry, "objective", DEFAULTS["objective"], "objective"),
+        prior=PriorOptions(),
         trainer=recipe.trainer(run.config.trainer),
         evaluation=attrs.evolve(run.config.evaluation, every=recipe.steps, analyses=()),
     )
