@@ -214,5 +214,5 @@ if __name__ == "__main__":
     parser.add_argument("seeds", type=int)
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="; ".join(RECIPES))
     parser.add_argument("--part", type=float, default=1.0)
-    chosen = parser.parse_args()
+    chosen = parser.parse_intermixed_args()  # recipes may stand behind --part
     main(chosen.folder, SOURCES[chosen.data], chosen.part, chosen.seeds, chosen.recipes or list(RECIPES))
