@@ -73,6 +73,6 @@ class Bootstrap:
                     f"objective.bootstrap={self.kind} keeps {key.entries:,} numbers for each of {key.examples:,} "
                     f"examples: {missing}; a generator with a smaller latent needs less"
                 )
-            drawn = torch.randn(size, generator=stream(key.seed, "bootstrap"))
+            drawn = torch.randn(size, generator=stream(key.seed, "bootstrap weights"))
             self._rows, self._key = drawn.to(key.device, key.dtype), key
         return self._rows
