@@ -65,10 +65,11 @@ z alone:
 
 - `objective.bootstrap` gives each network data of its own: what an example counts follows from the network's z and the
   example's number, and is the same in every step.
-- `prior.functions` adds to each network's outputs a mixture of its own of fixed random networks, which training
-  can learn to cancel only where there are data. The coefficients are weights of the target (its layer "prior functions"):
+- `prior.functions` adds to each network's outputs a mixture of its own of fixed random networks, which training can
+  learn to cancel only where there are data. The coefficients are weights of the target (its layer "prior functions"):
   files, analyses and distillation take them as they take the others, but nothing trains them, and no diversity term
-  counts them. `prior.scale` is the standard deviation of what is added; about that of the answers is a good start.
+  counts them. In a state_dict the target's own parameters then stand below `network.`, beside those of `prior.`.
+  `prior.scale` is the standard deviation of what is added; about that of the answers is a good start.
 
 ```yaml
 objective: {lambda: 1000, bootstrap: exponential}
