@@ -175,6 +175,8 @@ def test_the_wrapping_generator_asks_the_inner_one():
     given = {"penalty": (z, made(z)), "after_step": (1, 2), "at_most": (9,)}
     found = {name: getattr(made, name)(*given.get(name, ())) for name in ANSWERS}
     assert [name for name, _ in asked] == list(ANSWERS)
+    of_contract = {name for name, value in vars(hf.Generator).items() if callable(value) and not name.startswith("_")}
+    assert of_contract == {*ANSWERS, "latent", "forward", "code"}  # a new method must be passed on too
     assert set(asked[0][1][1]) == set(spec.trained.layer_names)
     assert asked[2][1] == (1, 2)
     assert found.pop("departures") == [
