@@ -191,9 +191,9 @@ def _highlights(found: Mapping[str, Any], words: str) -> dict[str, str]:
     low, high = best["interval"]
     words_of_best = f"{best['networks']} networks, {weights_of(best)}"
     return {
-        f"calibrated NLL of an ensemble of {size}": f"{found['ensembles']['calibrated_nll'][-1]:.4f}",
-        "that of the best deep ensemble of the same budget": f"{best['calibrated_nll']:.4f} ({words_of_best})",
-        "difference to it, 95 % interval": f"{best['difference']:+.4f} [{low:+.4f}, {high:+.4f}]",
+        f"calibrated NLL of an ensemble of {size}": f"{found['ensembles']['calibrated_nll'][-1]:.4f} nats",
+        "that of the best deep ensemble of the same budget": f"{best['calibrated_nll']:.4f} nats ({words_of_best})",
+        "paired difference to it, 95 % interval": f"{best['difference']:+.4f} [{low:+.4f}, {high:+.4f}] nats",
         f"an ensemble of {size} is worth (deep-ensemble equivalent)": words,
         "accuracy of one of its independently trained networks": f"{100 * best['network_accuracy']:.2f} %",
     }
