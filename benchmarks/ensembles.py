@@ -146,8 +146,11 @@ def _train(place: Path, source: Source, part: float, recipe: Recipe, seed: int, 
     data = None if source.folds is None else split_digits(fold)
     given = {} if data is None else {"data": data}
     if place.exists():
-        return hf.load(place, **given)
-    run = hf.train(source.config, settings, out=place, **given)
+        run = hf.load(place, **given)
+        if not run.finished:
+            run = hf.resume(place, **given)
+    else:
+        run = hf.train(source.config, settings, out=place, **given)
     if run.gradient_evaluations > budget:
         raise RuntimeError(f"{place}: {run.gradient_evaluations:,} gradient evaluations are more than {budget:,}")
     return run
@@ -214,5 +217,5 @@ if __name__ == "__main__":
     parser.add_argument("seeds", type=int)
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="; ".join(RECIPES))
     parser.add_argument("--part", type=float, default=1.0)
-    chosen = parser.parse_args()
+    chosen = parser.parse_intermixed_args()  # recipes may stand behind --part
     main(chosen.folder, SOURCES[chosen.data], chosen.part, chosen.seeds, chosen.recipes or list(RECIPES))

@@ -60,24 +60,25 @@ complete; save it, change it, and give the file to `hyperframe train`.
 COMPONENTS = """\
 ## Data and priors of each network's own
 
-Networks that agree on the training data need not agree elsewhere. Two options make them differ where the data leave
-room, as functions of z alone:
+Networks that agree on the training data need not agree elsewhere. Two options make them differ there, as functions of
+z alone:
 
 - `objective.bootstrap` gives each network data of its own: what an example counts follows from the network's z and the
   example's number, and is the same in every step.
 - `prior.functions` adds to each network's outputs a mixture of its own of fixed random networks, which training can
-  only learn to cancel where there are data. The coefficients are weights of the target (its layer "prior functions"):
+  learn to cancel only where there are data. The coefficients are weights of the target (its layer "prior functions"):
   files, analyses and distillation take them as they take the others, but nothing trains them, and no diversity term
-  counts them. `prior.scale` is the standard deviation of what is added; about that of the answers is a good start.
+  counts them. In a state_dict the target's own parameters then stand below `network.`, beside those of `prior.`.
+  `prior.scale` is the standard deviation of what is added; about that of the answers is a good start.
 
 ```yaml
 objective: {lambda: 1000, bootstrap: exponential}
 prior: {functions: 8, scale: 1.0}
 ```
 
-Take them for joint predictions of several inputs, for exploration and for active learning, where what counts is which
-answers are possible together. Leave them out where single predictions in the domain of the data are all that counts:
-each network then learns from less, or has more to unlearn, and the ensemble's likelihood is rather worse for it.
+They are meant for joint predictions of several inputs, for exploration and for active learning (I. Osband et al. 2018,
+2022); what they bring there has not been measured here yet. Leave them out where single predictions in the domain of
+the data are all that counts: each network learns from fewer examples, or has a random function to cancel.
 
 ## Components that ship
 

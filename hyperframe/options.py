@@ -161,10 +161,10 @@ def locations(options: Any) -> dict[str, Any]:
     return {key_of(field): getattr(options, field.name) for field in fields}
 
 
-def named_task(options: Any) -> str | None:
-    """The name in an option that was declared with `names_task`; None where there is none, or it is null."""
+def named_task(options: Any) -> tuple[str, str | None]:
+    """The key of the option that was declared with `names_task`, and its value; an empty key where there is none."""
     fields = [field for field in attrs.fields(type(options)) if field.metadata.get("names_task")]
-    return next((getattr(options, field.name) for field in fields), None)
+    return next(((key_of(field), getattr(options, field.name)) for field in fields), ("", None))
 
 
 def with_absolute_locations(options: T) -> T:

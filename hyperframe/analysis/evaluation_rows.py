@@ -12,7 +12,7 @@ WORDS = {"network": "{} of one network", "ensemble": "ensemble: {}"}
 def evaluation_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the metrics of an evaluation as pairs of label and text, in the order in which the task declares them.
 
-    Behind them comes what the training took, where the results say it.
+    The entropy and the training's gradient evaluations follow where the results have them.
     """
     for metric in metrics_of(results):
         value, spread = metric.value(results), metric.spread(results)

@@ -112,8 +112,8 @@ def choose(registry: Registry, kind: str, section: Any, path: str) -> Choice:
     left = frozenset(key for key in keys_of_task(known) if options.get(key) is None)
     options = {key: value for key, value in options.items() if key not in left}
     read = read_options(known, options, path)
-    named = named_task(read)
-    other = None if named is None else choose(registry, "task", named, f"{path}.task")
+    key, named = named_task(read)
+    other = None if named is None else choose(registry, "task", named, f"{path}.{key}")
     return Choice(registered=registered, options=read, weight=weight, open=left, other_task=other)
 
 

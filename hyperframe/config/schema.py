@@ -74,8 +74,8 @@ class TrainerOptions:
     tail_rate: float = option(0.2, "one_cycle_tail: the rate in the tail, as a part of the highest", above=0)
     average_tail: float | None = option(
         None,
-        "the part of the steps, at the end, over which the generator's parameters are averaged; the averages are what "
-        "is left of the training; null: none",
+        "the part of the steps, at the end, over which the generator's parameters are averaged; the averages replace "
+        "them after the last step; null: none",
         above=0,
         maximum=1,
     )

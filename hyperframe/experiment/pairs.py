@@ -1,4 +1,4 @@
-"""Distances of all pairs of a batch's rows, and the width of a kernel of them, for terms that drive networks apart."""
+"""Distances of all pairs of a batch's rows, and a kernel's bandwidth of them, for terms that drive networks apart."""
 
 import math
 from collections.abc import Sequence
@@ -8,14 +8,14 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 FLOOR = 64.0
-"""The smallest width, in rounding errors of the rows' own size."""
+"""The smallest bandwidth, in rounding errors of the rows' own size."""
 
 
 def squared_distances(rows: Tensor) -> list[Tensor]:
     """Return the squared distances of all pairs of rows [networks, entries], differentiable.
 
-    Part s of ⌊networks / 2⌋, counted from 1, holds that of each row and the one s rows before it, [networks], where the
-    last row comes before the first. Of an even number of rows the last part has each pair twice.
+    Of the ⌊networks / 2⌋ parts, each [networks], part s (from 1) has at place i the squared distance of the rows i and
+    i − s, modulo the number of rows. If that number is even, the last part has each of its pairs twice.
 
     Example:
         >>> squared_distances(torch.tensor([[0.0], [1.0], [3.0]]))
@@ -33,17 +33,21 @@ def _squares(rows: Tensor, step: int) -> Tensor:
 
 
 def once_each(parts: Sequence[Tensor]) -> Tensor:
-    """Put what `squared_distances` gave into a row, [pairs]."""
+    """Put the parts of `squared_distances` into one row, [pairs], with each pair once."""
     *others, last = parts
     count = len(last)
     return torch.cat([*others, last[: count // 2] if count == 2 * len(parts) else last])
 
 
-def held_width(squares: Tensor, rows: Tensor) -> Tensor:
-    """Return median / log(networks + 1) of squared distances [pairs] of rows, without a gradient: a kernel's width.
+def median_bandwidth(squares: Tensor, rows: Tensor) -> Tensor:
+    """Return the median heuristic's h of a kernel exp(−‖a − b‖² / h): median ‖a − b‖² / log(networks + 1).
 
-    Each network then has about as much from all others together as from itself. Where rows coincide the width is that
-    of their rounding.
+    The kernels of a network with all others then add up to about that with itself, which is 1. No gradient passes
+    through h. Where rows coincide h is that of their rounding.
+
+    Args:
+        squares: squared distances of all pairs, [pairs].
+        rows: of which they are, [networks, entries].
 
     References: Q. Liu, D. Wang (2016), Stein Variational Gradient Descent, section 5.
     """

@@ -48,7 +48,8 @@ class Generator(nn.Module):
     def code(self, z: Tensor) -> Tensor:
         """Return rows of numbers that tell networks apart [networks, entries], from which their data may be drawn.
 
-        By default z itself. Where an entry is the number of a network, whose size means nothing, this is one-hot.
+        By default z itself. A generator whose z holds the number of a network, the size of which means nothing, makes
+        it one-hot.
         """
         return z.reshape(len(z), -1)
 

@@ -110,8 +110,9 @@ def _below_network(layer: LayerSpec) -> LayerSpec:
 class GeneratorWithPrior(Generator):
     """Generates the trained layers by another generator, and draws the prior's coefficients beside them.
 
-    c = P code / ‖code‖ with a fixed normal matrix P: standard normal over z, another one for each network, a function
-    of z alone that no training moves and no gradient passes.
+    c = P code / ‖code‖ with a fixed matrix P of standard normal entries, so that the coefficients of a network are
+    standard normal over the draws of P, and those of two networks correlate by the cosine of their codes. c is a
+    function of z alone: no training moves it and no gradient passes it.
 
     Args:
         inner: generates the trained layers.

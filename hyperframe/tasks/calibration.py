@@ -62,8 +62,8 @@ def entropy_of_logits(logits: Tensor) -> Tensor:
     """Entropy in nats of softmax probabilities, over the last axis; its gradient is finite where one of them is zero.
 
     Example:
-        >>> entropy_of_logits(torch.tensor([[200.0, 0.0], [3.0, 3.0]])).tolist()
-        [0.0, 0.6931471824645996]
+        >>> entropy_of_logits(torch.tensor([[3.0, 3.0], [1.0, 0.0]]))
+        tensor([0.6931, 0.5822])
     """
     logs = logits.log_softmax(-1)
     return -(logs.exp() * logs).sum(-1)
@@ -174,16 +174,16 @@ def held_out_likelihoods(
 ) -> Tensor:
     """The log-likelihood of each example at a temperature that others were fitted on, float64 [examples].
 
-    The examples are put into folds at random. The temperature of a fold is that of all other folds, and of `others`
-    where there are any. A small validation set alone may hold no wrong answer, and then no temperature is too low for
-    it; all others together seldom do.
+    The examples are put into folds at random. The temperature of a fold is fitted on all other folds, and on `others`
+    where there are any. On a small validation set alone every answer may be right, and then the best temperature is
+    zero; with the other folds this is rare.
 
     Args:
         log_probabilities: [examples, classes].
         labels: int64 [examples].
         others: more log-probabilities and labels that temperatures are fitted on, such as those of validation examples.
         folds: into how many parts the examples are put.
-        repeats: how often they are, always otherwise; likelihoods are averaged over the repeats.
+        repeats: how often they are, each time in another random order; log-likelihoods are averaged over the repeats.
 
     References: A. Ashukha, A. Lyzhov, D. Molchanov, D. Vetrov (2020), Pitfalls of In-Domain Uncertainty Estimation and
     Ensembling in Deep Learning, section 3, for two folds ("test-time cross-validation").

@@ -1,4 +1,4 @@
-"""Inputs on which diversity terms compare networks, made of training examples: shuffled, mixed, noise, or moved far.
+"""Inputs on which diversity terms compare networks, made of training examples: shuffled, mixed, moved far, or noise.
 
 On training examples, whose labels are known, networks should agree; elsewhere they may differ at no cost in accuracy.
 All is drawn by numbers of a generator on the examples' device, and nothing waits for it.
@@ -17,10 +17,10 @@ from hyperframe.types import Data, DiversityTerm
 MadeKind = Literal["examples", "shuffled", "mixtures", "noise", "augmented"]
 """The kinds of inputs that `make_inputs` makes of training examples."""
 
-InputKind = Literal["examples", "shuffled", "mixtures", "noise", "augmented", "task"]
+InputKind = Literal[MadeKind, "task"]
 """These, and the training inputs of another task."""
 
-TURN, LEAN, ZOOM, SHIFT = 180.0, 30.0, 0.3, 0.25
+ROTATION, SHEAR, ZOOM, TRANSLATION = 180.0, 30.0, 0.3, 0.25
 """How far `move` moves images at most: in degrees, degrees, a part of the size, and a part of the shorter side."""
 
 
@@ -28,15 +28,15 @@ def inputs_option(default: InputKind) -> Any:
     """Declare a term's option `inputs`, of the type `InputKind`."""
     return option(
         default,
-        "on what networks are compared: shared training examples as they are; shuffled: their pixels in random order, "
-        "or features exchanged among them; mixtures of two; noise with their moments; augmented: images moved far; "
-        "task: training inputs of another task",
+        "inputs on which networks are compared; examples: shared training examples as they are; shuffled: their pixels "
+        "in random order, or features exchanged among them; mixtures: of two examples each; noise: with their mean and "
+        "deviation; augmented: images moved far; task: training inputs of another task",
     )
 
 
 def task_option() -> Any:
     """Declare a term's option `task`, of the type `str | None`."""
-    return option(None, "inputs task: the name of that task, which has its default options", names_task=True)
+    return option(None, "with inputs=task: the name of the other task, which has its default options", names_task=True)
 
 
 class OutputTerm(DiversityTerm):
@@ -128,7 +128,7 @@ def shuffle(x: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def mix(x: Tensor, rng: torch.Generator) -> Tensor:
-    """Mix each example a with another one b: a + w (b − a), w uniform in [0, 1).
+    """Mix each example a with another one b: a + w (b − a), w uniform in [0, 1), which is mixup with α = 1.
 
     References: H. Zhang, M. Cisse, Y. N. Dauphin, D. Lopez-Paz (2018), mixup: Beyond Empirical Risk Minimization.
 
@@ -156,7 +156,7 @@ def draw_noise(x: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def move(x: Tensor, rng: torch.Generator) -> Tensor:
-    """Move each image by a random affine map: turned any way, leaned, zoomed, and shifted by up to a quarter.
+    """Move each image by a random affine map: rotation by any angle, shear, zoom, and translation by up to a quarter.
 
     Args:
         x: images [examples, channels, height, width].
@@ -170,5 +170,5 @@ def move(x: Tensor, rng: torch.Generator) -> Tensor:
             f"inputs 'augmented' are made of images [channels, height, width], but the task's inputs have the shape "
             f"{list(x.shape[1:])}; take examples, shuffled, mixtures or noise"
         )
-    limits = AffineOptions(rotation=TURN, shear=LEAN, zoom=ZOOM, translation=SHIFT * min(x.shape[2:]))
+    limits = AffineOptions(rotation=ROTATION, shear=SHEAR, zoom=ZOOM, translation=TRANSLATION * min(x.shape[2:]))
     return random_affine(x, limits, rng)

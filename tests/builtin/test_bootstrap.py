@@ -46,7 +46,7 @@ def test_the_exponential_weights_are_exponential(seed):
 def test_both_kinds_are_functions_of_the_same_normal_number():
     """u of an example is its row's product with the code of length 1; 1 − Φ is summed up here the plain way."""
     code = torch.tensor([[1.0, -2.0, 0.5], [0.0, 0.0, 3.0]], dtype=torch.float64)
-    rows = torch.randn(EXAMPLES, 3, generator=stream(5, "bootstrap")).double()
+    rows = torch.randn(EXAMPLES, 3, generator=stream(5, "bootstrap weights")).double()
     u = code @ rows.T / code.norm(dim=1, keepdim=True)
     assert torch.equal(counts("bernoulli", code, 5), 2 * (u > 0).double())
     torch.testing.assert_close(

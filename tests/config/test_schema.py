@@ -198,7 +198,7 @@ def test_an_unknown_key_that_is_close_to_none_is_answered_by_what_all_keys_mean(
         with pytest.raises(ConfigError, match=rf"(?s)unknown key '\w+'\. Known:\n.*\n  {meaning}"):
             load_config("digits", {key: 3}, registry)
     with pytest.raises(
-        ConfigError, match=r"'shared_images'; did you mean 'shared_examples'\? Known: batch_size, beta1"
+        ConfigError, match=r"'shared_images'; did you mean 'shared_examples'\? Known: average_tail, batch_size"
     ):
         load_config("digits", {"trainer.shared_images": 3}, registry)
 

@@ -175,6 +175,8 @@ def test_the_wrapping_generator_asks_the_inner_one():
     given = {"penalty": (z, made(z)), "after_step": (1, 2), "at_most": (9,)}
     found = {name: getattr(made, name)(*given.get(name, ())) for name in ANSWERS}
     assert [name for name, _ in asked] == list(ANSWERS)
+    of_contract = {name for name, value in vars(hf.Generator).items() if callable(value) and not name.startswith("_")}
+    assert of_contract == {*ANSWERS, "latent", "forward", "code"}  # a new method must be passed on too
     assert set(asked[0][1][1]) == set(spec.trained.layer_names)
     assert asked[2][1] == (1, 2)
     assert found.pop("departures") == [
@@ -232,6 +234,19 @@ def test_saved_loaded_resumed_sampled_and_distilled(tmp_path, run):
     hyperframe("distill", run.folder, "--steps", 2, "-n", 2, "--out", tmp_path / "one.safetensors")
     own.load_state_dict(safetensors.torch.load_file(tmp_path / "one.safetensors"))
     assert own(x).isfinite().all()
+
+
+def test_base_points_begin_at_networks_without_a_prior(tmp_path):
+    """A network's own state_dict has not the prefix that its parameters have in a target with a prior."""
+    plain = hf.train("digits", {**SETTINGS, "prior.functions": 0}, out=tmp_path / "plain").sample(1)
+    safetensors.torch.save_file(plain.state_dict(0), tmp_path / "one.safetensors")
+    generator = {"name": "modes", **GENERATORS["modes"], "from": [str(tmp_path / "one.safetensors")]}
+    settings = {key: value for key, value in SETTINGS.items() if not key.startswith("generator")}
+    made = built({**settings, "generator": generator, "trainer.networks": 4}).generator
+    made.before_training()
+    for name, point in zip(made.inner.spec.layer_names, made.inner.points, strict=True):
+        assert torch.equal(point[0], plain.weights[name][0])
+        assert not torch.equal(point[1], point[0])
 
 
 def hyperframe(*arguments):

@@ -285,6 +285,7 @@ def test_a_term_compares_networks_on_rows_that_the_table_has(tmp_path, inputs, r
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_inputs_that_a_run_keeps_are_asked_for(tmp_path):
     module = bag()
     train(tmp_path / "run", module, **{"trainer.steps": 1})

@@ -44,10 +44,10 @@ class JointPrediction:
     in nats a batch; the mean over the batches. Both are the same for one network. The marginal loss cannot tell an
     ensemble whose networks all doubt a label from one of sure networks that disagree. The joint loss can: after one
     label of an input, only the latter knows the next label of the same input, as is needed where one explores or
-    chooses what to label. If one of N networks is sure of all labels of a batch, and right, its joint loss is log N at
-    most, however many inputs it has.
+    chooses what to label. If one of N networks is sure of all labels of a batch, and right, the ensemble's joint loss
+    is at most log N, however many inputs the batch has.
 
-    An ensemble of n networks is measured as the mean over all disjoint ensembles of n that the drawn networks have.
+    The loss of n networks is the mean over as many disjoint ensembles of n as the drawn networks give.
 
     References: I. Osband et al. (2022), The Neural Testbed: Evaluating Joint Predictions; the same (2022), Evaluating
     High-Order Predictive Distributions in Deep Learning, for dyadic sampling, which is κ = 2.

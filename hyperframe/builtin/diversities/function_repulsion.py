@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hyperframe import Component, hookimpl, option
-from hyperframe.experiment.pairs import held_width, once_each, squared_distances
+from hyperframe.experiment.pairs import median_bandwidth, once_each, squared_distances
 from hyperframe.tasks.term_inputs import InputKind, OutputTerm, inputs_option, task_option
 from hyperframe.types import DiversityInputs, EntropyEstimator
 
@@ -17,10 +17,10 @@ class Options:
     """Options of the term."""
 
     form: Literal["kernel", "determinant"] = option(
-        "kernel", "kernel: of how dense networks lie among each other; determinant: of how many directions they span"
+        "kernel", "kernel: by the density of networks around each one; determinant: by how many directions they span"
     )
     deviation: float = option(
-        0.1, "determinant: differences count from this size on, the root of a mean square over the inputs", above=0
+        0.1, "determinant: σ, the root mean square over the inputs from which on differences count", above=0
     )
     inputs: InputKind = inputs_option("mixtures")
     task: str | None = task_option()
@@ -31,15 +31,15 @@ class FunctionRepulsion(OutputTerm):
 
     kernel: L_diversity = (1/N) Σ_i log Σ_j exp(−‖f_i − f_j‖² / h), the mean logarithm of a kernel density at the
     networks themselves, between 0 and log N; h = median_{i≠j} ‖f_i − f_j‖² / log(N + 1). No gradient passes through h,
-    so that the gradient is not that of the value, which hardly changes when all distances grow alike. Networks that
+    so that the gradient is not that of the value, which stays as it is when all distances grow alike. Networks that
     coincide do not drive each other apart.
 
     determinant: L_diversity = −½ log det(I + F Fᵀ / σ²), F the centred rows f_i − mean_j f_j over the root of the
-    number of inputs, σ the option `deviation`: up to constants the negative entropy of a Gaussian in N dimensions,
-    whose noise has the deviation σ. Unlike distances it sees rank: stretching one direction adds a logarithm, a
-    direction of its own for each network N − 1 of them.
+    number of inputs, σ the option `deviation`: up to a constant the negative entropy of a Gaussian with the covariance
+    F Fᵀ + σ² I. Unlike distances it sees the rank: doubling large differences along one direction gains log 2, and
+    along N − 1 directions, as many as N networks can span, N − 1 times that.
 
-    By default the inputs are mixtures of two training images, beside which no labels are known.
+    By default the inputs are mixtures of two training examples, for which no labels are given.
 
     References: F. D'Angelo, V. Fortuin (2021), Repulsive Deep Ensembles are Bayesian, for the kernel.
     """
@@ -61,12 +61,12 @@ class FunctionRepulsion(OutputTerm):
 
 
 def _log_density(rows: Tensor) -> Tensor:
-    """Return the mean logarithm of each row's kernel with all rows."""
+    """Return the mean over rows of the logarithm of a row's kernels with all rows, summed."""
     parts = squared_distances(rows)
-    width = held_width(once_each(parts), rows)
+    bandwidth = median_bandwidth(once_each(parts), rows)
     density = torch.ones_like(parts[0])  # of each row with itself
     for step, squares in enumerate(parts, 1):
-        kernel = (-squares / width).exp()
+        kernel = (-squares / bandwidth).exp()
         density = density + kernel
         if 2 * step < len(rows):
             density = density + kernel.roll(-step)
@@ -74,7 +74,7 @@ def _log_density(rows: Tensor) -> Tensor:
 
 
 def _half_log_determinant(rows: Tensor) -> Tensor:
-    """Return ½ log det(I + F Fᵀ), by F's triangular factor: nothing of it waits for the device."""
+    """Return ½ log det(I + F Fᵀ) by the Cholesky factor; nothing waits for the device."""
     matrix = rows @ rows.mT + torch.eye(len(rows), dtype=rows.dtype, device=rows.device)
     factor: Tensor = torch.linalg.cholesky_ex(matrix).L
     return factor.diagonal().log().sum()

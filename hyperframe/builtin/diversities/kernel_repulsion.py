@@ -4,7 +4,7 @@ import attrs
 from torch import Tensor
 
 from hyperframe import Component, hookimpl, option
-from hyperframe.experiment.pairs import held_width, once_each, squared_distances
+from hyperframe.experiment.pairs import median_bandwidth, once_each, squared_distances
 from hyperframe.types import DiversityInputs, DiversityTerm, EntropyEstimator
 
 
@@ -41,8 +41,8 @@ class KernelRepulsion(DiversityTerm):
         rows, count = inputs.flat, len(inputs.flat)
         squares = once_each(squared_distances(rows))
         given = self.options.bandwidth
-        width = given**2 if given is not None else held_width(squares, rows)
-        return (count / 2 + (-squares / width).exp().sum()) / count
+        h = given**2 if given is not None else median_bandwidth(squares, rows)
+        return (count / 2 + (-squares / h).exp().sum()) / count
 
 
 def _build(options: Options, estimator: EntropyEstimator) -> KernelRepulsion:

@@ -21,10 +21,10 @@ class Options:
 class OutputInformation(OutputTerm):
     """L_diversity = −mean over x of (H[p̄(x)] − (1/N) Σ_i H[p_i(x)]), p̄ = (1/N) Σ_i p_i, between −log classes and 0.
 
-    In brackets stands the mutual information between the network and its answer, in nats: networks that are sure each
-    and differ have much of it, networks that agree or are unsure alike none. By default x are images with shuffled
-    pixels, where no answer is right, so that networks can differ without errors. Give it a weight of about a tenth of
-    λ.
+    In brackets stands the mutual information between the network and its answer, in nats: it is large where each
+    network is sure and they differ, and zero where all have the same probabilities. By default x are examples with
+    shuffled pixels, where no answer is right, so that networks can differ without errors. Its weight is best set
+    relative to λ: a tenth of it is a good start.
 
     References: N. Houlsby, F. Huszár, Z. Ghahramani, M. Lengyel (2011), Bayesian Active Learning; S. Jain, G. Liu,
         J. Mueller, D. Gifford (2020), Maximizing Overall Diversity for Improved Uncertainty Estimates in Deep

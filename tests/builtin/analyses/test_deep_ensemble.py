@@ -77,7 +77,8 @@ def test_an_interval_holds_the_mean_in_19_of_20_cases():
 
 
 def test_an_interval_over_repeats_and_examples_is_wider_than_over_examples():
-    values = torch.randn(3, 1, generator=torch.Generator().manual_seed(0)) + 0.01 * torch.randn(3, 500)
+    rng = torch.Generator().manual_seed(0)
+    values = torch.randn(3, 1, generator=rng) + 0.01 * torch.randn(3, 500, generator=rng)
     assert bootstrap.mean_interval(values)[0] < values.mean() - 0.1
     assert bootstrap.mean_interval(values.mean(0, keepdim=True))[0] > values.mean() - 0.1
 

@@ -40,7 +40,8 @@ class Options:
     )
     weights: Literal["last", "averages", "both"] = option(
         "last",
-        "of the networks: those of the last step, averages over the tail, or both, which takes twice as long",
+        "weights of the references' networks: those of the last step, averages over the tail of the training, or both, "
+        "which takes twice as long",
     )
     rate: float = option(1e-2, "highest learning rate of their training", above=0)
     draws: int = option(3, "how many ensembles are drawn from the run", minimum=1)
@@ -53,14 +54,16 @@ class DeepEnsemble:
 
     The budget is the number of gradients of one network's output at one example that the run's training took. Deep
     ensembles of several sizes n are trained with a budget / n for each network, with as many examples a step, the
-    task's augmentation, and one-cycle rates, whose last weights or whose averaged tail is taken. Each is trained once
-    and kept.
+    task's augmentation, and one-cycle rates; the last weights are taken, or averages over a tail. Neither diversity
+    terms nor prior functions take part. Each is trained once and kept: together they cost as many times the run's
+    training as there are sizes.
 
     Log-likelihoods are those of mean probabilities, each example at a temperature that was fitted on validation
     examples and nine tenths of the test examples, without its own. The paired difference, run less reference, has a
     95 % interval by bootstrap over examples and draws of the run. The best reference is the best on the same test
-    examples, so that its choice is to the run's disadvantage. The deep-ensemble equivalent is that on the curve over n,
-    each with the better of its weights, and "saturated" where this curve is flat within its error, see `saturation`.
+    examples, so that its choice is to the run's disadvantage. The deep-ensemble equivalent is read off the references'
+    curve over n, each n with the better of its weights; it is "saturated" where this curve is flat within its error,
+    see `saturation`.
 
     References: A. Ashukha, A. Lyzhov, D. Molchanov, D. Vetrov (2020), Pitfalls of In-Domain Uncertainty Estimation and
     Ensembling in Deep Learning; B. Lakshminarayanan, A. Pritzel, C. Blundell (2017), Simple and Scalable Predictive
@@ -188,9 +191,9 @@ def _highlights(found: Mapping[str, Any], words: str) -> dict[str, str]:
     low, high = best["interval"]
     words_of_best = f"{best['networks']} networks, {weights_of(best)}"
     return {
-        f"calibrated NLL of an ensemble of {size}": f"{found['ensembles']['calibrated_nll'][-1]:.4f}",
-        "that of the best deep ensemble of the same budget": f"{best['calibrated_nll']:.4f} ({words_of_best})",
-        "difference to it, 95 % interval": f"{best['difference']:+.4f} [{low:+.4f}, {high:+.4f}]",
+        f"calibrated NLL of an ensemble of {size}": f"{found['ensembles']['calibrated_nll'][-1]:.4f} nats",
+        "that of the best deep ensemble of the same budget": f"{best['calibrated_nll']:.4f} nats ({words_of_best})",
+        "paired difference to it, 95 % interval": f"{best['difference']:+.4f} [{low:+.4f}, {high:+.4f}] nats",
         f"an ensemble of {size} is worth (deep-ensemble equivalent)": words,
         "accuracy of one of its independently trained networks": f"{100 * best['network_accuracy']:.2f} %",
     }

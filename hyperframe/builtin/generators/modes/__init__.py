@@ -74,7 +74,7 @@ class Modes(Generator):
         return dict(zip(self.spec.layer_names, made, strict=True))
 
     def code(self, z: Tensor) -> Tensor:
-        """The mode's number, one-hot, and what lies around it, with the same second moment together."""
+        """The base point's number k, one-hot; beside it ε, where the training draws it (`around: hypernetwork`)."""
         return self.around.code(z[:, 0].round().long(), z[:, 1:])
 
     def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:

@@ -1,8 +1,9 @@
 """Base points that are given: state_dicts of trained networks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
+from torch import Tensor
 
 from hyperframe import Weights
 from hyperframe.errors import ConfigError
@@ -15,7 +16,8 @@ def read_points(files: Sequence[str], spec: TargetSpec) -> Weights:
     """Read the weights of networks from a safetensors file each: for each layer [files, filters, filter_size].
 
     A file holds a state_dict, as 'hyperframe sample --split' and 'hyperframe distill' write it. Buffers, such as a
-    normalisation's running moments, are not looked at.
+    normalisation's running moments, are not looked at. Where the target is a module around the network, as with prior
+    functions, the network's own state_dict does too.
 
     Raises:
         ConfigError: a file holds no network of this target.
@@ -27,6 +29,7 @@ def read_points(files: Sequence[str], spec: TargetSpec) -> Weights:
 def _read(file: str, spec: TargetSpec) -> Weights:
     tensors = read_tensors(user_path(file))
     wanted = {param.parameter: param.known_shape for layer in spec.layers for param in layer.params}
+    tensors = {**_below(tensors, wanted), **tensors}
     for name, shape in wanted.items():
         found = tensors.get(name)
         if found is None or found.shape != shape or found.dtype != torch.float32:
@@ -38,3 +41,11 @@ def _read(file: str, spec: TargetSpec) -> Weights:
         if not bool(found.isfinite().all()):
             raise ConfigError(f"generator.from: {file}: '{name}' is not finite")
     return pack(spec, {name: tensors[name][None] for name in wanted})
+
+
+def _below(tensors: Mapping[str, Tensor], wanted: Iterable[str]) -> dict[str, Tensor]:
+    """Put the tensors below the module that all wanted names begin with, such as 'network'; none if these differ."""
+    modules = {name.rpartition(".")[0].partition(".")[0] for name in wanted}
+    if len(modules) != 1:
+        return {}
+    return {f"{next(iter(modules))}.{name}": value for name, value in tensors.items()}

@@ -44,7 +44,7 @@ class Offsets(Surroundings):
         return [point + offset for point, offset in zip(points, offsets.values(), strict=True)]
 
     def code(self, modes: Tensor, noise: Tensor) -> Tensor:
-        """The mode's number, one-hot, and ε: [batch, modes + latent]."""
+        """The mode's number, one-hot and scaled to the second moment of ε, and ε: [batch, modes + latent]."""
         return torch.cat([self._height * super().code(modes, noise), noise], 1)
 
     def describe(self) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class Surroundings(nn.Module):
         raise NotImplementedError
 
     def code(self, modes: Tensor, noise: Tensor) -> Tensor:
-        """Rows that tell networks apart, [batch, entries], from which their data may be drawn: the mode, one-hot."""
+        """See `Generator.code`: the mode, one-hot, [batch, modes]; noise counts where training draws it too."""
         return F.one_hot(modes, self.modes).to(noise)
 
     def after_step(self, points: Sequence[Tensor], step: int, steps: int) -> None:

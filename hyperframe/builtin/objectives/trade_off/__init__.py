@@ -26,8 +26,8 @@ class Options:
     weight_l2: float = option(0.0, "factor of the mean squared norm of the weights", minimum=0)
     bootstrap: Literal["none", "bernoulli", "exponential"] = option(
         "none",
-        "what examples count for a network, as its z says: all the same, half of them double and the others nothing, "
-        "or exponentially distributed; keeps as many numbers for each example as z has entries",
+        "weights of the examples for each network, a function of its z; none: all 1; bernoulli: 2 for half of them, 0 "
+        "for the others; exponential: exponentially distributed; keeps as many numbers an example as z has entries",
     )
 
     def __attrs_post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Which part of the training examples is a network's own, as a function of its z (hypermodels)."""
+"""Bootstrap weights of the training examples for each network, as a function of its z."""
 
 import attrs
 import torch
@@ -22,10 +22,10 @@ class _Key:
 class Bootstrap:
     """What each example counts for each network: v(z, i) = g(c_i · code / ‖code‖), with fixed normal rows c_i.
 
-    For every network u = c_i · code / ‖code‖ is standard normal over the examples, and for two networks it correlates
+    For every network u = c_i · code / ‖code‖ is standard normal over the examples, and the u of two networks correlate
     by the cosine of their codes: networks with orthogonal codes, such as those of `direct`, get independent bootstraps,
-    and similar z get similar data. With "bernoulli" v = 2 · 1[u > 0], each network sees half of the examples; with
-    "exponential" v = −log(1 − Φ(u)), the Bayesian bootstrap. Both are 1 on average.
+    and similar z get similar data. With "bernoulli" v = 2 · 1[u > 0]: each network sees half of the examples. With
+    "exponential" v = −log(1 − Φ(u)): the Bayesian bootstrap. Both are 1 on average.
 
     The rows are drawn on the CPU, the same for every device, at the first call, and stay on the codes' device: they
     take examples × entries numbers of memory.
@@ -73,6 +73,6 @@ class Bootstrap:
                     f"objective.bootstrap={self.kind} keeps {key.entries:,} numbers for each of {key.examples:,} "
                     f"examples: {missing}; a generator with a smaller latent needs less"
                 )
-            drawn = torch.randn(size, generator=stream(key.seed, "bootstrap"))
+            drawn = torch.randn(size, generator=stream(key.seed, "bootstrap weights"))
             self._rows, self._key = drawn.to(key.device, key.dtype), key
         return self._rows
