@@ -111,6 +111,9 @@ def read_options(cls: type[T], values: Mapping[str, Any], path: str) -> T:
     for key in values:
         if key not in fields:
             meanings = {known: field.metadata.get("help", "") for known, field in fields.items()}
+            name, colon, value = str(key).partition(":")
+            if colon and values[key] is None and name in {"name", *fields}:
+                raise ConfigError(f"{path}: a space is missing behind the colon of '{key}'; write {{{name}: {value}}}")
             raise ConfigError(f"{path}: " + unknown_name("key", str(key), fields, meanings=meanings))
     arguments = {}
     for key, field in fields.items():

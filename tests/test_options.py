@@ -45,6 +45,8 @@ class Options:
         ({"sizes": 3}, ["x.sizes", "a list of whole numbers"]),
         ({"cuont": 3}, ["unknown key 'cuont'", "did you mean 'count'"]),
         ({"lambda_": 3}, ["unknown key 'lambda_'", "lambda"]),
+        ({"count:3": None}, ["a space is missing behind the colon of 'count:3'", "{count: 3}"]),
+        ({"cuont:3": None}, ["unknown key 'cuont:3'"]),
     ],
 )
 def test_wrong_values_are_named(values, parts):

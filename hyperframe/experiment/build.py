@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hyperframe.config.choices import Choice
 from hyperframe.config.kinds import check_component
 from hyperframe.config.schema import Config, refuse_twice
-from hyperframe.errors import ConfigError, DeviceError, PluginError, notice, unknown_name
+from hyperframe.errors import ConfigError, DataError, DeviceError, PluginError, notice, unknown_name
 from hyperframe.experiment.loss import BatchLoss, WeightedTerm
 from hyperframe.experiment.preflight import check_steady, dry_run, load_data
 from hyperframe.metrics import check_metrics
@@ -233,9 +233,21 @@ def _build_terms(config: Config, estimator: EntropyEstimator) -> list[WeightedTe
     for choice in _different(config.diversity, "diversity"):
         term: DiversityTerm = choice.make(estimator)
         if choice.other_task is not None:
-            term.other_task = choice.other_task.make()
+            term.other_task = _other_task(choice.name, choice.other_task)
         found.append(WeightedTerm(name=choice.name, term=term, weight=choice.weight))
     return found
+
+
+def _other_task(term: str, choice: Choice) -> Task:
+    """Make the task that a term's option names; one that needs options of its own is of no use there."""
+    try:
+        task: Task = choice.make()
+    except (ConfigError, DataError) as error:
+        raise ConfigError(
+            f"diversity '{term}': a term takes a task with its default options, and '{choice.name}' cannot be made "
+            f"with them; name another one ({error})"
+        ) from error
+    return task
 
 
 def _different(choices: tuple[Choice, ...], key: str) -> tuple[Choice, ...]:

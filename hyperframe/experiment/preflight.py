@@ -181,8 +181,8 @@ def _check_inputs_of(item: WeightedTerm, target: Target, shared: Data, rng: torc
     try:
         with _refused(f"{where} cannot make its inputs"):
             x = item.term.inputs(shared, rng)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {str(error).removeprefix(where + ' ')}") from error
+    except (ConfigError, DataError) as error:
+        raise type(error)(f"{where}: {str(error).removeprefix(where + ' ')}") from error
     check_inputs(item.name, x, shared.x)
     if target.tried_on.examples is None:
         return

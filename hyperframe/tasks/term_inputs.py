@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from hyperframe.errors import ConfigError
+from hyperframe.errors import ConfigError, DataError
 from hyperframe.options import option
 from hyperframe.tasks.augmentation import AffineOptions, random_affine
 from hyperframe.types import Data, DiversityTerm
@@ -82,7 +82,10 @@ class OutputTerm(DiversityTerm):
                 f"inputs of task '{other.name}' have the shape {shapes[0]}, those of the task that is trained on "
                 f"{shapes[1]}; name one with such inputs"
             )
-        return other.data("train").x.to(x)
+        try:
+            return other.data("train").x.to(x)
+        except DataError as error:
+            raise DataError(f"inputs of another task, with its default options: {error}") from error
 
 
 def make_inputs(kind: MadeKind, x: Tensor, rng: torch.Generator) -> Tensor:

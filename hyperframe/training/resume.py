@@ -10,6 +10,7 @@ from hyperframe.config.registry import Registry
 from hyperframe.config.schema import Config, override_pairs
 from hyperframe.errors import ConfigError, notice
 from hyperframe.experiment.build import build_experiment
+from hyperframe.options import plain_options
 from hyperframe.runs.checkpoints import Checkpoint, newest_checkpoint, set_damaged_aside
 from hyperframe.runs.fingerprints import computes_otherwise
 from hyperframe.runs.folder import (
@@ -86,7 +87,9 @@ def resume_run(
 
 
 def _check_changes(stored: Config, config: Config, step: int) -> None:
-    for change in changes(stored.kept(), config.kept()):
+    # A prior that adds nothing is not kept, but a change is told by what was typed.
+    before, after = ({**one.kept(), "prior": plain_options(one.prior)} for one in (stored, config))
+    for change in changes(before, after) if stored.kept() != config.kept() else ():
         raise ConfigError(f"a run keeps its {change.partition(':')[0]} ({change}); train a new run for another one")
     if config.trainer.steps < step:
         raise ConfigError(f"trainer.steps: {config.trainer.steps} steps were asked for, but {step} are done already")

@@ -13,7 +13,7 @@ from hyperframe.api import make_registry
 from hyperframe.builtin.objectives.trade_off import Options, TradeOff
 from hyperframe.config.choices import choose
 from hyperframe.config.schema import load_config
-from hyperframe.errors import ConfigError
+from hyperframe.errors import ConfigError, DataError
 from hyperframe.experiment.build import build_experiment
 from hyperframe.experiment.loss import BatchLoss, WeightedTerm
 from hyperframe.experiment.preflight import dry_run_terms
@@ -383,6 +383,7 @@ def test_inputs_that_a_term_cannot_make_are_refused_with_its_name(error, message
         ({"inputs": "task"}, "diversity 'disagreement': inputs 'task' are those of another task; name it with"),
         ({"inputs": "task", "task": "diabetes"}, r"inputs of task 'diabetes' have the shape \[10\], .* \[1, 8, 8\]"),
         ({"inputs": "noise", "task": "digits"}, "task 'digits' is named, but inputs are 'noise'"),
+        ({"inputs": "task", "task": "arrays"}, "'disagreement': a term takes a task with its default options"),
         ({"inputs": "task", "task": "digit"}, "unknown task 'digit'; did you mean 'digits'"),
     ],
 )
@@ -391,6 +392,18 @@ def test_another_task_is_named_and_has_such_inputs(tmp_path, term, message):
     with pytest.raises(hf.HyperframeError, match=message):
         hf.train("digits", settings, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_data_of_the_named_task_that_are_missing_are_told_of_the_term(monkeypatch):
+    built = experiment("diversity=[{name: disagreement, inputs: task, task: digits}]")
+
+    def missing(split):
+        raise DataError("there are none")
+
+    monkeypatch.setattr(built.loss.terms[0].term.other_task, "data", missing)
+    z, message = built.generator.latent(3, torch.Generator().manual_seed(0)), "inputs of another task, with its default"
+    with pytest.raises(DataError, match=f"diversity 'disagreement': {message} options: there are none"):
+        dry_run_terms(built.loss, built.generator, z, shared_examples(), torch.Generator())
 
 
 def test_networks_are_compared_on_training_inputs_of_the_named_task():

@@ -259,6 +259,9 @@ def test_a_run_keeps_its_prior(tmp_path, run):
     plain = hf.train("digits", {**SETTINGS, "prior.functions": 0, "trainer.stop_after": 1}, out=tmp_path / "plain")
     with pytest.raises(ConfigError, match=r"a run keeps its prior\.functions"):
         hf.resume(plain.folder, {"prior.functions": 2})
+    off = hf.train("digits", {**SETTINGS, "prior.scale": 0, "trainer.stop_after": 1}, out=tmp_path / "off")
+    with pytest.raises(ConfigError, match=r"keeps its prior\.scale \(prior\.scale: 0\.?0? → 2\.0\)"):
+        hf.resume(off.folder, {"prior.scale": 2})
 
 
 def test_a_regression_has_a_prior(tmp_path):

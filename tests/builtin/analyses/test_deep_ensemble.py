@@ -16,11 +16,13 @@ from hyperframe.analysis import bootstrap
 from hyperframe.analysis.report import collect
 from hyperframe.analysis.runner import analyse
 from hyperframe.api import make_registry
+from hyperframe.builtin.analyses import deep_ensemble as deep_ensemble_analysis
+from hyperframe.builtin.analyses.deep_ensemble import baseline
 from hyperframe.builtin.analyses.deep_ensemble.baseline import Recipe, deep_ensemble
 from hyperframe.builtin.analyses.deep_ensemble.equivalent import deep_ensemble_equivalent, saturation
 from hyperframe.builtin.objectives.trade_off import Options
 from hyperframe.config.schema import PriorOptions
-from hyperframe.errors import ConfigError, HyperframeError, HyperframeWarning, RunError
+from hyperframe.errors import ConfigError, HyperframeError, HyperframeWarning, RunError, TrainingError
 from hyperframe.runs.loading import load_run
 from hyperframe.training.trainer import Trainer
 
@@ -98,6 +100,11 @@ NAMES = ["2_networks_7_steps_of_8_rate_0.01", "3_networks_5_steps_of_8_rate_0.01
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     return hf.train("digits", {**PERCEPTRON, "trainer.steps": 3}, out=tmp_path_factory.mktemp("runs") / "run")
+
+
+def unmeasured():
+    """Fail where an ensemble is measured."""
+    return mock.patch.object(deep_ensemble_analysis, "drawn_ensemble", side_effect=AssertionError("was measured"))
 
 
 class OwnGauge:
@@ -220,11 +227,30 @@ def test_a_reference_of_something_else_is_refused(run, tmp_path):
     place = tmp_path / "references"
     other = hf.train("digits", {**PERCEPTRON, "target.hidden": [5], "trainer.steps": 2}, out=tmp_path / "other")
     analyse(other, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place)})
-    with pytest.raises(RunError, match="of another target"):
-        analyse(run, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place)})
+    elsewhere = r"name another folder with deep_ensemble\.reference=FOLDER"
+    with pytest.raises(RunError, match=f"of another target.*; {elsewhere}"), unmeasured():
+        analyse(run, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place), "budget": 119})
     (place / NAMES[0]).rename(place / NAMES[0].replace("_7_", "_6_"))
     with pytest.raises(RunError, match=r"trainer.steps=7 and not 6; remove it, or name"):
         analyse(other, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place), "budget": 96})
+
+
+def test_a_file_is_no_folder_of_references(run, tmp_path):
+    place = tmp_path / "file"
+    place.touch()
+    with pytest.raises(RunError, match=r"deep_ensemble\.reference: .*file is a file; name a folder"):
+        analyse(run, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place)})
+
+
+def test_a_rate_that_is_too_high_is_named(run, tmp_path, monkeypatch):
+    options = {**QUICK, "reference": str(tmp_path / "references"), "rate": 9}
+
+    def not_finite(*parts):
+        raise TrainingError("not finite")
+
+    monkeypatch.setattr(baseline, "train_run", not_finite)
+    with pytest.raises(TrainingError, match=r"2 networks with deep_ensemble\.rate=9 could not be trained.*not finite"):
+        analyse(run, "deep_ensemble", make_registry(), options)
 
 
 @pytest.mark.slow

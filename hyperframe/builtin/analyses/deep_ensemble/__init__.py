@@ -13,7 +13,7 @@ from hyperframe.analysis import check_classifies, in_parts
 from hyperframe.analysis.bootstrap import mean_interval
 from hyperframe.analysis.ensemble_metrics import growing_sizes
 from hyperframe.analysis.ensembles import drawn_ensemble, examples_of, fill_meter
-from hyperframe.builtin.analyses.deep_ensemble.baseline import Recipe, deep_ensemble, of_budget
+from hyperframe.builtin.analyses.deep_ensemble.baseline import Recipe, check_reference, deep_ensemble, of_budget
 from hyperframe.builtin.analyses.deep_ensemble.equivalent import deep_ensemble_equivalent, saturation
 from hyperframe.builtin.analyses.deep_ensemble.pictures import draw_curves, draw_differences, weights_of
 from hyperframe.errors import ConfigError, RunError
@@ -86,6 +86,8 @@ class DeepEnsemble:
         budget = run.gradient_evaluations if chosen.budget is None else chosen.budget
         recipes = self._recipes(budget, run.config.trainer.batch_size)
         place = folder / "references" if chosen.reference is None else _shared(chosen.reference)
+        for recipe in recipes:  # all of them, before hours of measuring and training
+            check_reference(run, place / str(recipe), recipe)
         test, validation = examples_of(run, chosen.examples, chosen.validation_examples)
         sizes = growing_sizes(run.default_count)
 
@@ -161,6 +163,8 @@ def _shared(folder: str) -> Path:
     place = user_path(folder)
     if is_file(place / CONFIG):
         raise RunError(f"deep_ensemble.reference: {place} is a run; name the folder that holds the references' runs")
+    if place.exists() and not place.is_dir():
+        raise RunError(f"deep_ensemble.reference: {place} is a file; name a folder, which is made if it is missing")
     return place
 
 

@@ -1,6 +1,7 @@
 """Reference runs: networks of a run's target that are trained independently on its task, for a budget."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hyperframe.config.choices import choose
 from hyperframe.config.overrides import DEFAULTS
 from hyperframe.config.registry import Registry
 from hyperframe.config.schema import Config, PriorOptions, TrainerOptions
-from hyperframe.errors import ConfigError, RunError
+from hyperframe.errors import ConfigError, RunError, TrainingError
 from hyperframe.options import plain_options
 from hyperframe.runs.checkpoints import checkpoint_steps
 from hyperframe.runs.folder import CONFIG, read_run_config
@@ -97,16 +98,40 @@ def deep_ensemble(run: Run, folder: Path, recipe: Recipe) -> Run:
         KeyboardInterrupt: Ctrl-C; a checkpoint is written first.
     """
     registry = run.registry
-    wanted, reporter = _config(run, recipe, registry), _Told(f"steps of {recipe.networks} networks", recipe.steps)
+    reporter = _Told(f"steps of {recipe.networks} networks", recipe.steps)
     if not is_file(folder / CONFIG):
-        return train_run(wanted, registry, folder, reporter)
-    _check_same(wanted, read_run_config(folder, registry)[1], folder)
+        with _told_of(recipe):
+            return train_run(_config(run, recipe, registry), registry, folder, reporter)
+    check_reference(run, folder, recipe)
     data = {key: value for key, value in run.config.locations.items() if key.startswith("task.")}  # may have moved
     if checkpoint_steps(folder):
         known = load_run(folder, registry, str(run.experiment.device), overrides=data)
         if known.finished:
             return known
-    return resume_run(folder, data, registry, reporter)
+    with _told_of(recipe):
+        return resume_run(folder, data, registry, reporter)
+
+
+def check_reference(run: Run, folder: Path, recipe: Recipe) -> None:
+    """Check that a folder holds what `deep_ensemble` has made, or would make, for a run; a missing one does.
+
+    Raises:
+        RunError: it holds something else, networks of another target or task, or of another recipe.
+    """
+    if is_file(folder / CONFIG):
+        _check_same(_config(run, recipe, run.registry), read_run_config(folder, run.registry)[1], folder)
+
+
+@contextmanager
+def _told_of(recipe: Recipe) -> Iterator[None]:
+    """Say whose training failed, and by which option of the analysis its rate is set."""
+    try:
+        yield
+    except TrainingError as error:
+        raise TrainingError(
+            f"a deep ensemble of {recipe.networks} networks with deep_ensemble.rate={recipe.rate:g} could not be "
+            f"trained; a lower rate may help. {error}"
+        ) from error
 
 
 def _config(run: Run, recipe: Recipe, registry: Registry) -> Config:
@@ -125,18 +150,17 @@ def _config(run: Run, recipe: Recipe, registry: Registry) -> Config:
 
 def _check_same(wanted: Config, known: Config, folder: Path) -> None:
     here, there = wanted.plain(), known.plain()
+    elsewhere = "name another folder with deep_ensemble.reference=FOLDER"
     if there["generator"]["name"] != "direct":
-        raise RunError(f"the reference {folder} has the generator '{there['generator']['name']}'; it must be 'direct'")
+        name = there["generator"]["name"]
+        raise RunError(f"the reference {folder} has the generator '{name}'; it must be 'direct'; {elsewhere}")
     for key in ("target", "task"):
         if wanted.kept()[key] != known.kept()[key]:
-            raise RunError(f"the reference {folder} is of another {key}: {there[key]} and not {here[key]}")
+            raise RunError(f"the reference {folder} is of another {key}: {there[key]} and not {here[key]}; {elsewhere}")
     for key in ("steps", "networks", "batch_size", "rate", "schedule", "average_tail"):
         one, other = (plain_options(config.trainer)[key] for config in (known, wanted))
         if one != other:
-            raise RunError(
-                f"the reference {folder} has trainer.{key}={one} and not {other}; remove it, or name another folder "
-                "with deep_ensemble.reference=FOLDER"
-            )
+            raise RunError(f"the reference {folder} has trainer.{key}={one} and not {other}; remove it, or {elsewhere}")
 
 
 class _Told(Silent):
