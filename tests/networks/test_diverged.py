@@ -59,7 +59,9 @@ def run(tmp_path):
 def damage(run, change):
     found = read_checkpoint(run.folder, 2)
     state = {name: change(value) for name, value in found.generator().items()}
-    write_checkpoint(run.folder, 2, state, found.trainer(), {"data": found.state["data"]})
+    write_checkpoint(
+        run.folder, 2, state, found.trainer(), {key: found.state[key] for key in ("data", "gradient_evaluations")}
+    )
 
 
 def listed(folder):

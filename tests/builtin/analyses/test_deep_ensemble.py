@@ -22,7 +22,14 @@ from hyperframe.builtin.analyses.deep_ensemble.baseline import Recipe, deep_ense
 from hyperframe.builtin.analyses.deep_ensemble.equivalent import deep_ensemble_equivalent, saturation
 from hyperframe.builtin.objectives.trade_off import Options
 from hyperframe.config.schema import PriorOptions
-from hyperframe.errors import ConfigError, HyperframeError, HyperframeWarning, RunError, TrainingError
+from hyperframe.errors import (
+    ConfigError,
+    HyperframeError,
+    HyperframeWarning,
+    NotApplicableError,
+    RunError,
+    TrainingError,
+)
 from hyperframe.runs.loading import load_run
 from hyperframe.training.trainer import Trainer
 
@@ -140,7 +147,9 @@ def test_budgets_are_matched(run, tmp_path):
 
 
 def test_a_budget_of_less_than_a_step(run):
-    with pytest.raises(ConfigError, match=r"3 networks take 24 gradient evaluations .* budget of 20; name fewer"):
+    with pytest.raises(
+        NotApplicableError, match=r"3 networks take 24 gradient evaluations .* budget of 20; name fewer"
+    ):
         analyse(run, "deep_ensemble", make_registry(), {**QUICK, "budget": 20})
     with pytest.raises(ConfigError, match="at least one size is needed"):
         analyse(run, "deep_ensemble", make_registry(), {**QUICK, "networks": []})

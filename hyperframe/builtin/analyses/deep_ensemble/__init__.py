@@ -78,7 +78,8 @@ class DeepEnsemble:
 
         Raises:
             NotApplicableError: the task has no classes.
-            ConfigError: the budget is too small for one of the sizes, or none is given.
+            ConfigError: no size is given.
+            NotApplicableError: the budget is too small for one of the sizes.
             RunError: a reference is of another target or task.
         """
         check_classifies(run, NAME)

@@ -12,7 +12,7 @@ from hyperframe.config.choices import choose
 from hyperframe.config.overrides import DEFAULTS
 from hyperframe.config.registry import Registry
 from hyperframe.config.schema import Config, PriorOptions, TrainerOptions
-from hyperframe.errors import ConfigError, RunError, TrainingError
+from hyperframe.errors import NotApplicableError, RunError, TrainingError
 from hyperframe.options import plain_options
 from hyperframe.runs.checkpoints import checkpoint_steps
 from hyperframe.runs.folder import CONFIG, read_run_config
@@ -67,7 +67,7 @@ def of_budget(budget: int, networks: int, examples: int, rate: float, *, average
     """Return the recipe whose networks together take a budget of gradient evaluations, or a little less.
 
     Raises:
-        ConfigError: the budget is too small for a step.
+        NotApplicableError: the budget is too small for a step.
 
     Example:
         >>> of_budget(1_000_000, 8, 32, 1e-2, averaged=False).steps
@@ -75,7 +75,7 @@ def of_budget(budget: int, networks: int, examples: int, rate: float, *, average
     """
     steps = budget // (networks * examples)
     if not steps:
-        raise ConfigError(
+        raise NotApplicableError(
             f"deep_ensemble.networks: {networks} networks take {networks * examples:,} gradient evaluations a step, "
             f"more than the budget of {budget:,}; name fewer networks, or set deep_ensemble.budget"
         )
