@@ -77,9 +77,8 @@ class DeepEnsemble:
         """Train the references unless they are there already, and measure them and the run.
 
         Raises:
-            NotApplicableError: the task has no classes.
+            NotApplicableError: the task has no classes, or the budget is too small for one of the sizes.
             ConfigError: no size is given.
-            NotApplicableError: the budget is too small for one of the sizes.
             RunError: a reference is of another target or task.
         """
         check_classifies(run, NAME)
