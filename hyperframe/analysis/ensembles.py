@@ -24,7 +24,7 @@ def examples_of(run: Run, test: int, validation: int) -> tuple[Data, Data]:
     return some_examples(of("test"), test, seed), some_examples(of("validation"), validation, seed)
 
 
-def drawn_ensemble(run: Run, draw: int, count: int) -> Networks:
+def draw_ensemble(run: Run, draw: int, count: int) -> Networks:
     """Draw an ensemble of so many networks.
 
     A generator that holds a fixed number of networks gives the same ones in each draw, in another order.
@@ -47,7 +47,7 @@ def ensemble_results(run: Run, draw: int, sizes: Sequence[int], test: Data, vali
 
     Args:
         run: the run to draw from.
-        draw: the number of the draw; see `drawn_ensemble`.
+        draw: the number of the draw; see `draw_ensemble`.
         sizes: of the ensembles, in increasing order; as many networks are drawn as the last size says.
         test: the examples that are measured on.
         validation: the examples that temperatures are fitted on.
@@ -57,7 +57,7 @@ def ensemble_results(run: Run, draw: int, sizes: Sequence[int], test: Data, vali
         `calibrated_nll`, `calibrated_brier` and `calibrated_ece` of the first networks, each at a temperature of its
         own; `ensembles`: see `GrowthMeter.ensembles`.
     """
-    networks = drawn_ensemble(run, draw, sizes[-1])
+    networks = draw_ensemble(run, draw, sizes[-1])
     tried, fitted = fill_meter(networks, sizes, test), fill_meter(networks, sizes, validation)
     heat = temperatures(fitted, validation.y.to(run.experiment.device))
     single = {name: float(values.mean()) for name, values in tried.singles().items()}

@@ -6,7 +6,7 @@ What accuracy counts (a), what an example counts for a network (v), and what the
 see `hyperframe.types.Objective`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -238,7 +238,7 @@ class BatchLoss:
         if total.requires_grad:
             total.backward()  # a term that looks at the generator itself reaches its parameters here, directly
         gradients = [{layer: leaf.grad for layer, leaf in leaves.items() if leaf.grad is not None}]
-        for passed in _different(outputs.values()):
+        for passed in dict.fromkeys(outputs.values()):  # terms may share a pass
             gradients.append(pack(self.target.spec, passed.gradient()))
             self.evaluations += len(z) * len(passed)
         return _Part(value=total.detach(), gradients=gradients, metrics=metrics)
@@ -322,11 +322,6 @@ def restrict(inputs: DiversityInputs, needs: frozenset[str], outputs: SharedOutp
     if outputs is not None and "outputs" in needs:
         left_out["outputs"] = outputs.values
     return attrs.evolve(inputs, **left_out)
-
-
-def _different(passes: Iterable[SharedOutputs]) -> list[SharedOutputs]:
-    """Each pass once, in order."""
-    return list({id(one): one for one in passes}.values())
 
 
 def check_inputs(name: str, x: Any, shared: Tensor) -> None:

@@ -111,7 +111,8 @@ def _estimate_running_moments(generator: Generator, networks: int, seed: int) ->
     with seeded(seed, "moments of averages", device):
         for number in range(PASSES):
             for norm in norms:
-                norm.momentum = 1 / (number + 1)  # the plain mean so far
+                # The plain mean so far; None, which torch has for that, is not what `Dense` computes with.
+                norm.momentum = 1 / (number + 1)
             generator(generator.latent(networks, rng))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -123,7 +123,7 @@ def joint_losses(log_likelihoods: Tensor, inputs: Tensor, sizes: Sequence[int]) 
         >>> found["marginal"][0].exp().reciprocal()      # ¾ · ¾ · ¾
         tensor([0.4219, 0.4219])
     """
-    marginal = torch.stack([_of_ensembles(log_likelihoods, size)[:, inputs].sum(-1).mean(0) for size in sizes])
+    marginal = torch.stack([_of_ensembles(log_likelihoods, size).mean(0)[inputs].sum(-1) for size in sizes])
     at_once = max(1, AT_ONCE // (len(log_likelihoods) * inputs.shape[1]))
     parts = [log_likelihoods[:, part].sum(-1) for part in inputs.split(at_once)]
     together = torch.cat(parts, 1)

@@ -111,7 +111,7 @@ def run(tmp_path_factory):
 
 def unmeasured():
     """Fail where an ensemble is measured."""
-    return mock.patch.object(deep_ensemble_analysis, "drawn_ensemble", side_effect=AssertionError("was measured"))
+    return mock.patch.object(deep_ensemble_analysis, "draw_ensemble", side_effect=AssertionError("was measured"))
 
 
 class OwnGauge:

@@ -12,7 +12,7 @@ from hyperframe import Component, Data, Run, hookimpl, option
 from hyperframe.analysis import check_classifies, in_parts
 from hyperframe.analysis.bootstrap import mean_interval
 from hyperframe.analysis.ensemble_metrics import growing_sizes
-from hyperframe.analysis.ensembles import drawn_ensemble, examples_of, fill_meter
+from hyperframe.analysis.ensembles import draw_ensemble, examples_of, fill_meter
 from hyperframe.builtin.analyses.deep_ensemble.baseline import Recipe, check_reference, deep_ensemble, of_budget
 from hyperframe.builtin.analyses.deep_ensemble.equivalent import deep_ensemble_equivalent, saturation
 from hyperframe.builtin.analyses.deep_ensemble.pictures import draw_curves, draw_differences, weights_of
@@ -146,7 +146,7 @@ def _measured(run: Run, draw: int, sizes: Sequence[int], test: Data, validation:
         `calibrated_nll` and `accuracy` for each size; `nlls` of the largest for each example; `network_accuracy`, the
         mean over the networks.
     """
-    networks = drawn_ensemble(run, draw, sizes[-1])
+    networks = draw_ensemble(run, draw, sizes[-1])
     tried, known = fill_meter(networks, sizes, test), fill_meter(networks, sizes, validation)
     labels, others = (data.y.to(run.experiment.device) for data in (test, validation))
     answers = list(zip(tried.log_probabilities(), known.log_probabilities(), strict=True))

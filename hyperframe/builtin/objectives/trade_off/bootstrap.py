@@ -20,7 +20,7 @@ class _Key:
 
 
 class Bootstrap:
-    """What each example counts for each network: v(z, i) = g(c_i · code / ‖code‖), with fixed normal rows c_i.
+    """Weighs each example for each network: v(z, i) = g(c_i · code / ‖code‖), with fixed normal rows c_i.
 
     For every network u = c_i · code / ‖code‖ is standard normal over the examples, and the u of two networks correlate
     by the cosine of their codes: networks with orthogonal codes, such as those of `direct`, get independent bootstraps,
@@ -48,7 +48,7 @@ class Bootstrap:
 
     @torch.no_grad()
     def __call__(self, code: Tensor, ids: Tensor, examples: int, seed: int) -> Tensor:
-        """Return what each example counts, [networks, batch].
+        """Return the examples' weights, [networks, batch].
 
         Args:
             code: rows that tell the networks apart, [networks, entries].
