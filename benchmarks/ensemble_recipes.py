@@ -4,9 +4,6 @@ from typing import Any
 
 import attrs
 
-IMAGES = 32
-"""Training images of a network in a step."""
-
 
 @attrs.frozen(kw_only=True)
 class Recipe:
@@ -15,12 +12,14 @@ class Recipe:
     Attributes:
         networks: in a step; None: as many as the configuration has.
         settings: what it changes of the configuration.
+        images: training images of a network in a step.
         shared: images in a step that all networks see, for each diversity term with inputs of its own.
         held: how many independent networks or base points there are; None: no number.
     """
 
     networks: int | None
     settings: dict[str, Any]
+    images: int = 32
     shared: int = 0
     held: int | None = None
 
@@ -34,10 +33,10 @@ class Recipe:
         )
 
 
-def direct(networks: int, **others: Any) -> Recipe:
+def direct(networks: int, images: int = 32, **others: Any) -> Recipe:
     """Independent networks, each trained for its part of the budget."""
     settings = {"generator": {"name": "direct", "networks": networks}, "diversity": "none", "trainer.rate": 1e-2}
-    return Recipe(networks=networks, settings={**settings, **others}, held=networks)
+    return Recipe(networks=networks, images=images, settings={**settings, **others}, held=networks)
 
 
 def modes(count: int, factor: float, networks: int = 16, shared: int = 0, **others: Any) -> Recipe:
@@ -60,7 +59,12 @@ RECIPES: dict[str, Recipe] = {
     "hypernetwork": Recipe(networks=None, settings={}),
     **{f"direct {count}": direct(count) for count in (2, 4, 8, 16)},
     **{f"modes {count}, λ = {factor:g}": modes(count, factor) for count in (2, 4, 8, 16) for factor in (1e3, 1e4, 1e5)},
-    **{f"modes {count}, λ = 10000, 8 networks a step": modes(count, 1e4, 8) for count in (4, 8)},
+    **{
+        f"modes {count}, λ = {factor:g}, {networks} networks a step": modes(count, factor, networks)
+        for count, networks in ((2, 4), (2, 8), (4, 4), (4, 8), (8, 8))
+        for factor in (1e3, 1e4, 1e5)
+    },
+    **{f"direct 8, {images} images": direct(8, images) for images in (16, 64)},
     **{f"direct {count}, averaged": direct(count, **AVERAGED) for count in (4, 8, 16)},
     **{f"modes {count}, λ = 10000, 8 networks a step, averaged": modes(count, 1e4, 8, **AVERAGED) for count in (4, 8)},
     **{

@@ -24,7 +24,7 @@ from typing import Any
 
 import attrs
 import torch
-from ensemble_recipes import IMAGES, RECIPES, Recipe
+from ensemble_recipes import RECIPES, Recipe
 from sklearn.datasets import load_digits
 from torch import Tensor
 
@@ -136,7 +136,8 @@ def _train(place: Path, source: Source, part: float, recipe: Recipe, seed: int, 
         **source.settings,
         **recipe.settings,
         "trainer.networks": networks,
-        "trainer.steps": budget // (networks * (IMAGES + recipe.shared)),
+        "trainer.steps": budget // (networks * (recipe.images + recipe.shared)),
+        "trainer.batch_size": recipe.images,
         "trainer.seed": seed,
         "trainer.threads": 1,
         "evaluation.every": 10**6,
