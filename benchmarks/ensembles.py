@@ -170,17 +170,16 @@ def main(folder: Path, source: Source, part: float, seeds: int, names: list[str]
         ]
         flat = [row for of_seed in rows for row in of_seed]
         labels = torch.tensor([one for row in rows[0] for one in row["labels"]])
-        for size in flat[0]["answers"]:
-            answers = torch.tensor([[one for row in of_seed for one in row["answers"][size]] for of_seed in rows])
-            answers = answers.double()
-            own = torch.stack([-held_out_likelihoods(one, labels, folds=2, repeats=HALVINGS) for one in answers])
-            of_sizes.append(_row_of_size(name, size, float(own.mean()), answers, labels, flat))
-        nlls[name] = own  # of the largest
-        difference = nlls[name] - nlls[names[0]]
-        low, high = mean_interval(difference)
-        paired = "–" if name == names[0] else f"{float(difference.mean()):+.4f} [{low:+.4f}, {high:+.4f}]"
-        raw = -float(log_likelihoods(answers.exp(), labels).mean())
-        right = float((answers.argmax(-1) == labels).double().mean())
+        answers = {size: _answers(rows, size) for size in flat[0]["answers"]}
+        own = {size: _calibrated(answers_of, labels) for size, answers_of in answers.items()}
+        smallest, largest = (choose(own, key=int) for choose in (min, max))
+        of_sizes += [
+            _row_of_size(name, size, own[size], own[size] - own[smallest], answers[size], labels, flat) for size in own
+        ]
+        nlls[name] = own[largest]
+        paired = "–" if name == names[0] else _as_difference(nlls[name] - nlls[names[0]])
+        raw = -float(log_likelihoods(answers[largest].exp(), labels).mean())
+        right = float((answers[largest].argmax(-1) == labels).double().mean())
         single, functions = (sum(row[key] for row in flat) / len(flat) for key in ("single", "functions"))
         print(
             f"| {name} | {float(nlls[name].mean()):.4f} | {paired} | {raw:.4f} | {100 * single:.2f} % "
@@ -188,24 +187,49 @@ def main(folder: Path, source: Source, part: float, seeds: int, names: list[str]
             flush=True,
         )
     strange = sorted({key for row in of_sizes for key in row["strange"]})
-    print(f"\n| recipe | networks | cNLL | NLL | Brier | ECE |{''.join(f' {key} |' for key in strange)}")
-    print(f"| --- | --- | --- | --- | --- | --- |{' --- |' * len(strange)}")
+    print(f"\n| recipe | networks | cNLL | less that of the fewest [95 %] | NLL | Brier | ECE |"
+          f"{''.join(f' {key} |' for key in strange)}")  # fmt: skip
+    print(f"| --- | --- | --- | --- | --- | --- | --- |{' --- |' * len(strange)}")
     for row in of_sizes:
         others = "".join(f" {row['strange'].get(key, float('nan')):.4f} |" for key in strange)
-        print(f"| {row['name']} | {row['size']} | {row['cnll']:.4f} | {row['nll']:.4f} | {row['brier']:.4f} "
-              f"| {100 * row['ece']:.2f} % |{others}")  # fmt: skip
+        print(f"| {row['name']} | {row['size']} | {row['cnll']:.4f} | {row['more']} | {row['nll']:.4f} "
+              f"| {row['brier']:.4f} | {100 * row['ece']:.2f} % |{others}")  # fmt: skip
+
+
+def _answers(rows: Sequence[Sequence[dict[str, Any]]], size: str) -> Tensor:
+    """Log-probabilities of ensembles of one size, those of all folds in a row: [seeds, images, classes]."""
+    return torch.tensor(
+        [[one for row in of_seed for one in row["answers"][size]] for of_seed in rows], dtype=torch.float64
+    )
+
+
+def _calibrated(answers: Tensor, labels: Tensor) -> Tensor:
+    """Negative log-likelihoods at held-out temperatures, [seeds, images]."""
+    return torch.stack([-held_out_likelihoods(one, labels, folds=2, repeats=HALVINGS) for one in answers])
+
+
+def _as_difference(values: Tensor) -> str:
+    low, high = mean_interval(values)
+    return f"{float(values.mean()):+.4f} [{low:+.4f}, {high:+.4f}]"
 
 
 def _row_of_size(
-    name: str, size: str, cnll: float, answers: Tensor, labels: Tensor, rows: Sequence[dict[str, Any]]
+    name: str,
+    size: str,
+    nlls: Tensor,
+    more: Tensor,
+    answers: Tensor,
+    labels: Tensor,
+    rows: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Means over seeds for ensembles of one size: answers are log-probabilities [seeds, images, classes]."""
+    """Means over seeds for ensembles of one size; `more` are the differences to the smallest size."""
     each = [results_of(of_seed.exp(), labels) for of_seed in answers]
     strange = [row["strange"][size] for row in rows if "strange" in row]
     return {
         "name": name,
         "size": size,
-        "cnll": cnll,
+        "cnll": float(nlls.mean()),
+        "more": _as_difference(more) if bool(more.any()) else "–",
         **{key: sum(one[key] for one in each) / len(each) for key in ("nll", "brier", "ece")},
         "strange": {key: sum(one[key] for one in strange) / len(strange) for key in (strange[0] if strange else ())},
     }

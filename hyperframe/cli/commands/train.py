@@ -54,6 +54,7 @@ def train(arguments: tuple[str, ...], out: str | None, resume: str | None, json_
         click.echo(as_json(results | ({"analyses": found} if found else {}) | ({"failed": failed} if failed else {})))
     else:
         tables.print_analyses(found, run.folder)
+        click.echo(f"beside deep ensembles of the same training cost, and more: hyperframe report {run.folder}")
         click.echo(f"run folder: {run.folder}")
     if failed:
         raise PluginError("; ".join(failed.values()))
