@@ -59,7 +59,7 @@ def train(
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     settings = {"trainer.steps": 2, "trainer.networks": 4, "evaluation.networks": 2}
+        ...     settings = {"trainer.steps": 2, "trainer.networks": 8, "evaluation.networks": 2}
         ...     run = train("digits", settings, out=folder)
         ...     nets = run.sample(3)
         >>> len(nets), type(nets[0]).__name__

@@ -52,7 +52,7 @@ def run(tmp_path_factory):
     import hyperframe as hf
 
     out = tmp_path_factory.mktemp("runs") / "run"
-    return hf.train("digits", {**tiny.PERCEPTRON, "trainer.steps": 10}, out=out)
+    return hf.train("digits_hypernetwork", {**tiny.PERCEPTRON, "trainer.steps": 10}, out=out)
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +71,7 @@ def learnt(tmp_path_factory):
     import hyperframe as hf
 
     settings = {"trainer.steps": 60, "trainer.rate": 1e-2, "gauges": ["scale", "logit_shift"]}
-    return hf.train("digits", {**tiny.PERCEPTRON, **settings}, out=tmp_path_factory.mktemp("runs") / "run")
+    return hf.train("digits_hypernetwork", {**tiny.PERCEPTRON, **settings}, out=tmp_path_factory.mktemp("runs") / "run")
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def small():
 
     def run(out, **changes):
         changed = {key.replace("__", "."): value for key, value in changes.items()}
-        return hf.train("digits", {**run.settings, **changed}, out=out)
+        return hf.train("digits_hypernetwork", {**run.settings, **changed}, out=out)
 
     run.settings = {
         "trainer.device": "cpu",

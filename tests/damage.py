@@ -172,7 +172,7 @@ class Campaign:
             name="constant", input_shape=(1, 8, 8), num_outputs=10, layers=[layer], logits="out"
         )
         self.own = {"module": Constant(), "spec": spec}
-        self.run = hf.train("digits", SETTINGS | OF_MODULE, out=self.inside / "run", **self.own)
+        self.run = hf.train("digits_hypernetwork", SETTINGS | OF_MODULE, out=self.inside / "run", **self.own)
         self.registry = make_registry([OwnCode(self.own["module"], spec, None)])
         self.training = Training(self.run, None)
         self.run.write_samples(self.inside / "samples.safetensors", 3)
@@ -195,8 +195,8 @@ class Campaign:
         (self.inside / "runs").mkdir()
         self.table = self.inside / "runs" / "table"
         settings = SETTINGS | OF_TABLE | {"task.file": str(self.folder / "data.npz")}
-        hf.train("digits", settings, out=self.table)
-        hf.train("digits", settings, out=self.inside / "runs" / "other")
+        hf.train("digits_hypernetwork", settings, out=self.table)
+        hf.train("digits_hypernetwork", settings, out=self.inside / "runs" / "other")
         for command in (COMMANDS["evaluate"], COMMANDS["analyse"], ["report", "{run}", *OF_REPORT]):
             answer, err = self.execute(command)
             assert answer == "loaded", err

@@ -69,7 +69,7 @@ def runs(page, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
         for name, seed in (("first", 0), ("second", 1)):
-            hf.train("digits", {**SHORT, "trainer.seed": seed}, out=folder / name)
+            hf.train("digits_hypernetwork", {**SHORT, "trainer.seed": seed}, out=folder / name)
         yield folder
     sys.modules.pop("third_party_orientation", None)
 
@@ -90,7 +90,7 @@ def test_the_pages_task_keeps_the_laws(runs):
 def test_the_pages_reporter_hears_of_all(page, runs, capsys):
     found = {"hf": hf}
     exec(compile(page[1], "page", "exec"), found)
-    hf.train("digits", {**SHORT, "trainer.stop_after": 2}, out=runs / "reported", reporter=found["Best"]())
+    hf.train("digits_hypernetwork", {**SHORT, "trainer.stop_after": 2}, out=runs / "reported", reporter=found["Best"]())
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "orientation from step 0 on"
     assert re.fullmatch(r"step 2: mean absolute error \(°\) ↓ \d+(\.\d+)?", lines[1])
@@ -241,7 +241,7 @@ def test_a_training_with_wrong_declarations_writes_nothing(runs, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(task, "metrics", task.metrics[1:])
         with pytest.raises(PluginError, match="task 'orientation': exactly one of its metrics"):
-            hf.train("digits", SHORT, out=tmp_path / "run")
+            hf.train("digits_hypernetwork", SHORT, out=tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 
 

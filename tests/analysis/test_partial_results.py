@@ -50,7 +50,7 @@ def run(tmp_path_factory):
     import hyperframe as hf
 
     settings = {"trainer.steps": 2, "trainer.networks": 4, "trainer.device": "cpu", "evaluation.networks": 2}
-    return hf.train("digits", settings, out=tmp_path_factory.mktemp("runs") / "run")
+    return hf.train("digits_hypernetwork", settings, out=tmp_path_factory.mktemp("runs") / "run")
 
 
 def interrupted(run, plugin, **options):

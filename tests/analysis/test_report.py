@@ -131,7 +131,9 @@ class Shop:
 def run(tmp_path_factory):
     import hyperframe as hf
 
-    return hf.train("digits", {**GENERATED, "trainer.steps": 1}, out=tmp_path_factory.mktemp("runs") / "a<b>run")
+    return hf.train(
+        "digits_hypernetwork", {**GENERATED, "trainer.steps": 1}, out=tmp_path_factory.mktemp("runs") / "a<b>run"
+    )
 
 
 def make_plugin(run, **analyses):

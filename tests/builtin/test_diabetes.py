@@ -122,7 +122,7 @@ def test_the_splits_are_all_patients_and_the_moments_those_of_training():
 
 
 def test_a_training_and_its_table(hyperframe):
-    small = ["target={name: mlp, input_shape: [10], hidden: [6], outputs: 1}", "trainer.steps=2", "trainer.networks=4"]
+    small = ["target={name: mlp, input_shape: [10], hidden: [6], outputs: 1}", "trainer.steps=2", "trainer.networks=8"]
     code, out, _ = hyperframe(
         "train", "task=diabetes", *small, "task.noise=0.5", "evaluation.test_networks=3", "trainer.device=cpu"
     )

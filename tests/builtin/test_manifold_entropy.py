@@ -196,7 +196,7 @@ def test_probed_gradients_have_the_exact_one_as_their_mean():
 
 def build_digits(*overrides):
     built = build_experiment(
-        load_config("digits", ["trainer.device=cpu", "target.channels=[2,3]", *overrides], REGISTRY)
+        load_config("digits_hypernetwork", ["trainer.device=cpu", "target.channels=[2,3]", *overrides], REGISTRY)
     )
     built.generator.double()
     built.target.to("cpu", torch.float64)
@@ -286,7 +286,9 @@ def test_a_narrow_layer_lets_fewer_directions_through(hyperframe, tmp_path):
     ("override", "directions"), [("generator.code=1", 29), ("generator.weight_generators=[2,1]", 29)]
 )
 def test_narrow_codes_and_weight_generators_let_fewer_directions_through(hyperframe, tmp_path, override, directions):
-    code, _, error = hyperframe("train", "digits", "diversity=[manifold_entropy]", override, "--out", tmp_path / "run")
+    code, _, error = hyperframe(
+        "train", "digits_hypernetwork", "diversity=[manifold_entropy]", override, "--out", tmp_path / "run"
+    )
     assert code == 2
     assert f"z has 64 entries, but what the generator draws has only {directions} directions" in error
     assert not (tmp_path / "run").exists()

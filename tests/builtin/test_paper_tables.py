@@ -53,7 +53,7 @@ LENET += ["generator.weight_generators=[400,400]", "generator.whole=[layer4,laye
 
 @pytest.mark.parametrize(("classes", "last", "weights"), [(10, 850, 62_006), (100, 8_500, 69_656)])
 def test_table_3_lenet_target(registry, classes, last, weights):
-    described = describe(load_config("digits", [*LENET, f"target.classes={classes}"], registry))["target"]
+    described = describe(load_config("digits_hypernetwork", [*LENET, f"target.classes={classes}"], registry))["target"]
     layers = [(layer["filters"], layer["filter_size"], layer["weights"]) for layer in described["layers"]]
     assert layers == [(6, 76, 456), (16, 151, 2_416), (120, 401, 48_120), (84, 121, 10_164), (classes, 85, last)]
     assert described["weights"] == weights
@@ -61,7 +61,7 @@ def test_table_3_lenet_target(registry, classes, last, weights):
 
 
 def test_table_6_lenet_hypernetwork(registry):
-    described = describe(load_config("digits", LENET, registry))["hypernetwork"]
+    described = describe(load_config("digits_hypernetwork", LENET, registry))["hypernetwork"]
     assert described["extractor"]["sizes"] == [100, 200, 200, 8 * (6 + 16 + 120 + 1 + 1)]
     assert described["extractor"]["parameters"] == 290_400
     assert [row["sizes"] for row in described["weight_generators"]] == [

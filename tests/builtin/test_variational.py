@@ -76,7 +76,7 @@ def linear_experiment(registry, entropy="manifold_entropy"):
         "objective": {"name": "vi", "prior_std": PRIOR_STD},
         "trainer.device": "cpu",
     }
-    config = load_config("digits", settings, registry)
+    config = load_config("digits_hypernetwork", settings, registry)
     module, spec = config.target.make()
     target = Target(module, spec).to("cpu", torch.float64)
     task = GaussianRegressionTask(NOISE, torch.zeros(1), torch.ones(1))
@@ -197,17 +197,17 @@ def test_lambda_rises_geometrically_and_stays():
 
 
 def test_one_key_switches_the_objective(registry):
-    config = load_config("digits", ["objective=vi", "objective.prior=laplace"], registry)
+    config = load_config("digits_hypernetwork", ["objective=vi", "objective.prior=laplace"], registry)
     assert config.objective.options == vi.Options(prior="laplace")
     assert config.plain()["objective"]["name"] == "vi"
-    back = load_config("digits", ["objective.prior_std=2", "objective=vi"], registry)
+    back = load_config("digits_hypernetwork", ["objective.prior_std=2", "objective=vi"], registry)
     assert back.objective.options == vi.Options(prior_std=2.0)
-    assert load_config("digits", ["objective.weight_l2=1"], registry).objective.options == trade_off.Options(
-        weight_l2=1.0
-    )
-    assert load_config("digits", {"objective": {"lambda": 3}}, registry).objective.options == trade_off.Options(
-        lambda_=3.0
-    )
+    assert load_config(
+        "digits_hypernetwork", ["objective.weight_l2=1"], registry
+    ).objective.options == trade_off.Options(weight_l2=1.0)
+    assert load_config(
+        "digits_hypernetwork", {"objective": {"lambda": 3}}, registry
+    ).objective.options == trade_off.Options(lambda_=3.0)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_one_key_switches_the_objective(registry):
 )
 def test_wrong_objectives_are_named(registry, overrides, words):
     with pytest.raises((ConfigError, PluginError), match=words):
-        load_config("digits", overrides, registry)
+        load_config("digits_hypernetwork", overrides, registry)
 
 
 def test_a_run_says_whether_its_loss_is_the_bound(small, tmp_path):
@@ -299,12 +299,14 @@ def test_networks_that_are_held_are_no_density(registry):
 def test_moved_training_images_are_named(registry):
     settings = ["trainer.device=cpu", "objective=vi", "gauges=[]"]
     for option in ("rotation=5", "shear=5", "zoom=0.1", "translation=1"):
-        found = departures(build_experiment(load_config("digits", [*settings, f"task.{option}"], registry)))
+        found = departures(
+            build_experiment(load_config("digits_hypernetwork", [*settings, f"task.{option}"], registry))
+        )
         assert any("task 'digits' changes training inputs at random" in reason for reason in found)
-    built = build_experiment(load_config("digits", settings, registry))
+    built = build_experiment(load_config("digits_hypernetwork", settings, registry))
     built.task.augment = lambda x, rng: torch.where(torch.rand(len(x), 1, 1, 1, generator=rng) < 0.01, x.flip(-1), x)
     assert any("task 'digits' changes training inputs at random" in reason for reason in departures(built))
-    found = departures(build_experiment(load_config("digits", settings, registry)))
+    found = departures(build_experiment(load_config("digits_hypernetwork", settings, registry)))
     assert not any("task" in reason or "target" in reason for reason in found)
 
 

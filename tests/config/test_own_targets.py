@@ -51,7 +51,9 @@ def constant():
 
 
 def test_what_is_not_generated_is_part_of_the_run(tmp_path, constant, small):
-    run = hf.train("digits", {**small.settings, "target": "constant"}, out=tmp_path / "run", registry=constant)
+    run = hf.train(
+        "digits_hypernetwork", {**small.settings, "target": "constant"}, out=tmp_path / "run", registry=constant
+    )
     torch.manual_seed(99)
     loaded = hf.load(run.folder, device="cpu", registry=constant)
     assert torch.equal(loaded.experiment.target.module.features, run.experiment.target.module.features)
@@ -71,7 +73,7 @@ def test_validation_disturbs_neither_dropout_nor_statistics(tmp_path, constant, 
     runs = []
     for every in (1, 100):
         settings = {**small.settings, "target": "constant", "evaluation.every": every}
-        runs.append(hf.train("digits", settings, out=tmp_path / str(every), registry=constant))
+        runs.append(hf.train("digits_hypernetwork", settings, out=tmp_path / str(every), registry=constant))
     a, b = (run.experiment.generator.state_dict() for run in runs)
     assert all(torch.equal(a[name], b[name]) for name in a)
 
@@ -101,7 +103,9 @@ def test_a_term_that_needs_what_there_is_not(tmp_path, needs, small):
 
     registry = Registry(make_plugin_manager(extra=[Term()]))
     with pytest.raises(ConfigError, match="diversity 'needy' needs an unknown input"):
-        hf.train("digits", {**small.settings, "diversity": ["needy"]}, out=tmp_path / "run", registry=registry)
+        hf.train(
+            "digits_hypernetwork", {**small.settings, "diversity": ["needy"]}, out=tmp_path / "run", registry=registry
+        )
 
 
 def own_target(build, classes=10):
@@ -150,7 +154,9 @@ class Linear(nn.Module):
 )
 def test_a_target_that_does_not_work_is_named_before_anything_is_written(tmp_path, build, message, small):
     with pytest.raises(hf.HyperframeError, match=message):
-        hf.train("digits", {**small.settings, "target": "own"}, out=tmp_path / "run", registry=own_target(build))
+        hf.train(
+            "digits_hypernetwork", {**small.settings, "target": "own"}, out=tmp_path / "run", registry=own_target(build)
+        )
     assert not (tmp_path / "run").exists()
 
 
@@ -205,7 +211,7 @@ def test_tied_weights_are_the_same_in_a_network_that_is_taken_out(tmp_path, whol
             return [hf.Component(name="tied", factory=lambda options: (Tied(), spec))]
 
     registry = Registry(make_plugin_manager(extra=[Plugin()]))
-    run = hf.train("digits", {**small.settings, "target": "tied"}, out=tmp_path / "run", registry=registry)
+    run = hf.train("digits_hypernetwork", {**small.settings, "target": "tied"}, out=tmp_path / "run", registry=registry)
     x, nets = run.experiment.task.data("test").x[:5], run.sample(3)
     for number, net in enumerate(nets):
         assert torch.allclose(net(x).softmax(-1), nets.predict(x)[number], atol=1e-5)
@@ -261,7 +267,9 @@ def test_a_run_of_another_version_is_named(tmp_path, small):
 
 
 def test_constants_that_do_not_fit_are_named(tmp_path, constant, small):
-    run = hf.train("digits", {**small.settings, "target": "constant"}, out=tmp_path / "run", registry=constant)
+    run = hf.train(
+        "digits_hypernetwork", {**small.settings, "target": "constant"}, out=tmp_path / "run", registry=constant
+    )
     safetensors.torch.save_file({"features": torch.zeros(3)}, run.folder / "target.safetensors")
     with pytest.raises(RunError, match="constants kept with the run do not fit"):
         hf.load(run.folder, registry=constant)

@@ -13,7 +13,15 @@ def load(registry, source="digits", *overrides):
 
 
 def test_configs_that_ship():
-    assert set(shipped_configs()) == {"diabetes", "digits", "mnist", "mnist_authors", "mnist_best", "toy"}
+    assert set(shipped_configs()) == {
+        "diabetes",
+        "digits",
+        "digits_hypernetwork",
+        "mnist",
+        "mnist_authors",
+        "mnist_best",
+        "toy",
+    }
 
 
 @pytest.mark.parametrize("name", shipped_configs())

@@ -47,7 +47,7 @@ def registry_with(kind, made):
 def refusal(tmp_path, small, kind, made):
     settings, registry = {**small.settings, **CHOSEN[kind]}, registry_with(kind, made)
     with pytest.raises(PluginError) as error:
-        hf.train("digits", settings, out=tmp_path / "run", registry=registry)
+        hf.train("digits_hypernetwork", settings, out=tmp_path / "run", registry=registry)
     assert not (tmp_path / "run").exists()
     return str(error.value)
 

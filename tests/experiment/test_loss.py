@@ -16,7 +16,7 @@ from hyperframe.types import Data, DiversityTerm
 @pytest.fixture
 def experiment(registry):
     settings = ["trainer.device=cpu", "target.channels=[2,3]", "generator.batch_norm=false"]
-    built = build_experiment(load_config("digits", settings, registry))
+    built = build_experiment(load_config("digits_hypernetwork", settings, registry))
     built.generator.double()
     built.target.to("cpu", torch.float64)
     return built

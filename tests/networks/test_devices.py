@@ -35,7 +35,7 @@ def experiment(device, *overrides):
         "trainer.chunk": 3,
         **dict(map(split_override, overrides)),
     }
-    config = load_config("digits", settings, REGISTRY)
+    config = load_config("digits_hypernetwork", settings, REGISTRY)
     built = build_experiment(config)
     built.generator.double()
     built.target.to(device, torch.float64)
@@ -211,7 +211,7 @@ SHORT = {
 
 @ON_EACH
 def test_a_run_is_trained_measured_and_read_on_the_cpu(device, tmp_path):
-    run = hf.train("digits", {**SHORT, "trainer.device": device}, out=tmp_path / "run")
+    run = hf.train("digits_hypernetwork", {**SHORT, "trainer.device": device}, out=tmp_path / "run")
     assert run.evaluate(4)["networks"] == 4
     x = run.experiment.task.data("test").x[:20]
     nets = run.sample(3)
@@ -230,7 +230,9 @@ def test_a_run_is_trained_measured_and_read_on_the_cpu(device, tmp_path):
 @pytest.mark.parametrize("way", ["there", "back"])
 def test_a_run_goes_on_on_another_device(device, way, tmp_path, recwarn):
     first, second = ("cpu", device) if way == "there" else (device, "cpu")
-    run = hf.train("digits", {**SHORT, "trainer.device": first, "trainer.stop_after": 3}, out=tmp_path / "run")
+    run = hf.train(
+        "digits_hypernetwork", {**SHORT, "trainer.device": first, "trainer.stop_after": 3}, out=tmp_path / "run"
+    )
     before = {name: value.cpu().clone() for name, value in run.experiment.generator.state_dict().items()}
     resumed = hf.resume(run.folder, {"trainer.device": second})
     assert resumed.step == SHORT["trainer.steps"]
@@ -300,7 +302,7 @@ def test_no_gauge_waits_for_the_device(name, options):
 def no_wait(overrides):
     """The second step of a training, in which CUDA raises where the host waits."""
     overrides = ["trainer.device=cuda", f"trainer.networks={NETWORKS}", *overrides]
-    built = build_experiment(load_config("digits", overrides, REGISTRY))
+    built = build_experiment(load_config("digits_hypernetwork", overrides, REGISTRY))
     trainer = Trainer(built, built.task.data("train"))
     trainer.step()
     torch.cuda.synchronize()

@@ -67,7 +67,7 @@ def listed(result):
 @pytest.fixture
 def digits():
     overrides = ["trainer.device=cpu", f"trainer.networks={NETWORKS}", "target.channels=[2,3]", "generator.latent=5"]
-    built = build_experiment(load_config("digits", overrides, REGISTRY))
+    built = build_experiment(load_config("digits_hypernetwork", overrides, REGISTRY))
     built.generator.double()
     built.target.to("cpu", torch.float64)
     return built
@@ -202,7 +202,7 @@ def test_moments_and_determinants(digits):
 
 @pytest.mark.parametrize("choice", [{"name": "vi", "prior": prior} for prior in ("flat", "laplace", "scale_mixture")])
 def test_objectives(choice):
-    objective = load_config("digits", {"objective": choice}, REGISTRY).objective.make()
+    objective = load_config("digits_hypernetwork", {"objective": choice}, REGISTRY).objective.make()
     weights = {"one": draw(2, 3, 4)}
     with cuda() as waits:
         moved = move(weights)
@@ -214,7 +214,7 @@ def test_objectives(choice):
 
 @pytest.mark.parametrize("kind", ["bernoulli", "exponential"])
 def test_weights_of_examples(kind):
-    objective = load_config("digits", {"objective.bootstrap": kind}, REGISTRY).objective.make()
+    objective = load_config("digits_hypernetwork", {"objective.bootstrap": kind}, REGISTRY).objective.make()
     code, ids = draw(2, 3), torch.tensor([[0, 4, 2], [1, 0, 0]])
     with cuda() as waits:
         there = move(code), move(ids)

@@ -42,7 +42,7 @@ def moved(tmp_path, monkeypatch):
     (tmp_path / "before").mkdir()
     monkeypatch.chdir(tmp_path / "before")
     write_arrays("mine.npz")
-    hf.train("digits", {**CLASSES, "task": "arrays", "task.file": "mine.npz"}, out="run")
+    hf.train("digits_hypernetwork", {**CLASSES, "task": "arrays", "task.file": "mine.npz"}, out="run")
     monkeypatch.chdir(tmp_path)
     shutil.move("before/run", "run")
     shutil.move("before/mine.npz", "new.npz")
@@ -101,7 +101,7 @@ def test_other_commands_and_the_library_take_the_place_too(tmp_path, moved, hype
         code, _, err = hyperframe(*command)
         told = [line for line in err.splitlines() if "networks that are written work on standardised" not in line]
         assert (code, told) == (0, []), command
-    digits = hf.train("digits", {**tiny.PERCEPTRON, "trainer.steps": 2}, out=tmp_path / "digits")
+    digits = hf.train("digits_hypernetwork", {**tiny.PERCEPTRON, "trainer.steps": 2}, out=tmp_path / "digits")
     rows = compare([moved, digits.folder], make_registry(), 2, overrides={"task.file": "new.npz"})["runs"]
     assert [row["task"] for row in rows] == ["arrays", "digits"]
 
@@ -131,7 +131,7 @@ def test_mistakes(moved, hyperframe, override, message):
 
 
 def test_a_run_without_data_elsewhere_says_so(tmp_path, hyperframe):
-    hf.train("digits", {**tiny.PERCEPTRON, "trainer.steps": 2}, out=tmp_path / "run")
+    hf.train("digits_hypernetwork", {**tiny.PERCEPTRON, "trainer.steps": 2}, out=tmp_path / "run")
     code, _, err = hyperframe("evaluate", "run", "task.file=a.npz")
     assert code == 2
     assert "only where its data lie can be overridden: this run has no key for that" in err
@@ -210,11 +210,13 @@ def test_images_that_have_moved(tmp_path, hyperframe):
 
 
 def test_a_gauges_file_is_a_location_too(tmp_path, monkeypatch):
-    first = hf.train("digits", {**tiny.PERCEPTRON, "trainer.steps": 2}, out=tmp_path / "first")
+    first = hf.train("digits_hypernetwork", {**tiny.PERCEPTRON, "trainer.steps": 2}, out=tmp_path / "first")
     first.write_samples(tmp_path / "nets", 1)
     monkeypatch.chdir(tmp_path)
     gauges = [{"name": "permutation_match", "reference": "nets"}]
-    run = hf.train("digits", {**tiny.PERCEPTRON, "trainer.steps": 2, "gauges": gauges}, out=tmp_path / "run")
+    run = hf.train(
+        "digits_hypernetwork", {**tiny.PERCEPTRON, "trainer.steps": 2, "gauges": gauges}, out=tmp_path / "run"
+    )
     assert run.config.locations == {"gauges.0.reference": str(tmp_path / "nets")}
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -236,7 +238,7 @@ def test_a_gauges_file_is_a_location_too(tmp_path, monkeypatch):
     ],
 )
 def test_a_configuration_that_was_edited_is_refused(tmp_path, hyperframe, old, new, key):
-    run = hf.train("digits", {**tiny.PERCEPTRON, "trainer.steps": 2}, out=tmp_path / "run")
+    run = hf.train("digits_hypernetwork", {**tiny.PERCEPTRON, "trainer.steps": 2}, out=tmp_path / "run")
     text = (run.folder / "config.yaml").read_text()
     if old not in text:
         pytest.fail(text)
@@ -277,8 +279,8 @@ class Shop:
 
 def test_options_of_third_parties_can_say_where_data_lie(tmp_path):
     registry = make_registry([Shop()])
-    assert load_config("digits", ["task=examples"], registry).locations == {"task.place": None}
-    run = hf.train("digits", {**CLASSES, "task": "examples"}, out=tmp_path / "run", registry=registry)
+    assert load_config("digits_hypernetwork", ["task=examples"], registry).locations == {"task.place": None}
+    run = hf.train("digits_hypernetwork", {**CLASSES, "task": "examples"}, out=tmp_path / "run", registry=registry)
     with pytest.warns(HyperframeWarning, match="the data are not those"):
         hf.load(run.folder, {"task.place": "b"}, registry=registry).evaluate()
     hf.load(run.folder, {"task.place": "c"}, registry=registry).evaluate()
@@ -289,7 +291,7 @@ def test_options_of_third_parties_can_say_where_data_lie(tmp_path):
 def test_a_norm_is_all_that_needs_training_data(tmp_path, monkeypatch):
     """`evaluate` of a target without statistics looks at no training data."""
     registry = make_registry([Shop()])
-    run = hf.train("digits", {**CLASSES, "task": "examples"}, out=tmp_path / "run", registry=registry)
+    run = hf.train("digits_hypernetwork", {**CLASSES, "task": "examples"}, out=tmp_path / "run", registry=registry)
     data = Items.data
 
     def only_tests(self, split):

@@ -46,7 +46,7 @@ def trainer(registry, small):
             "trainer.networks": 8,
             **{key.replace("__", "."): value for key, value in changes.items()},
         }
-        built = build_experiment(load_config("digits", settings, registry))
+        built = build_experiment(load_config("digits_hypernetwork", settings, registry))
         return Trainer(built, built.task.data("train"))
 
     return make
@@ -160,7 +160,7 @@ from hyperframe.training.trainer import Trainer
 torch.set_num_threads(1)
 settings = {"trainer.device": "cpu", "trainer.networks": 16, "trainer.chunk": 16}
 settings["trainer.batch_size"] = int(sys.argv[1])
-built = build_experiment(load_config("digits", {**settings, "target.channels": [64, 64]}, make_registry()))
+built = build_experiment(load_config("digits_hypernetwork", {**settings, "target.channels": [64, 64]}, make_registry()))
 trainer = Trainer(built, built.task.data("train"))
 used = int(next(line for line in open("/proc/self/status") if line.startswith("VmSize")).split()[1]) * 1024
 resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[2]) * 2**20,) * 2)

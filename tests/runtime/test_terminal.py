@@ -87,7 +87,7 @@ class Unheard:
 def test_python_shows_progress_on_a_terminal(capsys, monkeypatch, tmp_path, is_terminal, reporter, shown):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
     settings = {"trainer.steps": 1, "trainer.networks": 2, "evaluation.networks": 2}
-    hf.train("digits", settings, out=tmp_path / "run", reporter=reporter)
+    hf.train("digits_hypernetwork", settings, out=tmp_path / "run", reporter=reporter)
     assert ("training on" in capsys.readouterr().err) == shown
 
 

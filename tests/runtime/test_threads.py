@@ -392,7 +392,7 @@ def test_a_step_is_the_same_side_by_side(registry, chunk, extra, monkeypatch):
             *extra,
         ]
         with cpu_threads(threads):
-            built = build_experiment(load_config("digits", settings, registry))
+            built = build_experiment(load_config("digits_hypernetwork", settings, registry))
             trainer = Trainer(built, built.task.data("train"))
             before = torch.get_rng_state()
             seen.clear()

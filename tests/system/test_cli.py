@@ -11,7 +11,7 @@ from hyperframe.cli.main import main
 FAST = [
     "trainer.device=cpu",
     "trainer.steps=4",
-    "trainer.networks=4",
+    "trainer.networks=8",
     "evaluation.networks=4",
     "evaluation.every=2",
     "evaluation.test_networks=5",
@@ -65,6 +65,7 @@ def test_config_lists_what_ships(hyperframe):
     assert hyperframe("config", "--list")[1].split() == [
         "diabetes",
         "digits",
+        "digits_hypernetwork",
         "mnist",
         "mnist_authors",
         "mnist_best",

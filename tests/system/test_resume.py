@@ -115,8 +115,10 @@ def assert_equal(run, other):
 @pytest.mark.parametrize("changes", CASES.values(), ids=CASES)
 def test_a_run_in_two_parts_is_the_unbroken_run_bit_for_bit(tmp_path, small, noisy, changes):
     settings = {**small.settings, "trainer.steps": 20, "trainer.log_every": 3, "evaluation.every": 8, **changes}
-    whole = hf.train("digits", settings, out=tmp_path / "whole", registry=noisy)
-    paused = hf.train("digits", {**settings, "trainer.stop_after": 10}, out=tmp_path / "parts", registry=noisy)
+    whole = hf.train("digits_hypernetwork", settings, out=tmp_path / "whole", registry=noisy)
+    paused = hf.train(
+        "digits_hypernetwork", {**settings, "trainer.stop_after": 10}, out=tmp_path / "parts", registry=noisy
+    )
     assert (paused.step, paused.finished) == (10, False)
     torch.manual_seed(123)  # nothing of the caller's may enter
     resumed = hf.resume(tmp_path / "parts", registry=noisy)
@@ -227,7 +229,9 @@ def test_the_last_checkpoints_and_the_best_are_kept(tmp_path, small):
             results.append((step, found["accuracy"]["mean"]))
 
     settings = {**small.settings, "trainer.steps": 60, "trainer.checkpoint_every": 4, "trainer.keep_checkpoints": 2}
-    run = hf.train("digits", {**settings, "evaluation.every": 6}, out=tmp_path / "run", reporter=Reporter())
+    run = hf.train(
+        "digits_hypernetwork", {**settings, "evaluation.every": 6}, out=tmp_path / "run", reporter=Reporter()
+    )
     best = max(results, key=lambda pair: (pair[1], -pair[0]))[0]
     assert set(checkpoint_steps(run.folder)) == {56, 60} | {best}
     assert best_step(validation_scores(run.folder)) == best
@@ -373,7 +377,7 @@ def test_a_run_of_another_version_is_named(tmp_path, small, use):
 
 def test_plugins_that_are_not_installed_any_more_are_named(tmp_path, small, noisy):
     settings = {**small.settings, "target": "dropping"}
-    run = hf.train("digits", settings, out=tmp_path / "run", registry=noisy)
+    run = hf.train("digits_hypernetwork", settings, out=tmp_path / "run", registry=noisy)
     used = json.loads((run.folder / "provenance.json").read_text())["components"]
     used = [
         row | {"distribution": "noise-shop", "version": "3.1"} if row["name"] == "dropping" else row for row in used
@@ -472,7 +476,7 @@ def test_the_number_of_steps_that_are_done_ends_a_run(tmp_path, small):
 def test_other_data_is_said_to_be_other(tmp_path, small):
     x, y = torch.rand(60, 5), torch.arange(60) % 3
     settings = {**small.settings, "target": "mlp", "target.input_shape": [5], "target.outputs": 3}
-    hf.train("digits", {**settings, "trainer.stop_after": 3}, data=(x, y), out=tmp_path / "run")
+    hf.train("digits_hypernetwork", {**settings, "trainer.stop_after": 3}, data=(x, y), out=tmp_path / "run")
     with pytest.warns(
         hf.HyperframeWarning, match=r"not, bit for bit.*data\.train: \w+ → \w+; data\.validation: \w+ → \w+"
     ):
@@ -501,7 +505,7 @@ def test_another_module_of_the_same_shapes_is_refused(tmp_path, small):
         activation = nn.ReLU() if op == "relu" else nn.Tanh()
         return {"module": nn.Sequential(nn.Flatten(), nn.Linear(64, 8), activation, nn.Linear(8, 10)), "spec": spec}
 
-    hf.train("digits", {**small.settings, "trainer.stop_after": 3}, out=tmp_path / "run", **own("relu"))
+    hf.train("digits_hypernetwork", {**small.settings, "trainer.stop_after": 3}, out=tmp_path / "run", **own("relu"))
     for use in (hf.load, hf.resume):
         with pytest.raises(RunError, match=r"was trained with another target: .*relu.* and not .*tanh"):
             use(tmp_path / "run", **own("tanh"))

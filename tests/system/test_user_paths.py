@@ -53,7 +53,7 @@ def test_the_home_folder_is_meant_everywhere(home, hyperframe):
 @pytest.mark.slow
 def test_python_expands_it_too(home):
     settings = {"trainer.steps": 2, "trainer.networks": 2, "evaluation.networks": 2, "trainer.stop_after": 1}
-    run = hf.train("digits", settings, out="~/runs/b")
+    run = hf.train("digits_hypernetwork", settings, out="~/runs/b")
     assert run.folder == home / "runs" / "b"
     assert hf.load("~/runs/b").write_samples("~/s.safetensors", 2) == home / "s.safetensors"
     assert len(hf.load("~/runs/b").read_samples("~/s.safetensors")) == 2
@@ -62,7 +62,9 @@ def test_python_expands_it_too(home):
 
 @pytest.mark.parametrize("name", ["s.pt", "s.npz", "s.safetensors.bak"])
 def test_networks_are_not_written_under_a_wrong_name(home, name):
-    run = hf.train("digits", {"trainer.steps": 1, "trainer.networks": 2, "evaluation.networks": 2}, out="run")
+    run = hf.train(
+        "digits_hypernetwork", {"trainer.steps": 1, "trainer.networks": 2, "evaluation.networks": 2}, out="run"
+    )
     with pytest.raises(RunError, match=f"{name}: networks are written as safetensors; name a file"):
         run.write_samples(name, 2)
     assert not (home.parent / "elsewhere" / name).exists()

@@ -23,7 +23,7 @@ TAIL = {"trainer.average_tail": 0.5, "trainer.rate": 1e-2}
 
 
 def trainer_of(small, **changes):
-    experiment = build_experiment(load_config("digits", {**small.settings, **changes}, make_registry()))
+    experiment = build_experiment(load_config("digits_hypernetwork", {**small.settings, **changes}, make_registry()))
     return Trainer(experiment, experiment.task.data("train"))
 
 
@@ -62,7 +62,7 @@ def test_the_last_step_leaves_the_averages_and_no_other_step_is_changed(small):
 
 
 def plain_rate(small):
-    return load_config("digits", small.settings, make_registry()).trainer.rate
+    return load_config("digits_hypernetwork", small.settings, make_registry()).trainer.rate
 
 
 def test_running_moments_are_estimated_for_the_averages(small):

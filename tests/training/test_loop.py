@@ -142,7 +142,7 @@ def test_networks(tmp_path, small):
 def test_every_generator_trains(tmp_path, generator, changes, small):
     settings = {**small.settings, "trainer.steps": 100, "trainer.schedule": "constant"}
     settings |= {"generator": generator, **changes}
-    run = hf.train("digits", settings, out=tmp_path / "run")
+    run = hf.train("digits_hypernetwork", settings, out=tmp_path / "run")
     lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
     losses = [line["accuracy_loss"] for line in lines if "loss" in line]
     assert losses[-1] < losses[0]
@@ -160,7 +160,7 @@ def test_direct_is_ordinary_training_of_each_network(tmp_path, small):
     }
     settings |= {"trainer.steps": 5, "trainer.schedule": "constant", "trainer.rate": 1e-3}
     registry = make_registry()
-    experiment = build_experiment(load_config("digits", settings, registry))
+    experiment = build_experiment(load_config("digits_hypernetwork", settings, registry))
     train = experiment.task.data("train")
     trainer = Trainer(experiment, train)
     alone = experiment.target.network(experiment.generator(torch.arange(4)), 2)
@@ -186,7 +186,7 @@ def test_observers_are_called_at_the_logging_interval(tmp_path, small):
             seen.append((run.step, step, metrics["loss"]))
 
     registry = Registry(make_plugin_manager(extra=[Observer()]))
-    hf.train("digits", small.settings, out=tmp_path / "run", registry=registry)
+    hf.train("digits_hypernetwork", small.settings, out=tmp_path / "run", registry=registry)
     assert [(a, b) for a, b, _ in seen] == [(2, 2), (4, 4), (6, 6)]
 
 
@@ -202,7 +202,7 @@ def test_an_observer_that_fails_is_named_and_the_training_goes_on(tmp_path, smal
 
     registry = Registry(make_plugin_manager(extra=[Observer()]))
     with pytest.warns(HyperframeWarning, match="Observer is not told of steps any more") as warned:
-        run = hf.train("digits", small.settings, out=tmp_path / "run", registry=registry)
+        run = hf.train("digits_hypernetwork", small.settings, out=tmp_path / "run", registry=registry)
     assert len([warning for warning in warned if "not told" in str(warning.message)]) == 1
     assert run.finished
     assert calls == [2]
@@ -216,12 +216,12 @@ def test_ctrl_c_in_an_observer_is_ctrl_c(tmp_path, small):
 
     registry = Registry(make_plugin_manager(extra=[Observer()]))
     with pytest.raises(KeyboardInterrupt):
-        hf.train("digits", small.settings, out=tmp_path / "run", registry=registry)
+        hf.train("digits_hypernetwork", small.settings, out=tmp_path / "run", registry=registry)
 
 
 def test_a_loss_that_is_not_finite_freezes_the_parameters_and_stops(tmp_path, small):
     registry = make_registry()
-    experiment = build_experiment(load_config("digits", small.settings, registry))
+    experiment = build_experiment(load_config("digits_hypernetwork", small.settings, registry))
     train = experiment.task.data("train")
     trainer = Trainer(experiment, train)
     trainer.step()
@@ -242,7 +242,9 @@ def test_a_rate_that_is_far_too_high_says_so(tmp_path, small):
 
 def test_gradient_clipping(tmp_path, small):
     registry = make_registry()
-    experiment = build_experiment(load_config("digits", {**small.settings, "trainer.gradient_clip": 0.5}, registry))
+    experiment = build_experiment(
+        load_config("digits_hypernetwork", {**small.settings, "trainer.gradient_clip": 0.5}, registry)
+    )
     trainer = Trainer(experiment, experiment.task.data("train"))
     norms = []
     trainer.optimizer.register_step_pre_hook(
@@ -357,7 +359,7 @@ def test_a_checkpoint_of_another_configuration(tmp_path, small):
 )
 def test_mistakes_are_found_before_anything_is_written(tmp_path, changes, error, message, small):
     with pytest.raises(error, match=message):
-        hf.train("digits", {**small.settings, **changes}, out=tmp_path / "run")
+        hf.train("digits_hypernetwork", {**small.settings, **changes}, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -400,7 +402,7 @@ def test_no_cuda_where_it_is_asked_for():
 def test_no_host_sync_hides_in_the_step(monkeypatch, small):
     """Nothing in the step reads a tensor's value: reading is what would wait for a device."""
     experiment = build_experiment(
-        load_config("digits", {**small.settings, "objective.weight_l2": 0.1}, make_registry())
+        load_config("digits_hypernetwork", {**small.settings, "objective.weight_l2": 0.1}, make_registry())
     )
     trainer = Trainer(experiment, experiment.task.data("train"))
     trainer.step()
@@ -414,7 +416,7 @@ def test_no_host_sync_hides_in_the_step(monkeypatch, small):
 
 
 def trainer_of(settings, **changes):
-    experiment = build_experiment(load_config("digits", {**settings, **changes}, make_registry()))
+    experiment = build_experiment(load_config("digits_hypernetwork", {**settings, **changes}, make_registry()))
     return Trainer(experiment, experiment.task.data("train"))
 
 

@@ -17,7 +17,7 @@ from hyperframe.targets import TargetSpec
 class Options:
     """Options of the direct generator."""
 
-    networks: int = option(16, "how many networks it holds; trainer.networks must be the same", minimum=1)
+    networks: int = option(8, "how many networks it holds; trainer.networks must be the same", minimum=1)
 
 
 class Direct(Generator):

@@ -102,6 +102,6 @@ def test_wrong_options_are_refused(options):
 
 
 def test_it_trains(tmp_path):
-    short = {"trainer.steps": 2, "trainer.networks": 4, "trainer.device": "cpu", "evaluation.networks": 2}
+    short = {"trainer.steps": 2, "trainer.networks": 8, "trainer.device": "cpu", "evaluation.networks": 2}
     run = hf.train("digits", {**short, "diversity": ["log_determinant"]}, out=tmp_path / "run")
     assert run.finished

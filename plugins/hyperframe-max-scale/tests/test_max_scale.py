@@ -7,7 +7,7 @@ from hyperframe_max_scale import largest_factors
 import hyperframe as hf
 from hyperframe.testing import conformance
 
-SHORT = {"trainer.steps": 2, "trainer.networks": 4, "trainer.device": "cpu", "evaluation.networks": 2}
+SHORT = {"trainer.steps": 2, "trainer.networks": 8, "trainer.device": "cpu", "evaluation.networks": 2}
 
 
 @conformance("max_scale", kind="gauge")

@@ -28,7 +28,7 @@ def test_it_trains(tmp_path):
         "target": "perceptron",
         "target.hidden": 8,
         "trainer.steps": 2,
-        "trainer.networks": 4,
+        "trainer.networks": 8,
         "trainer.device": "cpu",
     }
     run = hf.train("digits", {**settings, "evaluation.networks": 2}, out=tmp_path / "run")

@@ -130,7 +130,7 @@ def test_a_constant_has_no_correlation():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     settings = {"trainer.steps": 8, "trainer.networks": 4, "trainer.device": "cpu", "evaluation.networks": 2}
-    return hf.train("digits", settings, out=tmp_path_factory.mktemp("runs") / "run")
+    return hf.train("digits_hypernetwork", settings, out=tmp_path_factory.mktemp("runs") / "run")
 
 
 @pytest.mark.slow
@@ -199,7 +199,7 @@ def test_runs_without_classes_or_with_one_network_are_refused(run, small, tmp_pa
         "trainer.steps": 2,
     }
     single = {**settings, **changes, "evaluation.test_networks": 1, "evaluation.networks": 1}
-    one = hf.train("digits", single, out=tmp_path / "single")
+    one = hf.train("digits_hypernetwork", single, out=tmp_path / "single")
     with pytest.raises(NotApplicableError, match=r"needs 2 networks, but .* holds 1"):
         analyse(one, "novelty", make_registry())
 
@@ -210,7 +210,7 @@ def test_networks_with_statistics(tmp_path):
     from modules import Residual
 
     settings = {**tiny.GENERATED, "trainer.steps": 2, "evaluation.every": 2, "evaluation.statistics": 20}
-    run = hf.train("digits", settings, module=Residual(), out=tmp_path / "run")
+    run = hf.train("digits_hypernetwork", settings, module=Residual(), out=tmp_path / "run")
     found = analyse(run, "novelty", make_registry(), {"networks": 2})
     assert "normalisation" in found["not_fixed"]
     assert found["averaged"]["networks"] == 1

@@ -93,7 +93,7 @@ def test_sorted_weights_are_matched_as_others_are():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     settings = {"trainer.steps": 2, "trainer.networks": 4, "trainer.device": "cpu", "evaluation.networks": 2}
-    return hf.train("digits", settings, out=tmp_path_factory.mktemp("runs") / "run")
+    return hf.train("digits_hypernetwork", settings, out=tmp_path_factory.mktemp("runs") / "run")
 
 
 def gauge_of(run, path, registry):
