@@ -64,6 +64,8 @@ RECIPES: dict[str, Recipe] = {
         for count, networks in ((2, 4), (2, 8), (4, 4), (4, 8), (8, 8))
         for factor in (1e3, 1e4, 1e5)
     },
+    "modes 8, λ = 10000, 8 networks a step, rate 0.003": modes(8, 1e4, 8, **{"trainer.rate": 3e-3}),
+    "direct 8, rate 0.003": direct(8, **{"trainer.rate": 3e-3}),
     **{f"direct 8, {images} images": direct(8, images) for images in (16, 64)},
     **{f"direct {count}, averaged": direct(count, **AVERAGED) for count in (4, 8, 16)},
     **{f"modes {count}, λ = 10000, 8 networks a step, averaged": modes(count, 1e4, 8, **AVERAGED) for count in (4, 8)},

@@ -68,7 +68,7 @@ class Source:
 
 PASSES = 200 * 55_000
 SOURCES = {
-    "digits": Source(config="digits", budget=2000 * 16 * 32, networks=16, largest=320, folds=FOLDS),
+    "digits": Source(config="digits_hypernetwork", budget=2000 * 16 * 32, networks=16, largest=320, folds=FOLDS),
     "mnist": Source(config="mnist_best", budget=PASSES, networks=32, largest=100),
     "fashion_mnist": Source(
         config="mnist_best", budget=PASSES, networks=32, largest=100, settings={"task.name": "fashion_mnist"}

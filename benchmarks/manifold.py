@@ -110,8 +110,8 @@ def costs(config: str, repeats: int) -> dict[str, float]:
 
 
 def quality() -> None:
-    """Print how close probed gradients are to the exact one, for all parameters of an untrained `digits` in float64."""
-    built = build_experiment(load_config("digits", ["trainer.device=cpu"], REGISTRY))
+    """Print how close probed gradients are to the exact one: all parameters of an untrained generator, in float64."""
+    built = build_experiment(load_config("digits_hypernetwork", ["trainer.device=cpu"], REGISTRY))
     generator = built.generator.double().train()
     built.target.to("cpu", torch.float64)
     z = generator.latent(16, torch.Generator().manual_seed(0))
@@ -140,9 +140,9 @@ def main() -> None:
     for name, found in values().items():
         print(f"| `{name}` | {statistics.mean(found):.3f} ± {statistics.stdev(found):.3f} |")
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 7
-    tables = {config: costs(config, repeats) for config in ("toy", "digits", "mnist")}
+    tables = {config: costs(config, repeats) for config in ("toy", "digits_hypernetwork", "mnist")}
     print("\n| term | " + " | ".join(tables) + " |\n| --- |" + " --- |" * len(tables))
-    for name in tables["digits"]:
+    for name in tables["digits_hypernetwork"]:
         cells = [f"{found[name] / found['kozachenko_leonenko']:.1f}" for found in tables.values()]
         print(f"| `{name}` | " + " | ".join(cells) + " |")
     once = ", ".join(f"{1000 * found['kozachenko_leonenko']:.1f} ms in {config}" for config, found in tables.items())

@@ -2,8 +2,8 @@
 
     python benchmarks/objectives.py [--steps 1000] [--jobs 2] [--seeds 3] [--terms cosine,variance]
 
-Everything but the term and its weight is as in the configuration `digits`. For each term, with seed 0, a weight is
-searched with which the mean accuracy on validation images is that of `weight_entropy` with weight 1, in at most four
+Everything but the term and its weight is as in `digits_hypernetwork`. For each term, with seed 0, a weight is searched
+with which the mean accuracy on validation images is that of `weight_entropy` with weight 1, in at most four
 trials that change the weight by a factor. With the best one, networks are trained with the other seeds. Results are
 measured on the test images, by which nothing was chosen.
 """
@@ -56,7 +56,7 @@ def run(term: str, options: dict[str, Any], weight: float, seed: int, steps: int
             "evaluation.every": steps,
             "evaluation.networks": 100,
         }
-        trained = hf.train("digits", settings, out=Path(folder) / "run")
+        trained = hf.train("digits_hypernetwork", settings, out=Path(folder) / "run")
         seconds = time.perf_counter() - began
         validation, test = trained.evaluate(split="validation"), trained.evaluate()
     ensemble = test["ensemble"]

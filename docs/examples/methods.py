@@ -51,7 +51,7 @@ def networks_of(
     """
     settings = {**BUDGET, **METHODS[method], "trainer.seed": seed, **overrides}
     with tempfile.TemporaryDirectory() as folder:  # nothing of the run is needed but its networks
-        run = hf.train("digits", settings, data=data, out=Path(folder) / "run")
+        run = hf.train("digits_hypernetwork", settings, data=data, out=Path(folder) / "run")
         return run.sample(run.experiment.generator.at_most(count), seed), run.gradient_evaluations
 
 
