@@ -14,7 +14,7 @@ from matplotlib import pyplot as plt
 
 import hyperframe as hf
 
-NETWORKS = 100
+NETWORKS = 160
 SAMPLES = 5
 
 

@@ -297,9 +297,10 @@ def numbers(cell):
     return [float(number) for number in re.findall(r"\d+\.\d+", cell)]
 
 
-def test_means_over_seeds_are_those_of_the_rows():
+@pytest.mark.parametrize(("page", "trainings", "means"), [("digits.md", 10, 1), ("digits_hypernetwork.md", 20, 4)])
+def test_means_over_seeds_are_those_of_the_rows(page, trainings, means):
     seeds, found = [], []
-    for row in table_rows("digits.md"):
+    for row in table_rows(page):
         if row[0].isdecimal():
             seeds.append(row)
         elif "mean" in row[0]:
@@ -311,8 +312,10 @@ def test_means_over_seeds_are_those_of_the_rows():
             found.append(numbers(" ".join(row[1:])))
             for (place, rounding), *values in zip(places.items(), found[-1][::2], found[-1][1::2], strict=True):
                 assert values == pytest.approx([columns[place], deviations[place]], abs=rounding)
-    assert len(seeds) == 20
-    assert len(found) == 4
+    assert len(seeds) == trainings
+    assert len(found) == means
+    if page == "digits.md":
+        return
     (same,) = [row for row in table_rows("initialisation.md")[:4] if row[0].startswith("authors', BatchNorm")]
     assert numbers(same[1] + same[2]) == found[3][:4]
 
