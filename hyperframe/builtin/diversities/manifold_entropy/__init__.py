@@ -83,8 +83,8 @@ class ManifoldEntropy(DiversityTerm):
         if entropy is None:
             kind = type(inputs.generator).__name__
             raise ConfigError(
-                f"diversity 'manifold_entropy' needs a z with a density; {kind} declares no latent_entropy. Choose another "
-                "generator or another diversity term"
+                f"diversity 'manifold_entropy' needs a z with a density; {kind} declares no latent_entropy. Choose "
+                "another generator or another diversity term"
             )
         left = min(inputs.directions, inputs.dimension)
         if z[0].numel() > left:
