@@ -544,7 +544,9 @@ def measured(tmp_path_factory):
 
     def run(name, weight):
         folder = tmp_path_factory.mktemp("run")
-        return hf.train("digits", settings | {"diversity": [{"name": name, "weight": weight}]}, out=folder / "run")
+        return hf.train(
+            "digits_hypernetwork", settings | {"diversity": [{"name": name, "weight": weight}]}, out=folder / "run"
+        )
 
     none = run("none", 1.0)
 

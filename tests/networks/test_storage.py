@@ -701,6 +701,6 @@ def test_statistics_of_one_item_more_than_a_part(tmp_path):
             return self.last(self.norm(self.first(x)).relu())
 
     x, y = torch.randn(600, 3, generator=torch.Generator().manual_seed(0)), torch.arange(600) % 3
-    own = {"trainer.steps": 1, "trainer.networks": 4, "trainer.device": "cpu", "evaluation.networks": 2}
+    own = {"trainer.steps": 1, "trainer.networks": 8, "trainer.device": "cpu", "evaluation.networks": 2}
     run = hf.train(module=Net(), data=(x, y), overrides={**own, "evaluation.statistics": 251}, out=tmp_path / "run")
     assert run.sample(2).statistics["norm.running_var"].isfinite().all()

@@ -39,7 +39,7 @@ def runs(tmp_path_factory):
         "values": VALUES,
     }
     for name, own in settings.items():
-        hf.train("digits", own, out=parent / name)
+        hf.train("digits_hypernetwork", own, out=parent / name)
     return parent
 
 

@@ -150,7 +150,7 @@ def test_the_readmes_target_works_as_printed(tmp_path):
     assert '@conformance("my_target")' in test
     for check in checks("my_target", registry=registry):
         assert check.verdict().state != "failed", check.verdict().explain()
-    settings = {"target": "my_target", "trainer.steps": 2, "trainer.networks": 4, "trainer.device": "cpu"}
+    settings = {"target": "my_target", "trainer.steps": 2, "trainer.networks": 8, "trainer.device": "cpu"}
     assert hf.train("digits", {**settings, "evaluation.networks": 2}, out=tmp_path / "run", registry=registry).finished
 
 
@@ -223,7 +223,7 @@ def test_the_hooks_examples_run(tmp_path, monkeypatch):
     assert set(own) == set(KINDS)
     settings = {key: own[key] for key in ("task", "target", "generator", "entropy", "objective")}
     settings |= {"target.inputs": 13, "target.classes": 3, "gauges": [own["gauge"]]}
-    settings |= {"diversity": [own["diversity"], "weight_entropy"], "trainer.steps": 2, "trainer.networks": 4}
+    settings |= {"diversity": [own["diversity"], "weight_entropy"], "trainer.steps": 2, "trainer.networks": 8}
     settings |= {"trainer.log_every": 1, "evaluation.networks": 4, "trainer.device": "cpu"}
     run = hf.train("digits", settings, out=tmp_path / "run", registry=registry)
     assert len((run.folder / "score.txt").read_text().splitlines()) == 2

@@ -23,6 +23,7 @@ STEPS_PER_KILL = 60
 SETTINGS = [
     "trainer.device=cpu",
     "trainer.threads=1",
+    "generator.modes=2",
     "trainer.networks=2",
     "trainer.batch_size=4",
     "trainer.log_every=7",

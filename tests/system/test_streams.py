@@ -19,6 +19,7 @@ MENDED = "from hyperframe_launcher.streams import mend_streams; mend_streams(); 
 SHORT = [
     "trainer.device=cpu",
     "trainer.threads=1",
+    "generator.modes=2",
     "trainer.networks=2",
     "trainer.batch_size=4",
     "evaluation.networks=2",

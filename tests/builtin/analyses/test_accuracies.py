@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(folder):
-    return hf.train("digits", SETTINGS, out=folder / "run")
+    return hf.train("digits_hypernetwork", SETTINGS, out=folder / "run")
 
 
 def run_analysis(run, **options):
@@ -48,7 +48,7 @@ def test_values_are_those_of_the_evaluation(run):
 
 @pytest.mark.slow
 def test_runs_with_different_lambda_are_labelled_by_it(run, folder):
-    other = hf.train("digits", {**SETTINGS, "objective.lambda": 10.0}, out=folder / "other")
+    other = hf.train("digits_hypernetwork", {**SETTINGS, "objective.lambda": 10.0}, out=folder / "other")
     found = run_analysis(run, other=str(other.folder), networks=3)
     assert [(own["name"], own["label"]) for own in found["runs"]] == [
         ("run", "lambda = 1,000"),
@@ -60,7 +60,7 @@ def test_runs_with_different_lambda_are_labelled_by_it(run, folder):
 
 @pytest.mark.slow
 def test_what_was_found_is_taken_again_until_the_other_run_goes_on(run, tmp_path):
-    other = hf.train("digits", SETTINGS, out=tmp_path / "other")
+    other = hf.train("digits_hypernetwork", SETTINGS, out=tmp_path / "other")
     options = {"other": str(other.folder), "networks": 2, "examples": 20}
     found = run_analysis(run, **options)
     assert found["analysis"]["steps"] == {"other": 3}
@@ -123,7 +123,7 @@ def test_errors_of_a_regression_and_one_network_alone(tmp_path, run):
 @pytest.mark.slow
 def test_networks_keep_their_own_statistics(tmp_path):
     settings = {**GENERATED, "trainer.steps": 2}
-    run = hf.train("digits", settings, module=Residual(4), out=tmp_path / "run")
+    run = hf.train("digits_hypernetwork", settings, module=Residual(4), out=tmp_path / "run")
     assert run_analysis(run, networks=3)["runs"][0]["mean"] == pytest.approx(
         run.evaluate(3)["accuracy"]["mean"], abs=0.01
     )
