@@ -303,7 +303,7 @@ def test_means_over_seeds_are_those_of_the_rows(page, trainings, means):
     for row in table_rows(page):
         if row[0].isdecimal():
             seeds.append(row)
-        elif "mean" in row[0]:
+        elif ": mean ± deviation" in row[0]:
             chosen = [numbers(" ".join(one[1:])) for one in seeds[-10:]][: int(row[0].split()[2][0]) + 1]
             columns = [statistics.mean(column) for column in zip(*chosen, strict=True)]
             deviations = [statistics.stdev(column) for column in zip(*chosen, strict=True)]
