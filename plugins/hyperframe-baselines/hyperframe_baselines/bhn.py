@@ -65,7 +65,8 @@ class BayesianHypernetwork(Generator):
         """Return log q(g) − log p(g) in nats, averaged over the networks."""
         scales, log_q = self.scales(z)
         log_p = normal_log_density(scales, log_variance=2 * math.log(self.options.prior_std))
-        return (log_q - log_p).mean()
+        divergences: Tensor = log_q - log_p
+        return divergences.mean()
 
     def latent_entropy(self) -> float:
         """Return the entropy of z in nats."""

@@ -1,6 +1,7 @@
 """Masked RealNVP flows with log-determinants, and normal numbers that a flow turns into others, with their density."""
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -83,7 +84,7 @@ class MaskedFlow(nn.Module):
     def inverse(self, z: Tensor) -> Tensor:
         """Return the z whose z' is given, [batch, size]."""
         for step in reversed(self.steps):
-            z = step.inverse(z)
+            z = cast(MaskedStep, step).inverse(z)
         return z
 
 

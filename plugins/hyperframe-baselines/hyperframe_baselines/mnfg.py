@@ -1,6 +1,8 @@
 """The generator `mnfg`: normal weights whose means are multiplied by factors that a normalizing flow draws."""
 
 import math
+from collections.abc import Iterator
+from typing import cast
 
 import attrs
 import torch
@@ -50,17 +52,20 @@ class MultiplicativeNormal(nn.Module):
         self.sizes = [layer.filters if layer.fan_in else 0, layer.num_weights]
 
     def forward(self, noise: Tensor) -> Tensor:
-        """Turn noise, for the factors and for the weights, [batch, sum of sizes], into W [batch, filters, filter_size]."""
+        """Turn noise [batch, sum of sizes], first that of the factors, into W [batch, filters, filter_size]."""
         of_factors, of_weights = noise.split(self.sizes, 1)
         mean = self.mean if self.factors is None else self._scaled_mean(self.factors(of_factors)[0])
-        return mean + (self.log_variance / 2).exp() * of_weights.unflatten(1, self.mean.shape)
+        weights: Tensor = mean + (self.log_variance / 2).exp() * of_weights.unflatten(1, self.mean.shape)
+        return weights
 
     def divergence(self, noise: Tensor, weights: Tensor) -> Tensor:
         """Return KL(q(W|z) ‖ p) + log q(z) − log r(z|W) in nats, for each row of noise and the W it gave, [batch]."""
         if self.factors is None:
             return self._from_prior(self.mean[None]).expand(len(noise))
         z, log_q = self.factors(noise[:, : self.sizes[0]])
-        return self._from_prior(self._scaled_mean(z)) + log_q - self.auxiliary(z, weights[:, :, self.kernel])
+        log_r: Tensor = self.auxiliary(z, weights[:, :, self.kernel])
+        log_ratio: Tensor = log_q - log_r
+        return self._from_prior(self._scaled_mean(z)) + log_ratio
 
     def _scaled_mean(self, z: Tensor) -> Tensor:
         """Multiply the kernel's means by the factors z [batch, filters]: [batch, filters, filter_size]."""
@@ -98,7 +103,8 @@ class AuxiliaryPosterior(nn.Module):
         """Return log r(z|W) for z [batch, filters] and W [batch, filters, entries]: [batch]."""
         summary = torch.einsum("bfe,f->be", kernel, self.summary).tanh().mean(1, keepdim=True)
         z, log_determinant = self.flow(z)
-        return normal_log_density(z, self.mean * summary, self.log_variance * summary) + log_determinant
+        log_r: Tensor = normal_log_density(z, self.mean * summary, self.log_variance * summary) + log_determinant
+        return log_r
 
 
 class MultiplicativeFlows(Generator):
@@ -124,27 +130,32 @@ class MultiplicativeFlows(Generator):
     def __init__(self, options: Options, spec: TargetSpec) -> None:
         super().__init__(spec, dimension=spec.num_weights)
         start = initial_weights(spec, 1)
-        self.layers = nn.ModuleList(MultiplicativeNormal(options, layer, start[layer.name][0]) for layer in spec.layers)
-        self._entries = [sum(layer.sizes) for layer in self.layers]
-        self.noise = LatentOptions(latent=sum(self._entries), latent_distribution="normal")
+        layers = [MultiplicativeNormal(options, layer, start[layer.name][0]) for layer in spec.layers]
+        self.layers = nn.ModuleList(layers)
+        entries = sum(sum(layer.sizes) for layer in layers)
+        self.noise = LatentOptions(latent=entries, latent_distribution="normal")
 
     def latent(self, count: int, rng: torch.Generator) -> Tensor:
         """Draw the noise of all layers, [count, entries]."""
-        return self.noise.draw_latent(count, rng, self.layers[0].mean.dtype)
+        return self.noise.draw_latent(count, rng, next(self.parameters()).dtype)
 
     def forward(self, z: Tensor) -> Weights:
         """Turn noise [batch, entries] into weights."""
-        parts = z.split(self._entries, 1)
-        return {name: layer(part) for name, layer, part in zip(self.spec.layer_names, self.layers, parts, strict=True)}
+        return {name: layer(part) for name, layer, part in self._parts(z)}
 
     def penalty(self, z: Tensor, weights: Weights) -> Tensor:
         """Return the bound on the divergence from the prior in nats, averaged over the networks."""
-        parts = zip(self.spec.layer_names, self.layers, z.split(self._entries, 1), strict=True)
-        return torch.stack([layer.divergence(part, weights[name]) for name, layer, part in parts]).sum(0).mean()
+        found = [layer.divergence(part, weights[name]) for name, layer, part in self._parts(z)]
+        return torch.stack(found).sum(0).mean()
 
     def latent_entropy(self) -> float:
         """Return the entropy of z in nats."""
         return self.noise.entropy
+
+    def _parts(self, z: Tensor) -> Iterator[tuple[str, MultiplicativeNormal, Tensor]]:
+        """Each layer's name and module, and its own part of the noise."""
+        layers = [cast(MultiplicativeNormal, layer) for layer in self.layers]
+        return zip(self.spec.layer_names, layers, z.split([sum(layer.sizes) for layer in layers], 1), strict=True)
 
 
 def _build(options: Options, spec: TargetSpec, task: Task) -> MultiplicativeFlows:
