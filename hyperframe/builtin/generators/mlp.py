@@ -26,6 +26,7 @@ class FullyConnected(Generator):
 
     def __init__(self, options: Options, spec: TargetSpec) -> None:
         super().__init__(spec, dimension=min(options.latent, *options.hidden, spec.num_weights))
+        self.latent_distribution = options.latent_distribution
         self.options = options
         self.minimum_batch = 2 if options.batch_norm else 1
         self.dense = Dense([options.latent, *options.hidden, spec.num_weights], options)

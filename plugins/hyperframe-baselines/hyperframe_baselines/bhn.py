@@ -38,6 +38,8 @@ class BayesianHypernetwork(Generator):
     T. Salimans, D. Kingma (2016), Weight Normalization.
     """
 
+    latent_distribution = "normal"
+
     def __init__(self, options: Options, spec: TargetSpec) -> None:
         filters = [layer.filters if layer.fan_in else 0 for layer in spec.layers]
         if not sum(filters):

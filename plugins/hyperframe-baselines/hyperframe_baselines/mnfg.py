@@ -127,6 +127,8 @@ class MultiplicativeFlows(Generator):
     Networks.
     """
 
+    latent_distribution = "normal"
+
     def __init__(self, options: Options, spec: TargetSpec) -> None:
         super().__init__(spec, dimension=spec.num_weights)
         start = initial_weights(spec, 1)
