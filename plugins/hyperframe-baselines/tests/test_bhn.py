@@ -170,3 +170,4 @@ def test_it_trains_on_the_loss_and_the_whole_penalty(tmp_path):
     assert steps[-1]["loss"] < 0.8 * steps[0]["loss"]
     few, many = hf.load(run.folder, device="cpu").sample(3).weights, run.sample(3).weights
     assert all(torch.equal(few[name], many[name]) for name in few)
+    hf.analysis.check_latent(run, "paths")
