@@ -41,7 +41,7 @@ class MaskedStep(nn.Module):
         mask = self.get_buffer("mask")
         shift, gate = self._move(z)
         moved = torch.lerp(shift, z, gate.sigmoid())
-        return torch.where(mask, z, moved), F.logsigmoid(gate)[:, ~mask].sum(1)
+        return torch.where(mask, z, moved), F.logsigmoid(gate).masked_fill(mask, 0.0).sum(1)
 
     def inverse(self, z: Tensor) -> Tensor:
         """Return the z whose z' is given, [batch, size]."""
@@ -116,8 +116,9 @@ def normal_log_density(x: Tensor, mean: Tensor | float = 0.0, log_variance: Tens
     """Log-density of independent normal numbers x [batch, size] in nats, summed over the entries: [batch].
 
     Example:
-        >>> normal_log_density(torch.tensor([[1.0, 0.0]]), mean=1.0)    # −log 2π
+        >>> normal_log_density(torch.ones(1, 2), mean=1.0)    # −log 2π
         tensor([-1.8379])
     """
-    log_variance = torch.as_tensor(log_variance, dtype=x.dtype, device=x.device)
+    if not isinstance(log_variance, Tensor):
+        log_variance = x.new_full((), log_variance)
     return -((x - mean).square() * (-log_variance).exp() + log_variance + math.log(2 * math.pi)).sum(1) / 2
