@@ -22,7 +22,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LIST = Path(__file__).with_suffix(".toml")
-COPIED = ("hyperframe", "tests", "pyproject.toml")
+COPIED = ("hyperframe", "plugins", "tests", "pyproject.toml")
 LIMIT = 900
 """The most seconds of the tests of one mutant; if they take longer they loop, and the mutant counts as found."""
 
@@ -89,10 +89,11 @@ def run_tests(tree: Path, tests: Sequence[str]) -> int | None:
 
 
 def _test(tree: Path, tests: Sequence[str]) -> None:
-    """Run tests in a process that has imported the slow libraries, and imports hyperframe from the tree."""
+    """Run tests in a process that has imported the slow libraries, and imports hyperframe and plugins from the tree."""
     os.chdir(tree)
-    os.environ["PYTHONPATH"] = str(tree)  # for processes that tests start
-    sys.path.insert(0, str(tree))
+    folders = [str(tree), *map(str, tree.glob("plugins/*"))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(folders)  # for processes that tests start
+    sys.path[:0] = folders
     import hyperframe  # noqa: PLC0415  (only here, or it would be the same one for all mutants)
 
     if not Path(hyperframe.__file__).is_relative_to(tree):

@@ -483,6 +483,38 @@ class GlobalLatent(Weights):
         return torch.randn(count, self.spec.num_weights)
 
 
+class SaysUniform(Weights):
+    latent_distribution = "uniform"
+
+
+class OffCentre(Weights):
+    latent_distribution = "normal"
+
+    def latent(self, count, rng):
+        return super().latent(count, rng) + 0.2
+
+
+class NumberedVector(hf.Generator):
+    """Holds its networks, and says that their numbers are vectors."""
+
+    latent_distribution = "normal"
+
+    def __init__(self, spec):
+        super().__init__(spec, dimension=spec.num_weights, networks=3)
+        self.rows = nn.Parameter(torch.randn(3, spec.num_weights))
+
+    def latent(self, count, rng):
+        if count > 3:
+            raise hf.errors.ConfigError("three")
+        return torch.randperm(3, generator=rng)[:count]
+
+    def forward(self, z):
+        return hf.targets.unflatten(self.spec, self.rows[z])
+
+    def code(self, z):
+        return F.one_hot(z, 3).float()
+
+
 class BatchMoments(Weights):
     def forward(self, z):
         return hf.targets.unflatten(self.spec, self.mean + z - z.mean(0))
@@ -587,6 +619,9 @@ GENERATORS = {
     "weights that ignore z": (IgnoresZ, {"weights_follow_z"}),
     "random numbers of its own": (OwnNumbers, {"draws_repeat"}),
     "a latent without its rng": (GlobalLatent, {"draws_repeat"}),
+    "another distribution than it says": (SaysUniform, {"latent_is_distributed"}),
+    "a latent off its centre": (OffCentre, {"latent_is_distributed"}),
+    "numbers of networks as vectors": (NumberedVector, {"latent_is_distributed"}),
     "moments of the batch in evaluation": (BatchMoments, {"draws_repeat"}),
     "a tensor that is no buffer": (Unregistered, {"state_is_complete", "describes_itself"}),
     "a parameter without use": (Unused, {"can_be_trained"}),

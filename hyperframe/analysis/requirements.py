@@ -82,10 +82,10 @@ def check_count(run: Run, analysis: str, count: int, least: int) -> int:
 def has_latent(run: Run) -> bool:
     """Whether the run's z is a vector with a distribution, as that of a hypernetwork is.
 
-    The options of such a generator derive from `hyperframe.networks.generator.LatentOptions`. The z of a generator that
-    holds a number of networks, in contrast, is the number of one of them.
+    Such a generator says so by its `latent_distribution`. The z of a generator that holds a number of networks, in
+    contrast, is the number of one of them.
     """
-    return hasattr(run.config.generator.options, "draw_latent")
+    return run.experiment.generator.latent_distribution is not None
 
 
 def check_latent(run: Run, analysis: str) -> None:

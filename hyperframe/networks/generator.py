@@ -27,9 +27,12 @@ class Generator(nn.Module):
         networks: how many different networks it holds, all of which are then drawn in every step; None where there is
             no end to them.
         minimum_batch: the fewest networks it can make at a time in training.
+        latent_distribution: the distribution of each entry of z, around 0, where z is a vector [batch, entries] that
+            analyses may move through and multiply by a scale; None where it is not, such as the number of a network.
     """
 
     minimum_batch: int = 1
+    latent_distribution: Literal["uniform", "normal"] | None = None
 
     def __init__(self, spec: TargetSpec, dimension: int, networks: int | None = None) -> None:
         super().__init__()

@@ -61,6 +61,7 @@ class Hypernetwork(Generator):
         side_by_side = sum(count * min(stack) for count, stack in zip(uses.values(), sizes, strict=True))
         super().__init__(spec, dimension=min(options.latent, *options.extractor, side_by_side))
         self.minimum_batch = 2 if options.batch_norm else 1
+        self.latent_distribution = options.latent_distribution
         self.options = options
         self.uses = uses
         self._code_counts = list(uses.values())

@@ -124,6 +124,7 @@ class GeneratorWithPrior(Generator):
         super().__init__(spec, inner.dimension, inner.networks)
         self.inner = inner
         self.minimum_batch = inner.minimum_batch
+        self.latent_distribution = inner.latent_distribution
         entries = inner.code(inner.latent(1, torch.Generator().manual_seed(0))).shape[1]
         functions = spec.layer(LAYER).filters
         self.register_buffer("projection", torch.randn(entries, functions, generator=rng))

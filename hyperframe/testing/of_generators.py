@@ -30,6 +30,11 @@ PARAMETERS = 3
 RANK = 1e-11
 """Singular values below this part of the largest one count as zero."""
 
+KURTOSIS = {"uniform": 1.8, "normal": 3.0}
+
+NUMBERS = 5000
+"""At least so many entries of z are drawn to tell distributions apart."""
+
 STEPS = 3
 """How often `after_step` is called before a generator's state is taken."""
 
@@ -112,6 +117,27 @@ def _follows_z(case: GeneratorCase, draw: Draw) -> None:
         pair = [slice_weights(weights, slice(place, place + 1)) for place in (0, number)]
         if farthest(*pair)[0] == 0:
             raise Broken("two different z give the same weights")
+
+
+def _distribution(case: GeneratorCase, draw: Draw) -> None:
+    generator = case.make(draw)
+    named = generator.latent_distribution
+    if named is None:
+        return
+    z = generator.latent(case.several(generator, draw), draw.rng())
+    if z.dim() != 2 or not z.is_floating_point():
+        raise Broken(
+            f"latent_distribution is '{named}', but z is {z.dtype} {list(z.shape)}, no vectors [batch, entries]"
+        )
+    z = generator.latent(-(-NUMBERS // z.shape[1]), draw.rng()).double()
+    mean, kurtosis = float(z.mean() / z.std()), float(z.pow(4).mean() / z.square().mean().square())
+    if abs(mean) > 6 / math.sqrt(z.numel()):
+        raise Broken(f"the mean of z's entries is {mean:.2g} of their standard deviation, and should be 0")
+    if abs(kurtosis - KURTOSIS[named]) > 0.6:  # six standard errors of 5,000 normal numbers are 0.4
+        raise Broken(
+            f"z's entries have the kurtosis {kurtosis:.2g}; of those of latent_distribution '{named}' it is "
+            f"{KURTOSIS[named]}"
+        )
 
 
 def _state(case: GeneratorCase, draw: Draw) -> None:
@@ -265,6 +291,12 @@ LAWS = (
         text="different z give different weights",
         cause="a z that is not used, or whose effect is lost in rounding or in a saturated unit",
         holds=_follows_z,
+    ),
+    Law(
+        name="latent_is_distributed",
+        text="where latent_distribution says how z's entries are distributed, z is a vector of such numbers around 0",
+        cause="the number of a network among the entries of z, or another distribution than that of the options",
+        holds=_distribution,
     ),
     Law(
         name="state_is_complete",

@@ -168,7 +168,12 @@ def test_the_wrapping_generator_asks_the_inner_one():
     """Whatever a generator may say for itself is said by the inner one, and nothing is asked that it does not see."""
     spec, asked = built(SETTINGS).target.spec, []
     inner = make("generator", "mlp", {"latent": 2, "hidden": []}, spec.trained, None)
+    inner.latent_distribution, inner.minimum_batch = "normal", 3
     made = GeneratorWithPrior(inner, spec, rng())
+    attributes = {
+        name for name, value in vars(hf.Generator).items() if not callable(value) and not name.startswith("_")
+    }
+    assert all(getattr(made, name) == getattr(inner, name) != getattr(hf.Generator, name) for name in attributes)
     for name, answer in ANSWERS.items():
         setattr(inner, name, lambda *given, name=name, answer=answer: (asked.append((name, given)), answer)[1])
     z = made.latent(3, rng())

@@ -83,6 +83,7 @@ killed_by = ["tests/test_sums.py::test_sum"]
 def test_killed_mutants_and_others_are_told_apart(root, tmp_path):
     files = {
         "pyproject.toml": "",
+        "plugins/readme": "",
         "benchmarks/mutants.toml": MUTANTS,
         "hyperframe/__init__.py": "",
         "hyperframe/sums.py": "def add(one, other):\n    return one + other\n",

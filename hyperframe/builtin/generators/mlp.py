@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from hyperframe import Component, Generator, Task, Weights, hookimpl, option
-from hyperframe.networks import LatentOptions
+from hyperframe.networks import LatentOptions, initial_mean, initial_std
 from hyperframe.networks.dense import Dense, DenseOptions, InitialisationName
-from hyperframe.networks.generator import initial_mean, initial_std
 from hyperframe.targets import TargetSpec, unflatten
 
 
@@ -27,6 +26,7 @@ class FullyConnected(Generator):
 
     def __init__(self, options: Options, spec: TargetSpec) -> None:
         super().__init__(spec, dimension=min(options.latent, *options.hidden, spec.num_weights))
+        self.latent_distribution = options.latent_distribution
         self.options = options
         self.minimum_batch = 2 if options.batch_norm else 1
         self.dense = Dense([options.latent, *options.hidden, spec.num_weights], options)

@@ -140,7 +140,7 @@ def drawn_paths(run: Run, z: Tensor, t: Tensor) -> dict[str, Weights]:
     }
     if has_latent(run):
         paths["interpolated"] = generator(linear(z[0], z[1], places))
-        if run.config.generator.options.latent_distribution == "normal":
+        if generator.latent_distribution == "normal":
             paths["spherical"] = generator(spherical(z[0], z[1], places))
     return paths
 
