@@ -26,7 +26,7 @@ from hyperframe.networks.prior import LAYER, GeneratorWithPrior, PriorFunctions,
 from hyperframe.networks.storage import read_samples
 from hyperframe.targets import LayerSpec, shift
 from hyperframe.targets.weights import unpack
-from hyperframe.testing import of_generators, of_targets
+from hyperframe.testing import of_generators, of_targets, of_training
 from hyperframe.testing.examples import EXAMPLES
 from hyperframe.testing.laws import try_law
 from hyperframe.testing.networks import Classes
@@ -136,7 +136,7 @@ def test_the_wrapping_generator_keeps_the_laws(name):
         prior = LayerSpec(name=LAYER, filters=3, params=[shift("prior.coefficients", shape=(3,))])
         return GeneratorWithPrior(inner, attrs.evolve(spec, layers=[*spec.layers, prior], drawn=[LAYER]), rng())
 
-    for law in of_generators.LAWS:
+    for law in (*of_generators.LAWS, *of_training.LAWS):
         verdict = try_law(law, [of_generators.GeneratorCase("dense", wrapped)])
         assert verdict.state == "passed", verdict.explain()
 

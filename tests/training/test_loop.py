@@ -350,7 +350,7 @@ def test_a_checkpoint_of_another_configuration(tmp_path, small):
         (
             {"generator": "direct", "generator.networks": 3},
             ConfigError,
-            r"trainer.networks is 4, .* all its 3 networks",
+            r"trainer.networks is 4, .* trains 3 networks in every step",
         ),
         ({"trainer.threads": 100_000}, ConfigError, "trainer.threads: 100000 threads were asked for"),
         ({"trainer.device": "gpu"}, DeviceError, "expected auto, cpu, cuda or cuda:INDEX, but got 'gpu'"),
