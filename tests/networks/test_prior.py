@@ -154,6 +154,8 @@ def test_targets_keep_their_symmetries_and_gain_none(name):
 ANSWERS = {
     "penalty": 1.5,
     "before_training": None,
+    "before_step": None,
+    "make_optimizer": "an optimiser",
     "after_step": None,
     "parameter_groups": [(0.5, [])],
     "latent_entropy": 2.5,
@@ -172,13 +174,19 @@ def test_the_wrapping_generator_asks_the_inner_one():
     for name, answer in ANSWERS.items():
         setattr(inner, name, lambda *given, name=name, answer=answer: (asked.append((name, given)), answer)[1])
     z = made.latent(3, rng())
-    given = {"penalty": (z, made(z)), "after_step": (1, 2), "at_most": (9,)}
+    given = {
+        "penalty": (z, made(z)),
+        "before_step": (3, 4),
+        "make_optimizer": ([], None),
+        "after_step": (1, 2),
+        "at_most": (9,),
+    }
     found = {name: getattr(made, name)(*given.get(name, ())) for name in ANSWERS}
     assert [name for name, _ in asked] == list(ANSWERS)
     of_contract = {name for name, value in vars(hf.Generator).items() if callable(value) and not name.startswith("_")}
     assert of_contract == {*ANSWERS, "latent", "forward", "code"}  # a new method must be passed on too
     assert set(asked[0][1][1]) == set(spec.trained.layer_names)
-    assert asked[2][1] == (1, 2)
+    assert [found_given for name, found_given in asked if name in ("before_step", "after_step")] == [(3, 4), (1, 2)]
     assert found.pop("departures") == [
         "one",
         "draws a prior's coefficients as a function of z: q has no density among all weights",

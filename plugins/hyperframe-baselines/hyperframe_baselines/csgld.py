@@ -42,7 +42,7 @@ class CyclicalSgld(Chains):
         super().__init__("csgld", options, spec)
         self.options = options
         self._sampling: list[range] = []
-        self._groups: list[dict[str, Any]] = []
+        self._optimizer: torch.optim.Optimizer | None = None
 
     def stages(self, training: TrainingOptions) -> list[range]:
         """The last part of each cycle; at least its last step."""
@@ -51,14 +51,14 @@ class CyclicalSgld(Chains):
 
     def optimizer(self, groups: list[dict[str, Any]], training: TrainingOptions) -> torch.optim.Optimizer:
         """Langevin dynamics."""
-        made = Langevin(groups, training.rate, networks=self.chains, temperature=self.options.temperature)
-        self._sampling, self._groups = self.stages(training), made.param_groups
-        return made
+        self._sampling = self.stages(training)
+        self._optimizer = Langevin(groups, training.rate, networks=self.chains, temperature=self.options.temperature)
+        return self._optimizer
 
     def before_step(self, step: int, steps: int) -> None:
         """Take the noise away where the chains explore."""
         sampling = any(step in stage for stage in self._sampling)
-        for group in self._groups:
+        for group in self._optimizer.param_groups if self._optimizer else ():
             group["temperature"] = self.options.temperature if sampling else 0.0
 
 
