@@ -22,7 +22,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LIST = Path(__file__).with_suffix(".toml")
-COPIED = ("hyperframe", "tests", "pyproject.toml")
+COPIED = ("hyperframe", "plugins", "tests", "pyproject.toml")
 LIMIT = 900
 """The most seconds of the tests of one mutant; if they take longer they loop, and the mutant counts as found."""
 
@@ -91,8 +91,9 @@ def run_tests(tree: Path, tests: Sequence[str]) -> int | None:
 def _test(tree: Path, tests: Sequence[str]) -> None:
     """Run tests in a process that has imported the slow libraries, and imports hyperframe from the tree."""
     os.chdir(tree)
-    os.environ["PYTHONPATH"] = str(tree)  # for processes that tests start
-    sys.path.insert(0, str(tree))
+    places = [str(tree), *map(str, sorted(tree.glob("plugins/*")))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(places)  # for processes that tests start
+    sys.path[:0] = places
     import hyperframe  # noqa: PLC0415  (only here, or it would be the same one for all mutants)
 
     if not Path(hyperframe.__file__).is_relative_to(tree):
@@ -106,7 +107,7 @@ def copy_tree(folder: Path) -> Path:
     """Copy the tree into a folder; return the copy."""
     tree = folder.resolve() / "tree"
     for name in COPIED:
-        source, ignored = ROOT / name, shutil.ignore_patterns("__pycache__")
+        source, ignored = ROOT / name, shutil.ignore_patterns("__pycache__", "*.egg-info")
         if source.is_dir():
             shutil.copytree(source, tree / name, ignore=ignored)
         else:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -128,7 +129,7 @@ def _optimizer(generator: Generator) -> torch.optim.Optimizer:
     return generator.make_optimizer(groups, TrainerOptions(steps=STEPS, schedule="cyclic", cycles=1))
 
 
-def _entries(optimizer: torch.optim.Optimizer) -> list[tuple[str, object]]:
+def _entries(optimizer: torch.optim.Optimizer) -> list[tuple[str, Any]]:
     """All that an optimiser keeps, by names that may repeat."""
     return [pair for entry in optimizer.state.values() for pair in entry.items()]
 

@@ -79,7 +79,7 @@ class Rounded(torch.optim.Optimizer):
                 count = self.state[value].setdefault("count", torch.tensor(2**24 + 1))
                 go = self.found_inf == 0
                 count += go.long()
-                value += group["lr"] * go * (torch.randn_like(value) * (count - 2**24) - value.grad.sign())
+                value.add_(group["lr"] * go * (torch.randn_like(value) * (count - 2**24) - value.grad.sign()))
 
 
 class Counting(hf.Generator):
