@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hyperframe as hf
-from hyperframe.api import make_registry
 from hyperframe.errors import ConfigError
 
 SMALL = {
@@ -194,18 +193,11 @@ class Line(hf.RegressionTask):
         return hf.Data(x, 0.7 * x - 0.4 + torch.randn(12, 1, generator=rng) / math.sqrt(2))
 
 
-class Own:
-    @hf.hookimpl
-    def hyperframe_tasks(self):
-        return [hf.Component(name="line", factory=lambda options: Line(), summary="points of a line")]
-
-
 @pytest.mark.filterwarnings("ignore:objective vi")
 def test_a_linear_regression_has_the_posterior_of_bayes_law(tmp_path):
     """The squared error is the potential of noise with variance 1/2; `vi` adds the prior; the training the rest."""
     settings = {
         **{key: value for key, value in SMALL.items() if not key.startswith(("target", "generator", "evaluation"))},
-        "task": "line",
         "target": "mlp",
         "target.hidden": [],
         "generator": "sgld",
@@ -226,8 +218,7 @@ def test_a_linear_regression_has_the_posterior_of_bayes_law(tmp_path):
         "evaluation.every": 600,
         "trainer.seed": 1,
     }
-    registry = make_registry([Own()])
-    run = hf.train("digits", settings, out=tmp_path / "run", registry=registry)
+    run = hf.train("digits", settings, data=Line(), out=tmp_path / "run")
     states = run.experiment.generator.get_buffer("states").flatten(0, 1).double()
     data = Line().data("train")
     inputs = torch.cat([data.x, torch.ones_like(data.x)], 1).double()
