@@ -65,11 +65,13 @@ class Chains(Generator):
         self.register_buffer("states", torch.zeros(options.states, options.chains, spec.num_weights))
         self.register_buffer("collected", torch.zeros((), dtype=torch.int64))
         self._slots: dict[int, int] = {}
+        self._collected = 0  # the same number on the host, so that nobody waits for the device to hear it
+        self.register_load_state_dict_post_hook(_count)
 
     @property
     def networks(self) -> int:
         """How many networks it holds in evaluation mode: all states that are collected, or else one of each chain."""
-        return self.chains * max(1, int(self.get_buffer("collected")))
+        return self.chains * max(1, self._collected)
 
     def stages(self, training: TrainingOptions) -> Sequence[range]:
         """The steps from which states are collected, in order, in one stage or several."""
@@ -105,11 +107,8 @@ class Chains(Generator):
 
     def forward(self, z: Tensor) -> Weights:
         """Return the weights of the chains, or of the states, with these numbers."""
-        current = self.points[z % self.chains]
-        if self.training:
-            return unflatten(self.spec, current)
-        begun = self.get_buffer("collected") > 0
-        return unflatten(self.spec, torch.where(begun, self.get_buffer("states").flatten(0, 1)[z], current))
+        current = self.training or not self._collected
+        return unflatten(self.spec, self.points[z] if current else self.get_buffer("states").flatten(0, 1)[z])
 
     def code(self, z: Tensor) -> Tensor:
         """The number of the chain, one-hot, float32 [networks drawn, chains]: its states saw its data."""
@@ -122,15 +121,20 @@ class Chains(Generator):
         if slot is None:
             return
         # Where a run was begun with other steps, earlier slots may be empty: the next free one is then taken.
-        collected = self.get_buffer("collected")
-        place = collected.clamp(max=slot)
-        self.get_buffer("states").index_copy_(0, place[None], self.points.detach()[None])
-        collected.copy_(place + 1)
+        place = min(self._collected, slot)
+        self.get_buffer("states")[place] = self.points
+        self._collected = place + 1
+        self.get_buffer("collected").fill_(self._collected)
 
     def describe(self) -> dict[str, Any]:
         """Return its parameters, how many chains it has, and how many states of each it has and can keep."""
         states = len(self.get_buffer("states"))
         return {**super().describe(), "chains": self.chains, "states": states, "networks": self.networks}
+
+
+def _count(module: nn.Module, keys: object) -> None:
+    """Say on the host as well how many states were read."""
+    module._collected = int(module.get_buffer("collected"))  # type: ignore[assignment]
 
 
 def spaced(stages: Sequence[range], states: int) -> list[int]:
