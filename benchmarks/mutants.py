@@ -107,7 +107,7 @@ def copy_tree(folder: Path) -> Path:
     """Copy the tree into a folder; return the copy."""
     tree = folder.resolve() / "tree"
     for name in COPIED:
-        source, ignored = ROOT / name, shutil.ignore_patterns("__pycache__")
+        source, ignored = ROOT / name, shutil.ignore_patterns("__pycache__", "*.egg-info")
         if source.is_dir():
             shutil.copytree(source, tree / name, ignore=ignored)
         else:

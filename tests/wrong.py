@@ -7,6 +7,7 @@ from torch import nn
 
 import hyperframe as hf
 from hyperframe.config.kinds import KINDS as REGISTERED
+from hyperframe.errors import ConfigError
 from hyperframe.targets.symmetry.structure import FROZEN
 from hyperframe.targets.tracing.tracer import trace
 from hyperframe.testing.examples import EXAMPLES
@@ -610,7 +611,70 @@ class Double(Weights):
         return {layer: theta.double() for layer, theta in super().forward(z).items()}
 
 
+class DoesNotStop(Weights):
+    def make_optimizer(self, groups, options):
+        return torch.optim.SGD(groups, lr=options.rate, fused=False)
+
+
+class Warmed(torch.optim.SGD):
+    """The rate depends on a number of steps that is not kept."""
+
+    steps = 0
+
+    def step(self, closure=None):
+        self.steps += 1
+        for group in self.param_groups:
+            group["lr"] = 1e-3 * self.steps
+        super().step(closure)
+
+
+class CountsBesideTheState(Weights):
+    def make_optimizer(self, groups, options):
+        return Warmed(groups, lr=options.rate, fused=True)
+
+
+class KeepsNumbers(Weights):
+    def make_optimizer(self, groups, options):
+        made = super().make_optimizer(groups, options)
+        for group in groups:
+            for parameter in group["params"]:
+                made.state[parameter]["steps"] = 0
+        made.step = lambda: None
+        return made
+
+
+class HoldsPlaces(hf.Generator):
+    """Says that it holds as many networks as it has places for, before they are collected."""
+
+    def __init__(self, spec, networks=5):
+        super().__init__(spec, dimension=spec.num_weights, networks=networks, networks_per_step=2)
+        self.points = nn.Parameter(torch.randn(2, spec.num_weights))
+        self.register_buffer("kept", torch.randn(5, spec.num_weights))
+        self.kept[3:] = 0
+
+    def latent(self, count, rng):
+        if count > self.networks:
+            raise ConfigError("too many")
+        return torch.arange(count)
+
+    def forward(self, z):
+        return hf.targets.unflatten(self.spec, self.points[z] if self.training else self.kept[z])
+
+
+class RepeatsNumbers(HoldsPlaces):
+    def __init__(self, spec):
+        super().__init__(spec, networks=3)
+
+    def latent(self, count, rng):
+        return super().latent(count, rng).clamp(max=1)
+
+
 GENERATORS = {
+    "an optimiser that does not stop": (DoesNotStop, {"optimiser_stops_and_goes_on"}),
+    "an optimiser that counts beside its state": (CountsBesideTheState, {"optimiser_stops_and_goes_on"}),
+    "an optimiser's state that is no tensor": (KeepsNumbers, {"optimiser_stops_and_goes_on"}),
+    "places for networks that are not there": (HoldsPlaces, {"holds_its_networks"}),
+    "the same network twice": (RepeatsNumbers, {"holds_its_networks"}),
     "needs two and says one": (NeedsTwo, {"weights_have_shapes"}),
     "state beside the state_dict": (CountsSteps, {"state_is_complete"}),
     "tensors in a list": (TensorsInAList, {"describes_itself"}),

@@ -110,4 +110,5 @@ def check_component(component: object, base: type, where: str) -> None:
 def _is_missing(component: object, name: str) -> bool:
     if name.startswith("_") and name != "__call__":
         return False
-    return not hasattr(component, name) or hasattr(getattr(type(component), name, None), "__isabstractmethod__")
+    of_class = getattr(type(component), name, None)
+    return not hasattr(component, name) or getattr(of_class, "__isabstractmethod__", False)

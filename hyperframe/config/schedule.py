@@ -14,7 +14,8 @@ def rate_at(step: int, options: TrainerOptions) -> float:
     `exponential` is rate · decay^(step + 1), as in the authors' program, which decays before each step; `one_cycle`
     rises along a cosine for the first `warmup` of the steps and falls along one to a thousandth (L. Smith, N. Topin,
     2018, Super-Convergence); `one_cycle_tail` has the cycle in the first part of the steps and then a constant rate, at
-    which weights wander about their basin (W. Maddox et al., 2019).
+    which weights wander about their basin (W. Maddox et al., 2019); `cyclic` falls along a cosine from the highest to
+    zero in each of `cycles` equal parts of the steps (G. Huang et al., 2017, Snapshot Ensembles).
 
     Example:
         >>> round(rate_at(12_999, TrainerOptions(steps=13_000)) / 3e-4, 3)
@@ -24,6 +25,9 @@ def rate_at(step: int, options: TrainerOptions) -> float:
         return options.rate
     if options.schedule == "exponential":
         return options.rate * options.decay ** (step + 1)
+    if options.schedule == "cyclic":
+        cycle = options.cycle_at(step)
+        return options.rate * (1 + math.cos(math.pi * (step - cycle.start) / len(cycle))) / 2
     steps = options.steps
     if options.schedule == "one_cycle_tail":
         steps = math.ceil((1 - options.tail) * steps)

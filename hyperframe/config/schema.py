@@ -64,14 +64,15 @@ class TrainerOptions:
         "networks that one pass of the target runs; changes results by rounding only; null: as suits the device",
         minimum=1,
     )
-    rate: float = option(3e-4, "Adam's learning rate", above=0)
-    schedule: Literal["exponential", "one_cycle", "one_cycle_tail", "constant"] = option(
+    rate: float = option(3e-4, "the optimiser's learning rate", above=0)
+    schedule: Literal["exponential", "one_cycle", "one_cycle_tail", "cyclic", "constant"] = option(
         "exponential", "how the rate changes"
     )
     decay: float = option(0.99998, "exponential: the factor a step", above=0, maximum=1)
     warmup: float = option(0.3, "one_cycle: the part of the cycle in which the rate rises", minimum=0, below=1)
     tail: float = option(0.3, "one_cycle_tail: the part of the steps behind the cycle", above=0, below=1)
     tail_rate: float = option(0.2, "one_cycle_tail: the rate in the tail, as a part of the highest", above=0)
+    cycles: int = option(4, "cyclic: in how many cycles the rate falls from its highest to zero", minimum=1)
     average_tail: float | None = option(
         None,
         "the part of the steps, at the end, over which the generator's parameters are averaged; the averages replace "
@@ -93,6 +94,25 @@ class TrainerOptions:
     )
     device: str = option("auto", "auto (CUDA where there is one), cpu, cuda or cuda:INDEX")
     seed: int = option(0, "seed of everything that is drawn", minimum=0)
+
+    def __attrs_post_init__(self) -> None:
+        """Check that every cycle has a step."""
+        if self.schedule == "cyclic" and self.cycles > self.steps:
+            raise ConfigError(
+                f"trainer.cycles is {self.cycles}, but there are only trainer.steps={self.steps}; take no more cycles "
+                "than steps"
+            )
+
+    def cycle_at(self, step: int) -> range:
+        """The steps of the rate's cycle in which a step lies; all steps where the schedule has no cycles.
+
+        Example:
+            >>> TrainerOptions(steps=10, schedule="cyclic", cycles=3).cycle_at(5)
+            range(3, 6)
+        """
+        cycles = self.cycles if self.schedule == "cyclic" else 1
+        number = ((step + 1) * cycles - 1) // self.steps
+        return range(number * self.steps // cycles, (number + 1) * self.steps // cycles)
 
 
 @attrs.frozen(kw_only=True)

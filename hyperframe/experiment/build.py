@@ -283,11 +283,11 @@ def _check_fit(config: Config, target: Target, task: Task) -> None:
 
 
 def _check_batch(config: Config, generator: Generator, terms: list[WeightedTerm]) -> None:
-    drawn, held, name = config.trainer.networks, generator.networks, config.generator.name
-    if held is not None and drawn != held:
+    drawn, name, fixed = config.trainer.networks, config.generator.name, generator.networks_per_step
+    if fixed is not None and drawn != fixed:
         raise ConfigError(
-            f"trainer.networks is {drawn}, but generator '{name}' trains all its {held} networks in every step; set "
-            f"trainer.networks={held}, or give it {drawn}"
+            f"trainer.networks is {drawn}, but generator '{name}' trains {fixed} networks in every step; set "
+            f"trainer.networks={fixed}, or give it {drawn}"
         )
     if drawn < generator.minimum_batch:
         raise ConfigError(

@@ -1,7 +1,7 @@
 """The base class of generators: modules that draw latent vectors and turn them into weights."""
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import attrs
 import torch
@@ -14,6 +14,49 @@ from hyperframe.targets.spec import LayerSpec, TargetSpec
 from hyperframe.types import Weights
 
 
+class TrainingOptions(Protocol):
+    """What a generator's own optimiser may know of the training: the section `trainer` of the configuration."""
+
+    @property
+    def steps(self) -> int:
+        """Number of optimiser steps."""
+        ...
+
+    @property
+    def rate(self) -> float:
+        """The highest rate."""
+        ...
+
+    @property
+    def schedule(self) -> str:
+        """How the rate changes."""
+        ...
+
+    @property
+    def average_tail(self) -> float | None:
+        """The part of the steps over which parameters are averaged."""
+        ...
+
+    @property
+    def beta1(self) -> float:
+        """Adam's decay of the mean."""
+        ...
+
+    @property
+    def beta2(self) -> float:
+        """Adam's decay of the square."""
+        ...
+
+    @property
+    def epsilon(self) -> float:
+        """What Adam adds to the root."""
+        ...
+
+    def cycle_at(self, step: int) -> range:
+        """The steps of the rate's cycle in which a step lies; all steps where the schedule has no cycles."""
+        ...
+
+
 class Generator(nn.Module):
     """Base class of generators: anything that draws weights of a target.
 
@@ -24,8 +67,7 @@ class Generator(nn.Module):
         dimension: the dimension of the set of weights that it can draw, which entropy estimators take for d. It is at
             most the width of the narrowest place between z and the weights. Where weights are parameters themselves,
             it is the number of directions in which these can move.
-        networks: how many different networks it holds, all of which are then drawn in every step; None where there is
-            no end to them.
+        networks_per_step: how many networks every step of the training draws, each once; None where any number will do.
         minimum_batch: the fewest networks it can make at a time in training.
         latent_distribution: the distribution of each entry of z, around 0, where z is a vector [batch, entries] that
             analyses may move through and multiply by a scale; None where it is not, such as the number of a network.
@@ -34,11 +76,27 @@ class Generator(nn.Module):
     minimum_batch: int = 1
     latent_distribution: Literal["uniform", "normal"] | None = None
 
-    def __init__(self, spec: TargetSpec, dimension: int, networks: int | None = None) -> None:
+    def __init__(
+        self,
+        spec: TargetSpec,
+        dimension: int,
+        networks: int | None = None,
+        networks_per_step: int | None = None,
+    ) -> None:
         super().__init__()
         self.spec = spec
         self.dimension = dimension
-        self.networks = networks
+        self._networks = networks
+        self.networks_per_step = networks if networks_per_step is None else networks_per_step
+
+    @property
+    def networks(self) -> int | None:
+        """How many different networks it holds in evaluation mode; None where there is no end to them.
+
+        In training mode it draws `networks_per_step` of them, by default all. Where it collects networks while it is
+        trained, the number is that of the state it is in.
+        """
+        return self._networks
 
     def latent(self, count: int, rng: torch.Generator) -> Tensor:
         """Draw latent vectors [count, …] on the device of `rng`."""
@@ -93,11 +151,29 @@ class Generator(nn.Module):
         """Its parameters in groups, each with its rate as a part of the trainer's; all that are trained, each once."""
         return [(1.0, list(self.parameters()))]
 
+    def make_optimizer(self, groups: list[dict[str, Any]], options: TrainingOptions) -> torch.optim.Optimizer:
+        """Make what moves the parameters, when a training begins or goes on; by default Adam (D. Kingma, J. Ba, 2015).
+
+        Before each step the trainer sets the rate of every group, `lr`, and gives the optimiser an attribute
+        `found_inf`, a scalar on the device: where it is 1, a step must leave parameters and state as they are, without
+        waiting for the device. All its state must be tensors of `Optimizer.state`, which checkpoints keep; random
+        numbers come from torch's global generator of the parameters' device, whose state they keep too.
+
+        Args:
+            groups: those of `parameter_groups`, in their order, each with its `params`.
+            options: of the training. What does not suit the generator raises `ConfigError`; nothing is written yet.
+        """
+        betas = (options.beta1, options.beta2)
+        return torch.optim.Adam(groups, lr=options.rate, betas=betas, eps=options.epsilon, fused=True)
+
     def before_training(self) -> None:
         """Called once before the first step of a new training, and not where a run is read or goes on.
 
         What it raises ends the training before anything is written.
         """
+
+    def before_step(self, step: int, steps: int) -> None:
+        """Called before every step, counted from 0, of so many: for what changes in the course of a training."""
 
     def after_step(self, step: int, steps: int) -> None:
         """Called after every optimiser step, counted from 0, of so many: for state that the optimiser does not move."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hyperframe.errors import ConfigError, MemoryShortageError
-from hyperframe.networks.generator import Generator, initial_weights
+from hyperframe.networks.generator import Generator, TrainingOptions, initial_weights
 from hyperframe.networks.target import Target
 from hyperframe.runtime.memory import missing_memory
 from hyperframe.targets.params import shift
@@ -121,13 +121,18 @@ class GeneratorWithPrior(Generator):
     """
 
     def __init__(self, inner: Generator, spec: TargetSpec, rng: torch.Generator) -> None:
-        super().__init__(spec, inner.dimension, inner.networks)
+        super().__init__(spec, inner.dimension, networks_per_step=inner.networks_per_step)
         self.inner = inner
         self.minimum_batch = inner.minimum_batch
         self.latent_distribution = inner.latent_distribution
         entries = inner.code(inner.latent(1, torch.Generator().manual_seed(0))).shape[1]
         functions = spec.layer(LAYER).filters
         self.register_buffer("projection", torch.randn(entries, functions, generator=rng))
+
+    @property
+    def networks(self) -> int | None:
+        """How many networks the inner generator holds."""
+        return self.inner.networks
 
     def latent(self, count: int, rng: torch.Generator) -> Tensor:
         """Draw the inner generator's z."""
@@ -172,9 +177,17 @@ class GeneratorWithPrior(Generator):
         """The inner generator's."""
         return self.inner.parameter_groups()
 
+    def make_optimizer(self, groups: list[dict[str, Any]], options: TrainingOptions) -> torch.optim.Optimizer:
+        """The inner generator's."""
+        return self.inner.make_optimizer(groups, options)
+
     def before_training(self) -> None:
         """Let the inner generator prepare itself."""
         self.inner.before_training()
+
+    def before_step(self, step: int, steps: int) -> None:
+        """Let the inner generator prepare the step."""
+        self.inner.before_step(step, steps)
 
     def after_step(self, step: int, steps: int) -> None:
         """Let the inner generator see the step."""

@@ -26,6 +26,7 @@ from hyperframe.testing import (
     of_objectives,
     of_targets,
     of_tasks,
+    of_training,
 )
 from hyperframe.testing.laws import Case, ConformanceError, Draw, Law, Verdict, try_law
 from hyperframe.testing.networks import network
@@ -45,7 +46,7 @@ LAWS: dict[str, tuple[Law, ...]] = {
     "gauge": of_gauges.LAWS,
     "entropy": of_estimators.LAWS,
     "diversity": of_diversities.LAWS,
-    "generator": of_generators.LAWS,
+    "generator": (*of_generators.LAWS, *of_training.LAWS),
     "objective": of_objectives.LAWS,
     "task": of_tasks.LAWS,
 }

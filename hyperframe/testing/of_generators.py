@@ -1,6 +1,5 @@
 """Laws of generators: weights have the target's shapes, follow from z and the state, and can be trained."""
 
-import copy
 import json
 import math
 from collections.abc import Callable
@@ -9,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from hyperframe.errors import HyperframeError
 from hyperframe.networks.generator import Generator
 from hyperframe.targets.spec import TargetSpec
 from hyperframe.targets.weights import slice_weights
@@ -35,9 +33,6 @@ KURTOSIS = {"uniform": 1.8, "normal": 3.0}
 NUMBERS = 5000
 """At least so many entries of z are drawn to tell distributions apart."""
 
-STEPS = 3
-"""How often `after_step` is called before a generator's state is taken."""
-
 
 class GeneratorCase(Case):
     """A generator for one example network.
@@ -60,9 +55,9 @@ class GeneratorCase(Case):
         return generator
 
     def several(self, generator: Generator, draw: Draw) -> int:
-        """Return a number of networks that it can make at once; at least two, unless it holds fewer."""
-        if generator.networks is not None:
-            return generator.networks
+        """Return a number of networks that it can make at once; at least two, unless a step takes fewer."""
+        if generator.networks_per_step is not None:
+            return generator.networks_per_step
         return max(generator.minimum_batch, 2) + draw.networks
 
 
@@ -71,7 +66,7 @@ def _shapes(case: GeneratorCase, draw: Draw) -> None:
     count = case.several(generator, draw)
     if not isinstance(generator.dimension, int) or generator.dimension < 1:
         raise Broken(f"dimension must be a whole number, at least 1, but is {generator.dimension!r}")
-    generator.train()(generator.latent(generator.networks or generator.minimum_batch, draw.rng()))  # is enough
+    generator.train()(generator.latent(generator.networks_per_step or generator.minimum_batch, draw.rng()))  # is enough
     z = generator.latent(count, draw.rng())
     if len(z) != count:
         raise Broken(f"latent({count}, rng) has {len(z)} rows")
@@ -86,7 +81,7 @@ def _shapes(case: GeneratorCase, draw: Draw) -> None:
                 raise Broken("weights are not finite, or not in single precision", f"layer '{layer}'")
 
 
-def _evaluate(case: GeneratorCase, draw: Draw) -> tuple[Generator, Tensor, Weights]:
+def evaluate(case: GeneratorCase, draw: Draw) -> tuple[Generator, Tensor, Weights]:
     """Return a generator in evaluation mode, some z, and its weights for them."""
     generator = case.make(draw)
     count = case.several(generator, draw)
@@ -97,7 +92,7 @@ def _evaluate(case: GeneratorCase, draw: Draw) -> tuple[Generator, Tensor, Weigh
 
 
 def _repeats(case: GeneratorCase, draw: Draw) -> None:
-    generator, z, weights = _evaluate(case, draw)
+    generator, z, weights = evaluate(case, draw)
     if not torch.equal(z, generator.latent(len(z), draw.rng())):
         raise Broken("latent draws other z with the same random numbers")
     with torch.no_grad():
@@ -112,7 +107,7 @@ def _repeats(case: GeneratorCase, draw: Draw) -> None:
 
 
 def _follows_z(case: GeneratorCase, draw: Draw) -> None:
-    _, z, weights = _evaluate(case, draw)
+    _, z, weights = evaluate(case, draw)
     for number in range(1, len(z)):
         pair = [slice_weights(weights, slice(place, place + 1)) for place in (0, number)]
         if farthest(*pair)[0] == 0:
@@ -138,20 +133,6 @@ def _distribution(case: GeneratorCase, draw: Draw) -> None:
             f"z's entries have the kurtosis {kurtosis:.2g}; of those of latent_distribution '{named}' it is "
             f"{KURTOSIS[named]}"
         )
-
-
-def _state(case: GeneratorCase, draw: Draw) -> None:
-    generator, z, _ = _evaluate(case, draw)
-    for step in range(STEPS):
-        generator.after_step(step, STEPS)
-    with torch.no_grad():
-        weights = generator(z)
-    other = case.make(Draw(seed=draw.seed + 1, widths=draw.widths))
-    other.load_state_dict(copy.deepcopy(generator.state_dict()))
-    with torch.no_grad():
-        difference, layer = farthest(weights, other.eval()(z))
-    if difference:
-        raise Broken("another generator with the same state_dict gives other weights", f"layer '{layer}'")
 
 
 def _dimension(case: GeneratorCase, draw: Draw) -> None:
@@ -181,50 +162,6 @@ def _rank(generator: Generator, z: Tensor) -> int:
     found = torch.autograd.functional.jacobian(rows, inputs)
     jacobian = torch.cat([part.flatten(1) for part in found], 1)
     return int(torch.linalg.matrix_rank(jacobian, rtol=RANK))
-
-
-def _trains(case: GeneratorCase, draw: Draw) -> None:
-    generator = case.make(draw).train()
-    z = generator.latent(case.several(generator, draw), draw.rng())
-    weights = generator(z)
-    penalty = generator.penalty(z, weights)
-    if penalty is not None and (penalty.dim() or not bool(penalty.isfinite())):
-        raise Broken(f"penalty must be a finite scalar or None, but is {penalty}")
-    rng = draw.rng()
-    total = torch.stack([(theta * torch.randn(theta.shape, generator=rng)).sum() for theta in weights.values()]).sum()
-    (total if penalty is None else total + penalty).backward()
-    for name, parameter in generator.named_parameters():
-        if parameter.requires_grad and (parameter.grad is None or not bool(parameter.grad.isfinite().all())):
-            raise Broken("the gradient is missing or not finite", f"parameter '{name}'")
-    if not any(parameter.requires_grad for parameter in generator.parameters()):
-        raise Broken("it has no parameters to train")
-    before = {name: value.clone() for name, value in generator.state_dict().items()}
-    with torch.no_grad():
-        for parameter in generator.parameters():
-            if parameter.grad is not None:
-                parameter.sub_(1e-2 * parameter.grad.sign())
-    generator.after_step(0, STEPS)
-    if all(torch.equal(before[name], value) for name, value in generator.state_dict().items()):
-        raise Broken("a step of its parameters changes nothing")
-
-
-def _groups(case: GeneratorCase, draw: Draw) -> None:
-    generator = case.make(draw)
-    names = {id(parameter): name for name, parameter in generator.named_parameters()}
-    left = {id(parameter) for parameter in generator.parameters() if parameter.requires_grad}
-    seen: set[int] = set()
-    for rate, parameters in generator.parameter_groups():
-        if not (isinstance(rate, int | float) and math.isfinite(rate) and rate > 0):
-            raise Broken(f"a group's part of the rate must be a finite number above 0, but is {rate!r}")
-        for parameter in parameters:
-            name = names.get(id(parameter))
-            if name is None:
-                raise Broken("a group has a parameter that is not the generator's", f"shape {list(parameter.shape)}")
-            if id(parameter) in seen:
-                raise Broken("a parameter is in the groups more than once", f"parameter '{name}'")
-            seen.add(id(parameter))
-    for missing in left - seen:
-        raise Broken("a parameter is in no group: it would never be trained", f"parameter '{names[missing]}'")
 
 
 def _codes(case: GeneratorCase, draw: Draw) -> None:
@@ -265,12 +202,6 @@ def _describes(case: GeneratorCase, draw: Draw) -> None:
             plain = any(isinstance(one, Tensor) and not isinstance(one, nn.Parameter) for one in several)
             if plain and f"{path}.{name}".lstrip(".") not in constants:
                 raise Broken("a tensor is neither a parameter nor a buffer", f"attribute '{name}'")
-    if generator.networks is not None:
-        try:
-            generator.latent(generator.networks + 1, draw.rng())
-        except HyperframeError:
-            return
-        raise Broken(f"it holds {generator.networks} networks, and draws one more without an error")
 
 
 LAWS = (
@@ -299,29 +230,11 @@ LAWS = (
         holds=_distribution,
     ),
     Law(
-        name="state_is_complete",
-        text="another generator with the same state_dict gives the same weights",
-        cause="a tensor that is drawn in the constructor and is not registered as a buffer",
-        holds=_state,
-    ),
-    Law(
         name="dimension_is_the_rank",
         text="dimension is the rank of ∂ weights / ∂ z at randomly drawn parameters; for a generator that holds its "
         "networks, of ∂ weights / ∂ parameters",
         cause="a layer between z and the weights that is narrower than z",
         holds=_dimension,
-    ),
-    Law(
-        name="can_be_trained",
-        text="every trainable parameter gets a finite gradient, and a step changes the state",
-        cause="a parameter that no weight depends on, or a part that is detached",
-        holds=_trains,
-    ),
-    Law(
-        name="groups_are_all_parameters",
-        text="parameter_groups has every parameter that is trained, each once, with a rate above 0",
-        cause="a part that was added to the generator and to none of its groups",
-        holds=_groups,
     ),
     Law(
         name="codes_tell_networks_apart",

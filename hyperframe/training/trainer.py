@@ -102,13 +102,7 @@ class Trainer:
         trained = [[value for value in parameters if value.requires_grad] for _, parameters in groups]
         self.parameters = [value for values in trained for value in values]
         self._parts = [part for part, _ in groups]
-        self.optimizer = torch.optim.Adam(
-            [{"params": values} for values in trained],
-            lr=options.rate,
-            betas=(options.beta1, options.beta2),
-            eps=options.epsilon,
-            fused=True,
-        )
+        self.optimizer = experiment.generator.make_optimizer([{"params": values} for values in trained], options)
         self.average = TailAverage(self.parameters, options.average_tail, options.steps)
         self.streams = {name: stream(options.seed, name, experiment.device) for name in STREAMS}
         self._first_bad = torch.full((), -1, device=experiment.device)
@@ -125,6 +119,7 @@ class Trainer:
         rate = rate_at(self.step_count, options)
         for group, part in zip(self.optimizer.param_groups, self._parts, strict=True):
             group["lr"] = part * rate
+        generator.before_step(self.step_count, options.steps)
         z = generator.latent(options.networks, self.streams["latent"])
         loss = self.experiment.loss
         batch, ids = self._drawn("data", options.networks, options.batch_size)
@@ -145,7 +140,7 @@ class Trainer:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, options.gradient_clip, norm)
         bad = ~(metrics["loss"].isfinite() & norm.isfinite())
         self._first_bad = torch.where(bad & (self._first_bad < 0), self.step_count, self._first_bad)
-        # The fused optimiser leaves parameters and moments alone where this is 1, without being asked from the host.
+        # The optimiser leaves parameters and its state alone where this is 1, without being asked from the host.
         self.optimizer.found_inf = (self._first_bad >= 0).float()  # type: ignore[attr-defined]
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -210,8 +205,12 @@ class Trainer:
 
     def tensors(self) -> dict[str, Tensor]:
         """All that the next step depends on beside the generator, and the metrics since the last line."""
-        state = self.optimizer.state_dict()["state"]
-        result = {f"optimizer.{number}.{key}": value for number, entry in state.items() for key, value in entry.items()}
+        state = self.optimizer.state
+        result: dict[str, Tensor] = {
+            f"optimizer.{number}.{key}": value
+            for number, parameter in enumerate(self.parameters)
+            for key, value in state.get(parameter, {}).items()
+        }
         result |= {f"random.{name}": stream.get_state() for name, stream in self.streams.items()}
         result["random.global"] = torch.get_rng_state()
         if self._device.type == "cuda":
@@ -256,20 +255,36 @@ class Trainer:
             ) from error
 
     def _restore_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
-        entries: dict[int, dict[str, Tensor]] = {}  # of Adam
+        entries: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             number, _, key = name.partition(".")
-            parameter = self.parameters[int(number)]
-            shape = torch.Size() if key == "step" else parameter.shape
-            if value.shape != shape:
-                raise ValueError(f"'optimizer.{name}' has shape {list(value.shape)}, should have {list(shape)}")
-            if value.dtype != parameter.dtype:
-                raise ValueError(f"'optimizer.{name}' is {value.dtype}, should be {parameter.dtype}")
             entries.setdefault(int(number), {})[key] = value
-        for place, entry in entries.items():
-            if place < 0 or set(entry) != {"step", "exp_avg", "exp_avg_sq"}:
-                raise ValueError(f"the optimiser's state of parameter {place} holds {', '.join(sorted(entry))}")
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": entries})
+        self._rehearse_optimizer()
+        for place, parameter in enumerate(self.parameters):
+            found = entries.pop(place, {})
+            if not found:  # it never had a gradient
+                self.optimizer.state.pop(parameter, None)
+                continue
+            own = self.optimizer.state[parameter]
+            if set(found) != set(own):
+                raise ValueError(f"the optimiser's state of parameter {place} holds {', '.join(sorted(found))}")
+            for key, value in found.items():
+                if value.shape != own[key].shape:
+                    shapes = f"{list(value.shape)}, should have {list(own[key].shape)}"
+                    raise ValueError(f"'optimizer.{place}.{key}' has shape {shapes}")
+                if value.dtype != own[key].dtype:
+                    raise ValueError(f"'optimizer.{place}.{key}' is {value.dtype}, should be {own[key].dtype}")
+                own[key].copy_(value)
+        if entries:
+            raise ValueError(f"the optimiser has no parameter {min(entries)}")
+
+    def _rehearse_optimizer(self) -> None:
+        """Let the optimiser make its state, which it does in its first step, without a move."""
+        for parameter in self.parameters:
+            parameter.grad = torch.zeros_like(parameter)
+        self.optimizer.found_inf = torch.ones((), device=self._device)  # type: ignore[attr-defined]
+        self.optimizer.step()
+        self.optimizer.zero_grad()
 
     @property
     def _device(self) -> torch.device:

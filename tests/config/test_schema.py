@@ -99,7 +99,7 @@ def test_overrides_leave_their_input_alone():
         (
             "digits",
             ["trainer.schedule=cosine"],
-            ["trainer.schedule", "one_cycle, one_cycle_tail, constant"],
+            ["trainer.schedule", "one_cycle, one_cycle_tail, cyclic, constant"],
         ),
         ("digits", ["objective.lambda=-1"], ["objective.lambda", "at least 0"]),
         ("digits", ["generator.latnt=3"], ["generator: unknown key 'latnt'", "did you mean 'latent'"]),

@@ -71,6 +71,7 @@ def test_one_step(device, target, generator, options):
     overrides = [f"target={target}", f"task={TASK_OF[target]}", f"generator={generator}"]
     overrides += [f"generator.networks={NETWORKS}"] if generator == "direct" else []
     overrides += [f"generator.{key}={str(value).lower()}" for key, value in options.items()]
+    overrides += ["trainer.schedule=cyclic"]  # which some generators need
     after, metrics = {}, {}
     for place in ("cpu", device):
         built = experiment(place, *overrides)

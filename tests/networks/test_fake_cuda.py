@@ -5,6 +5,7 @@ nor CUDA's own random numbers: see `test_devices.py`, which a machine with a dev
 """
 
 import copy
+import inspect
 
 import attrs
 import numpy as np
@@ -18,7 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorDeviceMismatchError, unset_f
 
 from hyperframe.builtin.diversities.manifold_entropy.held_moments import HeldMoments
 from hyperframe.builtin.diversities.manifold_entropy.logdet import exact_logdet, probed_logdet
-from hyperframe.config.schema import load_config
+from hyperframe.config.schema import TrainerOptions, load_config
 from hyperframe.errors import DataError
 from hyperframe.experiment.build import build_experiment
 from hyperframe.experiment.evaluation import evaluate
@@ -92,6 +93,25 @@ def test_generators(digits, name, options, training):
     close(weights, generator(z))
     assert penalty is None or penalty.is_cuda
     close(dict(moved.named_buffers()), dict(generator.named_buffers()))
+
+
+@pytest.mark.parametrize(("name", "options"), of_kind("generator"))
+def test_optimisers_and_what_is_collected(digits, name, options):
+    generator = make("generator", name, options, digits.target.spec, digits.task).train()
+    with cuda() as waits:
+        moved = move(generator)
+        groups = [{"params": parameters} for _, parameters in moved.parameter_groups()]
+        optimizer = moved.make_optimizer(groups, TrainerOptions(steps=1, schedule="cyclic", cycles=1))
+        for parameter in moved.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer.found_inf = move(torch.ones(()))
+        before = len(waits)
+        moved.before_step(0, 1)
+        if not optimizer.defaults.get("fused"):  # torch's fused operations are not pretended, nor what it counts
+            with torch.no_grad():
+                inspect.unwrap(type(optimizer).step)(optimizer)
+        moved.after_step(0, 1)
+        assert not waits[before:]
 
 
 @pytest.mark.parametrize(("training", "networks"), [(True, 1), (True, 2), (False, 2)])

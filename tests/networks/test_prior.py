@@ -26,7 +26,7 @@ from hyperframe.networks.prior import LAYER, GeneratorWithPrior, PriorFunctions,
 from hyperframe.networks.storage import read_samples
 from hyperframe.targets import LayerSpec, shift
 from hyperframe.targets.weights import unpack
-from hyperframe.testing import of_generators, of_targets
+from hyperframe.testing import of_generators, of_targets, of_training
 from hyperframe.testing.examples import EXAMPLES
 from hyperframe.testing.laws import try_law
 from hyperframe.testing.networks import Classes
@@ -136,7 +136,7 @@ def test_the_wrapping_generator_keeps_the_laws(name):
         prior = LayerSpec(name=LAYER, filters=3, params=[shift("prior.coefficients", shape=(3,))])
         return GeneratorWithPrior(inner, attrs.evolve(spec, layers=[*spec.layers, prior], drawn=[LAYER]), rng())
 
-    for law in of_generators.LAWS:
+    for law in (*of_generators.LAWS, *of_training.LAWS):
         verdict = try_law(law, [of_generators.GeneratorCase("dense", wrapped)])
         assert verdict.state == "passed", verdict.explain()
 
@@ -154,6 +154,8 @@ def test_targets_keep_their_symmetries_and_gain_none(name):
 ANSWERS = {
     "penalty": 1.5,
     "before_training": None,
+    "before_step": None,
+    "make_optimizer": "an optimiser",
     "after_step": None,
     "parameter_groups": [(0.5, [])],
     "latent_entropy": 2.5,
@@ -177,13 +179,19 @@ def test_the_wrapping_generator_asks_the_inner_one():
     for name, answer in ANSWERS.items():
         setattr(inner, name, lambda *given, name=name, answer=answer: (asked.append((name, given)), answer)[1])
     z = made.latent(3, rng())
-    given = {"penalty": (z, made(z)), "after_step": (1, 2), "at_most": (9,)}
+    given = {
+        "penalty": (z, made(z)),
+        "before_step": (3, 4),
+        "make_optimizer": ([], None),
+        "after_step": (1, 2),
+        "at_most": (9,),
+    }
     found = {name: getattr(made, name)(*given.get(name, ())) for name in ANSWERS}
     assert [name for name, _ in asked] == list(ANSWERS)
     of_contract = {name for name, value in vars(hf.Generator).items() if callable(value) and not name.startswith("_")}
     assert of_contract == {*ANSWERS, "latent", "forward", "code"}  # a new method must be passed on too
     assert set(asked[0][1][1]) == set(spec.trained.layer_names)
-    assert asked[2][1] == (1, 2)
+    assert [found_given for name, found_given in asked if name in ("before_step", "after_step")] == [(3, 4), (1, 2)]
     assert found.pop("departures") == [
         "one",
         "draws a prior's coefficients as a function of z: q has no density among all weights",

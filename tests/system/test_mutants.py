@@ -85,12 +85,13 @@ def test_killed_mutants_and_others_are_told_apart(root, tmp_path):
         "pyproject.toml": "",
         "plugins/readme": "",
         "benchmarks/mutants.toml": MUTANTS,
+        "plugins/hyperframe-demo/pyproject.toml": "",
         "hyperframe/__init__.py": "",
         "hyperframe/sums.py": "def add(one, other):\n    return one + other\n",
         "tests/test_sums.py": "from hyperframe.sums import add\n\n\ndef test_sum():\n    assert add(2, 3) == 5\n",
     }
     for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(text)
     script = (root / "benchmarks" / "mutants.py").read_text(encoding="utf-8")
     script = re.sub(r"^SLOW = .*$", "SLOW = ()", script, count=1, flags=re.MULTILINE)  # which these tests do not use

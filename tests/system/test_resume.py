@@ -64,6 +64,45 @@ class Noise:
 
         return [hf.Component(name="noise", factory=lambda options, estimator: Term())]
 
+    @hookimpl
+    def hyperframe_generators(self):
+        return [hf.Component(name="counting", factory=lambda options, spec, task: Counting(spec))]
+
+
+class Rounded(torch.optim.Optimizer):
+    """Moves by noise that grows with a whole number, too large for single precision, in the state of each parameter."""
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for value in (value for value in group["params"] if value.grad is not None):
+                count = self.state[value].setdefault("count", torch.tensor(2**24 + 1))
+                go = self.found_inf == 0
+                count += go.long()
+                value.add_(group["lr"] * go * (torch.randn_like(value) * (count - 2**24) - value.grad.sign()))
+
+
+class Counting(hf.Generator):
+    """Has an optimiser and steps of its own, and a parameter that never has a gradient."""
+
+    def __init__(self, spec):
+        super().__init__(spec, dimension=spec.num_weights)
+        self.idle = torch.nn.Parameter(torch.zeros(3))
+        self.mean = torch.nn.Parameter(torch.randn(spec.num_weights) / 4)
+        self.register_buffer("width", torch.zeros(()))
+
+    def make_optimizer(self, groups, options):
+        return Rounded(groups, {"lr": options.rate})
+
+    def before_step(self, step, steps):
+        self.width.fill_(step / steps)
+
+    def latent(self, count, rng):
+        return torch.randn(count, self.spec.num_weights, generator=rng)
+
+    def forward(self, z):
+        return hf.targets.unflatten(self.spec, self.mean + (0.01 + 0.01 * self.width) * z)
+
 
 @pytest.fixture(scope="module")
 def noisy():
@@ -87,6 +126,7 @@ CASES = {
         "gauges": [],
     },
     "averaged tail": {"trainer.average_tail": 0.7, "trainer.schedule": "one_cycle_tail"},
+    "an optimiser of the generator's own": {"generator": "counting", "trainer.schedule": "cyclic"},
     "clipped, one cycle": {"trainer.gradient_clip": 1.0, "trainer.schedule": "one_cycle"},
 }
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import os
 import shutil
 
@@ -9,6 +10,8 @@ import attrs
 import pytest
 import safetensors.torch
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 import hyperframe as hf
@@ -270,6 +273,24 @@ def test_schedules():
     assert rate_at(7, TrainerOptions(schedule="constant", rate=0.1)) == 0.1
 
 
+@given(st.integers(1, 200), st.integers(1, 200))
+def test_cycles_divide_the_steps_and_the_rate_falls_in_each(steps, cycles):
+    cycles = min(cycles, steps)
+    options = TrainerOptions(steps=steps, rate=2.0, schedule="cyclic", cycles=cycles)
+    found = [options.cycle_at(step) for step in range(steps)]
+    different = list(dict.fromkeys(found))
+    assert [step for cycle in different for step in cycle] == list(range(steps))
+    assert all(step in cycle for step, cycle in enumerate(found))
+    assert len(different) == cycles
+    assert max(map(len, different)) - min(map(len, different)) <= 1
+    for cycle in different:
+        rates = [rate_at(step, options) for step in cycle]
+        assert rates[0] == 2.0
+        assert rates == sorted(rates, reverse=True)
+        assert rates[-1] == pytest.approx(1 - math.cos(math.pi / len(cycle)))  # from the top, the way is π
+    assert TrainerOptions(steps=steps).cycle_at(steps - 1) == range(steps)
+
+
 def test_a_checkpoint_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     write_checkpoint(tmp_path, 1, {"a": torch.ones(2)}, {"b": torch.ones(2)}, {"step": 1})
     calls = []
@@ -350,7 +371,7 @@ def test_a_checkpoint_of_another_configuration(tmp_path, small):
         (
             {"generator": "direct", "generator.networks": 3},
             ConfigError,
-            r"trainer.networks is 4, .* all its 3 networks",
+            r"trainer.networks is 4, .* trains 3 networks in every step",
         ),
         ({"trainer.threads": 100_000}, ConfigError, "trainer.threads: 100000 threads were asked for"),
         ({"trainer.device": "gpu"}, DeviceError, "expected auto, cpu, cuda or cuda:INDEX, but got 'gpu'"),

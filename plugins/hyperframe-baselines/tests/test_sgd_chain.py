@@ -1,0 +1,6 @@
+from hyperframe.testing import conformance
+
+
+@conformance("sgd_chain")
+def test_laws(check):
+    check()
