@@ -289,10 +289,10 @@ def test_where_the_loss_is_the_bound_nothing_is_named(registry, overrides):
 
 
 def test_networks_that_are_held_are_no_density(registry):
-    overrides = ["generator=direct", "trainer.networks=16", "diversity=[weight_entropy]", "entropy.constants=true"]
+    overrides = ["generator=direct", "trainer.networks=8", "diversity=[weight_entropy]", "entropy.constants=true"]
     found = departures(build_experiment(load_config("diabetes", ["trainer.device=cpu", *overrides], registry)))
     assert [reason for reason in found if "sign" not in reason] == [
-        "generator 'direct' holds 16 networks: q is no density"
+        "generator 'direct' holds 8 networks: q is no density"
     ]
 
 
