@@ -13,7 +13,7 @@
 - `storage`: drawn networks as files
 """
 
-from hyperframe.networks.generator import LatentOptions
+from hyperframe.networks.generator import LatentOptions, initial_mean, initial_std, initial_weights
 from hyperframe.networks.target import Target
 
-__all__ = ["LatentOptions", "Target"]
+__all__ = ["LatentOptions", "Target", "initial_mean", "initial_std", "initial_weights"]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hyperframe import Component, Generator, Task, Weights, hookimpl, option
 from hyperframe.errors import ConfigError
-from hyperframe.networks.generator import initial_weights
+from hyperframe.networks import initial_weights
 from hyperframe.targets import TargetSpec
 
 

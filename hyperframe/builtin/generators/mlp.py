@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from hyperframe import Component, Generator, Task, Weights, hookimpl, option
-from hyperframe.networks import LatentOptions
+from hyperframe.networks import LatentOptions, initial_mean, initial_std
 from hyperframe.networks.dense import Dense, DenseOptions, InitialisationName
-from hyperframe.networks.generator import initial_mean, initial_std
 from hyperframe.targets import TargetSpec, unflatten
 
 

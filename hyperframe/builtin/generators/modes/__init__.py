@@ -12,7 +12,7 @@ from hyperframe.builtin.generators.modes.offsets import Offsets
 from hyperframe.builtin.generators.modes.options import Options
 from hyperframe.builtin.generators.modes.surroundings import Surroundings
 from hyperframe.errors import ConfigError
-from hyperframe.networks.generator import initial_weights
+from hyperframe.networks import initial_weights
 from hyperframe.targets import TargetSpec
 
 

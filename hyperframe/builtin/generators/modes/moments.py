@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hyperframe.builtin.generators.modes.options import Options
 from hyperframe.builtin.generators.modes.surroundings import Surroundings
-from hyperframe.networks.generator import initial_std
+from hyperframe.networks import initial_std
 from hyperframe.targets import TargetSpec
 
 FIRST_SPREAD = 1e-3
