@@ -21,10 +21,11 @@ class McDropout(Generator):
     """θ = A with each filter of the hidden layers times z / (1 − rate), z ~ Bernoulli(1 − rate); A is trained.
 
     A filter that is left out gives no output for any example of the batch, and in evaluation too: a draw is a network.
-    The last layer keeps all its filters, and so do layers without a kernel, such as a table that is added. Where a normalisation follows, its scale and shift alone are multiplied, since
-    it would undo a factor of the kernel. With a zero-mean prior of variance s² on the weights, which is
-    `objective.weight_l2` = 1 / (2 s²) beside `objective.lambda` = n, training approximates variational inference (Gal
-    and Ghahramani); nothing is added to the loss here, so that by default no prior pulls at the weights.
+    The last layer keeps all its filters, and so do layers without a kernel, such as a table that is added. Where a
+    normalisation follows, its scale and shift alone are multiplied, since it would undo a factor of the kernel. With a
+    zero-mean prior of variance s² on the weights, which is `objective.weight_l2` = 1 / (2 s²) beside
+    `objective.lambda` = n, training approximates variational inference (Gal and Ghahramani). Nothing is added to the
+    loss here, so that by default no prior pulls at the weights.
 
     References: Y. Gal, Z. Ghahramani (2016), Dropout as a Bayesian Approximation: Representing Model Uncertainty in
     Deep Learning.

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from hyperframe_baselines.gaussian import kl_to_prior, rho_of, std_of
 from hypothesis import given
 from hypothesis import strategies as st
-from hyperframe_baselines.gaussian import kl_to_prior, rho_of, std_of
 from torch.distributions import Normal, kl_divergence
 
 

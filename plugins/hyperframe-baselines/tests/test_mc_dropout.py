@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-import hyperframe as hf
 from hyperframe.errors import ConfigError
 from hyperframe.networks import Target
 from hyperframe.targets import LayerSpec, TargetSpec, UnitSpec, bias, kernel, scale, shift
@@ -56,7 +55,7 @@ def test_networks_are_those_of_a_dropout_of_channels(normed, seed, rate):
     own = McDropout(Options(rate=rate), spec).double()
     z = own.latent(4, torch.Generator().manual_seed(seed))
     x = torch.randn(4, 5, 2, 4, 4, dtype=torch.float64)
-    outputs = Target(module.double(), spec)(own(z), x, training=True)
+    outputs = Target(module.double(), spec).forward(own(z), x, training=True)
     first, last = own.layers
     for mask, inputs, found in zip(z, x, outputs, strict=True):
         hidden = F.conv2d(inputs, first[:, :18].reshape(6, 2, 3, 3), None if normed else first[:, 18])
@@ -82,8 +81,8 @@ def test_the_last_layer_is_never_touched():
     assert torch.equal(weights["out"], own.layers[1].expand(50, -1, -1))
 
 
-def test_a_target_without_hidden_layers_is_refused(tmp_path):
-    settings = {"task": "wine", "target": "linear", "target.inputs": 13, "generator": "mc_dropout"}
+def test_a_target_without_hidden_layers_is_refused():
+    layer = LayerSpec(name="out", filters=2, params=[kernel("weight", "o i"), bias("bias")])
+    spec = TargetSpec(name="linear", input_shape=(3,), num_outputs=2, logits="out", layers=[layer])
     with pytest.raises(ConfigError, match="target 'linear' has none"):
-        hf.train("digits", settings, out=tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+        McDropout(Options(), spec.bind(nn.Linear(3, 2)))
