@@ -474,6 +474,11 @@ class IgnoresZ(Weights):
         return hf.targets.unflatten(self.spec, self.mean.expand(len(z), -1))
 
 
+class OneZ(Weights):
+    def latent(self, count, rng):
+        return torch.zeros(count, self.spec.num_weights)
+
+
 class OwnNumbers(Weights):
     def forward(self, z):
         return hf.targets.unflatten(self.spec, self.mean + torch.randn(z.shape))
@@ -681,6 +686,7 @@ GENERATORS = {
     "double precision": (Double, {"weights_have_shapes"}),
     "fewer directions than it says": (Narrow, {"dimension_is_the_rank"}),
     "weights that ignore z": (IgnoresZ, {"weights_follow_z"}),
+    "one z for all": (OneZ, {"weights_follow_z"}),
     "random numbers of its own": (OwnNumbers, {"draws_repeat"}),
     "a latent without its rng": (GlobalLatent, {"draws_repeat"}),
     "another distribution than it says": (SaysUniform, {"latent_is_distributed"}),

@@ -28,6 +28,9 @@ PARAMETERS = 3
 RANK = 1e-11
 """Singular values below this part of the largest one count as zero."""
 
+MANY = 1000
+"""How many z are drawn where a few were all the same."""
+
 KURTOSIS = {"uniform": 1.8, "normal": 3.0}
 
 NUMBERS = 5000
@@ -107,11 +110,17 @@ def _repeats(case: GeneratorCase, draw: Draw) -> None:
 
 
 def _follows_z(case: GeneratorCase, draw: Draw) -> None:
-    _, z, weights = evaluate(case, draw)
-    for number in range(1, len(z)):
+    generator, z, weights = evaluate(case, draw)
+    # Where z is discrete, such as a mask, some draws may be the same.
+    others = [number for number in range(1, len(z)) if not torch.equal(z[0], z[number])]
+    for number in others:
         pair = [slice_weights(weights, slice(place, place + 1)) for place in (0, number)]
         if farthest(*pair)[0] == 0:
             raise Broken("two different z give the same weights")
+    if not others and generator.networks is None:
+        many = generator.latent(MANY, draw.rng())
+        if bool((many == many[0]).all()):
+            raise Broken(f"all of {MANY} z are the same")
 
 
 def _distribution(case: GeneratorCase, draw: Draw) -> None:
