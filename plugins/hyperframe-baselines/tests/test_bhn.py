@@ -152,6 +152,7 @@ def test_a_target_without_kernels_is_refused():
         BayesianHypernetwork(Options(), spec)
 
 
+@pytest.mark.slow
 def test_it_trains_on_the_loss_and_the_whole_penalty(tmp_path):
     settings = {
         "generator": "bhn",

@@ -24,6 +24,7 @@ def test_laws(check):
     check()
 
 
+@pytest.mark.slow
 @conformance("mnfg", IDENTITY)
 def test_laws_without_flows(check):
     check()
