@@ -15,7 +15,7 @@ from hyperframe.types import Weights
 
 
 class TrainingOptions(Protocol):
-    """What a generator's own optimiser may know of the training: the section `trainer` of the configuration."""
+    """The training as a generator's own optimiser may know it: the section `trainer` of the configuration."""
 
     @property
     def steps(self) -> int:
@@ -49,7 +49,7 @@ class TrainingOptions(Protocol):
 
     @property
     def epsilon(self) -> float:
-        """What Adam adds to the root."""
+        """The number that Adam adds to the root."""
         ...
 
     def cycle_at(self, step: int) -> range:

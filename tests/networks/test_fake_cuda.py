@@ -114,6 +114,7 @@ def test_optimisers_and_what_is_collected(digits, name, options):
         assert not waits[before:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("training", "networks"), [(True, 1), (True, 2), (False, 2)])
 @pytest.mark.parametrize(("name", "options"), of_kind("target"))
 def test_targets(name, options, training, networks):

@@ -30,10 +30,6 @@ class BurntInOptions(ChainOptions):
         0.5, "the part of the steps, at the beginning, in which nothing is collected", minimum=0, below=1
     )
 
-    def stages(self, training: TrainingOptions) -> list[range]:
-        """All steps behind the burn-in."""
-        return [range(int(self.burn_in * training.steps), training.steps)]
-
 
 class Chains(Generator):
     """Networks whose weights are parameters, trained at once, of which each leaves states behind on its way.
@@ -130,6 +126,18 @@ class Chains(Generator):
         """Return its parameters, how many chains it has, and how many states of each it has and can keep."""
         states = len(self.get_buffer("states"))
         return {**super().describe(), "chains": self.chains, "states": states, "networks": self.networks}
+
+
+class BurntInChains(Chains):
+    """Chains whose states are collected from all steps behind a burn-in."""
+
+    def __init__(self, name: str, options: BurntInOptions, spec: TargetSpec) -> None:
+        super().__init__(name, options, spec)
+        self.burn_in = options.burn_in
+
+    def stages(self, training: TrainingOptions) -> list[range]:
+        """All steps behind the burn-in."""
+        return [range(int(self.burn_in * training.steps), training.steps)]
 
 
 def _count(module: nn.Module, keys: object) -> None:

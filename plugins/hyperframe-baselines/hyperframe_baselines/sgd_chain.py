@@ -9,7 +9,7 @@ from torch import nn
 from hyperframe import Component, Task, hookimpl, option
 from hyperframe.networks import TrainingOptions
 from hyperframe.targets import TargetSpec
-from hyperframe_baselines.chains import BurntInOptions, Chains
+from hyperframe_baselines.chains import BurntInChains, BurntInOptions
 
 
 @attrs.frozen(kw_only=True)
@@ -19,7 +19,7 @@ class Options(BurntInOptions):
     momentum: float = option(0.9, "momentum of the descent", minimum=0, below=1)
 
 
-class SgdChain(Chains):
+class SgdChain(BurntInChains):
     """Networks that stochastic gradient descent passes: column (b) of the paper's table 1, with one chain.
 
     With `trainer.schedule=constant`, the noise of the batches keeps the weights moving about a minimum. How widely
@@ -33,10 +33,6 @@ class SgdChain(Chains):
     def __init__(self, options: Options, spec: TargetSpec) -> None:
         super().__init__("sgd_chain", options, spec)
         self.options = options
-
-    def stages(self, training: TrainingOptions) -> list[range]:
-        """All steps behind the burn-in."""
-        return self.options.stages(training)
 
     def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
         """The chains, at the trainer's rate for the loss of each and not for the mean over all."""

@@ -10,7 +10,7 @@ import torch
 from hyperframe import Component, Task, hookimpl, option
 from hyperframe.networks import TrainingOptions
 from hyperframe.targets import TargetSpec
-from hyperframe_baselines.chains import BurntInOptions, Chains
+from hyperframe_baselines.chains import BurntInChains, BurntInOptions
 
 
 class Langevin(torch.optim.Optimizer):
@@ -54,7 +54,7 @@ class Options(BurntInOptions):
     temperature: float = option(1.0, "T of exp(−U / T); 1: the posterior itself", minimum=0)
 
 
-class Sgld(Chains):
+class Sgld(BurntInChains):
     """Chains that draw from the posterior, up to the error of their step and of the batches' gradients.
 
     The potential U is what the objective makes of one network. With `objective: vi` it is n · (mean loss) − log prior
@@ -68,10 +68,6 @@ class Sgld(Chains):
     def __init__(self, options: Options, spec: TargetSpec) -> None:
         super().__init__("sgld", options, spec)
         self.options = options
-
-    def stages(self, training: TrainingOptions) -> list[range]:
-        """All steps behind the burn-in."""
-        return self.options.stages(training)
 
     def optimizer(self, groups: list[dict[str, Any]], training: TrainingOptions) -> torch.optim.Optimizer:
         """Langevin dynamics."""

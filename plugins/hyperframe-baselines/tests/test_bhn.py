@@ -1,12 +1,11 @@
 """Bayesian hypernetworks: scales that a flow draws, directions that are points, and the divergence of the scales."""
 
-import json
-
 import pytest
 import torch
 from hyperframe_baselines.bhn import BayesianHypernetwork, Options
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from of_flows import train_and_check
 from torch.distributions import Normal, kl_divergence
 from torch.func import jacrev
 
@@ -152,22 +151,6 @@ def test_a_target_without_kernels_is_refused():
         BayesianHypernetwork(Options(), spec)
 
 
+@pytest.mark.slow
 def test_it_trains_on_the_loss_and_the_whole_penalty(tmp_path):
-    settings = {
-        "generator": "bhn",
-        "diversity": "none",
-        "objective.lambda": 1197,
-        "trainer.steps": 40,
-        "trainer.log_every": 20,
-        "trainer.device": "cpu",
-        "evaluation.networks": 4,
-    }
-    run = hf.train("digits", settings, out=tmp_path / "run")
-    lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
-    steps = [line for line in lines if "penalty" in line]
-    for line in steps:
-        assert line["loss"] == pytest.approx(1197 * line["accuracy_loss"] + line["penalty"], rel=1e-4)
-    assert steps[-1]["loss"] < 0.8 * steps[0]["loss"]
-    few, many = hf.load(run.folder, device="cpu").sample(3).weights, run.sample(3).weights
-    assert all(torch.equal(few[name], many[name]) for name in few)
-    hf.analysis.check_latent(run, "paths")
+    train_and_check("bhn", tmp_path, left=0.8)

@@ -5,6 +5,7 @@ import torch
 from hyperframe_baselines.flows import FlowDensity, MaskedFlow, MaskedStep, normal_log_density
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from of_flows import randomised
 from torch.func import jacrev
 
 FEW = settings(max_examples=20, deadline=None)
@@ -13,22 +14,13 @@ STEPS = st.integers(0, 4)
 SEEDS = st.integers(0, 999)
 
 
-def randomised(module, seed, spread=0.7):
-    """In float64, with parameters far from where they start."""
-    rng = torch.Generator().manual_seed(seed)
-    module = module.double().requires_grad_(False)
-    for parameter in module.parameters():
-        parameter.copy_(spread * torch.randn(parameter.shape, generator=rng, dtype=torch.float64))
-    return module
-
-
 def normal(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def flow_of(size, steps, seed, hidden=5):
     torch.manual_seed(seed)
-    return randomised(MaskedFlow(torch.zeros(size), steps, hidden), seed)
+    return randomised(MaskedFlow(torch.zeros(size), steps, hidden), seed, spread=0.7)
 
 
 def log_determinant(function, row):
@@ -39,7 +31,7 @@ def log_determinant(function, row):
 @given(SIZES, SEEDS, st.data())
 def test_a_steps_log_determinant_is_that_of_its_jacobian(size, seed, data):
     mask = torch.tensor(data.draw(st.lists(st.booleans(), min_size=size, max_size=size)))
-    step = randomised(MaskedStep(mask, 4, torch.zeros(size)), seed)
+    step = randomised(MaskedStep(mask, 4, torch.zeros(size)), seed, spread=0.7)
     z = normal(3, size, seed=seed)
     found, own = step(z)
     assert torch.equal(found[:, mask], z[:, mask])
@@ -98,7 +90,7 @@ def test_it_starts_with_what_lies_at_its_centre_nearly_there():
 @given(SIZES, STEPS, SEEDS)
 def test_the_density_is_that_of_what_the_noise_becomes(size, steps, seed):
     torch.manual_seed(seed)
-    density = randomised(FlowDensity(torch.ones(size), -1.0, steps, 5), seed)
+    density = randomised(FlowDensity(torch.ones(size), -1.0, steps, 5), seed, spread=0.7)
     noise = normal(3, size, seed=seed)
     standard = torch.distributions.Normal(torch.zeros(size, dtype=torch.float64), 1.0)
     for row, value in zip(noise, density(noise)[1], strict=True):

@@ -1,12 +1,11 @@
 """Multiplicative normalizing flows: what is drawn, and the divergence from the prior against known answers."""
 
-import json
-
 import pytest
 import torch
 from hyperframe_baselines.mnfg import AuxiliaryPosterior, MultiplicativeFlows, Options
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from of_flows import randomised, train_and_check
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 from torch.func import jacrev
 
@@ -24,6 +23,7 @@ def test_laws(check):
     check()
 
 
+@pytest.mark.slow
 @conformance("mnfg", IDENTITY)
 def test_laws_without_flows(check):
     check()
@@ -35,18 +35,9 @@ def spec():
     return hf.trace(torch.nn.Sequential(*layers), input_shape=(3,)).spec
 
 
-def randomised(module, seed, spread=0.5):
-    """In float64, with parameters far from where they start."""
-    rng = torch.Generator().manual_seed(seed)
-    module = module.double().requires_grad_(False)
-    for parameter in module.parameters():
-        parameter.copy_(spread * torch.randn(parameter.shape, generator=rng, dtype=torch.float64))
-    return module
-
-
 def make(spec, seed=0, **options):
     torch.manual_seed(seed)
-    return randomised(MultiplicativeFlows(Options(**{"flow_hidden": 5, **options}), spec), seed)
+    return randomised(MultiplicativeFlows(Options(**{"flow_hidden": 5, **options}), spec), seed, spread=0.5)
 
 
 def draw(generator, count, seed=0):
@@ -172,7 +163,7 @@ def test_the_penalty_is_what_its_parts_are_at_each_draw(spec, seed, flow_steps, 
 
 def test_the_auxiliary_posterior_is_a_density_of_the_factors():
     torch.manual_seed(0)
-    r = randomised(AuxiliaryPosterior(2, 2, 5), 0)
+    r = randomised(AuxiliaryPosterior(2, 2, 5), 0, spread=0.5)
     axis = torch.linspace(-15, 15, 601, dtype=torch.float64)
     z = torch.cartesian_prod(axis, axis)
     kernel = torch.randn(2, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -203,24 +194,5 @@ def test_weights_that_are_the_prior_have_no_divergence():
     torch.testing.assert_close(norm.divergence(z[:, : sum(norm.sizes)], torch.empty(0)), torch.zeros(4))
 
 
-SHORT = {
-    "generator": "mnfg",
-    "diversity": "none",
-    "objective.lambda": 1197,
-    "trainer.steps": 40,
-    "trainer.log_every": 20,
-    "trainer.device": "cpu",
-    "evaluation.networks": 4,
-}
-
-
 def test_it_trains_on_the_loss_and_the_whole_penalty(tmp_path):
-    run = hf.train("digits", SHORT, out=tmp_path / "run")
-    lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
-    steps = [line for line in lines if "penalty" in line]
-    for line in steps:
-        assert line["loss"] == pytest.approx(1197 * line["accuracy_loss"] + line["penalty"], rel=1e-4)
-    assert steps[-1]["loss"] < 0.9 * steps[0]["loss"]
-    few, many = hf.load(run.folder, device="cpu").sample(3).weights, run.sample(3).weights
-    assert all(torch.equal(few[name], many[name]) for name in few)
-    hf.analysis.check_latent(run, "paths")
+    train_and_check("mnfg", tmp_path, left=0.9)
