@@ -5,6 +5,7 @@ from typing import Any
 
 import attrs
 
+from hyperframe.metrics import Metric
 from hyperframe.types import NoOptions
 
 
@@ -24,6 +25,8 @@ class Component:
         reference: the paper or section it comes from.
         title: of an analysis: its heading in a report; by default its name in words.
         place: of an analysis: where a report tells of it; lower ones come first, equal ones by name.
+        metrics: of an analysis: figures among its results by which generators are compared, found as `Metric.value`
+            finds them; one of the ensemble stands under `ensemble`. `hyperframe bench generators` has a row for each.
     """
 
     name: str
@@ -34,6 +37,7 @@ class Component:
     restore: Callable[..., Any] | None = None
     title: str = ""
     place: int = 1000
+    metrics: tuple[Metric, ...] = ()
 
     def __attrs_post_init__(self) -> None:
         if not attrs.has(self.options):

@@ -162,16 +162,16 @@ def check_metrics(metrics: Sequence[Metric], task: str) -> None:
             raise PluginError(f"{where}: metric '{metric.name}' is said to be of '{metric.mean_of}', which is none")
 
 
-def declare_results(metrics: Sequence[Metric], results: Mapping[str, Any], task: str) -> dict[str, Any]:
-    """Add to a meter's results, under `metrics`, what the task declares of them.
+def declare_results(metrics: Sequence[Metric], results: Mapping[str, Any], whose: str) -> dict[str, Any]:
+    """Add to results, under `metrics`, what a task declares of those of its meter, or an analysis of its own.
 
     Raises:
-        PluginError: a metric is declared that the meter did not find.
+        PluginError: a metric is declared that was not found.
     """
     for metric in metrics:
         if metric.value(results) is None:
-            whose = f"task '{task}' declares the metric '{metric.name}' of the {metric.of}"
-            raise PluginError(f"{whose}, but its meter gives no number of that name")
+            declared = f"{whose} declares the metric '{metric.name}' of the {metric.of}"
+            raise PluginError(f"{declared}, but its results have no number of that name")
     return {**results, "metrics": [metric.plain() for metric in metrics]}
 
 

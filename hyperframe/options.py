@@ -32,6 +32,7 @@ def option(
     location: bool = False,
     of_task: str | None = None,
     names_task: bool = False,
+    given: Literal["budget", "folder"] | None = None,
 ) -> Any:
     """Declare one option of an attrs class: its default, one line of help, and the range it may lie in.
 
@@ -40,7 +41,9 @@ def option(
     With `location` the value says where data lie, or how they get there: paths are kept absolute, and may change
     without making a run another one. With `of_task`, an attribute of tasks such as "num_outputs", an option of a target
     that is left out, or null, is what the task has; the default stands for it where there is no task. With `names_task`
-    the value of an option of a diversity term is the name of a registered task, which the term has as `other_task`.
+    the value of an option of a diversity term is the name of a registered task, which the term has as `other_task`. An
+    option of an analysis with `given` is set where generators are compared, unless the user sets it: "budget" is the
+    number of gradient evaluations that each training may take, "folder" a folder that all runs of one seed share.
 
     Example:
         >>> @attrs.frozen(kw_only=True)
@@ -52,14 +55,14 @@ def option(
         hyperframe.errors.ConfigError: generator.slope: expected a number, at least 0, but got -1
     """
     bounds = {"at least": minimum, "above": above, "at most": maximum, "below": below}
-    given = {word: limit for word, limit in bounds.items() if limit is not None}
     said = {
         "help": help,
-        "bounds": given,
+        "bounds": {word: limit for word, limit in bounds.items() if limit is not None},
         "run": run,
         "location": location,
         "of_task": of_task,
         "names_task": names_task,
+        "given": given,
     }
     return attrs.field(default=default, metadata=said)
 

@@ -247,9 +247,9 @@ def test_a_training_with_wrong_declarations_writes_nothing(runs, tmp_path):
 
 def test_a_metric_that_the_meter_does_not_find_is_named():
     metrics = [single(), hf.Metric(name="vote", of="ensemble")]
-    with pytest.raises(PluginError, match="declares the metric 'vote' of the ensemble, but its meter gives no number"):
-        declare_results(metrics, {"mae": 1.0, "vote": 1.0}, "own")
-    found = declare_results(metrics, {"mae": 1.0, "ensemble": {"vote": 2}}, "own")
+    with pytest.raises(PluginError, match="declares the metric 'vote' of the ensemble, but its results have no number"):
+        declare_results(metrics, {"mae": 1.0, "vote": 1.0}, "task 'own'")
+    found = declare_results(metrics, {"mae": 1.0, "ensemble": {"vote": 2}}, "task 'own'")
     assert metrics_of(json.loads(json.dumps(found))) == metrics
 
 

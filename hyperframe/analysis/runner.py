@@ -19,6 +19,7 @@ from hyperframe.errors import (
     others_code,
     unknown_name,
 )
+from hyperframe.metrics import declare_results
 from hyperframe.networks.sampled import Networks, draw_weights
 from hyperframe.options import named_runs, plain_options
 from hyperframe.runs.checkpoints import checkpoint_steps
@@ -164,6 +165,7 @@ def _analyse(run: Run, choice: Choice, analysis: Analysis, again: bool) -> dict[
     try:
         with others_code(failed):
             results = analysis(run, folder)
+            results = declare_results(choice.registered.component.metrics, results, choice.described)
             # As JSON gives it back, so that a report is the same now and when results are read from the folder.
             result = from_json(as_json({**origin, **results, **origin}))
         write_json(folder / RESULTS, result)

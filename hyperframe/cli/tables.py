@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from hyperframe.analysis.evaluation_rows import WORDS, evaluation_rows, evaluation_title, quantity
+from hyperframe.bench.tables import best_of, comparison_rows, comparison_title
 from hyperframe.config.registry import OWN_DISTRIBUTION, BrokenPlugin, Registered
 from hyperframe.metrics import Metric, metrics_of
 from hyperframe.runs.folder import ANALYSES
@@ -250,6 +251,18 @@ def print_benchmark(content: Mapping[str, Any]) -> None:
         f"medians of {content['repeats']}; {content['operations'] / 1e9:,.2f} · 10⁹ operations; a large matrix product "
         f"does {content['matrix_product'] / 1e9:,.0f} · 10⁹ a second, at which they take {content['floor_s']:.4f} s"
     )
+
+
+def print_generators(content: Mapping[str, Any]) -> None:
+    """Print a comparison of generators: a row for each metric, in bold what is best."""
+    labels = [one["label"] for one in content["generators"]]
+    table = Table(*(Column(escape(name), overflow="fold") for name in ("", *labels)), title_justify="left")
+    table.title = comparison_title(content)
+    for row, (words, cells) in zip(content["rows"], comparison_rows(content), strict=True):
+        best = best_of(row)
+        marked = [f"[bold]{cell}[/]" if label == best else cell for label, cell in zip(labels, cells, strict=True)]
+        table.add_row(escape(words), *marked)
+    _console().print(table)
 
 
 def print_plugins(components: list[Registered], broken: list[BrokenPlugin]) -> None:

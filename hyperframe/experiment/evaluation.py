@@ -80,7 +80,7 @@ def measure(experiment: Experiment, networks: Networks, data: Data) -> dict[str,
     for first, first_example, outputs in networks.chunks(data.x):
         labels = data.y[first_example : first_example + outputs.shape[1]].to(outputs.device)
         meter.update(outputs, labels, first, first_example)
-    results = declare_results(task.metrics, meter.result(), task.name)
+    results = declare_results(task.metrics, meter.result(), f"task '{task.name}'")
     return {"networks": len(networks), "examples": len(data), **results}
 
 

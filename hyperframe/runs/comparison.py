@@ -125,7 +125,7 @@ def _measure(run: Run, count: int, seed: int | None, registry: Registry) -> dict
         "step": run.step,
         "results": measure(run.experiment, nets, run.data("test")),
         "entropies": entropies,
-        "training_seconds": training_seconds(run.folder, run.step),
+        "training_seconds": training_seconds(run.folder, run.step)[0],
     }
 
 
@@ -142,19 +142,20 @@ def _entropy(name: str, registry: Registry, flat: Tensor, dimension: int) -> flo
     return None
 
 
-def training_seconds(folder: Path, step: int) -> float | None:
-    """Seconds that the training took up to a step, from `metrics.jsonl`; None where that has no speeds.
+def training_seconds(folder: Path, step: int) -> tuple[float | None, float | None]:
+    """Seconds that the training took up to a step, by the clock and of the CPU; None where none are in `metrics.jsonl`.
 
-    It is the time of the steps alone, Σ (steps since the last line) / (steps a second), without validations,
+    It is the time of the steps alone, Σ (steps since the last line) · (seconds a step), without validations,
     checkpoints and the start; of a step that was done again after a pause, the time of the last one.
     """
-    seconds, before = 0.0, 0
+    wall, cpu, before = 0.0, 0.0, 0
     for line in read_metrics(folder):
-        speed, here = line.get("steps_per_second"), min(line["step"], step)
+        speed, of_cpu, here = line.get("steps_per_second"), line.get("cpu_seconds_per_step"), min(line["step"], step)
         if isinstance(speed, int | float) and speed > 0 and here > before:
-            seconds += (here - before) / speed
+            wall += (here - before) / speed
+            cpu += (here - before) * of_cpu if isinstance(of_cpu, int | float) else math.nan
             before = here
-    return seconds if before else None
+    return (wall, None if math.isnan(cpu) else cpu) if before else (None, None)
 
 
 @attrs.frozen

@@ -154,7 +154,7 @@ def _metrics(case: TaskCase, draw: Draw) -> str:
     outputs, labels = case.make(draw)
     results = _results(case, outputs, labels, len(outputs), len(labels))
     try:
-        declare_results(metrics, results, case.task.name)
+        declare_results(metrics, results, f"task '{case.task.name}'")
     except PluginError as error:
         raise Broken(str(error)) from error
     together = results.get("ensemble", {})

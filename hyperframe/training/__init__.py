@@ -4,6 +4,5 @@
 - `averaging`: parameters averaged over the last steps
 - `loop`: the loop around the step: logs, validates, saves, pauses
 - `resume`: a run that goes on
-- `benchmark`: parts of the work, timed beside plainer ways of doing them
 - `progress_bar`: progress on the terminal
 """

@@ -67,7 +67,8 @@ class Reporter(Protocol):
         Args:
             step: how many steps are done.
             metrics: `loss` and its parts; `score`, the mean of `Task.score`, which `Task.score_metric` describes;
-                `diversity.NAME` of each term; `rate` and `steps_per_second`.
+                `diversity.NAME` of each term; `rate`, `steps_per_second` and
+                `cpu_seconds_per_step`, of all threads.
         """
         ...
 
@@ -249,7 +250,7 @@ class Training:
         step = self.trainer.step_count
         metrics = self.trainer.read_metrics()
         self.trainer.check_finite()
-        metrics["steps_per_second"] = clock.steps_per_second(step)
+        metrics["steps_per_second"], metrics["cpu_seconds_per_step"] = clock.speeds(step)
         metrics["rate"] = rate_at(step - 1, self.options)
         log.metrics(step, metrics)
         self.run.registry.manager.tell_step(self.run, step, metrics)
@@ -304,25 +305,26 @@ class Training:
 
 
 class _Clock:
-    """Measures steps a second; stands still while other things are done."""
+    """Measures how long steps take; stands still while other things are done."""
 
     def __init__(self, step: int) -> None:
         self._step = step
-        self._started = time.perf_counter()
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
 
-    def steps_per_second(self, step: int) -> float:
-        """Steps a second since the last call."""
-        now = time.perf_counter()
-        speed = (step - self._step) / (now - self._started)
-        self._step, self._started = step, now
-        return speed
+    def speeds(self, step: int) -> tuple[float, float]:
+        """Steps a second since the last call, and the CPU seconds of each."""
+        wall, cpu, steps = time.perf_counter(), time.process_time(), step - self._step
+        speeds = steps / (wall - self._wall), (cpu - self._cpu) / steps
+        self._step, self._wall, self._cpu = step, wall, cpu
+        return speeds
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
         """Let the time inside not count."""
-        began = time.perf_counter()
+        wall, cpu = time.perf_counter(), time.process_time()
         yield
-        self._started += time.perf_counter() - began
+        self._wall += time.perf_counter() - wall
+        self._cpu += time.process_time() - cpu
 
 
 @contextmanager

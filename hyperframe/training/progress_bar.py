@@ -11,8 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from hyperframe.metrics import metrics_of
 from hyperframe.runs.run import Run
-from hyperframe.runtime.progress import heard_by
+from hyperframe.runtime.progress import heard_by, tell
 from hyperframe.runtime.terminal import Console
+from hyperframe.training.loop import Silent
 
 
 class ProgressReporter:
@@ -78,6 +79,23 @@ class ProgressReporter:
             soft_wrap=True,
             markup=False,
         )
+
+
+class StepsReporter(Silent):
+    """Tells whoever listens (`hyperframe.runtime.progress`) how many steps of a training among others are done.
+
+    Args:
+        what: is trained.
+        steps: how many there are.
+    """
+
+    def __init__(self, what: str, steps: int) -> None:
+        self.what = what
+        self.steps = steps
+
+    def logged(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Tell the step."""
+        tell(self.what, step, self.steps)
 
 
 @contextmanager

@@ -127,7 +127,17 @@ def test_training_seconds_are_steps_by_their_speed(tmp_path, lines, step, second
     rows = [{"step": here, "steps_per_second": speed} for here, speed in lines]
     rows.insert(1, {"step": 10, "validation": {}})
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert training_seconds(tmp_path, step) == seconds
+    assert training_seconds(tmp_path, step) == (seconds, None)
+
+
+def test_cpu_seconds_are_steps_by_what_each_took(tmp_path):
+    rows = [
+        {"step": 10, "steps_per_second": 5.0, "cpu_seconds_per_step": 0.25},
+        {"step": 20, "steps_per_second": 2.0, "cpu_seconds_per_step": 0.5},
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert training_seconds(tmp_path, 20) == (2 + 5, 2.5 + 5)
+    assert training_seconds(tmp_path, 14) == (2 + 2, 2.5 + 2)
 
 
 @pytest.mark.slow

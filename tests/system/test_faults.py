@@ -76,6 +76,7 @@ def result(folder):
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     for line in lines:
         line.pop("steps_per_second", None)
+        line.pop("cpu_seconds_per_step", None)
     digests = {name: measured["sha256"] for name, measured in found.state["files"].items()}
     return found.step, found.state["validation_score"], digests, lines
 

@@ -21,7 +21,7 @@ ORDER = [
     {"experiment"},
     {"runs"},
     {"training", "analysis"},
-    {"api"},
+    {"api", "bench"},
     {"testing", "__init__"},
     {"builtin", "cli"},
 ]

@@ -138,6 +138,7 @@ def state(run):
     lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
     for line in lines:
         line.pop("steps_per_second", None)
+        line.pop("cpu_seconds_per_step", None)
     return last, {**found.generator(), **found.trainer()}, lines
 
 

@@ -7,13 +7,25 @@ from typing import Any
 import attrs
 import torch
 
-from hyperframe import Component, Run, hookimpl, option
+from hyperframe import Component, Metric, Run, hookimpl, option
 from hyperframe.analysis import COLOURS, check_classifies, in_parts, keep_lines, keep_picture, new_figure
 from hyperframe.analysis.ensemble_metrics import RULES, growing_sizes, spread
 from hyperframe.analysis.ensembles import ensemble_results, examples_of
 from hyperframe.analysis.plots import size_axis
 
 NAME = "ensembles"
+METRICS = (
+    Metric(
+        name="calibrated_nll",
+        label="negative log-likelihood at the best temperature",
+        unit="nats",
+        better="lower",
+        of="ensemble",
+    ),
+    Metric(name="brier", label="Brier score", better="lower", of="ensemble"),
+)
+"""Of the largest ensemble's mean probability, in the mean over the draws."""
+
 WORDS = {"majority": "majority vote", "mean_probability": "mean probability", "most_confident": "most confident member"}
 
 
@@ -55,7 +67,7 @@ class Ensembles:
         parts = in_parts(
             folder, "ensembles", self.options.draws, lambda draw: ensemble_results(run, draw, sizes, test, validation)
         )
-        found = {
+        found: dict[str, Any] = {
             "draws": len(parts),
             "examples": len(test),
             "sizes": sizes,
@@ -65,6 +77,8 @@ class Ensembles:
                 for rule in (*RULES, "uncertainty")
             },
         }
+        largest = found["ensembles"]["mean_probability"][-1]
+        found["ensemble"] = {metric.name: largest[metric.name]["mean"] for metric in METRICS}
         return {
             **found,
             "highlights": _highlights(found),
@@ -166,6 +180,7 @@ def hyperframe_analyses() -> list[Component]:
             place=10,
             factory=Ensembles,
             options=Options,
+            metrics=METRICS,
             summary="accuracy, likelihood and calibration of ensembles as they grow, over many draws",
             reference="section 4.2.2",
         )

@@ -1,51 +1,148 @@
-"""The command `bench`."""
+"""The commands below `bench`."""
 
 import click
 
+from hyperframe.analysis.runner import chosen_names, chosen_options
+from hyperframe.bench.generators import compare_generators, comparing_analyses
+from hyperframe.bench.pictures import draw_comparison
+from hyperframe.bench.recipes import read_generators, read_recipes
+from hyperframe.bench.tables import as_markdown
+from hyperframe.bench.timings import BENCHMARKS, EXAMPLES, NETWORKS, benchmark
 from hyperframe.cli import tables
-from hyperframe.cli.arguments import Command, json_option, registry_for, split_arguments
-from hyperframe.config.schema import load_config
-from hyperframe.runtime.files import as_json
-from hyperframe.training.benchmark import BENCHMARKS, EXAMPLES, NETWORKS, benchmark
+from hyperframe.cli.arguments import Command, json_option, registry_for, split_arguments, split_overrides
+from hyperframe.config.schema import load_config, override_pairs
+from hyperframe.runs.folder import RESULTS
+from hyperframe.runtime.files import as_json, user_path, write_text
+from hyperframe.training.progress_bar import shown_progress
+
+TABLE, PICTURE = "comparison.md", "comparison.png"
+
+TIMED = {
+    "step": "a training step",
+    "forward": "the pass of a training step's networks on their images",
+    "sample": "networks drawn",
+    "evaluate": "drawn networks on the same examples",
+}
 
 
-@click.command(cls=Command)
-@click.argument("what", type=click.Choice(list(BENCHMARKS)))
-@click.argument("arguments", nargs=-1, metavar="[CONFIG] [KEY=VALUE]...")
+@click.group()
+def bench() -> None:
+    """Measure side by side: what parts of the work cost, and what generators are worth at one budget."""
+
+
+def _timing(what: str) -> click.Command:
+    """Make the command that times one part of the work."""
+
+    def time_it(
+        arguments: tuple[str, ...],
+        repeats: int,
+        alone: bool,
+        json_wanted: bool,
+        networks: int = NETWORKS,
+        examples: int = EXAMPLES,
+    ) -> None:
+        source, overrides = split_arguments(arguments, "digits")
+        config = load_config(source, overrides, registry_for(overrides))
+        content = benchmark(what, config, networks=networks, examples=examples, repeats=repeats, alone=alone)
+        if json_wanted:
+            click.echo(as_json(content))
+        else:
+            tables.print_benchmark(content)
+
+    time_it.__doc__ = f"""Time {TIMED[what]}, beside two plainer ways of doing it.
+
+    Beside hyperframe's own way stand a loop over the networks, one ordinary module after the other, and one vmap over
+    all of them. Shown are medians of wall and CPU time, the peak of memory above the process after its imports, and the
+    time that the operations would take at the rate of a large matrix product, measured as well.
+    """
+    positive = click.IntRange(min=1)
+    options = [
+        click.argument("arguments", nargs=-1, metavar="[CONFIG] [KEY=VALUE]..."),
+        click.option("--repeats", type=positive, default=5, show_default=True, help="Timed calls of each way."),
+        click.option("--alone", is_flag=True, help="Leave out the two other ways."),
+        json_option,
+    ]
+    if what in ("sample", "evaluate"):
+        options.append(
+            click.option(
+                "-n", "--networks", type=positive, default=NETWORKS, show_default=True, help="How many networks."
+            )
+        )
+    if what == "evaluate":
+        options.append(
+            click.option(
+                "--examples", type=positive, default=EXAMPLES, show_default=True, help="How many training examples."
+            )
+        )
+    for decorate in reversed(options):
+        time_it = decorate(time_it)
+    return click.command(name=what, cls=Command)(time_it)
+
+
+for _name in BENCHMARKS:
+    bench.add_command(_timing(_name))
+
+
+@bench.command(name="generators", cls=Command)
+@click.argument("arguments", nargs=-1, metavar="[CONFIG] [KEY=VALUE]... [NAME.OPTION=VALUE]...")
 @click.option(
-    "-n", "--networks", type=click.IntRange(min=1), help=f"sample, evaluate: how many networks. [default: {NETWORKS}]"
+    "--generators",
+    required=True,
+    metavar="NAME[,NAME...]|FILE.yaml",
+    help="Generators with their default options, or a file of label: {KEY: VALUE}, such as sgld: {generator: sgld, "
+    "trainer.networks: 4}.",
 )
+@click.option("--out", type=click.Path(), required=True, metavar="FOLDER", help="Where everything is kept.")
 @click.option(
-    "--examples", type=click.IntRange(min=1), help=f"evaluate: how many training examples. [default: {EXAMPLES}]"
+    "--budget",
+    type=click.IntRange(min=1),
+    help="Gradient evaluations of each training, of one network at one example. [default: those of CONFIG as it is]",
 )
-@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Timed calls of each way.")
-@click.option("--alone", is_flag=True, help="Leave out the two other ways.")
+@click.option("--seeds", default="0", show_default=True, metavar="N[,N...]", help="Seeds of the trainings.")
+@click.option(
+    "--analysis",
+    metavar="NAME[,NAME...]",
+    help="Take figures of these analyses. [default: all that have any by which generators are compared]",
+)
 @json_option
-def bench(
-    what: str,
+def generators_command(
     arguments: tuple[str, ...],
-    networks: int | None,
-    examples: int | None,
-    repeats: int,
-    alone: bool,
+    generators: str,
+    out: str,
+    budget: int | None,
+    seeds: str,
+    analysis: str | None,
     json_wanted: bool,
 ) -> None:
-    """Time a part of the work beside two plainer ways of doing it.
+    """Train generators with the same budget from several seeds, and write one table and one picture of all of them.
 
-    step: a training step; forward: its networks on its images; sample: networks drawn; evaluate: drawn networks on the
-    same examples. Beside hyperframe's own way stand a loop over the networks, one ordinary module after the other, and
-    one vmap over all of them. Shown are medians of wall and CPU time, the peak of memory above the process after its
-    imports, and the time that the operations would take at the rate of a large matrix product, measured as well.
+    Each training gets as many steps as its budget is worth: a network's gradient at one example counts one, images of
+    diversity terms too. KEY=VALUE changes CONFIG for all generators, NAME.OPTION=VALUE options of an analysis. Runs are
+    kept in FOLDER/runs; the same command goes on after an interruption, and with more generators or seeds it does what
+    is new. FOLDER gets results.json, comparison.md and comparison.png.
     """
-    if networks and what not in ("sample", "evaluate"):
-        raise click.UsageError(f"'{what}' takes trainer.networks networks; -n is for sample and evaluate")
-    if examples and what != "evaluate":
-        raise click.UsageError(f"'{what}' takes no --examples; it is for evaluate")
-    source, overrides = split_arguments(arguments, "digits")
-    config = load_config(source, overrides, registry_for(overrides))
-    sizes = {"networks": networks or NETWORKS, "examples": examples or EXAMPLES}
-    content = benchmark(what, config, **sizes, repeats=repeats, alone=alone)
+    source, others = split_arguments(arguments, "digits")
+    overrides, typed = split_overrides(others)
+    registry = registry_for(overrides)
+    names = comparing_analyses(registry) if analysis is None else chosen_names(analysis)
+    options = chosen_options(typed, names, registry)
+    numbers, folder = _seeds(seeds), user_path(out)
+    chosen = read_generators(generators)
+    spent, recipes = read_recipes(source, override_pairs(overrides), chosen, budget, registry)
+    with shown_progress(json_wanted):
+        content = compare_generators(source, recipes, numbers, spent, options, folder, registry)
+    write_text(folder / TABLE, as_markdown(content))
+    draw_comparison(folder / PICTURE, content)
     if json_wanted:
         click.echo(as_json(content))
     else:
-        tables.print_benchmark(content)
+        tables.print_generators(content)
+        click.echo(f"table, picture and results: {', '.join(str(folder / one) for one in (TABLE, PICTURE, RESULTS))}")
+
+
+def _seeds(text: str) -> list[int]:
+    """Read whole numbers with commas between them."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isascii() and word.isdecimal() for word in words):
+        raise click.BadParameter(f"'{text}' is no list of whole numbers, such as 0,1,2", param_hint="--seeds")
+    return list(dict.fromkeys(map(int, words)))

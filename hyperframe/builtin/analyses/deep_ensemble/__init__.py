@@ -8,7 +8,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe import Component, Data, Run, hookimpl, option
+from hyperframe import Component, Data, Metric, Run, hookimpl, option
 from hyperframe.analysis import check_classifies, in_parts
 from hyperframe.analysis.bootstrap import mean_interval
 from hyperframe.analysis.ensemble_metrics import growing_sizes
@@ -30,13 +30,15 @@ class Options:
     """Options of the analysis."""
 
     reference: str | None = option(
-        None, "folder of the references, which runs of one target and task can share; null: in the analysis' folder"
+        None,
+        "folder of the references, which runs of one target and task can share; null: in the analysis' folder",
+        given="folder",
     )
     networks: tuple[int, ...] = option(
         (2, 4, 8, 16), "networks of each deep ensemble, each trained with its part of the budget", minimum=1
     )
     budget: int | None = option(
-        None, "gradient evaluations of each deep ensemble; null: as many as the run's", minimum=1
+        None, "gradient evaluations of each deep ensemble; null: as many as the run's", minimum=1, given="budget"
     )
     weights: Literal["last", "averages", "both"] = option(
         "last",
@@ -111,7 +113,7 @@ class DeepEnsemble:
         flat = saturation(curve)
         levels = [float(nll.mean()) for nll in curve]
         worth = [deep_ensemble_equivalent(nll, counts, levels, flat) for nll in means["calibrated_nll"]]
-        found = {
+        found: dict[str, Any] = {
             "examples": len(test),
             "draws": chosen.draws,
             "budget": budget,
@@ -121,6 +123,10 @@ class DeepEnsemble:
             "flat_from": counts[flat],
             "references": references,
             "best": int(others.mean(1).argmin()),
+        }
+        found["ensemble"] = {
+            "equivalent": worth[-1].networks,
+            "difference": references[found["best"]]["difference"],
         }
         return {
             **found,
@@ -212,6 +218,22 @@ def hyperframe_analyses() -> list[Component]:
             place=20,
             factory=DeepEnsemble,
             options=Options,
+            metrics=(
+                Metric(
+                    name="difference",
+                    label="calibrated NLL less that of the best deep ensemble of the same budget",
+                    unit="nats",
+                    better="lower",
+                    of="ensemble",
+                ),
+                Metric(
+                    name="equivalent",
+                    label="deep-ensemble equivalent, within the sizes that were trained",
+                    unit="networks",
+                    better="greater",
+                    of="ensemble",
+                ),
+            ),
             summary="a run's ensemble against independently trained networks of the same budget",
             reference="A. Ashukha et al. (2020), Pitfalls of In-Domain Uncertainty Estimation and Ensembling",
         )

@@ -1,9 +1,8 @@
 """Reference runs: networks of a run's target that are trained independently on its task, for a budget."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import attrs
 
@@ -18,8 +17,8 @@ from hyperframe.runs.checkpoints import checkpoint_steps
 from hyperframe.runs.folder import CONFIG, read_run_config
 from hyperframe.runs.loading import load_run
 from hyperframe.runtime.files import is_file
-from hyperframe.runtime.progress import tell
-from hyperframe.training.loop import Silent, train_run
+from hyperframe.training.loop import train_run
+from hyperframe.training.progress_bar import StepsReporter
 from hyperframe.training.resume import resume_run
 
 
@@ -98,7 +97,7 @@ def deep_ensemble(run: Run, folder: Path, recipe: Recipe) -> Run:
         KeyboardInterrupt: Ctrl-C; a checkpoint is written first.
     """
     registry = run.registry
-    reporter = _Told(f"steps of {recipe.networks} networks", recipe.steps)
+    reporter = StepsReporter(f"steps of {recipe.networks} networks", recipe.steps)
     if not is_file(folder / CONFIG):
         with _told_of(recipe):
             return train_run(_config(run, recipe, registry), registry, folder, reporter)
@@ -161,15 +160,3 @@ def _check_same(wanted: Config, known: Config, folder: Path) -> None:
         one, other = (plain_options(config.trainer)[key] for config in (known, wanted))
         if one != other:
             raise RunError(f"the reference {folder} has trainer.{key}={one} and not {other}; remove it, or {elsewhere}")
-
-
-class _Told(Silent):
-    """Reports the training's progress to the analysis' progress bar."""
-
-    def __init__(self, what: str, steps: int) -> None:
-        self.what = what
-        self.steps = steps
-
-    def logged(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Report the step."""
-        tell(self.what, step, self.steps)

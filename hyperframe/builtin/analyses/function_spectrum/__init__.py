@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from hyperframe import Component, Data, Networks, Run, hookimpl, option
+from hyperframe import Component, Data, Metric, Networks, Run, hookimpl, option
 from hyperframe.analysis import COLOURS, check_classifies, check_count, keep_picture, new_figure
 from hyperframe.analysis.scoring import some_examples
 from hyperframe.builtin.analyses.function_spectrum.spectrum import Spectrum
@@ -72,6 +72,7 @@ class FunctionSpectrum:
             "weights": _plain(weights),
             "share_along_mean": functions.share_along_mean(),
             "nll": nll,
+            "ensemble": {"functions": functions.participation_ratio()},
         }
         return {**results, **_show(folder, results)}
 
@@ -132,6 +133,7 @@ def hyperframe_analyses() -> list[Component]:
             place=25,
             factory=FunctionSpectrum,
             options=Options,
+            metrics=(Metric(name="functions", label="effective number of functions", better="greater", of="ensemble"),),
             summary="how many different functions the drawn networks are, beside their weights",
             reference="S. Fort, H. Hu, B. Lakshminarayanan (2019), Deep Ensembles: A Loss Landscape Perspective",
         )

@@ -9,7 +9,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe import Component, Data, hookimpl, option
+from hyperframe import Component, Data, Metric, hookimpl, option
 from hyperframe.analysis import COLOURS, check_images, in_parts, keep_lines, keep_picture, new_figure
 from hyperframe.analysis.scoring import predict, some_examples
 from hyperframe.builtin.analyses.out_of_distribution.detection import (
@@ -108,6 +108,7 @@ class OutOfDistribution:
             "histograms": {"edges": edges, "shares": shares},
             "roc": {"false_alarms": RATES, "found": roc},
             "skipped": skipped,
+            "ensemble": {"auroc": sum(kind["entropy"]["auroc"] for kind in kinds.values()) / len(kinds)},
         }
         return {**found, "highlights": _highlights(kinds), **_pictures(folder, run.experiment.task.name, found)}
 
@@ -240,6 +241,9 @@ def hyperframe_analyses() -> list[Component]:
             place=40,
             factory=OutOfDistribution,
             options=Options,
+            metrics=(
+                Metric(name="auroc", label="AUROC of strange images, mean over kinds", better="greater", of="ensemble"),
+            ),
             summary="whether the ensemble's uncertainty tells strange images from the task's own: AUROC, AUPR, FPR95",
         )
     ]

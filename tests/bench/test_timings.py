@@ -10,11 +10,11 @@ import torch
 from tiny import GENERATED
 
 import hyperframe as hf
+from hyperframe.bench.timings import BENCHMARKS, benchmark
 from hyperframe.config.schema import load_config
 from hyperframe.networks.target import Target
 from hyperframe.runtime.memory import keep_freed
 from hyperframe.targets.weights import batch_size
-from hyperframe.training.benchmark import BENCHMARKS, benchmark
 
 
 @pytest.mark.slow

@@ -1,0 +1,151 @@
+"""Recipes of a comparison: what each generator changes of a configuration, and how many steps its budget is worth."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
+
+from hyperframe.analysis.runner import chosen_names
+from hyperframe.config.overrides import read_yaml
+from hyperframe.config.registry import Registry
+from hyperframe.config.schema import Config, load_config
+from hyperframe.errors import ConfigError, HyperframeError
+from hyperframe.experiment.build import build_experiment
+from hyperframe.experiment.preflight import load_data
+from hyperframe.options import shown
+from hyperframe.runtime.files import is_file, user_path
+from hyperframe.runtime.rng import seeded
+from hyperframe.training.loop import cpu_threads
+from hyperframe.training.trainer import Trainer
+
+LABEL = re.compile(r"[A-Za-z0-9][\w.+-]{0,59}", re.ASCII)
+"""Labels name folders."""
+
+
+@attrs.frozen(kw_only=True)
+class Recipe:
+    """How one generator of a comparison is trained.
+
+    Attributes:
+        label: what tables call it.
+        overrides: what it changes of a configuration: keys, dotted or of whole sections, and values.
+        config: its complete configuration, with as many steps as the budget is worth.
+    """
+
+    label: str
+    overrides: Mapping[str, Any]
+    config: Config
+
+    def seeded(self, seed: int) -> Config:
+        """Return its configuration with another seed."""
+        return attrs.evolve(self.config, trainer=attrs.evolve(self.config.trainer, seed=seed))
+
+
+def read_generators(text: str) -> dict[str, dict[str, Any]]:
+    """Read names of generators with commas between them, or the path of a YAML file of `label: {key: value}`.
+
+    In a file the generator's bare name may stand for `{generator: NAME}`.
+
+    Raises:
+        ConfigError: there is no generator, the file cannot be read, or a label can be no folder's name.
+
+    Example:
+        >>> read_generators("direct, modes")
+        {'direct': {'generator': 'direct'}, 'modes': {'generator': 'modes'}}
+    """
+    path = user_path(text)
+    if path.suffix in (".yaml", ".yml") or is_file(path):
+        found = {label: _as_overrides(label, section) for label, section in read_yaml(path).items()}
+    else:
+        found = {name: {"generator": name} for name in chosen_names(text) if name}
+    if not found:
+        raise ConfigError("--generators names no generator; write names with commas, or a YAML file of label: settings")
+    for label in found:
+        if not LABEL.fullmatch(label):
+            raise ConfigError(
+                f"--generators: '{label}' can be no label; take up to 60 letters, digits and . _ + -, first a letter "
+                "or digit"
+            )
+    return found
+
+
+def _as_overrides(label: str, section: Any) -> dict[str, Any]:
+    if isinstance(section, str):
+        return {"generator": section}
+    if not isinstance(section, Mapping):
+        raise ConfigError(f"{label}: expected keys and values, or a generator's name, but got {shown(section)}")
+    return {str(key): value for key, value in section.items()}
+
+
+def read_recipes(
+    source: str,
+    pairs: Sequence[tuple[str, Any]],
+    generators: Mapping[str, Mapping[str, Any]],
+    budget: int | None,
+    registry: Registry,
+) -> tuple[int, list[Recipe]]:
+    """Complete the configuration of each generator; all mistakes are found here, before the first training.
+
+    A step of each is tried, which tells what it costs.
+
+    Args:
+        source: the configuration that all of them change.
+        pairs: overrides for all of them; a generator's own come after these.
+        generators: overrides of each by its label.
+        budget: gradient evaluations of each training; None: those of the configuration as it is.
+        registry: where components are looked up.
+
+    Returns:
+        The budget and the recipes.
+
+    Raises:
+        HyperframeError: a configuration cannot be read or trained, sets what the comparison sets, or a step of it takes
+            more than the budget.
+    """
+    base = load_config(source, dict(pairs), registry)
+    if budget is None:
+        budget = base.trainer.steps * cost_of_step(base)
+    recipes = []
+    for label, overrides in generators.items():
+        with _of(label):
+            changed = {**dict(pairs), **overrides}
+            config = load_config(source, changed, registry)
+            for key in ("steps", "seed"):
+                if getattr(config.trainer, key) != getattr(base.trainer, key):
+                    raise ConfigError(f"trainer.{key} is set by the comparison: the budget and --seeds say it")
+            cost = cost_of_step(config)
+            if cost > budget:
+                raise ConfigError(
+                    f"a step takes {cost:,} gradient evaluations, more than the budget of {budget:,}; lower "
+                    "trainer.networks or trainer.batch_size, or raise --budget"
+                )
+            trainer = attrs.evolve(config.trainer, steps=budget // cost)
+            config = attrs.evolve(config, trainer=trainer)
+            recipes.append(Recipe(label=label, overrides=changed, config=config))
+    return budget, recipes
+
+
+@contextmanager
+def _of(label: str) -> Iterator[None]:
+    """Say which generator an error is about."""
+    try:
+        yield
+    except HyperframeError as error:
+        raise type(error)(f"{label}: {error}") from error
+
+
+def cost_of_step(config: Config) -> int:
+    """How many gradients of one network's output at one example a training step takes; one is done to find out.
+
+    Raises:
+        HyperframeError: the configuration cannot be trained.
+    """
+    experiment = build_experiment(config)
+    experiment.generator.before_training()
+    with cpu_threads(config.trainer.threads), seeded(config.trainer.seed, "global", experiment.device):
+        trainer = Trainer(experiment, load_data(experiment.task, "train"))
+        trainer.dry_run()
+        trainer.step()
+    return experiment.loss.evaluations

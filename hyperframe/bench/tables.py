@@ -1,0 +1,108 @@
+"""A comparison of generators as text: rows of metrics, a column for each generator, and the commands."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hyperframe.analysis.evaluation_rows import WORDS, quantity
+from hyperframe.bench.cells import EVALUATION
+from hyperframe.metrics import Metric
+
+MISSING = "–"
+
+
+def comparison_rows(content: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """Return for each metric its words and a text for each generator: the mean ± the deviation over seeds."""
+    labels = [one["label"] for one in content["generators"]]
+    return [(_words(row), [_cell(row, label) for label in labels]) for row in content["rows"]]
+
+
+def best_of(row: Mapping[str, Any]) -> str | None:
+    """Return the label of the generator with the best mean; None where no way is better."""
+    better, values = row["metric"]["better"], row["values"]
+    if not better or len(values) < 2:
+        return None
+    choose = max if better == "greater" else min
+    return str(choose(values, key=lambda label: values[label]["mean"]))
+
+
+def comparison_title(content: Mapping[str, Any]) -> str:
+    """Say of what, from how many seeds and at which cost."""
+    return (
+        f"generators on {content['config']}, {quantity(len(content['seeds']), 'seed')}, "
+        f"{content['budget']:,} gradient evaluations each"
+    )
+
+
+def as_markdown(content: Mapping[str, Any]) -> str:
+    """Write a comparison as a page: its table, in bold what is best of each row, differences, and commands."""
+    labels, titles = [one["label"] for one in content["generators"]], comparison_rows(content)
+    lines = [f"# {comparison_title(content).capitalize()}", "", _origin(content), "", *_head("", labels)]
+    for row, (words, cells) in zip(content["rows"], titles, strict=True):
+        best = best_of(row)
+        marked = [f"**{cell}**" if label == best else cell for label, cell in zip(labels, cells, strict=True)]
+        lines.append(_line(words, marked))
+    others = labels[1:]
+    if others:
+        lines += ["", f"Differences to `{labels[0]}` from the same seeds, with 95 % intervals over seeds:", ""]
+        lines += _head("", others)
+        for row, (words, _) in zip(content["rows"], titles, strict=True):
+            lines.append(_line(words, [_difference(row, label) for label in others]))
+    lines += ["", "Each generator alone, from the seed N:", "", "```text"]
+    lines += [f"{one['command']} trainer.seed=N" for one in content["generators"]]
+    lines += ["```", ""]
+    left_out = {
+        f"- `{one['label']}`, {name}: {reason}"
+        for one in content["generators"]
+        for cell in one["cells"]
+        for name, reason in cell["left_out"].items()
+    }
+    return "\n".join([*lines, *(["Left out:", "", *sorted(left_out), ""] if left_out else [])])
+
+
+def _origin(content: Mapping[str, Any]) -> str:
+    environment, cells = content["environment"], [cell for one in content["generators"] for cell in one["cells"]]
+    networks = sorted({cell["networks"] for cell in cells})
+    drawn = str(networks[0]) if len(networks) == 1 else f"{networks[0]} to {networks[-1]}"
+    device = environment["processor"] if environment["device"] == "cpu" else environment["hardware"]
+    revision = f"; revision {content['revision']}" if content["revision"] else ""
+    seeds = ", ".join(map(str, content["seeds"]))
+    return (
+        f"Mean ± standard deviation over the seeds {seeds}; {drawn} networks of each on {cells[0]['examples']:,} test "
+        f"examples; {device}, torch {environment['torch']}{revision}."
+    )
+
+
+def _words(row: Mapping[str, Any]) -> str:
+    metric = Metric(**row["metric"])
+    return metric.words(WORDS[metric.of] if row["source"] == EVALUATION else "{}")
+
+
+def _cell(row: Mapping[str, Any], label: str) -> str:
+    value = row["values"].get(label)
+    if value is None:
+        return MISSING
+    metric = Metric(**row["metric"])
+    deviation = "" if value["deviation"] is None else f" ± {metric.shown(value['deviation'])}"
+    return f"{metric.shown(value['mean'])}{deviation}"
+
+
+def _difference(row: Mapping[str, Any], label: str) -> str:
+    found = (row["values"].get(label) or {}).get("difference")
+    if found is None:
+        return MISSING
+    metric, interval = Metric(**row["metric"]), found["interval"]
+    ends = "" if interval is None else f" [{', '.join(_signed(metric, end) for end in interval)}]"
+    return f"{_signed(metric, found['mean'])}{ends}"
+
+
+def _signed(metric: Metric, value: float) -> str:
+    text = metric.shown(value)
+    return text if text.startswith("-") else f"+{text}"
+
+
+def _head(first: str, labels: list[str]) -> list[str]:
+    return [_line(first, [f"`{label}`" for label in labels]), _line("---", ["---"] * len(labels))]
+
+
+def _line(first: str, cells: list[str]) -> str:
+    return f"| {' | '.join([first, *cells])} |"
