@@ -1,5 +1,6 @@
 """A comparison of generators as a picture: a panel for each metric that says which way is better."""
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from hyperframe.bench.cells import COSTS_OF, EVALUATION
 from hyperframe.metrics import Metric
 from hyperframe.runtime.files import whole_file
 
-COLUMNS = 3
+COLUMNS, LINE = 3, 52
+"""Panels beside each other, and letters of a title's line."""
 
 
 def draw_comparison(path: Path, content: Mapping[str, Any]) -> None:
@@ -50,6 +52,7 @@ def _panel(axes: Any, row: Mapping[str, Any], content: Mapping[str, Any]) -> Non
             axes.plot([sum(values) / len(values)] * 2, [place - 0.3, place + 0.3], color=colour, linewidth=2.5)
     words = WORDS[metric.of] if row["source"] == EVALUATION else "{}"
     arrow = "→ better" if metric.better == "greater" else "← better"
-    axes.set_title(f"{axis_label(metric, words)}   ({arrow})", fontsize="small", loc="left", wrap=True)
+    title = textwrap.fill(f"{axis_label(metric, words)} ({arrow})", LINE)
+    axes.set_title(title, fontsize="small", loc="left", parse_math=False)
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

@@ -106,7 +106,8 @@ def read_recipes(
     """
     base = load_config(source, dict(pairs), registry)
     if budget is None:
-        budget = base.trainer.steps * cost_of_step(base)
+        with _of(f"{source} as it is, whose budget stands for --budget"):
+            budget = base.trainer.steps * cost_of_step(base)
     recipes = []
     for label, overrides in generators.items():
         with _of(label):

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from hyperframe.analysis.evaluation_rows import WORDS, quantity
-from hyperframe.bench.cells import EVALUATION
+from hyperframe.bench.cells import COSTS_OF, EVALUATION
 from hyperframe.metrics import Metric
 
 MISSING = "–"
+WHOLE = 1000
+"""From here on numbers are shown without decimals."""
 
 
 def comparison_rows(content: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
@@ -46,7 +48,8 @@ def as_markdown(content: Mapping[str, Any]) -> str:
         lines += ["", f"Differences to `{labels[0]}` from the same seeds, with 95 % intervals over seeds:", ""]
         lines += _head("", others)
         for row, (words, _) in zip(content["rows"], titles, strict=True):
-            lines.append(_line(words, [_difference(row, label) for label in others]))
+            if row["source"] != COSTS_OF:
+                lines.append(_line(words, [_difference(row, label) for label in others]))
     lines += ["", "Each generator alone, from the seed N:", "", "```text"]
     lines += [f"{one['command']} trainer.seed=N" for one in content["generators"]]
     lines += ["```", ""]
@@ -81,23 +84,26 @@ def _cell(row: Mapping[str, Any], label: str) -> str:
     value = row["values"].get(label)
     if value is None:
         return MISSING
-    metric = Metric(**row["metric"])
-    deviation = "" if value["deviation"] is None else f" ± {metric.shown(value['deviation'])}"
-    return f"{metric.shown(value['mean'])}{deviation}"
+    deviation = f" ± {_shown(row, value['deviation'])}" if value["deviation"] else ""
+    return f"{_shown(row, value['mean'])}{deviation}"
 
 
 def _difference(row: Mapping[str, Any], label: str) -> str:
     found = (row["values"].get(label) or {}).get("difference")
     if found is None:
         return MISSING
-    metric, interval = Metric(**row["metric"]), found["interval"]
-    ends = "" if interval is None else f" [{', '.join(_signed(metric, end) for end in interval)}]"
-    return f"{_signed(metric, found['mean'])}{ends}"
+    ends = "" if found["interval"] is None else f" [{', '.join(_signed(row, end) for end in found['interval'])}]"
+    return f"{_signed(row, found['mean'])}{ends}"
 
 
-def _signed(metric: Metric, value: float) -> str:
-    text = metric.shown(value)
+def _signed(row: Mapping[str, Any], value: float) -> str:
+    text = _shown(row, value)
     return text if text.startswith("-") else f"+{text}"
+
+
+def _shown(row: Mapping[str, Any], value: float) -> str:
+    """A value as its metric shows it; counts with all their digits."""
+    return f"{value:,.0f}" if abs(value) >= WHOLE else Metric(**row["metric"]).shown(value)
 
 
 def _head(first: str, labels: list[str]) -> list[str]:
