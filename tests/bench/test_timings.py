@@ -58,16 +58,13 @@ def test_the_command(hyperframe):
     content = json.loads(out)
     assert content["sizes"] == {"networks": 5}
     assert list(content["ways"]) == ["ours"]
-    for wrong, message in (
-        (["step", "-n", "5"], "'step' takes trainer.networks networks"),
-        (["sample", "--examples", "5"], "'sample' takes no --examples"),
-    ):
+    for wrong, option in ((["step", "-n", "5"], "-n"), (["sample", "--examples", "5"], "--examples")):
         code, _, err = hyperframe("bench", *wrong)
         assert code == 2
-        assert message in err
+        assert f"No such option '{option}'" in err
     code, _, err = hyperframe("bench", "dance")
     assert code == 2
-    assert "'dance' is not one of 'step', 'forward', 'sample', 'evaluate'" in err
+    assert "No such command 'dance'" in err
 
 
 @pytest.mark.slow
