@@ -11,6 +11,7 @@ from hyperframe.api import make_registry
 from hyperframe.component import Component
 from hyperframe.errors import HyperframeWarning, MemoryShortageError, PluginError, RunError
 from hyperframe.hookspecs import hookimpl
+from hyperframe.metrics import Metric
 from hyperframe.runs.loading import load_run
 from hyperframe.training.resume import resume_run
 
@@ -20,8 +21,8 @@ class Shop:
 
     __name__ = "shop"
 
-    def __init__(self, analysis, name="own"):
-        self.component = Component(name=name, factory=lambda options: analysis)
+    def __init__(self, analysis, name="own", metrics=()):
+        self.component = Component(name=name, factory=lambda options: analysis, metrics=metrics)
 
     @hookimpl
     def hyperframe_analyses(self):
@@ -52,6 +53,14 @@ def test_figures_and_pictures_are_kept(run):
     expected = {"run": "run", "step": 2, "analysis": origin, "networks": 3, "odd": None}
     assert json.loads((folder / "results.json").read_text()) == expected
     assert (folder / "picture.txt").read_text() == "a picture"
+
+
+def test_declared_figures_are_told_with_the_results_and_must_be_there(run):
+    metrics = (Metric(name="spread", better="greater", of="ensemble"),)
+    found = analyse(run, "own", make_registry([Shop(lambda run, folder: {"ensemble": {"spread": 2}}, metrics=metrics)]))
+    assert found["metrics"] == [metrics[0].plain()]
+    with pytest.raises(PluginError, match=r"'own' of shop declares the metric 'spread' of the ensemble, but its res"):
+        analyse(run, "own", make_registry([Shop(lambda run, folder: {"spread": 2}, metrics=metrics)]))
 
 
 @pytest.mark.parametrize(

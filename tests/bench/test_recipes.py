@@ -1,5 +1,8 @@
 """Recipes of a comparison: what they change, how many steps their budget is worth, and what is refused."""
 
+from importlib.metadata import entry_points
+from pathlib import Path
+
 import pytest
 from tiny import PERCEPTRON
 
@@ -8,6 +11,7 @@ from hyperframe.config.schema import load_config
 from hyperframe.errors import ConfigError, PluginError
 
 PAIRS = [(key, value) for key, value in PERCEPTRON.items() if not key.startswith("generator")]
+BASELINES = Path(__file__).parents[2] / "plugins" / "hyperframe-baselines" / "comparisons" / "digits.yaml"
 SMALL = {"generator": {"name": "mlp", "hidden": [8]}}
 
 
@@ -94,3 +98,13 @@ def test_wrong_recipes_are_named_before_any_training(registry, generators, error
 def test_a_configuration_without_a_budget_of_its_own_is_named(registry):
     with pytest.raises(ConfigError, match=r"digits as it is, whose budget stands for --budget: trainer\.networks is 4"):
         recipes({"own": SMALL}, None, registry)
+
+
+def test_the_comparison_on_digits_has_all_generators_of_others(registry):
+    found = read_generators(str(BASELINES))
+    own = {point.name for point in entry_points(group="hyperframe") if point.value.startswith("hyperframe_baselines.")}
+    assert own
+    assert own | {"direct", "modes", "hypernetwork"} <= set(found)
+    for overrides in found.values():
+        config = load_config("digits", overrides, registry)
+        assert config.trainer.chunk >= config.trainer.networks
