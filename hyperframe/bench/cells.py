@@ -1,8 +1,10 @@
 """Cells of a comparison: one generator trained from one seed, and what is measured of it."""
 
+import math
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +16,33 @@ from hyperframe.config.choices import plain_choice
 from hyperframe.config.dotted_keys import changes
 from hyperframe.config.registry import Registry
 from hyperframe.config.schema import Config
-from hyperframe.errors import NotApplicableError, RunError
+from hyperframe.errors import HyperframeError, NotApplicableError, RunError
 from hyperframe.metrics import Metric, metrics_of
 from hyperframe.networks.sampled import draw_weights
 from hyperframe.runs.checkpoints import checkpoint_steps
 from hyperframe.runs.comparison import training_seconds
 from hyperframe.runs.folder import CONFIG, read_run_config
 from hyperframe.runs.loading import load_run
+from hyperframe.runs.metrics_log import METRICS
+from hyperframe.runs.provenance import as_mapping, read_provenance
 from hyperframe.runs.run import Run
-from hyperframe.runtime.files import as_json, from_json, is_file, kept_json, write_json
+from hyperframe.runtime.files import as_json, contents, digest, from_json, is_file, kept_json, write_json
 from hyperframe.runtime.rng import stream
 from hyperframe.training.loop import train_run
 from hyperframe.training.progress_bar import StepsReporter
 from hyperframe.training.resume import resume_run
+
+CELLS = "cells"
+"""Where what was measured is kept, in a comparison's folder."""
 
 EVALUATION, COSTS_OF = "evaluation", "costs"
 """Sources of metrics beside the analyses."""
 
 DRAWN, DRAWS = 200, 3
 """How many networks are drawn to see how long that takes, and how often."""
+
+FIELDS = {"label", "seed", "run", "networks", "examples", "machine", "torch", "revision", "values", "left_out"}
+"""Of a cell, beside its key."""
 
 COSTS = (
     Metric(name="gradient_evaluations", label="gradient evaluations of the training", of="ensemble"),
@@ -72,7 +82,7 @@ class Cell:
     @property
     def file(self) -> Path:
         """What was measured."""
-        return self.out / "cells" / f"{self.label}-{self.seed}.json"
+        return self.out / CELLS / f"{self.label}-{self.seed}.json"
 
 
 def check_cell(cell: Cell, registry: Registry) -> None:
@@ -82,31 +92,46 @@ def check_cell(cell: Cell, registry: Registry) -> None:
         RunError: it is another one's.
     """
     if not is_file(cell.folder / CONFIG):
+        if contents(cell.folder):
+            raise RunError(f"{cell.folder} holds no run that can go on; remove it, and {cell} is trained anew")
         return
-    there = read_run_config(cell.folder, registry)[1].plain()
-    wanted = cell.config.with_absolute_locations().without_pauses().plain()
-    for change in changes(there, wanted):
+    with _advising(cell):
+        there = read_run_config(cell.folder, registry)[1].plain()
+    for change in changes(there, cell.config.without_pauses().plain()):
         raise RunError(
-            f"{cell.folder} holds a run of other settings ({change}); remove it, or name another folder with --out"
+            f"{cell.folder} holds a run of other settings ({change}; steps follow from the budget); remove it, or name "
+            "another folder with --out"
         )
+
+
+@contextmanager
+def _advising(cell: Cell) -> Iterator[None]:
+    """Say what helps where a run's folder cannot be read."""
+    try:
+        yield
+    except HyperframeError as error:
+        raise RunError(
+            f"{error}; where nothing else helps, remove {cell.folder}, and {cell} is trained anew"
+        ) from error
 
 
 def train_cell(cell: Cell, registry: Registry) -> Run:
     """Train a cell, go on with a training that was interrupted, or load one that is finished.
 
     Raises:
-        HyperframeError: the training fails, or was paused by a signal.
+        HyperframeError: the training fails, or pauses since its configuration says so.
         KeyboardInterrupt: Ctrl-C; a checkpoint is written first.
     """
     reporter = StepsReporter(str(cell), cell.config.trainer.steps)
     if not is_file(cell.folder / CONFIG):
         run = train_run(cell.config, registry, cell.folder, reporter)
     elif max(checkpoint_steps(cell.folder), default=0) == cell.config.trainer.steps:
-        run = load_run(cell.folder, registry, cell.config.trainer.device)
+        with _advising(cell):
+            run = load_run(cell.folder, registry, cell.config.trainer.device)
     else:
         run = resume_run(cell.folder, {}, registry, reporter)
     if not run.finished:
-        raise RunError(f"{cell} was paused at step {run.step}; the same command goes on from there")
+        raise RunError(f"{cell} has done {run.step} steps; the same command goes on from there")
     return run
 
 
@@ -120,30 +145,29 @@ def measure_cell(run: Run, cell: Cell, analyses: Mapping[str, Mapping[str, Any]]
         registry: where analyses are looked up.
 
     Returns:
-        `label`, `seed`, `run`; `values`, a list of `source`, `metric` (its declaration) and `value`; `left_out`, for
-        analyses that do not apply the reason.
+        `label`, `seed`, `run`, `networks`, `examples`; of the training `machine`, `torch` and `revision`; `values`, a
+        list of `source`, `metric` (its declaration) and `value`, those that are finite; `left_out`, for analyses that
+        do not apply the reason.
 
     Raises:
         HyperframeError: an analysis fails.
     """
-    chosen = {name: chosen_analysis(name, registry, options) for name, options in analyses.items()}
-    key = {"config": cell.config.plain(), "analyses": {name: plain_choice(choice) for name, choice in chosen.items()}}
-    key = from_json(as_json(key))
+    key = from_json(as_json(_key(run, cell, analyses, registry)))
     kept = kept_json(cell.file)
-    if kept is not None and kept.get("key") == key:
+    if kept is not None and kept.get("key") == key and kept.keys() >= FIELDS:
         return kept
     evaluation = run.evaluate()
-    values = [_value(EVALUATION, metric, evaluation) for metric in metrics_of(evaluation)]
+    found = {EVALUATION: evaluation}
     left_out = {}
     for name, options in analyses.items():
         try:
-            found = kept_analysis(run, name, registry, options) or analyse(run, name, registry, options)
+            found[name] = kept_analysis(run, name, registry, options) or analyse(run, name, registry, options)
         except NotApplicableError as error:
             left_out[name] = str(error)
-            continue
-        values += [_value(name, metric, found) for metric in metrics_of(found)]
-    costs = {"ensemble": _costs(run)}
-    values += [_value(COSTS_OF, metric, costs) for metric in COSTS if metric.value(costs) is not None]
+    found[COSTS_OF] = {"ensemble": _costs(run), "metrics": [metric.plain() for metric in COSTS]}
+    values = [_value(name, metric, results) for name, results in found.items() for metric in metrics_of(results)]
+    provenance = read_provenance(run.folder)
+    environment = as_mapping(provenance.get("environment"))
     content = {
         "key": key,
         "label": cell.label,
@@ -151,11 +175,27 @@ def measure_cell(run: Run, cell: Cell, analyses: Mapping[str, Mapping[str, Any]]
         "run": str(cell.folder.relative_to(cell.out)),
         "networks": evaluation["networks"],
         "examples": evaluation["examples"],
-        "values": values,
+        "machine": environment.get("processor" if environment.get("device") == "cpu" else "hardware"),
+        "torch": environment.get("torch"),
+        "revision": provenance.get("revision"),
+        "values": [one for one in values if one["value"] is not None and math.isfinite(one["value"])],
         "left_out": left_out,
     }
     write_json(cell.file, content)
     return content
+
+
+def _key(run: Run, cell: Cell, analyses: Mapping[str, Mapping[str, Any]], registry: Registry) -> dict[str, Any]:
+    """What a cell's figures depend on; of the training its log as well, which has its times."""
+    chosen = {name: chosen_analysis(name, registry, options) for name, options in analyses.items()}
+    return {
+        "config": cell.config.plain(),
+        "training": digest(run.folder / METRICS),
+        "analyses": {
+            name: {"version": choice.registered.source.version, **plain_choice(choice)}
+            for name, choice in chosen.items()
+        },
+    }
 
 
 def _value(source: str, metric: Metric, results: Mapping[str, Any]) -> dict[str, Any]:

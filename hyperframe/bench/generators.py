@@ -1,8 +1,6 @@
 """Generators side by side: each trained with the same budget from several seeds, measured, and summed up."""
 
-import json
 import math
-import shlex
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,19 +10,30 @@ import attrs
 import scipy.stats
 
 from hyperframe.analysis.runner import chosen_analysis
-from hyperframe.bench.cells import Cell, check_cell, measure_cell, train_cell
+from hyperframe.bench.cells import CELLS, Cell, check_cell, measure_cell, train_cell
 from hyperframe.bench.recipes import Recipe
-from hyperframe.config.dotted_keys import walk
 from hyperframe.config.registry import Registry
-from hyperframe.experiment.build import resolve_device
+from hyperframe.errors import RunError
 from hyperframe.options import key_of
-from hyperframe.runs.folder import RESULTS, claim
-from hyperframe.runs.provenance import environment, revision
-from hyperframe.runtime.files import as_json, write_json
+from hyperframe.runs.folder import CONFIG, RESULTS, claim
+from hyperframe.runtime.files import as_json, exists, is_file, write_json
 from hyperframe.runtime.progress import tell
 
 LEVEL = 0.95
 """Of the intervals."""
+
+
+def check_folder(out: Path) -> None:
+    """Check that a folder is missing, empty, or a comparison's; nothing else is written over.
+
+    Raises:
+        RunError: it is not.
+    """
+    if exists(out) and not out.is_dir():
+        raise RunError(f"--out: {out} is a file; name a folder")
+    there = [name for name in (CONFIG, RESULTS) if is_file(out / name)]
+    if there and not (out / CELLS).is_dir():
+        raise RunError(f"--out: {out} holds a {there[0]} and is no comparison; name an empty folder, or a new one")
 
 
 def comparing_analyses(registry: Registry) -> list[str]:
@@ -33,7 +42,6 @@ def comparing_analyses(registry: Registry) -> list[str]:
 
 
 def compare_generators(
-    source: str,
     recipes: Sequence[Recipe],
     seeds: Sequence[int],
     budget: int,
@@ -47,7 +55,6 @@ def compare_generators(
     with more generators or seeds does only what is new.
 
     Args:
-        source: the configuration's name or file, for the commands.
         recipes: of the generators; differences are to the first one.
         seeds: of the trainings.
         budget: gradient evaluations that each training may take.
@@ -56,7 +63,7 @@ def compare_generators(
         registry: the components to choose from.
 
     Returns:
-        `config`, `budget`, `seeds`, `environment`, `revision`; `generators`, for each `label`, `command` and `cells`,
+        `config`, `budget`, `seeds`; `generators`, for each `label`, `command` and `cells`,
         see `measure_cell`; `rows`, for each metric its `source`, its declaration `metric` and `values`, for each
         generator that has it `mean`, `deviation` over the seeds (None for one), and `difference` to the first generator
         from the same seeds with its 95 % interval by Student's t.
@@ -69,6 +76,7 @@ def compare_generators(
         [Cell(label=recipe.label, seed=seed, config=recipe.seeded(seed), out=out) for seed in seeds]
         for recipe in recipes
     ]
+    check_folder(out)
     with claim(out, "comparison"):
         for cell in (cell for row in cells for cell in row):
             check_cell(cell, registry)
@@ -81,14 +89,13 @@ def compare_generators(
                 options = given_options(analyses, budget, out / "shared", row[place].seed, registry)
                 found[number].append(measure_cell(run, row[place], options, registry))
                 done += 1
+        tell("trainings", done, done)
         content = {
             "config": recipes[0].config.name,
             "budget": budget,
             "seeds": list(seeds),
-            "environment": environment(resolve_device(recipes[0].config.trainer.device)),
-            "revision": revision(),
             "generators": [
-                {"label": recipe.label, "command": command(source, recipe), "cells": [_shown(one) for one in of_seeds]}
+                {"label": recipe.label, "command": recipe.command, "cells": [_shown(one) for one in of_seeds]}
                 for recipe, of_seeds in zip(recipes, found, strict=True)
             ],
             "rows": list(_rows(recipes, found)),
@@ -108,13 +115,6 @@ def given_options(
         wanted = {key_of(field): field.metadata.get("given") for field in fields}
         found[name] = {**{key: given[kind] for key, kind in wanted.items() if kind is not None}, **typed}
     return found
-
-
-def command(source: str, recipe: Recipe) -> str:
-    """Write the command that trains a generator of the comparison alone, from the default seed."""
-    pairs = dict(walk(recipe.overrides, lists=False)) | {"trainer.steps": recipe.config.trainer.steps}
-    texts = [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in pairs.items()]
-    return shlex.join(["hyperframe", "train", source, *texts])
 
 
 def _shown(cell: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def draw_comparison(path: Path, content: Mapping[str, Any]) -> None:
     """
     rows = [row for row in content["rows"] if row["metric"]["better"] and row["source"] != COSTS_OF]
     labels = [one["label"] for one in content["generators"]]
-    lines = -(-len(rows) // COLUMNS)
+    lines = max(1, -(-len(rows) // COLUMNS))
     figure = new_figure(12.0, lines * (0.9 + 0.24 * len(labels)) + 0.4)
     panels = figure.subplots(lines, COLUMNS, sharey=True, squeeze=False)
     for axes in panels.flat[len(rows) :]:

@@ -1,21 +1,24 @@
 """Recipes of a comparison: what each generator changes of a configuration, and how many steps its budget is worth."""
 
+import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import shlex
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import attrs
 
 from hyperframe.analysis.runner import chosen_names
-from hyperframe.config.overrides import read_yaml
+from hyperframe.config.dotted_keys import walk
+from hyperframe.config.overrides import SINGLE, read_yaml, split_override
 from hyperframe.config.registry import Registry
 from hyperframe.config.schema import Config, load_config
 from hyperframe.errors import ConfigError, HyperframeError
 from hyperframe.experiment.build import build_experiment
 from hyperframe.experiment.preflight import load_data
 from hyperframe.options import shown
-from hyperframe.runtime.files import is_file, user_path
+from hyperframe.runtime.files import user_path
 from hyperframe.runtime.rng import seeded
 from hyperframe.training.loop import cpu_threads
 from hyperframe.training.trainer import Trainer
@@ -24,19 +27,26 @@ LABEL = re.compile(r"[A-Za-z0-9][\w.+-]{0,59}", re.ASCII)
 """Labels name folders."""
 
 
+SHARED = ("task", "target", "evaluation")
+"""Sections that are the same for all generators of a comparison."""
+
+SET = {"trainer.steps": "the budget", "trainer.seed": "--seeds"}
+"""Keys that a comparison sets, and what says their values."""
+
+
 @attrs.frozen(kw_only=True)
 class Recipe:
     """How one generator of a comparison is trained.
 
     Attributes:
         label: what tables call it.
-        overrides: what it changes of a configuration: keys, dotted or of whole sections, and values.
         config: its complete configuration, with as many steps as the budget is worth.
+        command: trains it alone, from the default seed.
     """
 
     label: str
-    overrides: Mapping[str, Any]
     config: Config
+    command: str
 
     def seeded(self, seed: int) -> Config:
         """Return its configuration with another seed."""
@@ -56,7 +66,7 @@ def read_generators(text: str) -> dict[str, dict[str, Any]]:
         {'direct': {'generator': 'direct'}, 'modes': {'generator': 'modes'}}
     """
     path = user_path(text)
-    if path.suffix in (".yaml", ".yml") or is_file(path):
+    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
         found = {label: _as_overrides(label, section) for label, section in read_yaml(path).items()}
     else:
         found = {name: {"generator": name} for name in chosen_names(text) if name}
@@ -104,6 +114,7 @@ def read_recipes(
         HyperframeError: a configuration cannot be read or trained, sets what the comparison sets, or a step of it takes
             more than the budget.
     """
+    _check_keys(dict(pairs), ["trainer.seed"] if budget is None else SET)
     base = load_config(source, dict(pairs), registry)
     if budget is None:
         with _of(f"{source} as it is, whose budget stands for --budget"):
@@ -111,11 +122,11 @@ def read_recipes(
     recipes = []
     for label, overrides in generators.items():
         with _of(label):
-            changed = {**dict(pairs), **overrides}
-            config = load_config(source, changed, registry)
-            for key in ("steps", "seed"):
-                if getattr(config.trainer, key) != getattr(base.trainer, key):
-                    raise ConfigError(f"trainer.{key} is set by the comparison: the budget and --seeds say it")
+            _check_keys(overrides, SET)
+            config = load_config(source, dict(pairs), registry, then=overrides)
+            for key in SHARED:
+                if config.plain()[key] != base.plain()[key]:
+                    raise ConfigError(f"{key}: generators are compared on one {key}; set it for all, as {key}...=VALUE")
             cost = cost_of_step(config)
             if cost > budget:
                 raise ConfigError(
@@ -123,9 +134,34 @@ def read_recipes(
                     "trainer.networks or trainer.batch_size, or raise --budget"
                 )
             trainer = attrs.evolve(config.trainer, steps=budget // cost)
-            config = attrs.evolve(config, trainer=trainer)
-            recipes.append(Recipe(label=label, overrides=changed, config=config))
+            config = attrs.evolve(config, trainer=trainer).with_absolute_locations()
+            recipes.append(Recipe(label=label, config=config, command=command_of(source, config, registry)))
     return budget, recipes
+
+
+def _check_keys(overrides: Mapping[str, Any], refused: Collection[str]) -> None:
+    for key, _ in walk(overrides, lists=False):
+        if key in refused:
+            raise ConfigError(f"{key} is set by the comparison: {SET[key]} says it")
+
+
+def command_of(source: str, config: Config, registry: Registry) -> str:
+    """Write the command that trains a configuration: the keys in which it differs from its source.
+
+    Of a component of another name these are the options that are not its defaults.
+    """
+    names = {key: getattr(config, key).name for key in SINGLE}
+    given = load_config(source, {}, registry)
+    named = {f"{key}.name": name for key, name in names.items() if getattr(given, key).name != name}
+    before = dict(walk(load_config(source, named, registry).plain(), lists=False))
+    after = dict(walk(config.plain(), lists=False))
+    pairs = named | {key: value for key, value in after.items() if key not in before or before[key] != value}
+    return shlex.join(["hyperframe", "train", source, *(f"{key}={_as_text(key, pairs[key])}" for key in pairs)])
+
+
+def _as_text(key: str, value: Any) -> str:
+    """A value as it is typed behind its key."""
+    return value if isinstance(value, str) and split_override(f"{key}={value}")[1] == value else json.dumps(value)
 
 
 @contextmanager

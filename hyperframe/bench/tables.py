@@ -18,13 +18,14 @@ def comparison_rows(content: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     return [(_words(row), [_cell(row, label) for label in labels]) for row in content["rows"]]
 
 
-def best_of(row: Mapping[str, Any]) -> str | None:
-    """Return the label of the generator with the best mean; None where no way is better."""
+def best_of(row: Mapping[str, Any]) -> set[str]:
+    """Return the labels of the generators with the best mean, as it is shown; none where no way is better."""
     better, values = row["metric"]["better"], row["values"]
     if not better or len(values) < 2:
-        return None
+        return set()
     choose = max if better == "greater" else min
-    return str(choose(values, key=lambda label: values[label]["mean"]))
+    best = _shown(row, choose(value["mean"] for value in values.values()))
+    return {label for label, value in values.items() if _shown(row, value["mean"]) == best}
 
 
 def comparison_title(content: Mapping[str, Any]) -> str:
@@ -41,7 +42,7 @@ def as_markdown(content: Mapping[str, Any]) -> str:
     lines = [f"# {comparison_title(content).capitalize()}", "", _origin(content), "", *_head("", labels)]
     for row, (words, cells) in zip(content["rows"], titles, strict=True):
         best = best_of(row)
-        marked = [f"**{cell}**" if label == best else cell for label, cell in zip(labels, cells, strict=True)]
+        marked = [f"**{cell}**" if label in best else cell for label, cell in zip(labels, cells, strict=True)]
         lines.append(_line(words, marked))
     others = labels[1:]
     if others:
@@ -53,25 +54,29 @@ def as_markdown(content: Mapping[str, Any]) -> str:
     lines += ["", "Each generator alone, from the seed N:", "", "```text"]
     lines += [f"{one['command']} trainer.seed=N" for one in content["generators"]]
     lines += ["```", ""]
-    left_out = {
-        f"- `{one['label']}`, {name}: {reason}"
+    reasons = {
+        (one["label"], name): reason
         for one in content["generators"]
         for cell in one["cells"]
         for name, reason in cell["left_out"].items()
     }
-    return "\n".join([*lines, *(["Left out:", "", *sorted(left_out), ""] if left_out else [])])
+    left_out = [f"- `{label}`, {name}: {reason}" for (label, name), reason in reasons.items()]
+    return "\n".join([*lines, *(["Left out:", "", *left_out, ""] if left_out else [])])
 
 
 def _origin(content: Mapping[str, Any]) -> str:
-    environment, cells = content["environment"], [cell for one in content["generators"] for cell in one["cells"]]
+    cells = [cell for one in content["generators"] for cell in one["cells"]]
     networks = sorted({cell["networks"] for cell in cells})
     drawn = str(networks[0]) if len(networks) == 1 else f"{networks[0]} to {networks[-1]}"
-    device = environment["processor"] if environment["device"] == "cpu" else environment["hardware"]
-    revision = f"; revision {content['revision']}" if content["revision"] else ""
     seeds = ", ".join(map(str, content["seeds"]))
+    origins = [
+        f"{word}{' and '.join(sorted(known))}"
+        for word, key in (("", "machine"), ("torch ", "torch"), ("revision ", "revision"))
+        if (known := {str(cell[key]) for cell in cells if cell[key]})
+    ]
     return (
         f"Mean ± standard deviation over the seeds {seeds}; {drawn} networks of each on {cells[0]['examples']:,} test "
-        f"examples; {device}, torch {environment['torch']}{revision}."
+        f"examples; {', '.join(origins)}."
     )
 
 

@@ -260,7 +260,7 @@ def print_generators(content: Mapping[str, Any]) -> None:
     table.title = comparison_title(content)
     for row, (words, cells) in zip(content["rows"], comparison_rows(content), strict=True):
         best = best_of(row)
-        marked = [f"[bold]{cell}[/]" if label == best else cell for label, cell in zip(labels, cells, strict=True)]
+        marked = [f"[bold]{cell}[/]" if label in best else cell for label, cell in zip(labels, cells, strict=True)]
         table.add_row(escape(words), *marked)
     _console().print(table)
 

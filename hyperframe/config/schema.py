@@ -204,13 +204,19 @@ def shipped_configs() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def load_config(source: str | Path, overrides: Sequence[str] | Mapping[str, Any], registry: Registry) -> Config:
+def load_config(
+    source: str | Path,
+    overrides: Sequence[str] | Mapping[str, Any],
+    registry: Registry,
+    then: Mapping[str, Any] | None = None,
+) -> Config:
     """Load a configuration by its name or from a YAML file, and apply overrides.
 
     Args:
         source: a name that ships, or a path.
         overrides: `KEY=VALUE` texts with VALUE in YAML, or a mapping of dotted keys to values.
         registry: where components are looked up.
+        then: overrides that are applied to what comes of these.
 
     Returns:
         The configuration; it has the source's name, or the task's where overrides change that.
@@ -226,7 +232,8 @@ def load_config(source: str | Path, overrides: Sequence[str] | Mapping[str, Any]
         100
     """
     name, content = _read_source(source)
-    config = read_config(name, apply_overrides({**DEFAULTS, **content}, override_pairs(overrides)), registry)
+    changed_by_first = apply_overrides({**DEFAULTS, **content}, override_pairs(overrides))
+    config = read_config(name, apply_overrides(changed_by_first, override_pairs(then or {})), registry)
     changed = "task" in content and named_section(content["task"], "task").get("name") != config.task.name
     return attrs.evolve(config, name=config.task.name) if changed else config
 

@@ -9,6 +9,7 @@ from typing import Any
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from hyperframe.errors import notice
 from hyperframe.metrics import metrics_of
 from hyperframe.runs.run import Run
 from hyperframe.runtime.progress import heard_by, tell
@@ -97,6 +98,10 @@ class StepsReporter(Silent):
         """Tell the step."""
         tell(self.what, step, self.steps)
 
+    def paused(self, run: Run, reason: str) -> None:
+        """Say so, where nobody else does."""
+        notice(f"{self.what}: paused at step {run.step}, since {reason}; all is saved, and the same command goes on")
+
 
 @contextmanager
 def shown_progress(quiet: bool) -> Iterator[None]:
@@ -116,6 +121,8 @@ def shown_progress(quiet: bool) -> Iterator[None]:
         if what not in known:
             known[what] = bars.add_task(escape(what), total=total)
         bars.update(known[what], completed=done, total=total)
+        if done == total:
+            bars.remove_task(known.pop(what))
 
     with bars, heard_by(show):
         yield

@@ -1,13 +1,14 @@
 """Comparisons of generators: what is trained and measured, how it goes on, and how it is summed up."""
 
 import json
+import shutil
 
 import pytest
 from tiny import PERCEPTRON
 
 import hyperframe as hf
 from hyperframe.bench import cells
-from hyperframe.bench.generators import command, compare_generators, comparing_analyses, given_options
+from hyperframe.bench.generators import check_folder, compare_generators, comparing_analyses, given_options
 from hyperframe.bench.pictures import draw_comparison
 from hyperframe.bench.recipes import read_recipes
 from hyperframe.bench.tables import as_markdown, best_of
@@ -21,7 +22,7 @@ ANALYSES = {"function_spectrum": {"networks": 4, "examples": 10}}
 
 def compared(generators, seeds, out, registry, analyses=ANALYSES, budget=100):
     spent, recipes = read_recipes("digits", PAIRS, generators, budget, registry)
-    return compare_generators("digits", recipes, seeds, spent, analyses, out, registry)
+    return compare_generators(recipes, seeds, spent, analyses, out, registry)
 
 
 def value_of(content, source, name, label, of="ensemble"):
@@ -109,8 +110,70 @@ def test_a_training_that_was_cut_goes_on(tmp_path, registry):
 
 def test_a_folder_of_other_settings_is_kept_as_it_is(comparison, registry):
     out, _ = comparison
-    with pytest.raises(RunError, match=r"own-0 holds a run of other settings \(generator\.hidden: \[8\] → \[9\]\)"):
+    with pytest.raises(
+        RunError, match=r"own-0 holds a run of other settings \(generator\.hidden: \[8\] → \[9\]; steps"
+    ):
         compared({"own": {"generator": {"name": "mlp", "hidden": [9]}}}, [0], out, registry)
+
+
+def test_a_run_that_was_trained_anew_is_measured_anew(comparison, registry, tmp_path):
+    out, _ = comparison
+    shutil.copytree(out, tmp_path / "out")
+    shutil.rmtree(tmp_path / "out" / "runs" / "own-0")
+    before = json.loads((tmp_path / "out" / "cells" / "own-0.json").read_text())
+    compared({"own": OWN}, [0], tmp_path / "out", registry)
+    after = json.loads((tmp_path / "out" / "cells" / "own-0.json").read_text())
+    assert before["key"]["training"] != after["key"]["training"]
+
+    def figures(cell):
+        return [one["value"] for one in cell["values"] if one["source"] != "costs"]
+
+    assert figures(before) == figures(after)
+
+
+@pytest.mark.parametrize("damage", ["{", '{"key": 1}', "values"])
+def test_a_damaged_cell_is_measured_again(comparison, registry, tmp_path, damage):
+    out, content = comparison
+    shutil.copytree(out, tmp_path / "out")
+    file = tmp_path / "out" / "cells" / "own-0.json"
+    whole = json.loads(file.read_text())
+    file.write_text(json.dumps({"key": whole["key"]}) if damage == "values" else damage)
+    again = compared({"own": OWN}, [0], tmp_path / "out", registry)
+    assert again["generators"][0]["cells"][0]["values"][0] == content["generators"][0]["cells"][0]["values"][0]
+
+
+def test_other_folders_are_left_alone(comparison, tmp_path):
+    out, _ = comparison
+    check_folder(out)
+    check_folder(tmp_path / "new")
+    with pytest.raises(RunError, match=r"holds a config\.yaml and is no comparison"):
+        check_folder(out / "runs" / "own-0")
+    (tmp_path / "results.json").touch()
+    with pytest.raises(RunError, match=r"holds a results\.json and is no comparison"):
+        check_folder(tmp_path)
+    with pytest.raises(RunError, match="is a file; name a folder"):
+        check_folder(tmp_path / "results.json")
+
+
+def test_what_a_killed_training_left_is_named_with_the_way_out(comparison, registry, tmp_path):
+    out, _ = comparison
+    shutil.copytree(out, tmp_path / "out")
+    folder = tmp_path / "out" / "runs" / "own-0"
+    (folder / "config.yaml").write_text("5")
+    with pytest.raises(
+        RunError, match=r"must hold keys and values; .* remove .*own-0, and own, seed 0 is trained anew"
+    ):
+        compared({"own": OWN}, [0], tmp_path / "out", registry)
+    (folder / "config.yaml").unlink()
+    with pytest.raises(RunError, match=r"own-0 holds no run that can go on; remove it"):
+        compared({"own": OWN}, [0], tmp_path / "out", registry)
+
+
+def test_figures_that_are_no_numbers_are_left_out(registry, tmp_path, monkeypatch):
+    monkeypatch.setattr(cells, "_costs", lambda run: {"wall": float("nan"), "cpu": None, "draw": 1.0})
+    content = compared({"own": OWN}, [0], tmp_path / "out", registry)
+    costs = [row["metric"]["name"] for row in content["rows"] if row["source"] == "costs"]
+    assert costs == ["draw"]
 
 
 def test_what_does_not_apply_is_left_out_with_the_reason(tmp_path, registry):
@@ -141,15 +204,16 @@ def test_the_page_marks_what_is_best_and_has_the_commands(comparison, tmp_path, 
     page = as_markdown(content)
     row = next(row for row in content["rows"] if row["metric"]["name"] == "nll" and row["metric"]["of"] == "ensemble")
     means = {label: value["mean"] for label, value in row["values"].items()}
-    assert best_of(row) == min(means, key=means.get)
+    assert best_of(row) == {min(means, key=means.get)}
     disagreement = next(row for row in content["rows"] if row["metric"]["name"] == "disagreement")
-    assert best_of(disagreement) is None
+    assert best_of(disagreement) == set()
+    equal = {"metric": row["metric"], "values": {"a": {"mean": 0.50001}, "b": {"mean": 0.5}}}
+    assert best_of(equal) == {"a", "b"}
     line = next(line for line in page.splitlines() if line.startswith("| ensemble: negative log-likelihood"))
     assert line.count("**") == 2
     assert "2 seeds, 100 gradient evaluations each" in page
-    _, recipes = read_recipes("digits", PAIRS, {"held": HELD}, 100, registry)
-    assert command("digits", recipes[0]) in page
-    assert "generator.name=direct generator.networks=4" in page
+    _, (recipe,) = read_recipes("digits", PAIRS, {"held": HELD}, 100, registry)
+    assert f"{recipe.command} trainer.seed=N" in page
     draw_comparison(tmp_path / "picture.png", content)
     assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
     assert json.loads((out / "results.json").read_text())["budget"] == 100

@@ -1,5 +1,6 @@
 """Recipes of a comparison: what they change, how many steps their budget is worth, and what is refused."""
 
+import shlex
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -84,7 +85,9 @@ def test_shared_images_of_terms_count(registry):
     ("generators", "error", "message"),
     [
         ({"own": {**SMALL, "trainer.steps": 3}}, ConfigError, r"own: trainer\.steps is set by the comparison"),
-        ({"own": {**SMALL, "trainer.seed": 3}}, ConfigError, r"own: trainer\.seed is set by the comparison"),
+        ({"own": {**SMALL, "trainer": {"seed": 0}}}, ConfigError, r"own: trainer\.seed is set by .*: --seeds says it"),
+        ({"own": {**SMALL, "target": {"hidden": [9]}}}, ConfigError, "own: target: generators are compared on one tar"),
+        ({"own": {**SMALL, "evaluation.seed": 9}}, ConfigError, "own: evaluation: generators are compared on one eval"),
         ({"own": {**SMALL, "trainer.networks": 99}}, ConfigError, r"own: a step takes 792 .* budget of 500"),
         ({"own": SMALL, "odd": {"generator": "none_such"}}, PluginError, "odd: unknown generator 'none_such'"),
         ({"own": {**SMALL, "trainer.rates": 3}}, ConfigError, r"own: .*'rates'"),
@@ -93,6 +96,39 @@ def test_shared_images_of_terms_count(registry):
 def test_wrong_recipes_are_named_before_any_training(registry, generators, error, message):
     with pytest.raises(error, match=message):
         recipes(generators, 500, registry)
+
+
+@pytest.mark.parametrize("key", ["trainer.steps", "trainer.seed"])
+def test_what_the_comparison_sets_is_refused_for_all(registry, key):
+    with pytest.raises(ConfigError, match=rf"^{key} is set by the comparison"):
+        recipes({"own": SMALL}, 500, registry, [(key, 3)])
+
+
+def test_a_recipes_settings_come_after_those_for_all(registry):
+    pairs = [("trainer", {"rate": 0.5, "networks": 2}), ("objective.lambda", 7)]
+    own = {**SMALL, "trainer": {"rate": 0.25}, "objective": {"lambda": 8}}
+    _, (found,) = read_recipes("digits", pairs, {"own": own}, 500, registry)
+    assert (found.config.trainer.networks, found.config.trainer.rate) == (2, 0.25)
+    assert found.config.plain()["objective"]["lambda"] == 8
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {},
+        SMALL,
+        {"generator.modes": 4, "trainer": {"networks": 4}},
+        {"generator": {"name": "direct", "networks": 2}, "trainer.networks": 2, "diversity": "none"},
+        {**SMALL, "diversity": [{"name": "weight_entropy", "weight": 2}, "disagreement"], "gauges": []},
+        {**SMALL, "objective": {"name": "vi", "prior_std": 0.3}, "trainer": {"gradient_clip": None}},
+    ],
+)
+def test_the_command_trains_the_recipes_configuration(registry, own):
+    pairs = [("target.hidden", [6]), ("target", "mlp"), ("trainer.networks", 8), ("trainer.batch_size", 8)]
+    _, (found,) = read_recipes("digits", pairs, {"own": own}, 640, registry)
+    words = shlex.split(found.command)
+    assert words[:3] == ["hyperframe", "train", "digits"]
+    assert load_config("digits", words[3:], registry) == found.config
 
 
 def test_a_configuration_without_a_budget_of_its_own_is_named(registry):

@@ -3,7 +3,7 @@
 import click
 
 from hyperframe.analysis.runner import chosen_names, chosen_options
-from hyperframe.bench.generators import compare_generators, comparing_analyses
+from hyperframe.bench.generators import check_folder, compare_generators, comparing_analyses
 from hyperframe.bench.pictures import draw_comparison
 from hyperframe.bench.recipes import read_generators, read_recipes
 from hyperframe.bench.tables import as_markdown
@@ -16,6 +16,9 @@ from hyperframe.runtime.files import as_json, user_path, write_text
 from hyperframe.training.progress_bar import shown_progress
 
 TABLE, PICTURE = "comparison.md", "comparison.png"
+
+LONGEST_SEED = 18
+"""Digits; seeds are 64 bits."""
 
 TIMED = {
     "step": "a training step",
@@ -126,11 +129,12 @@ def generators_command(
     registry = registry_for(overrides)
     names = comparing_analyses(registry) if analysis is None else chosen_names(analysis)
     options = chosen_options(typed, names, registry)
-    numbers, folder = _seeds(seeds), user_path(out)
+    numbers, folder = _seeds(seeds), user_path(out).absolute()
+    check_folder(folder)
     chosen = read_generators(generators)
     spent, recipes = read_recipes(source, override_pairs(overrides), chosen, budget, registry)
     with shown_progress(json_wanted):
-        content = compare_generators(source, recipes, numbers, spent, options, folder, registry)
+        content = compare_generators(recipes, numbers, spent, options, folder, registry)
     write_text(folder / TABLE, as_markdown(content))
     draw_comparison(folder / PICTURE, content)
     if json_wanted:
@@ -143,6 +147,7 @@ def generators_command(
 def _seeds(text: str) -> list[int]:
     """Read whole numbers with commas between them."""
     words = [word.strip() for word in text.split(",")]
-    if not all(word.isascii() and word.isdecimal() for word in words):
-        raise click.BadParameter(f"'{text}' is no list of whole numbers, such as 0,1,2", param_hint="--seeds")
+    if not all(word.isascii() and word.isdecimal() and len(word) <= LONGEST_SEED for word in words):
+        said = f"'{text[:80]}' is no list of whole numbers of up to {LONGEST_SEED} digits, such as 0,1,2"
+        raise click.BadParameter(said, param_hint="--seeds")
     return list(dict.fromkeys(map(int, words)))
