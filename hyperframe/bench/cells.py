@@ -21,12 +21,12 @@ from hyperframe.metrics import Metric, metrics_of
 from hyperframe.networks.sampled import draw_weights
 from hyperframe.runs.checkpoints import checkpoint_steps
 from hyperframe.runs.comparison import training_seconds
-from hyperframe.runs.folder import CONFIG, read_run_config
+from hyperframe.runs.folder import CONFIG, free_folder, read_run_config
 from hyperframe.runs.loading import load_run
 from hyperframe.runs.metrics_log import METRICS
 from hyperframe.runs.provenance import as_mapping, read_provenance
 from hyperframe.runs.run import Run
-from hyperframe.runtime.files import as_json, contents, digest, from_json, is_file, kept_json, write_json
+from hyperframe.runtime.files import as_json, digest, from_json, is_file, kept_json, write_json
 from hyperframe.runtime.rng import stream
 from hyperframe.training.loop import train_run
 from hyperframe.training.progress_bar import StepsReporter
@@ -92,8 +92,8 @@ def check_cell(cell: Cell, registry: Registry) -> None:
         RunError: it is another one's.
     """
     if not is_file(cell.folder / CONFIG):
-        if contents(cell.folder):
-            raise RunError(f"{cell.folder} holds no run that can go on; remove it, and {cell} is trained anew")
+        with _advising(cell):
+            free_folder(cell.folder, cell.config)
         return
     with _advising(cell):
         there = read_run_config(cell.folder, registry)[1].plain()

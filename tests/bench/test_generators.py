@@ -165,8 +165,12 @@ def test_what_a_killed_training_left_is_named_with_the_way_out(comparison, regis
     ):
         compared({"own": OWN}, [0], tmp_path / "out", registry)
     (folder / "config.yaml").unlink()
-    with pytest.raises(RunError, match=r"own-0 holds no run that can go on; remove it"):
+    with pytest.raises(RunError, match=r"own-0 is not empty; .* remove .*own-0, and own, seed 0 is trained anew"):
         compared({"own": OWN}, [0], tmp_path / "out", registry)
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / ".lock").touch()  # killed in its first moments
+    compared({"own": OWN}, [0], tmp_path / "out", registry)
 
 
 def test_figures_that_are_no_numbers_are_left_out(registry, tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ from hyperframe.runs.metrics_log import read_metrics
 from hyperframe.runs.run import Run
 
 COMPARED = [*(f"references/{key}" for key in ("calibrated_nll", "difference", "interval")), "?best", "?flat_from"]
-COMPARED += ["?equivalents/*"]
+COMPARED += ["?equivalents/*", "ensemble/difference", "?ensemble/equivalent"]
 OF_REFERENCES = [*COMPARED, "references/accuracy", "references/network_accuracy"]
 OF_NOISE = ["?reach", "?ratio", "?overlap_at_reach", "?verdict"]
 
@@ -30,8 +30,8 @@ FIGURES_OF_TEST_ITEMS = {
     "corruptions": ["corruptions/*", "mean/*"],
     "deep_ensemble": ["ensembles/*", *OF_REFERENCES],
     "distillation": ["results/*"],
-    "ensembles": ["single/*", "ensembles/*", "!*/temperature/*"],
-    "function_spectrum": ["functions/*", "share_along_mean", "nll/*"],
+    "ensembles": ["single/*", "ensembles/*", "ensemble/*", "!*/temperature/*"],
+    "function_spectrum": ["functions/*", "share_along_mean", "nll/*", "ensemble/functions"],
     "joint_prediction": ["joint/*", "marginal/*"],
     "novelty": [
         *("drawn/*", "noised/*", "averaged/*", "levels/*", "correlation/*", *OF_NOISE),
@@ -50,7 +50,7 @@ MAY_CHANGE = {
         "corruptions": ["corruptions/noise/*", "mean/*", "range"],
         "deep_ensemble": OF_REFERENCES,
         "distillation": ["results/distilled network/*"],
-        "out_of_distribution": ["*/inverted", "*/inverted/*", "*/noise", "*/noise/*"],
+        "out_of_distribution": ["*/inverted", "*/inverted/*", "*/noise", "*/noise/*", "ensemble/auroc"],
         "paths": TAUGHT,
     },
     "train labels": {
@@ -61,7 +61,7 @@ MAY_CHANGE = {
     "validation labels": {"deep_ensemble": BY_TEMPERATURE, "ensembles": CALIBRATED},
     "test images": {
         **FIGURES_OF_TEST_ITEMS,
-        "out_of_distribution": ["mean_entropy", "kinds/*", "histograms/shares/*", "roc/found/*"],
+        "out_of_distribution": ["mean_entropy", "kinds/*", "histograms/shares/*", "roc/found/*", "ensemble/auroc"],
     },
     "test labels": {
         **FIGURES_OF_TEST_ITEMS,

@@ -59,9 +59,17 @@ def test_names_are_whole_on_a_terminal(capsys, terminal):
     assert {word for entry in components for word in entry.component.summary.split()} <= words | {"("}
 
 
-@pytest.mark.parametrize("name", sorted(main.commands))
-def test_no_command_takes_the_last_of_two(name):
-    command = main.commands[name]
+def commands(group, before=""):
+    """All commands by what is typed for them, those of groups as well."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
+
+
+@pytest.mark.parametrize(("name", "command"), sorted(commands(main)))
+def test_no_command_takes_the_last_of_two(name, command):
     assert isinstance(command, Command)
     for option in command.params:
         if option.param_type_name == "option" and not option.multiple and not option.is_flag:
