@@ -81,7 +81,7 @@ class Cell:
 
     @property
     def file(self) -> Path:
-        """What was measured."""
+        """The file with what was measured."""
         return self.out / CELLS / f"{self.label}-{self.seed}.json"
 
 
@@ -186,7 +186,7 @@ def measure_cell(run: Run, cell: Cell, analyses: Mapping[str, Mapping[str, Any]]
 
 
 def _key(run: Run, cell: Cell, analyses: Mapping[str, Mapping[str, Any]], registry: Registry) -> dict[str, Any]:
-    """What a cell's figures depend on; of the training its log as well, which has its times."""
+    """All that a cell's figures depend on; of the training its log as well, which has its times."""
     chosen = {name: chosen_analysis(name, registry, options) for name, options in analyses.items()}
     return {
         "config": cell.config.plain(),
@@ -203,7 +203,7 @@ def _value(source: str, metric: Metric, results: Mapping[str, Any]) -> dict[str,
 
 
 def _costs(run: Run) -> dict[str, float | None]:
-    """What the training took, and what it takes to keep and to draw networks."""
+    """Measure what the training took, and what it takes to keep and to draw networks."""
     wall, cpu = training_seconds(run.folder, run.step)
     return {
         "gradient_evaluations": run.gradient_evaluations,

@@ -232,8 +232,8 @@ def load_config(
         100
     """
     name, content = _read_source(source)
-    changed_by_first = apply_overrides({**DEFAULTS, **content}, override_pairs(overrides))
-    config = read_config(name, apply_overrides(changed_by_first, override_pairs(then or {})), registry)
+    first = apply_overrides({**DEFAULTS, **content}, override_pairs(overrides))
+    config = read_config(name, apply_overrides(first, override_pairs(then or {})), registry)
     changed = "task" in content and named_section(content["task"], "task").get("name") != config.task.name
     return attrs.evolve(config, name=config.task.name) if changed else config
 
