@@ -1,4 +1,7 @@
-"""Settings and fixtures of all tests: one torch thread per worker, derandomised properties in CI, markers that skip."""
+"""Settings and fixtures of all tests: one torch thread per worker, derandomised properties in CI, markers that skip.
+
+Tests run on the CPU, also where there is a CUDA device, but for those that are marked `cuda`.
+"""
 
 import os
 import signal
@@ -35,6 +38,23 @@ def pytest_collection_modifyitems(items):
         for name, reason in reasons.items():
             if reason and item.get_closest_marker(name):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item):
+    """Hide CUDA from tests that are not marked `cuda`, from the processes that they start and the fixtures they make.
+
+    A fixture of a wider scope belongs to the first test that asks for it, which may be one that sees CUDA: where it
+    trains, its settings name the CPU.
+    """
+    if item.get_closest_marker("cuda"):
+        return (yield)
+    with pytest.MonkeyPatch.context() as patch:
+        # Torch may have looked for devices already, and then does not read the variable again: it is for processes.
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        patch.setattr(torch.cuda, "device_count", lambda: 0)
+        return (yield)
 
 
 @pytest.fixture(scope="session")
