@@ -136,9 +136,10 @@ class ManifoldEntropy(DiversityTerm):
 
 @cache
 def _prepare_forward_mode() -> None:
-    """Let torch load what forward mode needs, without the warning of its own that this gives."""
+    """Let torch load what forward mode needs, without the warning that this gives, of its own use of TorchScript."""
     with warnings.catch_warnings(), forward_ad.dual_level():
-        warnings.simplefilter("ignore", FutureWarning)
+        # A DeprecationWarning in torch 2.11, a FutureWarning later; in Python 3.14 with other words after these.
+        warnings.filterwarnings("ignore", "`torch.jit.script` is ")
         forward_ad.make_dual(torch.zeros(1), torch.zeros(1))
 
 
