@@ -255,16 +255,21 @@ def test_memory_that_runs_out_on_cuda_halves_the_chunk_and_changes_nothing():
     def loss():
         return built.loss.gradients(built.generator, z, batch, rng, accuracy_weight=1.0)["loss"]
 
+    held = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     wanted = loss()
     peak, total = torch.cuda.max_memory_allocated(), torch.cuda.get_device_properties(0).total_memory
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(0.7 * peak / total)
+    torch.cuda.set_per_process_memory_fraction((held + 0.7 * (peak - held)) / total)
     try:
-        with pytest.warns(HyperframeWarning, match="trainer.chunk goes from 64 to 32"):
+        with pytest.warns(HyperframeWarning) as told:
             found = loss()
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
+    # What the allocator rounds up or cannot use, and weights of all networks, may leave no room for half a chunk.
+    for number, one in enumerate(told):
+        assert f"trainer.chunk goes from {64 >> number} to {32 >> number}" in str(one.message)
+    assert built.loss.chunks.size == 64 >> len(told)
     close(found, wanted)
 
 
