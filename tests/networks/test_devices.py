@@ -222,7 +222,9 @@ def test_a_run_is_trained_measured_and_read_on_the_cpu(device, tmp_path):
     path = run.write_samples(tmp_path / "nets.safetensors", 3, gauge=True)
     assert path.is_file()
     alone = nets[1].cpu().double()
-    close(nets.predict(x)[1].double(), alone(x.double()).softmax(-1), rtol=1e-4, atol=1e-5)
+    # Torch lets convolutions in float32 on CUDA round their inputs to TF32: 11 bits, an error of up to 5e-4 each.
+    rtol = 4e-3 if device == "cuda" else 1e-4
+    close(nets.predict(x)[1].double(), alone(x.double()).softmax(-1), rtol=rtol, atol=1e-5)
     back = hf.load(run.folder, device="cpu")
     for name, value in run.experiment.generator.state_dict().items():
         assert torch.equal(back.experiment.generator.state_dict()[name], value.cpu())
