@@ -26,6 +26,7 @@ VARIANTS = {
     ("diversity", "output_information"): [{"inputs": "noise"}, {"inputs": "augmented"}],
     ("diversity", "disagreement"): [{"inputs": "mixtures"}],
     ("diversity", "manifold_entropy"): [{"networks": None}],
+    ("generator", "sgld"): [{"temperature": 0.0}],  # the step without its random numbers
 }
 """Options that take other code paths through a component."""
 

@@ -74,7 +74,7 @@ def test_one_step(device, target, generator, options):
     overrides += [f"generator.networks={NETWORKS}"] if generator == "direct" else []
     overrides += [f"generator.{key}={str(value).lower()}" for key, value in options.items()]
     overrides += ["trainer.schedule=cyclic"]  # which some generators need
-    after, metrics = {}, {}
+    after, gradients, metrics, draws = {}, {}, {}, False
     for place in ("cpu", device):
         built = experiment(place, *overrides)
         trainer = Trainer(built, batch_for(built, place)[0])
@@ -82,12 +82,21 @@ def test_one_step(device, target, generator, options):
         metrics[place] = built.loss.gradients(
             built.generator, z, batch_for(built, place), trainer.streams["terms"], accuracy_weight=100.0
         )
+        gradients[place] = {
+            name: parameter.grad.clone()
+            for name, parameter in built.generator.named_parameters()
+            if parameter.grad is not None
+        }
+        before = torch.get_rng_state()
         trainer.optimizer.step()
+        draws = draws or not torch.equal(torch.get_rng_state(), before)
         after[place] = built.generator.state_dict()
-    for name, value in after["cpu"].items():
-        close(after[device][name], value)
-    for name, value in metrics["cpu"].items():
-        close(metrics[device][name], value)
+    for found in [gradients, metrics, *([] if draws else [after])]:
+        assert found[device].keys() == found["cpu"].keys()
+        for name, value in found["cpu"].items():
+            close(found[device][name], value)
+    # An optimiser that draws random numbers draws others on another device.
+    assert all(value.isfinite().all() and value.device.type == device for value in after[device].values())
 
 
 @ON_EACH
