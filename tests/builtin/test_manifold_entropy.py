@@ -258,7 +258,7 @@ def test_probes_give_value_and_gradient_of_a_shipped_generator():
         value = term(**options)(inputs)
         return float(value.detach()), torch.autograd.grad(value, [parameter])[0]
 
-    probed = [found(seed, exact_up_to=0, lanczos=10, damping=0.05) for seed in range(12)]
+    probed = [found(seed, exact_up_to=0, lanczos=10, damping=0.05) for seed in range(48)]
     held = HeldMoments(generator, z)
     at = z.clone().requires_grad_()
     flat = flatten(built.target.spec, built.gauge(held(at)))
