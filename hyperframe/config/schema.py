@@ -92,6 +92,11 @@ class TrainerOptions:
     threads: int | None = option(
         None, "CPU threads; null: as many as torch takes. Small targets are faster on 1", minimum=1
     )
+    cuda_graph: bool = option(
+        True,
+        "CUDA: record the first step's work and replay it in all others; false where a component changes what it does "
+        "from step to step in Python",
+    )
     device: str = option("auto", "auto (CUDA where there is one), cpu, cuda or cuda:INDEX")
     seed: int = option(0, "seed of everything that is drawn", minimum=0)
 

@@ -116,6 +116,11 @@ class BatchLoss:
         """Whether a term looks at outputs, and hence needs examples that all networks see."""
         return any(item.compares_outputs for item in self.terms)
 
+    @property
+    def draws_twice(self) -> bool:
+        """Whether the target draws random numbers, as for dropout, that a term's inputs see a second time."""
+        return self.compares_outputs and self.target.draws_numbers
+
     def gradients(
         self,
         generator: Generator,
@@ -123,7 +128,7 @@ class BatchLoss:
         batch: Data,
         rng: torch.Generator,
         *,
-        accuracy_weight: float,
+        accuracy_weight: float | Tensor,
         shared: Data | None = None,
         example_weights: Tensor | None = None,
     ) -> dict[str, Tensor]:
@@ -134,7 +139,7 @@ class BatchLoss:
             z: latent vectors [networks, …].
             batch: inputs [networks, examples, *input_shape] and labels [networks, examples].
             rng: for terms that draw numbers.
-            accuracy_weight: what the mean loss counts, such as λ.
+            accuracy_weight: what the mean loss counts, such as λ; a number, or a scalar on the device.
             shared: inputs [examples, *input_shape] and labels [examples] for terms that compare outputs.
             example_weights: what each example of the batch counts [networks, examples]; None: 1.
 
@@ -158,7 +163,7 @@ class BatchLoss:
         return {"loss": total, **metrics}
 
     def _accuracy(
-        self, weights: Weights, batch: Data, accuracy_weight: float, example_weights: Tensor | None
+        self, weights: Weights, batch: Data, accuracy_weight: float | Tensor, example_weights: Tensor | None
     ) -> "_Part":
         """Compute the weighted mean loss, chunk by chunk; its metrics are the mean loss and score."""
         unpacked = self._unpack(weights)
@@ -194,7 +199,7 @@ class BatchLoss:
         unpacked: Mapping[str, Tensor],
         batch: Data,
         count: int,
-        accuracy_weight: float,
+        accuracy_weight: float | Tensor,
         example_weights: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
         """Some networks' part of the mean loss and score, and the gradient of the weighted loss at what they run on."""

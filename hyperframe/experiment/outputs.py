@@ -69,7 +69,7 @@ class SharedOutputs:
 
     def _first(self, rows: slice) -> Tensor:
         """A chunk's outputs."""
-        if not self._in_threads:  # else nothing is drawn
+        if self._target.draws_numbers:
             self._random[rows.start] = RandomState(self._inputs.device)
         return self._run(slice_weights(self._unpacked, rows))
 

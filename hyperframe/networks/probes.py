@@ -6,6 +6,7 @@ import numbers
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,20 @@ def keeps_nothing(module: nn.Module, inputs: Tensor, ignored: Collection[str]) -
         same = buffers.keys() == after.keys() and all(map(torch.equal, buffers.values(), after.values()))
         return same and before == _state(copied)
     return False
+
+
+def draws_in_training(module: nn.Module, inputs: Tensor) -> bool:
+    """Whether a module's passes in training mode draw from global random numbers, as a dropout does.
+
+    Args:
+        module: is copied, and stays as it is.
+        inputs: on which it is tried out [examples, *input_shape], on its device.
+
+    Example:
+        >>> draws_in_training(nn.Dropout().eval(), torch.ones(3)), draws_in_training(nn.Linear(3, 5), torch.ones(3))
+        (True, False)
+    """
+    return draws_numbers(partial(copy.deepcopy(module).train(), inputs), inputs.device)
 
 
 def unsteady(module: nn.Module, inputs: Tensor) -> str | None:

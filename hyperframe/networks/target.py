@@ -16,7 +16,7 @@ from hyperframe.errors import RunError, SpecError
 from hyperframe.networks.batching import BatchedForms, has_batched_forms, one_by_one_quietly, times_changed
 from hyperframe.networks.convolution import GreyConvolutions, channels_last
 from hyperframe.networks.norm_statistics import PlainMeans
-from hyperframe.networks.probes import PROBED, allows_any_layout, count_activations, keeps_nothing
+from hyperframe.networks.probes import PROBED, allows_any_layout, count_activations, draws_in_training, keeps_nothing
 from hyperframe.targets.aliases import own_names, tie_buffers, tied_names
 from hyperframe.targets.embeddings import set_options, with_plain_gradients
 from hyperframe.targets.spec import TargetSpec
@@ -170,12 +170,10 @@ class Target:
         training: bool = False,
     ) -> Tensor:
         """Run every network, as `forward` does, of weights that `unpack` made the module's own parameters."""
-        batch = batch_size(unpacked)
         buffers = dict(statistics or {})
         if not buffers and training and self.has_statistics:
-            buffers = self.new_statistics(batch)
-        module = self._module_here().train(training)
-        return self._run(module, dict(unpacked), x, buffers, shared)
+            buffers = self.new_statistics(batch_size(unpacked))
+        return self._run(self._module_here().train(training), dict(unpacked), x, buffers, shared)
 
     def _module_here(self) -> nn.Module:
         """This thread's copy of the module, with the same tensors; the module itself never runs.
@@ -222,7 +220,10 @@ class Target:
         shared_ones = {name: given[first] for name, first in self._tied.items() if first in given}
         # torch's own way of tying leaves batched tensors behind where a whole module is shared.
         outputs = functional_call(module, (unpacked, shared_ones, buffers), (examples,), tie_weights=False)
-        return outputs if isinstance(outputs, Tensor) else self._not_a_tensor(outputs)
+        if not isinstance(outputs, Tensor):
+            kind = type(outputs).__name__
+            raise SpecError(f"target '{self.spec.name}': its forward must return one tensor, not {kind}")
+        return outputs
 
     def _run_one(self, module: nn.Module, unpacked: dict[str, Tensor], buffers: Statistics, examples: Tensor) -> Tensor:
         """Run one network as it is, on a CPU with the layout and the products that are fast there."""
@@ -278,13 +279,14 @@ class Target:
             return False
         if examples not in self._keeping:
             _ = self._any_layout  # tried out here and not in the threads, since it seeds the random numbers of them all
-            inputs = self.tried_on.first(examples, self._first)
-            self._keeping[examples] = keeps_nothing(self.module, inputs, self._statistics())
+            tried = self.tried_on.first(examples, self._first)
+            self._keeping[examples] = keeps_nothing(self.module, tried, self._statistics())
         return self._keeping[examples]
 
-    def _not_a_tensor(self, outputs: object) -> Tensor:
-        kind = type(outputs).__name__
-        raise SpecError(f"target '{self.spec.name}': its forward must return one tensor, not {kind}")
+    @cached_property
+    def draws_numbers(self) -> bool:
+        """Whether a training pass draws from global random numbers, as a dropout does."""
+        return draws_in_training(self.module, self.tried_on.first(PROBED, self._first))
 
     def new_statistics(self, batch: int) -> Statistics:
         """Fresh statistics for a batch of networks: the module's own, one copy each."""

@@ -1,6 +1,7 @@
 """The training: its step, the loop around it, going on, timing.
 
 - `trainer`: the step, and the state it carries on
+- `cuda_graph`: the step's gradient, recorded once on a CUDA device and replayed
 - `averaging`: parameters averaged over the last steps
 - `loop`: the loop around the step: logs, validates, saves, pauses
 - `resume`: a run that goes on

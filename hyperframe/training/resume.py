@@ -30,6 +30,7 @@ from hyperframe.training.loop import Reporter, Silent, Training
 HARMLESS = (
     "evaluation",
     "trainer.checkpoint_every",
+    "trainer.cuda_graph",
     "trainer.device",  # what it comes to is compared instead, and so it is with threads
     "trainer.keep_checkpoints",
     "trainer.log_every",

@@ -1,6 +1,6 @@
 """The training step, and the state it carries from one step to the next."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 
 import torch
@@ -13,8 +13,9 @@ from hyperframe.experiment.build import Experiment
 from hyperframe.experiment.preflight import dry_run_objective, dry_run_task, dry_run_terms
 from hyperframe.networks.generator import Generator
 from hyperframe.runtime.memory import missing_memory, shortage_as
-from hyperframe.runtime.rng import seed_global, seeded, stream
+from hyperframe.runtime.rng import seed_global, seeded, stream, stream_seed
 from hyperframe.training.averaging import TailAverage
+from hyperframe.training.cuda_graph import Recorded
 from hyperframe.types import Data
 
 TRIED = (2, 4)
@@ -105,6 +106,11 @@ class Trainer:
         self.optimizer = experiment.generator.make_optimizer([{"params": values} for values in trained], options)
         self.average = TailAverage(self.parameters, options.average_tail, options.steps)
         self.streams = {name: stream(options.seed, name, experiment.device) for name in STREAMS}
+        # A graph goes on in its random numbers and cannot draw any once more.
+        recorded = options.cuda_graph and experiment.device.type == "cuda" and not experiment.loss.draws_twice
+        self._gradients: Callable[[float], dict[str, Tensor]] = (
+            Recorded(self._work, experiment.loss, self.parameters, self.streams) if recorded else self._work
+        )
         self._first_bad = torch.full((), -1, device=experiment.device)
         self._sums: dict[str, Tensor] = {}
         self._summed = 0
@@ -120,20 +126,8 @@ class Trainer:
         for group, part in zip(self.optimizer.param_groups, self._parts, strict=True):
             group["lr"] = part * rate
         generator.before_step(self.step_count, options.steps)
-        z = generator.latent(options.networks, self.streams["latent"])
-        loss = self.experiment.loss
-        batch, ids = self._drawn("data", options.networks, options.batch_size)
-        shared = self._drawn("shared", options.shared_examples)[0] if loss.compares_outputs else None
-        examples = len(self.train)
-        metrics = loss.gradients(
-            generator,
-            z,
-            batch,
-            self.streams["terms"],
-            accuracy_weight=loss.objective.accuracy_weight(self.step_count, options.steps, examples),
-            shared=shared,
-            example_weights=loss.objective.example_weights(generator.code(z), ids, examples, options.seed),
-        )
+        objective = self.experiment.loss.objective
+        metrics = self._gradients(objective.accuracy_weight(self.step_count, options.steps, len(self.train)))
         gradients = [value.grad for value in self.parameters if value.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         if options.gradient_clip is not None:
@@ -147,11 +141,30 @@ class Trainer:
         generator.after_step(self.step_count, options.steps)
         self.average.update(self.step_count)
         for name, value in {**metrics, "gradient_norm": norm}.items():
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            self._sums[name] = self._sums.get(name, 0) + value
         self._summed += 1
         self.step_count += 1
         if self.step_count == options.steps:
             self.average.take_over(generator, options.networks, options.seed)
+
+    def _work(self, accuracy_weight: float | Tensor) -> dict[str, Tensor]:
+        """Draw a step's networks and examples, and leave the gradient of its loss in the parameters; see `Recorded`.
+
+        All that changes from step to step is `accuracy_weight`, the state of random generators, and tensors.
+        """
+        options, generator, loss = self.options, self.experiment.generator, self.experiment.loss
+        z = generator.latent(options.networks, self.streams["latent"])
+        batch, ids = self._drawn("data", options.networks, options.batch_size)
+        shared = self._drawn("shared", options.shared_examples)[0] if loss.compares_outputs else None
+        return loss.gradients(
+            generator,
+            z,
+            batch,
+            self.streams["terms"],
+            accuracy_weight=accuracy_weight,
+            shared=shared,
+            example_weights=loss.objective.example_weights(generator.code(z), ids, len(self.train), options.seed),
+        )
 
     def dry_run(self) -> None:
         """Try task, objective and diversity terms out on what a step would give them; no state of it changes.
@@ -247,7 +260,8 @@ class Trainer:
                     torch.cuda.set_rng_state(tensors["random.global.cuda"], self._device)
             else:
                 seed = self.options.seed
-                self.streams = {name: stream(seed, f"{name} from step {step}", self._device) for name in STREAMS}
+                for name, own in self.streams.items():
+                    own.manual_seed(stream_seed(seed, f"{name} from step {step}"))
                 seed_global(seed, f"global from step {step}", self._device)
         except (LookupError, ValueError, TypeError, RuntimeError) as error:
             raise RunError(
