@@ -249,7 +249,7 @@ class DiversityTerm:
 
     @abstractmethod
     def __call__(self, inputs: DiversityInputs) -> Tensor:
-        """The term's value, a scalar."""
+        """The term's value, a scalar; on a CUDA device it is replayed, and not called again (`trainer.cuda_graph`)."""
 
     def departures(self, generator: Any) -> list[str] | None:
         """List what keeps it from being the negative entropy of the weights; None: it does not mean to be that.

@@ -22,6 +22,7 @@ from hyperframe.runtime.chunks import Chunks
 from hyperframe.runtime.memory import PeakMemory, if_it_fits, keep_freed
 from hyperframe.runtime.rng import seeded, stream
 from hyperframe.targets.weights import slice_weights, unpack
+from hyperframe.training.cuda_graph import WARM_UP
 from hyperframe.training.loop import cpu_threads
 from hyperframe.training.trainer import Trainer
 from hyperframe.types import Data, Statistics
@@ -31,6 +32,9 @@ NETWORKS, EXAMPLES = 200, 1000
 
 MATRIX = 2048
 """Rows and columns of the matrices whose product says what the device can do."""
+
+UNCOUNTED = WARM_UP + 1
+"""Calls before those that are timed; on a CUDA device a step's graph is recorded in the last of them."""
 
 VMAP_EXAMPLES = 10
 """Examples that all networks run on at a time where one vmap evaluates them; more need too much memory."""
@@ -82,7 +86,7 @@ def benchmark(
         config: of the generator, the target and the data; nothing is trained.
         networks: how many `sample` and `evaluate` take.
         examples: how many training examples `evaluate` takes.
-        repeats: timed calls of each way; two more come before them.
+        repeats: timed calls of each way; `UNCOUNTED` more come before them.
         alone: leave out the two other ways.
 
     Returns:
@@ -146,15 +150,15 @@ def _timed_if_it_fits(
 
 
 def _timed(call: Callable[[], object], device: torch.device, memory: PeakMemory, repeats: int) -> dict[str, Any]:
-    """Medians of wall and CPU time, after two calls that do not count, and the peak of memory."""
+    """Medians of wall and CPU time, after calls that do not count, and the peak of memory."""
     memory.start(device)
     walls, cpus = [], []
-    for number in range(repeats + 2):
+    for number in range(repeats + UNCOUNTED):
         wall, cpu = time.perf_counter(), time.process_time()
         call()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        if number >= 2:
+        if number >= UNCOUNTED:
             walls.append(time.perf_counter() - wall)
             cpus.append(time.process_time() - cpu)
     return {
@@ -177,9 +181,10 @@ def _step(experiment: Experiment, train: Data, networks: int, examples: int) -> 
     """Training steps; each way trains the same generator on."""
     experiment.generator.train()
 
-    def step(target: Target, chunk: int) -> Callable[[], object]:
-        loss = experiment.loss.evolved(target, chunk)
-        trainer = Trainer(attrs.evolve(experiment, loss=loss), train)
+    def step(target: Target, chunk: int, *, ours: bool = False) -> Callable[[], object]:
+        loss, config = experiment.loss.evolved(target, chunk), experiment.config
+        options = attrs.evolve(config.trainer, cuda_graph=ours and config.trainer.cuda_graph)
+        trainer = Trainer(attrs.evolve(experiment, loss=loss, config=attrs.evolve(config, trainer=options)), train)
 
         def call() -> None:
             trainer.step()
@@ -191,7 +196,7 @@ def _step(experiment: Experiment, train: Data, networks: int, examples: int) -> 
     plain = _plain(experiment)
     loop = step(plain, 1)
     return Ways(
-        ours=step(experiment.target, experiment.loss.chunks.size),
+        ours=step(experiment.target, experiment.loss.chunks.size, ours=True),
         loop=loop,
         vmap=step(plain, experiment.config.trainer.networks),
         counted=loop,

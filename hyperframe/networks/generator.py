@@ -173,7 +173,11 @@ class Generator(nn.Module):
         """
 
     def before_step(self, step: int, steps: int) -> None:
-        """Called before every step, counted from 0, of so many: for what changes in the course of a training."""
+        """Called before every step, counted from 0, of so many: for what changes in the course of a training.
+
+        What `latent` and `forward` then do differently must lie in tensors that are changed in place: on a CUDA device
+        they are recorded in an early step and replayed in later ones (`trainer.cuda_graph`).
+        """
 
     def after_step(self, step: int, steps: int) -> None:
         """Called after every optimiser step, counted from 0, of so many: for state that the optimiser does not move."""

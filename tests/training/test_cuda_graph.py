@@ -1,6 +1,11 @@
 """A step that is replayed from a CUDA graph is the step that it was recorded from."""
 
+import warnings
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
+
 import pytest
+import tiny
 import torch
 from components import NETWORKS, REGISTRY, of_kind
 from torch import nn
@@ -48,6 +53,110 @@ def same_with_and_without(settings):
     assert recorded._gradients._replay is not None
     assert recorded.experiment.loss.evaluations == plain.experiment.loss.evaluations
     same(found, wanted)
+
+
+class Work:
+    """Stands for a step's work: gradient and metric are a scalar times what accuracy counts, evaluations are 7."""
+
+    def __init__(self):
+        self.parameters = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(()))]  # the second has no gradient
+        self.loss = SimpleNamespace(evaluations=0)
+        self.waits = False
+        self.given, self.graphs, self.modes = [], [], []
+
+    def __call__(self, accuracy_weight):
+        self.given.append(accuracy_weight)
+        self.loss.evaluations += 7
+        warnings.warn("of a component", UserWarning, stacklevel=1)
+        if self.waits:
+            warnings.warn("called a synchronizing CUDA operation", UserWarning, stacklevel=1)
+        self.metrics = {"loss": 2.0 * torch.as_tensor(accuracy_weight)}
+        self.parameters[0].grad = torch.ones(2) * accuracy_weight
+        return self.metrics
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    """Make the recorder of some work, with a stand-in for CUDA's graphs that does on a CPU what a replay would."""
+
+    class Graph:
+        def __init__(self):
+            self.states = []
+
+        def register_generator_state(self, generator):
+            self.states.append(generator)
+
+        def replay(self):
+            weight, parameter = work.given[-1], self.gradient
+            parameter.copy_(torch.ones(2) * weight)
+            work.metrics["loss"].copy_(2.0 * weight)
+
+    @contextmanager
+    def recording(graph, capture_error_mode):
+        work.graphs.append(graph)
+        yield
+        graph.gradient = work.parameters[0].grad
+
+    work = Work()
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", recording)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", work.modes.append)
+    streams = {"data": torch.Generator()}
+    return work, streams, Recorded(work, work.loss, work.parameters, streams)
+
+
+@pytest.mark.filterwarnings("ignore:of a component")
+def test_work_is_recorded_once_and_replayed_with_what_accuracy_counts_then(recorder):
+    work, streams, recorded = recorder
+    for call in range(1, WARM_UP + 4):
+        for parameter in work.parameters:
+            parameter.grad = None  # as an optimiser's zero_grad does
+        metrics = recorded(float(call))
+        assert float(metrics["loss"]) == 2 * call
+        assert torch.equal(work.parameters[0].grad, torch.full((2,), float(call)))
+        assert work.parameters[1].grad is None
+        assert work.loss.evaluations == 7 * call
+    assert work.given[:WARM_UP] == [1.0, 2.0, 3.0]
+    assert len(work.given) == WARM_UP + 1  # the last time to be recorded, with a tensor in the number's place
+    (graph,) = work.graphs
+    assert graph.states == [streams["data"]]
+    assert work.modes == ["warn", 0]
+
+
+def test_work_that_waits_goes_on_as_it_is(recorder):
+    work, _, recorded = recorder
+    work.waits = True
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for call in range(1, WARM_UP + 3):
+            assert float(recorded(float(call))["loss"]) == 2 * call
+    assert not work.graphs
+    texts = [str(one.message) for one in told]
+    assert sum("no CUDA graph is recorded" in text for text in texts) == 1
+    assert texts.count("of a component") == WARM_UP + 2  # warnings of others are passed on
+
+
+@pytest.mark.filterwarnings("ignore:of a component")
+def test_work_that_cannot_be_recorded_is_an_error_that_names_the_way_out(recorder, monkeypatch):
+    _, _, recorded = recorder
+
+    @contextmanager
+    def refusing(graph, capture_error_mode):
+        raise RuntimeError("operation not permitted when stream is capturing")
+        yield
+
+    monkeypatch.setattr(torch.cuda, "graph", refusing)
+    for call in range(WARM_UP):
+        recorded(float(call))
+    with pytest.raises(TrainingError, match=r"not permitted.*set trainer\.cuda_graph=false"):
+        recorded(0.0)
+
+
+def test_on_a_cpu_nothing_is_recorded():
+    built = build_experiment(load_config("digits_hypernetwork", tiny.PERCEPTRON, REGISTRY))
+    assert not isinstance(Trainer(built, built.task.data("train"))._gradients, Recorded)
 
 
 @pytest.mark.cuda
