@@ -5,6 +5,7 @@ run there: one of them must fail. The exit code is 1 if a mutant survives or can
 replaces does not occur exactly once, or the named tests fail without it or do not run with it.
 """
 
+import argparse
 import contextlib
 import importlib
 import multiprocessing
@@ -133,7 +134,14 @@ def outcome(tree: Path, mutant: Mutant) -> str:
 
 def main() -> int:
     """Print a row for each mutant, and how many were killed."""
-    chosen = [mutant for mutant in mutants() if not sys.argv[1:] or mutant.name in sys.argv[1:]]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    known = {mutant.name: mutant for mutant in mutants()}
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of mutants; by default all are tried")
+    names = parser.parse_args().names
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        parser.error(f"{LIST.name} has no mutant {', '.join(map(repr, unknown))}")
+    chosen = [known[name] for name in names or known]
     os.environ |= SETTINGS
     sys.dont_write_bytecode = True
     for name in SLOW:
