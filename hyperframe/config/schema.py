@@ -94,8 +94,8 @@ class TrainerOptions:
     )
     cuda_graph: bool = option(
         True,
-        "CUDA: record the first step's work and replay it in all others; false where a component changes what it does "
-        "from step to step in Python",
+        "CUDA: record what the fourth step does and replay it in all later ones; false where a component's Python code "
+        "does something else in later steps",
     )
     device: str = option("auto", "auto (CUDA where there is one), cpu, cuda or cuda:INDEX")
     seed: int = option(0, "seed of everything that is drawn", minimum=0)

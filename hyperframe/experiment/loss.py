@@ -17,6 +17,7 @@ from torch import Tensor
 from hyperframe.errors import ConfigError, MemoryShortageError
 from hyperframe.experiment.outputs import SharedOutputs
 from hyperframe.networks.generator import Generator
+from hyperframe.networks.probes import draws_in_training
 from hyperframe.networks.target import Target
 from hyperframe.runtime.chunks import Chunks
 from hyperframe.runtime.memory import if_it_fits
@@ -98,6 +99,7 @@ class BatchLoss:
         self.terms = list(terms)
         self.chunks = Chunks(chunk)
         self.evaluations = 0
+        self._drawing: dict[int, bool] = {}
 
     def evolved(self, target: Target, chunk: int) -> "BatchLoss":
         """The same loss for another way of running the target."""
@@ -116,10 +118,15 @@ class BatchLoss:
         """Whether a term looks at outputs, and hence needs examples that all networks see."""
         return any(item.compares_outputs for item in self.terms)
 
-    @property
-    def draws_twice(self) -> bool:
-        """Whether the target draws random numbers, as for dropout, that a term's inputs see a second time."""
-        return self.compares_outputs and self.target.draws_numbers
+    def draws_twice(self, examples: int) -> bool:
+        """Whether the target draws random numbers, as for dropout, on so many inputs of a term that it sees twice."""
+        if not self.compares_outputs:
+            return False
+        if examples not in self._drawing:
+            like = next(self.target.module.parameters())
+            tried = self.target.tried_on.first(examples, like)
+            self._drawing[examples] = draws_in_training(self.target.module, tried)
+        return self._drawing[examples]
 
     def gradients(
         self,
@@ -270,7 +277,8 @@ class BatchLoss:
                 continue
             check_inputs(item.name, x, shared.x)
             too_large = partial(self._too_large, unpacked, Data(x[None], shared.y[None]), "shared_examples")
-            passes[item.name] = SharedOutputs(self.target, unpacked, x, self.chunks, too_large)
+            repeats = x.device.type == "cpu" or self.draws_twice(len(x))
+            passes[item.name] = SharedOutputs(self.target, unpacked, x, self.chunks, too_large, repeats=repeats)
             if x is shared.x:
                 as_they_are = passes[item.name]
         return passes

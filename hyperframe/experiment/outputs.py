@@ -28,6 +28,7 @@ class SharedOutputs:
         inputs: [examples, *input_shape].
         chunks: divides the networks.
         too_large: makes what is raised where one network does not fit.
+        repeats: random numbers are kept, to be the same both times; without it, the target must draw none.
 
     Attributes:
         values: outputs [networks, examples, num_outputs], a leaf whose gradient `gradient` passes on.
@@ -40,11 +41,14 @@ class SharedOutputs:
         inputs: Tensor,
         chunks: Chunks,
         too_large: Callable[[], MemoryShortageError],
+        *,
+        repeats: bool,
     ) -> None:
         self._target, self._unpacked, self._inputs = target, unpacked, inputs
         self._chunks, self._too_large = chunks, too_large
         self._random: dict[int, RandomState] = {}
         self._in_threads = target.runs_in_threads(len(inputs))
+        self._repeats = repeats and not self._in_threads  # in threads nothing is drawn
         with torch.no_grad():
             parts = [outputs for _, outputs in self._over(self._first)]
         self.values = torch.cat(parts).requires_grad_()
@@ -69,7 +73,7 @@ class SharedOutputs:
 
     def _first(self, rows: slice) -> Tensor:
         """A chunk's outputs."""
-        if self._target.draws_numbers:
+        if self._repeats:
             self._random[rows.start] = RandomState(self._inputs.device)
         return self._run(slice_weights(self._unpacked, rows))
 

@@ -175,12 +175,15 @@ class Generator(nn.Module):
     def before_step(self, step: int, steps: int) -> None:
         """Called before every step, counted from 0, of so many: for what changes in the course of a training.
 
-        What `latent` and `forward` then do differently must lie in tensors that are changed in place: on a CUDA device
-        they are recorded in an early step and replayed in later ones (`trainer.cuda_graph`).
+        What `latent`, `forward`, `code` and `penalty` do differently then must lie in tensors that change in place: on
+        CUDA devices they are recorded in the fourth step and replayed in later ones (`trainer.cuda_graph`).
         """
 
     def after_step(self, step: int, steps: int) -> None:
-        """Called after every optimiser step, counted from 0, of so many: for state that the optimiser does not move."""
+        """Called after every optimiser step, counted from 0, of so many: for state that the optimiser does not move.
+
+        It must lie in tensors, see `before_step`.
+        """
 
     def describe(self) -> dict[str, Any]:
         """Its size, as plain data; `parameters` counts what is trained."""

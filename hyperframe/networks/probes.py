@@ -4,7 +4,7 @@ import copy
 import math
 import numbers
 import random
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -119,11 +119,11 @@ def keeps_nothing(module: nn.Module, inputs: Tensor, ignored: Collection[str]) -
     copied = copy.deepcopy(module).train()
     # What other people's code raises here, it raises with a message where it is run.
     with Forgiven(), repeatable():
-        before, buffers = _state(copied), _buffers(copied, ignored)
+        before, buffers = host_state([copied]), _buffers(copied, ignored)
         copied(inputs)
         after = _buffers(copied, ignored)
         same = buffers.keys() == after.keys() and all(map(torch.equal, buffers.values(), after.values()))
-        return same and before == _state(copied)
+        return same and before == host_state([copied])
     return False
 
 
@@ -138,7 +138,27 @@ def draws_in_training(module: nn.Module, inputs: Tensor) -> bool:
         >>> draws_in_training(nn.Dropout().eval(), torch.ones(3)), draws_in_training(nn.Linear(3, 5), torch.ones(3))
         (True, False)
     """
-    return draws_numbers(partial(copy.deepcopy(module).train(), inputs), inputs.device)
+    with Forgiven():  # what it raises here, it raises with a message where it is run
+        return draws_numbers(partial(copy.deepcopy(module).train(), inputs), inputs.device)
+    return False
+
+
+def host_state(parts: Iterable[object]) -> list[Any]:
+    """Take down global random numbers of the host, and numbers and text among attributes, as plain data.
+
+    Args:
+        parts: whose attributes; of modules those of all their modules.
+
+    Example:
+        >>> dropout = nn.Dropout(0.1)
+        >>> before = host_state([dropout])
+        >>> dropout.p = 0.2
+        >>> host_state([dropout]) == before
+        False
+    """
+    owners = [one for part in parts for one in (part.modules() if isinstance(part, nn.Module) else [part])]
+    attributes = [{name: _plain(value) for name, value in getattr(one, "__dict__", {}).items()} for one in owners]
+    return [*_random_numbers("cpu"), attributes]
 
 
 def unsteady(module: nn.Module, inputs: Tensor) -> str | None:
@@ -205,13 +225,13 @@ def _culprit(module: nn.Module, inputs: Tensor) -> str:
         return {name: value.clone() for name, value in part.named_buffers() if id(value) not in passed_over}
 
     def enter(part: nn.Module, given: Any) -> None:
-        begun.append((_state(part), kept(part), len(found)))
+        begun.append((host_state([part]), kept(part), len(found)))
 
     def leave(part: nn.Module, given: Any, outputs: Any) -> None:
         state, buffers, before = begun.pop()
         if len(found) > before:
             return
-        now = _state(part)
+        now = host_state([part])
         changed = [name for name, value in kept(part).items() if not torch.equal(value, buffers[name])]
         if state[:-1] != now[:-1]:
             what = "draws random numbers"
@@ -236,12 +256,6 @@ def _culprit(module: nn.Module, inputs: Tensor) -> str:
 
 def _buffers(module: nn.Module, ignored: Collection[str]) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in module.named_buffers() if name not in ignored}
-
-
-def _state(module: nn.Module) -> list[Any]:
-    """Take down what a pass might change beside buffers, as plain data: random numbers, attributes."""
-    attributes = [{name: _plain(value) for name, value in vars(part).items()} for part in module.modules()]
-    return [*_random_numbers("cpu"), attributes]
 
 
 def _random_numbers(device: torch.device | str) -> list[Any]:

@@ -16,7 +16,7 @@ from hyperframe.errors import RunError, SpecError
 from hyperframe.networks.batching import BatchedForms, has_batched_forms, one_by_one_quietly, times_changed
 from hyperframe.networks.convolution import GreyConvolutions, channels_last
 from hyperframe.networks.norm_statistics import PlainMeans
-from hyperframe.networks.probes import PROBED, allows_any_layout, count_activations, draws_in_training, keeps_nothing
+from hyperframe.networks.probes import PROBED, allows_any_layout, count_activations, keeps_nothing
 from hyperframe.targets.aliases import own_names, tie_buffers, tied_names
 from hyperframe.targets.embeddings import set_options, with_plain_gradients
 from hyperframe.targets.spec import TargetSpec
@@ -277,16 +277,15 @@ class Target:
         """
         if self._first.device.type != "cpu" or torch.get_num_threads() == 1:
             return False
+        _ = self._any_layout  # tried out here and not in the threads, since it seeds the random numbers of them all
+        return self.leaves_nothing(examples)
+
+    def leaves_nothing(self, examples: int) -> bool:
+        """Whether training passes on so many examples leave nothing behind on the host, see `probes.keeps_nothing`."""
         if examples not in self._keeping:
-            _ = self._any_layout  # tried out here and not in the threads, since it seeds the random numbers of them all
             tried = self.tried_on.first(examples, self._first)
             self._keeping[examples] = keeps_nothing(self.module, tried, self._statistics())
         return self._keeping[examples]
-
-    @cached_property
-    def draws_numbers(self) -> bool:
-        """Whether a training pass draws from global random numbers, as a dropout does."""
-        return draws_in_training(self.module, self.tried_on.first(PROBED, self._first))
 
     def new_statistics(self, batch: int) -> Statistics:
         """Fresh statistics for a batch of networks: the module's own, one copy each."""

@@ -1,6 +1,6 @@
 """The training step, and the state it carries from one step to the next."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
 import torch
@@ -15,7 +15,7 @@ from hyperframe.networks.generator import Generator
 from hyperframe.runtime.memory import missing_memory, shortage_as
 from hyperframe.runtime.rng import seed_global, seeded, stream, stream_seed
 from hyperframe.training.averaging import TailAverage
-from hyperframe.training.cuda_graph import Recorded
+from hyperframe.training.cuda_graph import Recorder
 from hyperframe.types import Data
 
 TRIED = (2, 4)
@@ -82,7 +82,8 @@ def shortages_told(options: TrainerOptions) -> AbstractContextManager[None]:
 def _advice(options: TrainerOptions) -> str:
     return (
         f"Try a smaller trainer.networks than {options.networks}, a smaller trainer.batch_size, "
-        "trainer.shared_examples or evaluation.networks, or a smaller generator"
+        "trainer.shared_examples or evaluation.networks, or a smaller generator; on a CUDA device also "
+        "trainer.cuda_graph=false"
     )
 
 
@@ -106,11 +107,7 @@ class Trainer:
         self.optimizer = experiment.generator.make_optimizer([{"params": values} for values in trained], options)
         self.average = TailAverage(self.parameters, options.average_tail, options.steps)
         self.streams = {name: stream(options.seed, name, experiment.device) for name in STREAMS}
-        # A graph goes on in its random numbers and cannot draw any once more.
-        recorded = options.cuda_graph and experiment.device.type == "cuda" and not experiment.loss.draws_twice
-        self._gradients: Callable[[float], dict[str, Tensor]] = (
-            Recorded(self._work, experiment.loss, self.parameters, self.streams) if recorded else self._work
-        )
+        self._recorder = self._make_recorder() if options.cuda_graph and experiment.device.type == "cuda" else None
         self._first_bad = torch.full((), -1, device=experiment.device)
         self._sums: dict[str, Tensor] = {}
         self._summed = 0
@@ -127,7 +124,8 @@ class Trainer:
             group["lr"] = part * rate
         generator.before_step(self.step_count, options.steps)
         objective = self.experiment.loss.objective
-        metrics = self._gradients(objective.accuracy_weight(self.step_count, options.steps, len(self.train)))
+        weight = objective.accuracy_weight(self.step_count, options.steps, len(self.train))
+        metrics = self._work(weight) if self._recorder is None else self._recorder(self._work, weight)
         gradients = [value.grad for value in self.parameters if value.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         if options.gradient_clip is not None:
@@ -147,8 +145,18 @@ class Trainer:
         if self.step_count == options.steps:
             self.average.take_over(generator, options.networks, options.seed)
 
+    def _make_recorder(self) -> Recorder | None:
+        """Make what records the step; None where passes of the target cannot be replayed."""
+        loss, options = self.experiment.loss, self.options
+        # A graph goes on in its random numbers and cannot draw any once more.
+        if not loss.target.leaves_nothing(options.batch_size) or loss.draws_twice(options.shared_examples):
+            return None
+        terms = [item.term for item in loss.terms]
+        parts = [self.experiment.generator, loss.objective, self.experiment.task, self.experiment.estimator, *terms]
+        return Recorder(loss, self.parameters, self.streams, parts)
+
     def _work(self, accuracy_weight: float | Tensor) -> dict[str, Tensor]:
-        """Draw a step's networks and examples, and leave the gradient of its loss in the parameters; see `Recorded`.
+        """Draw a step's networks and examples, and leave the gradient of its loss in the parameters; see `Recorder`.
 
         All that changes from step to step is `accuracy_weight`, the state of random generators, and tensors.
         """

@@ -57,7 +57,8 @@ def test_both_kinds_are_functions_of_the_same_normal_number():
 def test_extreme_numbers_stay_finite():
     made = Bootstrap("exponential")
     made(torch.ones(1, 1), torch.zeros(1, 1, dtype=torch.long), 2, 0)
-    made._rows = torch.tensor([[30.0], [-30.0]])  # of which 1 − Φ is 0 and 1 in float32
+    (rows,) = made._rows.values()
+    rows.copy_(torch.tensor([[30.0], [-30.0]]))  # of which 1 − Φ is 0 and 1 in float32
     found = made(torch.ones(1, 1), torch.tensor([[0, 1]]), 2, 0)
     assert float(found[0, 0]) == pytest.approx(454.3212, rel=1e-5)
     assert float(found[0, 1]) == 0

@@ -1,9 +1,14 @@
 """A step that is replayed from a CUDA graph is the step that it was recorded from."""
 
+import gc
+import random
 import warnings
+import weakref
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -15,7 +20,7 @@ from hyperframe.config.schema import load_config
 from hyperframe.errors import HyperframeWarning, TrainingError
 from hyperframe.experiment.build import build_experiment
 from hyperframe.experiment.loss import BatchLoss
-from hyperframe.training.cuda_graph import WARM_UP, Recorded
+from hyperframe.training.cuda_graph import WARM_UP, Recorder
 from hyperframe.training.trainer import Trainer
 
 STEPS = WARM_UP + 3
@@ -50,7 +55,7 @@ def same(found, wanted):
 def same_with_and_without(settings):
     plain, wanted = trained({**settings, "trainer.cuda_graph": False})
     recorded, found = trained(settings)
-    assert recorded._gradients._replay is not None
+    assert recorded._recorder.replays
     assert recorded.experiment.loss.evaluations == plain.experiment.loss.evaluations
     same(found, wanted)
 
@@ -62,12 +67,18 @@ class Work:
         self.parameters = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(()))]  # the second has no gradient
         self.loss = SimpleNamespace(evaluations=0)
         self.waits = False
+        self.part, self.count = SimpleNamespace(count=0), False
         self.given, self.graphs, self.modes = [], [], []
 
+    def before(self):
+        """For tests to replace."""
+
     def __call__(self, accuracy_weight):
+        self.before()
         self.given.append(accuracy_weight)
         self.loss.evaluations += 7
         warnings.warn("of a component", UserWarning, stacklevel=1)
+        self.part.count += self.count
         if self.waits:
             warnings.warn("called a synchronizing CUDA operation", UserWarning, stacklevel=1)
         self.metrics = {"loss": 2.0 * torch.as_tensor(accuracy_weight)}
@@ -92,7 +103,8 @@ def recorder(monkeypatch):
             work.metrics["loss"].copy_(2.0 * weight)
 
     @contextmanager
-    def recording(graph, capture_error_mode):
+    def recording(graph, stream, capture_error_mode):
+        assert stream == "of cpu"
         work.graphs.append(graph)
         yield
         graph.gradient = work.parameters[0].grad
@@ -101,10 +113,11 @@ def recorder(monkeypatch):
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "graph", recording)
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: f"of {device}")
     monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: 0)
     monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", work.modes.append)
     streams = {"data": torch.Generator()}
-    return work, streams, Recorded(work, work.loss, work.parameters, streams)
+    return work, streams, partial(Recorder(work.loss, work.parameters, streams, [work.part]), work)
 
 
 @pytest.mark.filterwarnings("ignore:of a component")
@@ -134,8 +147,74 @@ def test_work_that_waits_goes_on_as_it_is(recorder):
             assert float(recorded(float(call))["loss"]) == 2 * call
     assert not work.graphs
     texts = [str(one.message) for one in told]
-    assert sum("no CUDA graph is recorded" in text for text in texts) == 1
+    assert sum("makes the host wait" in text for text in texts) == 1
     assert texts.count("of a component") == WARM_UP + 2  # warnings of others are passed on
+
+
+@pytest.mark.filterwarnings("ignore:of a component")
+@pytest.mark.parametrize("draw", [random.random, np.random.rand, lambda: torch.rand(1), None], ids=str)
+def test_work_that_python_changes_from_step_to_step_goes_on_as_it_is(recorder, draw, monkeypatch):
+    work, _, recorded = recorder
+    work.count = draw is None
+    monkeypatch.setattr(work, "before", draw or (lambda: None))
+    for call in range(1, WARM_UP + 3):
+        if call == WARM_UP:
+            with pytest.warns(HyperframeWarning, match="random numbers of the host .* or a component changes"):
+                recorded(float(call))
+        else:
+            recorded(float(call))
+    assert not work.graphs
+
+
+def with_recorder(folder, module=None, **settings):
+    """A trainer with what records its steps; on the CPU it is not used."""
+    settings = {**tiny.GENERATED, "trainer.steps": 1, **settings}
+    run = hf.train("digits_hypernetwork", settings, module=module, out=folder)
+    trainer = Trainer(run.experiment, run.data("train"))
+    trainer._recorder = trainer._make_recorder()
+    return trainer
+
+
+class LayerDrop(nn.Module):
+    def forward(self, x):
+        return x if self.training and random.random() < 0.5 else -x
+
+
+class LateDropout(nn.Dropout):
+    def forward(self, x):
+        return super().forward(x) if len(x) > 5 else x
+
+
+def perceptron(*parts):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), *parts, nn.Linear(6, 10))
+
+
+@pytest.mark.parametrize(
+    ("part", "compares", "recorded"),
+    [
+        (nn.Identity, False, True),
+        (nn.Dropout, False, False),  # it draws from the CPU's random numbers here
+        (nn.Identity, True, True),
+        (LateDropout, True, False),
+        (LayerDrop, False, False),
+    ],
+)
+def test_which_targets_are_recorded(tmp_path, part, compares, recorded):
+    terms = ["weight_entropy", "output_information"] if compares else ["weight_entropy"]
+    trainer = with_recorder(tmp_path / "run", perceptron(part()), diversity=terms)
+    assert (trainer._recorder is not None) == recorded
+
+
+def test_a_training_that_is_over_holds_nothing(tmp_path):
+    trainer = with_recorder(tmp_path / "run")
+    trainer.step()  # the first is not recorded yet
+    gone = weakref.ref(trainer)
+    gc.disable()
+    try:
+        del trainer
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.filterwarnings("ignore:of a component")
@@ -143,7 +222,7 @@ def test_work_that_cannot_be_recorded_is_an_error_that_names_the_way_out(recorde
     _, _, recorded = recorder
 
     @contextmanager
-    def refusing(graph, capture_error_mode):
+    def refusing(graph, stream, capture_error_mode):
         raise RuntimeError("operation not permitted when stream is capturing")
         yield
 
@@ -156,7 +235,7 @@ def test_work_that_cannot_be_recorded_is_an_error_that_names_the_way_out(recorde
 
 def test_on_a_cpu_nothing_is_recorded():
     built = build_experiment(load_config("digits_hypernetwork", tiny.PERCEPTRON, REGISTRY))
-    assert not isinstance(Trainer(built, built.task.data("train"))._gradients, Recorded)
+    assert Trainer(built, built.task.data("train"))._recorder is None
 
 
 @pytest.mark.cuda
@@ -171,7 +250,9 @@ def test_every_generator_is_trained_as_without_it(generator, options):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"objective.lambda_start": 3.0},
+        {"objective.lambda_start": 3.0, "objective.lambda_part": 1.0},
+        {"trainer.chunk": 2},
+        {"generator": "modes", "generator.modes": 3},
         {"objective": "vi"},
         {"objective.bootstrap": "bernoulli"},
         {"task.rotation": 5},
@@ -202,7 +283,7 @@ def test_a_step_that_waits_for_the_device_is_not_recorded(monkeypatch):
     _, wanted = trained({"trainer.cuda_graph": False})
     with pytest.warns(HyperframeWarning, match="makes the host wait for the device"):
         trainer, found = trained({})
-    assert trainer._gradients._replay is None
+    assert not trainer._recorder.replays
     same(found, wanted)
 
 
@@ -219,10 +300,19 @@ def test_what_cannot_be_recorded_is_an_error_that_names_the_way_out(monkeypatch)
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("twice", [False, True])
-def test_a_dropout_is_recorded_unless_its_numbers_are_drawn_twice(tmp_path, twice):
-    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), nn.Dropout(), nn.Linear(6, 10))
+@pytest.mark.parametrize("compares", [False, True])
+def test_a_dropout_is_recorded_unless_its_numbers_are_drawn_twice(tmp_path, compares):
     settings = {"trainer.device": "cuda", "trainer.networks": NETWORKS, "trainer.steps": STEPS}
-    settings |= {"diversity": ["weight_entropy", "output_information"]} if twice else {}
-    run = hf.train("digits_hypernetwork", settings, module=module, out=tmp_path / "run")
-    assert isinstance(Trainer(run.experiment, run.data("train"))._gradients, Recorded) != twice
+    settings |= {"diversity": ["weight_entropy", "output_information"]} if compares else {}
+    runs = [
+        hf.train(
+            "digits_hypernetwork",
+            {**settings, "trainer.cuda_graph": graph},
+            module=perceptron(nn.Dropout()),
+            out=tmp_path / str(graph),
+        )
+        for graph in (True, False)
+    ]
+    trainer = Trainer(runs[0].experiment, runs[0].data("train"))
+    assert (trainer._recorder is None) == compares
+    same(*(run.experiment.generator.state_dict() for run in runs))

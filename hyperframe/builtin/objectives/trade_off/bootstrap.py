@@ -43,8 +43,7 @@ class Bootstrap:
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._key: _Key | None = None
-        self._rows = torch.empty(0)
+        self._rows: dict[_Key, Tensor] = {}
 
     @torch.no_grad()
     def __call__(self, code: Tensor, ids: Tensor, examples: int, seed: int) -> Tensor:
@@ -64,8 +63,8 @@ class Bootstrap:
         return -logs
 
     def _rows_of(self, key: _Key) -> Tensor:
-        """The examples' rows, [examples, entries], which are drawn anew only for other ones."""
-        if key != self._key:
+        """The examples' rows, [examples, entries], which are drawn once and stay, since a CUDA graph may read them."""
+        if key not in self._rows:
             size = (key.examples, key.entries)
             missing = missing_memory(4 * key.examples * key.entries)
             if missing:
@@ -74,5 +73,5 @@ class Bootstrap:
                     f"examples: {missing}; a generator with a smaller latent needs less"
                 )
             drawn = torch.randn(size, generator=stream(key.seed, "bootstrap weights"))
-            self._rows, self._key = drawn.to(key.device, key.dtype), key
-        return self._rows
+            self._rows[key] = drawn.to(key.device, key.dtype)
+        return self._rows[key]
