@@ -19,7 +19,7 @@ from hyperframe.runs.checkpoints import checkpoint_steps, newest_checkpoint, rea
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
 
-STEPS_PER_KILL = 60
+STEPS_PER_KILL = 120
 SETTINGS = [
     "trainer.device=cpu",
     "trainer.threads=1",
