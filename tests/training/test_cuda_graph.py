@@ -152,7 +152,9 @@ def test_work_that_waits_goes_on_as_it_is(recorder):
 
 
 @pytest.mark.filterwarnings("ignore:of a component")
-@pytest.mark.parametrize("draw", [random.random, np.random.rand, lambda: torch.rand(1), None], ids=str)
+@pytest.mark.parametrize(
+    "draw", [random.random, np.random.rand, lambda: torch.rand(1), None], ids=["python", "numpy", "torch", "count"]
+)
 def test_work_that_python_changes_from_step_to_step_goes_on_as_it_is(recorder, draw, monkeypatch):
     work, _, recorded = recorder
     work.count = draw is None
