@@ -447,7 +447,7 @@ def test_dropout_drops_the_same_units_in_both_passes():
     }
     unpacked = unpack(target.spec, weights)
     before = torch.get_rng_state()
-    found = SharedOutputs(target, unpacked, shared_examples(8).x, Chunks(2), MemoryError)
+    found = SharedOutputs(target, unpacked, shared_examples(8).x, Chunks(2), MemoryError, repeats=True)
     after = torch.get_rng_state()
     assert not torch.equal(before, after)
     found.values.grad = torch.zeros_like(found.values)
