@@ -55,11 +55,6 @@ class Recorder:
         self._why_not: str | None = None
         self._replay: Callable[[float], dict[str, Tensor]] | None = None
 
-    @property
-    def replays(self) -> bool:
-        """Whether a graph is recorded."""
-        return self._replay is not None
-
     def __call__(self, work: Work, accuracy_weight: float) -> dict[str, Tensor]:
         """Do the work, always the same; the metrics are overwritten by the next call.
 

@@ -55,7 +55,7 @@ def same(found, wanted):
 def same_with_and_without(settings):
     plain, wanted = trained({**settings, "trainer.cuda_graph": False})
     recorded, found = trained(settings)
-    assert recorded._recorder.replays
+    assert recorded._recorder._replay is not None
     assert recorded.experiment.loss.evaluations == plain.experiment.loss.evaluations
     same(found, wanted)
 
@@ -285,7 +285,7 @@ def test_a_step_that_waits_for_the_device_is_not_recorded(monkeypatch):
     _, wanted = trained({"trainer.cuda_graph": False})
     with pytest.warns(HyperframeWarning, match="makes the host wait for the device"):
         trainer, found = trained({})
-    assert not trainer._recorder.replays
+    assert trainer._recorder._replay is None
     same(found, wanted)
 
 
