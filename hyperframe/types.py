@@ -26,23 +26,45 @@ Statistics = dict[str, Tensor]
 class Data:
     """Inputs and what is known of them, resident on one device.
 
-    Attributes:
-        x: inputs, shape [examples, *input_shape].
+    Bytes (uint8) are pixels: they stay bytes in memory, a quarter of the size, and are divided by 255 where inputs are
+    looked at. Take examples first, `data[rows].x`, where a few are wanted.
+
+    Args:
+        x: inputs as they are kept, shape [examples, *input_shape].
         y: labels or values, shape [examples, ...].
+
+    Attributes:
+        kept: inputs as they are kept, shape [examples, *input_shape].
+        y: labels or values, shape [examples, ...].
+
+    Example:
+        >>> data = Data(torch.tensor([[0, 255], [51, 0]], dtype=torch.uint8), torch.tensor([0, 1]))
+        >>> data[1:].x
+        tensor([[0.2000, 0.0000]])
     """
 
-    x: Tensor
+    kept: Tensor = attrs.field(alias="x")
     y: Tensor
 
+    @property
+    def x(self) -> Tensor:
+        """Inputs, floating point [examples, *input_shape]; of bytes a new tensor each time."""
+        return self.kept.float() / 255 if self.kept.dtype == torch.uint8 else self.kept
+
+    @property
+    def device(self) -> torch.device:
+        """Where they lie."""
+        return self.kept.device
+
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.kept)
 
     def __getitem__(self, examples: slice | Tensor) -> "Data":
-        return Data(self.x[examples], self.y[examples])
+        return Data(self.kept[examples], self.y[examples])
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Data":
-        """The same data on a device; `dtype` applies to the inputs."""
-        return Data(self.x.to(device, dtype), self.y.to(device))
+        """The same data on a device; `dtype` applies to the inputs, which bytes then are no more."""
+        return Data((self.kept if dtype is None else self.x).to(device, dtype), self.y.to(device))
 
 
 class Task:

@@ -20,7 +20,7 @@ def some_examples(data: Data, count: int, seed: int) -> Data:
     if count >= len(data):
         return data
     chosen = torch.randperm(len(data), generator=stream(seed, "items"))[:count]
-    return data[chosen.to(data.x.device)]
+    return data[chosen.to(data.device)]
 
 
 @torch.no_grad()

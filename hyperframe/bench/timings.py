@@ -208,8 +208,8 @@ def _forward(experiment: Experiment, train: Data, networks: int, examples: int) 
     options = experiment.config.trainer
     rng = stream(options.seed, "latent", experiment.device)
     weights = draw_weights(experiment.generator, options.networks, rng)
-    chosen = torch.arange(options.networks * options.batch_size, device=train.x.device) % len(train)
-    x = train.x[chosen].unflatten(0, (options.networks, options.batch_size))
+    chosen = torch.arange(options.networks * options.batch_size, device=train.device) % len(train)
+    x = train[chosen].x.unflatten(0, (options.networks, options.batch_size))
     unpacked = unpack(experiment.target.spec, weights)
     plain = _plain(experiment)
 

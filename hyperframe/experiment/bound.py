@@ -46,8 +46,8 @@ def departures(experiment: Experiment) -> list[str] | None:
 
 def _some_inputs(experiment: Experiment) -> Tensor:
     """Take some training inputs [examples, *input_shape] from all over the split, which may be sorted."""
-    train = load_data(experiment.task, "train").x
-    return train[:: -(-len(train) // AT_ONCE)].to(experiment.device)
+    train = load_data(experiment.task, "train")
+    return train[:: -(-len(train) // AT_ONCE)].x.to(experiment.device)
 
 
 def _of_task(experiment: Experiment, inputs: Tensor) -> list[str]:

@@ -34,16 +34,16 @@ def load_data(task: Task, split: str) -> Data:
     where = f"task '{task.name}', split '{split}'"
     with others_code(lambda error: DataError(f"{where}: its data cannot be had: {described(error)}")):
         data = task.data(split)
-    if not isinstance(data, Data) or not isinstance(data.x, Tensor) or not isinstance(data.y, Tensor):
+    if not isinstance(data, Data) or not isinstance(data.kept, Tensor) or not isinstance(data.y, Tensor):
         raise DataError(f"{where}: expected Data of two tensors, but got {type(data).__name__}")
-    if data.x.dtype != torch.float32:
-        raise DataError(f"{where}: inputs must be float32, but are {data.x.dtype}")
-    if tuple(data.x.shape[1:]) != tuple(task.input_shape):
-        shapes = f"{tuple(task.input_shape)}, but are {tuple(data.x.shape[1:])}"
+    if data.kept.dtype not in (torch.float32, torch.uint8):
+        raise DataError(f"{where}: inputs must be float32, or pixels in uint8, but are {data.kept.dtype}")
+    if tuple(data.kept.shape[1:]) != tuple(task.input_shape):
+        shapes = f"{tuple(task.input_shape)}, but are {tuple(data.kept.shape[1:])}"
         raise DataError(f"{where}: inputs must have the shape {shapes}")
-    if len(data.x) != len(data.y) or not len(data.x):
-        raise DataError(f"{where}: there are {len(data.x)} inputs and {len(data.y)} labels")
-    if not data.x.isfinite().all():
+    if len(data) != len(data.y) or not len(data):
+        raise DataError(f"{where}: there are {len(data)} inputs and {len(data.y)} labels")
+    if not data.kept.isfinite().all():
         raise DataError(f"{where}: an input is not a finite number")
     task.check_labels(data.y, where)
     return data

@@ -36,10 +36,10 @@ def fingerprint_of(data: Data) -> str:
         >>> fingerprint_of(data) == fingerprint_of(Data(data.x, data.y.flip(0)))
         False
     """
-    size = sum(value.numel() * value.element_size() for value in (data.x, data.y))
+    size = sum(value.numel() * value.element_size() for value in (data.kept, data.y))
     every = math.ceil(size / LARGEST)
     examples = torch.tensor([len(data)])
-    return fingerprint({"x": data.x[::every], "y": data.y[::every], "examples": examples})
+    return fingerprint({"x": data.kept[::every], "y": data.y[::every], "examples": examples})
 
 
 def fingerprints_of(task: Task, known: Mapping[str, Data]) -> dict[str, str]:

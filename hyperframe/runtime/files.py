@@ -306,11 +306,11 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
     return whole.hexdigest()[:16]
 
 
-def digest(path: Path) -> str:
-    """The SHA-256 of a file."""
+def digest(path: Path, algorithm: str = "sha256") -> str:
+    """The SHA-256 of a file, or another digest that `hashlib` knows."""
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            return hashlib.file_digest(file, algorithm).hexdigest()
     except OSError as error:
         raise RunError(f"{path} cannot be read: {brief(error)}") from error
 

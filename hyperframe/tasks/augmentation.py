@@ -1,4 +1,4 @@
-"""Random affine maps of training images, each image its own."""
+"""Training images moved at random, each image by itself: affine maps; crops and flips."""
 
 import math
 
@@ -55,3 +55,46 @@ def random_affine(images: Tensor, options: AffineOptions, rng: torch.Generator) 
     ]
     grid = F.affine_grid(torch.stack(rows, -2), list(flat.shape), align_corners=False)
     return F.grid_sample(flat, grid, mode="bilinear", padding_mode="zeros", align_corners=False).view_as(images)
+
+
+@attrs.frozen(kw_only=True, slots=False)  # with slots no class could have these and other options as bases
+class CropOptions:
+    """Options: how training images are cut out and flipped at random; by default they stay as they are."""
+
+    crop: int = option(
+        0, "training images are cut out of themselves with so many pixels of zeros around, at a random place", minimum=0
+    )
+    flip: bool = option(False, "half of the training images, drawn at random, are mirrored left to right")
+
+
+def random_crop(images: Tensor, options: CropOptions, rng: torch.Generator) -> Tensor:
+    """Move each image by whole pixels, up to `crop` along each axis, and mirror half of them.
+
+    What comes in from beyond the edge is 0.
+
+    Args:
+        images: shape [..., channels, height, width].
+        options: how far. Where nothing is to be done, nothing is drawn and the images come back themselves.
+        rng: on the images' device.
+
+    References: K. He, X. Zhang, S. Ren, J. Sun (2016), Deep Residual Learning, section 4.2.
+
+    Example:
+        >>> images = torch.tensor([[[1.0, 2.0, 3.0]]]).expand(3, 1, 1, 3)
+        >>> random_crop(images, CropOptions(flip=True), torch.Generator().manual_seed(0)).flatten(1)
+        tensor([[3., 2., 1.],
+                [1., 2., 3.],
+                [3., 2., 1.]])
+    """
+    if not options.crop and not options.flip:
+        return images
+    flat = images.flatten(0, -4)
+    (count, _, height, width), border, device = flat.shape, options.crop, flat.device
+    top, left = torch.randint(2 * border + 1, (2, count, 1), generator=rng, device=device)
+    rows, columns = torch.arange(height, device=device) + top, torch.arange(width, device=device) + left
+    if options.flip:
+        mirrored = torch.rand(count, 1, generator=rng, device=device) < 0.5
+        columns = torch.where(mirrored, columns.flip(1), columns)
+    padded = F.pad(flat, (border, border, border, border)).flatten(2)
+    places = rows[:, :, None] * (width + 2 * border) + columns[:, None]
+    return padded.gather(2, places.flatten(1)[:, None].expand(-1, flat.shape[1], -1)).view_as(images)

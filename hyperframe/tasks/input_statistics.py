@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
+import torch
 from torch import Tensor
 
 from hyperframe.errors import ConfigError, DataError, RunError, notice
@@ -134,7 +135,8 @@ def trained_inputs(task: Task, train: Data) -> TrainedInputs:
         task: its attribute `pixels` says whether inputs were bytes, `aspects()` what proportions its images had.
         train: the data to train on.
     """
-    low, high = _range(train.x)
+    x = train.x
+    low, high = _range(x)
     shape = tuple(task.input_shape)
     images = len(shape) == 3 and shape[0] in OF_IMAGES
     aspects = task.aspects()
@@ -144,7 +146,7 @@ def trained_inputs(task: Task, train: Data) -> TrainedInputs:
         pixels=task.pixels,
         low=low,
         high=high,
-        mean=float(train.x.double().mean()),
+        mean=float(x.mean(dtype=torch.float64)),
         aspects=tuple(aspects),
     )
 

@@ -57,15 +57,16 @@ def _splits(case: TaskCase, draw: Draw) -> str:
         data = case.data(split)
         sizes.append(f"{len(data):,} {split}")
         if not len(data) or len(data.y) != len(data):
-            raise Broken(f"{len(data.x)} inputs and {len(data.y)} labels", f"split '{split}'")
-        if tuple(data.x.shape[1:]) != tuple(case.task.input_shape):
-            raise Broken(f"inputs of {list(data.x.shape[1:])}, not {list(case.task.input_shape)}", f"split '{split}'")
-        if not data.x.is_floating_point() or not bool(data.x.isfinite().all()):
+            raise Broken(f"{len(data)} inputs and {len(data.y)} labels", f"split '{split}'")
+        x = data.x
+        if tuple(x.shape[1:]) != tuple(case.task.input_shape):
+            raise Broken(f"inputs of {list(x.shape[1:])}, not {list(case.task.input_shape)}", f"split '{split}'")
+        if not x.is_floating_point() or not bool(x.isfinite().all()):
             raise Broken("inputs are not finite floating-point numbers", f"split '{split}'")
         case.task.check_labels(data.y, f"split '{split}'")
-        if not torch.equal(data.x, case.data(split).x) or not torch.equal(data.y, case.data(split).y):
+        if not torch.equal(data.kept, case.data(split).kept) or not torch.equal(data.y, case.data(split).y):
             raise Broken("it is another one when it is asked for again", f"split '{split}'")
-        rows = [row.numpy().tobytes() for row in data.x.flatten(1)]
+        rows = [row.numpy().tobytes() for row in data.kept.flatten(1)]
         for other, known in seen.items():
             shared = sum(row in known for row in rows)
             if SHARED * len(rows) < shared:

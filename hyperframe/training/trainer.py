@@ -188,7 +188,7 @@ class Trainer:
         try:
             with seeded(options.seed, "rehearsal", self._device):
                 z = generator.latent(options.networks, rng)
-                ends = torch.tensor([0, len(self.train) - 1], device=self.train.x.device)
+                ends = torch.tensor([0, len(self.train) - 1], device=self.train.device)
                 dry_run_task(loss, generator, z[:1], self.train[ends])
                 dry_run_objective(loss, generator, z, len(self.train), options.seed)
                 dry_run_terms(loss, generator, z, self.train[examples] if loss.compares_outputs else None, rng)
@@ -198,7 +198,7 @@ class Trainer:
     def _drawn(self, name: str, *sizes: int) -> tuple[Data, Tensor]:
         """Training examples [*sizes], drawn by the numbers of a stream, and their numbers in the training data."""
         rng = self.streams[name]
-        chosen = torch.randint(len(self.train), sizes, generator=rng, device=self.train.x.device)
+        chosen = torch.randint(len(self.train), sizes, generator=rng, device=self.train.device)
         drawn = self.train[chosen]
         return Data(self.experiment.task.augment(drawn.x, rng), drawn.y), chosen
 

@@ -10,13 +10,13 @@ from hyperframe.config.kinds import KINDS
 from hyperframe.tasks.term_inputs import MadeKind
 from hyperframe.testing import checks
 
-ELSEWHERE = {"resnet32"}  # like resnet20, and checked with the larger networks
+ELSEWHERE = {"resnet32", "cifar100"}  # like resnet20, and checked with the larger networks; like cifar10
 OPTIONS = {
     "torchvision": {"model": "shufflenet_v2_x0_5"},
     "arrays": {"file": "arrays.npz"},
     "image_folder": {"folder": "photos", "size": [8, 8]},
 }
-DATA = ("mnist", "fashion_mnist")
+DATA = ("mnist", "fashion_mnist", "cifar10")
 REGISTERED = [
     entry for entry in make_registry().all() if entry.component.name not in ELSEWHERE and entry.kind != "analysis"
 ]

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hyperframe.tasks.augmentation import AffineOptions, random_affine
+from hyperframe.tasks.augmentation import AffineOptions, CropOptions, random_affine, random_crop
 
 
 def moved(images, seed=0, **limits):
@@ -57,3 +57,52 @@ def test_what_comes_in_from_beyond_the_edge_is_zero():
     found = moved(torch.ones(20, 1, 8, 8), translation=2)
     assert float(found.min()) == 0
     assert float(found[:, :, 4, 4].min()) == 1
+
+
+def cut_by_loop(image, top, left, border, mirrored):
+    """One image cut out of itself with zeros around, the plain way."""
+    height, width = image.shape[-2:]
+    around = torch.zeros(len(image), height + 2 * border, width + 2 * border, dtype=image.dtype)
+    around[:, border : border + height, border : border + width] = image
+    part = around[:, top : top + height, left : left + width]
+    return part.flip(-1) if mirrored else part
+
+
+@given(
+    height=st.integers(1, 6),
+    width=st.integers(1, 6),
+    border=st.integers(0, 3),
+    flip=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_each_image_is_one_of_its_own_cuts(height, width, border, flip, seed):
+    images = torch.randn(2, 3, 2, height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    options = CropOptions(crop=border, flip=flip)
+    moved = random_crop(images, options, torch.Generator().manual_seed(seed))
+    assert moved.shape == images.shape
+    places = range(2 * border + 1)
+    for image, found in zip(images.flatten(0, 1), moved.flatten(0, 1), strict=True):
+        cuts = [
+            cut_by_loop(image, top, left, border, mirrored)
+            for top in places
+            for left in places
+            for mirrored in {False, flip}
+        ]
+        assert any(torch.equal(cut, found) for cut in cuts)
+
+
+def test_all_places_are_equally_likely_and_half_of_the_images_mirrored():
+    image = torch.arange(1.0, 10).view(1, 3, 3)
+    moved = random_crop(image.expand(20_000, 1, 3, 3), CropOptions(crop=1, flip=True), torch.Generator().manual_seed(0))
+    for mirrored in (False, True):
+        for top in range(3):
+            for left in range(3):
+                cut = cut_by_loop(image, top, left, 1, mirrored)
+                assert float((moved == cut).flatten(1).all(1).float().mean()) == pytest.approx(1 / 18, abs=0.01)
+
+
+def test_without_options_images_come_back_themselves_and_nothing_is_drawn():
+    rng, images = torch.Generator().manual_seed(0), torch.ones(2, 1, 2, 2)
+    before = rng.get_state()
+    assert random_crop(images, CropOptions(), rng) is images
+    assert torch.equal(rng.get_state(), before)

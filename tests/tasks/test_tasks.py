@@ -75,10 +75,10 @@ def test_a_folder_without_the_data(tmp_path, monkeypatch):
 
 def test_where_mnist_is_looked_for(monkeypatch, tmp_path):
     monkeypatch.setenv("HYPERFRAME_DATA", str(tmp_path))
-    assert build("mnist").folder == tmp_path
-    assert str(build("mnist", folder="/elsewhere").folder) == "/elsewhere"
+    assert build("mnist").originals.folder == tmp_path
+    assert str(build("mnist", folder="/elsewhere").originals.folder) == "/elsewhere"
     monkeypatch.delenv("HYPERFRAME_DATA")
-    assert build("mnist").folder.parts[-3:] == (".cache", "hyperframe", "data")
+    assert build("mnist").originals.folder.parts[-3:] == (".cache", "hyperframe", "data")
 
 
 def test_damaged_data_is_said_to_be_damaged(tmp_path):

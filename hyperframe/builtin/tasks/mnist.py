@@ -1,32 +1,24 @@
 """The tasks `mnist` and `fashion_mnist`: 70,000 images of 28 × 28 pixels each, read from torchvision's files."""
 
-import os
 from functools import partial
-from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import attrs
 import torch
 from torch import Tensor
 
-from hyperframe import ClassificationTask, Component, Data, hookimpl, option
-from hyperframe.errors import DataError, unknown_name
-from hyperframe.runtime.files import digest, is_file, user_path
+from hyperframe import ClassificationTask, Component, Data, hookimpl
+from hyperframe.errors import unknown_name
+from hyperframe.runtime.files import is_file
 from hyperframe.tasks.augmentation import AffineOptions, random_affine
+from hyperframe.tasks.originals import FolderOptions, Originals
 
-FOLDER_VARIABLE = "HYPERFRAME_DATA"
 VALIDATION = 5000
 
 
 @attrs.frozen(kw_only=True)
-class Options(AffineOptions):
+class Options(AffineOptions, FolderOptions):
     """Options of the task."""
-
-    folder: str | None = option(
-        None, "folder of the data; null: $HYPERFRAME_DATA, else ~/.cache/hyperframe/data", location=True
-    )
-    download: bool = option(False, "fetch the data into the folder if it is missing", location=True)
 
 
 @attrs.frozen(kw_only=True)
@@ -78,35 +70,32 @@ class Mnist(ClassificationTask):
 
     input_shape = (1, 28, 28)
     num_outputs = 10
+    pixels = True
 
     def __init__(self, source: Source, options: Options) -> None:
         self.name = source.name
         self.source = source
         self.options = options
-
-    @property
-    def folder(self) -> Path:
-        """The folder in which the data is looked for."""
-        chosen = self.options.folder or os.environ.get(FOLDER_VARIABLE)
-        return user_path(chosen) if chosen else Path.home() / ".cache" / "hyperframe" / "data"
-
-    @property
-    def raw(self) -> Path:
-        """The folder of the data set's own files."""
-        return self.folder / self.source.dataset / "raw"
+        self.originals = Originals(
+            task=source.name,
+            dataset=source.dataset,
+            folder=options.path,
+            place=options.path / source.dataset / "raw",
+            digests=source.digests,
+        )
 
     def data(self, split: str) -> Data:
-        """Read a split, as float32 [examples, 1, 28, 28] and int64 labels [examples]."""
+        """Read a split: bytes [examples, 1, 28, 28] and int64 labels [examples]."""
         from torchvision.datasets.mnist import read_image_file, read_label_file  # noqa: PLC0415  (slow to import)
 
         if split not in ("train", "validation", "test"):
             raise ValueError(unknown_name("split", split, ("train", "validation", "test")))
-        if self.options.download and not all(is_file(self.raw / name) for name in self.source.digests):
+        if self.options.download and self.originals.missing:
             self._download()
         part = "t10k" if split == "test" else "train"
-        images = read_image_file(str(self._original(f"{part}-images-idx3-ubyte")))
-        labels = read_label_file(str(self._original(f"{part}-labels-idx1-ubyte")))
-        everything = Data(images[:, None].to(torch.float32) / 255, labels.long())
+        images = read_image_file(str(self.originals.path(f"{part}-images-idx3-ubyte")))
+        labels = read_label_file(str(self.originals.path(f"{part}-labels-idx1-ubyte")))
+        everything = Data(images[:, None], labels.long())
         if split == "test":
             return everything
         return everything[:VALIDATION] if split == "validation" else everything[VALIDATION:]
@@ -115,38 +104,15 @@ class Mnist(ClassificationTask):
         """Rotate, shear, scale and shift each training image at random, as far as the options allow."""
         return random_affine(inputs, self.options, rng)
 
-    def _original(self, name: str) -> Path:
-        """Return the path of a file, after checking that it is the original."""
-        path = self.raw / name
-        if not is_file(path):
-            raise DataError(
-                f"task '{self.name}': {self.folder} holds no {self.source.dataset} data (there is no {path}). Set "
-                f"task.folder or {FOLDER_VARIABLE} to a folder that does, or fetch it with task.download=true"
-            )
-        if digest(path) != self.source.digests[name]:
-            raise DataError(
-                f"task '{self.name}': {path} is damaged, or not the original; remove it and fetch it again with "
-                "task.download=true"
-            )
-        return path
-
     def _download(self) -> None:
         """Download the files that are missing, as torchvision does, which compares each archive's digest."""
         from torchvision import datasets  # noqa: PLC0415  (slow to import)
 
         dataset: Any = getattr(datasets, self.source.dataset)
+        files = self.originals
         for archive, md5 in dataset.resources:
-            if is_file(self.raw / archive.removesuffix(".gz")):
-                continue
-            failures = []
-            for mirror in dataset.mirrors:
-                try:
-                    datasets.utils.download_and_extract_archive(mirror + archive, str(self.raw), md5=md5)
-                    break
-                except (RuntimeError, URLError, OSError) as error:
-                    failures.append(f"{mirror + archive}: {error}")
-            else:
-                raise DataError(f"task '{self.name}': the download into {self.raw} failed: {'; '.join(failures)}")
+            if not is_file(files.place / archive.removesuffix(".gz")):
+                files.fetch([mirror + archive for mirror in dataset.mirrors], md5, files.place)
 
 
 @hookimpl

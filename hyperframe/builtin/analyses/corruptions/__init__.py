@@ -71,7 +71,7 @@ class Corruptions:
 
         def work(number: int) -> dict[str, Any]:
             name, strength = kinds[number]
-            rng = stream(seed, f"corruption {name} {strength}", data.x.device)
+            rng = stream(seed, f"corruption {name} {strength}", data.device)
             x = data.x if name is None else corrupt(data.x, name, strength, limits, rng)
             found = predict(networks, x, self.options.singles)
             singles = [results_of(one, labels) for one in found.singles]

@@ -71,7 +71,7 @@ def train_middle(
             tell("steps of the trained curve", step, steps)
             t = torch.rand(1, generator=rng, device=rng.device, dtype=one.dtype)
             chosen = torch.randint(len(data), (min(examples, len(data)),), generator=rng, device=rng.device)
-            batch = data[chosen.to(data.x.device)].to(one.device)
+            batch = data[chosen.to(data.device)].to(one.device)
             x = task.augment(batch.x.to(one.dtype)[None], rng)
             weights = unflatten(target.spec, curve_points(one, middle, other, t))
             outputs = target.forward(weights, x, training=True)
