@@ -99,8 +99,7 @@ def check_cell(cell: Cell, registry: Registry) -> None:
         there = read_run_config(cell.folder, registry)[1].plain()
     for change in changes(there, cell.config.without_pauses().plain()):
         raise RunError(
-            f"{cell.folder} holds a run of other settings ({change}; steps follow from the budget); remove it, or name "
-            "another folder with --out"
+            f"{cell.folder} holds a run of other settings ({change}); remove it, or name another folder with --out"
         )
 
 
@@ -129,7 +128,7 @@ def train_cell(cell: Cell, registry: Registry) -> Run:
         with _advising(cell):
             run = load_run(cell.folder, registry, cell.config.trainer.device)
     else:
-        run = resume_run(cell.folder, {}, registry, reporter)
+        run = resume_run(cell.folder, cell.config.pauses, registry, reporter)
     if not run.finished:
         raise RunError(f"{cell} has done {run.step} steps; the same command goes on from there")
     return run

@@ -117,11 +117,11 @@ def read_recipes(
     _check_keys(dict(pairs), ["trainer.seed"] if budget is None else SET)
     base = load_config(source, dict(pairs), registry)
     if budget is None:
-        with _of(f"{source} as it is, whose budget stands for --budget"):
+        with naming(f"{source} as it is, whose budget stands for --budget"):
             budget = base.trainer.steps * cost_of_step(base)
     recipes = []
     for label, overrides in generators.items():
-        with _of(label):
+        with naming(label):
             _check_keys(overrides, SET)
             config = load_config(source, dict(pairs), registry, then=overrides)
             for key in SHARED:
@@ -165,8 +165,8 @@ def _as_text(key: str, value: Any) -> str:
 
 
 @contextmanager
-def _of(label: str) -> Iterator[None]:
-    """Say which generator an error is about."""
+def naming(label: str) -> Iterator[None]:
+    """Say which generator, or which cell of a table, an error is about."""
     try:
         yield
     except HyperframeError as error:

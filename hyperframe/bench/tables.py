@@ -64,6 +64,48 @@ def as_markdown(content: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *(["Left out:", "", *left_out, ""] if left_out else [])])
 
 
+TABLE1 = ("cell", "steps", "mean of one", "vote of ten", "greatest mean", "greatest vote", "the paper's")
+"""Heads of the columns."""
+
+
+def table1_rows(content: Mapping[str, Any]) -> list[list[str]]:
+    """Return the lines of the paper's Table 1 as texts, one for each training of a cell; accuracies in %.
+
+    Mean and vote are those of the checkpoint that validation data chose; the greatest ones of all checkpoints are what
+    the paper has.
+    """
+    rows = []
+    for row in content["rows"]:
+        paper = " / ".join(MISSING if value is None else f"{value:.2f}" for value in row["paper"].values())
+        for one in row["found"] or [None]:
+            cells = [MISSING] * 5
+            if one is not None:
+                accuracies = [one[kind][name] for kind in ("chosen", "greatest") for name in ("mean", "majority")]
+                cells = [f"{one['steps']:,}", *(f"{value:.2f}" for value in accuracies)]
+            rows.append([row["label"], *cells, paper])
+    return rows
+
+
+def table1_markdown(content: Mapping[str, Any]) -> str:
+    """Write the paper's Table 1 as a page: what was measured beside what the paper has, and the commands."""
+    found = [(row["label"], one) for row in content["rows"] for one in row["found"]]
+    lines = ["# Table 1: accuracies on the test images, in %", "", _line(TABLE1[0], list(TABLE1[1:]))]
+    lines += [_line("---", ["---"] * (len(TABLE1) - 1))]
+    lines += [_line(f"`{label}`", cells) for label, *cells in table1_rows(content)]
+    lines += [
+        "",
+        "Mean and vote of the checkpoint that validation data chose, and the greatest of all checkpoints.",
+        "",
+    ]
+    for label, one in found:
+        lines.append(
+            f"- `{label}`: {quantity(one['networks'], 'network')}, {one['gradient_evaluations']:,} gradient "
+            f"evaluations, {one['checkpoints']} checkpoints; {one['machine']}, torch {one['torch']}, "
+            f"revision {one['revision']}; `{one['command']}`"
+        )
+    return "\n".join([*lines, ""])
+
+
 def _origin(content: Mapping[str, Any]) -> str:
     cells = [cell for one in content["generators"] for cell in one["cells"]]
     networks = sorted({cell["networks"] for cell in cells})

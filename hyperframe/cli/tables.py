@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from hyperframe.analysis.evaluation_rows import WORDS, evaluation_rows, evaluation_title, quantity
-from hyperframe.bench.tables import best_of, comparison_rows, comparison_title
+from hyperframe.bench.tables import TABLE1, best_of, comparison_rows, comparison_title, table1_rows
 from hyperframe.config.registry import OWN_DISTRIBUTION, BrokenPlugin, Registered
 from hyperframe.metrics import Metric, metrics_of
 from hyperframe.runs.folder import ANALYSES
@@ -251,6 +251,16 @@ def print_benchmark(content: Mapping[str, Any]) -> None:
         f"medians of {content['repeats']}; {content['operations'] / 1e9:,.2f} · 10⁹ operations; a large matrix product "
         f"does {content['matrix_product'] / 1e9:,.0f} · 10⁹ a second, at which they take {content['floor_s']:.4f} s"
     )
+
+
+def print_table1(content: Mapping[str, Any]) -> None:
+    """Print the paper's Table 1 with what was measured."""
+    first, *others = TABLE1
+    table = Table(first, *(Column(name, justify="right") for name in others), title_justify="left")
+    table.title = "Table 1: accuracies on the test images, in %"
+    for row in table1_rows(content):
+        table.add_row(*map(escape, row))
+    _console().print(table)
 
 
 def print_generators(content: Mapping[str, Any]) -> None:

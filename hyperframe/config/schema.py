@@ -171,6 +171,11 @@ class Config:
         return attrs.evolve(self, trainer=attrs.evolve(self.trainer, stop_after=None, max_seconds=None))
 
     @property
+    def pauses(self) -> dict[str, Any]:
+        """What only pauses the run: dotted keys and their values."""
+        return {f"trainer.{name}": getattr(self.trainer, name) for name in ("stop_after", "max_seconds")}
+
+    @property
     def locations(self) -> dict[str, Any]:
         """Where data lie: dotted keys and their values."""
         chosen = self.choices.items()

@@ -14,6 +14,8 @@ def load(registry, source="digits", *overrides):
 
 def test_configs_that_ship():
     assert set(shipped_configs()) == {
+        "cifar100_lenet",
+        "cifar10_lenet",
         "diabetes",
         "digits",
         "digits_hypernetwork",

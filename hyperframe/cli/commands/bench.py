@@ -6,7 +6,8 @@ from hyperframe.analysis.runner import chosen_names, chosen_options
 from hyperframe.bench.generators import check_folder, compare_generators, comparing_analyses
 from hyperframe.bench.pictures import draw_comparison
 from hyperframe.bench.recipes import read_generators, read_recipes
-from hyperframe.bench.tables import as_markdown
+from hyperframe.bench.table1 import chosen_labels, fill_table, make_cell
+from hyperframe.bench.tables import as_markdown, table1_markdown
 from hyperframe.bench.timings import BENCHMARKS, EXAMPLES, NETWORKS, benchmark
 from hyperframe.cli import tables
 from hyperframe.cli.arguments import Command, json_option, registry_for, split_arguments, split_overrides
@@ -15,7 +16,7 @@ from hyperframe.runs.folder import RESULTS
 from hyperframe.runtime.files import as_json, user_path, write_text
 from hyperframe.training.progress_bar import shown_progress
 
-TABLE, PICTURE = "comparison.md", "comparison.png"
+TABLE, PICTURE, TABLE1 = "comparison.md", "comparison.png", "table1.md"
 
 LONGEST_SEED = 18
 """Digits; seeds are 64 bits."""
@@ -142,6 +143,32 @@ def generators_command(
     else:
         tables.print_generators(content)
         click.echo(f"table, picture and results: {', '.join(str(folder / one) for one in (TABLE, PICTURE, RESULTS))}")
+
+
+@bench.command(name="table1", cls=Command)
+@click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--cell", metavar="LABEL[,LABEL...]", help="Train these cells. [default: all]")
+@click.option("--out", type=click.Path(), required=True, metavar="FOLDER", help="Where everything is kept.")
+@json_option
+def table1_command(pairs: tuple[str, ...], cell: str | None, out: str, json_wanted: bool) -> None:
+    """Train cells of the paper's Table 1 on CIFAR-10, and print the table beside the paper's numbers.
+
+    KEY=VALUE changes the configuration of every cell that is trained; with trainer.max_seconds=480 a training pauses
+    after so long, and the same command goes on with it. Runs are kept in FOLDER/runs. FOLDER gets results.json and
+    table1.md, which have all cells that were ever measured there.
+    """
+    registry = registry_for(pairs)
+    folder = user_path(out).absolute()
+    check_folder(folder)
+    cells = [make_cell(label, override_pairs(pairs), folder, registry) for label in chosen_labels(cell)]
+    with shown_progress(json_wanted):
+        content = fill_table(cells, folder, registry)
+    write_text(folder / TABLE1, table1_markdown(content))
+    if json_wanted:
+        click.echo(as_json(content))
+    else:
+        tables.print_table1(content)
+        click.echo(f"table and results: {folder / TABLE1}, {folder / RESULTS}")
 
 
 def _seeds(text: str) -> list[int]:
