@@ -110,9 +110,7 @@ def test_a_training_that_was_cut_goes_on(tmp_path, registry):
 
 def test_a_folder_of_other_settings_is_kept_as_it_is(comparison, registry):
     out, _ = comparison
-    with pytest.raises(
-        RunError, match=r"own-0 holds a run of other settings \(generator\.hidden: \[8\] → \[9\]\)"
-    ):
+    with pytest.raises(RunError, match=r"own-0 holds a run of other settings \(generator\.hidden: \[8\] → \[9\]\)"):
         compared({"own": {"generator": {"name": "mlp", "hidden": [9]}}}, [0], out, registry)
 
 
