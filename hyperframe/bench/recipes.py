@@ -20,6 +20,7 @@ from hyperframe.experiment.preflight import load_data
 from hyperframe.options import shown
 from hyperframe.runtime.files import user_path
 from hyperframe.runtime.rng import seeded
+from hyperframe.training.beginning import begin
 from hyperframe.training.loop import cpu_threads
 from hyperframe.training.trainer import Trainer
 
@@ -180,7 +181,7 @@ def cost_of_step(config: Config) -> int:
         HyperframeError: the configuration cannot be trained.
     """
     experiment = build_experiment(config)
-    experiment.generator.before_training()
+    begin(experiment)
     with cpu_threads(config.trainer.threads), seeded(config.trainer.seed, "global", experiment.device):
         trainer = Trainer(experiment, load_data(experiment.task, "train"))
         trainer.dry_run()

@@ -27,6 +27,7 @@ from hyperframe.options import (
     plain_options,
     read_options,
     shown,
+    with_absolute_locations,
 )
 from hyperframe.runtime.files import is_file, user_path
 
@@ -63,6 +64,11 @@ class TrainerOptions:
         None,
         "networks that one pass of the target runs; changes results by rounding only; null: as suits the device",
         minimum=1,
+    )
+    from_: str | None = option(
+        None,
+        "a run with the same target and generator, on any task, whose parameters this one begins with; null: none",
+        location=True,
     )
     rate: float = option(3e-4, "the optimiser's learning rate", above=0)
     schedule: Literal["exponential", "one_cycle", "one_cycle_tail", "cyclic", "constant"] = option(
@@ -185,7 +191,7 @@ class Config:
         """The same configuration, in which all paths of data are absolute: it means the same from another folder."""
         changed: dict[str, Any] = {key: getattr(self, key).with_absolute_locations() for key in SINGLE}
         changed |= {key: tuple(choice.with_absolute_locations() for choice in getattr(self, key)) for key in LISTS}
-        return attrs.evolve(self, **changed)
+        return attrs.evolve(self, **changed, trainer=with_absolute_locations(self.trainer))
 
     def kept(self) -> dict[str, Any]:
         """Identify the run by plain data: its task, less where data lie, its target, generator, prior and the seed."""

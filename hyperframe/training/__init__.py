@@ -3,6 +3,7 @@
 - `trainer`: the step, and the state it carries on
 - `cuda_graph`: the step's gradient, recorded once on a CUDA device and replayed
 - `averaging`: parameters averaged over the last steps
+- `beginning`: where a training begins
 - `loop`: the loop around the step: logs, validates, saves, pauses
 - `resume`: a run that goes on
 - `progress_bar`: progress on the terminal

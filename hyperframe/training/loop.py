@@ -47,6 +47,7 @@ from hyperframe.runtime.memory import keep_freed, unless_out_of_memory
 from hyperframe.runtime.rng import seeded
 from hyperframe.runtime.signals import StopSignals
 from hyperframe.tasks.input_statistics import trained_inputs
+from hyperframe.training.beginning import begin
 from hyperframe.training.trainer import Trainer, check_room, shortages_told
 from hyperframe.types import Data
 
@@ -123,7 +124,7 @@ def train_run(
     config = config.with_absolute_locations()
     folder = free_folder(out, config)
     run = Run(folder, config, 0, build_experiment(config), registry)
-    run.experiment.generator.before_training()
+    begin(run.experiment)
     training = Training(run, reporter or Silent())
     with claim(folder), training.settings(config.trainer.threads):
         free_folder(folder, config)  # another run may have used it meanwhile

@@ -25,12 +25,14 @@ from hyperframe.runs.loading import recorded_data, restore
 from hyperframe.runs.provenance import add_resumption
 from hyperframe.runs.run import Run
 from hyperframe.targets.trial_inputs import read_example
+from hyperframe.training.beginning import begin
 from hyperframe.training.loop import Reporter, Silent, Training
 
 HARMLESS = (
     "evaluation",
     "trainer.checkpoint_every",
     "trainer.cuda_graph",
+    "trainer.from",  # read before the first step
     "trainer.device",  # what it comes to is compared instead, and so it is with threads
     "trainer.keep_checkpoints",
     "trainer.log_every",
@@ -76,6 +78,7 @@ def resume_run(
         with training.settings(_threads(config, found)):
             if found is None:
                 notice(f"{path} has no checkpoint yet; it starts anew")
+                begin(run.experiment)
                 create_run(path, config, run.experiment, training.inputs)
             else:
                 _restore(training, found, changed)
