@@ -1,0 +1,77 @@
+"""Arithmetic in which a training's products are rounded: that of single precision, or a faster one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+
+Precision = Literal["float32", "tf32", "bfloat16"]
+"""How products are rounded; `float32` is what torch does without being told."""
+
+
+def has_tf32(device: torch.device) -> bool:
+    """Whether a device has products in TF32, as NVIDIA's do from compute capability 8.0 on.
+
+    Example:
+        >>> has_tf32(torch.device("cpu"))
+        False
+    """
+    if device.type != "cuda":
+        return False
+    with torch.cuda.device(device):
+        return torch.cuda.is_tf32_supported()
+
+
+@contextmanager
+def tf32_products() -> Iterator[None]:
+    """Within it, matrix products and convolutions of float32 on CUDA devices may round their inputs to TF32.
+
+    That is 11 significant bits where float32 has 24; sums and results are float32. The settings are those of the whole
+    process, and come back afterwards. Code inside must not read torch's older settings, such as
+    `torch.backends.cuda.matmul.allow_tf32`: torch refuses that where these newer ones are set.
+
+    Example:
+        >>> with tf32_products():
+        ...     torch.backends.cuda.matmul.fp32_precision
+        'tf32'
+    """
+    backends: Any = torch.backends
+    products, convolutions = backends.cuda.matmul, backends.cudnn.conv
+    before = products.fp32_precision, convolutions.fp32_precision
+    products.fp32_precision = convolutions.fp32_precision = "tf32"
+    try:
+        yield
+    finally:
+        products.fp32_precision, convolutions.fp32_precision = before
+
+
+def bfloat16_products(device: torch.device) -> torch.autocast:
+    """Within it, torch.autocast rounds inputs of products and convolutions to bfloat16; it is of this thread only.
+
+    No casts are kept for a second use: weights have one in a pass, and those that a CUDA graph was recorded with would
+    outlive it.
+
+    Example:
+        >>> with bfloat16_products(torch.device("cpu")):
+        ...     (torch.ones(1, 2) @ torch.ones(2, 1)).dtype
+        torch.bfloat16
+    """
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
+
+
+def as_autocast_does(value: T) -> T | Tensor:
+    """Round what an operation is given as torch.autocast does for a product: tensors of floats but for float64.
+
+    Example:
+        >>> with bfloat16_products(torch.device("cpu")):
+        ...     as_autocast_does(torch.ones(1)).dtype, as_autocast_does(torch.ones(1).double()).dtype
+        (torch.bfloat16, torch.float64)
+    """
+    if not isinstance(value, Tensor) or not value.is_floating_point() or value.dtype == torch.float64:
+        return value
+    kind = value.device.type
+    return value.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else value
