@@ -100,8 +100,8 @@ class TrainerOptions:
     )
     precision: Precision = option(
         "float32",
-        "to what products and convolutions in a step round their inputs: float32 (as torch is set), tf32 (all of a "
-        "step, on NVIDIA's devices), bfloat16 (those in passes of the target); evaluations are float32",
+        "to what products and convolutions of a step round their inputs: float32 (as torch is set), tf32 (CUDA) or "
+        "bfloat16 (those of the target); evaluations are float32",
     )
     device: str = option("auto", "auto (CUDA where there is one), cpu, cuda or cuda:INDEX")
     seed: int = option(0, "seed of everything that is drawn", minimum=0)

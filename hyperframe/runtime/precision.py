@@ -1,7 +1,7 @@
 """Arithmetic in which a training's products are rounded: that of single precision, or a faster one."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -31,8 +31,7 @@ def tf32_products() -> Iterator[None]:
     """Within it, matrix products and convolutions of float32 on CUDA devices may round their inputs to TF32.
 
     That is 11 significant bits where float32 has 24; sums and results are float32. The settings are those of the whole
-    process, and come back afterwards. Code inside must not read torch's older settings, such as
-    `torch.backends.cuda.matmul.allow_tf32`: torch refuses that where these newer ones are set.
+    process, and come back afterwards.
 
     Example:
         >>> with tf32_products():
@@ -40,13 +39,28 @@ def tf32_products() -> Iterator[None]:
         'tf32'
     """
     backends: Any = torch.backends
-    products, convolutions = backends.cuda.matmul, backends.cudnn.conv
-    before = products.fp32_precision, convolutions.fp32_precision
-    products.fp32_precision = convolutions.fp32_precision = "tf32"
-    try:
+    cudnn = backends.cudnn
+    with ExitStack() as stack:
+        for owner, parts in ((backends.cuda.matmul, (backends.cuda.matmul,)), (cudnn, (cudnn.conv, cudnn.rnn))):
+            if any(part.fp32_precision != "tf32" for part in parts):
+                stack.callback(_put_back, owner, _older(owner), [(part, part.fp32_precision) for part in parts])
+                owner.allow_tf32 = True  # the newer settings follow, and who reads either finds them in agreement
         yield
-    finally:
-        products.fp32_precision, convolutions.fp32_precision = before
+
+
+def _older(owner: Any) -> bool | None:
+    """The older of torch's two settings; None where it refuses to say, since only the newer one was set."""
+    try:
+        return bool(owner.allow_tf32)
+    except RuntimeError:
+        return None
+
+
+def _put_back(owner: Any, older: bool | None, newer: Sequence[tuple[Any, str]]) -> None:
+    if older is not None:
+        owner.allow_tf32 = older
+    for part, precision in newer:
+        part.fp32_precision = precision
 
 
 def bfloat16_products(device: torch.device) -> torch.autocast:
