@@ -66,8 +66,8 @@ def _put_back(owner: Any, older: bool | None, newer: Sequence[tuple[Any, str]]) 
 def bfloat16_products(device: torch.device) -> torch.autocast:
     """Within it, torch.autocast rounds inputs of products and convolutions to bfloat16; it is of this thread only.
 
-    No casts are kept for a second use: weights have one in a pass, and those that a CUDA graph was recorded with would
-    outlive it.
+    No rounded weights are kept for a second use: there is one in a pass, and what was kept from before a CUDA graph is
+    recorded would not follow the weights in a replay.
 
     Example:
         >>> with bfloat16_products(torch.device("cpu")):
