@@ -15,7 +15,8 @@ from hyperframe.config.schema import Config
 from hyperframe.errors import MemoryShortageError
 from hyperframe.experiment.build import Experiment, build_experiment, resolve_device
 from hyperframe.experiment.evaluation import draw_networks, evaluate
-from hyperframe.experiment.preflight import load_data
+from hyperframe.experiment.outputs import run_in_training
+from hyperframe.experiment.preflight import load_data, tell_precision
 from hyperframe.networks.sampled import EXAMPLES_AT_ONCE, draw_weights
 from hyperframe.networks.target import Target
 from hyperframe.runtime.chunks import Chunks
@@ -103,6 +104,7 @@ def benchmark(
     keep_freed(device)
     with cpu_threads(config.trainer.threads), seeded(config.trainer.seed, "benchmark", device):
         experiment = build_experiment(config)
+        tell_precision(config.trainer.precision, experiment.device)
         count = experiment.generator.at_most(networks)
         train = load_data(experiment.task, "train").to(experiment.device)
         ways = BENCHMARKS[what](experiment, train, count, examples)
@@ -217,7 +219,7 @@ def _forward(experiment: Experiment, train: Data, networks: int, examples: int) 
         numbers, in_threads = target.numbers(options.batch_size), target.runs_in_threads(options.batch_size)
 
         def work(rows: slice) -> None:
-            target.run(slice_weights(unpacked, rows), x[rows], training=True)
+            run_in_training(target, slice_weights(unpacked, rows), x[rows], options.precision)
 
         @torch.no_grad()
         def call() -> None:

@@ -30,6 +30,7 @@ from hyperframe.options import (
     with_absolute_locations,
 )
 from hyperframe.runtime.files import is_file, user_path
+from hyperframe.runtime.precision import Precision
 
 
 @attrs.frozen(kw_only=True)
@@ -102,6 +103,11 @@ class TrainerOptions:
         True,
         "CUDA: record what the fourth step does and replay it in all later ones; false where a component's Python code "
         "does something else in later steps",
+    )
+    precision: Precision = option(
+        "float32",
+        "to what products and convolutions of a step round their inputs: float32 (as torch is set), tf32 (CUDA) or "
+        "bfloat16 (those of the target); evaluations are float32",
     )
     device: str = option("auto", "auto (CUDA where there is one), cpu, cuda or cuda:INDEX")
     seed: int = option(0, "seed of everything that is drawn", minimum=0)

@@ -208,6 +208,7 @@ def build_experiment(config: Config, task: Task | None = None, example: Tensor |
         directions=gauge.directions(target.spec.trained.num_weights, symmetries.counts),
         terms=terms,
         chunk=config.trainer.chunk or target.networks_at_once(config.trainer.batch_size),
+        precision=config.trainer.precision,
     )
     return Experiment(
         config=config,

@@ -6,6 +6,7 @@ What accuracy counts (a), what an example counts for a network (v), and what the
 see `hyperframe.types.Objective`.
 """
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -15,12 +16,13 @@ import torch
 from torch import Tensor
 
 from hyperframe.errors import ConfigError, MemoryShortageError
-from hyperframe.experiment.outputs import SharedOutputs
+from hyperframe.experiment.outputs import SharedOutputs, run_in_training
 from hyperframe.networks.generator import Generator
 from hyperframe.networks.probes import draws_in_training
 from hyperframe.networks.target import Target
 from hyperframe.runtime.chunks import Chunks
 from hyperframe.runtime.memory import if_it_fits
+from hyperframe.runtime.precision import Precision
 from hyperframe.targets.weights import flatten, pack, slice_weights, unpack
 from hyperframe.types import Data, DiversityInputs, DiversityTerm, Objective, Task, Weights
 
@@ -73,6 +75,7 @@ class BatchLoss:
         directions: in how many directions gauged weights differ.
         terms: the diversity terms.
         chunk: how many networks one pass of the target runs, until memory runs out.
+        precision: of the products in passes of the target; all else is in single precision.
 
     Attributes:
         chunks: divides the networks.
@@ -90,6 +93,7 @@ class BatchLoss:
         directions: int,
         terms: Sequence[WeightedTerm],
         chunk: int,
+        precision: Precision = "float32",
     ) -> None:
         self.objective = objective
         self.target = target
@@ -98,20 +102,15 @@ class BatchLoss:
         self.directions = directions
         self.terms = list(terms)
         self.chunks = Chunks(chunk)
+        self.precision: Precision = precision
         self.evaluations = 0
         self._drawing: dict[int, bool] = {}
 
     def evolved(self, target: Target, chunk: int) -> "BatchLoss":
         """The same loss for another way of running the target."""
-        return BatchLoss(
-            self.objective,
-            target=target,
-            task=self.task,
-            gauge=self.gauge,
-            directions=self.directions,
-            terms=self.terms,
-            chunk=chunk,
-        )
+        loss = copy.copy(self)
+        loss.target, loss.chunks, loss.evaluations, loss._drawing = target, Chunks(chunk), 0, {}
+        return loss
 
     @property
     def compares_outputs(self) -> bool:
@@ -211,7 +210,7 @@ class BatchLoss:
     ) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
         """Some networks' part of the mean loss and score, and the gradient of the weighted loss at what they run on."""
         leaves = {name: value.detach().requires_grad_() for name, value in unpacked.items()}
-        outputs = self.target.run(leaves, batch.x, training=True)
+        outputs = run_in_training(self.target, leaves, batch.x, self.precision)
         losses = self.task.loss(outputs, batch.y)
         loss = (losses if example_weights is None else losses * example_weights).sum() / count
         found = torch.autograd.grad(accuracy_weight * loss, list(leaves.values()), allow_unused=True)
@@ -278,7 +277,9 @@ class BatchLoss:
             check_inputs(item.name, x, shared.x)
             too_large = partial(self._too_large, unpacked, Data(x[None], shared.y[None]), "shared_examples")
             repeats = x.device.type == "cpu" or self.draws_twice(len(x))
-            passes[item.name] = SharedOutputs(self.target, unpacked, x, self.chunks, too_large, repeats=repeats)
+            passes[item.name] = SharedOutputs(
+                self.target, unpacked, x, self.chunks, too_large, repeats=repeats, precision=self.precision
+            )
             if x is shared.x:
                 as_they_are = passes[item.name]
         return passes

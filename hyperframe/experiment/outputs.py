@@ -9,10 +9,26 @@ from torch import Tensor
 from hyperframe.errors import MemoryShortageError
 from hyperframe.networks.target import Target
 from hyperframe.runtime.chunks import Chunks
+from hyperframe.runtime.precision import Precision, bfloat16_products
 from hyperframe.runtime.rng import RandomState
 from hyperframe.targets.weights import batch_size, slice_weights
 
 T = TypeVar("T")
+
+
+def run_in_training(
+    target: Target, unpacked: Mapping[str, Tensor], x: Tensor, precision: Precision, *, shared: bool = False
+) -> Tensor:
+    """Run networks in training mode as `Target.run` does, their products rounded to bfloat16 where that is asked for.
+
+    Outputs are in single precision even then, and so are gradients at the parameters: the way back takes each operation
+    in the precision that it had.
+    """
+    if precision != "bfloat16":
+        return target.run(unpacked, x, shared=shared, training=True)
+    with bfloat16_products(x.device):
+        outputs = target.run(unpacked, x, shared=shared, training=True)
+    return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
 
 
 class SharedOutputs:
@@ -29,6 +45,7 @@ class SharedOutputs:
         chunks: divides the networks.
         too_large: makes what is raised where one network does not fit.
         repeats: random numbers are kept, to be the same both times; without it, the target must draw none.
+        precision: of the products in a pass, see `run_in_training`.
 
     Attributes:
         values: outputs [networks, examples, num_outputs], a leaf whose gradient `gradient` passes on.
@@ -43,8 +60,10 @@ class SharedOutputs:
         too_large: Callable[[], MemoryShortageError],
         *,
         repeats: bool,
+        precision: Precision = "float32",
     ) -> None:
         self._target, self._unpacked, self._inputs = target, unpacked, inputs
+        self._precision: Precision = precision
         self._chunks, self._too_large = chunks, too_large
         self._random: dict[int, RandomState] = {}
         self._in_threads = target.runs_in_threads(len(inputs))
@@ -91,4 +110,4 @@ class SharedOutputs:
         return torch.autograd.grad(outputs, list(leaves.values()), self.values.grad[rows], allow_unused=True)
 
     def _run(self, unpacked: Mapping[str, Tensor]) -> Tensor:
-        return self._target.run(unpacked, self._inputs, shared=True, training=True)
+        return run_in_training(self._target, unpacked, self._inputs, self._precision, shared=True)

@@ -9,15 +9,18 @@ from torch import Tensor
 
 from hyperframe.errors import ConfigError, DataError, Forgiven, SpecError, described, notice, others_code
 from hyperframe.experiment.loss import BatchLoss, WeightedTerm, check_inputs, restrict
+from hyperframe.experiment.outputs import run_in_training
 from hyperframe.networks.generator import Generator
 from hyperframe.networks.probes import unsteady
 from hyperframe.networks.target import Target
 from hyperframe.options import shown
 from hyperframe.runtime.memory import unless_out_of_memory
+from hyperframe.runtime.precision import Precision, has_tf32
 from hyperframe.runtime.rng import seeded, stream
 from hyperframe.targets.remedies import of_failure
 from hyperframe.targets.spec import TargetSpec
 from hyperframe.targets.symmetry.exact import redraw
+from hyperframe.targets.weights import unpack
 from hyperframe.types import Data, Task, Weights
 
 NETWORKS, EXAMPLES = 2, 2
@@ -90,6 +93,29 @@ def _does_not_run(target: Target, error: BaseException) -> ConfigError:
     )
 
 
+def dry_run_precision(loss: BatchLoss, generator: Generator, z: Tensor, x: Tensor) -> None:
+    """Try a pass of some networks, and its way back, in the loss's precision; nothing changes.
+
+    Args:
+        loss: whose target and precision it is.
+        generator: in evaluation mode.
+        z: latent vectors [networks, …].
+        x: inputs [examples, *input_shape].
+
+    Raises:
+        ConfigError: the target, or the device, does not work in this precision.
+    """
+    with torch.no_grad():
+        unpacked = unpack(loss.target.spec, generator(z))
+    leaves = {name: value.detach().requires_grad_() for name, value in unpacked.items()}
+    with _refused(
+        f"target '{loss.target.spec.name}' does not run on {x.device} with trainer.precision={loss.precision}; "
+        "float32 is the precision that every target has"
+    ):
+        outputs = run_in_training(loss.target, leaves, x, loss.precision, shared=True)
+        torch.autograd.grad(outputs.sum(), list(leaves.values()), allow_unused=True)
+
+
 def dry_run_task(loss: BatchLoss, generator: Generator, z: Tensor, examples: Data) -> None:
     """Try the task's loss and score out on outputs of some networks; nothing changes.
 
@@ -104,7 +130,8 @@ def dry_run_task(loss: BatchLoss, generator: Generator, z: Tensor, examples: Dat
     """
     task = loss.task
     with torch.no_grad():
-        outputs = loss.target.forward(generator(z), examples.x, shared=True, training=True)
+        unpacked = unpack(loss.target.spec, generator(z))
+        outputs = run_in_training(loss.target, unpacked, examples.x, loss.precision, shared=True)
         labels = examples.y.expand(len(z), *examples.y.shape)
         for what, function in (("loss", task.loss), ("score", task.score)):
             given = f"outputs {list(outputs.shape)} and labels {list(labels.shape)}"
@@ -233,6 +260,15 @@ def check_weights(spec: TargetSpec, weights: Weights, batch: int) -> None:
         raise ConfigError(
             f"generator: layer '{name}' of target '{spec.name}' needs weights of shape {wanted.get(name)}, "
             f"but gets {found.get(name)}"
+        )
+
+
+def tell_precision(precision: Precision, device: torch.device) -> None:
+    """Say that a precision makes no difference on a device."""
+    if precision == "tf32" and not has_tf32(device):
+        notice(
+            f"trainer.precision=tf32 makes no difference on {device}, whose products are float32; NVIDIA's GPUs have "
+            "TF32 from compute capability 8.0 (Ampere) on"
         )
 
 

@@ -3,13 +3,15 @@
 import inspect
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 from torch.overrides import TorchFunctionMode
+
+from hyperframe.runtime.precision import as_autocast_does
 
 _COUNTING = threading.Lock()
 _QUIET: list[None] = []
@@ -33,6 +35,38 @@ class BatchedForms(TorchFunctionMode):
     ) -> Any:
         """Call what was called, or its batched form in its place."""
         return BATCHED.get(func, func)(*args, **(kwargs or {}))
+
+
+class AutocastForms(TorchFunctionMode):
+    """Within it and torch.autocast, layers of many networks are rounded as those of one are.
+
+    `vmap` takes them apart before autocast sees them: into a convolution that it does not know on a CPU, which stays in
+    float32, and into sums with biases in float32, so that all that follows is in float32, too. And it has no
+    normalisation of rounded numbers with moments in float32; it is done in float32, and what it gives is rounded.
+
+    Example:
+        >>> kernels, images = torch.ones(3, 2, 1, 1, 1), torch.ones(3, 5, 1, 4, 4)
+        >>> with torch.autocast("cpu", torch.bfloat16), AutocastForms():
+        ...     torch.vmap(torch.conv2d)(images, kernels).dtype
+        torch.bfloat16
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Iterable[type], args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Call what was called, on rounded numbers."""
+        kwargs = kwargs or {}
+        if func in PRODUCTS:
+            named = {name: as_autocast_does(value) for name, value in kwargs.items()}
+            return func(*map(as_autocast_does, args), **named)
+        if func in NORMS:
+            return _in_float32(func, *args, **kwargs)
+        return func(*args, **kwargs)
+
+
+def _in_float32(norm: Callable[..., Tensor], input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    wide = input.to(torch.promote_types(input.dtype, torch.float32))
+    return norm(wide, *args, **kwargs).to(input.dtype)
 
 
 def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
@@ -69,9 +103,35 @@ BATCHED: dict[Callable[..., Any], Callable[..., Tensor]] = {
 }
 
 
+PRODUCTS = frozenset(
+    {
+        *(torch.conv1d, torch.conv2d, torch.conv3d, nn.functional.linear, torch.prelu),
+        *(torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d),
+    }
+)
+NORMS = frozenset({torch.batch_norm, nn.functional.batch_norm, torch.instance_norm, nn.functional.instance_norm})
+
+
 def has_batched_forms(module: nn.Module) -> bool:
     """Whether a module has parts that `BatchedForms` is for: parametrizations, and embeddings of bags."""
     return any(isinstance(part, ParametrizationList | nn.EmbeddingBag) for part in module.modules())
+
+
+@contextmanager
+def many_at_once(device: torch.device, forms: bool) -> Iterator[None]:
+    """Settings in which a module runs for many networks at once.
+
+    Args:
+        device: of the networks.
+        forms: the module has parts for `BatchedForms`.
+    """
+    with ExitStack() as stack:
+        if torch.is_autocast_enabled(device.type):
+            stack.enter_context(AutocastForms())
+        if forms:
+            stack.enter_context(BatchedForms())
+        stack.enter_context(one_by_one_quietly())
+        yield
 
 
 @contextmanager

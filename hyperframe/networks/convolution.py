@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from hyperframe.runtime.precision import as_autocast_does
+
 
 def channels_last(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Parameters with the kernels of 2-d convolutions laid out channels last, as their outputs then are too.
@@ -60,6 +62,8 @@ def _conv2d(
     fits = bias is None or (bias.shape, bias.dtype) == (weight.shape[:1], weight.dtype)
     if not (grey and usual and fits and weight[0].numel() <= len(weight)):
         return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
+    # Before windows make them larger.
+    input, weight, bias = as_autocast_does(input), as_autocast_does(weight), as_autocast_does(bias)
     filters, _, *sizes = weight.shape
     padded = F.pad(input[:, 0], (horizontal, horizontal, vertical, vertical))
     windows = padded.unfold(1, sizes[0], steps[0]).unfold(2, sizes[1], steps[1])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from hyperframe.errors import RunError, SpecError
-from hyperframe.networks.batching import BatchedForms, has_batched_forms, one_by_one_quietly, times_changed
+from hyperframe.networks.batching import has_batched_forms, many_at_once, times_changed
 from hyperframe.networks.convolution import GreyConvolutions, channels_last
 from hyperframe.networks.norm_statistics import PlainMeans
 from hyperframe.networks.probes import PROBED, allows_any_layout, count_activations, keeps_nothing
@@ -200,7 +200,7 @@ class Target:
             outputs = self._run_one(module, alone, own, x if shared else x[0])[None]
         else:
             batched = vmap(partial(self._call, module), in_dims=(0, 0, None if shared else 0), randomness="different")
-            with BatchedForms() if self._has_batched_forms else nullcontext(), one_by_one_quietly():
+            with many_at_once(x.device, self._has_batched_forms):
                 outputs = batched(unpacked, buffers, x)
         if times_changed(x) != version:
             raise SpecError(f"target '{self.spec.name}': its forward changes its input in place; let it work on a copy")

@@ -9,6 +9,7 @@
 - `progress`: how far long work has come, told to whoever listens
 - `files`: files that are written whole or not at all, and checked when they are read
 - `links`: links in a run folder, which nothing is written or removed through
+- `precision`: arithmetic in which products are rounded: single precision, or a faster one
 - `modes`: gradients, also where the caller has turned them off
 - `terminal`: texts of other people with their control characters written out
 """

@@ -1,7 +1,7 @@
 """The training step, and the state it carries from one step to the next."""
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -10,9 +10,10 @@ from hyperframe.config.schedule import rate_at
 from hyperframe.config.schema import TrainerOptions
 from hyperframe.errors import MemoryShortageError, RunError, TrainingError, brief
 from hyperframe.experiment.build import Experiment
-from hyperframe.experiment.preflight import dry_run_objective, dry_run_task, dry_run_terms
+from hyperframe.experiment.preflight import dry_run_objective, dry_run_precision, dry_run_task, dry_run_terms
 from hyperframe.networks.generator import Generator
 from hyperframe.runtime.memory import missing_memory, shortage_as
+from hyperframe.runtime.precision import tf32_products
 from hyperframe.runtime.rng import seed_global, seeded, stream, stream_seed
 from hyperframe.training.averaging import TailAverage
 from hyperframe.training.cuda_graph import Recorder
@@ -125,7 +126,8 @@ class Trainer:
         generator.before_step(self.step_count, options.steps)
         objective = self.experiment.loss.objective
         weight = objective.accuracy_weight(self.step_count, options.steps, len(self.train))
-        metrics = self._work(weight) if self._recorder is None else self._recorder(self._work, weight)
+        with tf32_products() if options.precision == "tf32" else nullcontext():
+            metrics = self._work(weight) if self._recorder is None else self._recorder(self._work, weight)
         gradients = [value.grad for value in self.parameters if value.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         if options.gradient_clip is not None:
@@ -178,7 +180,8 @@ class Trainer:
         """Try task, objective and diversity terms out on what a step would give them; no state of it changes.
 
         Raises:
-            ConfigError: the loss fails, or objective or a term does not work with this generator, target or task.
+            ConfigError: the loss fails, or objective or a term does not work with this generator, target or task, or
+                the target not in the precision that was asked for.
         """
         loss, generator, options = self.experiment.loss, self.experiment.generator, self.options
         rng = stream(options.seed, "rehearsal", self._device)
@@ -189,6 +192,8 @@ class Trainer:
             with seeded(options.seed, "rehearsal", self._device):
                 z = generator.latent(options.networks, rng)
                 ends = torch.tensor([0, len(self.train) - 1], device=self.train.device)
+                if options.precision == "bfloat16":
+                    dry_run_precision(loss, generator, z[: min(2, loss.chunks.size)], self.train[ends].x)
                 dry_run_task(loss, generator, z[:1], self.train[ends])
                 dry_run_objective(loss, generator, z, len(self.train), options.seed)
                 dry_run_terms(loss, generator, z, self.train[examples] if loss.compares_outputs else None, rng)

@@ -127,6 +127,10 @@ CASES = {
     },
     "averaged tail": {"trainer.average_tail": 0.7, "trainer.schedule": "one_cycle_tail"},
     "an optimiser of the generator's own": {"generator": "counting", "trainer.schedule": "cyclic"},
+    "in bfloat16, with outputs that terms compare": {
+        "trainer.precision": "bfloat16",
+        "diversity": ["weight_entropy", "disagreement"],
+    },
     "clipped, one cycle": {"trainer.gradient_clip": 1.0, "trainer.schedule": "one_cycle"},
 }
 
@@ -352,6 +356,14 @@ def test_what_does_not_change_the_training_is_not_said_to(tmp_path, small):
     assert checkpoint_steps(run.folder) == [3, 4, 6]
     for name, value in whole.experiment.generator.state_dict().items():
         assert torch.equal(value, run.experiment.generator.state_dict()[name])
+
+
+@pytest.mark.slow
+def test_another_precision_is_named(tmp_path, small):
+    small(tmp_path / "run", trainer__stop_after=2)
+    with pytest.warns(hf.HyperframeWarning, match=r"not, bit for bit.*trainer\.precision: float32 → bfloat16"):
+        run = hf.resume(tmp_path / "run", {"trainer.precision": "bfloat16"})
+    assert run.experiment.loss.precision == "bfloat16"
 
 
 @pytest.mark.slow

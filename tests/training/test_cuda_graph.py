@@ -260,6 +260,7 @@ def test_every_generator_is_trained_as_without_it(generator, options):
         {"task.rotation": 5},
         {"trainer.gradient_clip": 0.1},
         {"trainer.average_tail": 0.5},
+        {"trainer.precision": "tf32"},
         {"diversity": ["variance", "output_information"], "generator": "direct", "generator.networks": NETWORKS},
     ],
     ids=str,
