@@ -128,10 +128,10 @@ class Hypernetwork(Generator):
             std = torch.stack([self._first_std(layer, scale) for layer in group.layers])
             if not authors:
                 stack.initialise_hyperfan(1.0, std[0])
-            if group.rows is not None:
-                # What starts without deviation, a normalisation's scale and shift, does so in all layers of one shape.
-                ratio = torch.ones_like(std) if authors else torch.where(std == std[0], 1.0, std / std[0])
-                self.register_buffer(f"ratio_{number}", ratio[:, None], persistent=False)
+            # What starts without deviation, a normalisation's scale and shift, does so in all layers of one shape.
+            ratio = torch.where(std == std[0], 1.0, std / std[0])[:, None]
+            differs = not authors and bool((ratio != 1).any())
+            self.register_buffer(f"ratio_{number}", ratio if differs else None, persistent=False)
         if self.layer_codes is not None:
             with torch.no_grad():
                 root = self.layer_codes.square().mean(1, keepdim=True).sqrt()
@@ -177,8 +177,9 @@ class Hypernetwork(Generator):
         for number, (group, stack) in enumerate(zip(self._groups, self._stacks(), strict=True)):
             names = [layer.name for layer in group.layers]
             parts = stack(self._read(group, [codes[name] for name in names])).split(group.codes, 1)
-            if group.rows is not None:
-                parts = [part * ratio for part, ratio in zip(parts, self.get_buffer(f"ratio_{number}"), strict=True)]
+            ratio: Tensor | None = getattr(self, f"ratio_{number}")
+            if ratio is not None:
+                parts = [part * own for part, own in zip(parts, ratio, strict=True)]
             made.update(zip(names, parts, strict=True))
         return {
             layer.name: made[layer.name].reshape(len(z), layer.filters, layer.filter_size) for layer in self.spec.layers
