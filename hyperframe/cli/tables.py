@@ -183,18 +183,28 @@ def print_description(content: Mapping[str, Any]) -> None:
     console.print(table)
     _print_symmetries(console, content)
     generator = content[content["generator"]]
-    rows = [("extractor", "", generator["extractor"])] if "extractor" in generator else []
-    rows += [(f"weights of {row['layer']}", str(row["codes"]), row) for row in generator.get("weight_generators", [])]
-    if rows:
-        parts = Table("part", "codes", "sizes", "matrix entries", "batch norm", title_justify="left")
-        for name, codes, row in rows:
-            sizes = " → ".join(map(str, row["sizes"]))
-            parts.add_row(name, codes, sizes, f"{row['parameters']:,}", f"{row['batch_norm']:,}")
-        parts.title = f"generator {content['generator']}: {generator['parameters']:,} parameters"
-        console.print(parts)
-    else:
-        console.print(f"generator {content['generator']}: {generator['parameters']:,} parameters")
+    _print_generator(console, content["generator"], generator)
     console.print(f"memory of one training step: about {content['step_memory'] / 2**20:,.0f} MiB, data not included")
+
+
+def _print_generator(console: Console, name: str, generator: Mapping[str, Any]) -> None:
+    """What a generator costs, in all and in each of its stacks; a column that all of these leave empty is left out."""
+    title = f"generator {name}: {generator['parameters']:,} parameters"
+    found = {**generator, **generator.get("around", {})}
+    rows = [(part, found[part]) for part in ("dense", "extractor") if part in found]
+    rows += [(f"weights of {_few(row['layers'])}", row) for row in found.get("weight_generators", [])]
+    if not rows:
+        console.print(title)
+        return
+    columns = ["codes", "rank", "skips", "parameters", "biases", "batch_norm", "layer_codes"]
+    columns = [column for column in columns if any(row.get(column) for _, row in rows)]
+    headings = {"parameters": "matrix entries", "skips": "skip connections"}
+    heads = [headings.get(column, column.replace("_", " ")) for column in columns]
+    table = Table("part", "sizes", *heads, title=title, title_justify="left")
+    for part, row in rows:
+        numbers = [f"{row[column]:,}" if row.get(column) is not None else "" for column in columns]
+        table.add_row(escape(part), " → ".join(map(str, row["sizes"])), *numbers)
+    console.print(table)
 
 
 def _print_symmetries(console: Console, content: Mapping[str, Any]) -> None:

@@ -41,6 +41,11 @@ def test_numbers_are_those_of_the_paper():
     assert numbers["lenet-c"] == (76.26, 76.47)
     assert numbers["lenet-d"] == numbers["lenet-d-outputs"] == (72.34, 78.21)
 
+    assert numbers["resnet32-a"] == (93.57, None)
+    assert numbers["resnet32-b-chain"] == numbers["resnet32-b-independent"] == (91.03, 94.96)
+    assert numbers["resnet32-c"] == (88.20, 88.26)
+    assert numbers["resnet32-d"] == numbers["resnet32-d-outputs"] == (83.61, 90.37)
+
 
 @pytest.mark.parametrize("label", read_table())
 def test_every_cell_has_a_configuration_that_shares_its_data_and_target(label, registry, tmp_path):
@@ -52,8 +57,9 @@ def test_every_cell_has_a_configuration_that_shares_its_data_and_target(label, r
     assert config.trainer.networks == networks
 
 
-def test_columns_c_and_d_differ_in_the_diversity_term_alone(registry, tmp_path):
-    plain = {column: make_cell(f"lenet-{column}", [], tmp_path, registry).config.plain() for column in "cd"}
+@pytest.mark.parametrize("target", ["lenet", "resnet32"])
+def test_columns_c_and_d_differ_in_the_diversity_term_alone(target, registry, tmp_path):
+    plain = {column: make_cell(f"{target}-{column}", [], tmp_path, registry).config.plain() for column in "cd"}
     terms = {column: [term["name"] for term in config.pop("diversity")] for column, config in plain.items()}
     assert terms == {"c": ["none"], "d": ["weight_entropy"]}
     assert plain["c"] == plain["d"]

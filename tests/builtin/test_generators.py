@@ -188,6 +188,10 @@ narrow = st.integers(1, 9)
             "weight_generators": st.lists(st.integers(1, 4), max_size=2),
             "batch_norm": st.booleans(),
             "bias": st.booleans(),
+            "rank": st.sampled_from([None, 1, 2, 3]),
+            "residual": st.booleans(),
+            "sharing": st.sampled_from(["layer", "shape"]),
+            "layer_code": st.integers(1, 3),
             "activation": st.sampled_from(["leaky_relu", "tanh", "silu"]),
         }
     ),
@@ -203,11 +207,13 @@ def test_the_dimension_of_a_hypernetwork_is_the_rank_of_its_jacobian(target, who
 @given(
     latent=narrow,
     hidden=st.lists(narrow, max_size=2),
-    batch_norm=st.booleans(),
+    options=st.fixed_dictionaries(
+        {"batch_norm": st.booleans(), "rank": st.sampled_from([None, 1, 2, 3]), "residual": st.booleans()}
+    ),
     seed=st.integers(0, 99),
 )
-def test_the_dimension_of_a_perceptron_is_the_rank_of_its_jacobian(latent, hidden, batch_norm, seed):
-    generator = make("mlp", perceptron(1, [2]), latent=latent, hidden=hidden, batch_norm=batch_norm)
+def test_the_dimension_of_a_perceptron_is_the_rank_of_its_jacobian(latent, hidden, options, seed):
+    generator = make("mlp", perceptron(1, [2]), latent=latent, hidden=hidden, **options)
     assert generator.dimension == rank_of_jacobian(generator, seed)
 
 

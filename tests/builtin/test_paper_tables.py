@@ -1,14 +1,17 @@
 """The paper's tables, as facts about what is built."""
 
+from collections import Counter
+
 import attrs
 import pytest
 import torch
 from torch import nn
 
 from hyperframe.config.schema import load_config
-from hyperframe.experiment.build import build_experiment
+from hyperframe.experiment.build import build_experiment, build_target
 from hyperframe.experiment.describe import describe
 from hyperframe.networks.dense import Dense, DenseOptions
+from hyperframe.networks.hypernetwork import Hypernetwork, HypernetworkOptions
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +95,50 @@ def test_table_6_lenet_hypernetwork(registry):
 def test_table_7_matrix_entries(sizes, entries):
     with torch.device("meta"):
         assert Dense(sizes, DenseOptions()).num_matrix_entries == entries
+
+
+@pytest.fixture(scope="module")
+def resnet32(registry):
+    config = load_config("digits_hypernetwork", ["target=resnet32", "target.input_shape=[3,32,32]"], registry)
+    spec = build_target(config, config.task.make()).spec
+    assert spec.num_weights == 466_906
+    return spec
+
+
+def test_table_7_resnet_32_filters_and_what_each_makes_of_a_code(resnet32):
+    """Filters are kernel, scale and shift; two layers are shortcuts, and the last has one code for all its filters."""
+    sizes = {"code": 8, "extractor": (1000, 1000), "weight_generators": (800, 800), "latent": 500}
+    with torch.device("meta"):
+        described = Hypernetwork(HypernetworkOptions(**sizes), resnet32).describe()
+        shared = Hypernetwork(HypernetworkOptions(**sizes, sharing="shape"), resnet32).describe()
+    rows = Counter((row["sizes"][-1], row["parameters"]) for row in described["weight_generators"])
+    stages = {(29, 669_600): 1, (146, 763_200): 11, (290, 878_400): 10, (578, 1_108_800): 9}
+    assert rows == stages | {(18, 660_800): 1, (34, 673_600): 1, (650, 1_166_400): 1}
+    groups = {row["sizes"][-1]: len(row["layers"]) for row in shared["weight_generators"]}
+    assert groups == {29: 1, 146: 11, 290: 10, 18: 1, 578: 9, 34: 1, 650: 1}
+    codes = sum(row["codes"] for row in described["weight_generators"])
+    assert codes == sum(row["codes"] for row in shared["weight_generators"]) == 1_233
+    assert described["extractor"]["sizes"] == [500, 1000, 1000, 8 * codes]
+
+
+@pytest.mark.parametrize(
+    ("options", "parameters", "dimension"),
+    [
+        ({"code": 8, "rank": 16}, 255_712, 16),
+        ({"code": 4, "rank": 32}, 287_664, 32),
+        ({"code": 8, "rank": 32, "latent": 128}, 455_472, 32),
+    ],
+)
+def test_a_hypernetwork_of_resnet_32_can_have_fewer_parameters_than_its_target(
+    resnet32, options, parameters, dimension
+):
+    forms = {"sharing": "shape", "residual": True, "extractor": (128, 128), "weight_generators": (64, 64)}
+    generator = Hypernetwork(HypernetworkOptions(**forms, **options), resnet32)
+    counted = sum(parameter.numel() for parameter in generator.parameters())
+    assert counted == generator.describe()["parameters"] == parameters < resnet32.num_weights
+    assert generator.dimension == dimension
+    weights = generator(generator.latent(2, torch.Generator().manual_seed(0)))
+    assert sum(theta[0].numel() for theta in weights.values()) == resnet32.num_weights
 
 
 def test_symmetries_of_the_mnist_target(mnist):

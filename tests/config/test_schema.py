@@ -16,6 +16,7 @@ def test_configs_that_ship():
     assert set(shipped_configs()) == {
         "cifar100_lenet",
         "cifar10_lenet",
+        "cifar10_resnet32",
         "diabetes",
         "digits",
         "digits_hypernetwork",

@@ -89,6 +89,29 @@ def test_describe(hyperframe):
         assert "known but not fixed" in out
 
 
+@pytest.mark.slow
+def test_describe_prints_what_each_part_of_a_generator_costs(hyperframe):
+    forms = ["generator.sharing=shape", "generator.rank=4", "generator.residual=true", "generator.whole=[]"]
+    sizes = ["generator.code=2", "generator.layer_code=3", "generator.weight_generators=[16,16]"]
+    for name in ("hypernetwork", "modes"):
+        command = ["describe", "mlp", f"generator={name}", "target.hidden=[20,20]", *forms, *sizes]
+        code, out, _ = hyperframe(*command)
+        assert code == 0
+        heads = ("codes", "rank", "skip connections", "matrix entries", "batch norm", "layer codes")
+        assert all(head in out for head in heads)
+        assert "biases" not in out
+        row = next(line for line in out.splitlines() if "5 → 16 → 16 → 21" in line)
+        cells = [cell.strip() for cell in row.split("│")[1:-1]]
+        assert cells[2:] == ["30", "4", "1", str(5 * 16 + 16 * 16 + 4 * (16 + 21)), "64", "6"]
+        assert cells[0] == "weights of hidden2, out"
+        described = json.loads(hyperframe(*command, "--json")[1])[name]
+        rows = described.get("around", described)["weight_generators"]
+        assert [row["layers"] for row in rows] == [["hidden1"], ["hidden2", "out"]]
+    code, out, _ = hyperframe("describe", "generator=mlp", "generator.rank=4")
+    assert code == 0
+    assert "dense" in out
+
+
 def test_plugins(hyperframe):
     code, out, _ = hyperframe("plugins", "--json")
     rows = json.loads(out)["components"]

@@ -25,11 +25,12 @@ class FullyConnected(Generator):
     """Generates all weights of the target from z by dense layers, without sharing: its size grows with the target's."""
 
     def __init__(self, options: Options, spec: TargetSpec) -> None:
-        super().__init__(spec, dimension=min(options.latent, *options.hidden, spec.num_weights))
+        dense = Dense([options.latent, *options.hidden, spec.num_weights], options)
+        super().__init__(spec, dimension=min(dense.widths))
         self.latent_distribution = options.latent_distribution
         self.options = options
         self.minimum_batch = 2 if options.batch_norm else 1
-        self.dense = Dense([options.latent, *options.hidden, spec.num_weights], options)
+        self.dense = dense
         mean = torch.cat([initial_mean(layer).repeat(layer.filters) for layer in spec.layers])
         self.register_buffer("mean", mean, persistent=False)
         if options.initialisation == "authors":
