@@ -49,7 +49,7 @@ class Data:
     @property
     def x(self) -> Tensor:
         """Inputs, floating point [examples, *input_shape]; of bytes a new tensor each time."""
-        return self.kept.float() / 255 if self.kept.dtype == torch.uint8 else self.kept
+        return self.kept.float().div_(255) if self.kept.dtype == torch.uint8 else self.kept
 
     @property
     def device(self) -> torch.device:

@@ -7,21 +7,32 @@ from typing import Any
 
 import attrs
 
-from hyperframe.bench.cells import CELLS, Cell, check_cell, train_cell
+from hyperframe.bench.cells import Cell, check_cell, train_cell
 from hyperframe.bench.recipes import command_of, naming
 from hyperframe.config.overrides import read_yaml
 from hyperframe.config.registry import Registry
 from hyperframe.config.schema import load_config
-from hyperframe.errors import ConfigError, unknown_name
+from hyperframe.errors import ConfigError, RunError, unknown_name
+from hyperframe.experiment.build import build_experiment
 from hyperframe.experiment.evaluation import measure
+from hyperframe.experiment.preflight import load_data
 from hyperframe.runs.checkpoints import best_step, checkpoint_steps, validation_scores
-from hyperframe.runs.folder import RESULTS, claim
+from hyperframe.runs.folder import CONFIG, claim
 from hyperframe.runs.loading import load_run
 from hyperframe.runs.metrics_log import METRICS
 from hyperframe.runs.provenance import as_mapping, read_provenance
 from hyperframe.runs.run import Run
-from hyperframe.runtime.files import as_json, digest, from_json, kept_json, write_json
+from hyperframe.runtime.files import as_json, digest, from_json, is_file, kept_json, write_json
 from hyperframe.runtime.progress import tell
+
+TABLE, CELLS = "table1.json", "table1"
+"""Where the table, and what was measured of each cell, are kept in its folder."""
+
+FIELDS = {
+    *("label", "seed", "command", "steps", "gradient_evaluations", "networks", "chosen", "greatest", "checkpoints"),
+    *("machine", "torch", "revision"),
+}
+"""Of a cell that was measured, beside its key."""
 
 ENSEMBLE = 10
 """Networks of an ensemble, as the paper has them."""
@@ -91,13 +102,13 @@ def make_cell(label: str, pairs: Sequence[tuple[str, Any]], out: Path, registry:
 
 
 def fill_table(cells: Sequence[Cell], out: Path, registry: Registry) -> dict[str, Any]:
-    """Train and measure cells, one after the other, and keep the whole table in `results.json` of a folder.
+    """Train and measure cells, one after the other, and keep the whole table in `table1.json` of a folder.
 
     Trainings go on where they were interrupted; cells that were measured before keep their place in the table.
 
     Args:
         cells: what to train, or to go on with.
-        out: the table's folder; runs lie in `runs`, what is measured in `cells`.
+        out: the table's folder; runs lie in `runs`, what is measured in `table1`.
         registry: the components to choose from.
 
     Returns:
@@ -108,6 +119,10 @@ def fill_table(cells: Sequence[Cell], out: Path, registry: Registry) -> dict[str
         HyperframeError: a folder holds something else, a training fails, or pauses.
         KeyboardInterrupt: Ctrl-C; what was trained is saved first.
     """
+    if is_file(out) or is_file(out / CONFIG):
+        raise RunError(f"--out: {out} is {'a run' if out.is_dir() else 'a file'}; name an empty folder, or a new one")
+    for cell in cells:
+        load_data(build_experiment(cell.config).task, "test")
     with claim(out, "comparison"):
         for cell in cells:
             check_cell(cell, registry)
@@ -116,17 +131,17 @@ def fill_table(cells: Sequence[Cell], out: Path, registry: Registry) -> dict[str
             measure_cell(train_cell(cell, registry), cell, registry)
         tell("trainings", len(cells), len(cells))
         content = {"rows": [_row(label, row, out) for label, row in read_table().items()]}
-        write_json(out / RESULTS, content)
+        write_json(out / TABLE, content)
     return content
 
 
 def _row(label: str, row: Published, out: Path) -> dict[str, Any]:
-    files = sorted((out / CELLS).glob(f"{label}-*.json"))
-    kept = [found for file in files if (found := kept_json(file)) is not None and found.get("label") == label]
+    found = map(kept_json, sorted((out / CELLS).glob(f"{label}-*.json")))
+    kept = [one for one in found if one is not None and one.keys() >= FIELDS and one["label"] == label]
     return {
         "label": label,
         "paper": {"mean": row.mean, "majority": row.majority},
-        "found": [{name: value for name, value in one.items() if name not in ("key", "label")} for one in kept],
+        "found": [{name: one[name] for name in sorted(FIELDS - {"label"})} for one in kept],
     }
 
 
@@ -136,15 +151,18 @@ def measure_cell(run: Run, cell: Cell, registry: Registry) -> dict[str, Any]:
     Returns:
         `label`, `seed`, `command`, `steps`, `gradient_evaluations`, `networks`; `chosen`, the `step` with the best
         score on validation data and its `mean` and `majority` accuracy; `greatest`, the greatest `mean` and the
-        greatest `majority` of all checkpoints, each by itself, which is what the paper has; `checkpoints`, how many
-        these are; of the training `machine`, `torch` and `revision`.
+        greatest `majority` of all checkpoints that hold so many networks, each by itself, which is what the paper has;
+        `checkpoints`, how many these are; of the training `machine`, `torch` and `revision`.
     """
-    key = from_json(as_json({"config": cell.config.plain(), "training": digest(run.folder / METRICS)}))
-    kept = kept_json(cell.file)
-    if kept is not None and kept.get("key") == key:
+    config, file = cell.config.without_pauses(), kept_file(cell)
+    key = from_json(as_json({"config": config.plain(), "training": digest(run.folder / METRICS)}))
+    kept = kept_json(file)
+    if kept is not None and kept.get("key") == key and kept.keys() >= FIELDS:
         return kept
-    steps = checkpoint_steps(run.folder)
-    found = {step: _accuracies(cell, step, registry) for step in steps}
+    found = {step: _accuracies(cell, step, registry) for step in checkpoint_steps(run.folder)}
+    # A chain that has collected few states yet is no ensemble of the others' size.
+    full = run.experiment.generator.at_most(ENSEMBLE)
+    found = {step: one for step, one in found.items() if one.pop("networks") == full}
     best = best_step(validation_scores(run.folder))
     chosen = best if best in found else run.step
     provenance = read_provenance(run.folder)
@@ -153,24 +171,30 @@ def measure_cell(run: Run, cell: Cell, registry: Registry) -> dict[str, Any]:
         "key": key,
         "label": cell.label,
         "seed": cell.seed,
-        "command": command_of(read_table()[cell.label].config, cell.config, registry),
+        "command": command_of(read_table()[cell.label].config, config, registry),
         "steps": run.step,
         "gradient_evaluations": run.gradient_evaluations,
-        "networks": run.experiment.generator.at_most(ENSEMBLE),
+        "networks": full,
         "chosen": {"step": chosen, **found[chosen]},
         "greatest": {name: max(one[name] for one in found.values()) for name in ("mean", "majority")},
-        "checkpoints": len(steps),
+        "checkpoints": len(found),
         "machine": environment.get("processor" if environment.get("device") == "cpu" else "hardware"),
         "torch": environment.get("torch"),
         "revision": provenance.get("revision"),
     }
-    write_json(cell.file, content)
+    write_json(file, content)
     return content
 
 
+def kept_file(cell: Cell) -> Path:
+    """Return the file with what was measured of a cell."""
+    return cell.out / CELLS / f"{cell.label}-{cell.seed}.json"
+
+
 def _accuracies(cell: Cell, step: int, registry: Registry) -> dict[str, float]:
-    """Accuracies of ten networks of a checkpoint, or all that it holds, on the test set, in %."""
+    """Accuracies of ten networks of a checkpoint, or all that it holds, on the test set, in %, and their number."""
     run = load_run(cell.folder, registry, cell.config.trainer.device, step)
     networks = run.sample(run.experiment.generator.at_most(ENSEMBLE))
     results = measure(run.experiment, networks, run.data("test"))
-    return {"mean": 100 * results["accuracy"]["mean"], "majority": 100 * results["ensemble"]["majority"]}
+    mean, majority = results["accuracy"]["mean"], results["ensemble"]["majority"]
+    return {"mean": 100 * mean, "majority": 100 * majority, "networks": len(networks)}

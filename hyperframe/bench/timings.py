@@ -261,6 +261,7 @@ def _sample(experiment: Experiment, train: Data, networks: int, examples: int) -
 def _evaluate(experiment: Experiment, train: Data, networks: int, examples: int) -> Ways:
     """Drawn networks on the same examples; ours takes the ensemble's results as well."""
     data = train[: min(examples, len(train))]
+    data = Data(data.x, data.y)  # bytes are divided once and not for each network
     drawn = draw_networks(experiment, networks, experiment.config.evaluation.seed, train)
     plain = _plain(experiment)
 

@@ -51,7 +51,7 @@ def networks_of(experiment: Experiment, weights: Weights, seed: int, train: Data
         ]
         # Parts of one size, or nearly: each weighs the same, and BatchNorm has no moments of a single example.
         parts = -(-len(chosen) // STATISTICS_BATCH)
-        inputs = train[chosen.to(train.device)].to(experiment.device).x.tensor_split(parts)
+        inputs = (train[part].to(experiment.device).x for part in chosen.to(train.device).tensor_split(parts))
         statistics = experiment.target.estimate_statistics(weights, inputs)
     return Networks(experiment.target, experiment.task, weights, statistics)
 

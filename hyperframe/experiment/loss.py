@@ -264,7 +264,7 @@ class BatchLoss:
         Raises:
             ConfigError: inputs of a term have another shape or type than those of the task.
         """
-        unpacked = self._unpack(weights)
+        unpacked, shared = self._unpack(weights), Data(shared.x, shared.y)  # terms see one tensor, and share its pass
         passes: dict[str, SharedOutputs] = {}
         as_they_are: SharedOutputs | None = None
         for item in self.terms:

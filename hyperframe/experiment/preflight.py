@@ -41,6 +41,8 @@ def load_data(task: Task, split: str) -> Data:
         raise DataError(f"{where}: expected Data of two tensors, but got {type(data).__name__}")
     if data.kept.dtype not in (torch.float32, torch.uint8):
         raise DataError(f"{where}: inputs must be float32, or pixels in uint8, but are {data.kept.dtype}")
+    if data.kept.dtype == torch.uint8 and task.pixels is False:
+        raise DataError(f"{where}: inputs in uint8 are pixels, which the task says they are not (`pixels`)")
     if tuple(data.kept.shape[1:]) != tuple(task.input_shape):
         shapes = f"{tuple(task.input_shape)}, but are {tuple(data.kept.shape[1:])}"
         raise DataError(f"{where}: inputs must have the shape {shapes}")

@@ -59,7 +59,7 @@ class AutocastForms(TorchFunctionMode):
         if func in PRODUCTS:
             named = {name: as_autocast_does(value) for name, value in kwargs.items()}
             return func(*map(as_autocast_does, args), **named)
-        if func in NORMS:
+        if func in NORMS or (func in LAYER_NORMS and [*args, *kwargs.values()][0].device.type == "cpu"):
             return _in_float32(func, *args, **kwargs)
         return func(*args, **kwargs)
 
@@ -105,11 +105,13 @@ BATCHED: dict[Callable[..., Any], Callable[..., Tensor]] = {
 
 PRODUCTS = frozenset(
     {
-        *(torch.conv1d, torch.conv2d, torch.conv3d, nn.functional.linear, torch.prelu),
+        *(torch.conv1d, torch.conv2d, torch.conv3d, nn.functional.linear, torch.addmm, torch.prelu),
         *(torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d),
     }
 )
 NORMS = frozenset({torch.batch_norm, nn.functional.batch_norm, torch.instance_norm, nn.functional.instance_norm})
+LAYER_NORMS = frozenset({torch.layer_norm, nn.functional.layer_norm, torch.group_norm, nn.functional.group_norm})
+"""On CUDA devices torch.autocast has these in float32 for one network, too."""
 
 
 def has_batched_forms(module: nn.Module) -> bool:

@@ -169,7 +169,8 @@ class Generator(nn.Module):
     def before_training(self) -> None:
         """Called once before the first step of a new training, and not where a run is read or goes on.
 
-        What it raises ends the training before anything is written.
+        Its state may be that of another training (`trainer.from`): what was collected there is forgotten here. What it
+        raises ends the training before anything is written.
         """
 
     def before_step(self, step: int, steps: int) -> None:

@@ -149,8 +149,17 @@ def is_claimed(folder: Path) -> bool:
         return False
 
 
-def create_run(folder: Path, config: Config, experiment: Experiment, inputs: TrainedInputs) -> None:
+def create_run(
+    folder: Path, config: Config, experiment: Experiment, inputs: TrainedInputs, begun: Mapping[str, Any]
+) -> None:
     """Write what a run folder holds from the start; may be called again for a run that was killed in doing so.
+
+    Args:
+        folder: the run's.
+        config: its complete configuration.
+        experiment: what is trained.
+        inputs: the inputs that it is trained on, in a few numbers.
+        begun: where the generator begins, for the provenance.
 
     Raises:
         RunError: the folder cannot be written.
@@ -163,7 +172,7 @@ def create_run(folder: Path, config: Config, experiment: Experiment, inputs: Tra
         write_json(folder / TASK, experiment.task.facts)
     write_trained_inputs(folder, inputs)
     write_example(folder, experiment.target.tried_on)
-    write_json(folder / PROVENANCE, provenance(config, experiment.device) | bound_of(experiment))
+    write_json(folder / PROVENANCE, {**provenance(config, experiment.device), **bound_of(experiment), **begun})
 
 
 def write_config(folder: Path, config: Config) -> None:

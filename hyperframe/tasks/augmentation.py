@@ -62,7 +62,10 @@ class CropOptions:
     """Options: how training images are cut out and flipped at random; by default they stay as they are."""
 
     crop: int = option(
-        0, "training images are cut out of themselves with so many pixels of zeros around, at a random place", minimum=0
+        0,
+        "training images are cut out of themselves with so many pixels of zeros around, at a random place",
+        minimum=0,
+        maximum=64,
     )
     flip: bool = option(False, "half of the training images, drawn at random, are mirrored left to right")
 
@@ -73,7 +76,7 @@ def random_crop(images: Tensor, options: CropOptions, rng: torch.Generator) -> T
     What comes in from beyond the edge is 0.
 
     Args:
-        images: shape [..., channels, height, width].
+        images: shape [..., examples, channels, height, width].
         options: how far. Where nothing is to be done, nothing is drawn and the images come back themselves.
         rng: on the images' device.
 

@@ -1,5 +1,6 @@
 """The inputs of a training in a few numbers, kept with the run, and compared with what its networks are to run on."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,8 @@ BYTES = 50.0
 """A range of training inputs as wide as this, of images, is that of bytes which were not divided."""
 GREY = 0.1
 """The distance from the middle of the range at which images are dark or bright."""
+AT_ONCE = 4096
+"""Examples that are looked at together, so that bytes need not all be other numbers at once."""
 STRETCH = 1.25
 """So many times wider or higher than any of the training's images may be."""
 
@@ -135,18 +138,22 @@ def trained_inputs(task: Task, train: Data) -> TrainedInputs:
         task: its attribute `pixels` says whether inputs were bytes, `aspects()` what proportions its images had.
         train: the data to train on.
     """
-    x = train.x
-    low, high = _range(x)
+    low, high, total = math.inf, -math.inf, 0.0
+    for first in range(0, len(train), AT_ONCE):
+        part = train[first : first + AT_ONCE].x
+        least, greatest = _range(part)
+        low, high = min(low, least), max(high, greatest)
+        total += float(part.sum(dtype=torch.float64))
     shape = tuple(task.input_shape)
     images = len(shape) == 3 and shape[0] in OF_IMAGES
     aspects = task.aspects()
     if aspects is None:
         aspects = (shape[2] / shape[1],) * 2 if images else ()
     return TrainedInputs(
-        pixels=task.pixels,
+        pixels=True if train.kept.dtype == torch.uint8 else task.pixels,
         low=low,
         high=high,
-        mean=float(x.mean(dtype=torch.float64)),
+        mean=total / train.kept.numel(),
         aspects=tuple(aspects),
     )
 

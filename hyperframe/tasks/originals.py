@@ -1,9 +1,10 @@
 """Data sets that others published: the folder in which they lie, and the original files in it."""
 
 import os
+import tarfile
 from collections.abc import Mapping, Sequence
+from http.client import HTTPException
 from pathlib import Path
-from urllib.error import URLError
 
 import attrs
 
@@ -87,7 +88,7 @@ class Originals:
         for url in urls:
             try:
                 download_and_extract_archive(url, str(into), md5=md5)
-            except (RuntimeError, URLError, OSError) as error:
+            except (OSError, RuntimeError, EOFError, HTTPException, tarfile.ReadError) as error:
                 failures.append(f"{url}: {error}")
             else:
                 return

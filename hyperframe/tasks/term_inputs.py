@@ -51,7 +51,7 @@ class OutputTerm(DiversityTerm):
 
     def __init__(self, kind: InputKind) -> None:
         self.kind = kind
-        self._of_other: Tensor | None = None
+        self._of_other: Data | None = None
 
     def inputs(self, shared: Data, rng: torch.Generator) -> Tensor:
         """Make inputs of the kind, as many as there are shared examples.
@@ -68,11 +68,11 @@ class OutputTerm(DiversityTerm):
             return make_inputs(self.kind, shared.x, rng)
         if self._of_other is None:  # before the first step, when terms are tried
             self._of_other = self._load(shared.x)
-        chosen = torch.randint(len(self._of_other), (len(shared),), generator=rng, device=shared.x.device)
-        return self._of_other[chosen]
+        chosen = torch.randint(len(self._of_other), (len(shared),), generator=rng, device=shared.device)
+        return self._of_other[chosen].x.to(shared.x)
 
-    def _load(self, x: Tensor) -> Tensor:
-        """Load all training inputs of the other task, of the type and on the device of examples."""
+    def _load(self, x: Tensor) -> Data:
+        """Load the training data of the other task onto the device of examples."""
         other = self.other_task
         if other is None:
             raise ConfigError("inputs 'task' are those of another task; name it with the option task")
@@ -83,7 +83,7 @@ class OutputTerm(DiversityTerm):
                 f"{shapes[1]}; name one with such inputs"
             )
         try:
-            return other.data("train").x.to(x)
+            return other.data("train").to(x.device)
         except DataError as error:
             raise DataError(f"inputs of another task, with its default options: {error}") from error
 

@@ -1,40 +1,48 @@
 """Where a training begins: at a generator's first parameters, or at those that another run has come to."""
 
+from pathlib import Path
+from typing import Any
+
 from hyperframe.errors import ConfigError, HyperframeError
 from hyperframe.experiment.build import Experiment
 from hyperframe.runs.checkpoints import newest_checkpoint
 from hyperframe.runs.folder import TARGET, check_is_run
+from hyperframe.runs.provenance import as_mapping
 from hyperframe.runtime.files import different_tensors, read_tensors
 
 
-def begin(experiment: Experiment) -> None:
+def begin(experiment: Experiment) -> dict[str, Any]:
     """Put the generator of a new training where it begins.
 
     With `trainer.from` it has the parameters and buffers of that run's newest checkpoint, whatever the run's task was;
     the optimiser and the schedule begin anew. Both have the same target and the same generator. After it comes what
-    the generator does itself, `Generator.before_training`.
+    the generator does itself, `Generator.before_training`, such as to begin at base points that are given.
+
+    Returns:
+        For the run's provenance: `began_with`, the `run` and its `step`; empty where it begins at first parameters.
 
     Raises:
         ConfigError: that run is none, has no checkpoint, or has another target or generator.
         HyperframeError: the generator cannot begin.
     """
-    folder = experiment.config.trainer.from_
+    folder, begun = experiment.config.trainer.from_, {}
     if folder is not None:
         try:
-            _load(folder, experiment)
+            begun = {"began_with": _load(check_is_run(folder), experiment)}
         except HyperframeError as error:
             raise ConfigError(f"trainer.from: {error}") from error
     experiment.generator.before_training()
+    return begun
 
 
-def _load(folder: str, experiment: Experiment) -> None:
-    path = check_is_run(folder)
+def _load(path: Path, experiment: Experiment) -> dict[str, Any]:
     found = newest_checkpoint(path)
     if found is None:
         raise ConfigError(f"{path} holds no checkpoint")
-    here, there = experiment.target.identity(), found.state.get("target")
-    if there != here:
-        raise ConfigError(f"{path} was trained with another target: {there} and not {here}")
+    here, there = experiment.target.identity(), as_mapping(found.state.get("target"))
+    for what, value in here.items():
+        if there.get(what) != value:
+            raise ConfigError(f"{path} was trained with another target: its {what} is {there.get(what)}, not {value}")
     state = found.generator()
     different = different_tensors(experiment.generator.state_dict(), state)
     if different:
@@ -42,3 +50,4 @@ def _load(folder: str, experiment: Experiment) -> None:
     if experiment.target.constants():
         experiment.target.load_constants(read_tensors(path / TARGET))
     experiment.generator.load_state_dict(state)
+    return {"run": str(path), "step": found.step}

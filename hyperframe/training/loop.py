@@ -124,11 +124,11 @@ def train_run(
     config = config.with_absolute_locations()
     folder = free_folder(out, config)
     run = Run(folder, config, 0, build_experiment(config), registry)
-    begin(run.experiment)
+    begun = begin(run.experiment)
     training = Training(run, reporter or Silent())
     with claim(folder), training.settings(config.trainer.threads):
         free_folder(folder, config)  # another run may have used it meanwhile
-        create_run(folder, config, run.experiment, training.inputs)
+        create_run(folder, config, run.experiment, training.inputs, begun)
         training.go_on()
     return run
 

@@ -32,7 +32,6 @@ HARMLESS = (
     "evaluation",
     "trainer.checkpoint_every",
     "trainer.cuda_graph",
-    "trainer.from",  # read before the first step
     "trainer.device",  # what it comes to is compared instead, and so it is with threads
     "trainer.keep_checkpoints",
     "trainer.log_every",
@@ -78,8 +77,7 @@ def resume_run(
         with training.settings(_threads(config, found)):
             if found is None:
                 notice(f"{path} has no checkpoint yet; it starts anew")
-                begin(run.experiment)
-                create_run(path, config, run.experiment, training.inputs)
+                create_run(path, config, run.experiment, training.inputs, begin(run.experiment))
             else:
                 _restore(training, found, changed)
             if run.finished:
@@ -95,6 +93,11 @@ def _check_changes(stored: Config, config: Config, step: int) -> None:
     before, after = ({**one.kept(), "prior": plain_options(one.prior)} for one in (stored, config))
     for change in changes(before, after) if stored.kept() != config.kept() else ():
         raise ConfigError(f"a run keeps its {change.partition(':')[0]} ({change}); train a new run for another one")
+    if step and config.trainer.from_ != stored.trainer.from_:
+        raise ConfigError(
+            f"trainer.from: the run began before its step {step}, with {stored.trainer.from_ or 'first parameters'}; "
+            "train a new run to begin elsewhere"
+        )
     if config.trainer.steps < step:
         raise ConfigError(f"trainer.steps: {config.trainer.steps} steps were asked for, but {step} are done already")
 

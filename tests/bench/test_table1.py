@@ -10,7 +10,7 @@ from hyperframe.bench import table1
 from hyperframe.bench.table1 import Published, chosen_labels, fill_table, make_cell, read_table
 from hyperframe.bench.tables import table1_markdown, table1_rows
 from hyperframe.config.schema import load_config
-from hyperframe.errors import ConfigError, RunError
+from hyperframe.errors import ConfigError, DataError, RunError
 
 SETTINGS = {**PERCEPTRON, "trainer.steps": 6, "trainer.checkpoint_every": 2, "evaluation.every": 2}
 SMALL = {
@@ -92,7 +92,48 @@ def test_cells_are_filled_one_at_a_time_and_not_twice(small, registry, tmp_path,
     second = filled(["held"], tmp_path, registry, **{"trainer.seed": 3})
     assert second["rows"][0] == first["rows"][0]
     assert [one["seed"] for one in second["rows"][1]["found"]] == [3]
-    assert json.loads((tmp_path / "results.json").read_text()) == second
+    assert json.loads((tmp_path / "table1.json").read_text()) == second
+
+
+def test_other_pauses_measure_nothing_anew_and_are_in_no_command(small, registry, tmp_path, monkeypatch):
+    first = filled(["small"], tmp_path, registry)
+    monkeypatch.setattr(table1, "_accuracies", lambda *arguments: pytest.fail("measured again"))
+    second = filled(["small"], tmp_path, registry, **{"trainer.max_seconds": 480})
+    assert second == first
+    assert "max_seconds" not in second["rows"][0]["found"][0]["command"]
+
+
+def test_an_incomplete_file_of_a_cell_is_measured_again(small, registry, tmp_path):
+    first = filled(["small"], tmp_path, registry)
+    file = tmp_path / "table1" / "small-0.json"
+    file.write_text(json.dumps({"label": "small", "seed": 0}))
+    assert filled(["held"], tmp_path, registry)["rows"][0]["found"] == []
+    assert filled(["small"], tmp_path, registry)["rows"][0] == first["rows"][0]
+
+
+def test_checkpoints_with_fewer_networks_do_not_count(small, registry, tmp_path, monkeypatch):
+    """A chain holds one state after another."""
+    chain = {"generator": {"name": "sgd_chain", "chains": 1, "states": 2, "burn_in": 0.5}, "trainer.networks": 1}
+    settings = {key: value for key, value in SETTINGS.items() if not key.startswith("generator")}
+    row = Published(config="digits", settings={**settings, **chain, "diversity": "none"}, mean=74.95, majority=80.60)
+    monkeypatch.setattr(table1, "read_table", lambda: {"chain": row})
+    one = filled(["chain"], tmp_path, registry)["rows"][0]["found"][0]
+    held = [hf.load(tmp_path / "runs" / "chain-0", checkpoint=step, device="cpu").experiment.generator.networks
+            for step in (2, 4, 6)]  # fmt: skip
+    assert held[-1] == one["networks"] == 2
+    assert one["checkpoints"] == held.count(2) < 3
+
+
+def test_folders_of_something_else_are_refused_and_nothing_is_left_where_data_are_missing(small, registry, tmp_path):
+    filled(["small"], tmp_path / "table", registry)
+    with pytest.raises(RunError, match="is a run"):
+        filled(["small"], tmp_path / "table" / "runs" / "small-0", registry)
+    row = Published(config="mnist", settings={"task.folder": str(tmp_path / "nowhere")}, mean=99.14)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(table1, "read_table", lambda: {"missing": row})
+        with pytest.raises(DataError, match="nowhere"):
+            filled(["missing"], tmp_path / "new", registry)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_training_that_pauses_goes_on_with_the_same_command(small, registry, tmp_path):

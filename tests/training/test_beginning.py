@@ -1,5 +1,6 @@
 """Where a training begins: at another run's generator, which was trained on another task."""
 
+import json
 import shutil
 
 import pytest
@@ -81,6 +82,44 @@ def test_a_run_that_starts_anew_begins_there_again(first, registry, tmp_path):
     again = resume_run(run.folder, {}, registry, heard)
     assert same(heard.state, state_of(first))
     assert same(state_of(again), ended)
+
+
+@pytest.mark.parametrize(
+    "generator",
+    [
+        {"name": "sgd_chain", "chains": 4, "states": 2},
+        {"name": "modes", "modes": 4, "around": "moments", "deviations": 2},
+    ],
+    ids=["states of chains", "moments"],
+)
+def test_what_the_other_run_collected_is_forgotten(generator, registry, tmp_path):
+    """Before its own first collection, a run that begins there evaluates the networks that it trains."""
+    settings = {**SHORT, "generator": generator, "diversity": "none", "trainer.steps": 8, "evaluation.networks": 4}
+    settings = {key: value for key, value in settings.items() if not key.startswith("generator.")}
+    other = hf.train("digits", settings, out=tmp_path / "other", registry=registry)
+    paused = {**settings, "trainer.from": str(other.folder), "trainer.stop_after": 1}
+    run = hf.train("digits", paused, out=tmp_path / "run", registry=registry)
+    state = state_of(run)
+    collected = state.get("collected", state.get("around.begun"))
+    assert float(collected) == 0
+    points = [run.experiment.generator.forward(torch.arange(4))] if "collected" in state else []
+    for weights in points:
+        parameters = torch.cat([value.flatten(1) for value in weights.values()], 1)
+        assert torch.equal(parameters, run.experiment.generator.points)
+    assert len(run.sample(4)) == 4
+
+
+def test_where_a_run_began_cannot_be_changed_and_is_in_its_provenance(first, registry, tmp_path):
+    settings = {**SHORT, "trainer.from": str(first.folder), "trainer.stop_after": 1}
+    run = hf.train("digits", settings, out=tmp_path / "run", registry=registry)
+    began = json.loads((run.folder / "provenance.json").read_text())["began_with"]
+    assert began == {"run": str(first.folder), "step": 3}
+    with pytest.raises(ConfigError, match=r"^trainer.from: the run began before its step 1, with .*first0/run"):
+        resume_run(run.folder, {"trainer.from": str(run.folder)}, registry)
+    plain = hf.train("digits", {**SHORT, "trainer.stop_after": 1}, out=tmp_path / "plain", registry=registry)
+    with pytest.raises(ConfigError, match="with first parameters"):
+        resume_run(plain.folder, {"trainer.from": str(first.folder)}, registry)
+    assert "began_with" not in json.loads((plain.folder / "provenance.json").read_text())
 
 
 @pytest.mark.parametrize(

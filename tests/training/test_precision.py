@@ -12,6 +12,7 @@ from components import NETWORKS, REGISTRY, make
 from modules import learnt
 from tiny import PERCEPTRON
 from torch import nn
+from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -24,8 +25,9 @@ from hyperframe.experiment.build import build_experiment, make_target, traced_ta
 from hyperframe.experiment.evaluation import draw_networks, evaluate
 from hyperframe.experiment.loss import BatchLoss, WeightedTerm
 from hyperframe.experiment.outputs import run_in_training
+from hyperframe.networks.batching import many_at_once
 from hyperframe.networks.target import Target
-from hyperframe.runtime.precision import Precision, tf32_products
+from hyperframe.runtime.precision import Precision, bfloat16_products, tf32_products
 from hyperframe.targets.symmetry.exact import redraw
 from hyperframe.targets.weights import unpack
 from hyperframe.training.trainer import Trainer
@@ -176,6 +178,32 @@ def test_many_networks_are_rounded_as_one_is(part):
     assert many.dtype == torch.float32
     for one, other in ((many, exact), (torch.cat(ones), exact)):
         assert 0 < float((one - other).norm() / other.norm()) < 0.02
+
+
+LAYERS = {
+    **NORMALISED,
+    "layer norm": lambda: nn.LayerNorm([4, 4, 4]),
+    "convolution": lambda: nn.Conv2d(4, 4, 3),
+    "dense": lambda: nn.Linear(4, 4),
+}
+
+
+@pytest.mark.parametrize("part", LAYERS)
+def test_what_many_networks_give_has_the_type_that_one_gives(part):
+    """Else all that follows is in single precision, and as slow."""
+    module = LAYERS[part]().eval()
+    x = torch.randn(3, 8, 4, 4, 4)
+    parameters = {name: value.detach().expand(3, *value.shape) for name, value in module.named_parameters()}
+
+    def call(own, examples):
+        return functional_call(module, own, (examples,))
+
+    with bfloat16_products(x.device):
+        rounded = x.bfloat16()
+        one = call({name: value[0] for name, value in parameters.items()}, rounded[0])
+        with many_at_once(x.device, forms=False):
+            many = torch.vmap(call)(parameters, rounded)
+    assert many.dtype == one.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("networks", [1, 3])

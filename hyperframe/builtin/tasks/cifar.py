@@ -137,7 +137,9 @@ class Cifar(ClassificationTask):
         everything = Data(torch.cat([part.kept for part in parts]), torch.cat([part.y for part in parts]))
         if split == "test":
             return everything
-        return everything[:VALIDATION] if split == "validation" else everything[VALIDATION:]
+        if split == "train":
+            return everything[VALIDATION:]
+        return everything[torch.arange(VALIDATION)]  # a copy, which does not hold all the others
 
     def augment(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
         """Cut each training image out at a random place and flip it at random, as far as the options allow."""

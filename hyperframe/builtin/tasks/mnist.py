@@ -98,7 +98,9 @@ class Mnist(ClassificationTask):
         everything = Data(images[:, None], labels.long())
         if split == "test":
             return everything
-        return everything[:VALIDATION] if split == "validation" else everything[VALIDATION:]
+        if split == "train":
+            return everything[VALIDATION:]
+        return everything[torch.arange(VALIDATION)]  # a copy, which does not hold all the others
 
     def augment(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
         """Rotate, shear, scale and shift each training image at random, as far as the options allow."""

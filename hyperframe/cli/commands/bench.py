@@ -6,6 +6,7 @@ from hyperframe.analysis.runner import chosen_names, chosen_options
 from hyperframe.bench.generators import check_folder, compare_generators, comparing_analyses
 from hyperframe.bench.pictures import draw_comparison
 from hyperframe.bench.recipes import read_generators, read_recipes
+from hyperframe.bench.table1 import TABLE as TABLE1_RESULTS
 from hyperframe.bench.table1 import chosen_labels, fill_table, make_cell
 from hyperframe.bench.tables import as_markdown, table1_markdown
 from hyperframe.bench.timings import BENCHMARKS, EXAMPLES, NETWORKS, benchmark
@@ -154,12 +155,11 @@ def table1_command(pairs: tuple[str, ...], cell: str | None, out: str, json_want
     """Train cells of the paper's Table 1 on CIFAR-10, and print the table beside the paper's numbers.
 
     KEY=VALUE changes the configuration of every cell that is trained; with trainer.max_seconds=480 a training pauses
-    after so long, and the same command goes on with it. Runs are kept in FOLDER/runs. FOLDER gets results.json and
-    table1.md, which have all cells that were ever measured there.
+    after so long, and the same command goes on with it. Runs are kept in FOLDER/runs. FOLDER gets table1.json and
+    table1.md, which have all cells that were ever measured there. Columns (a) and (b) need hyperframe-baselines.
     """
     registry = registry_for(pairs)
     folder = user_path(out).absolute()
-    check_folder(folder)
     cells = [make_cell(label, override_pairs(pairs), folder, registry) for label in chosen_labels(cell)]
     with shown_progress(json_wanted):
         content = fill_table(cells, folder, registry)
@@ -168,7 +168,7 @@ def table1_command(pairs: tuple[str, ...], cell: str | None, out: str, json_want
         click.echo(as_json(content))
     else:
         tables.print_table1(content)
-        click.echo(f"table and results: {folder / TABLE1}, {folder / RESULTS}")
+        click.echo(f"table and results: {folder / TABLE1}, {folder / TABLE1_RESULTS}")
 
 
 def _seeds(text: str) -> list[int]:

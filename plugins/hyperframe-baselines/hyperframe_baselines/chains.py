@@ -110,6 +110,11 @@ class Chains(Generator):
         """The number of the chain, one-hot, float32 [networks drawn, chains]: its states saw its data."""
         return F.one_hot(z % self.chains, self.chains).float()
 
+    def before_training(self) -> None:
+        """Forget the states that an earlier training collected."""
+        self.get_buffer("collected").zero_()
+        self._collected = 0
+
     @torch.no_grad()
     def after_step(self, step: int, steps: int) -> None:
         """Keep the states of all chains where it is their turn."""

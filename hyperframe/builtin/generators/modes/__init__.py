@@ -47,7 +47,8 @@ class Modes(Generator):
 
     @torch.no_grad()
     def before_training(self) -> None:
-        """Let base points begin at the networks that are given."""
+        """Let base points begin at the networks that are given, and their surroundings without any memory."""
+        self.around.before_training()
         if not self.options.from_:
             return
         given = read_points(self.options.from_, self.spec)

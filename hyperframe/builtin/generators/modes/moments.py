@@ -63,6 +63,11 @@ class Moments(Surroundings):
         parts = rows.split(self._sizes, 1)
         return [part.view_as(point) for part, point in zip(parts, points, strict=True)]
 
+    def before_training(self) -> None:
+        """Forget the moments that an earlier training collected."""
+        self.get_buffer("begun").zero_()
+        self.get_buffer("variance").zero_()
+
     @torch.no_grad()
     def after_step(self, points: Sequence[Tensor], step: int, steps: int) -> None:
         """Take the base points in, in the tail of the training: running moments, and snapshots evenly spaced."""

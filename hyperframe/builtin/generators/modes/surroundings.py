@@ -45,6 +45,9 @@ class Surroundings(nn.Module):
         """See `Generator.code`: the mode, one-hot, [batch, modes]; noise counts where training draws it too."""
         return F.one_hot(modes, self.modes).to(noise)
 
+    def before_training(self) -> None:
+        """Called before the first step of a new training, see `Generator.before_training`."""
+
     def after_step(self, points: Sequence[Tensor], step: int, steps: int) -> None:
         """Called after a step of the optimiser with all base points, for each layer [modes, filters, filter_size]."""
 
