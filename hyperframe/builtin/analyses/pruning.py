@@ -62,7 +62,7 @@ class Pruning:
         size = sum(layer.filters * layer.fan_in for layer in spec.trained.layers)
         if not size:
             raise NotApplicableError(
-                f"analysis '{NAME}' does not apply: no kernel of target '{spec.name}' of run {run.folder.name} is trained"
+                f"analysis '{NAME}' does not apply: target '{spec.name}' of run {run.folder.name} trains no kernel"
             )
         data = some_examples(run.data("test"), self.options.examples, seed)
         count = run.experiment.generator.at_most(self.options.networks)

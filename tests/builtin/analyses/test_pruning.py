@@ -142,7 +142,7 @@ def test_a_target_whose_kernels_are_not_trained_is_refused(tmp_path):
     frozen = torch.nn.Linear(64, 10).requires_grad_(False)
     module_ = torch.nn.Sequential(torch.nn.Flatten(), frozen, torch.nn.BatchNorm1d(10))
     run = hf.train("digits", {**GENERATED, "trainer.steps": 2}, module=module_, out=tmp_path / "run")
-    with pytest.raises(NotApplicableError, match="analysis 'pruning' does not apply: no kernel of target"):
+    with pytest.raises(NotApplicableError, match=r"analysis 'pruning' does not apply: target .* trains no kernel"):
         run_analysis(run)
 
 
