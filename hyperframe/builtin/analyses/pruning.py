@@ -7,11 +7,10 @@ from typing import Any
 import attrs
 import torch
 
-from hyperframe import Component, Data, Networks, Run, Weights, hookimpl, option
+from hyperframe import Component, Data, Networks, Run, Weights, hookimpl, option, over_networks
 from hyperframe.analysis import COLOURS, check_classifies, in_parts, keep_picture, new_figure
 from hyperframe.analysis.scoring import some_examples
 from hyperframe.errors import NotApplicableError
-from hyperframe.metrics import over_networks
 from hyperframe.targets import TargetSpec
 
 NAME = "pruning"
