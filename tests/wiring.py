@@ -35,6 +35,7 @@ OPTIONS = {
     "paths": {"pairs": 2, "points": 3, "examples": 60, "bezier_pairs": 1, "bezier_steps": 5},
     "pca": {"samples": 8, "components": 2},
     "plane": {"points": 3, "examples": 60},
+    "pruning": {"networks": 4, "examples": 60},
     "toy_curve": {},
     "unit_diversity": {"networks": 6, "weak": 0.8},
 }

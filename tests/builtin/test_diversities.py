@@ -511,6 +511,7 @@ RAISED = {
     "variance": 100.0,
     "pairwise_distance": 100.0,
     "cosine": 100.0,
+    "sparsity": 300.0,
     "kernel_repulsion": 100.0,
     "output_entropy": 1.0,
     "disagreement": 300.0,

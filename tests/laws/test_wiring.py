@@ -39,6 +39,7 @@ FIGURES_OF_TEST_ITEMS = {
     ],
     "paths": ["pairs/*", "paths/*", "!*/relative_length*"],
     "plane": ["score", "loss", "inside/*", "outside/*"],
+    "pruning": ["single/*", "ensemble", "?within_a_point/*"],
 }
 CALIBRATED = ["single/calibrated_*", "*/calibrated_*", "single/temperature/*", "ensembles/*/temperature/*"]
 BY_TEMPERATURE = ["ensembles/calibrated_nll", *COMPARED]
