@@ -164,7 +164,10 @@ def test_a_target_that_does_not_work_is_named_before_anything_is_written(tmp_pat
     ("change", "message"),
     [
         (lambda data: None, "expected Data of two tensors, but got NoneType"),
-        (lambda data: hf.Data(data.x.double(), data.y), "inputs must be float32, but are torch.float64"),
+        (
+            lambda data: hf.Data(data.x.double(), data.y),
+            "inputs must be float32, or pixels in uint8, but are torch.float64",
+        ),
         (lambda data: hf.Data(data.x[:, 0], data.y), r"inputs must have the shape \(1, 8, 8\), but are \(8, 8\)"),
         (lambda data: hf.Data(data.x, data.y[:-1]), "there are 1197 inputs and 1196 labels"),
         (lambda data: data[:0], "there are 0 inputs and 0 labels"),
