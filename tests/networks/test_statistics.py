@@ -68,7 +68,7 @@ def test_parts_are_of_one_size_and_of_training_images(tmp_path, examples, sizes)
     run = hf.train("digits", settings, module=Residual(2), out=tmp_path / "run")
     train, target = run.data("train").x, run.experiment.target
     seen = []
-    with mock.patch.object(target, "estimate_statistics", lambda weights, inputs: seen.append(inputs) or {}):
+    with mock.patch.object(target, "estimate_statistics", lambda weights, inputs: seen.append(list(inputs)) or {}):
         run.sample(2)
         run.sample(2, seed=7)
     known = {image.numpy().tobytes() for image in train}

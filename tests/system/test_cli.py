@@ -63,6 +63,9 @@ def test_a_file_of_ones_own(hyperframe, tmp_path):
 
 def test_config_lists_what_ships(hyperframe):
     assert hyperframe("config", "--list")[1].split() == [
+        "cifar100_lenet",
+        "cifar10_lenet",
+        "cifar10_resnet32",
         "diabetes",
         "digits",
         "digits_hypernetwork",
@@ -228,4 +231,4 @@ def test_the_http2_library_of_the_same_name_is_named(tmp_path):
 @pytest.mark.slow
 def test_the_launcher_runs_the_command(tmp_path):
     answer = launch(tmp_path, "config", "--list")
-    assert (answer.returncode, answer.stdout.split()[0]) == (0, "diabetes")
+    assert (answer.returncode, answer.stdout.split()[0]) == (0, "cifar100_lenet")
