@@ -165,8 +165,6 @@ def measure_cell(run: Run, cell: Cell, analyses: Mapping[str, Mapping[str, Any]]
             left_out[name] = str(error)
     found[COSTS_OF] = {"ensemble": _costs(run), "metrics": [metric.plain() for metric in COSTS]}
     values = [_value(name, metric, results) for name, results in found.items() for metric in metrics_of(results)]
-    provenance = read_provenance(run.folder)
-    environment = as_mapping(provenance.get("environment"))
     content = {
         "key": key,
         "label": cell.label,
@@ -174,14 +172,23 @@ def measure_cell(run: Run, cell: Cell, analyses: Mapping[str, Mapping[str, Any]]
         "run": str(cell.folder.relative_to(cell.out)),
         "networks": evaluation["networks"],
         "examples": evaluation["examples"],
-        "machine": environment.get("processor" if environment.get("device") == "cpu" else "hardware"),
-        "torch": environment.get("torch"),
-        "revision": provenance.get("revision"),
+        **origin_of(run),
         "values": [one for one in values if one["value"] is not None and math.isfinite(one["value"])],
         "left_out": left_out,
     }
     write_json(cell.file, content)
     return content
+
+
+def origin_of(run: Run) -> dict[str, Any]:
+    """Return `machine`, `torch` and `revision` of a run's training; None where these are not known."""
+    provenance = read_provenance(run.folder)
+    environment = as_mapping(provenance.get("environment"))
+    return {
+        "machine": environment.get("processor" if environment.get("device") == "cpu" else "hardware"),
+        "torch": environment.get("torch"),
+        "revision": provenance.get("revision"),
+    }
 
 
 def _key(run: Run, cell: Cell, analyses: Mapping[str, Mapping[str, Any]], registry: Registry) -> dict[str, Any]:

@@ -7,20 +7,19 @@ from typing import Any
 
 import attrs
 
-from hyperframe.bench.cells import Cell, check_cell, train_cell
+from hyperframe.analysis.runner import chosen_names
+from hyperframe.bench.cells import Cell, check_cell, origin_of, train_cell
 from hyperframe.bench.recipes import command_of, naming
 from hyperframe.config.overrides import read_yaml
 from hyperframe.config.registry import Registry
 from hyperframe.config.schema import load_config
 from hyperframe.errors import ConfigError, RunError, unknown_name
-from hyperframe.experiment.build import build_experiment
 from hyperframe.experiment.evaluation import measure
 from hyperframe.experiment.preflight import load_data
 from hyperframe.runs.checkpoints import best_step, checkpoint_steps, validation_scores
 from hyperframe.runs.folder import CONFIG, claim
 from hyperframe.runs.loading import load_run
 from hyperframe.runs.metrics_log import METRICS
-from hyperframe.runs.provenance import as_mapping, read_provenance
 from hyperframe.runs.run import Run
 from hyperframe.runtime.files import as_json, digest, from_json, is_file, kept_json, write_json
 from hyperframe.runtime.progress import tell
@@ -76,11 +75,11 @@ def chosen_labels(text: str | None) -> list[str]:
         ConfigError: there is no such cell.
     """
     known = read_table()
-    labels = list(known) if text is None else [label.strip() for label in text.split(",")]
+    labels = list(known) if text is None else chosen_names(text)
     for label in labels:
         if label not in known:
             raise ConfigError("--cell: " + unknown_name("cell", label, known))
-    return list(dict.fromkeys(labels))
+    return labels
 
 
 def make_cell(label: str, pairs: Sequence[tuple[str, Any]], out: Path, registry: Registry) -> Cell:
@@ -122,7 +121,7 @@ def fill_table(cells: Sequence[Cell], out: Path, registry: Registry) -> dict[str
     if is_file(out) or is_file(out / CONFIG):
         raise RunError(f"--out: {out} is {'a run' if out.is_dir() else 'a file'}; name an empty folder, or a new one")
     for cell in cells:
-        load_data(build_experiment(cell.config).task, "test")
+        load_data(cell.config.task.make(), "test")
     with claim(out, "comparison"):
         for cell in cells:
             check_cell(cell, registry)
@@ -165,8 +164,6 @@ def measure_cell(run: Run, cell: Cell, registry: Registry) -> dict[str, Any]:
     found = {step: one for step, one in found.items() if one.pop("networks") == full}
     best = best_step(validation_scores(run.folder))
     chosen = best if best in found else run.step
-    provenance = read_provenance(run.folder)
-    environment = as_mapping(provenance.get("environment"))
     content = {
         "key": key,
         "label": cell.label,
@@ -178,9 +175,7 @@ def measure_cell(run: Run, cell: Cell, registry: Registry) -> dict[str, Any]:
         "chosen": {"step": chosen, **found[chosen]},
         "greatest": {name: max(one[name] for one in found.values()) for name in ("mean", "majority")},
         "checkpoints": len(found),
-        "machine": environment.get("processor" if environment.get("device") == "cpu" else "hardware"),
-        "torch": environment.get("torch"),
-        "revision": provenance.get("revision"),
+        **origin_of(run),
     }
     write_json(file, content)
     return content

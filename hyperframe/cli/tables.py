@@ -188,7 +188,7 @@ def print_description(content: Mapping[str, Any]) -> None:
 
 
 def _print_generator(console: Console, name: str, generator: Mapping[str, Any]) -> None:
-    """What a generator costs, in all and in each of its stacks; a column that all of these leave empty is left out."""
+    """The cost of a generator, in all and in each of its stacks; a column that all of these leave empty is left out."""
     title = f"generator {name}: {generator['parameters']:,} parameters"
     found = {**generator, **generator.get("around", {})}
     rows = [(part, found[part]) for part in ("dense", "extractor") if part in found]

@@ -184,7 +184,7 @@ class Config:
 
     @property
     def pauses(self) -> dict[str, Any]:
-        """What only pauses the run: dotted keys and their values."""
+        """The settings that only pause the run: dotted keys and their values."""
         return {f"trainer.{name}": getattr(self.trainer, name) for name in ("stop_after", "max_seconds")}
 
     @property

@@ -5,7 +5,7 @@
 - `gaussian_regression`: regression with a Gaussian likelihood; its meter
 - `standardisation`: values shifted and scaled by the moments of training data
 - `input_statistics`: the inputs of a training in a few numbers, compared with others
-- `originals`: data sets that others published, and the folder in which they lie
+- `originals`: data sets that others published, the folder in which they lie, the base class of tasks on them
 - `augmentation`: training images moved at random
 - `term_inputs`: inputs on which diversity terms compare networks
 - `calibration`: how well probabilities fit what happens: likelihood, Brier score, calibration error, temperature

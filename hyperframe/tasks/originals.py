@@ -7,12 +7,16 @@ from http.client import HTTPException
 from pathlib import Path
 
 import attrs
+import torch
 
-from hyperframe.errors import DataError
+from hyperframe.errors import DataError, unknown_name
 from hyperframe.options import option
 from hyperframe.runtime.files import digest, is_file, user_path
+from hyperframe.tasks.classification import ClassificationTask
+from hyperframe.types import Data
 
 FOLDER_VARIABLE = "HYPERFRAME_DATA"
+VALIDATION = 5000
 ALGORITHMS = {32: "md5", 64: "sha256"}
 """By the number of hexadecimal digits."""
 
@@ -93,3 +97,39 @@ class Originals:
             else:
                 return
         raise DataError(f"task '{self.task}': the download into {into} failed: {'; '.join(failures)}")
+
+
+class PublishedImages(ClassificationTask):
+    """Base class of tasks on images that others published as bytes; a subclass reads and fetches them.
+
+    The first 5,000 training images are for validation, the others for training; the test images are for testing only.
+
+    Attributes:
+        options: say where the data lie.
+        originals: their files.
+    """
+
+    pixels = True
+    options: FolderOptions
+    originals: Originals
+
+    def data(self, split: str) -> Data:
+        """Read a split: bytes [examples, *input_shape] and int64 labels [examples]."""
+        if split not in ("train", "validation", "test"):
+            raise ValueError(unknown_name("split", split, ("train", "validation", "test")))
+        if self.options.download and self.originals.missing:
+            self.download()
+        if split == "test":
+            return self.read(test=True)
+        everything = self.read(test=False)
+        if split == "train":
+            return everything[VALIDATION:]
+        return everything[torch.arange(VALIDATION)]  # a copy, which does not hold all the others
+
+    def read(self, *, test: bool) -> Data:
+        """Read all images for testing, or all others; raises `DataError` where a file is missing or no original."""
+        raise NotImplementedError
+
+    def download(self) -> None:
+        """Fetch the files that are missing; raises `DataError` where that fails."""
+        raise NotImplementedError

@@ -12,6 +12,7 @@ from hyperframe.config.schema import load_config
 from hyperframe.errors import ConfigError, HyperframeError
 from hyperframe.experiment.build import build_experiment
 from hyperframe.training.beginning import begin
+from hyperframe.training.loop import Silent
 from hyperframe.training.resume import resume_run
 
 SHORT = {**PERCEPTRON, "trainer.steps": 3, "trainer.device": "cpu", "evaluation.every": 10}
@@ -30,20 +31,11 @@ def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-class Beginning:
+class Beginning(Silent):
     """A reporter that keeps what a generator begins with."""
 
     def started(self, run):
         self.state = state_of(run)
-
-    def logged(self, step, metrics):
-        pass
-
-    def validated(self, step, results):
-        pass
-
-    def paused(self, run, reason):
-        pass
 
 
 def test_a_run_begins_with_the_parameters_that_the_other_ended_with(first, registry, tmp_path):

@@ -7,10 +7,11 @@ from typing import Any
 import attrs
 import torch
 
-from hyperframe import Component, Data, Networks, Run, Weights, hookimpl, option, over_networks
+from hyperframe import Component, Data, Networks, Run, Weights, hookimpl, option
 from hyperframe.analysis import COLOURS, check_classifies, in_parts, keep_picture, new_figure
 from hyperframe.analysis.scoring import some_examples
 from hyperframe.errors import NotApplicableError
+from hyperframe.experiment.evaluation import measure
 from hyperframe.targets import TargetSpec
 
 NAME = "pruning"
@@ -68,7 +69,7 @@ class Pruning:
         weights = run.sample(count, gauge=True).weights
 
         def part(number: int) -> dict[str, Any]:
-            return accuracies_of(run.networks_of(prune(spec, weights, FRACTIONS[number])), data)
+            return accuracies_of(run, run.networks_of(prune(spec, weights, FRACTIONS[number])), data)
 
         parts = in_parts(folder, "fractions of zeros", len(FRACTIONS), part)
         accuracies = {
@@ -121,18 +122,10 @@ def prune(spec: TargetSpec, weights: Weights, fraction: float) -> Weights:
     return pruned
 
 
-@torch.no_grad()
-def accuracies_of(networks: Networks, data: Data) -> dict[str, Any]:
-    """Measure the accuracies of networks, by `over_networks` under `single`, and of their mean probability."""
-    right = torch.zeros(len(networks), dtype=torch.float64)
-    mean = torch.zeros(len(data), networks.target.spec.num_outputs, dtype=torch.float64)
-    labels = data.y.cpu()
-    for first, first_example, outputs in networks.chunks(data.x):
-        own = slice(first_example, first_example + outputs.shape[1])
-        right[first : first + len(outputs)] += (outputs.argmax(-1).cpu() == labels[own]).sum(1)
-        mean[own] += outputs.double().softmax(-1).sum(0).cpu()
-    together = float((mean.argmax(-1) == labels).double().mean())
-    return {"single": over_networks(right / len(data)), "ensemble": together}
+def accuracies_of(run: Run, networks: Networks, data: Data) -> dict[str, Any]:
+    """Measure the accuracies of networks, mean, std, min and max under `single`, and of their mean probability."""
+    results = measure(run.experiment, networks, data)
+    return {"single": results["accuracy"], "ensemble": results["ensemble"]["mean_probability"]}
 
 
 def greatest_within(accuracies: Sequence[float], cost: float) -> float:

@@ -9,13 +9,10 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe import ClassificationTask, Component, Data, hookimpl
-from hyperframe.errors import unknown_name
+from hyperframe import Component, Data, hookimpl
 from hyperframe.tasks.augmentation import CropOptions, random_crop
-from hyperframe.tasks.originals import FolderOptions, Originals
+from hyperframe.tasks.originals import FolderOptions, Originals, PublishedImages
 from hyperframe.tasks.standardisation import Standardisation
-
-VALIDATION = 5000
 
 # fmt: off
 TEN = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -96,7 +93,7 @@ CIFAR100 = Source(
 )
 
 
-class Cifar(ClassificationTask):
+class Cifar(PublishedImages):
     """Classifies 32 × 32 colour images of ten or a hundred classes, values in [0, 1].
 
     The first 5,000 of the 50,000 training images are for validation, the others for training; the 10,000 test images
@@ -109,7 +106,7 @@ class Cifar(ClassificationTask):
     """
 
     input_shape = (3, 32, 32)
-    pixels = True
+    options: Options
 
     def __init__(self, source: Source, options: Options) -> None:
         self.name = source.name
@@ -126,26 +123,17 @@ class Cifar(ClassificationTask):
             digests=source.train | source.test,
         )
 
-    def data(self, split: str) -> Data:
-        """Read a split: bytes [examples, 3, 32, 32] and int64 labels [examples]."""
-        if split not in ("train", "validation", "test"):
-            raise ValueError(unknown_name("split", split, ("train", "validation", "test")))
-        if self.options.download and self.originals.missing:
-            self._download()
-        names = self.source.test if split == "test" else self.source.train
+    def read(self, *, test: bool) -> Data:
+        """Read all images for testing, or all others: bytes [examples, 3, 32, 32] and int64 labels [examples]."""
+        names = self.source.test if test else self.source.train
         parts = [_read(self.originals.path(name), self.source.labels) for name in names]
-        everything = Data(torch.cat([part.kept for part in parts]), torch.cat([part.y for part in parts]))
-        if split == "test":
-            return everything
-        if split == "train":
-            return everything[VALIDATION:]
-        return everything[torch.arange(VALIDATION)]  # a copy, which does not hold all the others
+        return Data(torch.cat([part.kept for part in parts]), torch.cat([part.y for part in parts]))
 
     def augment(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
         """Cut each training image out at a random place and flip it at random, as far as the options allow."""
         return random_crop(inputs, self.options, rng)
 
-    def _download(self) -> None:
+    def download(self) -> None:
         """Download the archive and unpack it, as torchvision does, which compares its digest."""
         from torchvision import datasets  # noqa: PLC0415  (slow to import)
 

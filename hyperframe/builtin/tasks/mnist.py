@@ -7,13 +7,10 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe import ClassificationTask, Component, Data, hookimpl
-from hyperframe.errors import unknown_name
+from hyperframe import Component, Data, hookimpl
 from hyperframe.runtime.files import is_file
 from hyperframe.tasks.augmentation import AffineOptions, random_affine
-from hyperframe.tasks.originals import FolderOptions, Originals
-
-VALIDATION = 5000
+from hyperframe.tasks.originals import FolderOptions, Originals, PublishedImages
 
 
 @attrs.frozen(kw_only=True)
@@ -58,7 +55,7 @@ FASHION_MNIST = Source(
 )
 
 
-class Mnist(ClassificationTask):
+class Mnist(PublishedImages):
     """Classifies 28 × 28 grey images of ten classes, values in [0, 1].
 
     The first 5,000 of the 60,000 training images are for validation, the others for training; the 10,000 test images
@@ -70,7 +67,7 @@ class Mnist(ClassificationTask):
 
     input_shape = (1, 28, 28)
     num_outputs = 10
-    pixels = True
+    options: Options
 
     def __init__(self, source: Source, options: Options) -> None:
         self.name = source.name
@@ -84,29 +81,20 @@ class Mnist(ClassificationTask):
             digests=source.digests,
         )
 
-    def data(self, split: str) -> Data:
-        """Read a split: bytes [examples, 1, 28, 28] and int64 labels [examples]."""
+    def read(self, *, test: bool) -> Data:
+        """Read all images for testing, or all others: bytes [examples, 1, 28, 28] and int64 labels [examples]."""
         from torchvision.datasets.mnist import read_image_file, read_label_file  # noqa: PLC0415  (slow to import)
 
-        if split not in ("train", "validation", "test"):
-            raise ValueError(unknown_name("split", split, ("train", "validation", "test")))
-        if self.options.download and self.originals.missing:
-            self._download()
-        part = "t10k" if split == "test" else "train"
+        part = "t10k" if test else "train"
         images = read_image_file(str(self.originals.path(f"{part}-images-idx3-ubyte")))
         labels = read_label_file(str(self.originals.path(f"{part}-labels-idx1-ubyte")))
-        everything = Data(images[:, None], labels.long())
-        if split == "test":
-            return everything
-        if split == "train":
-            return everything[VALIDATION:]
-        return everything[torch.arange(VALIDATION)]  # a copy, which does not hold all the others
+        return Data(images[:, None], labels.long())
 
     def augment(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
         """Rotate, shear, scale and shift each training image at random, as far as the options allow."""
         return random_affine(inputs, self.options, rng)
 
-    def _download(self) -> None:
+    def download(self) -> None:
         """Download the files that are missing, as torchvision does, which compares each archive's digest."""
         from torchvision import datasets  # noqa: PLC0415  (slow to import)
 

@@ -114,9 +114,9 @@ def test_statistics_are_those_of_the_pruned_networks(tmp_path):
     found = run_analysis(run, networks=2)
     weights = run.sample(2, gauge=True).weights
     pruned = run.networks_of(prune(run.experiment.target.spec, weights, 0.9))
-    assert found["single"][FRACTIONS.index(0.9)] == accuracies_of(pruned, run.data("test"))["single"]
+    assert found["single"][FRACTIONS.index(0.9)] == accuracies_of(run, pruned, run.data("test"))["single"]
     pruned.statistics = run.sample(2, gauge=True).statistics
-    assert found["single"][FRACTIONS.index(0.9)] != accuracies_of(pruned, run.data("test"))["single"]
+    assert found["single"][FRACTIONS.index(0.9)] != accuracies_of(run, pruned, run.data("test"))["single"]
 
 
 @pytest.mark.parametrize(
