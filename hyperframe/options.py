@@ -98,13 +98,14 @@ def _plural(kind: Any) -> str:
     return {bool: "true or false", int: "whole numbers", float: "numbers", str: "texts"}.get(kind, expected(kind))
 
 
-def read_options(cls: type[T], values: Mapping[str, Any], path: str) -> T:
+def read_options(cls: type[T], values: Mapping[str, Any], path: str, *, beside: type[Any] | None = None) -> T:
     """Build an options class from a mapping of keys to values.
 
     Args:
         cls: an attrs class whose fields have types of this module's kinds.
         values: what the user gave; keys left out keep their default.
         path: the key path of the mapping, for messages.
+        beside: another class, whose keys messages name as well.
 
     Raises:
         ConfigError: an unknown key, a wrong type, a value out of range, or a value the class itself refuses.
@@ -113,6 +114,8 @@ def read_options(cls: type[T], values: Mapping[str, Any], path: str) -> T:
     fields = {key_of(field): field for field in attrs.fields(cast(Any, cls))}
     for key in values:
         if key not in fields:
+            others = {key_of(field): field for field in attrs.fields(beside)} if beside is not None else {}
+            fields = {**fields, **others}
             meanings = {known: field.metadata.get("help", "") for known, field in fields.items()}
             name, colon, value = str(key).partition(":")
             if colon and values[key] is None and name in {"name", *fields}:

@@ -7,7 +7,7 @@ import torch
 
 from hyperframe.api import make_registry
 from hyperframe.config.choices import choose
-from hyperframe.experiment.build import make_target
+from hyperframe.experiment.targets import make_target
 
 REGISTRY = make_registry()
 NETWORKS = 4

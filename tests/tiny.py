@@ -2,7 +2,7 @@
 
 import torch
 
-from hyperframe.experiment.build import traced_target
+from hyperframe.experiment.targets import traced_target
 from hyperframe.networks.target import Target
 from hyperframe.targets.tracing.tracer import Traced
 from hyperframe.testing.examples import EXAMPLES

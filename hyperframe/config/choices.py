@@ -11,14 +11,14 @@ from hyperframe.config.registry import Registered, Registry
 from hyperframe.errors import ConfigError, PluginError, described, others_code
 from hyperframe.options import (
     keys_of_task,
+    locations,
     named_task,
-    option,
     plain_options,
     read_options,
     shown,
     with_absolute_locations,
 )
-from hyperframe.types import Task
+from hyperframe.types import NoOptions, Task
 
 
 @attrs.frozen(kw_only=True)
@@ -28,14 +28,14 @@ class Choice:
     Attributes:
         registered: the component.
         options: its options.
-        weight: what it counts, of a diversity term.
+        common: options that every component of its kind has, see `Kind`.
         open: keys of options that are left to the task; until `fit` these are the defaults.
         other_task: the task that a diversity term's option names, with default options.
     """
 
     registered: Registered
     options: Any
-    weight: float = 1.0
+    common: Any = attrs.field(factory=NoOptions)
     open: frozenset[str] = frozenset()
     other_task: "Choice | None" = None
 
@@ -63,7 +63,13 @@ class Choice:
 
     def with_absolute_locations(self) -> "Choice":
         """The same choice, in which all paths of data are absolute."""
-        return attrs.evolve(self, options=with_absolute_locations(self.options))
+        own, common = with_absolute_locations(self.options), with_absolute_locations(self.common)
+        return attrs.evolve(self, options=own, common=common)
+
+    @property
+    def locations(self) -> dict[str, Any]:
+        """Where data lie: keys and values."""
+        return {**locations(self.common), **locations(self.options)}
 
     def make(self, *arguments: Any) -> Any:
         """Call the component's factory with its options and these arguments.
@@ -105,26 +111,26 @@ def choose(registry: Registry, kind: str, section: Any, path: str) -> Choice:
         raise ConfigError(f"{path}.name: expected a text, the name of a {kind}, but got {shown(section.get('name'))}")
     registered = registry.get(kind, section["name"])
     options = {key: value for key, value in section.items() if key != "name"}
-    weight = 1.0
-    if kind == "diversity":
-        weight = read_options(_Weight, {"weight": options.pop("weight", 1.0)}, path).weight
-    known = registered.component.options
+    known, shared = registered.component.options, KINDS[kind]
+    common = {key: options.pop(key) for key in shared.common_keys if key in options}
     left = frozenset(key for key in keys_of_task(known) if options.get(key) is None)
     options = {key: value for key, value in options.items() if key not in left}
-    read = read_options(known, options, path)
+    read = read_options(known, options, path, beside=shared.common)
     key, named = named_task(read)
     other = None if named is None else choose(registry, "task", named, f"{path}.{key}")
-    return Choice(registered=registered, options=read, weight=weight, open=left, other_task=other)
-
-
-@attrs.frozen(kw_only=True)
-class _Weight:
-    weight: float = option(1.0, "what the term counts")
+    return Choice(
+        registered=registered,
+        options=read,
+        common=read_options(shared.common, common, path),
+        open=left,
+        other_task=other,
+    )
 
 
 def plain_choice(choice: Choice) -> dict[str, Any]:
     """A choice as plain data, which `choose` reads back to an equal one; what is left to the task is null."""
-    return {"name": choice.name, **plain_options(choice.options), **dict.fromkeys(sorted(choice.open))}
+    own = {**plain_options(choice.options), **dict.fromkeys(sorted(choice.open))}
+    return {"name": choice.name, **own, **plain_options(choice.common)}
 
 
 def _as_of_task(value: Any, default: Any) -> Any:

@@ -7,6 +7,7 @@ import attrs
 import yaml
 
 from hyperframe.config.choices import Choice
+from hyperframe.config.kinds import KINDS
 from hyperframe.config.overrides import KEY_HELP, LISTS, SINGLE
 from hyperframe.config.schema import SECTIONS, Config
 from hyperframe.config.yaml_values import load_value
@@ -42,10 +43,10 @@ def help_of(cls: type[Any]) -> dict[str, str]:
 def _component(choice: Choice, plain: dict[str, Any], indent: str) -> list[str]:
     component = choice.registered.component
     lines = [_line(f"{indent}name: {choice.name}", component.summary)]
-    options = {key: value for key, value in plain.items() if key not in ("name", "weight")}
-    if "weight" in plain:
-        lines.append(_line(f"{indent}weight: {_scalar(plain['weight'])}", "what the term counts"))
-    return lines + _options(component.options, options, indent)
+    shared = KINDS[choice.registered.kind]
+    common = {key: plain[key] for key in shared.common_keys}
+    options = {key: value for key, value in plain.items() if key != "name" and key not in common}
+    return lines + _options(component.options, options, indent) + _options(shared.common, common, indent)
 
 
 def _options(cls: type[Any], values: dict[str, Any], indent: str) -> list[str]:

@@ -5,7 +5,16 @@ from typing import Any
 import attrs
 
 from hyperframe.errors import PluginError
-from hyperframe.types import DiversityTerm, EntropyEstimator, Gauge, Objective, Task
+from hyperframe.options import key_of, option
+from hyperframe.targets.part import PartOptions
+from hyperframe.types import DiversityTerm, EntropyEstimator, Gauge, NoOptions, Objective, Task
+
+
+@attrs.frozen(kw_only=True)
+class TermOptions:
+    """Options of every diversity term."""
+
+    weight: float = option(1.0, "what the term counts")
 
 
 @attrs.frozen(kw_only=True)
@@ -21,6 +30,7 @@ class Kind:
         help: what the key holds, in a few words.
         base: the class whose instances their factories make; None where there are several ways, or it is of a wing that
             checks it itself.
+        common: options that each of them has beside its own, which no component may use the keys of.
     """
 
     name: str
@@ -30,11 +40,23 @@ class Kind:
     default: Any = None
     help: str = ""
     base: type | None = None
+    common: type[Any] = NoOptions
+
+    @property
+    def common_keys(self) -> list[str]:
+        """The keys of the options that each of them has beside its own."""
+        return [key_of(field) for field in attrs.fields(self.common)]
 
 
 _KINDS = (
     Kind(name="task", hook="hyperframe_tasks", key="task", help="data, loss and metrics", base=Task),
-    Kind(name="target", hook="hyperframe_targets", key="target", help="the architecture whose weights are generated"),
+    Kind(
+        name="target",
+        hook="hyperframe_targets",
+        key="target",
+        help="the architecture whose weights are generated",
+        common=PartOptions,
+    ),
     Kind(
         name="generator",
         hook="hyperframe_generators",
@@ -67,6 +89,7 @@ _KINDS = (
         default=["weight_entropy"],
         help="list: terms of the loss, each with a weight",
         base=DiversityTerm,
+        common=TermOptions,
     ),
     Kind(
         name="objective",

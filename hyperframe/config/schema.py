@@ -22,7 +22,6 @@ from hyperframe.config.overrides import (
 from hyperframe.config.registry import Registry
 from hyperframe.errors import ConfigError, unknown_name
 from hyperframe.options import (
-    locations,
     option,
     plain_options,
     read_options,
@@ -174,7 +173,7 @@ class Config:
         """The configuration as plain data, which `read_config` reads back to an equal one."""
         plain: dict[str, Any] = {key: plain_choice(getattr(self, key)) for key in SINGLE}
         plain["gauges"] = [plain_choice(choice) for choice in self.gauges]
-        plain["diversity"] = [{**plain_choice(choice), "weight": choice.weight} for choice in self.diversity]
+        plain["diversity"] = [plain_choice(choice) for choice in self.diversity]
         plain |= {key: plain_options(getattr(self, key)) for key in SECTIONS}
         return {key: plain[key] for key in KEY_HELP}
 
@@ -191,7 +190,7 @@ class Config:
     def locations(self) -> dict[str, Any]:
         """Where data lie: dotted keys and their values."""
         chosen = self.choices.items()
-        return {f"{path}.{key}": value for path, choice in chosen for key, value in locations(choice.options).items()}
+        return {f"{path}.{key}": value for path, choice in chosen for key, value in choice.locations.items()}
 
     def with_absolute_locations(self) -> "Config":
         """The same configuration, in which all paths of data are absolute: it means the same from another folder."""

@@ -1,32 +1,28 @@
 """Build what a configuration describes: target, task, generator, gauge, estimator, objective, on one device."""
 
-import copy
 import os
-from collections.abc import Callable
+from collections.abc import Mapping
 
 import attrs
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hyperframe.config.choices import Choice
 from hyperframe.config.kinds import check_component
 from hyperframe.config.schema import Config, refuse_twice
-from hyperframe.errors import ConfigError, DataError, DeviceError, PluginError, notice, unknown_name
+from hyperframe.errors import ConfigError, DataError, DeviceError, unknown_name
 from hyperframe.experiment.loss import BatchLoss, WeightedTerm
-from hyperframe.experiment.preflight import check_steady, dry_run, load_data
+from hyperframe.experiment.preflight import check_steady, dry_run
+from hyperframe.experiment.targets import build_target
 from hyperframe.metrics import check_metrics
 from hyperframe.networks.generator import Generator
-from hyperframe.networks.prior import GeneratorWithPrior, with_prior
+from hyperframe.networks.prior import GeneratorWithPrior
 from hyperframe.networks.target import Target
 from hyperframe.options import keys_of_task
 from hyperframe.runtime.rng import seeded, stream
-from hyperframe.targets.aliases import check_memory
 from hyperframe.targets.spec import TargetSpec
 from hyperframe.targets.symmetry.gauge import ComposedGauge
 from hyperframe.targets.symmetry.orbits import Orbits, orbits
-from hyperframe.targets.tracing.export import alone, choose_inputs, prepare
-from hyperframe.targets.tracing.tracer import Traced, trace_for
-from hyperframe.targets.trial_inputs import are_whole
 from hyperframe.types import DiversityInputs, DiversityTerm, EntropyEstimator, Task
 
 
@@ -69,94 +65,6 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(kind, int(index or 0))
 
 
-def build_target(config: Config, task: Task, example: Tensor | None = None) -> Target:
-    """Build the target that a configuration chose; what its module draws for itself follows `trainer.seed`.
-
-    Where it runs on examples of the data and not on normal numbers, inputs are not standardised. With `prior.functions`
-    it has prior functions.
-
-    Args:
-        config: the configuration.
-        task: its task.
-        example: some of the task's inputs, where a run has kept any; by default they are asked of the task.
-    """
-    data = inputs_of(task) if example is None else lambda: example
-    target = make_target(config.target.fit(task), task.input_shape, config.trainer.seed, data)
-    target.inputs = task.standardised_inputs
-    if target.inputs is not None and target.tried_on.examples is not None:
-        target.inputs = None
-        if not are_whole(target.tried_on.examples):
-            notice(
-                f"target '{target.spec.name}' does not run on all numbers, or looks rows up by its inputs: these are "
-                "not standardised"
-            )
-    prior = config.prior
-    if not prior.adds:
-        return target
-    rng = stream(config.trainer.seed, "prior functions")
-    return with_prior(target, functions=prior.functions, hidden=prior.hidden, scale=prior.scale, rng=rng)
-
-
-def inputs_of(task: Task) -> Callable[[], Tensor]:
-    """Make a function that gives a task's training inputs, for modules that do not take normal numbers."""
-    return lambda: load_data(task, "train").x
-
-
-def make_target(
-    choice: Choice, input_shape: tuple[int, ...], seed: int, data: Callable[[], Tensor] | None = None
-) -> Target:
-    """Build a target in single precision; a module without a spec is traced with inputs of a shape.
-
-    Args:
-        choice: of the target.
-        input_shape: of the task's inputs.
-        seed: of what its module draws for itself.
-        data: gives inputs, for a module that does not take normal numbers; called only where they are needed.
-
-    Raises:
-        PluginError: its factory fails, or makes something else.
-        SpecError: a spec that is not its module's.
-        DataError: an input is no row of the table that it is looked up in.
-    """
-    with seeded(seed, "target"):
-        made = choice.make()
-    given, spec = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
-    module = given.module if isinstance(given, Traced) else given
-    if isinstance(module, nn.Module):
-        check_memory(module, f"target '{choice.name}'")
-    if isinstance(given, nn.Module) and isinstance(spec, TargetSpec):
-        where, shape = f"target '{spec.name}'", spec.input_shape
-        data = data if tuple(input_shape) == shape else None  # they do not fit, which is told later
-        spec.bind(given)
-        with alone():
-            tried_on, _ = choose_inputs(prepare(given, where), shape, data, where)
-        return Target(given, spec, tried_on=tried_on).to("cpu", torch.float32)
-    if isinstance(given, nn.Module) and spec is None:
-        given = trace_for(given, tuple(input_shape), data, choice.name)
-    if not isinstance(given, Traced) or spec is not None:
-        kind = type(made).__name__
-        raise PluginError(
-            f"{choice.described}: its factory must return a module, (module, TargetSpec) or what "
-            f"hyperframe.trace gives, but gives {kind}"
-        )
-    return traced_target(given).to("cpu", torch.float32)
-
-
-def traced_target(traced: Traced) -> Target:
-    """The target of a traced module; what no output depends on stays as it is, with a notice."""
-    module = copy.deepcopy(traced.module)
-    if traced.unused:
-        names = ", ".join(traced.unused[:3]) + (", …" if len(traced.unused) > 3 else "")
-        notice(
-            f"target '{traced.spec.name}': no output depends on {len(traced.unused)} of its parameters, which keep the "
-            f"values they have: {names}"
-        )
-        for name, parameter in module.named_parameters():
-            if name in traced.unused:
-                parameter.requires_grad_(False)
-    return Target(module, traced.spec, traced.structure, traced.frozen, traced.tried_on)
-
-
 def build_generator(config: Config, spec: TargetSpec, task: Task) -> Generator:
     """Build the generator that a configuration chose, on the CPU; its parameters follow `trainer.seed`."""
     with seeded(config.trainer.seed, "parameters"):
@@ -167,7 +75,12 @@ def build_generator(config: Config, spec: TargetSpec, task: Task) -> Generator:
     return GeneratorWithPrior(generator, spec, stream(config.trainer.seed, "prior coefficients"))
 
 
-def build_experiment(config: Config, task: Task | None = None, example: Tensor | None = None) -> Experiment:
+def build_experiment(
+    config: Config,
+    task: Task | None = None,
+    example: Tensor | None = None,
+    constants: Mapping[str, Tensor] | None = None,
+) -> Experiment:
     """Build all parts of a configuration; the generator's parameters are drawn with `trainer.seed`.
 
     No data is loaded, but what a task reads of its files to say what it is, and where the target takes no numbers but
@@ -177,6 +90,7 @@ def build_experiment(config: Config, task: Task | None = None, example: Tensor |
         config: the configuration.
         task: its task, where that is made already, perhaps without its data.
         example: some of its inputs, where a run has kept any; by default they are asked of the task.
+        constants: what a run has kept of what is not generated.
 
     Raises:
         ConfigError: parts that do not fit together.
@@ -190,7 +104,7 @@ def build_experiment(config: Config, task: Task | None = None, example: Tensor |
     else:
         check_component(task, Task, config.task.described)
     check_metrics(task.metrics, task.name)
-    target = build_target(config, task, example).to(device)
+    target = build_target(config, task, example, constants).to(device)
     _check_fit(config, target, task)
     symmetries = orbits(target.structure, task.shift_invariant).to(device)
     gauge = ComposedGauge({choice.name: choice.make(symmetries) for choice in _different(config.gauges, "gauges")})
@@ -235,7 +149,7 @@ def _build_terms(config: Config, estimator: EntropyEstimator) -> list[WeightedTe
         term: DiversityTerm = choice.make(estimator)
         if choice.other_task is not None:
             term.other_task = _other_task(choice.name, choice.other_task)
-        found.append(WeightedTerm(name=choice.name, term=term, weight=choice.weight))
+        found.append(WeightedTerm(name=choice.name, term=term, weight=choice.common.weight))
     return found
 
 

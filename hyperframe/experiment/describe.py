@@ -6,7 +6,8 @@ import attrs
 import torch
 
 from hyperframe.config.schema import Config
-from hyperframe.experiment.build import build_generator, build_target
+from hyperframe.experiment.build import build_generator
+from hyperframe.experiment.targets import build_target
 from hyperframe.networks.generator import Generator
 from hyperframe.networks.target import Target
 from hyperframe.targets.spec import LayerSpec

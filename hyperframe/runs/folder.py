@@ -24,6 +24,7 @@ from typing import Any
 
 import filelock
 from omegaconf import OmegaConf
+from torch import Tensor
 
 from hyperframe.config.dotted_keys import first_missing
 from hyperframe.config.import_path import TYPED
@@ -49,6 +50,7 @@ from hyperframe.runtime.files import (
     exists,
     is_file,
     read_json,
+    read_tensors,
     reading,
     user_path,
     write_json,
@@ -173,6 +175,15 @@ def create_run(
     write_trained_inputs(folder, inputs)
     write_example(folder, experiment.target.tried_on)
     write_json(folder / PROVENANCE, {**provenance(config, experiment.device), **bound_of(experiment), **begun})
+
+
+def read_constants(folder: Path) -> dict[str, Tensor] | None:
+    """Read what a run keeps of its target beside what is generated; None where there is nothing.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    return read_tensors(folder / TARGET) if is_file(folder / TARGET) else None
 
 
 def write_config(folder: Path, config: Config) -> None:

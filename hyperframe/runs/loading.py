@@ -12,7 +12,15 @@ from hyperframe.errors import ConfigError, RunError, notice
 from hyperframe.experiment.build import Experiment, build_experiment, resolve_device
 from hyperframe.runs.checkpoints import Checkpoint, best_checkpoint, newest_checkpoint, read_checkpoint
 from hyperframe.runs.fingerprints import computes_otherwise, probe_outputs
-from hyperframe.runs.folder import CONFIG, TARGET, TASK, check_is_run, read_run_config, restore_task
+from hyperframe.runs.folder import (
+    CONFIG,
+    TARGET,
+    TASK,
+    check_is_run,
+    read_constants,
+    read_run_config,
+    restore_task,
+)
 from hyperframe.runs.run import Run
 from hyperframe.runtime.files import as_json, different_tensors, from_json, is_file, read_tensors
 from hyperframe.runtime.memory import keep_freed
@@ -57,7 +65,7 @@ def load_run(
         _, config = read_run_config(path, registry, [*here, *moved])
     found = _checkpoint(path, checkpoint)
     keep_freed(resolve_device(config.trainer.device))
-    experiment = build_experiment(config, restore_task(path, config), read_example(path))
+    experiment = build_experiment(config, restore_task(path, config), read_example(path), read_constants(path))
     restore(path, found, experiment)
     experiment.generator.eval()
     otherwise = computes_otherwise(found.state.get("probe"), probe_outputs(experiment.target))

@@ -14,7 +14,7 @@ from hyperframe.config.kinds import KINDS
 from hyperframe.config.overrides import as_section
 from hyperframe.config.registry import OWN_DISTRIBUTION, Registry
 from hyperframe.errors import ConfigError, Forgiven, PluginError, brief, described, unknown_name
-from hyperframe.experiment.build import inputs_of, make_target
+from hyperframe.experiment.targets import inputs_of, make_target
 from hyperframe.targets.spec import TargetSpec
 from hyperframe.targets.symmetry.orbits import Orbits
 from hyperframe.testing import (

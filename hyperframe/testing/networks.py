@@ -6,7 +6,7 @@ from functools import lru_cache
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from hyperframe.experiment.build import traced_target
+from hyperframe.experiment.targets import traced_target
 from hyperframe.networks.target import Target
 from hyperframe.targets.spec import TargetSpec
 from hyperframe.targets.tracing.tracer import trace

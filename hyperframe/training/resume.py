@@ -17,6 +17,7 @@ from hyperframe.runs.folder import (
     check_is_run,
     claim,
     create_run,
+    read_constants,
     read_run_config,
     restore_task,
     write_config,
@@ -71,7 +72,7 @@ def resume_run(
         found = newest_checkpoint(path)
         step = found.step if found else 0
         _check_changes(stored, config, step)
-        experiment = build_experiment(config, restore_task(path, config), read_example(path))
+        experiment = build_experiment(config, restore_task(path, config), read_example(path), read_constants(path))
         run = Run(path, config, step, experiment, registry)
         training = Training(run, reporter or Silent())
         with training.settings(_threads(config, found)):

@@ -434,8 +434,8 @@ class Dropping(torch.nn.Module):
 
 def test_dropout_drops_the_same_units_in_both_passes():
     """The gradient of a sum of outputs at the last kernel is the sum of the hidden units that are left."""
-    from hyperframe.experiment.build import traced_target
     from hyperframe.experiment.outputs import SharedOutputs
+    from hyperframe.experiment.targets import traced_target
     from hyperframe.runtime.chunks import Chunks
     from hyperframe.targets.tracing.tracer import trace
 

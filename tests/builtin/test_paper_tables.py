@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from hyperframe.config.schema import load_config
-from hyperframe.experiment.build import build_experiment, build_target
+from hyperframe.experiment.build import build_experiment
 from hyperframe.experiment.describe import describe
+from hyperframe.experiment.targets import build_target
 from hyperframe.networks.dense import Dense, DenseOptions
 from hyperframe.networks.hypernetwork import Hypernetwork, HypernetworkOptions
 

@@ -21,8 +21,9 @@ from hyperframe.builtin.objectives.vi.priors import log_prior
 from hyperframe.config.schema import load_config
 from hyperframe.errors import ConfigError, HyperframeWarning, PluginError
 from hyperframe.experiment.bound import departures
-from hyperframe.experiment.build import build_experiment, traced_target
+from hyperframe.experiment.build import build_experiment
 from hyperframe.experiment.loss import BatchLoss, WeightedTerm
+from hyperframe.experiment.targets import traced_target
 from hyperframe.networks.target import Target
 from hyperframe.targets.symmetry.gauge import ComposedGauge
 from hyperframe.targets.tracing.tracer import trace

@@ -13,7 +13,7 @@ from hyperframe.config.import_path import Factories
 from hyperframe.config.registry import Registry, make_plugin_manager
 from hyperframe.config.schema import load_config, read_config
 from hyperframe.errors import ConfigError
-from hyperframe.experiment.build import build_target
+from hyperframe.experiment.targets import build_target
 
 FAST = {
     "trainer.device": "cpu",

@@ -13,7 +13,7 @@ import hyperframe as hf
 from hyperframe.analysis.distillation.distill import METHODS, distill
 from hyperframe.analysis.distillation.student import DistillationOptions
 from hyperframe.errors import RunError, SpecError
-from hyperframe.experiment.build import traced_target
+from hyperframe.experiment.targets import traced_target
 from hyperframe.networks import storage
 from hyperframe.networks.target import Target
 from hyperframe.targets.aliases import check_memory, own_names

@@ -13,8 +13,8 @@ from torch.nn.utils import parametrizations
 
 import hyperframe as hf
 from hyperframe.errors import SpecError
-from hyperframe.experiment.build import traced_target
 from hyperframe.experiment.preflight import check_steady
+from hyperframe.experiment.targets import traced_target
 from hyperframe.hookspecs import hookimpl
 from hyperframe.networks.probes import unsteady
 from hyperframe.targets.tracing.tracer import trace

@@ -11,7 +11,7 @@ from torch import nn
 
 import hyperframe as hf
 from hyperframe.errors import DataError, HyperframeWarning
-from hyperframe.experiment.build import traced_target
+from hyperframe.experiment.targets import traced_target
 from hyperframe.runs import fingerprints
 from hyperframe.runs.fingerprints import TOLERANCE, computes_otherwise, difference, fingerprint_of, probe_outputs
 from hyperframe.types import Data

@@ -18,7 +18,8 @@ from torch import nn
 
 import hyperframe as hf
 from hyperframe.config.schema import load_config
-from hyperframe.experiment.build import build_experiment, traced_target
+from hyperframe.experiment.build import build_experiment
+from hyperframe.experiment.targets import traced_target
 from hyperframe.networks.probes import keeps_nothing
 from hyperframe.networks.target import Target
 from hyperframe.runtime.chunks import NUMBERS_IN_THREADS, Chunks

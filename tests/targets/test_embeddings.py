@@ -20,7 +20,8 @@ from hyperframe.api import make_registry
 from hyperframe.config.in_memory import OwnCode
 from hyperframe.config.schema import load_config
 from hyperframe.errors import ConfigError, DataError, NotApplicableError, RunError, SpecError
-from hyperframe.experiment.build import build_experiment, traced_target
+from hyperframe.experiment.build import build_experiment
+from hyperframe.experiment.targets import traced_target
 from hyperframe.networks.batching import BatchedForms
 from hyperframe.networks.generator import initial_std
 from hyperframe.runs.fingerprints import probe_outputs

@@ -1,0 +1,117 @@
+"""Low-rank adapters: dense and convolution layers whose kernels are given, and whose changes are generated."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from hyperframe.targets.spec import LayerSpec, TargetSpec
+
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+"""Layers that can have an adapter; their kernels have the outputs first."""
+
+CHANGE = 0.1
+"""Size of the first changes, as a part of a kernel whose entries have the variance 1 / fan-in."""
+
+ORIGINAL = "original"
+
+
+class LowRank(nn.Module):
+    """Adds a change of low rank to a kernel: W + c U D, with U [outputs, rank] and D [rank, fan-in].
+
+    c is such that, for entries of U with the variance 1 / rank and of D with 1 / fan-in, the change is `CHANGE` times a
+    kernel that keeps the size of signals. U and D are generated; the same change comes of U R and R⁻¹ D for every
+    invertible R, of which tracing finds permutations and factors.
+
+    References: E. Hu et al. (2022), LoRA: Low-Rank Adaptation of Large Language Models.
+
+    Example:
+        >>> layer = nn.Linear(3, 2)
+        >>> change = LowRank(layer.weight, rank=1)
+        >>> change(layer.weight).shape
+        torch.Size([2, 3])
+    """
+
+    def __init__(self, kernel: Tensor, rank: int) -> None:
+        super().__init__()
+        outputs, fan_in = len(kernel), kernel[0].numel()
+        rank = min(rank, outputs, fan_in)
+        self.down = nn.Parameter(torch.randn(rank, fan_in) / math.sqrt(fan_in))
+        self.up = nn.Parameter(torch.randn(outputs, rank) / math.sqrt(rank))
+
+    def forward(self, kernel: Tensor) -> Tensor:
+        """Return the changed kernel, in its shape."""
+        return kernel + CHANGE * (self.up @ self.down).view(kernel.shape)
+
+
+def adaptable(module: nn.Module) -> set[str]:
+    """Find the names of kernels that can have an adapter; none that several layers share."""
+    names: dict[int, list[str]] = {}
+    for path, part in module.named_modules():
+        if isinstance(part, LAYERS) and isinstance(part._parameters.get("weight"), nn.Parameter):
+            names.setdefault(id(part.weight), []).append(f"{path}.weight" if path else "weight")
+    return {own[0] for own in names.values() if len(own) == 1}
+
+
+def add_adapters(module: nn.Module, kernels: Iterable[str], rank: int) -> None:
+    """Give layers adapters, in place; their kernels become constants with the name `….original`.
+
+    Args:
+        module: the network.
+        kernels: names of kernels, of those that `adaptable` finds.
+        rank: of the changes, as far as a kernel has so many rows and columns.
+    """
+    for name in kernels:
+        layer: Any = module.get_submodule(name.rpartition(".")[0])
+        layer.weight.requires_grad_(False)
+        parametrize.register_parametrization(layer, "weight", LowRank(layer.weight, rank))
+
+
+def merge_adapters(module: nn.Module) -> None:
+    """Make adapters part of their kernels, in place: the module is an ordinary one again."""
+    for part in list(module.modules()):
+        if isinstance(part, LAYERS) and _is_adapted(part):
+            parametrize.remove_parametrizations(part, "weight", leave_parametrized=True)
+
+
+def has_adapters(module: nn.Module) -> bool:
+    """Whether a layer of a module has an adapter."""
+    return any(map(_is_adapted, module.modules()))
+
+
+def _is_adapted(part: nn.Module) -> bool:
+    return parametrize.is_parametrized(part, "weight") and isinstance(part.parametrizations["weight"][0], LowRank)  # type: ignore[index,union-attr]
+
+
+def given_names(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Give kernels of layers with adapters the names that they have without; return these names as well.
+
+    Example:
+        >>> given_names({"fc.bias": torch.ones(1), "fc.parametrizations.weight.original": torch.ones(1, 2)})[1]
+        ['fc.weight']
+    """
+    ending = f"parametrizations.weight.{ORIGINAL}"
+    named = {name: name.removesuffix(ending) + "weight" if name.endswith(ending) else name for name in state}
+    return {named[name]: value for name, value in state.items()}, [new for name, new in named.items() if new != name]
+
+
+def as_kernels(spec: TargetSpec) -> TargetSpec:
+    """Return the spec of a network with adapters in which D is a kernel of the layer's inputs, not a table.
+
+    Tracing sees that nothing is multiplied with it before it is multiplied itself, and generators would begin it at 0.
+    """
+    return attrs.evolve(spec, layers=tuple(map(_as_kernel, spec.layers)))
+
+
+def _as_kernel(layer: LayerSpec) -> LayerSpec:
+    params = [
+        attrs.evolve(param, role="kernel", axes="o i")
+        if param.parameter.endswith(".parametrizations.weight.0.down") and param.role == "shift"
+        else param
+        for param in layer.params
+    ]
+    return attrs.evolve(layer, params=params)

@@ -1,0 +1,177 @@
+"""Part of a network: which parameters are generated, what all others keep, and the weights that a network begins at."""
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal
+
+import attrs
+from torch import Tensor, nn
+
+from hyperframe.errors import ConfigError, unknown_name
+from hyperframe.options import option
+from hyperframe.runtime.files import is_file, read_tensors, user_path
+from hyperframe.targets.adapters import adaptable, add_adapters, given_names
+
+PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+"""How files begin that torch.save and pickle write."""
+
+CONVERSION = (
+    'python -c "import torch, safetensors.torch as s; s.save_file({k: v.clone().contiguous() for k, v in '
+    "torch.load('OLD', weights_only=True).items()}, 'NEW.safetensors')\""
+)
+
+
+@attrs.frozen(kw_only=True)
+class PartOptions:
+    """Options of every target: which of its weights are generated, how, and from where."""
+
+    generate: tuple[str, ...] = option(
+        (),
+        "what is generated: patterns of names of parameters or modules, such as [layer4, fc.*]; all else stays as the "
+        "network has it. Empty: all of it",
+    )
+    adapter: Literal["none", "lora"] = option(
+        "none", "lora: of dense and convolution layers generate changes of a low rank, around the weights they have"
+    )
+    rank: int = option(8, "lora: the changes' rank", minimum=1)
+    weights: bool | str = option(
+        False,
+        "trained weights: a safetensors file of a state_dict, or true for those that the network is made with. What is "
+        "not generated has them, and generators with base points begin there",
+        location=True,
+    )
+
+    @property
+    def is_all(self) -> bool:
+        """Whether the whole network is generated, as it is made."""
+        return not self.generate and self.adapter == "none" and not isinstance(self.weights, str)
+
+    def read_weights(self) -> dict[str, Tensor] | None:
+        """Read the file of trained weights; None where there is none.
+
+        Raises:
+            ConfigError: it is a pickle, which could run code.
+            RunError: there is no such file, or it is damaged.
+        """
+        return read_state(user_path(self.weights)) if isinstance(self.weights, str) else None
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read a state_dict from a safetensors file; a pickle is refused, with the way to convert it.
+
+    Raises:
+        ConfigError: it is a pickle.
+        RunError: there is no such file, or it is damaged.
+    """
+    if is_file(path):
+        with path.open("rb") as file:
+            begins = file.read(4)
+        if begins.startswith(PICKLES):
+            raise ConfigError(
+                f"target.weights: {path} is a pickle, which can run code when it is read. Convert it where you trust "
+                f"it:\n{CONVERSION}"
+            )
+    return read_tensors(path)
+
+
+def find_parameters(names: Iterable[str], patterns: Sequence[str], where: str) -> list[str]:
+    """Find the names of parameters that patterns name, in their order.
+
+    A pattern is one of names, where `*` stands for any characters and `?` for one, or of the names of modules, which
+    stand for all parameters in them.
+
+    Raises:
+        ConfigError: a pattern names none; the message has the closest names.
+
+    Example:
+        >>> find_parameters(["0.weight", "0.bias", "2.weight", "2.bias"], ["2", "*.bias"], "target 'net'")
+        ['0.bias', '2.weight', '2.bias']
+    """
+    known = list(names)
+    for pattern in patterns:
+        if not any(_names(pattern, name) for name in known):
+            parts = {name.rpartition(".")[0] for name in known} - {""}
+            raise ConfigError(f"{where}: target.generate: " + unknown_name("parameter", pattern, [*known, *parts]))
+    return [name for name in known if any(_names(pattern, name) for pattern in patterns)]
+
+
+def _names(pattern: str, name: str) -> bool:
+    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
+
+
+def names_by(choose: Callable[[str, nn.Parameter], bool], module: nn.Module) -> list[str]:
+    """Find the names of a module's parameters that a function chooses, given each name and parameter."""
+    return [name for name, value in module.named_parameters() if choose(name, value)]
+
+
+def take_part(module: nn.Module, options: PartOptions, kept: Mapping[str, Tensor] | None, where: str) -> nn.Module:
+    """Copy a module so that only what is to be generated is trainable, with adapters where they are asked for.
+
+    A layer without a kernel of its shape in the file of trained weights has no adapter, and is generated whole.
+
+    Args:
+        module: the whole network; it stays as it is.
+        options: what is generated, how, and the file of trained weights.
+        kept: constants that a run has kept of a target that this function made, which stand for the file.
+        where: how messages begin.
+
+    Raises:
+        ConfigError: a pattern names nothing, no layer can have an adapter, or the file is of another network.
+        RunError: there is no such file, or it is damaged.
+    """
+    module = copy.deepcopy(module)
+    parameters = dict(module.named_parameters())
+    patterns = options.generate or ("*",)
+    chosen = [name for name in find_parameters(parameters, patterns, where) if parameters[name].requires_grad]
+    if not chosen:
+        raise ConfigError(f"{where}: target.generate names parameters that the network itself keeps constant")
+    able = adaptable(module) if options.adapter == "lora" else set()
+    kernels = [name for name in chosen if name in able]
+    if options.adapter == "lora" and not kernels:
+        raise ConfigError(
+            f"{where}: target.adapter=lora: only kernels of dense and convolution layers can have an adapter, and none "
+            f"is among what target.generate names, such as '{chosen[0]}'"
+        )
+    state = options.read_weights() if kept is None else kept
+    adapted = kernels
+    if kept is not None:
+        state, adapted = given_names(kept)
+    elif state is not None:
+        adapted = [name for name in kernels if _fits(state.get(name), parameters[name])]
+    whole = {name.rpartition(".")[0] for name in kernels if name not in adapted}
+    generated = [name for name in chosen if name.rpartition(".")[0] in whole] if kernels else chosen
+    if state is not None:
+        needed = [name for name in module.state_dict() if name not in generated] if kept is None else []
+        _load(module, state, needed, where)
+    for name, value in module.named_parameters():
+        value.requires_grad_(name in generated)
+    add_adapters(module, adapted, options.rank)
+    return module
+
+
+def _fits(found: Tensor | None, wanted: Tensor) -> bool:
+    return found is not None and found.shape == wanted.shape
+
+
+def _load(module: nn.Module, state: Mapping[str, Tensor], needed: Iterable[str], where: str) -> None:
+    """Load what fits of a state, of which some tensors must be there."""
+    own = module.state_dict()
+    for name in needed:
+        if name not in state or state[name].shape != own[name].shape:
+            found = f"has the shape {list(state[name].shape)} there" if name in state else "is not there"
+            raise ConfigError(
+                f"{where}: target.weights holds no weights of this network: '{name}' of shape "
+                f"{list(own[name].shape)} {found}. What is generated may differ; all else must be the network's"
+            )
+    strange = [name for name in state if name not in own and name not in dict(module.named_buffers())]
+    if strange:
+        raise ConfigError(
+            f"{where}: target.weights holds weights of another network: " + unknown_name("tensor", strange[0], own)
+        )
+    fitting = {name: value for name, value in state.items() if _fits(value, own.get(name, value))}
+    module.load_state_dict(fitting, strict=False)
+    for name, buffer in module.named_buffers():
+        if name not in own and name in state:
+            buffer.copy_(state[name])
