@@ -9,7 +9,7 @@ from torch import Tensor
 from hyperframe.experiment.build import Experiment
 from hyperframe.experiment.preflight import load_data
 from hyperframe.networks.generator import initial_weights
-from hyperframe.networks.probes import draws_numbers, repeatable
+from hyperframe.networks.passes.probes import draws_numbers, repeatable
 from hyperframe.runtime.rng import stream
 
 AT_ONCE = 8

@@ -18,7 +18,7 @@ from torch import Tensor
 from hyperframe.errors import ConfigError, MemoryShortageError
 from hyperframe.experiment.outputs import SharedOutputs, run_in_training
 from hyperframe.networks.generator import Generator
-from hyperframe.networks.probes import draws_in_training
+from hyperframe.networks.passes.probes import draws_in_training
 from hyperframe.networks.target import Target
 from hyperframe.runtime.chunks import Chunks
 from hyperframe.runtime.memory import if_it_fits
@@ -124,7 +124,7 @@ class BatchLoss:
         if examples not in self._drawing:
             like = next(self.target.module.parameters())
             tried = self.target.tried_on.first(examples, like)
-            self._drawing[examples] = draws_in_training(self.target.module, tried)
+            self._drawing[examples] = draws_in_training(self.target.module, tried, self.target.trunk)
         return self._drawing[examples]
 
     def gradients(

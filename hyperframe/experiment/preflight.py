@@ -11,7 +11,7 @@ from hyperframe.errors import ConfigError, DataError, Forgiven, SpecError, descr
 from hyperframe.experiment.loss import BatchLoss, WeightedTerm, check_inputs, restrict
 from hyperframe.experiment.outputs import run_in_training
 from hyperframe.networks.generator import Generator
-from hyperframe.networks.probes import unsteady
+from hyperframe.networks.passes.probes import unsteady
 from hyperframe.networks.target import Target
 from hyperframe.options import shown
 from hyperframe.runtime.memory import unless_out_of_memory

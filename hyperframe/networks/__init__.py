@@ -1,10 +1,7 @@
 """Networks with weights: the pass of a whole batch, generators, drawn networks in memory and in files.
 
 - `target`: the forward pass of a batch of networks; BatchNorm's statistics
-- `convolution`: convolutions of one network on a CPU: layout and products
-- `probes`: what a module does, found by trying a copy of it out
-- `batching`: what torch has no batched form of
-- `norm_statistics`: statistics of normalisations as plain means
+- `passes`: how a module runs with the weights of many networks
 - `generator`: the base class of generators; the latent distribution; initial variances
 - `dense`: fully connected stacks and their initialisation
 - `hypernetwork`: the paper's extractor and weight generators

@@ -1,22 +1,20 @@
 """A target network that runs with many weight sets at once."""
 
 import copy
-import itertools
 import threading
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
 
-from hyperframe.errors import RunError, SpecError
-from hyperframe.networks.batching import has_batched_forms, many_at_once, times_changed
-from hyperframe.networks.convolution import GreyConvolutions, channels_last
-from hyperframe.networks.norm_statistics import PlainMeans
-from hyperframe.networks.probes import PROBED, allows_any_layout, count_activations, keeps_nothing
+from hyperframe.errors import RunError
+from hyperframe.networks.passes.norm_statistics import PlainMeans
+from hyperframe.networks.passes.probes import PROBED, count_activations, keeps_nothing
+from hyperframe.networks.passes.running import Runner
+from hyperframe.networks.passes.trunk import find_trunk
+from hyperframe.targets.adapters import has_adapters, merge_adapters
 from hyperframe.targets.aliases import own_names, tie_buffers, tied_names
 from hyperframe.targets.embeddings import set_options, with_plain_gradients
 from hyperframe.targets.spec import TargetSpec
@@ -44,6 +42,7 @@ class Target:
         structure: the labels of its symmetries; compiled from the spec unless tracing found them.
         frozen: what tracing left without symmetries, and why.
         tried_on: inputs that the module is tried out on; they say whether it takes whole numbers.
+        trunk: what stands behind constants and before any generated weight; it is run in evaluation mode.
         left_out: options of embeddings that would change the gradient of generated weights, by the part's name.
         inputs: standardises what `forward`, `estimate_statistics` and single networks are given, before the module
             sees it; None leaves inputs as they are.
@@ -80,18 +79,20 @@ class Target:
         self.frozen = frozen
         self.structure = compile_structure(self.spec) if structure is None else structure
         self.left_out = with_plain_gradients(self.module)
-        self._copies: dict[int, nn.Module] = {}
         self._keeping: dict[int, bool] = {}
-        self._has_batched_forms = has_batched_forms(self.module)
-        self._norms = batch_norms(self.module)
+        generated = {param.parameter for layer in self.spec.layers for param in layer.params}
+        self.trunk = find_trunk(self.module, generated, self.tried_on.first(PROBED, self._first))
+        self._norms = {name: norm for name, norm in batch_norms(self.module).items() if name not in self.trunk.parts}
         self._momenta = {name: norm.momentum for name, norm in self._norms.items()}
         for norm in self._norms.values():
             if norm.momentum is None:  # a count would be read on the host; what training collects is thrown away
                 norm.momentum = 0.1
         self._names = own_names(self.module)
-        own = {param.parameter for layer in self.spec.layers for param in layer.params} | set(self._statistics())
+        own = generated | set(self._statistics())
         self._aliases = {name: first for name, first in self._names.items() if first in own}
-        self._tied = tied_names(self.module, self._aliases)
+        tied = tied_names(self.module, self._aliases)
+        where = f"target '{self.spec.name}'"
+        self._runner = Runner(self.module, where, tied=tied, trunk=self.trunk, tried_on=self.tried_on)
 
     @property
     def has_statistics(self) -> bool:
@@ -133,7 +134,7 @@ class Target:
         """Move the module's constants and buffers, in place; return the target."""
         self.module.to(device, dtype)
         tie_buffers(self.module, self._names)
-        self._copies.clear()  # they have the old tensors
+        self._runner.forget_copies()
         return self
 
     def forward(
@@ -173,38 +174,12 @@ class Target:
         buffers = dict(statistics or {})
         if not buffers and training and self.has_statistics:
             buffers = self.new_statistics(batch_size(unpacked))
-        return self._run(self._module_here().train(training), dict(unpacked), x, buffers, shared)
+        self._runner.module_here(training)
+        return self._run(dict(unpacked), x, buffers, shared)
 
-    def _module_here(self) -> nn.Module:
-        """This thread's copy of the module, with the same tensors; the module itself never runs.
-
-        While a module runs, generated weights stand in the place of its parameters, which no other thread may see.
-        """
-        with _COPYING:
-            own = self._copies.get(threading.get_ident())
-            if own is None:
-                tensors = itertools.chain(self.module.parameters(), self.module.buffers())
-                own = copy.deepcopy(self.module, {id(value): value for value in tensors})
-                self._copies[threading.get_ident()] = own
-        return own
-
-    def _run(
-        self, module: nn.Module, unpacked: dict[str, Tensor], x: Tensor, buffers: Statistics, shared: bool
-    ) -> Tensor:
-        """Run every network in the mode that the module is in: one as it is, several as one batch of operations."""
-        x = self.tried_on.convert(x if self.inputs is None else self.inputs.apply(x))
-        version = times_changed(x)
-        if batch_size(unpacked) == 1:
-            alone = {name: value.squeeze(0) for name, value in unpacked.items()}
-            own = {name: value[0] for name, value in buffers.items()}
-            outputs = self._run_one(module, alone, own, x if shared else x[0])[None]
-        else:
-            batched = vmap(partial(self._call, module), in_dims=(0, 0, None if shared else 0), randomness="different")
-            with many_at_once(x.device, self._has_batched_forms):
-                outputs = batched(unpacked, buffers, x)
-        if times_changed(x) != version:
-            raise SpecError(f"target '{self.spec.name}': its forward changes its input in place; let it work on a copy")
-        return outputs
+    def _run(self, unpacked: dict[str, Tensor], x: Tensor, buffers: Statistics, shared: bool) -> Tensor:
+        given = self.tried_on.convert(x if self.inputs is None else self.inputs.apply(x))
+        return self._runner.run(unpacked, given, buffers, shared=shared, source=x)
 
     def check_inputs(self, x: Tensor) -> None:
         """Check that inputs [examples, *input_shape] are such as the module takes, where it does not take all numbers.
@@ -213,31 +188,6 @@ class Target:
             DataError: one is no row of the table that it is looked up in, or is broken where whole numbers are taken.
         """
         self.tried_on.check(self.module, x, f"target '{self.spec.name}'")
-
-    def _call(self, module: nn.Module, unpacked: dict[str, Tensor], buffers: Statistics, examples: Tensor) -> Tensor:
-        """Run one network."""
-        given = {**unpacked, **buffers}
-        shared_ones = {name: given[first] for name, first in self._tied.items() if first in given}
-        # torch's own way of tying leaves batched tensors behind where a whole module is shared.
-        outputs = functional_call(module, (unpacked, shared_ones, buffers), (examples,), tie_weights=False)
-        if not isinstance(outputs, Tensor):
-            kind = type(outputs).__name__
-            raise SpecError(f"target '{self.spec.name}': its forward must return one tensor, not {kind}")
-        return outputs
-
-    def _run_one(self, module: nn.Module, unpacked: dict[str, Tensor], buffers: Statistics, examples: Tensor) -> Tensor:
-        """Run one network as it is, on a CPU with the layout and the products that are fast there."""
-        if examples.device.type != "cpu" or not self._any_layout:
-            return self._call(module, unpacked, buffers, examples)
-        # Forward alone, torch's own convolution is the faster one.
-        with GreyConvolutions() if torch.is_grad_enabled() else nullcontext():
-            return self._call(module, channels_last(unpacked), buffers, examples)
-
-    @cached_property
-    def _any_layout(self) -> bool:
-        inputs = self.tried_on.draw(PROBED, torch.Generator().manual_seed(0))
-        dtype = self.dtype if inputs.is_floating_point() else None
-        return allows_any_layout(self.module, inputs.to(self.device, dtype))
 
     @cached_property
     def activations(self) -> int:
@@ -277,14 +227,16 @@ class Target:
         """
         if self._first.device.type != "cpu" or torch.get_num_threads() == 1:
             return False
-        _ = self._any_layout  # tried out here and not in the threads, since it seeds the random numbers of them all
+        _ = (
+            self._runner.any_layout
+        )  # tried out here and not in the threads, since it seeds the random numbers of them all
         return self.leaves_nothing(examples)
 
     def leaves_nothing(self, examples: int) -> bool:
         """Whether training passes on so many examples leave nothing behind on the host, see `probes.keeps_nothing`."""
         if examples not in self._keeping:
             tried = self.tried_on.first(examples, self._first)
-            self._keeping[examples] = keeps_nothing(self.module, tried, self._statistics())
+            self._keeping[examples] = keeps_nothing(self.module, tried, self._statistics(), self.trunk)
         return self._keeping[examples]
 
     def new_statistics(self, batch: int) -> Statistics:
@@ -305,8 +257,8 @@ class Target:
         statistics = self.new_statistics(batch_size(weights))
         if not statistics:
             return {}
-        module = self._module_here()
-        module.eval()  # but for the norms: dropout is off, as it is when the statistics are used
+        # But for the norms: dropout is off, as it is when the statistics are used.
+        module = self._runner.module_here(training=False)
         with PlainMeans({name: module.get_submodule(name) for name in self._norms}, self._names) as averaging:
             for batch in inputs:
                 at_once = self.networks_at_once(len(batch))
@@ -314,11 +266,19 @@ class Target:
                     averaging.begin(first == 0)
                     rows = slice(first, first + at_once)
                     own = {name: value[rows] for name, value in statistics.items()}  # views, updated in place
-                    self._run(module, unpack(self.spec, slice_weights(weights, rows)), batch, own, shared=True)
+                    self._run(unpack(self.spec, slice_weights(weights, rows)), batch, own, shared=True)
         return statistics
 
     def state_dict(self, weights: Weights, index: int, statistics: Statistics | None = None) -> dict[str, Tensor]:
-        """One network of a batch as a state_dict that the module loads strictly; each tensor under all its names."""
+        """One network of a batch as a state_dict that the network's own module loads strictly, adapters merged.
+
+        Each tensor stands under all its names.
+        """
+        if not has_adapters(self.module):
+            return self._state_dict(weights, index, statistics)
+        return dict(self.bare_network(weights, index, statistics).state_dict())
+
+    def _state_dict(self, weights: Weights, index: int, statistics: Statistics | None) -> dict[str, Tensor]:
         state = {name: value.clone() for name, value in self.module.state_dict().items()}
         generated = to_state_dict(self.spec, weights, index, statistics)
         given = {name: generated[own] for name, own in self._aliases.items() if name in state and own in generated}
@@ -337,7 +297,8 @@ class Target:
     def bare_network(self, weights: Weights, index: int = 0, statistics: Statistics | None = None) -> nn.Module:
         """One network as `network` gives it, on inputs that are standardised already."""
         module = copy.deepcopy(self.module)
-        module.load_state_dict(self.state_dict(weights, index, statistics))
+        module.load_state_dict(self._state_dict(weights, index, statistics))
+        merge_adapters(module)
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(name in self._trainable)
         for name, momentum in self._momenta.items():

@@ -52,7 +52,7 @@ def adaptable(module: nn.Module) -> set[str]:
     """Find the names of kernels that can have an adapter; none that several layers share."""
     names: dict[int, list[str]] = {}
     for path, part in module.named_modules():
-        if isinstance(part, LAYERS) and isinstance(part._parameters.get("weight"), nn.Parameter):
+        if isinstance(part, LAYERS) and not parametrize.is_parametrized(part):
             names.setdefault(id(part.weight), []).append(f"{path}.weight" if path else "weight")
     return {own[0] for own in names.values() if len(own) == 1}
 
@@ -73,9 +73,14 @@ def add_adapters(module: nn.Module, kernels: Iterable[str], rank: int) -> None:
 
 def merge_adapters(module: nn.Module) -> None:
     """Make adapters part of their kernels, in place: the module is an ordinary one again."""
-    for part in list(module.modules()):
-        if isinstance(part, LAYERS) and _is_adapted(part):
-            parametrize.remove_parametrizations(part, "weight", leave_parametrized=True)
+    for part in filter(_is_adapted, list(module.modules())):
+        kernel: Any = part.weight
+        # torch's own way back takes the kernel from the class, which copies of the module share.
+        part.__class__ = type(part).__bases__[0]
+        del part._modules["parametrizations"]
+        others = dict(part._parameters)
+        part._parameters.clear()
+        part._parameters.update(weight=nn.Parameter(kernel.detach().clone()), **others)
 
 
 def has_adapters(module: nn.Module) -> bool:

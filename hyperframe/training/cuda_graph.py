@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hyperframe.errors import TrainingError, brief, notice
 from hyperframe.experiment.loss import BatchLoss
-from hyperframe.networks.probes import host_state
+from hyperframe.networks.passes.probes import host_state
 from hyperframe.runtime.memory import is_out_of_memory
 
 WARM_UP = 3

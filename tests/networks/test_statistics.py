@@ -57,7 +57,7 @@ def test_a_norm_keeps_its_momentum():
     target = affine_then_norm()
     weights = {layer.name: torch.ones(1, layer.filters, layer.filter_size).double() for layer in target.spec.layers}
     target.estimate_statistics(weights, [torch.ones(2, 3).double() * torch.tensor([[1.0], [2.0]])] * 3)
-    assert target._module_here()[1].momentum == 0.1
+    assert target._runner.module_here(False)[1].momentum == 0.1
 
 
 @pytest.mark.slow

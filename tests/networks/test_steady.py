@@ -16,7 +16,7 @@ from hyperframe.errors import SpecError
 from hyperframe.experiment.preflight import check_steady
 from hyperframe.experiment.targets import traced_target
 from hyperframe.hookspecs import hookimpl
-from hyperframe.networks.probes import unsteady
+from hyperframe.networks.passes.probes import unsteady
 from hyperframe.targets.tracing.tracer import trace
 from hyperframe.testing import checks
 

@@ -20,7 +20,7 @@ import hyperframe as hf
 from hyperframe.config.schema import load_config
 from hyperframe.experiment.build import build_experiment
 from hyperframe.experiment.targets import traced_target
-from hyperframe.networks.probes import keeps_nothing
+from hyperframe.networks.passes.probes import keeps_nothing
 from hyperframe.networks.target import Target
 from hyperframe.runtime.chunks import NUMBERS_IN_THREADS, Chunks
 from hyperframe.runtime.threads import flushes_denormals, in_order

@@ -22,8 +22,8 @@ from hyperframe.config.schema import load_config
 from hyperframe.errors import ConfigError, DataError, NotApplicableError, RunError, SpecError
 from hyperframe.experiment.build import build_experiment
 from hyperframe.experiment.targets import traced_target
-from hyperframe.networks.batching import BatchedForms
 from hyperframe.networks.generator import initial_std
+from hyperframe.networks.passes.batching import BatchedForms
 from hyperframe.runs.fingerprints import probe_outputs
 from hyperframe.targets.embeddings import EXAMPLES_AT_ONCE, check_rows
 from hyperframe.targets.symmetry.exact import exact_copy, redraw

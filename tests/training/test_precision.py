@@ -26,7 +26,7 @@ from hyperframe.experiment.evaluation import draw_networks, evaluate
 from hyperframe.experiment.loss import BatchLoss, WeightedTerm
 from hyperframe.experiment.outputs import run_in_training
 from hyperframe.experiment.targets import make_target, traced_target
-from hyperframe.networks.batching import many_at_once
+from hyperframe.networks.passes.batching import many_at_once
 from hyperframe.networks.target import Target
 from hyperframe.runtime.precision import Precision, bfloat16_products, tf32_products
 from hyperframe.targets.symmetry.exact import redraw

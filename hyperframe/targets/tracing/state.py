@@ -37,7 +37,6 @@ class Discovery(Findings):
         self.producers: dict[str, FoundLayer] = {}
         self.absorbing: set[str] = set()
         self._numbers = count(1 << 40)
-        self._values: dict[float, int] = {}
 
     def new_codes(self, shape: Iterable[int]) -> Tensor:
         """Make codes that nothing else has, one for each entry."""
@@ -50,17 +49,11 @@ class Discovery(Findings):
         """Label known numbers: they are of no unit, and free of factors where they are zero."""
         if values.is_complex():
             return self.opaque(values.shape)
-        compacted = squeeze(values.double())
-        distinct, places = torch.unique(compacted, return_inverse=True)
-        codes = torch.tensor([self._code_of(value) for value in distinct.tolist()], dtype=torch.int64)
-        code = codes[places].view(compacted.shape).expand(values.shape)
+        # A number's bits are its code: those of 0 aside, they lie far from all that is counted up from 0 or 1 << 40.
+        bits = (squeeze(values.double()) + 0.0).contiguous().view(torch.int64)
+        code = torch.where(bits == 0, (1 << 40) - 1, bits).expand(values.shape)
         free = compact(torch.where(squeeze(values) == 0, ZERO, FIXED).expand(values.shape))
         return Activation(uniform(values.shape), free, free, compact(code))
-
-    def _code_of(self, value: float) -> int:
-        if value not in self._values:
-            self._values[value] = next(self._numbers)
-        return self._values[value]
 
     def opaque(self, shape: Iterable[int]) -> Activation:
         """Label entries of which nothing is known: they are of no unit, and each differs from all others."""

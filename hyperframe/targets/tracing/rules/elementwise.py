@@ -215,9 +215,10 @@ def _leave_in_place(found: Discovery, value: Activation, where: Tensor) -> Activ
 
 def _pair_codes(found: Discovery, one: Tensor, other: Tensor) -> Tensor:
     """Make a new code for each pair of codes that occurs."""
-    pairs = torch.stack([one.expand(other.shape), other.expand(one.shape)], -1).reshape(-1, 2)
-    distinct, places = torch.unique(pairs, dim=0, return_inverse=True)
-    return found.new_codes([len(distinct)])[places].view(torch.broadcast_shapes(one.shape, other.shape))
+    numbers = [torch.unique(codes, return_inverse=True) for codes in (one, other)]  # far faster than unique rows are
+    (_, first), (known, second) = numbers
+    distinct, places = torch.unique(first * len(known) + second, return_inverse=True)
+    return found.new_codes([len(distinct)])[places]
 
 
 def add(operation: Operation) -> Activation | None:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from hyperframe.errors import Forgiven
-from hyperframe.networks.convolution import GreyConvolutions, channels_last
+from hyperframe.networks.passes.convolution import GreyConvolutions, channels_last
+from hyperframe.networks.passes.trunk import Trunk
 from hyperframe.runtime.rng import seeded
 
 PROBED = 2
@@ -100,7 +101,12 @@ def draws_numbers(run: Callable[[], object], device: torch.device | str = "cpu")
         return before != _random_numbers(device)
 
 
-def keeps_nothing(module: nn.Module, inputs: Tensor, ignored: Collection[str]) -> bool:
+def keeps_nothing(
+    module: nn.Module,
+    inputs: Tensor,
+    ignored: Collection[str],
+    trunk: Trunk = Trunk(),  # noqa: B008  (frozen)
+) -> bool:
     """Whether a module's passes in training mode leave nothing behind on which later ones might depend.
 
     They neither draw random numbers, as a dropout does, nor change buffers, or numbers and text among the module's
@@ -110,6 +116,7 @@ def keeps_nothing(module: nn.Module, inputs: Tensor, ignored: Collection[str]) -
         module: is copied, and stays as it is.
         inputs: on which it is tried out [examples, *input_shape].
         ignored: names of buffers that may change.
+        trunk: its parts stay in evaluation mode.
 
     Example:
         >>> keeps_nothing(nn.Linear(3, 5), torch.rand(2, 3), ignored=())
@@ -117,7 +124,7 @@ def keeps_nothing(module: nn.Module, inputs: Tensor, ignored: Collection[str]) -
         >>> keeps_nothing(nn.Sequential(nn.Linear(3, 5), nn.Dropout()), torch.rand(2, 3), ignored=())
         False
     """
-    copied = copy.deepcopy(module).train()
+    copied = trunk.set_mode(copy.deepcopy(module), training=True)
     # What other people's code raises here, it raises with a message where it is run.
     with Forgiven(), repeatable():
         before, buffers = host_state([copied]), _buffers(copied, ignored)
@@ -128,19 +135,20 @@ def keeps_nothing(module: nn.Module, inputs: Tensor, ignored: Collection[str]) -
     return False
 
 
-def draws_in_training(module: nn.Module, inputs: Tensor) -> bool:
+def draws_in_training(module: nn.Module, inputs: Tensor, trunk: Trunk = Trunk()) -> bool:  # noqa: B008  (frozen)
     """Whether a module's passes in training mode draw from global random numbers, as a dropout does.
 
     Args:
         module: is copied, and stays as it is.
         inputs: on which it is tried out [examples, *input_shape], on its device.
+        trunk: its parts stay in evaluation mode.
 
     Example:
         >>> draws_in_training(nn.Dropout().eval(), torch.ones(3)), draws_in_training(nn.Linear(3, 5), torch.ones(3))
         (True, False)
     """
     with Forgiven():  # what it raises here, it raises with a message where it is run
-        return draws_numbers(partial(copy.deepcopy(module).train(), inputs), inputs.device)
+        return draws_numbers(partial(trunk.set_mode(copy.deepcopy(module), training=True), inputs), inputs.device)
     return False
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import hyperframe as hf
-from hyperframe.networks.convolution import GreyConvolutions, channels_last
+from hyperframe.networks.passes.convolution import GreyConvolutions, channels_last
 from hyperframe.networks.target import Target
 from hyperframe.targets.weights import slice_weights, unpack
 
@@ -137,7 +137,7 @@ def test_a_module_that_needs_the_ordinary_layout_gets_it(channels, how, training
         rows = slice(number, number + 1)
         found = target.forward(slice_weights(weights, rows), x[rows], training=training)
         torch.testing.assert_close(found[0], plain[number](x[number]))
-    assert target._any_layout is (how == "reshape")
+    assert target._runner.any_layout is (how == "reshape")
     kernels = unpack(target.spec, slice_weights(weights, slice(1)))["first.weight"][0]
     laid_out = channels_last({"first.weight": kernels})["first.weight"]
     assert laid_out.is_contiguous(memory_format=torch.channels_last)
@@ -147,7 +147,7 @@ def test_a_module_that_needs_the_ordinary_layout_gets_it(channels, how, training
 def test_trying_a_module_out_draws_no_random_numbers():
     target = viewing(3, "random")
     before = torch.get_rng_state()
-    assert target._any_layout
+    assert target._runner.any_layout
     assert target.activations > 0
     assert torch.equal(torch.get_rng_state(), before)
 
