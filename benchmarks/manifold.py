@@ -19,7 +19,7 @@ from hyperframe.api import make_registry
 from hyperframe.config.choices import choose
 from hyperframe.config.schema import load_config
 from hyperframe.experiment.build import build_experiment
-from hyperframe.experiment.loss import WeightedTerm
+from hyperframe.experiment.terms import WeightedTerm
 
 REGISTRY = make_registry()
 ESTIMATORS: dict[str, dict[str, Any]] = {

@@ -35,7 +35,7 @@ from hyperframe.runs.run import Run
 from hyperframe.targets.tracing.tracer import trace
 from hyperframe.tasks.classification import ClassificationTask
 from hyperframe.tasks.regression import RegressionTask
-from hyperframe.training.loop import Reporter
+from hyperframe.training.reporter import Reporter
 from hyperframe.types import Data, Task, Weights
 
 __version__ = version("hyperframe-nn")

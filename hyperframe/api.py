@@ -16,8 +16,9 @@ from hyperframe.runs.loading import load_run
 from hyperframe.runs.run import Run
 from hyperframe.runtime.modes import with_gradients
 from hyperframe.targets.spec import TargetSpec
-from hyperframe.training.loop import Reporter, train_run
+from hyperframe.training.loop import train_run
 from hyperframe.training.progress_bar import ProgressReporter
+from hyperframe.training.reporter import Reporter
 from hyperframe.training.resume import resume_run
 
 

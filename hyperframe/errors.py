@@ -47,6 +47,10 @@ class TrainingError(HyperframeError):
     """Training cannot go on, for instance because the loss is no longer finite."""
 
 
+class ProcessLostError(TrainingError):
+    """Another process of a training on several has ended, and what only all of them have cannot be computed."""
+
+
 class MemoryShortageError(HyperframeError):
     """Something does not fit into memory, in however small pieces."""
 

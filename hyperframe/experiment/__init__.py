@@ -2,6 +2,7 @@
 
 - `build`: a configuration's parts, built on one device
 - `loss`: the loss of one batch and its gradient
+- `terms`: diversity terms with their weights, and what each is given
 - `outputs`: outputs of all networks on the same inputs, and the way back of a gradient at them
 - `pairs`: distances of all pairs of networks, and a kernel's bandwidth, for terms that drive networks apart
 - `preflight`: data and one small pass, tried before anything is written

@@ -11,14 +11,16 @@ from hyperframe.config.choices import Choice
 from hyperframe.config.kinds import check_component
 from hyperframe.config.schema import Config, refuse_twice
 from hyperframe.errors import ConfigError, DataError, DeviceError, unknown_name
-from hyperframe.experiment.loss import BatchLoss, WeightedTerm
+from hyperframe.experiment.loss import BatchLoss
 from hyperframe.experiment.preflight import check_steady, dry_run
 from hyperframe.experiment.targets import build_target
+from hyperframe.experiment.terms import WeightedTerm
 from hyperframe.metrics import check_metrics
 from hyperframe.networks.generator import Generator
 from hyperframe.networks.prior import GeneratorWithPrior
 from hyperframe.networks.target import Target
 from hyperframe.options import keys_of_task
+from hyperframe.runtime.distributed import ALONE, Processes
 from hyperframe.runtime.rng import seeded, stream
 from hyperframe.targets.spec import TargetSpec
 from hyperframe.targets.symmetry.gauge import ComposedGauge
@@ -39,10 +41,11 @@ class Experiment:
     generator: Generator
     estimator: EntropyEstimator
     loss: BatchLoss
+    processes: Processes = ALONE
 
 
-def resolve_device(name: str) -> torch.device:
-    """Turn `auto`, `cpu`, `cuda` or `cuda:INDEX` into a device.
+def resolve_device(name: str, processes: Processes = ALONE) -> torch.device:
+    """Turn `auto`, `cpu`, `cuda` or `cuda:INDEX` into a device; of several processes each takes a CUDA device.
 
     Raises:
         DeviceError: there is no such device here.
@@ -52,13 +55,25 @@ def resolve_device(name: str) -> torch.device:
         device(type='cpu')
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return resolve_device("cuda" if torch.cuda.is_available() else "cpu", processes)
     kind, _, index = name.partition(":")
     if kind == "cpu" and not index:
         return torch.device("cpu")
     if kind != "cuda" or (index and not index.isdecimal()) or name.endswith(":"):
         raise DeviceError(f"trainer.device: expected auto, cpu, cuda or cuda:INDEX, but got '{name}'")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not processes.alone:
+        if index:
+            raise DeviceError(
+                f"trainer.device: each of {processes.count} processes takes a CUDA device of its own, and '{name}' is "
+                "one device; use cuda or auto"
+            )
+        if processes.local_rank >= count:
+            raise DeviceError(
+                f"trainer.device: process {processes.local_rank + 1} on this machine finds no CUDA device of its own, "
+                f"torch finds {count}; start no more processes than there are devices, or use trainer.device=cpu"
+            )
+        return torch.device(kind, processes.local_rank)
     if int(index or 0) >= count:
         there = f"there are {count} CUDA devices" if count else "torch finds no CUDA device"
         raise DeviceError(f"trainer.device: '{name}' was asked for, but {there} here; use auto or cpu")
@@ -80,6 +95,7 @@ def build_experiment(
     task: Task | None = None,
     example: Tensor | None = None,
     constants: Mapping[str, Tensor] | None = None,
+    processes: Processes = ALONE,
 ) -> Experiment:
     """Build all parts of a configuration; the generator's parameters are drawn with `trainer.seed`.
 
@@ -91,14 +107,20 @@ def build_experiment(
         task: its task, where that is made already, perhaps without its data.
         example: some of its inputs, where a run has kept any; by default they are asked of the task.
         constants: what a run has kept of what is not generated.
+        processes: those that train it together.
 
     Raises:
         ConfigError: parts that do not fit together.
         SpecError: a target that is no function of its inputs, or a spec that is not its module's.
         DeviceError: the device is not there.
     """
-    device = resolve_device(config.trainer.device)
+    device = resolve_device(config.trainer.device, processes)
     _check_threads(config.trainer.threads)
+    if config.trainer.networks < processes.count:
+        raise ConfigError(
+            f"trainer.networks is {config.trainer.networks}, and {processes.count} processes are to share them; start "
+            "no more processes than networks"
+        )
     if task is None:
         task = config.task.make()
     else:
@@ -123,6 +145,7 @@ def build_experiment(
         terms=terms,
         chunk=config.trainer.chunk or target.networks_at_once(config.trainer.batch_size),
         precision=config.trainer.precision,
+        processes=processes,
     )
     return Experiment(
         config=config,
@@ -134,6 +157,7 @@ def build_experiment(
         generator=generator,
         estimator=estimator,
         loss=loss,
+        processes=processes,
     )
 
 

@@ -15,33 +15,18 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe.errors import ConfigError, MemoryShortageError
+from hyperframe.errors import MemoryShortageError
 from hyperframe.experiment.outputs import SharedOutputs, run_in_training
+from hyperframe.experiment.terms import WeightedTerm, check_inputs, restrict
 from hyperframe.networks.generator import Generator
 from hyperframe.networks.passes.probes import draws_in_training
 from hyperframe.networks.target import Target
 from hyperframe.runtime.chunks import Chunks
+from hyperframe.runtime.distributed import ALONE, Processes
 from hyperframe.runtime.memory import if_it_fits
 from hyperframe.runtime.precision import Precision
-from hyperframe.targets.weights import flatten, pack, slice_weights, unpack
-from hyperframe.types import Data, DiversityInputs, DiversityTerm, Objective, Task, Weights
-
-ALWAYS = frozenset({"dimension", "directions"})
-"""Inputs that a term need not list."""
-
-
-@attrs.frozen(kw_only=True)
-class WeightedTerm:
-    """A diversity term and what it counts."""
-
-    name: str
-    term: DiversityTerm
-    weight: float
-
-    @property
-    def compares_outputs(self) -> bool:
-        """Whether the term looks at outputs, and hence needs examples that all networks see."""
-        return bool(self.term.needs & {"outputs", "labels"})
+from hyperframe.targets.weights import batch_size, flatten, pack, slice_weights, unpack
+from hyperframe.types import Data, DiversityInputs, Objective, Task, Weights
 
 
 @attrs.frozen(kw_only=True)
@@ -67,6 +52,14 @@ class BatchLoss:
     goes through the generator. Only networks are chunked, never a network's examples, so that a normalisation over
     examples sees all of them. Nothing waits for the device.
 
+    Several processes have the same z and parameters, and each computes a part: values and gradients of all processes
+    add up to those of one process alone. A part is what the process's own networks lose on their examples, and one
+    K-th, for K processes, of all that each of them computes alike: terms, cost and penalty, which look at all networks
+    at once. So no component has to know of processes, batch normalisations in the generator have the moments of all
+    networks, and the gradients can be added where they are smallest, at the parameters (`Processes.add_up`). What is
+    not divided is the generator's pass, whose cost is small beside that of the target's passes. DistributedDataParallel
+    would not do: it counts on one pass forward and one backward, and terms may run the generator themselves.
+
     Args:
         objective: what the parts count.
         target: the target.
@@ -76,6 +69,7 @@ class BatchLoss:
         terms: the diversity terms.
         chunk: how many networks one pass of the target runs, until memory runs out.
         precision: of the products in passes of the target; all else is in single precision.
+        processes: those that share the target's passes.
 
     Attributes:
         chunks: divides the networks.
@@ -94,6 +88,7 @@ class BatchLoss:
         terms: Sequence[WeightedTerm],
         chunk: int,
         precision: Precision = "float32",
+        processes: Processes = ALONE,
     ) -> None:
         self.objective = objective
         self.target = target
@@ -103,6 +98,7 @@ class BatchLoss:
         self.terms = list(terms)
         self.chunks = Chunks(chunk)
         self.precision: Precision = precision
+        self.processes = processes
         self.evaluations = 0
         self._drawing: dict[int, bool] = {}
 
@@ -138,19 +134,21 @@ class BatchLoss:
         shared: Data | None = None,
         example_weights: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Add the loss's gradient to the generator's parameters.
+        """Add the loss's gradient to the generator's parameters, of several processes this one's part of it.
 
         Args:
             generator: in training mode.
             z: latent vectors [networks, …].
-            batch: inputs [networks, examples, *input_shape] and labels [networks, examples].
+            batch: inputs [networks, examples, *input_shape] and labels [networks, examples]; of several processes each
+                has those of its own networks, `processes.rows`.
             rng: for terms that draw numbers.
             accuracy_weight: what the mean loss counts, such as λ; a number, or a scalar on the device.
             shared: inputs [examples, *input_shape] and labels [examples] for terms that compare outputs.
             example_weights: what each example of the batch counts [networks, examples]; None: 1.
 
         Returns:
-            Scalars on the device, without a graph: `loss`, `accuracy_loss`, `score`, and each term's `diversity.NAME`.
+            Scalars on the device, without a graph: `loss`, `accuracy_loss`, `score`, and each term's `diversity.NAME`;
+            of several processes this one's part.
         """
         weights = generator(z)
         accuracy = self._accuracy(weights, batch, accuracy_weight, example_weights)
@@ -161,6 +159,7 @@ class BatchLoss:
         trained = [layer for layer, value in weights.items() if value.requires_grad]
         outputs, seeds = [weights[layer] for layer in trained], [gradient[layer] for layer in trained]
         if penalty is not None:
+            penalty = self._part_of(penalty)
             metrics["penalty"] = penalty.detach()
             total = total + penalty.detach()
             if penalty.requires_grad:
@@ -172,9 +171,10 @@ class BatchLoss:
         self, weights: Weights, batch: Data, accuracy_weight: float | Tensor, example_weights: Tensor | None
     ) -> "_Part":
         """Compute the weighted mean loss, chunk by chunk; its metrics are the mean loss and score."""
-        unpacked = self._unpack(weights)
-        count = batch.y.shape[0] * batch.y.shape[1]
-        gradient = {name: torch.zeros_like(value) for name, value in unpacked.items()}
+        everything = self._unpack(weights)
+        gradient = {name: torch.zeros_like(value) for name, value in everything.items()}
+        count = batch_size(everything) * batch.y.shape[1]
+        unpacked, found_for = self.processes.own(everything), self.processes.own(gradient)
         losses, scores = [], []
 
         def work(rows: slice) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
@@ -184,14 +184,15 @@ class BatchLoss:
         too_large = partial(self._too_large, unpacked, batch, "batch_size")
         examples = batch.y.shape[1]
         numbers, in_threads = self.target.numbers(examples), self.target.runs_in_threads(examples)
-        for rows, (loss, score, found) in self.chunks.over(
-            len(batch), work, too_large, numbers=numbers, in_threads=in_threads
-        ):
-            for name, part in zip(unpacked, found, strict=True):
-                if part is not None:  # the loss need not depend on every parameter
-                    gradient[name][rows] = part
-            losses.append(loss)
-            scores.append(score)
+        with self.processes.own_numbers(batch.x.device):
+            for rows, (loss, score, found) in self.chunks.over(
+                len(batch), work, too_large, numbers=numbers, in_threads=in_threads
+            ):
+                for name, part in zip(unpacked, found, strict=True):
+                    if part is not None:  # the loss need not depend on every parameter
+                        found_for[name][rows] = part
+                losses.append(loss)
+                scores.append(score)
         self.evaluations += count
         mean, score = torch.stack(losses).sum(), torch.stack(scores).sum()
         return _Part(
@@ -238,12 +239,13 @@ class BatchLoss:
         total, metrics = z.new_zeros((), dtype=next(iter(leaves.values())).dtype), {}
         cost = self.objective.cost(leaves)
         if cost is not None:
+            cost = self._part_of(cost)
             metrics["weight_cost"] = cost.detach()
             total = total + cost
         outputs = self.shared_outputs(weights, shared, rng) if shared is not None else {}
         inputs = self.inputs(generator, z, leaves, rng, shared)
         for item in self.terms:
-            value = item.term(restrict(inputs, item.term.needs, outputs.get(item.name)))
+            value = self._part_of(item.term(restrict(inputs, item.term.needs, outputs.get(item.name))))
             metrics[f"diversity.{item.name}"] = value.detach()
             total = total + item.weight * value
         if total.requires_grad:
@@ -253,6 +255,10 @@ class BatchLoss:
             gradients.append(pack(self.target.spec, passed.gradient()))
             self.evaluations += len(z) * len(passed)
         return _Part(value=total.detach(), gradients=gradients, metrics=metrics)
+
+    def _part_of(self, value: Tensor) -> Tensor:
+        """This process's part of what all of them compute alike."""
+        return value if self.processes.alone else value / self.processes.count
 
     def _unpack(self, weights: Weights) -> dict[str, Tensor]:
         """Give the weights as the module's parameters, without a graph."""
@@ -278,7 +284,14 @@ class BatchLoss:
             too_large = partial(self._too_large, unpacked, Data(x[None], shared.y[None]), "shared_examples")
             repeats = x.device.type == "cpu" or self.draws_twice(len(x))
             passes[item.name] = SharedOutputs(
-                self.target, unpacked, x, self.chunks, too_large, repeats=repeats, precision=self.precision
+                self.target,
+                unpacked,
+                x,
+                self.chunks,
+                too_large,
+                repeats=repeats,
+                precision=self.precision,
+                processes=self.processes,
             )
             if x is shared.x:
                 as_they_are = passes[item.name]
@@ -327,20 +340,3 @@ def _add_up(*parts: _Part) -> Weights:
         for layer, value in gradient.items():
             total[layer] += value
     return total
-
-
-def restrict(inputs: DiversityInputs, needs: frozenset[str], outputs: SharedOutputs | None = None) -> DiversityInputs:
-    """Leave out what one term did not list, of what all of them need, and add the outputs that it compares."""
-    fields = {field.name for field in attrs.fields(DiversityInputs)}
-    left_out: dict[str, Any] = dict.fromkeys(fields - needs - ALWAYS)
-    if outputs is not None and "outputs" in needs:
-        left_out["outputs"] = outputs.values
-    return attrs.evolve(inputs, **left_out)
-
-
-def check_inputs(name: str, x: Any, shared: Tensor) -> None:
-    """Check that a term's inputs are such as the task has; raises `ConfigError`."""
-    if not isinstance(x, Tensor) or x.shape[1:] != shared.shape[1:] or x.dtype != shared.dtype or not len(x):
-        found = f"{str(x.dtype).removeprefix('torch.')} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        wanted = f"{str(shared.dtype).removeprefix('torch.')} [examples, {', '.join(map(str, shared.shape[1:]))}]"
-        raise ConfigError(f"diversity '{name}': its inputs must be {wanted}, but are {found}")

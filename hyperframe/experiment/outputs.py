@@ -9,6 +9,7 @@ from torch import Tensor
 from hyperframe.errors import MemoryShortageError
 from hyperframe.networks.target import Target
 from hyperframe.runtime.chunks import Chunks
+from hyperframe.runtime.distributed import ALONE, Processes
 from hyperframe.runtime.precision import Precision, bfloat16_products
 from hyperframe.runtime.rng import RandomState
 from hyperframe.targets.weights import batch_size, slice_weights
@@ -38,6 +39,9 @@ class SharedOutputs:
     is known, each chunk runs once more, with a graph, and passes its part on. Random numbers that the target draws, as
     for dropout, are the same both times, but for a chunk that memory did not suffice for the second time.
 
+    Of several processes each runs its share of the networks and gets all outputs. What is differentiated is the same in
+    all of them, and so each knows the gradient at the outputs of its own networks, which it passes on.
+
     Args:
         target: runs in training mode.
         unpacked: the module's parameters [networks, *shape], without a graph.
@@ -46,6 +50,7 @@ class SharedOutputs:
         too_large: makes what is raised where one network does not fit.
         repeats: random numbers are kept, to be the same both times; without it, the target must draw none.
         precision: of the products in a pass, see `run_in_training`.
+        processes: those that share the networks.
 
     Attributes:
         values: outputs [networks, examples, num_outputs], a leaf whose gradient `gradient` passes on.
@@ -61,29 +66,40 @@ class SharedOutputs:
         *,
         repeats: bool,
         precision: Precision = "float32",
+        processes: Processes = ALONE,
     ) -> None:
-        self._target, self._unpacked, self._inputs = target, unpacked, inputs
+        networks = batch_size(unpacked)
+        self._target, self._all, self._inputs = target, unpacked, inputs
+        self._unpacked = processes.own(unpacked)
+        self._processes = processes
         self._precision: Precision = precision
         self._chunks, self._too_large = chunks, too_large
         self._random: dict[int, RandomState] = {}
         self._in_threads = target.runs_in_threads(len(inputs))
         self._repeats = repeats and not self._in_threads  # in threads nothing is drawn
-        with torch.no_grad():
+        with torch.no_grad(), processes.own_numbers(inputs.device):
             parts = [outputs for _, outputs in self._over(self._first)]
-        self.values = torch.cat(parts).requires_grad_()
+        self.values = processes.complete(torch.cat(parts), networks).requires_grad_()
 
     def __len__(self) -> int:
         return len(self._inputs)
 
     def gradient(self) -> dict[str, Tensor]:
-        """Carry the gradient at the outputs back to the module's parameters: {name: [networks, *shape]}."""
-        result = {name: torch.zeros_like(value) for name, value in self._unpacked.items()}
+        """Carry the gradient at the outputs back to the module's parameters: {name: [networks, *shape]}.
+
+        It is zero for networks of other processes.
+        """
+        result = {name: torch.zeros_like(value) for name, value in self._all.items()}
         if self.values.grad is None:
             return result
-        for rows, found in self._over(self._second):
-            for name, part in zip(result, found, strict=True):
-                if part is not None:  # the outputs need not depend on every parameter
-                    result[name][rows] = part
+        own = self._processes.own(result)
+        if not self._processes.alone:  # each process differentiates its part only, see `BatchLoss`
+            self.values.grad *= self._processes.count
+        with self._processes.own_numbers(self._inputs.device):
+            for rows, found in self._over(self._second):
+                for name, part in zip(own, found, strict=True):
+                    if part is not None:  # the outputs need not depend on every parameter
+                        own[name][rows] = part
         return result
 
     def _over(self, work: Callable[[slice], T]) -> Iterator[tuple[slice, T]]:
@@ -107,7 +123,8 @@ class SharedOutputs:
         assert self.values.grad is not None
         leaves = {name: value[rows].detach().requires_grad_() for name, value in self._unpacked.items()}
         outputs = self._run(leaves)
-        return torch.autograd.grad(outputs, list(leaves.values()), self.values.grad[rows], allow_unused=True)
+        gradient = self._processes.own({"outputs": self.values.grad})["outputs"]
+        return torch.autograd.grad(outputs, list(leaves.values()), gradient[rows], allow_unused=True)
 
     def _run(self, unpacked: Mapping[str, Tensor]) -> Tensor:
         return run_in_training(self._target, unpacked, self._inputs, self._precision, shared=True)

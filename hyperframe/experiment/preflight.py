@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from hyperframe.errors import ConfigError, DataError, Forgiven, SpecError, described, notice, others_code
-from hyperframe.experiment.loss import BatchLoss, WeightedTerm, check_inputs, restrict
+from hyperframe.experiment.loss import BatchLoss
 from hyperframe.experiment.outputs import run_in_training
+from hyperframe.experiment.terms import WeightedTerm, check_inputs, restrict
 from hyperframe.networks.generator import Generator
 from hyperframe.networks.passes.probes import unsteady
 from hyperframe.networks.target import Target

@@ -174,7 +174,8 @@ def create_run(
         write_json(folder / TASK, experiment.task.facts)
     write_trained_inputs(folder, inputs)
     write_example(folder, experiment.target.tried_on)
-    write_json(folder / PROVENANCE, {**provenance(config, experiment.device), **bound_of(experiment), **begun})
+    origin = provenance(config, experiment.device, experiment.processes)
+    write_json(folder / PROVENANCE, {**origin, **bound_of(experiment), **begun})
 
 
 def read_constants(folder: Path) -> dict[str, Tensor] | None:

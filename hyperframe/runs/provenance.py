@@ -16,27 +16,31 @@ from hyperframe.errors import RunError, notice
 from hyperframe.experiment.bound import departures
 from hyperframe.experiment.build import Experiment
 from hyperframe.runs.checkpoints import FORMAT
+from hyperframe.runtime.distributed import ALONE, Processes
 from hyperframe.runtime.files import is_file, read_json, write_json
 from hyperframe.runtime.threads import flushes_denormals
 
 PROVENANCE = "provenance.json"
 
 
-def provenance(config: Config, device: torch.device) -> dict[str, Any]:
+def provenance(config: Config, device: torch.device, processes: Processes) -> dict[str, Any]:
     """Record what took part in a run: components with distributions and versions, torch, device, seed, revision."""
     packages = (OWN_DISTRIBUTION, "torch", "torchvision", "numpy")
     return {
         "format": FORMAT,
         "components": [choice.registered.plain() for choice in config.choices.values()],
         "versions": {"python": platform.python_version(), **{name: version_of(name) for name in packages}},
-        "environment": environment(device),
+        "environment": environment(device, processes),
         "seed": config.trainer.seed,
         "revision": revision(),
     }
 
 
-def environment(device: torch.device) -> dict[str, Any]:
-    """Describe the machine and torch, as far as the bits of a result depend on them."""
+def environment(device: torch.device, processes: Processes = ALONE) -> dict[str, Any]:
+    """Describe the machine and torch, as far as the bits of a result depend on them.
+
+    Of several processes it is said how many they are; `threads` are those of each.
+    """
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "device": device.type,
@@ -48,6 +52,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "precision": torch.get_float32_matmul_precision(),
         "torch": torch.__version__,
         "numpy": version_of("numpy"),
+        **({} if processes.alone else {"processes": processes.count}),
     }
 
 
@@ -67,9 +72,10 @@ def bound_of(experiment: Experiment) -> dict[str, Any]:
 
 def add_resumption(folder: Path, step: int, changed: Sequence[str], experiment: Experiment) -> None:
     """Note in `provenance.json` at which step a run goes on, with which changes, and where."""
-    device = experiment.device
-    content = (read_provenance(folder) or provenance(experiment.config, device)) | bound_of(experiment)
-    entry = {"step": step, "changed": list(changed), "environment": environment(device), "revision": revision()}
+    device, processes = experiment.device, experiment.processes
+    content = (read_provenance(folder) or provenance(experiment.config, device, processes)) | bound_of(experiment)
+    here = environment(device, processes)
+    entry = {"step": step, "changed": list(changed), "environment": here, "revision": revision()}
     before = content.get("resumed")
     content["resumed"] = [*(before if isinstance(before, list) else []), entry]
     write_json(folder / PROVENANCE, content)

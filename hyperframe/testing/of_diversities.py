@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from hyperframe.errors import ConfigError
-from hyperframe.experiment.loss import BatchLoss, WeightedTerm, check_inputs
+from hyperframe.experiment.loss import BatchLoss
+from hyperframe.experiment.terms import WeightedTerm, check_inputs
 from hyperframe.networks.generator import Generator
 from hyperframe.targets.spec import TargetSpec
 from hyperframe.targets.symmetry.gauge import ComposedGauge

@@ -5,6 +5,7 @@
 - `averaging`: parameters averaged over the last steps
 - `beginning`: where a training begins
 - `loop`: the loop around the step: logs, validates, saves, pauses
+- `reporter`: who is told how it goes
 - `resume`: a run that goes on
 - `progress_bar`: progress on the terminal
 """

@@ -2,12 +2,13 @@
 
 import math
 import shlex
+import signal
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -42,70 +43,24 @@ from hyperframe.runs.folder import claim, create_run, folder_identity, free_fold
 from hyperframe.runs.metrics_log import MetricsLog
 from hyperframe.runs.provenance import environment
 from hyperframe.runs.run import Run
+from hyperframe.runtime.distributed import ALONE, Processes
 from hyperframe.runtime.links import inside
 from hyperframe.runtime.memory import keep_freed, unless_out_of_memory
 from hyperframe.runtime.rng import seeded
 from hyperframe.runtime.signals import StopSignals
 from hyperframe.tasks.input_statistics import trained_inputs
 from hyperframe.training.beginning import begin
+from hyperframe.training.reporter import Reporter, Silent
 from hyperframe.training.trainer import Trainer, check_room, shortages_told
 from hyperframe.types import Data
 
 
-class Reporter(Protocol):
-    """Is told how training goes on: what `hf.train(…, reporter=…)` and `hf.resume` take.
-
-    All four methods are called in the main process, between two steps; what one raises ends the training.
-    """
-
-    def started(self, run: Run) -> None:
-        """Hear that the run folder is there and training begins, or goes on from `run.step`."""
-        ...
-
-    def logged(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Hear the means of the steps since the last time, every `trainer.log_every` steps and at the last one.
-
-        Args:
-            step: how many steps are done.
-            metrics: `loss` and its parts; `score`, the mean of `Task.score`, which `Task.score_metric` describes;
-                `diversity.NAME` of each term; `rate`, `steps_per_second` and
-                `cpu_seconds_per_step`, of all threads.
-        """
-        ...
-
-    def validated(self, step: int, results: Mapping[str, Any]) -> None:
-        """Hear the results on validation data, every `evaluation.every` steps and at the last one.
-
-        Args:
-            step: how many steps are done.
-            results: `networks` and `examples`, how many there were; what the task's meter found; `metrics`, for each
-                figure the fields of its `Metric`; `entropy` of the weights in nats, or None.
-        """
-        ...
-
-    def paused(self, run: Run, reason: str) -> None:
-        """Hear that training has stopped before its last step, and why; all is saved."""
-        ...
-
-
-class Silent:
-    """A reporter that says nothing."""
-
-    def started(self, run: Run) -> None:
-        """Say nothing."""
-
-    def logged(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Say nothing."""
-
-    def validated(self, step: int, results: Mapping[str, Any]) -> None:
-        """Say nothing."""
-
-    def paused(self, run: Run, reason: str) -> None:
-        """Say nothing."""
-
-
 def train_run(
-    config: Config, registry: Registry, out: str | Path | None = None, reporter: Reporter | None = None
+    config: Config,
+    registry: Registry,
+    out: str | Path | None = None,
+    reporter: Reporter | None = None,
+    processes: Processes = ALONE,
 ) -> Run:
     """Train a generator from a configuration into a run folder.
 
@@ -116,25 +71,31 @@ def train_run(
         registry: the components that the configuration was read with; it also has the hooks that observe training.
         out: the run folder, absent or empty; by default a new one under `runs`.
         reporter: is told how it goes.
+        processes: those that train together, each with a call of this; the first writes the folder.
 
     Raises:
         HyperframeError: anything a user can mend.
         KeyboardInterrupt: Ctrl-C; what was trained is saved first.
     """
     config = config.with_absolute_locations()
-    folder = free_folder(out, config)
-    run = Run(folder, config, 0, build_experiment(config), registry)
+    folder = processes.decided(lambda: free_folder(out, config))
+    run = Run(folder, config, 0, build_experiment(config, processes=processes), registry)
     begun = begin(run.experiment)
     training = Training(run, reporter or Silent())
-    with claim(folder), training.settings(config.trainer.threads):
-        free_folder(folder, config)  # another run may have used it meanwhile
-        create_run(folder, config, run.experiment, training.inputs, begun)
+    processes.wait()  # all are good
+    with claim(folder) if processes.first else nullcontext(), training.settings(config.trainer.threads):
+        if processes.first:
+            free_folder(folder, config)  # another run may have used it meanwhile
+            create_run(folder, config, run.experiment, training.inputs, begun)
         training.go_on()
     return run
 
 
 class Training:
     """A run, its trainer and its data.
+
+    Of several processes each has one, and all go the same way: they take the same steps, and pause after the same one.
+    The first also logs, validates and saves. The others have no log, and wait for it meanwhile.
 
     Args:
         run: what is trained; `run.step` follows.
@@ -173,7 +134,8 @@ class Training:
             choice.registered.source.distribution: choice.registered.source.version
             for choice in self.run.config.choices.values()
         }
-        return {**environment(self.run.experiment.device), "versions": versions}
+        experiment = self.run.experiment
+        return {**environment(experiment.device, experiment.processes), "versions": versions}
 
     @contextmanager
     def settings(self, threads: int | None) -> Iterator[None]:
@@ -197,7 +159,7 @@ class Training:
         for reason in departures(self.run.experiment) or ():
             notice(f"objective {self.run.config.objective.name}: the loss is no bound of the evidence, since {reason}")
         try:
-            with StopSignals() as signals, MetricsLog(self.run.folder, self.trainer.step_count) as log:
+            with StopSignals() as signals, self._opened_log() as log:
                 reason = self._guarded(log, signals)
         except RunError as error:
             raise RunError(f"{error}. {self._way_back()}") from error
@@ -206,7 +168,11 @@ class Training:
             self.reporter.paused(self.run, reason)
         signals.pass_on()
 
-    def _guarded(self, log: MetricsLog, signals: StopSignals) -> str:
+    def _opened_log(self) -> AbstractContextManager[MetricsLog | None]:
+        writes = self.run.experiment.processes.first
+        return MetricsLog(self.run.folder, self.trainer.step_count) if writes else nullcontext()
+
+    def _guarded(self, log: MetricsLog | None, signals: StopSignals) -> str:
         """Run the loop; note with the run why it fails, and say how to go on."""
         try:
             with shortages_told(self.options), others_code(unless_out_of_memory(self._failed)):
@@ -214,7 +180,8 @@ class Training:
         except (TrainingError, MemoryShortageError) as error:
             failure: HyperframeError = error
         try:
-            log.failed(self.trainer.step_count, str(failure))
+            if log is not None:
+                log.failed(self.trainer.step_count, str(failure))
         except RunError as error:
             notice(str(error))
         raise TrainingError(f"{failure}. {self._way_back()}") from failure
@@ -224,32 +191,43 @@ class Training:
         done, steps = self.trainer.step_count, self.options.steps
         return TrainingError(f"a component failed after {done} of {steps} steps: {described(error)}")
 
-    def _loop(self, log: MetricsLog, signals: StopSignals) -> str:
+    def _loop(self, log: MetricsLog | None, signals: StopSignals) -> str:
         """Train until the last step, or until there is a reason to pause, which is returned."""
-        run, options, trainer = self.run, self.options, self.trainer
+        run, options, trainer, processes = self.run, self.options, self.trainer, self.run.experiment.processes
         began, first, reason = time.perf_counter(), trainer.step_count, ""
-        clock = _Clock(first)
+        clock = _Clock(first, processes)
         while trainer.step_count < options.steps and not reason:
             trainer.step()
             run.step = step = trainer.step_count
             last = step == options.steps
-            if signals.received is not None:
+            late = options.max_seconds is not None and time.perf_counter() - began >= options.max_seconds
+            # A signal may reach one of several processes alone. On the CPU, so that no device is waited for.
+            received, any_late = processes.highest(signals.received or 0, late)
+            if received:
+                signals.received = signal.Signals(received)
                 reason = f"{signals.received.name} was received"
             elif step - first == options.stop_after:
                 reason = f"trainer.stop_after={options.stop_after} was reached"
-            elif options.max_seconds is not None and time.perf_counter() - began >= options.max_seconds:
+            elif any_late:
                 reason = f"trainer.max_seconds={options.max_seconds:g} was reached"
             if step % options.log_every == 0 or last:
                 self._log(log, clock)
-            with clock.stopped():
-                score = self._validate(log) if step % run.config.evaluation.every == 0 or last else None
-                best = score is not None and score > max(self._scores.values(), default=-math.inf)
-                if best or step % options.checkpoint_every == 0 or last or reason:
-                    self._save(log, score)
+            validates, saves = step % run.config.evaluation.every == 0, step % options.checkpoint_every == 0
+            if log is not None:
+                with clock.stopped():
+                    score = self._validate(log) if validates or last else None
+                    best = score is not None and score > max(self._scores.values(), default=-math.inf)
+                    if best or saves or last or reason:
+                        self._save(log, score)
+            if validates or saves or last or reason:
+                processes.wait()
         return reason
 
-    def _log(self, log: MetricsLog, clock: "_Clock") -> None:
+    def _log(self, log: MetricsLog | None, clock: "_Clock") -> None:
         step = self.trainer.step_count
+        if log is None:
+            clock.speeds(step)  # the first process asks for the seconds of all
+            return
         metrics = self.trainer.read_metrics()
         self.trainer.check_finite()
         metrics["steps_per_second"], metrics["cpu_seconds_per_step"] = clock.speeds(step)
@@ -309,14 +287,14 @@ class Training:
 class _Clock:
     """Measures how long steps take; stands still while other things are done."""
 
-    def __init__(self, step: int) -> None:
-        self._step = step
+    def __init__(self, step: int, processes: Processes) -> None:
+        self._step, self._processes = step, processes
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
     def speeds(self, step: int) -> tuple[float, float]:
-        """Steps a second since the last call, and the CPU seconds of each."""
+        """Steps a second since the last call, and the CPU seconds of each, in all processes together."""
         wall, cpu, steps = time.perf_counter(), time.process_time(), step - self._step
-        speeds = steps / (wall - self._wall), (cpu - self._cpu) / steps
+        speeds = steps / (wall - self._wall), self._processes.total(cpu - self._cpu) / steps
         self._step, self._wall, self._cpu = step, wall, cpu
         return speeds
 

@@ -14,7 +14,7 @@ from hyperframe.metrics import metrics_of
 from hyperframe.runs.run import Run
 from hyperframe.runtime.progress import heard_by, tell
 from hyperframe.runtime.terminal import Console
-from hyperframe.training.loop import Silent
+from hyperframe.training.reporter import Silent
 
 
 class ProgressReporter:

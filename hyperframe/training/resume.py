@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,11 @@ from hyperframe.runs.folder import (
 from hyperframe.runs.loading import recorded_data, restore
 from hyperframe.runs.provenance import add_resumption
 from hyperframe.runs.run import Run
+from hyperframe.runtime.distributed import ALONE, Processes
 from hyperframe.targets.trial_inputs import read_example
 from hyperframe.training.beginning import begin
-from hyperframe.training.loop import Reporter, Silent, Training
+from hyperframe.training.loop import Training
+from hyperframe.training.reporter import Reporter, Silent
 
 HARMLESS = (
     "evaluation",
@@ -46,12 +49,13 @@ def resume_run(
     overrides: Sequence[str] | Mapping[str, Any],
     registry: Registry,
     reporter: Reporter | None = None,
+    processes: Processes = ALONE,
 ) -> Run:
     """Go on with a run from its newest checkpoint that is whole.
 
-    On the CPU, with the same number of threads, the same versions and no changes, what comes is what would have come
-    without the interruption, bit for bit; a warning names what stands against it. A run without a checkpoint starts
-    anew. Lines of metrics that came after the checkpoint are dropped, since they come again.
+    On the CPU, with the same numbers of threads and processes, the same versions and no changes, what comes is what
+    would have come without the interruption, bit for bit; a warning names what stands against it. A run without a
+    checkpoint starts anew. Lines of metrics that came after the checkpoint are dropped, since they come again.
 
     Args:
         folder: the run folder.
@@ -59,26 +63,31 @@ def resume_run(
             `trainer.stop_after` and `trainer.max_seconds`.
         registry: the components to choose from.
         reporter: is told how it goes.
+        processes: those that train together, each with a call of this; the first writes the folder.
 
     Raises:
         HyperframeError: anything a user can mend.
         KeyboardInterrupt: Ctrl-C; what was trained is saved first.
     """
     path = check_is_run(folder)
-    with claim(path):
+    with claim(path) if processes.first else nullcontext():
         stored, config = read_run_config(path, registry, override_pairs(overrides))
         config = config.with_absolute_locations()
         changed = list(changes(stored.without_pauses().plain(), config.without_pauses().plain()))
         found = newest_checkpoint(path)
         step = found.step if found else 0
         _check_changes(stored, config, step)
-        experiment = build_experiment(config, restore_task(path, config), read_example(path), read_constants(path))
+        kept = read_example(path), read_constants(path)
+        experiment = build_experiment(config, restore_task(path, config), *kept, processes)
         run = Run(path, config, step, experiment, registry)
         training = Training(run, reporter or Silent())
         with training.settings(_threads(config, found)):
             if found is None:
                 notice(f"{path} has no checkpoint yet; it starts anew")
-                create_run(path, config, run.experiment, training.inputs, begin(run.experiment))
+                begun = begin(run.experiment)
+                processes.wait()  # all have read the folder
+                if processes.first:
+                    create_run(path, config, run.experiment, training.inputs, begun)
             else:
                 _restore(training, found, changed)
             if run.finished:
@@ -155,6 +164,9 @@ def _restore(training: Training, found: Checkpoint, changed: Sequence[str]) -> N
             f"from step {found.step} on the run is not, bit for bit, what it would have been without the interruption: "
             f"{'; '.join(differences)}"
         )
+    run.experiment.processes.wait()  # all have read the folder
+    if not run.experiment.processes.first:
+        return
     set_damaged_aside(run.folder)
     write_config(run.folder, run.config)
     add_resumption(run.folder, found.step, changed, run.experiment)

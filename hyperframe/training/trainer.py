@@ -91,6 +91,11 @@ def _advice(options: TrainerOptions) -> str:
 class Trainer:
     """One training: the optimiser, the random numbers, and the step.
 
+    Several processes have trainers in the same state. All draw the same random numbers, so that each knows the z and
+    the examples of all networks, works on those of its own networks, and gets the gradient of all. What is drawn in a
+    share alone, as by an augmentation, follows from a number that all draw (`Processes.own_numbers`). Hence state does
+    not depend on how many processes there are.
+
     Args:
         experiment: what is trained.
         train: training data; it is moved to the experiment's device and stays there.
@@ -128,6 +133,7 @@ class Trainer:
         weight = objective.accuracy_weight(self.step_count, options.steps, len(self.train))
         with tf32_products() if options.precision == "tf32" else nullcontext():
             metrics = self._work(weight) if self._recorder is None else self._recorder(self._work, weight)
+        metrics = self.experiment.processes.add_up(self.parameters, metrics)
         gradients = [value.grad for value in self.parameters if value.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         if options.gradient_clip is not None:
@@ -150,6 +156,9 @@ class Trainer:
     def _make_recorder(self) -> Recorder | None:
         """Make what records the step; None where passes of the target cannot be replayed."""
         loss, options = self.experiment.loss, self.options
+        # Of several processes each seeds numbers of its own in a step, and exchanges outputs in it.
+        if not self.experiment.processes.alone:
+            return None
         # A graph goes on in its random numbers and cannot draw any once more.
         if not loss.target.leaves_nothing(options.batch_size) or loss.draws_twice(options.shared_examples):
             return None
@@ -164,7 +173,8 @@ class Trainer:
         """
         options, generator, loss = self.options, self.experiment.generator, self.experiment.loss
         z = generator.latent(options.networks, self.streams["latent"])
-        batch, ids = self._drawn("data", options.networks, options.batch_size)
+        own = self.experiment.processes.rows(options.networks)
+        batch, ids = self._drawn("data", options.networks, options.batch_size, own=own)
         shared = self._drawn("shared", options.shared_examples)[0] if loss.compares_outputs else None
         return loss.gradients(
             generator,
@@ -173,7 +183,7 @@ class Trainer:
             self.streams["terms"],
             accuracy_weight=accuracy_weight,
             shared=shared,
-            example_weights=loss.objective.example_weights(generator.code(z), ids, len(self.train), options.seed),
+            example_weights=loss.objective.example_weights(generator.code(z)[own], ids, len(self.train), options.seed),
         )
 
     def dry_run(self) -> None:
@@ -200,10 +210,15 @@ class Trainer:
         finally:
             generator.train(training)
 
-    def _drawn(self, name: str, *sizes: int) -> tuple[Data, Tensor]:
-        """Training examples [*sizes], drawn by the numbers of a stream, and their numbers in the training data."""
+    def _drawn(self, name: str, *sizes: int, own: slice | None = None) -> tuple[Data, Tensor]:
+        """Training examples [*sizes], drawn by the numbers of a stream, and their numbers in the training data.
+
+        With `own`, those of this process's own networks.
+        """
         rng = self.streams[name]
         chosen = torch.randint(len(self.train), sizes, generator=rng, device=self.train.device)
+        if own is not None:
+            chosen, rng = chosen[own], self.experiment.processes.own_stream(rng)
         drawn = self.train[chosen]
         return Data(self.experiment.task.augment(drawn.x, rng), drawn.y), chosen
 

@@ -15,8 +15,9 @@ from hyperframe.config.choices import choose
 from hyperframe.config.schema import load_config
 from hyperframe.errors import ConfigError, DataError
 from hyperframe.experiment.build import build_experiment
-from hyperframe.experiment.loss import BatchLoss, WeightedTerm
+from hyperframe.experiment.loss import BatchLoss
 from hyperframe.experiment.preflight import dry_run_terms
+from hyperframe.experiment.terms import WeightedTerm
 from hyperframe.targets.symmetry.orbits import CONTINUOUS, apply_action, random_action
 from hyperframe.targets.weights import unpack
 from hyperframe.types import Data, DiversityInputs

@@ -22,8 +22,9 @@ from hyperframe.config.schema import load_config
 from hyperframe.errors import ConfigError, HyperframeWarning, PluginError
 from hyperframe.experiment.bound import departures
 from hyperframe.experiment.build import build_experiment
-from hyperframe.experiment.loss import BatchLoss, WeightedTerm
+from hyperframe.experiment.loss import BatchLoss
 from hyperframe.experiment.targets import traced_target
+from hyperframe.experiment.terms import WeightedTerm
 from hyperframe.networks.target import Target
 from hyperframe.targets.symmetry.gauge import ComposedGauge
 from hyperframe.targets.tracing.tracer import trace

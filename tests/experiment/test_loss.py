@@ -7,7 +7,8 @@ import torch
 from hyperframe.builtin.objectives.trade_off import Options, TradeOff
 from hyperframe.config.schema import load_config
 from hyperframe.experiment.build import build_experiment
-from hyperframe.experiment.loss import BatchLoss, WeightedTerm
+from hyperframe.experiment.loss import BatchLoss
+from hyperframe.experiment.terms import WeightedTerm
 from hyperframe.networks.generator import Generator
 from hyperframe.targets.weights import flatten
 from hyperframe.types import Data, DiversityTerm

@@ -14,7 +14,7 @@ from hyperframe.config.overrides import split_override
 from hyperframe.config.schema import load_config
 from hyperframe.errors import HyperframeWarning
 from hyperframe.experiment.build import build_experiment
-from hyperframe.experiment.loss import WeightedTerm
+from hyperframe.experiment.terms import WeightedTerm
 from hyperframe.networks.generator import initial_weights
 from hyperframe.networks.sampled import Networks
 from hyperframe.networks.target import Target

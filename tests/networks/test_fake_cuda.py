@@ -23,7 +23,7 @@ from hyperframe.config.schema import TrainerOptions, load_config
 from hyperframe.errors import DataError
 from hyperframe.experiment.build import build_experiment
 from hyperframe.experiment.evaluation import evaluate
-from hyperframe.experiment.loss import WeightedTerm
+from hyperframe.experiment.terms import WeightedTerm
 from hyperframe.networks.generator import initial_weights
 from hyperframe.networks.sampled import Networks
 from hyperframe.networks.target import Target

@@ -22,7 +22,7 @@ from hyperframe.runs.checkpoints import (
 )
 from hyperframe.runs.folder import claim, is_claimed
 from hyperframe.runs.listing import list_runs
-from hyperframe.training.loop import Silent
+from hyperframe.training.reporter import Silent
 from hyperframe.training.trainer import Trainer
 
 

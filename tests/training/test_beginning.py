@@ -12,7 +12,7 @@ from hyperframe.config.schema import load_config
 from hyperframe.errors import ConfigError, HyperframeError
 from hyperframe.experiment.build import build_experiment
 from hyperframe.training.beginning import begin
-from hyperframe.training.loop import Silent
+from hyperframe.training.reporter import Silent
 from hyperframe.training.resume import resume_run
 
 SHORT = {**PERCEPTRON, "trainer.steps": 3, "trainer.device": "cpu", "evaluation.every": 10}

@@ -23,9 +23,10 @@ from hyperframe.config.schema import load_config
 from hyperframe.errors import ConfigError
 from hyperframe.experiment.build import build_experiment
 from hyperframe.experiment.evaluation import draw_networks, evaluate
-from hyperframe.experiment.loss import BatchLoss, WeightedTerm
+from hyperframe.experiment.loss import BatchLoss
 from hyperframe.experiment.outputs import run_in_training
 from hyperframe.experiment.targets import make_target, traced_target
+from hyperframe.experiment.terms import WeightedTerm
 from hyperframe.networks.passes.batching import many_at_once
 from hyperframe.networks.target import Target
 from hyperframe.runtime.precision import Precision, bfloat16_products, tf32_products

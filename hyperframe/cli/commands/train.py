@@ -10,8 +10,9 @@ from hyperframe.cli.arguments import Command, json_option, registry_for, split_a
 from hyperframe.config.schema import load_config
 from hyperframe.errors import PluginError
 from hyperframe.runtime.files import as_json
-from hyperframe.training.loop import Reporter, Silent, train_run
+from hyperframe.training.loop import train_run
 from hyperframe.training.progress_bar import ProgressReporter, shown_progress
+from hyperframe.training.reporter import Reporter, Silent
 from hyperframe.training.resume import resume_run
 
 
