@@ -17,6 +17,7 @@ from hyperframe.experiment.build import Experiment, build_experiment, resolve_de
 from hyperframe.experiment.evaluation import draw_networks, evaluate
 from hyperframe.experiment.outputs import run_in_training
 from hyperframe.experiment.preflight import load_data, tell_precision
+from hyperframe.networks.passes.running import Runner
 from hyperframe.networks.sampled import EXAMPLES_AT_ONCE, draw_weights
 from hyperframe.networks.target import Target
 from hyperframe.runtime.chunks import Chunks
@@ -60,15 +61,19 @@ class Ways:
     times: int = 1
 
 
+class _PlainRunner(Runner):
+    def _run_one(self, module: nn.Module, unpacked: dict[str, Tensor], buffers: Statistics, examples: Tensor) -> Tensor:
+        return self._call(module, unpacked, buffers, examples)
+
+
 class _PlainTarget(Target):
     """A target that runs a single network just as torch would, and one after the other."""
+
+    runner = _PlainRunner
 
     def runs_in_threads(self, examples: int) -> bool:
         """They do not."""
         return False
-
-    def _run_one(self, module: nn.Module, unpacked: dict[str, Tensor], buffers: Statistics, examples: Tensor) -> Tensor:
-        return self._call(module, unpacked, buffers, examples)
 
 
 def benchmark(

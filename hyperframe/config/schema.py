@@ -57,6 +57,10 @@ class TrainerOptions:
     batch_size: int = option(
         32, "examples each of these networks sees in a step, different ones for each", minimum=1, maximum=10**9
     )
+    same_examples: bool = option(
+        False,
+        "all networks of a step see the same examples, so that what comes before generated weights runs once for all",
+    )
     shared_examples: int = option(
         32, "examples that all networks see in a step, for terms that compare outputs", minimum=1, maximum=10**9
     )

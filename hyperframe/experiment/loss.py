@@ -140,7 +140,7 @@ class BatchLoss:
             generator: in training mode.
             z: latent vectors [networks, …].
             batch: inputs [networks, examples, *input_shape] and labels [networks, examples]; of several processes each
-                has those of its own networks, `processes.rows`.
+                has those of its own networks, `processes.rows`. One row stands for all networks.
             rng: for terms that draw numbers.
             accuracy_weight: what the mean loss counts, such as λ; a number, or a scalar on the device.
             shared: inputs [examples, *input_shape] and labels [examples] for terms that compare outputs.
@@ -176,17 +176,21 @@ class BatchLoss:
         count = batch_size(everything) * batch.y.shape[1]
         unpacked, found_for = self.processes.own(everything), self.processes.own(gradient)
         losses, scores = [], []
+        networks, same = batch_size(unpacked), len(batch) == 1
+        x = batch.x[0] if same else batch.x  # one tensor, by which the target knows them again
+        y = batch.y.expand(networks, *batch.y.shape[1:])
 
         def work(rows: slice) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
             counts = None if example_weights is None else example_weights[rows]
-            return self._pass(slice_weights(unpacked, rows), batch[rows], count, accuracy_weight, counts)
+            own = Data(x if same else x[rows], y[rows])
+            return self._pass(slice_weights(unpacked, rows), own, count, accuracy_weight, counts, shared=same)
 
         too_large = partial(self._too_large, unpacked, batch, "batch_size")
         examples = batch.y.shape[1]
         numbers, in_threads = self.target.numbers(examples), self.target.runs_in_threads(examples)
         with self.processes.own_numbers(batch.x.device):
             for rows, (loss, score, found) in self.chunks.over(
-                len(batch), work, too_large, numbers=numbers, in_threads=in_threads
+                networks, work, too_large, numbers=numbers, in_threads=in_threads
             ):
                 for name, part in zip(unpacked, found, strict=True):
                     if part is not None:  # the loss need not depend on every parameter
@@ -208,10 +212,12 @@ class BatchLoss:
         count: int,
         accuracy_weight: float | Tensor,
         example_weights: Tensor | None = None,
+        *,
+        shared: bool = False,
     ) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
         """Some networks' part of the mean loss and score, and the gradient of the weighted loss at what they run on."""
         leaves = {name: value.detach().requires_grad_() for name, value in unpacked.items()}
-        outputs = run_in_training(self.target, leaves, batch.x, self.precision)
+        outputs = run_in_training(self.target, leaves, batch.x, self.precision, shared=shared)
         losses = self.task.loss(outputs, batch.y)
         loss = (losses if example_weights is None else losses * example_weights).sum() / count
         found = torch.autograd.grad(accuracy_weight * loss, list(leaves.values()), allow_unused=True)

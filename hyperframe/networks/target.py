@@ -14,7 +14,7 @@ from hyperframe.networks.passes.norm_statistics import PlainMeans
 from hyperframe.networks.passes.probes import PROBED, count_activations, keeps_nothing
 from hyperframe.networks.passes.running import Runner
 from hyperframe.networks.passes.trunk import find_trunk
-from hyperframe.targets.adapters import has_adapters, merge_adapters
+from hyperframe.targets.adapters import count_merged, has_adapters, merge_adapters
 from hyperframe.targets.aliases import own_names, tie_buffers, tied_names
 from hyperframe.targets.embeddings import set_options, with_plain_gradients
 from hyperframe.targets.spec import TargetSpec
@@ -63,6 +63,9 @@ class Target:
         torch.Size([5, 7, 2])
     """
 
+    runner = Runner
+    """What runs it, a class."""
+
     def __init__(
         self,
         module: nn.Module,
@@ -92,7 +95,7 @@ class Target:
         self._aliases = {name: first for name, first in self._names.items() if first in own}
         tied = tied_names(self.module, self._aliases)
         where = f"target '{self.spec.name}'"
-        self._runner = Runner(self.module, where, tied=tied, trunk=self.trunk, tried_on=self.tried_on)
+        self._runner = self.runner(self.module, where, tied=tied, trunk=self.trunk, tried_on=self.tried_on)
 
     @property
     def has_statistics(self) -> bool:
@@ -194,6 +197,11 @@ class Target:
         """The numbers in one input and in what the module's parts make of it, as far as they are modules themselves."""
         return count_activations(self.module, self.tried_on.first(PROBED, self._first))
 
+    @cached_property
+    def merged(self) -> int:
+        """The numbers of the kernels of one network that adapters change."""
+        return count_merged(self.module)
+
     @property
     def _first(self) -> Tensor:
         """A parameter that shows on which device and in which precision the module works."""
@@ -210,8 +218,8 @@ class Target:
         return self._first.dtype
 
     def numbers(self, examples: int) -> int:
-        """The weights of one network and, about, its activations for so many examples."""
-        return examples * self.activations + self.spec.num_weights
+        """The weights of one network, its merged kernels and, about, its activations for so many examples."""
+        return examples * self.activations + self.spec.num_weights + self.merged
 
     def networks_at_once(self, examples: int) -> int:
         """Return how many networks, with their activations for so many examples, fill the memory that is fast to use.

@@ -88,8 +88,14 @@ def has_adapters(module: nn.Module) -> bool:
     return any(map(_is_adapted, module.modules()))
 
 
+def count_merged(module: nn.Module) -> int:
+    """Count the entries of all kernels that adapters change."""
+    kernels: list[Any] = [part.weight for part in module.modules() if _is_adapted(part)]
+    return sum(kernel.numel() for kernel in kernels)
+
+
 def _is_adapted(part: nn.Module) -> bool:
-    return parametrize.is_parametrized(part, "weight") and isinstance(part.parametrizations["weight"][0], LowRank)  # type: ignore[index,union-attr]
+    return parametrize.is_parametrized(part, "weight") and isinstance(part.parametrizations["weight"][0], LowRank)  # type: ignore[index]
 
 
 def given_names(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:

@@ -174,7 +174,11 @@ class Trainer:
         options, generator, loss = self.options, self.experiment.generator, self.experiment.loss
         z = generator.latent(options.networks, self.streams["latent"])
         own = self.experiment.processes.rows(options.networks)
-        batch, ids = self._drawn("data", options.networks, options.batch_size, own=own)
+        if options.same_examples:
+            batch, ids = self._drawn("data", options.batch_size)
+            batch, ids = Data(batch.x[None], batch.y[None]), ids.expand(own.stop - own.start, *ids.shape)
+        else:
+            batch, ids = self._drawn("data", options.networks, options.batch_size, own=own)
         shared = self._drawn("shared", options.shared_examples)[0] if loss.compares_outputs else None
         return loss.gradients(
             generator,

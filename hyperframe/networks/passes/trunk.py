@@ -119,7 +119,7 @@ class Memory:
         if x is None or not self._remembers or _is_followed(x):
             self._forget()
             return
-        state = (times_changed(x), *_rounding(x))
+        state = times_changed(x), torch.is_inference_mode_enabled(), _rounding(x.device.type)
         if self._source is None or self._source() is not x or state != self._state:
             self._forget()
             self._source, self._state = weakref.ref(x, self._forget), state
@@ -146,6 +146,5 @@ def _is_followed(x: Tensor) -> bool:
     return x.requires_grad or bool(functorch.is_functorch_wrapped_tensor(x))
 
 
-def _rounding(x: Tensor) -> tuple[Any, ...]:
-    kind = x.device.type
-    return (torch.get_autocast_dtype(kind),) if torch.is_autocast_enabled(kind) else ()
+def _rounding(device: str) -> torch.dtype | None:
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
