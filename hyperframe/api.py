@@ -1,12 +1,12 @@
 """The Python API: train, resume, load, and the components that are installed."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from hyperframe.config.import_path import Factories, check_factory, typed_targets
 from hyperframe.config.in_memory import OwnCode
@@ -30,6 +30,8 @@ def train(
     module: nn.Module | None = None,
     spec: TargetSpec | None = None,
     data: Any = None,
+    generate: Sequence[str] | Callable[[str, nn.Parameter], bool] | None = None,
+    weights: Mapping[str, Tensor] | str | Path | bool | None = None,
     out: str | Path | None = None,
     registry: Registry | None = None,
     reporter: Reporter | None = None,
@@ -39,12 +41,17 @@ def train(
     Args:
         config: a configuration that ships, or a YAML file.
         overrides: dotted keys and their values.
-        module: a network of your own, in place of the configuration's target; its own weights are not used.
+        module: a network of your own, in place of the configuration's target; its own weights are used for what is not
+            generated, and where `weights` says so.
         spec: what the module looks like; left out, it is traced (`hyperframe.trace`).
         data: data of your own, in place of the configuration's task: `(x, y)`, tensors or numpy arrays; a torch
             Dataset of such pairs; a mapping with x, y and, as they are, x_validation, y_validation, x_test, y_test; or
             a `Task`. Whole numbers y are classes, others values to be predicted; overrides such as
             `{"task.test": 0.2}` say how it is divided, see `hyperframe.tasks.own_data.arrays.OwnOptions`.
+        generate: what is generated: patterns of names of parameters or modules, such as `["layer4", "fc.*"]`, or a
+            function of a name and a parameter that says so. All else stays as the module has it.
+        weights: trained weights: a state_dict of the module, a safetensors file, or true for those that it has; see
+            `target.weights`.
         out: the run folder, absent or empty; by default a new one under `runs`.
         registry: the components to choose from; by default all that are installed.
         reporter: is told how it goes; left out, progress is shown where standard error is a terminal.
@@ -66,7 +73,7 @@ def train(
         >>> len(nets), type(nets[0]).__name__
         (3, 'Sequential')
     """
-    own = OwnCode(module, spec, data)
+    own = OwnCode(module, spec, data, generate, weights)
     chosen = own.chosen(overrides or {})
     registry = _choose_registry(registry, own, typed_targets(override_pairs(chosen)))
     with _choose_reporter(reporter) as told:

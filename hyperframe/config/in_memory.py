@@ -1,7 +1,8 @@
 """A user's own module and data, handed over in Python, as components: target `module` and task `data`."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from typing import Any
 
 import torch
@@ -15,11 +16,14 @@ from hyperframe.hookspecs import hookimpl
 from hyperframe.options import shown
 from hyperframe.runtime.memory import missing_memory
 from hyperframe.targets.aliases import check_memory
+from hyperframe.targets.part import names_by
 from hyperframe.targets.spec import TargetSpec
 from hyperframe.tasks.own_data.array_names import chosen_parts, part_names
 from hyperframe.tasks.own_data.arrays import ARRAYS, OwnOptions, as_tensor, own_task
 from hyperframe.tasks.own_data.facts import OwnTask, restore_task
 from hyperframe.types import Task
+
+Generate = Sequence[str] | Callable[[str, nn.Parameter], bool] | None
 
 MODULE, DATA = "module", "data"
 HANDED_OVER = "python"
@@ -34,15 +38,25 @@ class OwnCode:
         spec: its spec; without one the module is traced.
         data: `(x, y)`; a torch Dataset of such pairs, one an example; a mapping with x, y and, as they are, x_test, …;
             a `Task`; or None.
+        generate: what of the module is generated: patterns of names, or a function of a name and a parameter; or None.
+        weights: trained weights: a state_dict of the module, a safetensors file, true for those that the module has;
+            or None.
 
     Raises:
-        ConfigError: a spec without a module.
+        ConfigError: a spec, a function or a state_dict without a module, or a state_dict of another one.
         DataError: data of another kind.
     """
 
     __name__ = HANDED_OVER
 
-    def __init__(self, module: nn.Module | None, spec: TargetSpec | None, data: Any) -> None:
+    def __init__(
+        self,
+        module: nn.Module | None,
+        spec: TargetSpec | None,
+        data: Any,
+        generate: Generate = None,
+        weights: Mapping[str, torch.Tensor] | str | PathLike[str] | bool | None = None,
+    ) -> None:
         if module is not None and not isinstance(module, nn.Module):
             raise ConfigError(f"module: expected an nn.Module, but got {type(module).__name__}")
         if module is None and spec is not None:
@@ -51,7 +65,31 @@ class OwnCode:
             raise ConfigError(f"spec: expected a TargetSpec, but got {type(spec).__name__}")
         self._module = None if module is None else _copy(module, spec)
         self._spec = spec
+        self._part: dict[str, Any] = {}
+        if generate is not None:
+            self._part["target.generate"] = self._names(generate)
+        if isinstance(weights, Mapping):
+            self._load(weights)
+        if weights is not None:
+            self._part["target.weights"] = isinstance(weights, Mapping) or weights
         self._data = data if data is None or _is_task(data) else _arrays(data)
+
+    def _names(self, generate: Any) -> list[str]:
+        if not callable(generate):
+            return list(generate)
+        if self._module is None:
+            raise ConfigError("generate: a function chooses parameters of a module, and none was handed over")
+        with others_code(lambda error: ConfigError(f"generate: the function failed: {described(error)}")):
+            names = names_by(generate, self._module)
+        if not names:
+            raise ConfigError("generate: the function chooses no parameter of the module")
+        return names
+
+    def _load(self, weights: Mapping[str, torch.Tensor]) -> None:
+        if self._module is None:
+            raise ConfigError("weights: a state_dict is that of a module, and none was handed over")
+        with others_code(lambda error: ConfigError(f"weights: they are not the module's: {described(error)}")):
+            self._module.load_state_dict(dict(weights))
 
     @property
     def settings(self) -> dict[str, str]:
@@ -70,7 +108,7 @@ class OwnCode:
             >>> own.chosen({"task": {"test": 0.5}, "trainer.steps": 9})
             {'task': {'name': 'data', 'test': 0.5}, 'trainer.steps': 9}
         """
-        result = dict(overrides)
+        result = {**overrides, **self._part}
         for key, name in self.settings.items():
             given = result.get(key, {})
             section = dict(given) if isinstance(given, Mapping) else {"name": given}

@@ -16,6 +16,9 @@ from hyperframe.targets.params import shift
 from hyperframe.targets.spec import LayerSpec, TargetSpec
 from hyperframe.types import Weights
 
+NETWORK = "network."
+"""How the names of the network's own parameters begin where it has prior functions."""
+
 LAYER = "prior functions"
 """Name of the layer of a target's weights that holds the coefficients."""
 
@@ -95,7 +98,7 @@ def with_prior(target: Target, *, functions: int, hidden: int, scale: float, rng
     layers = [_below_network(layer) for layer in target.spec.layers]
     layers.append(LayerSpec(name=LAYER, filters=functions, params=[shift("prior.coefficients")]))
     spec = attrs.evolve(target.spec, layers=layers, drawn=[LAYER]).bind(module)
-    axes = tuple(attrs.evolve(axis, parameter=f"network.{axis.parameter}") for axis in target.structure.axes)
+    axes = tuple(attrs.evolve(axis, parameter=f"{NETWORK}{axis.parameter}") for axis in target.structure.axes)
     structure = attrs.evolve(target.structure, spec=spec, axes=axes)
     found = Target(module, spec, structure, target.frozen, target.tried_on)
     found.inputs = target.inputs
@@ -103,7 +106,7 @@ def with_prior(target: Target, *, functions: int, hidden: int, scale: float, rng
 
 
 def _below_network(layer: LayerSpec) -> LayerSpec:
-    params = [attrs.evolve(param, parameter=f"network.{param.parameter}") for param in layer.params]
+    params = [attrs.evolve(param, parameter=f"{NETWORK}{param.parameter}") for param in layer.params]
     return attrs.evolve(layer, params=params)
 
 
@@ -180,6 +183,10 @@ class GeneratorWithPrior(Generator):
     def make_optimizer(self, groups: list[dict[str, Any]], options: TrainingOptions) -> torch.optim.Optimizer:
         """The inner generator's."""
         return self.inner.make_optimizer(groups, options)
+
+    def begin_at(self, weights: Weights) -> bool:
+        """Let the inner generator begin there."""
+        return self.inner.begin_at(weights)
 
     def before_training(self) -> None:
         """Let the inner generator prepare itself."""

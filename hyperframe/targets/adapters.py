@@ -110,6 +110,11 @@ def given_names(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[st
     return {named[name]: value for name, value in state.items()}, [new for name, new in named.items() if new != name]
 
 
+def is_of_adapter(name: str) -> bool:
+    """Whether a parameter's name is that of U or D of an adapter."""
+    return ".parametrizations.weight.0." in f".{name}"
+
+
 def as_kernels(spec: TargetSpec) -> TargetSpec:
     """Return the spec of a network with adapters in which D is a kernel of the layer's inputs, not a table.
 
@@ -121,7 +126,7 @@ def as_kernels(spec: TargetSpec) -> TargetSpec:
 def _as_kernel(layer: LayerSpec) -> LayerSpec:
     params = [
         attrs.evolve(param, role="kernel", axes="o i")
-        if param.parameter.endswith(".parametrizations.weight.0.down") and param.role == "shift"
+        if is_of_adapter(param.parameter) and param.role == "shift"
         else param
         for param in layer.params
     ]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hyperframe.errors import ConfigError, unknown_name
 from hyperframe.options import option
 from hyperframe.runtime.files import is_file, read_tensors, user_path
-from hyperframe.targets.adapters import adaptable, add_adapters, given_names
+from hyperframe.targets.adapters import adaptable, add_adapters, given_names, is_of_adapter
 
 PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 """How files begin that torch.save and pickle write."""
@@ -149,6 +149,23 @@ def take_part(module: nn.Module, options: PartOptions, kept: Mapping[str, Tensor
         value.requires_grad_(name in generated)
     add_adapters(module, adapted, options.rank)
     return module
+
+
+def trained_names(options: PartOptions, generated: Mapping[str, Tensor]) -> list[str]:
+    """Find which generated parameters have trained weights to begin at.
+
+    Args:
+        options: where trained weights are.
+        generated: the generated parameters, by their names in the network.
+
+    Raises:
+        HyperframeError: as `PartOptions.read_weights`.
+    """
+    own = [name for name in generated if not is_of_adapter(name)]
+    state = options.read_weights()
+    if state is None:
+        return own if options.weights else []
+    return [name for name in own if _fits(state.get(name), generated[name])]
 
 
 def _fits(found: Tensor | None, wanted: Tensor) -> bool:

@@ -3,26 +3,33 @@
 from pathlib import Path
 from typing import Any
 
-from hyperframe.errors import ConfigError, HyperframeError
+from hyperframe.errors import ConfigError, HyperframeError, notice
 from hyperframe.experiment.build import Experiment
+from hyperframe.networks.prior import NETWORK
 from hyperframe.runs.checkpoints import newest_checkpoint
 from hyperframe.runs.folder import TARGET, check_is_run
 from hyperframe.runs.provenance import as_mapping
 from hyperframe.runtime.files import different_tensors, read_tensors
+from hyperframe.targets.params import Param
+from hyperframe.targets.part import trained_names
+from hyperframe.targets.spec import TargetSpec
+from hyperframe.targets.weights import pack
 
 
 def begin(experiment: Experiment) -> dict[str, Any]:
     """Put the generator of a new training where it begins.
 
     With `trainer.from` it has the parameters and buffers of that run's newest checkpoint, whatever the run's task was;
-    the optimiser and the schedule begin anew. Both have the same target and the same generator. After it comes what
-    the generator does itself, `Generator.before_training`, such as to begin at base points that are given.
+    the optimiser and the schedule begin anew. Both have the same target and the same generator. Else, with
+    `target.weights`, base points begin at trained weights. After it comes what the generator does itself,
+    `Generator.before_training`, such as to begin at base points that are given.
 
     Returns:
         For the run's provenance: `began_with`, the `run` and its `step`; empty where it begins at first parameters.
 
     Raises:
-        ConfigError: that run is none, has no checkpoint, or has another target or generator.
+        ConfigError: that run is none, has no checkpoint, or has another target or generator; or trained weights would
+            count for nothing.
         HyperframeError: the generator cannot begin.
     """
     folder, begun = experiment.config.trainer.from_, {}
@@ -31,8 +38,44 @@ def begin(experiment: Experiment) -> dict[str, Any]:
             begun = {"began_with": _load(check_is_run(folder), experiment)}
         except HyperframeError as error:
             raise ConfigError(f"trainer.from: {error}") from error
+    elif experiment.config.target.common.weights:
+        _begin_at_trained(experiment)
     experiment.generator.before_training()
     return begun
+
+
+def _begin_at_trained(experiment: Experiment) -> None:
+    """Let base points begin at trained weights, as far as these are of what is generated."""
+    target, options = experiment.target, experiment.config.target.common
+    parameters = dict(target.module.named_parameters())
+    generated = {param.parameter.removeprefix(NETWORK): param.parameter for param in _params(target.spec.trained)}
+    trained = trained_names(options, {own: parameters[name] for own, name in generated.items()})
+    whole = [
+        layer.name
+        for layer in target.spec.trained.layers
+        if all(param.parameter.removeprefix(NETWORK) in trained for param in layer.params)
+    ]
+    if not whole:
+        return
+    spec = target.spec.part(whole)
+    weights = pack(spec, {param.parameter: parameters[param.parameter].detach()[None] for param in _params(spec)})
+    if experiment.generator.begin_at(weights):
+        return
+    name = experiment.config.generator.name
+    if set(parameters) <= set(generated.values()):
+        raise ConfigError(
+            f"target.weights: generator '{name}' has no base points, and all weights are generated, so that trained "
+            "ones would count for nothing. Take generator=modes, target.adapter=lora, or target.generate=[...] for a "
+            "part"
+        )
+    notice(
+        f"target.weights: generator '{name}' has no base points: {len(whole)} layers that it generates whole begin "
+        "without trained weights"
+    )
+
+
+def _params(spec: TargetSpec) -> list[Param]:
+    return [param for layer in spec.layers for param in layer.params]
 
 
 def _load(path: Path, experiment: Experiment) -> dict[str, Any]:

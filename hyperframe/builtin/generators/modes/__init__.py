@@ -46,6 +46,14 @@ class Modes(Generator):
         self.minimum_batch = max(options.modes, around.minimum_batch)
 
     @torch.no_grad()
+    def begin_at(self, weights: Weights) -> bool:
+        """Let all base points begin there; those of `generator.from` go to theirs afterwards."""
+        for point, layer in zip(self.points, self.spec.layer_names, strict=True):
+            if layer in weights:
+                point.copy_(weights[layer].expand_as(point))
+        return True
+
+    @torch.no_grad()
     def before_training(self) -> None:
         """Let base points begin at the networks that are given, and their surroundings without any memory."""
         self.around.before_training()
