@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hyperframe.errors import ConfigError, MemoryShortageError
-from hyperframe.networks.generator import Generator, TrainingOptions, initial_weights
+from hyperframe.networks.generator import Generator, TrainingOptions
 from hyperframe.networks.target import Target
 from hyperframe.runtime.memory import missing_memory
 from hyperframe.targets.params import shift
@@ -94,7 +94,7 @@ def with_prior(target: Target, *, functions: int, hidden: int, scale: float, rng
     if missing:
         raise MemoryShortageError(f"prior.functions={functions:,} with prior.hidden={hidden:,} are too many: {missing}")
     prior = PriorFunctions(inputs, outputs, functions=functions, hidden=hidden, scale=scale, rng=rng)
-    module = WithPrior(target.bare_network(initial_weights(target.spec, 1, rng)), prior)
+    module = WithPrior(target.template(), prior)
     layers = [_below_network(layer) for layer in target.spec.layers]
     layers.append(LayerSpec(name=LAYER, filters=functions, params=[shift("prior.coefficients")]))
     spec = attrs.evolve(target.spec, layers=layers, drawn=[LAYER]).bind(module)

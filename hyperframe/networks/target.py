@@ -304,9 +304,14 @@ class Target:
 
     def bare_network(self, weights: Weights, index: int = 0, statistics: Statistics | None = None) -> nn.Module:
         """One network as `network` gives it, on inputs that are standardised already."""
-        module = copy.deepcopy(self.module)
+        module = self.template()
         module.load_state_dict(self._state_dict(weights, index, statistics))
         merge_adapters(module)
+        return module
+
+    def template(self) -> nn.Module:
+        """A copy of the module as it was handed over, with its own weights, in evaluation mode."""
+        module = copy.deepcopy(self.module)
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(name in self._trainable)
         for name, momentum in self._momenta.items():

@@ -153,6 +153,7 @@ def test_targets_keep_their_symmetries_and_gain_none(name):
 
 ANSWERS = {
     "penalty": 1.5,
+    "begin_at": True,
     "before_training": None,
     "before_step": None,
     "make_optimizer": "an optimiser",
@@ -181,6 +182,7 @@ def test_the_wrapping_generator_asks_the_inner_one():
     z = made.latent(3, rng())
     given = {
         "penalty": (z, made(z)),
+        "begin_at": ({},),
         "before_step": (3, 4),
         "make_optimizer": ([], None),
         "after_step": (1, 2),

@@ -1,0 +1,106 @@
+"""Part of a network: which parameters patterns name, what the others have, and weights that are given."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from hyperframe.errors import ConfigError, RunError
+from hyperframe.targets.part import PartOptions, find_parameters, take_part, trained_names
+
+WHERE = "target 'net'"
+
+
+def network(classes=3):
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, classes))
+
+
+def trainable(module):
+    return [name for name, value in module.named_parameters() if value.requires_grad]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "found"),
+    [
+        (["3"], ["3.weight", "3.bias"]),
+        (["3.*"], ["3.weight", "3.bias"]),
+        (["?.bias"], ["0.bias", "1.bias", "3.bias"]),
+        (["3", "*.bias"], ["0.bias", "1.bias", "3.weight", "3.bias"]),
+        (["*"], ["0.weight", "0.bias", "1.weight", "1.bias", "3.weight", "3.bias"]),
+    ],
+)
+def test_what_patterns_name_alone_is_trainable(patterns, found):
+    module = network()
+    assert trainable(take_part(module, PartOptions(generate=tuple(patterns)), None, WHERE)) == found
+    assert trainable(module) == [name for name, _ in module.named_parameters()]
+
+
+def test_a_pattern_names_whole_modules_only():
+    """`layer1` is not the beginning of `layer10`."""
+    assert find_parameters(["layer1.weight", "layer10.weight"], ["layer1"], WHERE) == ["layer1.weight"]
+
+
+@pytest.mark.parametrize(("pattern", "close"), [("3.wieght", "3.weight"), ("[a]", "Known"), ("", "Known")])
+def test_a_pattern_that_names_nothing_is_told_with_what_is_close(pattern, close):
+    with pytest.raises(ConfigError, match=r"target 'net': target\.generate: unknown parameter") as told:
+        take_part(network(), PartOptions(generate=("0", pattern)), None, WHERE)
+    assert close in str(told.value)
+
+
+def test_parameters_that_the_network_keeps_constant_stay_so():
+    module = network()
+    module[3].requires_grad_(False)
+    assert trainable(take_part(module, PartOptions(generate=("1", "3")), None, WHERE)) == ["1.weight", "1.bias"]
+    with pytest.raises(ConfigError, match="keeps constant"):
+        take_part(module, PartOptions(generate=("3",)), None, WHERE)
+
+
+def test_all_else_has_the_weights_of_the_file(tmp_path):
+    """Buffers too; a generated parameter may have another shape, or be missing."""
+    given = nn.Sequential(*network(classes=7))
+    given[1].running_mean.fill_(0.5)
+    state = given.state_dict()
+    del state["3.bias"]
+    save_file(state, tmp_path / "given.safetensors")
+    options = PartOptions(generate=("3",), weights=str(tmp_path / "given.safetensors"))
+    part = take_part(network(), options, None, WHERE)
+    own = part.state_dict()
+    assert all(torch.equal(own[name], value) for name, value in state.items() if not name.startswith("3"))
+    assert part[3].weight.shape == (3, 5)
+    assert trained_names(options, dict(part[3].named_parameters(prefix="3"))) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("1.running_var"), r"'1.running_var' of shape \[5\] is not there"),
+        (lambda state: state.update({"0.bias": torch.ones(6)}), r"'0.bias' of shape \[5\] has the shape \[6\] there"),
+        (lambda state: state.update({"0.wieght": torch.ones(6)}), "another network: unknown tensor '0.wieght'"),
+    ],
+)
+def test_weights_of_another_network_are_told(tmp_path, change, message):
+    state = dict(network().state_dict())
+    change(state)
+    save_file(state, tmp_path / "given.safetensors")
+    with pytest.raises(ConfigError, match=message):
+        take_part(network(), PartOptions(generate=("3",), weights=str(tmp_path / "given.safetensors")), None, WHERE)
+
+
+def test_a_pickle_is_not_read(tmp_path):
+    for name, options in (("new.pt", {}), ("old.pt", {"_use_new_zipfile_serialization": False})):
+        torch.save(network().state_dict(), tmp_path / name, **options)
+        with pytest.raises(ConfigError, match=r"(?s)is a pickle, which can run code.*save_file"):
+            PartOptions(weights=str(tmp_path / name)).read_weights()
+    with pytest.raises(RunError, match="does not exist"):
+        PartOptions(weights=str(tmp_path / "none.safetensors")).read_weights()
+
+
+def test_weights_to_begin_at_are_those_that_are_given(tmp_path):
+    state = network().state_dict()
+    save_file({name: value for name, value in state.items() if name != "3.bias"}, tmp_path / "given.safetensors")
+    parameters = dict(network().named_parameters())
+    named = {weights: trained_names(PartOptions(weights=weights), parameters) for weights in (False, True)}
+    assert named == {False: [], True: list(parameters)}
+    of_file = trained_names(PartOptions(weights=str(tmp_path / "given.safetensors")), parameters)
+    assert of_file == [name for name in parameters if name != "3.bias"]
