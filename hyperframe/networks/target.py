@@ -84,7 +84,9 @@ class Target:
         self.left_out = with_plain_gradients(self.module)
         self._keeping: dict[int, bool] = {}
         generated = {param.parameter for layer in self.spec.layers for param in layer.params}
-        self.trunk = find_trunk(self.module, generated, self.tried_on.first(PROBED, self._first))
+        inputs = self.tried_on.draw(PROBED, torch.Generator().manual_seed(0))
+        inputs = inputs.to(self.device, self.dtype if inputs.is_floating_point() else None)
+        self.trunk = find_trunk(self.module, generated, inputs)
         self._norms = {name: norm for name, norm in batch_norms(self.module).items() if name not in self.trunk.parts}
         self._momenta = {name: norm.momentum for name, norm in self._norms.items()}
         for norm in self._norms.values():

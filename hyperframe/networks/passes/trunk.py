@@ -66,7 +66,26 @@ def find_trunk(module: nn.Module, generated: Collection[str], inputs: Tensor) ->
         for name, once in behind.items()
         if name in parts and once and not any(name.startswith(f"{other}.") for other in parts)
     ]
-    return Trunk(parts=frozenset(parts), whole=tuple(whole))
+    found = Trunk(parts=frozenset(parts), whole=tuple(whole))
+    return found if _can_remember(module, found, inputs) else attrs.evolve(found, whole=())
+
+
+def _can_remember(module: nn.Module, trunk: Trunk, inputs: Tensor) -> bool:
+    """Whether passes that remember give what the first one gave.
+
+    They do not where something works in place on what another operation has read before.
+    """
+    copied = copy.deepcopy(module).eval()
+    memory = Memory(copied, trunk)
+    with Forgiven(), seeded(0, "trunk", inputs.device), torch.no_grad():
+        memory.begin(None)
+        plain = copied(inputs.clone())
+        for _ in range(3):
+            memory.begin(inputs)
+            if not torch.equal(copied(inputs), plain):
+                return False
+        return True
+    return False
 
 
 def _depending(module: nn.Module, parameters: Iterable[str], inputs: Tensor) -> dict[str, bool]:
@@ -136,6 +155,9 @@ class Memory:
             outputs = forward(*given, **named)
             if self._numbers + outputs.numel() <= NUMBERS_REMEMBERED and not _is_followed(outputs):
                 self._numbers += outputs.numel() * (name not in self._kept)
+                for earlier, (kept, _) in self._kept.items():
+                    if kept is outputs:  # this part works in place on what that one gave
+                        self._kept[earlier] = outputs, times_changed(outputs)
                 self._kept[name] = outputs, times_changed(outputs)
         return outputs
 

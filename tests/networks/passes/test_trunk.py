@@ -181,6 +181,27 @@ def test_what_is_worked_on_in_place_behind_the_trunk_is_computed_again():
     assert all(map(torch.equal, one_by_one, expected))
 
 
+def test_a_trunk_that_works_in_place_on_what_was_read_is_not_remembered():
+    """The first pass reads what `first` gave before `relu` changes it; later ones would read it after that."""
+
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.relu, self.last = nn.Linear(4, 5), nn.ReLU(inplace=True), nn.Linear(5, 2)
+
+        def forward(self, x):
+            y = self.first(x)
+            mean = y.mean()
+            return self.last(self.relu(y) + mean)
+
+    target = part_of(Twice(), "last")
+    assert (target.trunk.parts, target.trunk.whole) == ({"first", "relu"}, ())
+    weights, x = weights_of(target, 2), inputs(7)
+    for number in (0, 1):
+        one = {name: value[number : number + 1] for name, value in weights.items()}
+        assert torch.equal(target.forward(one, x, shared=True), target.network(weights, number)(x)[None])
+
+
 def test_large_outputs_are_not_remembered(target, monkeypatch):
     weights, x = weights_of(target, 1), inputs(7)
     monkeypatch.setattr(trunk_module, "NUMBERS_REMEMBERED", 10)
