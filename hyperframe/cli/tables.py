@@ -181,6 +181,11 @@ def print_description(content: Mapping[str, Any]) -> None:
         numbers = [f"{layer[key]:,}" for key in ("filters", "filter_size", "weights")]
         table.add_row(escape(layer["name"]), *numbers, _few(layer["reads"]) or "–", _few(layer["writes"]) or "–")
     console.print(table)
+    if "constant" in target:
+        constant = target["constant"]
+        console.print(f"not generated: {constant['weights']:,} weights, of {_few(constant['modules'], 8)}")
+        if constant["trunk"]:
+            console.print(f"run once for inputs that all networks see: {_few(constant['trunk'], 8)}")
     _print_symmetries(console, content)
     generator = content[content["generator"]]
     _print_generator(console, content["generator"], generator)

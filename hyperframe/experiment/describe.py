@@ -1,5 +1,6 @@
 """A target and its generator in numbers: layers, filters, symmetries, sizes, memory of a step."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -10,6 +11,7 @@ from hyperframe.experiment.build import build_generator
 from hyperframe.experiment.targets import build_target
 from hyperframe.networks.generator import Generator
 from hyperframe.networks.target import Target
+from hyperframe.targets.adapters import given_names
 from hyperframe.targets.spec import LayerSpec
 from hyperframe.targets.symmetry.gauge import ComposedGauge
 from hyperframe.targets.symmetry.orbits import KINDS, Orbits, orbits
@@ -23,10 +25,11 @@ def describe(config: Config) -> dict[str, Any]:
     """Describe a configuration's target, symmetries and generator; no data is needed.
 
     Returns:
-        `target` (name, weights, layers with filters, filter_size and weights, unit spaces, and what was left without
-        symmetries), `symmetries` (of each kind how many directions are known and how many the gauges fix), the
-        generator's own description under its name, and `step_memory`, estimated bytes of a training step
-        beyond the process itself and the data.
+        `target` (name, weights, layers with filters, filter_size and weights, unit spaces, what was left without
+        symmetries, and, where a part alone is generated, `constant`: how many weights are not, the modules that have
+        them, and those of the trunk, which run once for inputs that all networks see), `symmetries` (of each kind how
+        many directions are known and how many the gauges fix), the generator's own description under its name, and
+        `step_memory`, estimated bytes of a training step beyond the process itself and the data.
     """
     task: Task = config.task.make()
     target = build_target(config, task)
@@ -55,6 +58,7 @@ def describe(config: Config) -> dict[str, Any]:
             "layers": layers,
             "units": spaces,
             "frozen": [attrs.asdict(entry) for entry in target.frozen],
+            **_constant(target),
         },
         "symmetries": _symmetries(config, of),
         "gauges": [choice.name for choice in config.gauges],
@@ -62,6 +66,26 @@ def describe(config: Config) -> dict[str, Any]:
         config.generator.name: generator.describe(),
         "step_memory": step_memory(target, generator, config),
     }
+
+
+def _constant(target: Target) -> dict[str, Any]:
+    """What of the module's parameters is not generated; nothing where all are."""
+    generated = [param.parameter for layer in target.spec.layers for param in layer.params]
+    rest = {name: value for name, value in target.module.named_parameters() if name not in generated}
+    if not rest:
+        return {}
+    adapted = set(given_names(rest)[1])
+    modules = dict.fromkeys(_largest_without(name, generated) for name in given_names(rest)[0] if name not in adapted)
+    weights = sum(value.numel() for value in rest.values())
+    return {"constant": {"weights": weights, "modules": list(modules), "trunk": list(target.trunk.whole)}}
+
+
+def _largest_without(name: str, generated: Sequence[str]) -> str:
+    """The largest module around a constant parameter in which nothing is generated, or its own name."""
+    module = name.rpartition(".")[0]
+    if not module or any(other.startswith(f"{module}.") for other in generated):
+        return name
+    return _largest_without(module, generated)
 
 
 def unit_spaces(of: Orbits) -> list[dict[str, Any]]:

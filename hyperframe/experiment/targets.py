@@ -14,7 +14,7 @@ from hyperframe.experiment.preflight import load_data
 from hyperframe.networks.prior import with_prior
 from hyperframe.networks.target import Target
 from hyperframe.runtime.rng import seeded, stream
-from hyperframe.targets.adapters import as_kernels
+from hyperframe.targets.adapters import with_adapters
 from hyperframe.targets.aliases import check_memory
 from hyperframe.targets.part import take_part
 from hyperframe.targets.spec import TargetSpec
@@ -94,7 +94,7 @@ def make_target(
             name = given.spec.name if isinstance(given, Traced) else choice.name if spec is None else spec.name
             part = take_part(module, choice.common, constants, f"target '{name}'")
             given, spec = trace_for(part, tuple(input_shape), data, name), None
-            structure = attrs.evolve(given.structure, spec=as_kernels(given.spec))
+            structure = attrs.evolve(given.structure, spec=with_adapters(given.spec))
             given = attrs.evolve(given, spec=structure.spec, structure=structure)
     if isinstance(given, nn.Module) and isinstance(spec, TargetSpec):
         where, shape = f"target '{spec.name}'", spec.input_shape

@@ -18,6 +18,7 @@ CHANGE = 0.1
 """Size of the first changes, as a part of a kernel whose entries have the variance 1 / fan-in."""
 
 ORIGINAL = "original"
+OF_ADAPTER = ".parametrizations.weight.0."
 
 
 class LowRank(nn.Module):
@@ -112,22 +113,21 @@ def given_names(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[st
 
 def is_of_adapter(name: str) -> bool:
     """Whether a parameter's name is that of U or D of an adapter."""
-    return ".parametrizations.weight.0." in f".{name}"
+    return OF_ADAPTER in f".{name}"
 
 
-def as_kernels(spec: TargetSpec) -> TargetSpec:
-    """Return the spec of a network with adapters in which D is a kernel of the layer's inputs, not a table.
+def with_adapters(spec: TargetSpec) -> TargetSpec:
+    """Return the traced spec of a network with adapters, in which D is a kernel of the layer's inputs, not a table.
 
     Tracing sees that nothing is multiplied with it before it is multiplied itself, and generators would begin it at 0.
+    U and D of a layer are called `LAYER.up` and `LAYER.down`.
     """
-    return attrs.evolve(spec, layers=tuple(map(_as_kernel, spec.layers)))
+    return attrs.evolve(spec, layers=tuple(map(_with_adapter, spec.layers)))
 
 
-def _as_kernel(layer: LayerSpec) -> LayerSpec:
-    params = [
-        attrs.evolve(param, role="kernel", axes="o i")
-        if is_of_adapter(param.parameter) and param.role == "shift"
-        else param
-        for param in layer.params
-    ]
-    return attrs.evolve(layer, params=params)
+def _with_adapter(layer: LayerSpec) -> LayerSpec:
+    path, of_adapter, factor = f".{layer.params[0].parameter}".rpartition(OF_ADAPTER)
+    if not of_adapter:
+        return layer
+    params = [attrs.evolve(param, role="kernel", axes="o i") for param in layer.params]
+    return attrs.evolve(layer, name=f"{path}.{factor}".removeprefix("."), params=params)
