@@ -11,7 +11,8 @@ from rich.table import Column, Table
 
 from hyperframe.analysis.evaluation_rows import WORDS, evaluation_rows, evaluation_title, quantity
 from hyperframe.bench.tables import TABLE1, best_of, comparison_rows, comparison_title, table1_rows
-from hyperframe.config.registry import OWN_DISTRIBUTION, BrokenPlugin, Registered
+from hyperframe.config.registry import BrokenPlugin, Registered
+from hyperframe.entry_points import OWN_DISTRIBUTION
 from hyperframe.metrics import Metric, metrics_of
 from hyperframe.runs.folder import ANALYSES
 from hyperframe.runtime.terminal import Console, printable

@@ -15,6 +15,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from hyperframe.config.sections import Precision
 from hyperframe.errors import ConfigError, MemoryShortageError
 from hyperframe.experiment.outputs import SharedOutputs, run_in_training
 from hyperframe.networks.generator import Generator
@@ -22,7 +23,6 @@ from hyperframe.networks.probes import draws_in_training
 from hyperframe.networks.target import Target
 from hyperframe.runtime.chunks import Chunks
 from hyperframe.runtime.memory import if_it_fits
-from hyperframe.runtime.precision import Precision
 from hyperframe.targets.weights import flatten, pack, slice_weights, unpack
 from hyperframe.types import Data, DiversityInputs, DiversityTerm, Objective, Task, Weights
 

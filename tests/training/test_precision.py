@@ -20,6 +20,7 @@ import hyperframe as hf
 from hyperframe.bench.timings import benchmark
 from hyperframe.config.choices import choose
 from hyperframe.config.schema import load_config
+from hyperframe.config.sections import Precision
 from hyperframe.errors import ConfigError
 from hyperframe.experiment.build import build_experiment, make_target, traced_target
 from hyperframe.experiment.evaluation import draw_networks, evaluate
@@ -27,7 +28,7 @@ from hyperframe.experiment.loss import BatchLoss, WeightedTerm
 from hyperframe.experiment.outputs import run_in_training
 from hyperframe.networks.batching import many_at_once
 from hyperframe.networks.target import Target
-from hyperframe.runtime.precision import Precision, bfloat16_products, tf32_products
+from hyperframe.runtime.precision import bfloat16_products, tf32_products
 from hyperframe.targets.symmetry.exact import redraw
 from hyperframe.targets.weights import unpack
 from hyperframe.training.trainer import Trainer
