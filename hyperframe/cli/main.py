@@ -19,6 +19,7 @@ from hyperframe.cli.commands.inspect import config_command, describe_command, ru
 from hyperframe.cli.commands.predict import predict
 from hyperframe.cli.commands.report import report_command
 from hyperframe.cli.commands.sample import sample
+from hyperframe.cli.commands.sweep import sweep_command
 from hyperframe.cli.commands.train import train
 from hyperframe.cli.extensions import with_plugins
 from hyperframe.errors import HyperframeError, HyperframeWarning
@@ -85,6 +86,7 @@ COMMANDS = (
     report_command,
     distill_command,
     compare_command,
+    sweep_command,
     runs,
     describe_command,
     config_command,

@@ -1,6 +1,7 @@
 """What needs no torch does not import it, lazy names are those that type checkers see, and commands are added."""
 
 import ast
+import contextlib
 import copy
 import pickle
 import subprocess
@@ -16,7 +17,7 @@ from hyperframe.cli.commands import bench as bench_commands
 from hyperframe.cli.commands import components
 from hyperframe.cli.commands import distill as distill_command
 from hyperframe.cli.completion import complete_run
-from hyperframe.cli.main import main
+from hyperframe.cli.main import main, run_command_line
 from hyperframe.config.kinds import KINDS
 from hyperframe.config.sections import shipped_configs
 
@@ -72,7 +73,7 @@ def test_no_commands_help_imports_torch(tmp_path):
     asked = [[*names, "--help"] for names in commands(main)]
     program = f"""
 import sys
-from hyperframe.cli.main import main
+from hyperframe.cli.main import main, run_command_line
 for arguments in {asked!r}:
     main(arguments, standalone_mode=False)
     assert "torch" not in sys.modules, arguments
@@ -80,6 +81,17 @@ for arguments in {asked!r}:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(asked) > 20
+
+
+def test_a_body_begins_with_what_the_launcher_hands_over(hyperframe, monkeypatch):  # in an empty folder
+    begun = []
+    monkeypatch.setattr(sys, "argv", ["hyperframe", "config", "--list"])
+    run_command_line(begin=lambda: begun.append(True))
+    assert begun == [True]
+    monkeypatch.setattr(sys, "argv", ["hyperframe", "config", "--help"])
+    with contextlib.suppress(SystemExit):
+        run_command_line(begin=lambda: begun.append(True))
+    assert begun == [True]
 
 
 @pytest.mark.slow
