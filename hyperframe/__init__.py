@@ -85,14 +85,16 @@ _PLACES = {
 __all__ = [*_PLACES, "__version__"]  # noqa: PLE0604  (the keys are texts)
 
 
-def __getattr__(name: str) -> Any:
-    """Import a wing, or a name from its module; Python asks once, since it is kept."""
-    if name in _WINGS:
-        return import_module(f"{__name__}.{name}")
-    if name in _PLACES:
-        value = globals()[name] = getattr(import_module(_PLACES[name]), name)
-        return value
-    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+if not TYPE_CHECKING:  # to a type checker a name that is not imported above is a mistake
+
+    def __getattr__(name: str) -> Any:
+        """Import a wing, or a name from its module; Python asks once, since it is kept."""
+        if name in _WINGS:
+            return import_module(f"{__name__}.{name}")
+        if name in _PLACES:
+            value = globals()[name] = getattr(import_module(_PLACES[name]), name)
+            return value
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:

@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import copy
+import os
 import pickle
 import subprocess
 import sys
@@ -33,7 +34,8 @@ hyperframe_launcher.main()
 def launch(folder, *arguments, **environment):
     """The launcher in a process of its own; the last line of its messages says whether torch was imported."""
     command = [sys.executable, "-c", TOLD, *arguments]
-    settings = {"PYTHONPATH": str(folder), "PATH": "/usr/bin:/bin", "HOME": str(folder), **environment}
+    path = os.pathsep.join([str(folder), *sys.path])  # the library that is tried here, which may be a mutant
+    settings = {"PYTHONPATH": path, "PATH": "/usr/bin:/bin", "HOME": str(folder), **environment}
     return subprocess.run(command, capture_output=True, text=True, env=settings, cwd=folder, check=False)
 
 
@@ -94,6 +96,15 @@ def test_a_body_begins_with_what_the_launcher_hands_over(hyperframe, monkeypatch
     assert begun == [True]
 
 
+def test_a_library_that_cannot_be_loaded_is_no_output_that_cannot_be_written(hyperframe, monkeypatch):
+    def begin():
+        raise OSError("libcudart.so: cannot open shared object file")
+
+    monkeypatch.setattr(sys, "argv", ["hyperframe", "config", "--list"])
+    with pytest.raises(OSError, match="libcudart"):
+        run_command_line(begin=begin)
+
+
 @pytest.mark.slow
 def test_a_command_runs_with_torch_set_up(tmp_path):
     (tmp_path / "shown.py").write_text(
@@ -142,7 +153,7 @@ def test_commands_repeat_the_librarys_defaults():
 
 def test_lazy_names_are_those_that_type_checkers_see():
     tree = ast.parse(Path(hf.__file__).read_text(encoding="utf-8"))
-    block = next(node for node in tree.body if isinstance(node, ast.If))
+    block = next(node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
     seen = {alias.name: node.module for node in block.body for alias in node.names}
     assert all(alias.asname == alias.name for node in block.body for alias in node.names)
     assert {name for name, module in seen.items() if module == "hyperframe"} == set(hf._WINGS)
