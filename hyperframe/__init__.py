@@ -27,29 +27,22 @@ if TYPE_CHECKING:
     from hyperframe import networks as networks
     from hyperframe import targets as targets
     from hyperframe import types as types
-    from hyperframe.analysis.distillation.distill import distill as distill
-    from hyperframe.analysis.distillation.student import DistillationOptions as DistillationOptions
-    from hyperframe.api import load as load
-    from hyperframe.api import resume as resume
-    from hyperframe.api import train as train
-    from hyperframe.component import Component as Component
-    from hyperframe.errors import HyperframeError as HyperframeError
-    from hyperframe.errors import HyperframeWarning as HyperframeWarning
-    from hyperframe.hookspecs import hookimpl as hookimpl
-    from hyperframe.metrics import Meter as Meter
-    from hyperframe.metrics import Metric as Metric
-    from hyperframe.metrics import over_networks as over_networks
-    from hyperframe.networks.generator import Generator as Generator
-    from hyperframe.networks.sampled import Networks as Networks
-    from hyperframe.options import option as option
-    from hyperframe.runs.run import Run as Run
-    from hyperframe.targets.tracing.tracer import trace as trace
-    from hyperframe.tasks.classification import ClassificationTask as ClassificationTask
-    from hyperframe.tasks.regression import RegressionTask as RegressionTask
-    from hyperframe.training.loop import Reporter as Reporter
-    from hyperframe.types import Data as Data
-    from hyperframe.types import Task as Task
-    from hyperframe.types import Weights as Weights
+    from hyperframe.analysis.distillation.distill import distill
+    from hyperframe.analysis.distillation.student import DistillationOptions
+    from hyperframe.api import load, resume, train
+    from hyperframe.component import Component
+    from hyperframe.errors import HyperframeError, HyperframeWarning
+    from hyperframe.hookspecs import hookimpl
+    from hyperframe.metrics import Meter, Metric, over_networks
+    from hyperframe.networks.generator import Generator
+    from hyperframe.networks.sampled import Networks
+    from hyperframe.options import option
+    from hyperframe.runs.run import Run
+    from hyperframe.targets.tracing.tracer import trace
+    from hyperframe.tasks.classification import ClassificationTask
+    from hyperframe.tasks.regression import RegressionTask
+    from hyperframe.training.loop import Reporter
+    from hyperframe.types import Data, Task, Weights
 
 __version__ = version("hyperframe-nn")
 
@@ -82,7 +75,32 @@ _PLACES = {
 }
 """The module of each name; the imports above say the same to type checkers."""
 
-__all__ = [*_PLACES, "__version__"]  # noqa: PLE0604  (the keys are texts)
+__all__ = [
+    "ClassificationTask",
+    "Component",
+    "Data",
+    "DistillationOptions",
+    "Generator",
+    "HyperframeError",
+    "HyperframeWarning",
+    "Meter",
+    "Metric",
+    "Networks",
+    "RegressionTask",
+    "Reporter",
+    "Run",
+    "Task",
+    "Weights",
+    "__version__",
+    "distill",
+    "hookimpl",
+    "load",
+    "option",
+    "over_networks",
+    "resume",
+    "trace",
+    "train",
+]
 
 
 if not TYPE_CHECKING:  # to a type checker a name that is not imported above is a mistake
