@@ -24,8 +24,10 @@ import hyperframe.testing.strategies
 from hyperframe.cli.main import main as command_line
 from hyperframe.config.commented_yaml import commented_yaml
 from hyperframe.config.overrides import KEY_HELP, LISTS, SINGLE
-from hyperframe.config.registry import LIMIT_VARIABLE, OWN_DISTRIBUTION, Registered, Registry, make_plugin_manager
-from hyperframe.config.schema import SECTIONS, load_config, shipped_configs
+from hyperframe.config.registry import Registered, Registry, make_plugin_manager
+from hyperframe.config.schema import load_config
+from hyperframe.config.sections import SECTIONS, shipped_configs
+from hyperframe.entry_points import LIMIT_VARIABLE, OWN_DISTRIBUTION
 from hyperframe.options import expected, key_of, keys_of_task, plain_options
 from hyperframe.testing.kit import BUILT, LAWS
 from hyperframe.testing.laws import Law
@@ -110,6 +112,15 @@ COMMANDS = f"""\
 {NOTE}
 
 `hyperframe COMMAND --help` prints these texts. A mistake that you can mend gives one message and exit code 2.
+
+A shell completes commands, options, configurations that ship, keys of `trainer`, `evaluation` and `prior`, and run
+folders (those in `runs/`, in the current folder, and where the path that is begun leads) once it has been told how:
+
+```bash
+eval "$(_HYPERFRAME_COMPLETE=bash_source hyperframe)"       # in ~/.bashrc
+eval "$(_HYPERFRAME_COMPLETE=zsh_source hyperframe)"        # in ~/.zshrc
+_HYPERFRAME_COMPLETE=fish_source hyperframe | source        # in ~/.config/fish/completions/hyperframe.fish
+```
 """
 
 LAWS_PAGE = f"""\

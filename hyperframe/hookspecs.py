@@ -52,10 +52,5 @@ def hyperframe_analyses() -> list[Component]:  # type: ignore[empty-body]
 
 
 @hookspec
-def hyperframe_commands(cli: Any) -> None:
-    """Add commands to `hyperframe`: `cli` is a click group."""
-
-
-@hookspec
 def hyperframe_step_end(run: Any, step: int, metrics: dict[str, float]) -> None:
     """Observe training: called after a step, at the logging interval only."""

@@ -3,7 +3,7 @@
 import math
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -85,8 +85,13 @@ class Cell:
         return self.out / CELLS / f"{self.label}-{self.seed}.json"
 
 
-def check_cell(cell: Cell, registry: Registry) -> None:
+def check_cell(cell: Cell, registry: Registry, free: Collection[str] = ()) -> None:
     """Check that a cell's folder holds nothing, or a run of its configuration.
+
+    Args:
+        cell: the cell.
+        registry: where components are looked up.
+        free: keys that may differ.
 
     Raises:
         RunError: it is another one's.
@@ -98,9 +103,10 @@ def check_cell(cell: Cell, registry: Registry) -> None:
     with _advising(cell):
         there = read_run_config(cell.folder, registry)[1].plain()
     for change in changes(there, cell.config.without_pauses().plain()):
-        raise RunError(
-            f"{cell.folder} holds a run of other settings ({change}); remove it, or name another folder with --out"
-        )
+        if change.partition(":")[0] not in free:
+            raise RunError(
+                f"{cell.folder} holds a run of other settings ({change}); remove it, or name another folder with --out"
+            )
 
 
 @contextmanager
@@ -114,6 +120,11 @@ def _advising(cell: Cell) -> Iterator[None]:
         ) from error
 
 
+def is_trained(cell: Cell) -> bool:
+    """Whether all steps of a cell are done."""
+    return is_file(cell.folder / CONFIG) and max(checkpoint_steps(cell.folder), default=0) == cell.config.trainer.steps
+
+
 def train_cell(cell: Cell, registry: Registry) -> Run:
     """Train a cell, go on with a training that was interrupted, or load one that is finished.
 
@@ -124,7 +135,7 @@ def train_cell(cell: Cell, registry: Registry) -> Run:
     reporter = StepsReporter(str(cell), cell.config.trainer.steps)
     if not is_file(cell.folder / CONFIG):
         run = train_run(cell.config, registry, cell.folder, reporter)
-    elif max(checkpoint_steps(cell.folder), default=0) == cell.config.trainer.steps:
+    elif is_trained(cell):
         with _advising(cell):
             run = load_run(cell.folder, registry, cell.config.trainer.device)
     else:

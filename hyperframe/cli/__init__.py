@@ -3,7 +3,8 @@
 - `main`: the group of all commands, and how errors end one
 - `arguments`: arguments and options that several commands take
 - `tables`: tables on the terminal
-- `extensions`: commands that plugins add
+- `extensions`: commands that other distributions add
+- `completion`: what a shell offers where a command is being typed
 - `scaffold`: packages begun from a template
 - `prediction_files`: drawn networks on a user's own inputs
 - `commands`: the commands

@@ -2,30 +2,37 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from hyperframe.api import make_registry
-from hyperframe.config.import_path import Factories, check_factory, typed_targets
-from hyperframe.config.overrides import KEY_HELP
-from hyperframe.config.registry import Registry
-from hyperframe.config.schema import override_pairs
-from hyperframe.runs.loading import load_run
-from hyperframe.runs.run import Run
-from hyperframe.runtime.files import is_file, user_path
+from hyperframe.cli.completion import complete_run
+from hyperframe.cli.extensions import begin_work
+
+if TYPE_CHECKING:
+    from hyperframe.config.registry import Registry
+    from hyperframe.runs.run import Run
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Command(click.Command):
-    """A command that refuses an option that is given twice, of which click takes the last without a word."""
+    """A command whose body begins once its arguments are known to be right; only bodies import the library.
+
+    It refuses an option that is given twice, of which click takes the last without a word.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, as click does."""
+        begin_work(ctx)
+        return super().invoke(ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse, as click does; raises `click.UsageError` where an option is given twice."""
         order = self.make_parser(ctx).parse_args(args=list(args))[2]
         for option in order:
-            if isinstance(option, click.Option) and not (option.multiple or option.is_flag) and order.count(option) > 1:
+            single = isinstance(option, click.Option) and not (option.multiple or option.is_flag)
+            if single and order.count(option) > 1 and not ctx.resilient_parsing:
                 raise click.UsageError(f"{option.opts[-1]} is given twice; give it once", ctx)
         return super().parse_args(ctx, args)
 
@@ -37,6 +44,8 @@ def json_option(command: F) -> F:
 
 def split_arguments(arguments: tuple[str, ...], default: str) -> tuple[str, list[str]]:
     """Split `[CONFIG] [KEY=VALUE…]`: the first argument is the configuration unless it is an override."""
+    from hyperframe.runtime.files import is_file, user_path
+
     first = arguments[0] if arguments else ""
     if first and not _names_key(first) and ("=" not in first or is_file(user_path(first))):
         return arguments[0], list(arguments[1:])
@@ -45,6 +54,8 @@ def split_arguments(arguments: tuple[str, ...], default: str) -> tuple[str, list
 
 def _names_key(argument: str) -> bool:
     """Whether an argument is `KEY=VALUE` of a configuration."""
+    from hyperframe.config.overrides import KEY_HELP
+
     return "=" in argument and argument.partition("=")[0].partition(".")[0] in KEY_HELP
 
 
@@ -70,7 +81,7 @@ def load_options(command: F) -> F:
 
 def run_options(command: F) -> F:
     """Add what every command takes that loads a run."""
-    run = click.argument("run", type=click.Path())
+    run = click.argument("run", type=click.Path(), shell_complete=complete_run)
     target = click.option(
         "--target", help="package.module:factory of a run with such a target; a folder cannot bring code."
     )
@@ -90,21 +101,30 @@ def samples_option(command: F) -> F:
     return click.option("--samples", type=click.Path(), help=help_)(command)
 
 
-def open_run(run: str, checkpoint: str, device: str, target: str | None, overrides: Sequence[str] = ()) -> Run:
+def open_run(run: str, checkpoint: str, device: str, target: str | None, overrides: Sequence[str] = ()) -> "Run":
     """Load the run that the options of `run_options` name; overrides say where its data lie now."""
+    from hyperframe.config.import_path import check_factory
+    from hyperframe.runs.loading import load_run
+
     registry = registry_with([] if target is None else [check_factory(target)])
     return load_run(run, registry, device, checkpoint, overrides)
 
 
-def registry_with(typed: Sequence[str]) -> Registry:
+def registry_with(typed: Sequence[str]) -> "Registry":
     """All components that are installed, and targets `package.module:factory` that the user has typed."""
+    from hyperframe.api import make_registry
+    from hyperframe.config.import_path import Factories
+
     if typed and "" not in sys.path:
         sys.path.append("")  # modules in the current folder, as python -m has it
     return make_registry([Factories(typed)] if typed else [])
 
 
-def registry_for(overrides: Sequence[str]) -> Registry:
+def registry_for(overrides: Sequence[str]) -> "Registry":
     """All components that are installed, and the target that overrides name where it is such a factory."""
+    from hyperframe.config.import_path import typed_targets
+    from hyperframe.config.schema import override_pairs
+
     return registry_with(typed_targets(override_pairs(overrides)))
 
 

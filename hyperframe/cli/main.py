@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -18,9 +19,9 @@ from hyperframe.cli.commands.inspect import config_command, describe_command, ru
 from hyperframe.cli.commands.predict import predict
 from hyperframe.cli.commands.report import report_command
 from hyperframe.cli.commands.sample import sample
+from hyperframe.cli.commands.sweep import sweep_command
 from hyperframe.cli.commands.train import train
 from hyperframe.cli.extensions import with_plugins
-from hyperframe.config.registry import make_plugin_manager
 from hyperframe.errors import HyperframeError, HyperframeWarning
 from hyperframe.runtime.signals import end_on_signals
 from hyperframe.runtime.terminal import printable
@@ -28,13 +29,17 @@ from hyperframe.runtime.terminal import printable
 USER_MISTAKE = 2
 
 
-def run_command_line() -> None:
-    """Run the command; a user's mistake gives one message and exit code 2, never a traceback."""
+def run_command_line(begin: Callable[[], None] | None = None) -> None:
+    """Run the command; a user's mistake gives one message and exit code 2, never a traceback.
+
+    Args:
+        begin: is called once before a command's body, and not for help, completions and wrong arguments.
+    """
     warnings.showwarning = _show_warning
     warnings.simplefilter("always", HyperframeWarning)
     end_on_signals()
     try:
-        with_plugins(main, make_plugin_manager())(standalone_mode=False)
+        with_plugins(main)(standalone_mode=False, obj=begin)
     except HyperframeError as error:
         click.echo(printable(f"hyperframe: {error}"), err=True)
         sys.exit(USER_MISTAKE)
@@ -48,6 +53,8 @@ def run_command_line() -> None:
         click.echo("hyperframe: interrupted", err=True)
         sys.exit(128 + signal.SIGINT)
     except OSError as error:  # what the library writes itself has messages of its own
+        if error.strerror is None:  # not the system's: a library that torch needs cannot be loaded
+            raise
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (for what is still to be flushed)
         if not isinstance(error, BrokenPipeError):  # whoever reads has seen enough
             click.echo(f"hyperframe: the output cannot be written: {error.strerror}", err=True)
@@ -79,6 +86,7 @@ COMMANDS = (
     report_command,
     distill_command,
     compare_command,
+    sweep_command,
     runs,
     describe_command,
     config_command,

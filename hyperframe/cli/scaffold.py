@@ -7,12 +7,14 @@ import re
 import shlex
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
-from hyperframe.config.registry import Registry
 from hyperframe.errors import ConfigError, unknown_name
-from hyperframe.runtime.files import exists, whole_folder
+
+if TYPE_CHECKING:
+    from hyperframe.config.registry import Registry
 
 WORD = "PACKAGE"
 """Stands for the name of package and component in the templates."""
@@ -60,7 +62,7 @@ TEMPLATES = {
 _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 
 
-def new_plugin(name: str, kind: str, registry: Registry, parent: Path) -> Path:
+def new_plugin(name: str, kind: str, registry: "Registry", parent: Path) -> Path:
     """Write a package into a new folder, with a component, its registration and its test.
 
     Args:
@@ -76,6 +78,8 @@ def new_plugin(name: str, kind: str, registry: Registry, parent: Path) -> Path:
         ConfigError: the name cannot be one, or is taken.
         RunError: the folder cannot be written.
     """
+    from hyperframe.runtime.files import exists, whole_folder
+
     if kind not in TEMPLATES:
         raise ConfigError(unknown_name("kind of component", kind, TEMPLATES))
     package, folder = name.replace("-", "_"), parent / name

@@ -8,6 +8,7 @@
 - `in_memory`: a module and data handed over in Python, as components
 - `dotted_keys`: nested configurations, key by key: what they hold, what has changed, what is missing
 - `overrides`: YAML files, `KEY=VALUE`, and how they are merged
+- `sections`: the configurations that ship, and options of sections that hold no component, such as `trainer`
 - `schema`: complete configurations: components found, options checked
 - `schedule`: the learning rate as a function of the step
 - `commented_yaml`: configurations with a comment for every key

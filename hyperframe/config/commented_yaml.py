@@ -9,7 +9,8 @@ import yaml
 from hyperframe.config.choices import Choice
 from hyperframe.config.kinds import KINDS
 from hyperframe.config.overrides import KEY_HELP, LISTS, SINGLE
-from hyperframe.config.schema import SECTIONS, Config
+from hyperframe.config.schema import Config
+from hyperframe.config.sections import SECTIONS
 from hyperframe.config.yaml_values import load_value
 from hyperframe.options import key_of
 

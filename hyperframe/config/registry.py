@@ -3,7 +3,6 @@
 Built-in components come through the same entry-point group as everybody else's.
 """
 
-import importlib.metadata
 import os
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -15,19 +14,8 @@ import pluggy
 from hyperframe import hookspecs
 from hyperframe.component import Component
 from hyperframe.config.kinds import KINDS
+from hyperframe.entry_points import LIMIT_VARIABLE, OWN_DISTRIBUTION, Source, find_entry_points
 from hyperframe.errors import Forgiven, PluginError, described, notice, unknown_name
-
-OWN_DISTRIBUTION = "hyperframe-nn"
-LIMIT_VARIABLE = "HYPERFRAME_PLUGINS"
-
-
-@attrs.frozen(kw_only=True)
-class Source:
-    """Where a plugin comes from."""
-
-    plugin: str
-    distribution: str
-    version: str
 
 
 @attrs.frozen(kw_only=True)
@@ -111,12 +99,11 @@ def make_plugin_manager(
 ) -> PluginManager:
     """Make a fresh plugin manager; there is no global one.
 
-    The variable HYPERFRAME_PLUGINS, names of distributions or entry points with commas between them, limits third-party
-    plugins to those; the built-in ones always load. A plugin whose import fails is kept in `broken` with its
-    distribution and the reason, and all others go on working.
+    A plugin whose import fails is kept in `broken` with its distribution and the reason, and all others go on working.
 
     Args:
-        entry_points: load what installed distributions declare in the entry-point group `hyperframe`.
+        entry_points: load what installed distributions declare in the entry-point group `hyperframe`, within the limits
+            of `find_entry_points`; the built-in components always load.
         extra: further plugins, modules or objects with hook implementations.
         block: names of entry points to leave out.
 
@@ -125,20 +112,11 @@ def make_plugin_manager(
     """
     manager = PluginManager()
     blocked = set(block)
-    chosen = os.environ.get(LIMIT_VARIABLE)
-    allowed = None if chosen is None else {name.strip() for name in chosen.split(",")}
     if entry_points:
-        for point in importlib.metadata.entry_points(group=hookspecs.GROUP):
-            distribution = point.dist.name if point.dist else "unknown"
-            version = point.dist.version if point.dist else ""
-            source = Source(plugin=point.name, distribution=distribution, version=version)
-            own = distribution == OWN_DISTRIBUTION
-            if point.name in blocked or not (own or allowed is None or allowed & {point.name, distribution}):
-                continue
-            if not own:
-                source = attrs.evolve(source, plugin=f"{distribution}:{point.name}")
-            with manager.loading(source):
-                manager.add(point.load(), source)
+        for point, source in find_entry_points(hookspecs.GROUP):
+            if point.name not in blocked:
+                with manager.loading(source):
+                    manager.add(point.load(), source)
     _add_all(manager, extra)
     return manager
 

@@ -2,7 +2,7 @@
 
 import math
 
-from hyperframe.config.schema import TrainerOptions
+from hyperframe.config.sections import TrainerOptions
 
 FINAL_PART = 1e-3
 """The last rate of a one-cycle schedule, as a part of its highest."""

@@ -15,6 +15,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from hyperframe.config.sections import Precision
 from hyperframe.errors import MemoryShortageError
 from hyperframe.experiment.outputs import SharedOutputs, run_in_training
 from hyperframe.experiment.terms import WeightedTerm, check_inputs, restrict
@@ -24,7 +25,6 @@ from hyperframe.networks.target import Target
 from hyperframe.runtime.chunks import Chunks
 from hyperframe.runtime.distributed import ALONE, Processes
 from hyperframe.runtime.memory import if_it_fits
-from hyperframe.runtime.precision import Precision
 from hyperframe.targets.weights import batch_size, flatten, pack, slice_weights, unpack
 from hyperframe.types import Data, DiversityInputs, Objective, Task, Weights
 

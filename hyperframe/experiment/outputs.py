@@ -6,11 +6,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from hyperframe.config.sections import Precision
 from hyperframe.errors import MemoryShortageError
 from hyperframe.networks.target import Target
 from hyperframe.runtime.chunks import Chunks
 from hyperframe.runtime.distributed import ALONE, Processes
-from hyperframe.runtime.precision import Precision, bfloat16_products
+from hyperframe.runtime.precision import bfloat16_products
 from hyperframe.runtime.rng import RandomState
 from hyperframe.targets.weights import batch_size, slice_weights
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hyperframe.config.sections import Precision
 from hyperframe.errors import ConfigError, DataError, Forgiven, SpecError, described, notice, others_code
 from hyperframe.experiment.loss import BatchLoss
 from hyperframe.experiment.outputs import run_in_training
@@ -16,7 +17,7 @@ from hyperframe.networks.passes.probes import unsteady
 from hyperframe.networks.target import Target
 from hyperframe.options import shown
 from hyperframe.runtime.memory import unless_out_of_memory
-from hyperframe.runtime.precision import Precision, has_tf32
+from hyperframe.runtime.precision import has_tf32
 from hyperframe.runtime.rng import seeded, stream
 from hyperframe.targets.remedies import of_failure
 from hyperframe.targets.spec import TargetSpec

@@ -32,24 +32,21 @@ def main() -> None:
     else:
         sys.stderr.write(CLASH.format(version=other, prefix=sys.prefix) + "\n")
         sys.exit(2)
-    if sys.argv[1:] == ["--version"]:  # torch takes seconds to import
-        sys.stdout.write(f"hyperframe, version {importlib.metadata.version('hyperframe-nn')}\n")
-        return
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     try:
-        _run()
-    except KeyboardInterrupt:  # while the libraries are imported, which takes seconds
+        from hyperframe.cli.main import run_command_line
+
+        run_command_line(begin=_prepare_torch)
+    except KeyboardInterrupt:  # while the command line is imported
         sys.stderr.write("hyperframe: interrupted\n")
         sys.exit(130)
 
 
-def _run() -> None:
+def _prepare_torch() -> None:
+    """Set torch up for a command; help and completions do without it, which takes seconds to import."""
     import torch
 
     # Before the first parallel operation: threads that torch starts later inherit it. Numbers too small for the normal
     # format make processors many times slower.
     torch.set_flush_denormal(True)
-    from hyperframe.cli.main import run_command_line
-
-    run_command_line()

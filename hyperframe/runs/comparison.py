@@ -1,6 +1,7 @@
 """Runs side by side: what differs in their configurations, results of as many networks of each, and a picture."""
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def compare(
     device: str | None = None,
     checkpoint: str | int = "last",
     overrides: Sequence[str] | Mapping[str, Any] = (),
+    names: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Measure the networks of several runs, as many of each, on the test set of its task. Nothing is written.
 
@@ -43,6 +45,7 @@ def compare(
         device: auto, cpu, cuda or cuda:INDEX; by default auto.
         checkpoint: of each run "last", "best" or a step.
         overrides: where data lie now, `KEY=VALUE` texts or a mapping; each run takes those whose keys it has.
+        names: of the runs; those of one name are repeats of one another, as from other seeds. By default the folders'.
 
     Returns:
         `networks`; `different`, see `differences`; `runs`, for each `run` (a short name), `folder`, `task`, `step`,
@@ -55,7 +58,8 @@ def compare(
             networks than a run holds.
     """
     paths = [check_is_run(folder) for folder in folders]
-    names = _names(paths)
+    _check_different(paths)
+    names = _names(paths) if names is None else names
     stored = [read_run_config(path, registry)[0] for path in paths]
     configs = {name: config.plain() for name, config in zip(names, stored, strict=True)}
     runs = [
@@ -78,8 +82,8 @@ def _overrides_of_each(stored: Sequence[Config], pairs: Sequence[tuple[str, Any]
     return own if all(key in known for key, _ in pairs) else [dict(pairs) for _ in stored]
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
-    """Short names of runs: their folders' own, or the paths as they were given where two of these are the same."""
+def _check_different(paths: Sequence[Path]) -> None:
+    """Raise `RunError` where there are no two runs, or one is named twice."""
     if len(paths) < 2:
         raise RunError(f"only one run was named, {paths[0]}; name two or more" if paths else "name two runs or more")
     known: dict[tuple[int, int] | None, Path] = {}
@@ -87,6 +91,10 @@ def _names(paths: Sequence[Path]) -> list[str]:
         other = known.setdefault(folder_identity(path), path)
         if other is not path:
             raise RunError(f"{path} and {other} are the same run; name each one once")
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Short names of runs: their folders' own, or the paths as they were given where two of these are the same."""
     names = [path.resolve().name for path in paths]
     return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
@@ -108,6 +116,19 @@ def differences(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str,
         for key, values in found.items()
         if len(values) < len(flat) or any(value != next(iter(values.values())) for value in values.values())
     }
+
+
+def repeats(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """The rows of a comparison by their names, in order; several of one name are repeats.
+
+    Example:
+        >>> repeats([{"run": "a", "step": 1}, {"run": "b", "step": 1}, {"run": "a", "step": 2}])["a"]
+        [{'run': 'a', 'step': 1}, {'run': 'a', 'step': 2}]
+    """
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row["run"], []).append(row)
+    return found
 
 
 def _measure(run: Run, count: int, seed: int | None, registry: Registry) -> dict[str, Any]:
@@ -184,12 +205,18 @@ def _axes(results: Mapping[str, Any]) -> Axes | None:
     return Axes(apart, single, ensemble) if same else None
 
 
-def write_picture(path: Path, content: Mapping[str, Any]) -> None:
+def write_picture(path: Path, content: Mapping[str, Any], *, joined: bool = False) -> None:
     """Draw what the networks of the runs that `compare` measured are worth against their diversity, into a PNG file.
 
     On the x axis stands how far two networks of a run differ, such as the probability that they give different answers
     to an example; on the y axis the first metric of single networks, such as the accuracy (mean ± standard deviation),
     and that of the ensemble, such as its majority vote. Runs of one kind of task are drawn, which the first one has.
+    Repeats are one point: their means, with the deviation over the repeats in both directions.
+
+    Args:
+        path: the file.
+        content: what `compare` gives.
+        joined: a line joins the points in their order, as those of a key that takes one value after the other.
 
     Raises:
         RunError: no run is of a task with such metrics, or the file cannot be written.
@@ -203,28 +230,38 @@ def write_picture(path: Path, content: Mapping[str, Any]) -> None:
         if row not in rows:
             notice(f"{row['run']} is not in the picture: its task '{row['task']}' has no such {chosen.single.label}")
     with whole_file(path) as partial:
-        _draw(rows, chosen, content["networks"]).savefig(partial, format="png", dpi=150)
+        _draw(rows, chosen, content["networks"], joined).savefig(partial, format="png", dpi=150)
 
 
-def _draw(rows: Sequence[Mapping[str, Any]], chosen: Axes, networks: int) -> Any:
+def _draw(rows: Sequence[Mapping[str, Any]], chosen: Axes, networks: int, joined: bool) -> Any:
     """The picture, a matplotlib figure: a colour and a number for each run, whose name stands below."""
     from matplotlib.figure import Figure  # noqa: PLC0415  (takes a second, and only this needs it)
 
-    figure = Figure(figsize=(7, 4.5 + 0.22 * len(rows)), layout="constrained")
+    points = repeats(rows)
+    figure = Figure(figsize=(7, 4.5 + 0.22 * len(points)), layout="constrained")
     axes = figure.add_subplot()
-    for number, row in enumerate(rows, 1):
-        results = row["results"]
-        x, vote = _plotted_value(chosen.apart, results), _plotted_value(chosen.ensemble, results)
-        mean, std = (_factor(chosen.single) * results[chosen.single.name][key] for key in ("mean", "std"))
+    votes: list[tuple[float, float]] = []
+    for number, (name, own) in enumerate(points.items(), 1):
+        found = [row["results"] for row in own]
+        metrics = (chosen.apart, chosen.single, chosen.ensemble)
+        values = [[_plotted_value(metric, results) for results in found] for metric in metrics]
+        x, mean, vote = map(statistics.fmean, values)
+        wide, high = (statistics.stdev(one) if len(own) > 1 else 0.0 for one in values[:2])
+        if len(points) == len(rows):
+            high = _factor(chosen.single) * found[0][chosen.single.name]["std"]
         color, above = f"C{(number - 1) % 10}", number + 2  # a later run covers an earlier one as a whole
         axes.plot([x, x], [mean, vote], ":", linewidth=1, color=color)
-        axes.errorbar(x, mean, std, fmt="o", capsize=3, color=color, zorder=above)
-        axes.plot(x, vote, "s", markersize=13, color=color, zorder=above, label=f"{number}  {row['run']}")
+        axes.errorbar(x, mean, high, wide or None, fmt="o", capsize=3, color=color, zorder=above)
+        axes.plot(x, vote, "s", markersize=13, color=color, zorder=above, label=f"{number}  {name}")
+        votes.append((x, vote))
         axes.text(x, vote, str(number), size=9, color="white", zorder=above, ha="center", va="center_baseline")
+    if joined:
+        axes.plot(*zip(*votes, strict=True), "-", linewidth=1, color="0.6", zorder=1)
     for draw, metric, before in ((axes.set_xlabel, chosen.apart, ""), (axes.set_ylabel, chosen.single, "test ")):
         unit = "%" if metric.percent else metric.unit
         draw(f"{before}{metric.label}{', ' + unit if unit else ''}", parse_math=False)
-    title = f"■ {chosen.ensemble.label} of {networks}    ● one network, mean ± standard deviation"
+    over = "" if len(points) == len(rows) else " over repeats"
+    title = f"■ {chosen.ensemble.label} of {networks}    ● one network, mean ± standard deviation{over}"
     axes.set_title(title, size=10, loc="left", parse_math=False)
     axes.margins(0.1)
     axes.spines[["top", "right"]].set_visible(False)

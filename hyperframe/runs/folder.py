@@ -30,8 +30,9 @@ from hyperframe.config.dotted_keys import first_missing
 from hyperframe.config.import_path import TYPED
 from hyperframe.config.in_memory import DATA, HANDED_OVER, MODULE
 from hyperframe.config.overrides import apply_overrides, read_yaml
-from hyperframe.config.registry import OWN_DISTRIBUTION, Registry
+from hyperframe.config.registry import Registry
 from hyperframe.config.schema import Config, read_config
+from hyperframe.entry_points import OWN_DISTRIBUTION
 from hyperframe.errors import ConfigError, HyperframeError, PluginError, RunError
 from hyperframe.experiment.build import Experiment
 from hyperframe.runs.checkpoints import FORMAT

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from hyperframe.config.registry import OWN_DISTRIBUTION
 from hyperframe.config.schema import Config
+from hyperframe.entry_points import OWN_DISTRIBUTION
 from hyperframe.errors import RunError, notice
 from hyperframe.experiment.bound import departures
 from hyperframe.experiment.build import Experiment

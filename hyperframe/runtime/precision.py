@@ -2,15 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 T = TypeVar("T")
-
-Precision = Literal["float32", "tf32", "bfloat16"]
-"""How products are rounded; `float32` is what torch does without being told."""
 
 
 def has_tf32(device: torch.device) -> bool:

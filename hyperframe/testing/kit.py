@@ -12,7 +12,8 @@ from hyperframe.config.choices import Choice, choose
 from hyperframe.config.import_path import Factories, is_factory
 from hyperframe.config.kinds import KINDS
 from hyperframe.config.overrides import as_section
-from hyperframe.config.registry import OWN_DISTRIBUTION, Registry
+from hyperframe.config.registry import Registry
+from hyperframe.entry_points import OWN_DISTRIBUTION
 from hyperframe.errors import ConfigError, Forgiven, PluginError, brief, described, unknown_name
 from hyperframe.experiment.targets import inputs_of, make_target
 from hyperframe.targets.spec import TargetSpec

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hyperframe.config.schema import TrainerOptions
+from hyperframe.config.sections import TrainerOptions
 from hyperframe.errors import HyperframeError
 from hyperframe.networks.generator import Generator
 from hyperframe.targets.weights import slice_weights

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hyperframe.config.schedule import rate_at
-from hyperframe.config.schema import TrainerOptions
+from hyperframe.config.sections import TrainerOptions
 from hyperframe.errors import MemoryShortageError, RunError, TrainingError, brief
 from hyperframe.experiment.build import Experiment
 from hyperframe.experiment.preflight import dry_run_objective, dry_run_precision, dry_run_task, dry_run_terms

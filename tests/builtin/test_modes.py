@@ -13,7 +13,7 @@ from hyperframe.analysis.runner import analyse
 from hyperframe.api import make_registry
 from hyperframe.builtin.generators.modes import Modes, Options
 from hyperframe.config.schedule import rate_at
-from hyperframe.config.schema import TrainerOptions
+from hyperframe.config.sections import TrainerOptions
 from hyperframe.errors import ConfigError, NotApplicableError
 
 FEW = settings(max_examples=15)

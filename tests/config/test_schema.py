@@ -4,7 +4,8 @@ import yaml
 from hyperframe.config.commented_yaml import commented_yaml
 from hyperframe.config.dotted_keys import changes
 from hyperframe.config.overrides import apply_overrides
-from hyperframe.config.schema import load_config, read_config, shipped_configs
+from hyperframe.config.schema import load_config, read_config
+from hyperframe.config.sections import shipped_configs
 from hyperframe.errors import ConfigError, PluginError
 
 

@@ -19,7 +19,8 @@ from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from hyperframe.builtin.diversities.manifold_entropy.held_moments import HeldMoments
 from hyperframe.builtin.diversities.manifold_entropy.logdet import exact_logdet, probed_logdet
-from hyperframe.config.schema import TrainerOptions, load_config
+from hyperframe.config.schema import load_config
+from hyperframe.config.sections import TrainerOptions
 from hyperframe.errors import DataError
 from hyperframe.experiment.build import build_experiment
 from hyperframe.experiment.evaluation import evaluate

@@ -4,14 +4,8 @@ import json
 import subprocess
 import sys
 
-import click
 import pytest
 
-from hyperframe.api import make_registry
-from hyperframe.cli.extensions import with_plugins
-from hyperframe.cli.main import main
-from hyperframe.errors import HyperframeWarning
-from hyperframe.hookspecs import hookimpl
 from hyperframe.testing import checks, conformance
 
 NETS = """
@@ -130,37 +124,3 @@ def test_the_pytest_plugin_imports_nothing_heavy():
     text = "import sys, hyperframe_launcher.pytest_plugin; print(sorted({'torch', 'hyperframe'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-class Commands:
-    """A plugin with a command, and one whose name is taken."""
-
-    __name__ = "shop"
-
-    @hookimpl
-    def hyperframe_commands(self, cli):
-        @cli.command()
-        def greet():
-            click.echo("hello")
-
-        @cli.command(name="train")
-        def another():
-            click.echo("not me")
-
-
-class BrokenCommands:
-    __name__ = "broken-shop"
-
-    @hookimpl
-    def hyperframe_commands(self, cli):
-        raise ValueError("no commands today")
-
-
-def test_plugins_add_commands():
-    with pytest.warns(HyperframeWarning) as caught:
-        group = with_plugins(main, make_registry([Commands(), BrokenCommands()]).manager)
-    messages = sorted(str(warning.message) for warning in caught)
-    assert "broken-shop could not add its commands: ValueError: no commands today" in messages[0]
-    assert "adds a command 'train', which there is already" in messages[1]
-    assert set(group.commands) - set(main.commands) == {"greet"}
-    assert group.commands["train"] is main.commands["train"]

@@ -18,8 +18,6 @@ from click.testing import CliRunner
 import hyperframe as hf
 from hyperframe import testing
 from hyperframe.analysis.runner import analyse
-from hyperframe.cli.extensions import with_plugins
-from hyperframe.cli.main import main
 from hyperframe.config.kinds import KINDS
 from hyperframe.config.registry import Registry, make_plugin_manager
 from hyperframe.config.schema import load_config
@@ -134,8 +132,8 @@ def test_the_hooks_analysis_runs(hooks_page, small, tmp_path):
 
 def test_the_hooks_command_runs(hooks_page, small, tmp_path):
     run = small(tmp_path / "run")
-    group = with_plugins(main, hooks_page.manager)
-    result = CliRunner().invoke(group, ["parameters", str(run.folder)])
+    module = next(plugin for plugin in hooks_page.manager.get_plugins() if plugin.__name__ == "my_plugin")
+    result = CliRunner().invoke(module.parameters, [str(run.folder)])
     assert result.output.strip() == str(run.experiment.generator.describe()["parameters"])
 
 

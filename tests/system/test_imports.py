@@ -12,7 +12,7 @@ import hyperframe
 PACKAGE = Path(hyperframe.__file__).parent
 ORDER = [
     {"errors"},
-    {"options", "metrics"},
+    {"options", "metrics", "entry_points"},
     {"types"},
     {"component"},
     {"hookspecs", "runtime"},

@@ -3,7 +3,7 @@
 import tomllib
 
 import hyperframe
-from hyperframe.config.schema import shipped_configs
+from hyperframe.config.sections import shipped_configs
 
 
 def project(root):

@@ -19,7 +19,8 @@ from hyperframe.analysis.evaluation_rows import evaluation_rows
 from hyperframe.api import make_registry
 from hyperframe.config.registry import Registry, make_plugin_manager
 from hyperframe.config.schedule import rate_at
-from hyperframe.config.schema import TrainerOptions, load_config
+from hyperframe.config.schema import load_config
+from hyperframe.config.sections import TrainerOptions
 from hyperframe.errors import ConfigError, DataError, DeviceError, HyperframeWarning, RunError, TrainingError
 from hyperframe.experiment.build import build_experiment, resolve_device
 from hyperframe.hookspecs import hookimpl

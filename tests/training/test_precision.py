@@ -20,6 +20,7 @@ import hyperframe as hf
 from hyperframe.bench.timings import benchmark
 from hyperframe.config.choices import choose
 from hyperframe.config.schema import load_config
+from hyperframe.config.sections import Precision
 from hyperframe.errors import ConfigError
 from hyperframe.experiment.build import build_experiment
 from hyperframe.experiment.evaluation import draw_networks, evaluate
@@ -29,7 +30,7 @@ from hyperframe.experiment.targets import make_target, traced_target
 from hyperframe.experiment.terms import WeightedTerm
 from hyperframe.networks.passes.batching import many_at_once
 from hyperframe.networks.target import Target
-from hyperframe.runtime.precision import Precision, bfloat16_products, tf32_products
+from hyperframe.runtime.precision import bfloat16_products, tf32_products
 from hyperframe.targets.symmetry.exact import redraw
 from hyperframe.targets.weights import unpack
 from hyperframe.training.trainer import Trainer

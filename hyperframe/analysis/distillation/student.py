@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hyperframe.config.schedule import rate_at
-from hyperframe.config.schema import TrainerOptions
+from hyperframe.config.sections import TrainerOptions
 from hyperframe.errors import TrainingError
 from hyperframe.networks.generator import initial_weights
 from hyperframe.networks.sampled import SUMMARISED_AT_ONCE, Networks

@@ -8,6 +8,7 @@
 - `report`: the command `report`
 - `distill`: the command `distill`
 - `compare`: the command `compare`
+- `sweep`: the command `sweep`
 - `inspect`: the commands `runs`, `describe` and `config`
 - `components`: the commands `plugins`, `check` and `new-plugin`
 - `bench`: the command `bench`

@@ -1,16 +1,14 @@
 """The command `analyse`."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
-from hyperframe.analysis.report import report_order
-from hyperframe.analysis.runner import analyse, chosen_options
-from hyperframe.api import make_registry
 from hyperframe.cli.arguments import Command, json_option, open_run, run_options, split_overrides
-from hyperframe.config.registry import Registry
-from hyperframe.runtime.files import as_json
-from hyperframe.training.progress_bar import shown_progress
+
+if TYPE_CHECKING:
+    from hyperframe.config.registry import Registry
 
 
 @click.command(name="analyse", cls=Command)
@@ -27,6 +25,11 @@ def analyse_command(
     is interrupted goes on where it was when it is run again. KEY=VALUE says where the run's data lie now, such as
     task.folder=/data.
     """
+    from hyperframe.analysis.runner import analyse, chosen_options
+    from hyperframe.api import make_registry
+    from hyperframe.runtime.files import as_json
+    from hyperframe.training.progress_bar import shown_progress
+
     overrides, others = split_overrides(arguments)
     registry = make_registry()
     names = _names([argument for argument in others if "=" not in argument], registry)
@@ -37,8 +40,10 @@ def analyse_command(
     click.echo(as_json(found) if json_wanted else as_json(found, indent=2))
 
 
-def _names(arguments: Sequence[str], registry: Registry) -> list[str]:
+def _names(arguments: Sequence[str], registry: "Registry") -> list[str]:
     """The names of analyses that were typed; one that was typed twice is meant once."""
+    from hyperframe.analysis.report import report_order
+
     if not arguments:
         raise click.UsageError(f"Missing argument 'NAME...'. Analyses: {', '.join(report_order(registry))}")
     return list(dict.fromkeys(arguments))

@@ -2,20 +2,8 @@
 
 import click
 
-from hyperframe.analysis.runner import chosen_names, chosen_options
-from hyperframe.bench.generators import check_folder, compare_generators, comparing_analyses
-from hyperframe.bench.pictures import draw_comparison
-from hyperframe.bench.recipes import read_generators, read_recipes
-from hyperframe.bench.table1 import TABLE as TABLE1_RESULTS
-from hyperframe.bench.table1 import chosen_labels, fill_table, make_cell
-from hyperframe.bench.tables import as_markdown, table1_markdown
-from hyperframe.bench.timings import BENCHMARKS, EXAMPLES, NETWORKS, benchmark
-from hyperframe.cli import tables
 from hyperframe.cli.arguments import Command, json_option, registry_for, split_arguments, split_overrides
-from hyperframe.config.schema import load_config, override_pairs
-from hyperframe.runs.folder import RESULTS
-from hyperframe.runtime.files import as_json, user_path, write_text
-from hyperframe.training.progress_bar import shown_progress
+from hyperframe.cli.completion import complete_settings
 
 TABLE, PICTURE, TABLE1 = "comparison.md", "comparison.png", "table1.md"
 
@@ -28,6 +16,10 @@ TIMED = {
     "sample": "networks drawn",
     "evaluate": "drawn networks on the same examples",
 }
+
+
+NETWORKS, EXAMPLES = 200, 1000
+"""As `hyperframe.bench.timings` has them, which imports torch."""
 
 
 @click.group()
@@ -46,6 +38,11 @@ def _timing(what: str) -> click.Command:
         networks: int = NETWORKS,
         examples: int = EXAMPLES,
     ) -> None:
+        from hyperframe.bench.timings import benchmark
+        from hyperframe.cli import tables
+        from hyperframe.config.schema import load_config
+        from hyperframe.runtime.files import as_json
+
         source, overrides = split_arguments(arguments, "digits")
         config = load_config(source, overrides, registry_for(overrides))
         content = benchmark(what, config, networks=networks, examples=examples, repeats=repeats, alone=alone)
@@ -62,7 +59,7 @@ def _timing(what: str) -> click.Command:
     """
     positive = click.IntRange(min=1)
     options = [
-        click.argument("arguments", nargs=-1, metavar="[CONFIG] [KEY=VALUE]..."),
+        click.argument("arguments", nargs=-1, metavar="[CONFIG] [KEY=VALUE]...", shell_complete=complete_settings),
         click.option("--repeats", type=positive, default=5, show_default=True, help="Timed calls of each way."),
         click.option("--alone", is_flag=True, help="Leave out the two other ways."),
         json_option,
@@ -84,12 +81,14 @@ def _timing(what: str) -> click.Command:
     return click.command(name=what, cls=Command)(time_it)
 
 
-for _name in BENCHMARKS:
+for _name in TIMED:
     bench.add_command(_timing(_name))
 
 
 @bench.command(name="generators", cls=Command)
-@click.argument("arguments", nargs=-1, metavar="[CONFIG] [KEY=VALUE]... [NAME.OPTION=VALUE]...")
+@click.argument(
+    "arguments", nargs=-1, metavar="[CONFIG] [KEY=VALUE]... [NAME.OPTION=VALUE]...", shell_complete=complete_settings
+)
 @click.option(
     "--generators",
     required=True,
@@ -126,6 +125,17 @@ def generators_command(
     kept in FOLDER/runs; the same command goes on after an interruption, and with more generators or seeds it does what
     is new. FOLDER gets results.json, comparison.md and comparison.png.
     """
+    from hyperframe.analysis.runner import chosen_names, chosen_options
+    from hyperframe.bench.generators import check_folder, compare_generators, comparing_analyses
+    from hyperframe.bench.pictures import draw_comparison
+    from hyperframe.bench.recipes import read_generators, read_recipes
+    from hyperframe.bench.tables import as_markdown
+    from hyperframe.cli import tables
+    from hyperframe.config.schema import override_pairs
+    from hyperframe.runs.folder import RESULTS
+    from hyperframe.runtime.files import as_json, user_path, write_text
+    from hyperframe.training.progress_bar import shown_progress
+
     source, others = split_arguments(arguments, "digits")
     overrides, typed = split_overrides(others)
     registry = registry_for(overrides)
@@ -147,7 +157,7 @@ def generators_command(
 
 
 @bench.command(name="table1", cls=Command)
-@click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
+@click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=complete_settings)
 @click.option("--cell", metavar="LABEL[,LABEL...]", help="Train these cells. [default: all]")
 @click.option("--out", type=click.Path(), required=True, metavar="FOLDER", help="Where everything is kept.")
 @json_option
@@ -158,6 +168,14 @@ def table1_command(pairs: tuple[str, ...], cell: str | None, out: str, json_want
     after so long, and the same command goes on with it. Runs are kept in FOLDER/runs. FOLDER gets table1.json and
     table1.md, which have all cells that were ever measured there. Columns (a) and (b) need hyperframe-baselines.
     """
+    from hyperframe.bench.table1 import TABLE as RESULTS
+    from hyperframe.bench.table1 import chosen_labels, fill_table, make_cell
+    from hyperframe.bench.tables import table1_markdown
+    from hyperframe.cli import tables
+    from hyperframe.config.schema import override_pairs
+    from hyperframe.runtime.files import as_json, user_path, write_text
+    from hyperframe.training.progress_bar import shown_progress
+
     registry = registry_for(pairs)
     folder = user_path(out).absolute()
     cells = [make_cell(label, override_pairs(pairs), folder, registry) for label in chosen_labels(cell)]
@@ -168,7 +186,7 @@ def table1_command(pairs: tuple[str, ...], cell: str | None, out: str, json_want
         click.echo(as_json(content))
     else:
         tables.print_table1(content)
-        click.echo(f"table and results: {folder / TABLE1}, {folder / TABLE1_RESULTS}")
+        click.echo(f"table and results: {folder / TABLE1}, {folder / RESULTS}")
 
 
 def _seeds(text: str) -> list[int]:

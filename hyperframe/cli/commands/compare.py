@@ -2,15 +2,14 @@
 
 import click
 
-from hyperframe.cli import tables
 from hyperframe.cli.arguments import Command, draw_options, json_option, load_options, registry_with, split_overrides
-from hyperframe.config.import_path import check_factory
-from hyperframe.runs.comparison import compare, write_picture
-from hyperframe.runtime.files import as_json, check_new_file, user_path
+from hyperframe.cli.completion import complete_run
 
 
 @click.command(name="compare", cls=Command)
-@click.argument("arguments", nargs=-1, type=click.Path(), metavar="RUN RUN... [KEY=VALUE]...")
+@click.argument(
+    "arguments", nargs=-1, type=click.Path(), metavar="RUN RUN... [KEY=VALUE]...", shell_complete=complete_run
+)
 @load_options
 @click.option("--target", "targets", multiple=True, help="package.module:factory of runs with such a target.")
 @draw_options
@@ -33,6 +32,11 @@ def compare_command(
     options. Training time is that of the steps alone. Nothing is written but the picture.
     KEY=VALUE says where the data of runs that have such a key lie now, such as task.folder=/data.
     """
+    from hyperframe.cli import tables
+    from hyperframe.config.import_path import check_factory
+    from hyperframe.runs.comparison import compare, write_picture
+    from hyperframe.runtime.files import as_json, check_new_file, user_path
+
     overrides, runs = split_overrides(arguments)
     if not runs:
         raise click.UsageError("Missing argument 'RUN RUN...'.")

@@ -7,17 +7,11 @@ from typing import Any
 
 import click
 
-from hyperframe.api import make_registry
-from hyperframe.cli import tables
 from hyperframe.cli.arguments import Command, json_option, registry_with
 from hyperframe.cli.scaffold import TEMPLATES, new_plugin
-from hyperframe.config.import_path import is_factory
-from hyperframe.config.kinds import KINDS
-from hyperframe.config.overrides import split_all
 from hyperframe.errors import HyperframeError
-from hyperframe.runtime.files import as_json
 
-LAWFUL = [kind for kind in KINDS if kind != "analysis"]
+LAWFUL = [kind for kind in TEMPLATES if kind != "analysis"]
 """The kinds that there are laws of."""
 
 CHECK_FAILED = 1
@@ -38,6 +32,11 @@ def check(name: str, options: tuple[str, ...], kind: str | None, task: str, json
     it. Each law is tried on random weights and inputs; where it fails, the place, the smallest example and the usual
     cause are shown, and the exit code is 1. A law that says nothing of the component is called vacuous.
     """
+    from hyperframe.cli import tables
+    from hyperframe.config.import_path import is_factory
+    from hyperframe.config.overrides import split_all
+    from hyperframe.runtime.files import as_json
+
     kit = _kit()
     registry = registry_with([name] if is_factory(name) else [])
     pairs = dict(split_all(options))
@@ -62,7 +61,7 @@ def check(name: str, options: tuple[str, ...], kind: str | None, task: str, json
 def _kit() -> Any:
     """The conformance kit, which needs hypothesis."""
     try:
-        from hyperframe.testing import kit  # noqa: PLC0415  (an extra)
+        from hyperframe.testing import kit
     except ModuleNotFoundError as error:
         if error.name != "hypothesis":
             raise
@@ -77,6 +76,8 @@ def _kit() -> Any:
 )
 def new_plugin_command(name: str, kind: str) -> None:
     """Begin a package of one's own in ./NAME: a component, its registration, and a test that passes at once."""
+    from hyperframe.api import make_registry
+
     folder = new_plugin(name, kind, make_registry(), Path())
     package = name.replace("-", "_")
     click.echo(
@@ -91,6 +92,10 @@ def new_plugin_command(name: str, kind: str) -> None:
 @json_option
 def plugins(json_wanted: bool) -> None:
     """List all components that are installed, and the plugins that could not be loaded."""
+    from hyperframe.api import make_registry
+    from hyperframe.cli import tables
+    from hyperframe.runtime.files import as_json
+
     registry = make_registry()
     components, broken = registry.all(), registry.manager.broken
     if not json_wanted:

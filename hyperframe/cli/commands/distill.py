@@ -2,14 +2,11 @@
 
 import click
 
-from hyperframe.analysis.distillation.distill import METHODS, distill
-from hyperframe.analysis.distillation.student import DistillationOptions
-from hyperframe.cli import tables
 from hyperframe.cli.arguments import Command, draw_options, json_option, open_run, run_options
-from hyperframe.runtime.files import as_json, check_new_file, user_path
-from hyperframe.training.progress_bar import shown_progress
 
-DEFAULTS = DistillationOptions()
+METHODS = ("predictions", "average", "average-gauged")
+STEPS = 4000
+"""As `hyperframe.analysis.distillation` has them, which imports torch."""
 
 
 @click.command(name="distill", cls=Command)
@@ -32,7 +29,7 @@ DEFAULTS = DistillationOptions()
 @click.option(
     "--steps",
     type=click.IntRange(min=1),
-    default=DEFAULTS.steps,
+    default=STEPS,
     show_default=True,
     help="Predictions: steps of the training.",
 )
@@ -58,9 +55,15 @@ def distill_command(
     these. The averages are means of weights, which need not be good networks. KEY=VALUE says where the run's data lie
     now, such as task.folder=/data.
     """
+    from hyperframe.analysis.distillation.distill import distill
+    from hyperframe.analysis.distillation.student import DistillationOptions
+    from hyperframe.cli import tables
+    from hyperframe.runtime.files import as_json, check_new_file, user_path
+    from hyperframe.training.progress_bar import shown_progress
+
     check_new_file(user_path(out), (".safetensors",), "the network is")  # before the run is loaded
     chosen = open_run(run, checkpoint, device, target, overrides)
-    options = DistillationOptions(networks=networks or DEFAULTS.networks, steps=steps)
+    options = DistillationOptions(steps=steps, **({} if networks is None else {"networks": networks}))
     with shown_progress(json_wanted):
         content = distill(chosen, out, method, options, seed, scale=scale)
     if json_wanted:

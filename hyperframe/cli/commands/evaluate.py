@@ -2,7 +2,6 @@
 
 import click
 
-from hyperframe.cli import tables
 from hyperframe.cli.arguments import (
     Command,
     check_samples,
@@ -13,7 +12,6 @@ from hyperframe.cli.arguments import (
     samples_option,
     split_overrides,
 )
-from hyperframe.runtime.files import as_json
 
 
 @click.command(cls=Command)
@@ -42,6 +40,9 @@ def evaluate(
     RUN is a run folder. Results are kept in RUN/analyses/evaluation/results.json too. KEY=VALUE says where the run's
     data lie now, such as task.folder=/data. 'hyperframe analyse' runs analyses.
     """
+    from hyperframe.cli import tables
+    from hyperframe.runtime.files import as_json
+
     overrides, others = split_overrides(arguments)
     if others:
         raise click.UsageError(

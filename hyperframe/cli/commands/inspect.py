@@ -2,13 +2,8 @@
 
 import click
 
-from hyperframe.cli import tables
 from hyperframe.cli.arguments import Command, json_option, registry_for, split_arguments
-from hyperframe.config.commented_yaml import commented_yaml
-from hyperframe.config.schema import load_config, shipped_configs
-from hyperframe.experiment.describe import describe
-from hyperframe.runs.listing import list_runs
-from hyperframe.runtime.files import as_json, user_path
+from hyperframe.cli.completion import complete_settings
 
 
 @click.command(cls=Command)
@@ -16,6 +11,10 @@ from hyperframe.runtime.files import as_json, user_path
 @json_option
 def runs(folder: str, json_wanted: bool) -> None:
     """List the runs in a folder, by default runs/, with their state, step and first metric."""
+    from hyperframe.cli import tables
+    from hyperframe.runs.listing import list_runs
+    from hyperframe.runtime.files import as_json, user_path
+
     rows = list_runs(user_path(folder))
     if json_wanted:
         click.echo(as_json({"runs": rows}))
@@ -26,11 +25,23 @@ def runs(folder: str, json_wanted: bool) -> None:
 
 
 @click.command(name="describe", cls=Command)
-@click.argument("arguments", nargs=-1, metavar="[TARGET] [KEY=VALUE]...")
-@click.option("--config", "source", default="digits", show_default=True, help="The configuration to describe.")
+@click.argument("arguments", nargs=-1, metavar="[TARGET] [KEY=VALUE]...", shell_complete=complete_settings)
+@click.option(
+    "--config",
+    "source",
+    default="digits",
+    show_default=True,
+    shell_complete=complete_settings,
+    help="The configuration to describe.",
+)
 @json_option
 def describe_command(arguments: tuple[str, ...], source: str, json_wanted: bool) -> None:
     """Show a target's layers, filters and symmetries, the generator's size, and the memory of a training step."""
+    from hyperframe.cli import tables
+    from hyperframe.config.schema import load_config
+    from hyperframe.experiment.describe import describe
+    from hyperframe.runtime.files import as_json
+
     target, overrides = split_arguments(arguments, "")
     overrides = [*([f"target={target}"] if target else []), *overrides]
     content = describe(load_config(source, overrides, registry_for(overrides)))
@@ -41,10 +52,14 @@ def describe_command(arguments: tuple[str, ...], source: str, json_wanted: bool)
 
 
 @click.command(name="config", cls=Command)
-@click.argument("arguments", nargs=-1, metavar="[CONFIG] [KEY=VALUE]...")
+@click.argument("arguments", nargs=-1, metavar="[CONFIG] [KEY=VALUE]...", shell_complete=complete_settings)
 @click.option("--list", "listed", is_flag=True, help="List the configurations that ship.")
 def config_command(arguments: tuple[str, ...], listed: bool) -> None:
     """Print a complete configuration as YAML, with a comment for every key."""
+    from hyperframe.config.commented_yaml import commented_yaml
+    from hyperframe.config.schema import load_config
+    from hyperframe.config.sections import shipped_configs
+
     if listed:
         click.echo("\n".join(shipped_configs()))
         return

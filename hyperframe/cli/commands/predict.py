@@ -2,7 +2,6 @@
 
 import click
 
-from hyperframe.cli import tables
 from hyperframe.cli.arguments import (
     Command,
     check_samples,
@@ -13,8 +12,6 @@ from hyperframe.cli.arguments import (
     samples_option,
     split_overrides,
 )
-from hyperframe.cli.prediction_files import RESULT_FILES, as_rows, read_inputs, write_result
-from hyperframe.runtime.files import as_json, check_new_file, user_path
 
 
 @click.command(cls=Command)
@@ -45,6 +42,10 @@ def predict(
     standard deviation. The run's data are needed only where the target has statistics and no --samples are given;
     KEY=VALUE says where they lie now, such as task.folder=/data.
     """
+    from hyperframe.cli import tables
+    from hyperframe.cli.prediction_files import RESULT_FILES, as_rows, read_inputs, write_result
+    from hyperframe.runtime.files import as_json, check_new_file, user_path
+
     overrides, files = split_overrides(arguments)
     if not files:
         raise click.UsageError("Missing argument 'FILE...'.")

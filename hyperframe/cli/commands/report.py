@@ -5,16 +5,8 @@ from pathlib import Path
 
 import click
 
-from hyperframe.analysis.page import page
-from hyperframe.analysis.report import collect, report_order
-from hyperframe.analysis.runner import chosen_names, chosen_options
-from hyperframe.api import make_registry
 from hyperframe.cli.arguments import Command, json_option, open_run, run_options, split_overrides
 from hyperframe.errors import PluginError, RunError
-from hyperframe.runs.folder import ANALYSES, RESULTS, check_is_run
-from hyperframe.runtime.files import as_json, check_writable, exists, user_path, write_json, write_text
-from hyperframe.runtime.terminal import printable
-from hyperframe.training.progress_bar import shown_progress
 
 REPORT = "report.html"
 
@@ -47,6 +39,15 @@ def report_command(
     have nothing to say about such a run are named with the reason; where one fails, the report is written without it,
     and the exit code is 2. KEY=VALUE says where the run's data lie now, such as task.folder=/data.
     """
+    from hyperframe.analysis.page import page
+    from hyperframe.analysis.report import collect, report_order
+    from hyperframe.analysis.runner import chosen_names, chosen_options
+    from hyperframe.api import make_registry
+    from hyperframe.runs.folder import ANALYSES, RESULTS, check_is_run
+    from hyperframe.runtime.files import as_json, user_path, write_json, write_text
+    from hyperframe.runtime.terminal import printable
+    from hyperframe.training.progress_bar import shown_progress
+
     overrides, options = split_overrides(arguments)
     folder = check_is_run(run)
     file = folder / REPORT if out is None else user_path(out)
@@ -73,6 +74,8 @@ def report_command(
 
 def _check_file(file: Path, again: bool) -> None:
     """Check that the report can get this name, before any work is done."""
+    from hyperframe.runtime.files import check_writable, exists
+
     if file.suffix != ".html":
         raise RunError(f"{file}: the report is written to a file that ends in .html")
     if file.is_dir():

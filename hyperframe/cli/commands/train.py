@@ -4,22 +4,21 @@ from contextlib import nullcontext
 
 import click
 
-from hyperframe.analysis.runner import analyse_all
-from hyperframe.cli import tables
 from hyperframe.cli.arguments import Command, json_option, registry_for, split_arguments
-from hyperframe.config.schema import load_config
+from hyperframe.cli.completion import complete_run, complete_settings
 from hyperframe.errors import PluginError
-from hyperframe.runtime.files import as_json
-from hyperframe.training.loop import train_run
-from hyperframe.training.progress_bar import ProgressReporter, shown_progress
-from hyperframe.training.reporter import Reporter, Silent
-from hyperframe.training.resume import resume_run
 
 
 @click.command(cls=Command)
-@click.argument("arguments", nargs=-1, metavar="[CONFIG] [KEY=VALUE]...")
+@click.argument("arguments", nargs=-1, metavar="[CONFIG] [KEY=VALUE]...", shell_complete=complete_settings)
 @click.option("--out", type=click.Path(), help="The run folder, absent or empty. [default: a new one under runs/]")
-@click.option("--resume", type=click.Path(), metavar="RUN", help="Go on with this run from its last checkpoint.")
+@click.option(
+    "--resume",
+    type=click.Path(),
+    metavar="RUN",
+    shell_complete=complete_run,
+    help="Go on with this run from its last checkpoint.",
+)
 @json_option
 def train(arguments: tuple[str, ...], out: str | None, resume: str | None, json_wanted: bool) -> None:
     """Train a generator, evaluate it on the test set, run evaluation.analyses, and name the run folder.
@@ -31,6 +30,15 @@ def train(arguments: tuple[str, ...], out: str | None, resume: str | None, json_
     change how it is trained from there on. Ctrl-C, SIGTERM and the signals of
     schedulers (SIGUSR1, SIGUSR2, SIGHUP, SIGXCPU) save before they end a training.
     """
+    from hyperframe.analysis.runner import analyse_all
+    from hyperframe.cli import tables
+    from hyperframe.config.schema import load_config
+    from hyperframe.runtime.files import as_json
+    from hyperframe.training.loop import train_run
+    from hyperframe.training.progress_bar import ProgressReporter, shown_progress
+    from hyperframe.training.reporter import Reporter, Silent
+    from hyperframe.training.resume import resume_run
+
     reporter: Reporter = Silent() if json_wanted else ProgressReporter()
     source, overrides = split_arguments(arguments, "")
     registry = registry_for(overrides)

@@ -21,7 +21,7 @@ from hyperframe.builtin.analyses.deep_ensemble import baseline
 from hyperframe.builtin.analyses.deep_ensemble.baseline import Recipe, deep_ensemble
 from hyperframe.builtin.analyses.deep_ensemble.equivalent import deep_ensemble_equivalent, saturation
 from hyperframe.builtin.objectives.trade_off import Options
-from hyperframe.config.schema import PriorOptions
+from hyperframe.config.sections import PriorOptions
 from hyperframe.errors import (
     ConfigError,
     HyperframeError,

@@ -10,7 +10,8 @@ from hyperframe import Run
 from hyperframe.config.choices import choose
 from hyperframe.config.overrides import DEFAULTS
 from hyperframe.config.registry import Registry
-from hyperframe.config.schema import Config, PriorOptions, TrainerOptions
+from hyperframe.config.schema import Config
+from hyperframe.config.sections import PriorOptions, TrainerOptions
 from hyperframe.errors import NotApplicableError, RunError, TrainingError
 from hyperframe.options import plain_options
 from hyperframe.runs.checkpoints import checkpoint_steps
