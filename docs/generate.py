@@ -85,7 +85,8 @@ the data are all that counts: each network learns from fewer examples, or has a 
 ## Components that ship
 
 References without an author are to the paper, [arXiv:1905.02898](https://arxiv.org/abs/1905.02898). Each item of
-`diversity` also takes `weight` (a number, by default 1.0): what the term counts in the loss.
+`diversity` also takes `weight` (a number, by default 1.0): what the term counts in the loss. Each `target` also takes
+`generate`, `adapter`, `rank` and `weights`: [part of a network](target.md#part-of-a-network).
 """
 
 ANALYSES_PAGE = f"""\

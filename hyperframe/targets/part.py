@@ -28,18 +28,16 @@ class PartOptions:
     """Options of every target: which of its weights are generated, how, and from where."""
 
     generate: tuple[str, ...] = option(
-        (),
-        "what is generated: patterns of names of parameters or modules, such as [layer4, fc.*]; all else stays as the "
-        "network has it. Empty: all of it",
+        (), "what is generated: patterns of names of parameters or modules, such as [layer4, fc.*]; empty: everything"
     )
     adapter: Literal["none", "lora"] = option(
-        "none", "lora: of dense and convolution layers generate changes of a low rank, around the weights they have"
+        "none", "lora: changes of a low rank are generated, around the kernels of dense and convolution layers"
     )
     rank: int = option(8, "lora: the changes' rank", minimum=1)
     weights: bool | str = option(
         False,
-        "trained weights: a safetensors file of a state_dict, or true for those that the network is made with. What is "
-        "not generated has them, and generators with base points begin there",
+        "trained weights of what is not generated, and where base points begin: a safetensors file of a state_dict; "
+        "true: those that the network is made with",
         location=True,
     )
 
