@@ -14,7 +14,13 @@ layouts of weights), `hyperframe.networks` (generators), `hyperframe.analysis`, 
 each kind promises), `hyperframe.errors`, and `hyperframe.testing`.
 """
 
+import sys
 from importlib.metadata import version
+
+if sys.argv[:1] == ["-m"] and "hyperframe" in sys.orig_argv:  # python -m hyperframe imports torch before the launcher
+    from hyperframe_launcher import calm_threads
+
+    calm_threads()
 
 from hyperframe import analysis as analysis
 from hyperframe import errors as errors

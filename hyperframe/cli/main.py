@@ -21,7 +21,8 @@ from hyperframe.cli.commands.sample import sample
 from hyperframe.cli.commands.train import train
 from hyperframe.cli.extensions import with_plugins
 from hyperframe.config.registry import make_plugin_manager
-from hyperframe.errors import HyperframeError, HyperframeWarning
+from hyperframe.errors import ConfigError, HyperframeError, HyperframeWarning
+from hyperframe.runtime.distributed import started
 from hyperframe.runtime.signals import end_on_signals
 from hyperframe.runtime.terminal import printable
 
@@ -57,7 +58,9 @@ def run_command_line() -> None:
 def _show_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
 ) -> None:
-    """Show the library's own warnings as messages, all others as Python does."""
+    """Show the library's own warnings as messages, all others as Python does; of several processes the first shows."""
+    if not started().first:
+        return
     if issubclass(category, HyperframeWarning):
         click.echo(printable(f"hyperframe: {message}"), err=True)
     else:
@@ -66,8 +69,18 @@ def _show_warning(
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="hyperframe-nn", prog_name="hyperframe")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Train a generator of neural networks, and work with what it generates."""
+    processes, command = started(), context.invoked_subcommand
+    if processes.alone or command == train.name:
+        return
+    if not processes.first:
+        context.exit(USER_MISTAKE)
+    raise ConfigError(
+        f"torchrun has started {processes.count} processes, and of all commands only 'train' shares its work among "
+        f"them; start 'hyperframe {command}' without torchrun"
+    )
 
 
 COMMANDS = (
