@@ -41,8 +41,9 @@ def run_command_line() -> None:
         sys.exit(USER_MISTAKE)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
-    except click.ClickException as error:
-        error.show()
+    except click.ClickException as error:  # of several processes each finds it
+        if started().first:
+            error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends it at once
@@ -76,7 +77,7 @@ def main(context: click.Context) -> None:
     if processes.alone or command == train.name:
         return
     if not processes.first:
-        context.exit(USER_MISTAKE)
+        sys.exit(USER_MISTAKE)
     raise ConfigError(
         f"torchrun has started {processes.count} processes, and of all commands only 'train' shares its work among "
         f"them; start 'hyperframe {command}' without torchrun"

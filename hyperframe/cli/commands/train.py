@@ -37,10 +37,10 @@ def train(arguments: tuple[str, ...], out: str | None, resume: str | None, json_
     quiet = json_wanted or not started().first
     reporter: Reporter = Silent() if quiet else ProgressReporter()
     source, overrides = split_arguments(arguments, "")
-    registry = registry_for(overrides)
     if resume is not None and (source or out is not None):
         raise click.UsageError("with --resume the run's own folder and configuration are used: no CONFIG, no --out")
     with reporter if isinstance(reporter, ProgressReporter) else nullcontext(), joined() as processes:
+        registry = registry_for(overrides)
         if resume is not None:
             run = resume_run(resume, overrides, registry, reporter, processes)
         else:
