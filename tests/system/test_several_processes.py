@@ -79,6 +79,18 @@ def digests(folder):
     return {name: measured["sha256"] for name, measured in newest_checkpoint(folder).state["files"].items()}
 
 
+def test_python_m_hyperframe_is_the_command_whose_threads_sleep_while_they_wait():
+    said = {name: value for name, value in ENVIRONMENT.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    command = [sys.executable, "-m", "hyperframe", "plugins"]
+    shown = {"env": {**said, "OMP_DISPLAY_ENV": "VERBOSE"}, "capture_output": True, "text": True, "check": True}
+    done = subprocess.run(command, **shown)
+    assert "digits_cnn" in done.stdout
+    assert "GOMP_SPINCOUNT = '0'" in done.stderr
+    as_library = subprocess.run([sys.executable, "-c", "import hyperframe"], **shown)
+    assert "GOMP_SPINCOUNT" in as_library.stderr
+    assert "GOMP_SPINCOUNT = '0'" not in as_library.stderr
+
+
 def test_torchrun_trains_one_run_on_two_processes(tmp_path):
     done = torchrun(2, "train", "digits", *SETTINGS, "trainer.steps=6", "--json", "--out", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
