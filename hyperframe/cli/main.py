@@ -22,9 +22,9 @@ from hyperframe.cli.commands.sample import sample
 from hyperframe.cli.commands.sweep import sweep_command
 from hyperframe.cli.commands.train import train
 from hyperframe.cli.extensions import with_plugins
-from hyperframe.errors import HyperframeError, HyperframeWarning
+from hyperframe.errors import ConfigError, HyperframeError, HyperframeWarning
 from hyperframe.runtime.signals import end_on_signals
-from hyperframe.runtime.terminal import printable
+from hyperframe.runtime.terminal import printable, ranks
 
 USER_MISTAKE = 2
 
@@ -45,8 +45,9 @@ def run_command_line(begin: Callable[[], None] | None = None) -> None:
         sys.exit(USER_MISTAKE)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
-    except click.ClickException as error:
-        error.show()
+    except click.ClickException as error:  # of several processes each finds it
+        if ranks().rank == 0:
+            error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends it at once
@@ -64,7 +65,9 @@ def run_command_line(begin: Callable[[], None] | None = None) -> None:
 def _show_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
 ) -> None:
-    """Show the library's own warnings as messages, all others as Python does."""
+    """Show the library's own warnings as messages, all others as Python does; of several processes the first shows."""
+    if ranks().rank:
+        return
     if issubclass(category, HyperframeWarning):
         click.echo(printable(f"hyperframe: {message}"), err=True)
     else:
@@ -73,8 +76,18 @@ def _show_warning(
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="hyperframe-nn", prog_name="hyperframe")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Train a generator of neural networks, and work with what it generates."""
+    started, command = ranks(), context.invoked_subcommand
+    if started.count == 1 or command == train.name:
+        return
+    if started.rank:
+        sys.exit(USER_MISTAKE)
+    raise ConfigError(
+        f"torchrun has started {started.count} processes, and of all commands only 'train' shares its work among "
+        f"them; start 'hyperframe {command}' without torchrun"
+    )
 
 
 COMMANDS = (

@@ -17,13 +17,18 @@ Fix: install hyperframe-nn into an environment of its own:  python -m venv NEW &
 Or remove the other one:  pip uninstall hyperframe && pip install --force-reinstall --no-deps hyperframe-nn"""
 
 
-def main() -> None:
-    """Run the command line; exit with 2 and one message where the import name belongs to another library.
+def calm_threads() -> None:
+    """Tell OpenMP's threads to sleep while they wait, where the user has not said otherwise.
 
-    OpenMP's threads are told to sleep while they wait, where the user has not said otherwise: beside another busy
-    process spinning threads made single steps take 20 s instead of 0.2 s on two cores. OpenMP reads this once, when
-    torch loads it.
+    Beside another busy process spinning threads made single steps take 20 s instead of 0.2 s on two cores. OpenMP reads
+    this once, when torch loads it.
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+
+def main() -> None:
+    """Run the command line; exit with 2 and one message where the import name belongs to another library."""
     mend_streams()
     try:
         other = importlib.metadata.version("hyperframe")
@@ -32,8 +37,7 @@ def main() -> None:
     else:
         sys.stderr.write(CLASH.format(version=other, prefix=sys.prefix) + "\n")
         sys.exit(2)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    calm_threads()
     try:
         from hyperframe.cli.main import run_command_line
 

@@ -4,7 +4,7 @@ In `hyperframe train` each of them has the latent vectors and weights of the who
 of the networks; see `BatchLoss`. In a training loop of your own, where each has some rows, estimators `gather` them.
 """
 
-import os
+import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -20,6 +20,7 @@ from torch.distributed.rendezvous import rendezvous
 from hyperframe.errors import HyperframeError, ProcessLostError
 from hyperframe.runtime.memory import is_out_of_memory
 from hyperframe.runtime.rng import seeded, stream
+from hyperframe.runtime.terminal import ranks
 
 LONGEST_WAIT = timedelta(days=365)
 """The others wait for the first process while it evaluates; one that is gone is noticed by its connections."""
@@ -143,12 +144,7 @@ ALONE = Processes()
 
 def started() -> Processes:
     """The processes that torchrun, or what sets the same variables of the environment, has started with this one."""
-    try:
-        count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", ""))
-        local_rank = int(os.environ.get("LOCAL_RANK", rank))
-    except ValueError:
-        return ALONE
-    return Processes(rank=rank, count=count, local_rank=local_rank) if count > 1 else ALONE
+    return Processes(**ranks()._asdict())
 
 
 @contextmanager
@@ -169,6 +165,10 @@ def joined(processes: Processes | None = None, place: str = "env://") -> Iterato
     if processes.alone:
         yield processes
         return
+    # Its functions have the group of the time of its import as default arguments. Torch imports it in training, and the
+    # group's threads, kept by that, would abort a program that ends.
+    importlib.import_module("torch.distributed.nn.functional")
+
     # Tensors on the CPU, such as the wish to stop, go by gloo beside NCCL.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
     try:
@@ -180,16 +180,18 @@ def joined(processes: Processes | None = None, place: str = "env://") -> Iterato
     except (RuntimeError, ValueError) as error:
         raise ProcessLostError(f"the {processes.count} processes do not find each other: {error}") from error
     _WHOLE_BATCHES.append(None)
+    done = False
     try:
         yield processes
+        done = True
     except (HyperframeError, KeyboardInterrupt) as error:
         if not _is_first_to_tell(store):
             raise SystemExit(130 if isinstance(error, KeyboardInterrupt) else 2) from error
         raise
-    else:
-        dist.destroy_process_group()  # where one is lost, this would wait for it; the program ends anyway
     finally:
         _WHOLE_BATCHES.pop()
+        if done or backend == "gloo":  # NCCL would wait for those that are lost
+            dist.destroy_process_group()
 
 
 def _is_first_to_tell(store: Store) -> bool:

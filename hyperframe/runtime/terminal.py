@@ -1,8 +1,9 @@
-"""Texts for the terminal, in which every character is shown, whoever wrote them."""
+"""Texts for the terminal, in which every character is shown, and which of several processes writes them."""
 
+import os
 import unicodedata
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import rich.console
 from rich.segment import Segment
@@ -44,3 +45,26 @@ class Console(rich.console.Console):
         """Render as rich does."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+
+class Ranks(NamedTuple):
+    """This process among those that were started together."""
+
+    rank: int
+    count: int
+    local_rank: int
+
+
+def ranks() -> Ranks:
+    """This process's place among those that torchrun, or what sets the same variables, has started; only 0 speaks.
+
+    Example:
+        >>> ranks()
+        Ranks(rank=0, count=1, local_rank=0)
+    """
+    try:
+        count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", ""))
+        local_rank = int(os.environ.get("LOCAL_RANK", rank))
+    except ValueError:
+        return Ranks(0, 1, 0)
+    return Ranks(rank, count, local_rank) if count > 1 else Ranks(0, 1, 0)

@@ -22,7 +22,7 @@ ORDER = [
     {"runs"},
     {"training", "analysis"},
     {"api", "bench"},
-    {"testing", "__init__"},
+    {"testing", "__init__", "__main__"},
     {"builtin", "cli"},
 ]
 """Wings, and modules beside them; those of one line know nothing of each other."""

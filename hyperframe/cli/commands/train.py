@@ -29,26 +29,32 @@ def train(arguments: tuple[str, ...], out: str | None, resume: str | None, json_
     With --resume a run goes on where it stopped, on the CPU bit for bit; KEY=VALUE can extend it (trainer.steps) or
     change how it is trained from there on. Ctrl-C, SIGTERM and the signals of
     schedulers (SIGUSR1, SIGUSR2, SIGHUP, SIGXCPU) save before they end a training.
+
+    On several processes, such as one for each GPU: torchrun --nproc-per-node=K -m hyperframe train [CONFIG] ...
     """
     from hyperframe.analysis.runner import analyse_all
     from hyperframe.cli import tables
     from hyperframe.config.schema import load_config
+    from hyperframe.runtime.distributed import joined, started
     from hyperframe.runtime.files import as_json
     from hyperframe.training.loop import train_run
     from hyperframe.training.progress_bar import ProgressReporter, shown_progress
     from hyperframe.training.reporter import Reporter, Silent
     from hyperframe.training.resume import resume_run
 
-    reporter: Reporter = Silent() if json_wanted else ProgressReporter()
+    quiet = json_wanted or not started().first
+    reporter: Reporter = Silent() if quiet else ProgressReporter()
     source, overrides = split_arguments(arguments, "")
-    registry = registry_for(overrides)
     if resume is not None and (source or out is not None):
         raise click.UsageError("with --resume the run's own folder and configuration are used: no CONFIG, no --out")
-    with reporter if isinstance(reporter, ProgressReporter) else nullcontext():
+    with reporter if isinstance(reporter, ProgressReporter) else nullcontext(), joined() as processes:
+        registry = registry_for(overrides)
         if resume is not None:
-            run = resume_run(resume, overrides, registry, reporter)
+            run = resume_run(resume, overrides, registry, reporter, processes)
         else:
-            run = train_run(load_config(source or "digits", overrides, registry), registry, out, reporter)
+            run = train_run(load_config(source or "digits", overrides, registry), registry, out, reporter, processes)
+    if not processes.first:
+        return
     if not run.finished:
         if json_wanted:
             steps = run.config.trainer.steps
