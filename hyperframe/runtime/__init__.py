@@ -11,5 +11,5 @@
 - `links`: links in a run folder, which nothing is written or removed through
 - `precision`: arithmetic in which products are rounded: single precision, or a faster one
 - `modes`: gradients, also where the caller has turned them off
-- `terminal`: texts of other people with their control characters written out
+- `terminal`: texts of other people with their control characters written out; which of several processes speaks
 """

@@ -144,7 +144,7 @@ ALONE = Processes()
 
 def started() -> Processes:
     """The processes that torchrun, or what sets the same variables of the environment, has started with this one."""
-    return Processes(**ranks()._asdict())
+    return Processes(**attrs.asdict(ranks()))
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 import os
 import unicodedata
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
+import attrs
 import rich.console
 from rich.segment import Segment
 from rich.text import Text
@@ -47,7 +48,8 @@ class Console(rich.console.Console):
             yield segment if segment.control else segment._replace(text=printable(segment.text))
 
 
-class Ranks(NamedTuple):
+@attrs.frozen
+class Ranks:
     """This process among those that were started together."""
 
     rank: int
