@@ -33,8 +33,9 @@ WAYS: dict[str, dict[str, Any]] = {
     "dense layers": {"target.generate": ["7", "9", "11"]},
     "adapters of rank 4": {"target.adapter": "lora", "target.rank": 4},
 }
+WHOLE = {"generator.whole": ["last"]}
 GENERATORS: dict[str, dict[str, Any]] = {
-    "modes": {"generator": "modes", "generator.modes": 8, "generator.spread": 0.1},
+    "modes": {"generator": "modes", "generator.modes": 8, "generator.spread": 0.1, **WHOLE},
     "hypernetwork": {
         "generator": "hypernetwork",
         "generator.batch_norm": False,

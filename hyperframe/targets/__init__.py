@@ -4,6 +4,8 @@
 - `units`: unit spaces, and what operations on them let through
 - `spec`: `LayerSpec`, `TargetSpec`: a target as data, checked when built
 - `weights`: weights to parameters, rows and state_dicts, and back
+- `part`: which parameters are generated, what the others have, and trained weights
+- `adapters`: kernels that are given, and changes of low rank that are generated
 - `aliases`: a module's tensors under all their names
 - `trial_inputs`: inputs that a module is tried out on: normal numbers, or examples of data
 - `remedies`: what can be done about a module that is refused, in words

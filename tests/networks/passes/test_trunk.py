@@ -121,6 +121,9 @@ def test_what_changes_is_computed_again(target):
     weights, x = weights_of(target, 1), inputs(7)
     changed = {name: value + 1 for name, value in target.constants().items()}
     seen = [target.forward(weights, x, shared=True)]
+    other = x + 1
+    assert not torch.equal(target.forward(weights, other, shared=True), seen[0])
+    assert torch.equal(target.forward(weights, x, shared=True), seen[0])
     for change in (lambda: x.add_(1), lambda: target.load_constants(changed)):
         count = len(RUNS)
         change()
