@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from hyperframe.errors import Forgiven
 from hyperframe.networks.passes.batching import times_changed
@@ -21,12 +22,14 @@ NUMBERS_REMEMBERED = 1 << 27
 
 @attrs.frozen(kw_only=True)
 class Trunk:
-    """The parts of a module that stand behind constant parameters and before any generated one.
+    """The parts of a module that come before any generated parameter and have constants, or stand behind some.
 
     Attributes:
-        parts: names of all of them. They are always in evaluation mode, as trained networks are used: their
-            normalisations have the moments that they have, and no dropout draws.
-        whole: names of those that are in no other of them, are run once in a pass, and give one tensor.
+        parts: names of those that have constant parameters, and of all that they hold. They are always in evaluation
+            mode, as trained networks are used: their normalisations have the moments that they have, and no dropout
+            draws. One without parameters that stands for itself, before what is generated, does draw in training.
+        whole: names of those to be remembered, and not of what they hold: they run once in a pass, give one tensor,
+            draw nothing and collect nothing.
     """
 
     parts: frozenset[str] = frozenset()
@@ -60,14 +63,23 @@ def find_trunk(module: nn.Module, generated: Collection[str], inputs: Tensor) ->
     if not constant:
         return Trunk()
     behind, of_generated = (_depending(module, names, inputs) for names in (constant, generated))
-    parts = {name for name in behind if name not in of_generated}
+    free = [name for name in behind if name not in of_generated]
+    holders = [name for name in free if any(True for _ in module.get_submodule(name).parameters())]
+    parts = {name for name in free if any(f"{name}.".startswith(f"{holder}.") for holder in holders)}
     whole = [
         name
-        for name, once in behind.items()
-        if name in parts and once and not any(name.startswith(f"{other}.") for other in parts)
+        for name in free
+        if behind[name]
+        and not any(name.startswith(f"{other}.") for other in free)
+        and (name in parts or _is_plain(module.get_submodule(name)))
     ]
     found = Trunk(parts=frozenset(parts), whole=tuple(whole))
     return found if _can_remember(module, found, inputs) else attrs.evolve(found, whole=())
+
+
+def _is_plain(part: nn.Module) -> bool:
+    """Whether a part without parameters neither draws in training nor collects statistics."""
+    return not any(isinstance(one, _DropoutNd) or list(one.buffers()) for one in part.modules())
 
 
 def _can_remember(module: nn.Module, trunk: Trunk, inputs: Tensor) -> bool:
@@ -75,7 +87,7 @@ def _can_remember(module: nn.Module, trunk: Trunk, inputs: Tensor) -> bool:
 
     They do not where something works in place on what another operation has read before.
     """
-    copied = copy.deepcopy(module).eval()
+    copied = trunk.set_mode(copy.deepcopy(module), training=True)
     memory = Memory(copied, trunk)
     with Forgiven(), seeded(0, "trunk", inputs.device), torch.no_grad():
         memory.begin(None)

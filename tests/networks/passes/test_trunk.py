@@ -38,9 +38,8 @@ class Forked(nn.Module):
 
 def network(last=2):
     torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Dropout(0.5), Counted(), nn.ReLU(inplace=True), nn.Linear(6, last)
-    )
+    trunk = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Dropout(0.5))
+    return nn.Sequential(trunk, Counted(), nn.ReLU(inplace=True), nn.Linear(6, last))
 
 
 def part_of(module, generated):
@@ -52,7 +51,7 @@ def part_of(module, generated):
 @pytest.fixture
 def target():
     RUNS.clear()
-    return part_of(network(), "5")
+    return part_of(network(), "3")
 
 
 def weights_of(target, count):
@@ -64,17 +63,30 @@ def inputs(*sizes):
 
 
 def test_the_trunk_is_what_stands_behind_constants_and_before_generated_weights():
-    module = network()
-    assert find_trunk(module, ["5.weight", "5.bias"], torch.rand(3, 4)).whole == ("0", "1", "2", "3", "4")
-    assert find_trunk(module, ["1.weight", "5.weight"], torch.rand(3, 4)).whole == ("0",)
-    assert find_trunk(module, ["0.bias"], torch.rand(3, 4)) == Trunk()
-    assert find_trunk(module, [name for name, _ in module.named_parameters()], torch.rand(3, 4)) == Trunk()
+    module, x = network(), torch.rand(3, 4)
+    found = find_trunk(module, ["3.weight", "3.bias"], x)
+    assert (found.parts, found.whole) == ({"0", "0.0", "0.1", "0.2"}, ("0", "1", "2"))
+    assert find_trunk(module, ["0.1.weight", "3.weight"], x).whole == ("0.0",)
+    assert find_trunk(module, ["0.0.bias"], x) == Trunk()
+    assert find_trunk(module, [name for name, _ in module.named_parameters()], x) == Trunk()
+
+
+def test_a_dropout_between_trunk_and_generated_weights_draws():
+    """As in front of a new last layer; what is before it is remembered, it is not."""
+    module = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Dropout(0.5), nn.Linear(6, 2))
+    found = find_trunk(module, ["3.weight", "3.bias"], torch.rand(3, 4))
+    assert (found.parts, found.whole) == ({"0"}, ("0", "1"))
+    target = part_of(module, "3")
+    weights, x = weights_of(target, 1), inputs(7)
+    one, other = (target.forward(weights, x, shared=True, training=True) for _ in range(2))
+    assert not torch.equal(one, other)
+    assert not target.leaves_nothing(5)
 
 
 def test_what_runs_twice_or_before_constants_is_not_remembered():
     """`relu` runs in the trunk and behind it; `pool` sees inputs alone."""
     found = find_trunk(Forked(), ["last.weight", "last.bias"], torch.rand(3, 4))
-    assert (found.parts, found.whole) == ({"first", "relu"}, ("first",))
+    assert (found.parts, found.whole) == ({"first"}, ("first",))
 
 
 def test_parts_of_parts_belong_to_the_trunk():
@@ -89,17 +101,17 @@ def test_the_trunk_stays_in_evaluation_mode(target):
     training, evaluated = (target.forward(weights, x, shared=True, training=mode) for mode in (True, False))
     assert torch.equal(training, evaluated)
     assert not target.has_statistics
-    assert {"1.running_mean", "1.running_var"} <= set(target.constants())
+    assert {"0.1.running_mean", "0.1.running_var"} <= set(target.constants())
     assert target.leaves_nothing(5)
 
 
 def test_a_normalisation_behind_generated_weights_has_statistics_of_each_network():
-    target = part_of(network(), "0")
+    target = part_of(network(), "0.0")
     assert target.has_statistics
-    assert "1.running_mean" not in target.constants()
+    assert "0.1.running_mean" not in target.constants()
     weights, x = weights_of(target, 2), inputs(7)
     statistics = target.estimate_statistics(weights, [x])
-    assert not torch.equal(statistics["1.running_mean"][0], statistics["1.running_mean"][1])
+    assert not torch.equal(statistics["0.1.running_mean"][0], statistics["0.1.running_mean"][1])
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
@@ -198,7 +210,7 @@ def test_a_trunk_that_works_in_place_on_what_was_read_is_not_remembered():
             return self.last(self.relu(y) + mean)
 
     target = part_of(Twice(), "last")
-    assert (target.trunk.parts, target.trunk.whole) == ({"first", "relu"}, ())
+    assert (target.trunk.parts, target.trunk.whole) == ({"first"}, ())
     weights, x = weights_of(target, 2), inputs(7)
     for number in (0, 1):
         one = {name: value[number : number + 1] for name, value in weights.items()}
