@@ -82,11 +82,11 @@ def digests(folder):
 def test_python_m_hyperframe_is_the_command_whose_threads_sleep_while_they_wait():
     said = {name: value for name, value in ENVIRONMENT.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
     command = [sys.executable, "-m", "hyperframe", "plugins"]
-    shown = {"env": {**said, "OMP_DISPLAY_ENV": "VERBOSE"}, "capture_output": True, "text": True, "check": True}
-    done = subprocess.run(command, **shown)
+    shown = {"env": {**said, "OMP_DISPLAY_ENV": "VERBOSE"}, "capture_output": True, "text": True}
+    done = subprocess.run(command, check=True, **shown)
     assert "digits_cnn" in done.stdout
     assert "GOMP_SPINCOUNT = '0'" in done.stderr
-    as_library = subprocess.run([sys.executable, "-c", "import hyperframe"], **shown)
+    as_library = subprocess.run([sys.executable, "-c", "import hyperframe"], check=True, **shown)
     assert "GOMP_SPINCOUNT" in as_library.stderr
     assert "GOMP_SPINCOUNT = '0'" not in as_library.stderr
 
