@@ -5,7 +5,7 @@
 - `chunks`: work on many networks, some at a time, fewer where memory runs out
 - `rng`: seeds of independent streams of random numbers
 - `signals`: Ctrl-C and SIGTERM, noted so that a training can save first
-- `distributed`: samples of all processes that train together, with gradients
+- `distributed`: processes that train together: their shares, what they exchange, how they begin and end
 - `progress`: how far long work has come, told to whoever listens
 - `files`: files that are written whole or not at all, and checked when they are read
 - `links`: links in a run folder, which nothing is written or removed through
