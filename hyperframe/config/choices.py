@@ -69,7 +69,8 @@ class Choice:
     @property
     def locations(self) -> dict[str, Any]:
         """Where data lie: keys and values."""
-        return {**locations(self.common), **locations(self.options)}
+        common = {key: value for key, value in locations(self.common).items() if isinstance(value, str)}
+        return {**common, **locations(self.options)}
 
     def make(self, *arguments: Any) -> Any:
         """Call the component's factory with its options and these arguments.

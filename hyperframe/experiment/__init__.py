@@ -1,6 +1,7 @@
 """A configuration's parts on one device, the loss of a batch, and drawn networks measured.
 
 - `build`: a configuration's parts, built on one device
+- `targets`: the target of a configuration: its module made, or a part of it, and traced
 - `loss`: the loss of one batch and its gradient
 - `terms`: diversity terms with their weights, and what each is given
 - `outputs`: outputs of all networks on the same inputs, and the way back of a gradient at them

@@ -14,7 +14,7 @@ from hyperframe.networks.passes.norm_statistics import PlainMeans
 from hyperframe.networks.passes.probes import PROBED, count_activations, keeps_nothing
 from hyperframe.networks.passes.running import Runner
 from hyperframe.networks.passes.trunk import find_trunk
-from hyperframe.targets.adapters import count_merged, has_adapters, merge_adapters
+from hyperframe.targets.adapters import count_merged, merge_adapters, merge_state
 from hyperframe.targets.aliases import own_names, tie_buffers, tied_names
 from hyperframe.targets.embeddings import set_options, with_plain_gradients
 from hyperframe.targets.spec import TargetSpec
@@ -284,15 +284,10 @@ class Target:
 
         Each tensor stands under all its names.
         """
-        if not has_adapters(self.module):
-            return self._state_dict(weights, index, statistics)
-        return dict(self.bare_network(weights, index, statistics).state_dict())
-
-    def _state_dict(self, weights: Weights, index: int, statistics: Statistics | None) -> dict[str, Tensor]:
         state = {name: value.clone() for name, value in self.module.state_dict().items()}
         generated = to_state_dict(self.spec, weights, index, statistics)
         given = {name: generated[own] for name, own in self._aliases.items() if name in state and own in generated}
-        return state | given
+        return merge_state(self.module, state | given)
 
     def network(self, weights: Weights, index: int, statistics: Statistics | None = None) -> nn.Module:
         """One network of a batch as an ordinary module of its own, in evaluation mode.
@@ -307,8 +302,8 @@ class Target:
     def bare_network(self, weights: Weights, index: int = 0, statistics: Statistics | None = None) -> nn.Module:
         """One network as `network` gives it, on inputs that are standardised already."""
         module = self.template()
-        module.load_state_dict(self._state_dict(weights, index, statistics))
         merge_adapters(module)
+        module.load_state_dict(self.state_dict(weights, index, statistics))
         return module
 
     def template(self) -> nn.Module:

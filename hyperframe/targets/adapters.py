@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.utils import parametrize
 
 from hyperframe.targets.spec import LayerSpec, TargetSpec
@@ -84,9 +85,24 @@ def merge_adapters(module: nn.Module) -> None:
         part._parameters.update(weight=nn.Parameter(kernel.detach().clone()), **others)
 
 
-def has_adapters(module: nn.Module) -> bool:
-    """Whether a layer of a module has an adapter."""
-    return any(map(_is_adapted, module.modules()))
+def merge_state(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Make adapters part of their kernels in a state_dict of a module that has some.
+
+    Example:
+        >>> layer = nn.Linear(3, 2)
+        >>> add_adapters(layer, ["weight"], 1)
+        >>> sorted(layer.state_dict()), sorted(merge_state(layer, layer.state_dict()))[-1]
+        (['bias', 'parametrizations.weight.0.down', ..., 'parametrizations.weight.original'], 'weight')
+    """
+    merged = dict(state)
+    for path, part in module.named_modules():
+        if _is_adapted(part):
+            adapter: Any = part.parametrizations["weight"][0]
+            start = f"{path}.parametrizations.weight." if path else "parametrizations.weight."
+            factors = {name: merged.pop(f"{start}0.{name}") for name in ("down", "up")}
+            kernel = merged.pop(f"{start}{ORIGINAL}")
+            merged[f"{path}.weight" if path else "weight"] = functional_call(adapter, factors, (kernel,)).detach()
+    return merged
 
 
 def count_merged(module: nn.Module) -> int:

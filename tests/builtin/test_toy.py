@@ -128,7 +128,7 @@ def test_the_loss_is_the_authors_divided_by_their_factor(registry):
     config = load_config("toy", [], registry)
     assert config.objective.options.lambda_ * 2.2 == pytest.approx(1)
     assert config.objective.options.weight_l2 * 2.2 == pytest.approx(0.05)
-    assert [choice.weight for choice in config.diversity] == [1]
+    assert [choice.common.weight for choice in config.diversity] == [1]
     generator = build_experiment(config).generator
     assert [tuple(linear.weight.shape) for linear in generator.dense.linears] == [(30, 1), (10, 30), (10, 10), (2, 10)]
     assert all(linear.bias is not None for linear in generator.dense.linears)

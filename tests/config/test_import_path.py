@@ -328,6 +328,7 @@ def test_a_factory_is_trained(tmp_path, nets, how):
         "name": name,
         "width": 5,
         "activation": "tanh",
+        **{"generate": [], "adapter": "none", "rank": 8, "weights": False},  # as every target has them
     }
     assert run.sample(2)[1][1].out_features == 5
     with pytest.raises(ConfigError, match="target: unknown key 'wdith'; did you mean 'width'"):

@@ -79,7 +79,7 @@ def test_options_of_components_that_the_file_leaves_out(registry):
 
 
 def test_lists(registry):
-    assert load(registry, "digits", "diversity.0.weight=3").diversity[0].weight == 3
+    assert load(registry, "digits", "diversity.0.weight=3").diversity[0].common.weight == 3
     assert load(registry, "digits", "gauges=[]").gauges == ()
     assert [choice.name for choice in load(registry, "digits", "gauges=scale").gauges] == ["scale"]
     assert [choice.name for choice in load(registry, "digits", "diversity.0=none").diversity] == ["none"]

@@ -92,7 +92,7 @@ def test_a_pickle_is_not_read(tmp_path):
         torch.save(network().state_dict(), tmp_path / name, **options)
         with pytest.raises(ConfigError, match=r"(?s)is a pickle, which can run code.*save_file"):
             PartOptions(weights=str(tmp_path / name)).read_weights()
-    with pytest.raises(RunError, match="does not exist"):
+    with pytest.raises(RunError, match="there is no file"):
         PartOptions(weights=str(tmp_path / "none.safetensors")).read_weights()
 
 

@@ -198,7 +198,7 @@ def test_networks_of_the_reference_are_independent(run, tmp_path):
         with_prior.config = attrs.evolve(run.config, prior=PriorOptions(functions=3))
         reference = deep_ensemble(with_prior, tmp_path / "reference", recipe)
     assert not reference.config.prior.adds
-    assert [(choice.name, choice.weight) for choice in reference.config.diversity] == [("none", 1.0)]
+    assert [(choice.name, choice.common.weight) for choice in reference.config.diversity] == [("none", 1.0)]
     assert reference.config.objective.options == Options()
     rows = hf.targets.flatten(reference.experiment.target.spec, reference.sample(4).weights)
     others = ~torch.eye(4, dtype=torch.bool)
