@@ -203,7 +203,9 @@ def print_description(content: Mapping[str, Any]) -> None:
     _print_symmetries(console, content)
     generator = content[content["generator"]]
     _print_generator(console, content["generator"], generator)
-    console.print(f"memory of one training step: about {content['step_memory'] / 2**20:,.0f} MiB, data not included")
+    held = content["step_memory"]
+    known = "not known before it is done" if held is None else f"{held / 2**20:,.0f} MiB, data not included"
+    console.print(f"memory of one training step: {known}")
 
 
 def _print_generator(console: Console, name: str, generator: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@
 - `pairs`: distances of all pairs of networks, and a kernel's bandwidth, for terms that drive networks apart
 - `preflight`: data and one small pass, tried before anything is written
 - `evaluation`: draw networks, measure them, estimate their entropy
+- `step_memory`: bytes of a training step, found by one with tensors without values
 - `describe`: layers, symmetries, sizes and memory, as results
 - `bound`: whether a variational loss is the bound of the evidence, and if not, why
 """

@@ -90,6 +90,26 @@ def build_generator(config: Config, spec: TargetSpec, task: Task) -> Generator:
     return GeneratorWithPrior(generator, spec, stream(config.trainer.seed, "prior coefficients"))
 
 
+def build_loss(
+    config: Config, target: Target, task: Task, symmetries: Orbits, processes: Processes = ALONE
+) -> tuple[ComposedGauge, EntropyEstimator, BatchLoss]:
+    """Build the loss that a configuration chose, and the gauge and the estimator in it."""
+    gauge = ComposedGauge({choice.name: choice.make(symmetries) for choice in _different(config.gauges, "gauges")})
+    estimator: EntropyEstimator = config.entropy.make()
+    loss = BatchLoss(
+        config.objective.make(),
+        target=target,
+        task=task,
+        gauge=gauge,
+        directions=gauge.directions(target.spec.trained.num_weights, symmetries.counts),
+        terms=_build_terms(config, estimator),
+        chunk=config.trainer.chunk or target.networks_at_once(config.trainer.batch_size),
+        precision=config.trainer.precision,
+        processes=processes,
+    )
+    return gauge, estimator, loss
+
+
 def build_experiment(
     config: Config,
     task: Task | None = None,
@@ -129,24 +149,11 @@ def build_experiment(
     target = build_target(config, task, example, constants).to(device)
     _check_fit(config, target, task)
     symmetries = orbits(target.structure, task.shift_invariant).to(device)
-    gauge = ComposedGauge({choice.name: choice.make(symmetries) for choice in _different(config.gauges, "gauges")})
-    estimator: EntropyEstimator = config.entropy.make()
-    terms = _build_terms(config, estimator)
+    gauge, estimator, loss = build_loss(config, target, task, symmetries, processes)
     generator = build_generator(config, target.spec, task).to(device)
-    _check_batch(config, generator, terms)
+    _check_batch(config, generator, loss.terms)
     check_steady(target)
     dry_run(target, generator, task)
-    loss = BatchLoss(
-        config.objective.make(),
-        target=target,
-        task=task,
-        gauge=gauge,
-        directions=gauge.directions(target.spec.trained.num_weights, symmetries.counts),
-        terms=terms,
-        chunk=config.trainer.chunk or target.networks_at_once(config.trainer.batch_size),
-        precision=config.trainer.precision,
-        processes=processes,
-    )
     return Experiment(
         config=config,
         device=device,

@@ -7,9 +7,9 @@ import attrs
 import torch
 
 from hyperframe.config.schema import Config
-from hyperframe.experiment.build import build_generator
+from hyperframe.experiment.build import build_generator, build_loss
+from hyperframe.experiment.step_memory import step_memory
 from hyperframe.experiment.targets import build_target
-from hyperframe.networks.generator import Generator
 from hyperframe.networks.target import Target
 from hyperframe.targets.adapters import given_names
 from hyperframe.targets.spec import LayerSpec
@@ -17,8 +17,6 @@ from hyperframe.targets.symmetry.gauge import ComposedGauge
 from hyperframe.targets.symmetry.orbits import KINDS, Orbits, orbits
 from hyperframe.targets.symmetry.structure import FROZEN, Structure
 from hyperframe.types import Task
-
-BYTES = 4  # everything is float32
 
 
 def describe(config: Config) -> dict[str, Any]:
@@ -29,13 +27,15 @@ def describe(config: Config) -> dict[str, Any]:
         symmetries, and, where a part alone is generated, `constant`: how many weights are not, the modules that have
         them, and those of the trunk, which run once for inputs that all networks see), `symmetries` (of each kind how
         many directions are known and how many the gauges fix), the generator's own description under its name, and
-        `step_memory`, estimated bytes of a training step beyond the process itself and the data.
+        `step_memory`, bytes of the tensors of a training step on a CPU beyond the data, or None where components cannot
+        do with tensors without values.
     """
     task: Task = config.task.make()
     target = build_target(config, task)
     spec = target.spec
     generator = build_generator(config, spec, task)
     of = orbits(target.structure, task.shift_invariant)
+    gauge, _, loss = build_loss(config, target, task, of)
     spaces = unit_spaces(of)
     layers = [
         {
@@ -60,11 +60,11 @@ def describe(config: Config) -> dict[str, Any]:
             "frozen": [attrs.asdict(entry) for entry in target.frozen],
             **_constant(target),
         },
-        "symmetries": _symmetries(config, of),
+        "symmetries": _symmetries(gauge, of),
         "gauges": [choice.name for choice in config.gauges],
         "generator": config.generator.name,
         config.generator.name: generator.describe(),
-        "step_memory": step_memory(target, generator, config),
+        "step_memory": step_memory(loss, generator, task, config),
     }
 
 
@@ -134,21 +134,7 @@ def _labels(structure: Structure, layer: LayerSpec, exponent: int) -> tuple[set[
     return units, factors, signs
 
 
-def _symmetries(config: Config, of: Orbits) -> dict[str, dict[str, int]]:
+def _symmetries(gauge: ComposedGauge, of: Orbits) -> dict[str, dict[str, int]]:
     """For each kind how many directions are known, and how many of them the configuration's gauges fix."""
-    fixed = ComposedGauge({choice.name: choice.make(of) for choice in config.gauges}).fixed(of.counts)
+    fixed = gauge.fixed(of.counts)
     return {kind: {"known": of.counts[kind], "fixed": fixed[kind]} for kind in KINDS}
-
-
-def step_memory(target: Target, generator: Generator, config: Config) -> int:
-    """Estimate the bytes that a training step holds: parameters, weights, and one chunk's activations.
-
-    Parameters count four times (value, gradient, two moments of Adam), weights seven times (value, gradient, both as
-    the module's own parameters, gauged, flat and its gradient), activations twice (value and gradient).
-    """
-    options = config.trainer
-    parameters = sum(parameter.numel() for parameter in generator.parameters())
-    weights = options.networks * target.spec.num_weights
-    chunk = options.chunk or target.networks_at_once(options.batch_size)
-    activations = min(chunk, options.networks) * options.batch_size * target.activations
-    return BYTES * (4 * parameters + 7 * weights + 2 * activations)

@@ -237,10 +237,13 @@ class Target:
         """
         if self._first.device.type != "cpu" or torch.get_num_threads() == 1:
             return False
-        _ = (
-            self._runner.any_layout
-        )  # tried out here and not in the threads, since it seeds the random numbers of them all
+        self.try_out(examples)  # here and not in the threads, since it seeds the random numbers of them all
         return self.leaves_nothing(examples)
+
+    def try_out(self, examples: int) -> None:
+        """Find out now, on copies of the module, what passes on so many examples will ask about it."""
+        self._runner.module_here(training=True)
+        _ = self._runner.any_layout, self.numbers(examples), self.leaves_nothing(examples)
 
     def leaves_nothing(self, examples: int) -> bool:
         """Whether training passes on so many examples leave nothing behind on the host, see `probes.keeps_nothing`."""

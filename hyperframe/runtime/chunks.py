@@ -60,10 +60,7 @@ class Chunks:
         first = 0
         while first < count:
             chunks = [slice(start, min(start + self.size, count)) for start in range(first, count, self.size)]
-            workers = 1
-            if in_threads and not self.sequential:
-                fitting = max(1, NUMBERS_IN_THREADS // (numbers * self.size))
-                workers = min(torch.get_num_threads(), len(chunks), fitting)
+            workers = self.workers(count - first, numbers) if in_threads and not self.sequential else 1
             with closing(in_order(lambda rows: if_it_fits(partial(work, rows)), chunks, workers)) as outcomes:
                 for rows, done in zip(chunks, outcomes, strict=True):
                     if not done:
@@ -72,6 +69,11 @@ class Chunks:
                     first = rows.stop
             if first < count:
                 self._lessen(workers, min(self.size, count - first), too_large)
+
+    def workers(self, count: int, numbers: int) -> int:
+        """How many chunks of so many networks are worked on at the same time, where threads may; see `over`."""
+        fitting = max(1, NUMBERS_IN_THREADS // (numbers * self.size))
+        return min(torch.get_num_threads(), -(-count // self.size), fitting)
 
     def _lessen(self, workers: int, size: int, too_large: Callable[[], MemoryShortageError | MemoryError]) -> None:
         """Memory did not suffice for so many chunks at once, of this size."""
