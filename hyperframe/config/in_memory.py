@@ -75,6 +75,8 @@ class OwnCode:
         self._data = data if data is None or _is_task(data) else _arrays(data)
 
     def _names(self, generate: Any) -> list[str]:
+        if isinstance(generate, str):
+            raise ConfigError(f"generate: a list of names is needed; write generate=[{generate!r}]")
         if not callable(generate):
             return list(generate)
         if self._module is None:

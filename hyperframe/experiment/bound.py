@@ -9,8 +9,8 @@ from torch import Tensor
 from hyperframe.experiment.build import Experiment
 from hyperframe.experiment.preflight import load_data
 from hyperframe.networks.generator import initial_weights
-from hyperframe.networks.passes.probes import draws_numbers, repeatable
-from hyperframe.runtime.rng import stream
+from hyperframe.networks.passes.probes import draws_numbers
+from hyperframe.runtime.rng import repeatable, stream
 
 AT_ONCE = 8
 """Examples, and networks, that targets and generators are tried out on."""

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from hyperframe.config.choices import Choice
+from hyperframe.config.import_path import TYPED
+from hyperframe.config.in_memory import HANDED_OVER
 from hyperframe.config.schema import Config
 from hyperframe.errors import PluginError, notice
 from hyperframe.experiment.preflight import load_data
-from hyperframe.networks.prior import with_prior
+from hyperframe.networks.prior import NETWORK, with_prior
 from hyperframe.networks.target import Target
 from hyperframe.runtime.rng import seeded, stream
 from hyperframe.targets.adapters import with_adapters
@@ -39,6 +41,8 @@ def build_target(
         constants: what a run has kept of what is not generated.
     """
     data = inputs_of(task) if example is None else lambda: example
+    if config.prior.adds and constants is not None:  # those of the network itself
+        constants = {k.removeprefix(NETWORK): value for k, value in constants.items() if k.startswith(NETWORK)}
     target = make_target(config.target.fit(task), task.input_shape, config.trainer.seed, data, constants)
     target.inputs = task.standardised_inputs
     if target.inputs is not None and target.tried_on.examples is not None:
@@ -92,7 +96,16 @@ def make_target(
         check_memory(module, f"target '{choice.name}'")
         if not choice.common.is_all:
             name = given.spec.name if isinstance(given, Traced) else choice.name if spec is None else spec.name
-            part = take_part(module, choice.common, constants, f"target '{name}'")
+            known = given.spec if isinstance(given, Traced) else spec
+            layers = (
+                {layer.name: [param.parameter for param in layer.params] for layer in known.layers} if known else {}
+            )
+            part = take_part(module, choice.common, constants, f"target '{name}'", layers)
+            if constants is None and not choice.common.weights and not _is_of_user(choice):
+                notice(
+                    f"target '{name}': what is not generated has the random weights that the network is made with; "
+                    "target.weights=FILE.safetensors gives it trained ones, target.weights=true says that these are meant"
+                )
             given, spec = trace_for(part, tuple(input_shape), data, name), None
             structure = attrs.evolve(given.structure, spec=with_adapters(given.spec))
             given = attrs.evolve(given, spec=structure.spec, structure=structure)
@@ -112,6 +125,11 @@ def make_target(
             f"hyperframe.trace gives, but gives {kind}"
         )
     return traced_target(given).to("cpu", torch.float32)
+
+
+def _is_of_user(choice: Choice) -> bool:
+    """Whether a user made the network, perhaps with trained weights."""
+    return choice.registered.source.distribution in (HANDED_OVER, TYPED)
 
 
 def traced_target(traced: Traced) -> Target:

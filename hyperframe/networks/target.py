@@ -134,6 +134,7 @@ class Target:
         for name, buffer in self.module.named_buffers():
             if name in constants:
                 buffer.copy_(constants[name])
+        self._runner.forget_copies()  # and what they remember
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Target":
         """Move the module's constants and buffers, in place; return the target."""

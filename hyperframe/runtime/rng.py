@@ -1,9 +1,12 @@
 """Seeds of independent streams of random numbers, and random numbers that leave the caller's alone."""
 
 import hashlib
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import torch
 
 
@@ -38,6 +41,26 @@ def seed_global(seed: int, name: str, device: torch.device) -> None:
     if device.type == "cuda":
         with torch.cuda.device(device):
             torch.cuda.manual_seed(stream_seed(seed, name))
+
+
+@contextmanager
+def repeatable(device: torch.device | str = "cpu") -> Iterator[None]:
+    """Global random numbers, of torch, Python and NumPy, that are the same each time; afterwards they are as before."""
+    pythons, numpys = random.getstate(), np.random.get_state()
+    try:
+        with seeded(0, "probe", device):
+            yield
+    finally:
+        random.setstate(pythons)
+        np.random.set_state(numpys)
+
+
+def random_states(device: torch.device | str) -> list[Any]:
+    """The states of all global sources of random numbers, of torch, a device, Python and NumPy, as plain data."""
+    on_device = torch.cuda.get_rng_state(device).tolist() if torch.device(device).type == "cuda" else None
+    state: Any = np.random.get_state()
+    numpys = [part.tolist() if isinstance(part, np.ndarray) else part for part in state]
+    return [torch.get_rng_state().tolist(), on_device, random.getstate(), numpys]
 
 
 class RandomState:

@@ -95,7 +95,7 @@ def merge_state(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Ten
         (['bias', 'parametrizations.weight.0.down', ..., 'parametrizations.weight.original'], 'weight')
     """
     merged = dict(state)
-    for path, part in module.named_modules():
+    for path, part in module.named_modules(remove_duplicate=False):
         if _is_adapted(part):
             adapter: Any = part.parametrizations["weight"][0]
             start = f"{path}.parametrizations.weight." if path else "parametrizations.weight."

@@ -13,6 +13,7 @@ from hyperframe.errors import ConfigError, unknown_name
 from hyperframe.options import option
 from hyperframe.runtime.files import is_file, read_tensors, user_path
 from hyperframe.targets.adapters import adaptable, add_adapters, given_names, is_of_adapter
+from hyperframe.targets.aliases import own_names
 
 PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 """How files begin that torch.save and pickle write."""
@@ -27,8 +28,10 @@ CONVERSION = (
 class PartOptions:
     """Options of every target: which of its weights are generated, how, and from where."""
 
-    generate: tuple[str, ...] = option(
-        (), "what is generated: patterns of names of parameters or modules, such as [layer4, fc.*]; empty: everything"
+    generate: tuple[str | int, ...] = option(
+        (),
+        "what is generated: patterns of names of parameters, modules or layers, such as [layer4, fc.*]; empty: "
+        "everything",
     )
     adapter: Literal["none", "lora"] = option(
         "none", "lora: changes of a low rank are generated, around the kernels of dense and convolution layers"
@@ -74,25 +77,43 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return read_tensors(path)
 
 
-def find_parameters(names: Iterable[str], patterns: Sequence[str], where: str) -> list[str]:
-    """Find the names of parameters that patterns name, in their order.
+def find_parameters(
+    module: nn.Module, patterns: Sequence[str | int], where: str, layers: Mapping[str, Sequence[str]] | None = None
+) -> list[str]:
+    """Find the parameters that patterns name, each by the first of its names, in the module's order.
 
-    A pattern is one of names, where `*` stands for any characters and `?` for one, or of the names of modules, which
-    stand for all parameters in them.
+    A pattern is one of names, where `*` stands for any characters and `?` for one, or the name of a layer, or one of
+    the names of modules; these stand for all their parameters.
+
+    Args:
+        module: the network.
+        patterns: such as `["layer4", "fc.*"]`; numbers are names of modules of `nn.Sequential`.
+        where: how messages begin.
+        layers: of each layer the names of its parameters, where layers have names of their own.
 
     Raises:
         ConfigError: a pattern names none; the message has the closest names.
 
     Example:
-        >>> find_parameters(["0.weight", "0.bias", "2.weight", "2.bias"], ["2", "*.bias"], "target 'net'")
+        >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
+        >>> find_parameters(net, [2, "*.bias"], "target 'net'")
         ['0.bias', '2.weight', '2.bias']
     """
-    known = list(names)
-    for pattern in patterns:
-        if not any(_names(pattern, name) for name in known):
-            parts = {name.rpartition(".")[0] for name in known} - {""}
-            raise ConfigError(f"{where}: target.generate: " + unknown_name("parameter", pattern, [*known, *parts]))
-    return [name for name in known if any(_names(pattern, name) for pattern in patterns)]
+    first = {name: own for name, own in own_names(module).items() if name in _parameter_names(module)}
+    found = set()
+    for pattern in map(str, patterns):
+        of_layer = (layers or {}).get(pattern, ())
+        named = [name for name in first if _names(pattern, name) or name in of_layer]
+        if not named:
+            parts = {name.rpartition(".")[0] for name in first} - {""}
+            known = [*first, *parts, *(layers or {})]
+            raise ConfigError(f"{where}: target.generate: " + unknown_name("parameter", pattern, known))
+        found |= {first[name] for name in named}
+    return [name for name, _ in module.named_parameters() if name in found]
+
+
+def _parameter_names(module: nn.Module) -> set[str]:
+    return {name for name, _ in module.named_parameters(remove_duplicate=False)}
 
 
 def _names(pattern: str, name: str) -> bool:
@@ -101,10 +122,16 @@ def _names(pattern: str, name: str) -> bool:
 
 def names_by(choose: Callable[[str, nn.Parameter], bool], module: nn.Module) -> list[str]:
     """Find the names of a module's parameters that a function chooses, given each name and parameter."""
-    return [name for name, value in module.named_parameters() if choose(name, value)]
+    return [name for name, value in module.named_parameters(remove_duplicate=False) if choose(name, value)]
 
 
-def take_part(module: nn.Module, options: PartOptions, kept: Mapping[str, Tensor] | None, where: str) -> nn.Module:
+def take_part(
+    module: nn.Module,
+    options: PartOptions,
+    kept: Mapping[str, Tensor] | None,
+    where: str,
+    layers: Mapping[str, Sequence[str]] | None = None,
+) -> nn.Module:
     """Copy a module so that only what is to be generated is trainable, with adapters where they are asked for.
 
     A layer without a kernel of its shape in the file of trained weights has no adapter, and is generated whole.
@@ -114,6 +141,7 @@ def take_part(module: nn.Module, options: PartOptions, kept: Mapping[str, Tensor
         options: what is generated, how, and the file of trained weights.
         kept: constants that a run has kept of a target that this function made, which stand for the file.
         where: how messages begin.
+        layers: see `find_parameters`.
 
     Raises:
         ConfigError: a pattern names nothing, no layer can have an adapter, or the file is of another network.
@@ -122,7 +150,7 @@ def take_part(module: nn.Module, options: PartOptions, kept: Mapping[str, Tensor
     module = copy.deepcopy(module)
     parameters = dict(module.named_parameters())
     patterns = options.generate or ("*",)
-    chosen = [name for name in find_parameters(parameters, patterns, where) if parameters[name].requires_grad]
+    chosen = [name for name in find_parameters(module, patterns, where, layers) if parameters[name].requires_grad]
     if not chosen:
         raise ConfigError(f"{where}: target.generate names parameters that the network itself keeps constant")
     able = adaptable(module) if options.adapter == "lora" else set()

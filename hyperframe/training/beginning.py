@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from hyperframe.errors import ConfigError, HyperframeError, notice
 from hyperframe.experiment.build import Experiment
 from hyperframe.networks.prior import NETWORK
@@ -10,6 +12,7 @@ from hyperframe.runs.checkpoints import newest_checkpoint
 from hyperframe.runs.folder import TARGET, check_is_run
 from hyperframe.runs.provenance import as_mapping
 from hyperframe.runtime.files import different_tensors, read_tensors
+from hyperframe.runtime.rng import stream
 from hyperframe.targets.params import Param
 from hyperframe.targets.part import trained_names
 from hyperframe.targets.spec import TargetSpec
@@ -60,6 +63,7 @@ def _begin_at_trained(experiment: Experiment) -> None:
     spec = target.spec.part(whole)
     weights = pack(spec, {param.parameter: parameters[param.parameter].detach()[None] for param in _params(spec)})
     if experiment.generator.begin_at(weights):
+        _check_scatter(experiment)
         return
     name = experiment.config.generator.name
     if set(parameters) <= set(generated.values()):
@@ -72,6 +76,20 @@ def _begin_at_trained(experiment: Experiment) -> None:
         f"target.weights: generator '{name}' has no base points: {len(whole)} layers that it generates whole begin "
         "without trained weights"
     )
+
+
+def _check_scatter(experiment: Experiment) -> None:
+    """Refuse networks that begin at one point and see the same examples: they would stay equal."""
+    generator = experiment.generator
+    if not experiment.config.trainer.same_examples or generator.at_most(2) < 2:
+        return
+    with torch.no_grad():
+        drawn = generator(generator.latent(2, stream(0, "scatter", experiment.device)))
+    if all(torch.equal(*value) for value in drawn.values()):
+        raise ConfigError(
+            "trainer.same_examples: all networks begin at the trained weights, and with the same examples they would "
+            "stay equal; set trainer.same_examples=false, or take generator=modes, whose draws differ"
+        )
 
 
 def _params(spec: TargetSpec) -> list[Param]:

@@ -77,7 +77,8 @@ def resume_run(
         found = newest_checkpoint(path)
         step = found.step if found else 0
         _check_changes(stored, config, step)
-        kept = read_example(path), read_constants(path)
+        # A run that starts anew reads trained weights again.
+        kept = read_example(path), read_constants(path) if found else None
         experiment = build_experiment(config, restore_task(path, config), *kept, processes)
         run = Run(path, config, step, experiment, registry)
         training = Training(run, reporter or Silent())
@@ -107,6 +108,11 @@ def _check_changes(stored: Config, config: Config, step: int) -> None:
         raise ConfigError(
             f"trainer.from: the run began before its step {step}, with {stored.trainer.from_ or 'first parameters'}; "
             "train a new run to begin elsewhere"
+        )
+    if step and config.target.common.weights != stored.target.common.weights:
+        raise ConfigError(
+            f"target.weights: the run keeps the weights that it began with before its step {step}, and reads no file "
+            "again; train a new run for others"
         )
     if config.trainer.steps < step:
         raise ConfigError(f"trainer.steps: {config.trainer.steps} steps were asked for, but {step} are done already")

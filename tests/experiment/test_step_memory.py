@@ -19,8 +19,8 @@ FORMS = {
     "in chunks": {"generator": "hypernetwork", "trainer.chunk": 1},
     "networks": {"generator": "direct", "generator.networks": 10, "diversity": ["none"]},
     "outputs": {"diversity": ["disagreement", "weight_entropy"], "trainer.shared_examples": 9},
-    "adapters": {"target.adapter": "lora", "target.rank": 2},
-    "a part": {"target.generate": ["7"], "trainer.same_examples": True},
+    "adapters": {"target.adapter": "lora", "target.rank": 2, "target.weights": True},
+    "a part": {"target.generate": ["7"], "target.weights": True, "trainer.same_examples": True},
     "a prior": {"prior.functions": 3},
 }
 

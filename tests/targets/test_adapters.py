@@ -12,7 +12,7 @@ from hyperframe.config.choices import choose
 from hyperframe.errors import ConfigError
 from hyperframe.experiment.targets import make_target
 from hyperframe.networks import initial_std
-from hyperframe.targets.adapters import LowRank, adaptable, add_adapters, count_merged, merge_adapters
+from hyperframe.targets.adapters import LowRank, adaptable, add_adapters, count_merged, merge_adapters, merge_state
 from hyperframe.targets.part import PartOptions, take_part
 from hyperframe.targets.symmetry.exact import redraw
 from hyperframe.testing.kit import try_law
@@ -27,7 +27,7 @@ def convolutions():
 
 
 def adapted(registry, **options):
-    section = {"name": "digits_cnn", "adapter": "lora", "rank": 2, **options}
+    section = {"name": "digits_cnn", "adapter": "lora", "rank": 2, "weights": True, **options}
     return make_target(choose(registry, "target", section, "target"), (1, 8, 8), 0).to("cpu", torch.float64)
 
 
@@ -69,6 +69,18 @@ def test_merged_a_module_is_an_ordinary_one_that_answers_the_same():
     assert type(module[0]) is nn.Conv2d
     assert torch.equal(module(x), expected)
     assert torch.equal(copied(x), expected)
+
+
+def test_a_layer_that_stands_at_two_places_is_merged_at_both():
+    shared = nn.Linear(5, 5)
+    module = nn.Sequential(shared, nn.ReLU(), shared, nn.Linear(5, 2))
+    names, x = list(module.state_dict()), torch.randn(3, 5)
+    add_adapters(module, ["0.weight"], 2)
+    expected, merged = module(x), merge_state(module, module.state_dict())
+    merge_adapters(module)
+    assert set(merged) == set(names) == set(module.state_dict())
+    module.load_state_dict(merged)
+    assert torch.equal(module(x), expected)
 
 
 def test_networks_are_taken_out_merged(registry):
@@ -127,7 +139,7 @@ def test_a_layer_that_cannot_be_adapted_is_told():
 
 def test_files_of_networks_hold_adapters_alone_or_merged_networks(tmp_path, small):
     """`write_samples` keeps what was generated, and is read again; single networks are ordinary state_dicts."""
-    run = small(tmp_path / "run", **{"target.adapter": "lora", "target.rank": 2})
+    run = small(tmp_path / "run", **{"target.adapter": "lora", "target.rank": 2, "target.weights": True})
     run.write_samples(tmp_path / "adapters.safetensors", 3)
     from safetensors import safe_open
 

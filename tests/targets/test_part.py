@@ -38,7 +38,19 @@ def test_what_patterns_name_alone_is_trainable(patterns, found):
 
 def test_a_pattern_names_whole_modules_only():
     """`layer1` is not the beginning of `layer10`."""
-    assert find_parameters(["layer1.weight", "layer10.weight"], ["layer1"], WHERE) == ["layer1.weight"]
+    module = nn.ModuleDict({"layer1": nn.Linear(2, 2, bias=False), "layer10": nn.Linear(2, 2, bias=False)})
+    assert find_parameters(module, ["layer1"], WHERE) == ["layer1.weight"]
+
+
+def test_a_pattern_may_be_a_layers_name_or_a_number():
+    assert find_parameters(network(), [3], WHERE) == ["3.weight", "3.bias"]
+    assert find_parameters(network(), ["first"], WHERE, {"first": ["0.weight", "1.bias"]}) == ["0.weight", "1.bias"]
+
+
+def test_a_second_name_of_a_parameter_names_it_too():
+    module = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    module[2] = module[0]
+    assert find_parameters(module, ["2"], WHERE) == ["0.weight", "0.bias"]
 
 
 @pytest.mark.parametrize(("pattern", "close"), [("3.wieght", "3.weight"), ("[a]", "Known"), ("", "Known")])

@@ -1,5 +1,7 @@
 """Training of a part of a network: what a run keeps, trained weights to begin at, and examples that all see."""
 
+import shutil
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -49,6 +51,50 @@ def test_a_run_of_a_part_goes_on_bit_for_bit(tmp_path, registry):
     resumed = hf.resume(paused.folder, module=module(7))
     one, other = (run.experiment.generator.state_dict() for run in (whole, resumed))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    "part", [{"target.adapter": "lora", "target.rank": 2}, {"target.generate": [2]}], ids=["lora", "2"]
+)
+def test_a_run_of_a_part_with_a_prior_is_read_again(tmp_path, registry, part):
+    settings = of_module(**part, **{"prior.functions": 3})
+    run = hf.train("digits", settings, module=module(), out=tmp_path / "run", registry=registry)
+    again = hf.load(run.folder, module=module(1), registry=registry)
+    x = run.experiment.task.data("test").x[:9]
+    assert torch.equal(again.sample(3).predict(x), run.sample(3).predict(x))
+
+
+@pytest.mark.filterwarnings("ignore:.*has no checkpoint yet")
+def test_a_run_that_starts_anew_begins_at_trained_weights_again(tmp_path, registry):
+    """It was stopped before its first checkpoint; one that goes on reads no file again, and none else."""
+    file = tmp_path / "trained.safetensors"
+    save_file(dict(experiment_of(registry, **{"trainer.seed": 5}).target.module.state_dict()), file)
+    settings = {**SHORT, "target.weights": str(file), "target.generate": ["*"], "generator": "modes"}
+    settings = {key: value for key, value in settings.items() if key != "generator.hidden"} | {"generator.modes": 4}
+    run = hf.train("digits", settings, out=tmp_path / "run", registry=registry)
+    with pytest.raises(ConfigError, match="reads no file again"):
+        hf.resume(run.folder, {"target.weights": False, "trainer.steps": 9}, registry=registry)
+    shutil.rmtree(run.folder / "checkpoints")
+    again = hf.resume(run.folder, registry=registry)
+    one, other = (each.experiment.generator.state_dict() for each in (run, again))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_networks_that_would_stay_equal_are_told(registry):
+    changes = {"generator": "direct", "generator.networks": 4, "target.weights": True, "diversity": ["none"]}
+    with pytest.raises(ConfigError, match="they would stay equal"):
+        begin(experiment_of(registry, **changes, **{"trainer.same_examples": True}))
+    begin(experiment_of(registry, **changes))
+
+
+def test_random_weights_that_are_kept_are_told(registry):
+    with pytest.warns(HyperframeWarning, match=r"has the random weights .* target.weights=true says"):
+        experiment_of(registry, **{"target.generate": ["*.bias"]})
+
+
+def test_a_text_is_no_list_of_names(tmp_path):
+    with pytest.raises(ConfigError, match=r"write generate=\['2'\]"):
+        hf.train("digits", of_module(), module=module(), generate="2", out=tmp_path / "run")
 
 
 def test_a_function_chooses_what_is_generated(tmp_path, registry):

@@ -4,8 +4,8 @@ import copy
 import math
 import numbers
 import random
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch.func import functional_call
 from hyperframe.errors import Forgiven
 from hyperframe.networks.passes.convolution import GreyConvolutions, channels_last
 from hyperframe.networks.passes.trunk import Trunk
-from hyperframe.runtime.rng import seeded
+from hyperframe.runtime.rng import random_states, repeatable, seeded
 
 PROBED = 2
 """Inputs that a module is tried out on; some refuse a single one."""
@@ -76,18 +76,6 @@ def count_activations(module: nn.Module, inputs: Tensor) -> int:
     return inputs[0].numel() + math.ceil(total / len(inputs))
 
 
-@contextmanager
-def repeatable(device: torch.device | str = "cpu") -> Iterator[None]:
-    """Global random numbers, of torch, Python and NumPy, that are the same each time; afterwards they are as before."""
-    pythons, numpys = random.getstate(), np.random.get_state()
-    try:
-        with seeded(0, "probe", device):
-            yield
-    finally:
-        random.setstate(pythons)
-        np.random.set_state(numpys)
-
-
 def draws_numbers(run: Callable[[], object], device: torch.device | str = "cpu") -> bool:
     """Whether a call draws from global random numbers: of torch, of a device, of Python or of NumPy.
 
@@ -96,9 +84,9 @@ def draws_numbers(run: Callable[[], object], device: torch.device | str = "cpu")
         (True, False)
     """
     with repeatable(device):
-        before = _random_numbers(device)
+        before = random_states(device)
         run()
-        return before != _random_numbers(device)
+        return before != random_states(device)
 
 
 def keeps_nothing(
@@ -167,7 +155,7 @@ def host_state(parts: Iterable[object]) -> list[Any]:
     """
     owners = [one for part in parts for one in (part.modules() if isinstance(part, nn.Module) else [part])]
     attributes = [{name: _plain(value) for name, value in getattr(one, "__dict__", {}).items()} for one in owners]
-    return [*_random_numbers("cpu"), attributes]
+    return [*random_states("cpu"), attributes]
 
 
 def unsteady(module: nn.Module, inputs: Tensor) -> str | None:
@@ -265,12 +253,6 @@ def _culprit(module: nn.Module, inputs: Tensor) -> str:
 
 def _buffers(module: nn.Module, ignored: Collection[str]) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in module.named_buffers() if name not in ignored}
-
-
-def _random_numbers(device: torch.device | str) -> list[Any]:
-    """The states of all global sources of random numbers, as plain data."""
-    on_device = torch.cuda.get_rng_state(device).tolist() if torch.device(device).type == "cuda" else None
-    return [torch.get_rng_state().tolist(), on_device, random.getstate(), _plain(np.random.get_state())]
 
 
 def _plain(value: object) -> Any:

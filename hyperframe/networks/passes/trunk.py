@@ -10,11 +10,10 @@ from typing import Any
 import attrs
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 
 from hyperframe.errors import Forgiven
 from hyperframe.networks.passes.batching import times_changed
-from hyperframe.runtime.rng import seeded
+from hyperframe.runtime.rng import random_states, repeatable, seeded
 
 NUMBERS_REMEMBERED = 1 << 27
 """Numbers of a trunk's outputs that are remembered at most; in float32 512 MiB."""
@@ -71,15 +70,31 @@ def find_trunk(module: nn.Module, generated: Collection[str], inputs: Tensor) ->
         for name in free
         if behind[name]
         and not any(name.startswith(f"{other}.") for other in free)
-        and (name in parts or _is_plain(module.get_submodule(name)))
+        and (name in parts or not list(module.get_submodule(name).buffers()))
     ]
     found = Trunk(parts=frozenset(parts), whole=tuple(whole))
+    drawing = _drawing(module, found, inputs)
+    found = attrs.evolve(found, whole=tuple(name for name in whole if name not in drawing))
     return found if _can_remember(module, found, inputs) else attrs.evolve(found, whole=())
 
 
-def _is_plain(part: nn.Module) -> bool:
-    """Whether a part without parameters neither draws in training nor collects statistics."""
-    return not any(isinstance(one, _DropoutNd) or list(one.buffers()) for one in part.modules())
+def _drawing(module: nn.Module, trunk: Trunk, inputs: Tensor) -> set[str]:
+    """Names of those parts of a trunk that draw random numbers in training."""
+    copied, before, found = trunk.set_mode(copy.deepcopy(module), training=True), {}, set()
+
+    def enter(name: str, part: nn.Module, given: Any) -> None:
+        before[name] = random_states(inputs.device)
+
+    def leave(name: str, part: nn.Module, given: Any, outputs: Any) -> None:
+        if random_states(inputs.device) != before[name]:
+            found.add(name)
+
+    for name in trunk.whole:
+        copied.get_submodule(name).register_forward_pre_hook(partial(enter, name))
+        copied.get_submodule(name).register_forward_hook(partial(leave, name))
+    with Forgiven(), repeatable(inputs.device), torch.no_grad():
+        copied(inputs.clone())
+    return found
 
 
 def _can_remember(module: nn.Module, trunk: Trunk, inputs: Tensor) -> bool:

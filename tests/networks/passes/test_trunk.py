@@ -105,6 +105,18 @@ def test_the_trunk_stays_in_evaluation_mode(target):
     assert target.leaves_nothing(5)
 
 
+def test_noise_of_ones_own_in_the_trunk_is_drawn_anew():
+    class Noise(nn.Module):
+        def forward(self, x):
+            return x + torch.randn_like(x) if self.training else x
+
+    target = part_of(nn.Sequential(nn.Linear(4, 6), Noise(), nn.Linear(6, 2)), "2")
+    assert target.trunk.whole == ("0",)
+    weights, x = weights_of(target, 1), inputs(7)
+    one, other = (target.forward(weights, x, shared=True, training=True) for _ in range(2))
+    assert not torch.equal(one, other)
+
+
 def test_a_normalisation_behind_generated_weights_has_statistics_of_each_network():
     target = part_of(network(), "0.0")
     assert target.has_statistics
