@@ -104,7 +104,8 @@ def make_target(
             if constants is None and not choice.common.weights and not _is_of_user(choice):
                 notice(
                     f"target '{name}': what is not generated has the random weights that the network is made with; "
-                    "target.weights=FILE.safetensors gives it trained ones, target.weights=true says that these are meant"
+                    "target.weights=FILE.safetensors gives it trained ones, target.weights=true says that these are "
+                    "meant"
                 )
             given, spec = trace_for(part, tuple(input_shape), data, name), None
             structure = attrs.evolve(given.structure, spec=with_adapters(given.spec))

@@ -73,7 +73,7 @@ def test_a_run_that_starts_anew_begins_at_trained_weights_again(tmp_path, regist
     settings = {key: value for key, value in settings.items() if key != "generator.hidden"} | {"generator.modes": 4}
     run = hf.train("digits", settings, out=tmp_path / "run", registry=registry)
     with pytest.raises(ConfigError, match="reads no file again"):
-        hf.resume(run.folder, {"target.weights": False, "trainer.steps": 9}, registry=registry)
+        hf.resume(run.folder, {"target.weights": str(tmp_path / "other.safetensors")}, registry=registry)
     shutil.rmtree(run.folder / "checkpoints")
     again = hf.resume(run.folder, registry=registry)
     one, other = (each.experiment.generator.state_dict() for each in (run, again))
