@@ -65,7 +65,8 @@ def test_python_blocks_compile(page):
 
 
 @pytest.mark.slow
-def test_the_specs_of_the_tutorial_prove_themselves(capsys):
+def test_the_specs_of_the_tutorial_prove_themselves(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     module = module_of("tutorial", "\n".join(blocks(ROOT / "docs" / "target.md")))
     assert capsys.readouterr().out == "{'logit_shift': 7, 'scaling': 6, 'permutation': 6}\n"
     forgotten = hf.targets.UnitSpec(name="own", size=6, ops=["relu"])
