@@ -14,7 +14,7 @@ from hyperframe.networks.passes.norm_statistics import PlainMeans
 from hyperframe.networks.passes.probes import PROBED, count_activations, keeps_nothing
 from hyperframe.networks.passes.running import Runner
 from hyperframe.networks.passes.trunk import find_trunk
-from hyperframe.targets.adapters import count_merged, merge_adapters, merge_state
+from hyperframe.targets.adapters import has_adapters, merge_adapters, merge_state
 from hyperframe.targets.aliases import own_names, tie_buffers, tied_names
 from hyperframe.targets.embeddings import set_options, with_plain_gradients
 from hyperframe.targets.spec import TargetSpec
@@ -200,10 +200,10 @@ class Target:
         """The numbers in one input and in what the module's parts make of it, as far as they are modules themselves."""
         return count_activations(self.module, self.tried_on.first(PROBED, self._first))
 
-    @cached_property
-    def merged(self) -> int:
-        """The numbers of the kernels of one network that adapters change."""
-        return count_merged(self.module)
+    @property
+    def has_adapters(self) -> bool:
+        """Whether kernels are given and changes of them are generated; single networks have both in one."""
+        return has_adapters(self.module)
 
     @property
     def _first(self) -> Tensor:
@@ -221,8 +221,8 @@ class Target:
         return self._first.dtype
 
     def numbers(self, examples: int) -> int:
-        """The weights of one network, its merged kernels and, about, its activations for so many examples."""
-        return examples * self.activations + self.spec.num_weights + self.merged
+        """The weights of one network and, about, its activations for so many examples."""
+        return examples * self.activations + self.spec.num_weights
 
     def networks_at_once(self, examples: int) -> int:
         """Return how many networks, with their activations for so many examples, fill the memory that is fast to use.

@@ -96,7 +96,7 @@ def _describes(case: TargetCase, draw: Draw) -> None:
     for layer in weights:
         if not torch.equal(back[layer], weights[layer]):
             raise Broken("pack(unpack(weights)) is not the same, bit for bit", f"layer '{layer}'")
-    if target.merged:  # a network is taken out with its adapters merged, from which nothing leads back
+    if target.has_adapters:  # a network is taken out with its adapters merged, from which nothing leads back
         return
     found = from_state_dicts(spec, [target.state_dict(weights, 0)])
     for layer in weights:

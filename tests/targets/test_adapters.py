@@ -12,7 +12,15 @@ from hyperframe.config.choices import choose
 from hyperframe.errors import ConfigError
 from hyperframe.experiment.targets import make_target
 from hyperframe.networks import initial_std
-from hyperframe.targets.adapters import LowRank, adaptable, add_adapters, count_merged, merge_adapters, merge_state
+from hyperframe.targets.adapters import (
+    LowRank,
+    adaptable,
+    add_adapters,
+    has_adapters,
+    merge_adapters,
+    merge_state,
+    run_apart,
+)
 from hyperframe.targets.part import PartOptions, take_part
 from hyperframe.targets.symmetry.exact import redraw
 from hyperframe.testing.kit import try_law
@@ -46,7 +54,7 @@ def test_a_layer_alone_has_its_adapter_and_its_kernel_is_constant():
     add_adapters(module, ["2.weight"], 2)
     assert torch.equal(module.get_parameter("2.parametrizations.weight.original"), kernel)
     assert not module.get_parameter("2.parametrizations.weight.original").requires_grad
-    assert count_merged(module) == kernel.numel()
+    assert has_adapters(module)
     assert adaptable(module) == {"0.weight", "4.weight"}
 
 
@@ -65,7 +73,7 @@ def test_merged_a_module_is_an_ordinary_one_that_answers_the_same():
     expected = module(x)
     merge_adapters(module)
     assert list(module.state_dict()) == names
-    assert count_merged(module) == 0
+    assert not has_adapters(module)
     assert type(module[0]) is nn.Conv2d
     assert torch.equal(module(x), expected)
     assert torch.equal(copied(x), expected)
@@ -81,6 +89,36 @@ def test_a_layer_that_stands_at_two_places_is_merged_at_both():
     assert set(merged) == set(names) == set(module.state_dict())
     module.load_state_dict(merged)
     assert torch.equal(module(x), expected)
+
+
+LAYERS = {
+    "dense": (lambda: nn.Linear(6, 5), (3, 6)),
+    "dense along an axis": (lambda: nn.Linear(6, 5, bias=False), (3, 2, 6)),
+    "one axis": (lambda: nn.Conv1d(4, 6, 3, stride=2, padding=1), (3, 4, 9)),
+    "reflected": (lambda: nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect"), (3, 4, 5, 6)),
+    "dilated": (lambda: nn.Conv2d(4, 6, 3, dilation=2, bias=False), (3, 4, 7, 6)),
+    "in groups": (lambda: nn.Conv2d(4, 6, 3, groups=2), (3, 4, 5, 6)),
+    "volumes": (lambda: nn.Conv3d(4, 6, 2), (3, 4, 3, 4, 5)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_apart_a_layer_gives_what_it_gives_merged(name):
+    """Outputs, and gradients at both factors and the inputs."""
+    make, shape = LAYERS[name]
+    torch.manual_seed(0)
+    layer = make().double()
+    add_adapters(layer, ["weight"], 3)
+    x, found = torch.randn(shape, dtype=torch.float64, requires_grad=True), []
+    adapter = layer.parametrizations["weight"][0]
+    for apart in (False, True):
+        if apart:
+            run_apart(layer)
+        outputs = layer(x)
+        seeds = torch.ones_like(outputs).cumsum(0)
+        found.append([outputs, *torch.autograd.grad(outputs, [x, adapter.down, adapter.up], seeds)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-11)
 
 
 def test_networks_are_taken_out_merged(registry):

@@ -16,6 +16,7 @@ from hyperframe.networks.passes.batching import has_batched_forms, many_at_once,
 from hyperframe.networks.passes.convolution import GreyConvolutions, channels_last
 from hyperframe.networks.passes.probes import PROBED, allows_any_layout
 from hyperframe.networks.passes.trunk import Memory, Trunk
+from hyperframe.targets.adapters import run_apart
 from hyperframe.targets.trial_inputs import TrialInputs
 from hyperframe.targets.weights import batch_size
 from hyperframe.types import Statistics
@@ -59,6 +60,7 @@ class Runner:
             if own is None:
                 tensors = itertools.chain(self._module.parameters(), self._module.buffers())
                 copied = copy.deepcopy(self._module, {id(value): value for value in tensors})
+                run_apart(copied)
                 own = self._copies[threading.get_ident()] = copied, Memory(copied, self._trunk)
         return own
 
