@@ -311,7 +311,7 @@ def command(run, hyperframe, monkeypatch):
     """Run `hyperframe report` with a plugin's analyses; an existing report is removed before and afterwards."""
 
     def call(shop, *arguments):
-        monkeypatch.setattr("hyperframe.cli.commands.report.make_registry", lambda: make_registry([shop]))
+        monkeypatch.setattr("hyperframe.api.make_registry", lambda extra=(): make_registry([shop, *extra]))
         return hyperframe("report", run.folder, *arguments)
 
     yield call

@@ -101,7 +101,7 @@ def test_python_shows_progress_on_a_terminal(capsys, monkeypatch, tmp_path, is_t
 
 def test_the_version_needs_no_torch(capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["hyperframe", "--version"])
-    monkeypatch.setattr(hyperframe_launcher, "_run", lambda: pytest.fail("the library is imported"))
+    monkeypatch.setattr(hyperframe_launcher, "_prepare_torch", lambda: pytest.fail("torch is imported"))
     hyperframe_launcher.main()
     shown = capsys.readouterr().out
     with pytest.raises(SystemExit):

@@ -187,8 +187,8 @@ def test_networks_of_the_reference_are_independent(run, tmp_path):
     """No term or prior drives them apart or together, they begin at different weights, and see different images."""
     seen, pass_through = [], Trainer._drawn
 
-    def noting(trainer, name, *sizes):
-        found = pass_through(trainer, name, *sizes)
+    def noting(trainer, name, *sizes, **named):
+        found = pass_through(trainer, name, *sizes, **named)
         seen.append(found[0].x)
         return found
 
