@@ -1,4 +1,4 @@
-"""What installed distributions declare for hyperframe, found without importing any of it."""
+"""Entry points that installed distributions declare for hyperframe, found without importing any of it."""
 
 import importlib.metadata
 import os

@@ -85,6 +85,12 @@ class Cell:
         return self.out / CELLS / f"{self.label}-{self.seed}.json"
 
 
+def check_out(out: Path) -> None:
+    """Raise `RunError` where the folder that a user named for cells is a run or a file."""
+    if is_file(out) or is_file(out / CONFIG):
+        raise RunError(f"--out: {out} is {'a run' if out.is_dir() else 'a file'}; name an empty folder, or a new one")
+
+
 def check_cell(cell: Cell, registry: Registry, free: Collection[str] = ()) -> None:
     """Check that a cell's folder holds nothing, or a run of its configuration.
 

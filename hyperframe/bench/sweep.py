@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from hyperframe.bench.cells import check_cell, is_trained
+from hyperframe.bench.cells import check_cell, check_out, is_trained
 from hyperframe.bench.grid import GridCell
 from hyperframe.bench.processes import run_commands
 from hyperframe.bench.recipes import naming
@@ -21,7 +21,7 @@ from hyperframe.runtime.files import contents, is_file, write_json
 from hyperframe.runtime.progress import tell
 
 PICTURE, LOGS = "comparison.png", "logs"
-"""What a grid's folder holds beside its runs and `results.json`."""
+"""In a grid's folder, beside its runs and `results.json`."""
 
 THREADS = "trainer.threads"
 
@@ -32,9 +32,7 @@ def check_sweep(cells: Sequence[GridCell], registry: Registry) -> None:
     Raises:
         HyperframeError: a cell cannot be trained.
     """
-    out = cells[0].out
-    if is_file(out) or is_file(out / CONFIG):
-        raise RunError(f"--out: {out} is {'a run' if out.is_dir() else 'a file'}; name an empty folder, or a new one")
+    check_out(cells[0].out)
     for cell in cells:
         check_cell(cell, registry, free=(THREADS,))
     points = {cell.label: cell for cell in cells if not is_done(cell)}
@@ -125,7 +123,7 @@ def train_cells(
 
 
 def row_of(cell: GridCell, source: str, jobs: int) -> dict[str, Any]:
-    """What is known of a cell before it is trained: `cell`, its `label`, `seed`, `run`, `state` and `command`."""
+    """Describe a cell as it is before it is trained: `cell`, its `label`, `seed`, `run`, `state` and `command`."""
     command = shlex.join(["hyperframe", *command_of(cell, source, threads_of(jobs))])
     row = {"cell": cell.folder.name, "label": cell.label, "seed": cell.seed, "run": str(cell.folder)}
     return {**row, "state": state_of(cell), "command": command}

@@ -8,20 +8,20 @@ from typing import Any
 import attrs
 
 from hyperframe.analysis.runner import chosen_names
-from hyperframe.bench.cells import Cell, check_cell, origin_of, train_cell
+from hyperframe.bench.cells import Cell, check_cell, check_out, origin_of, train_cell
 from hyperframe.bench.recipes import command_of, naming
 from hyperframe.config.overrides import read_yaml
 from hyperframe.config.registry import Registry
 from hyperframe.config.schema import load_config
-from hyperframe.errors import ConfigError, RunError, unknown_name
+from hyperframe.errors import ConfigError, unknown_name
 from hyperframe.experiment.evaluation import measure
 from hyperframe.experiment.preflight import load_data
 from hyperframe.runs.checkpoints import best_step, checkpoint_steps, validation_scores
-from hyperframe.runs.folder import CONFIG, claim
+from hyperframe.runs.folder import claim
 from hyperframe.runs.loading import load_run
 from hyperframe.runs.metrics_log import METRICS
 from hyperframe.runs.run import Run
-from hyperframe.runtime.files import as_json, digest, from_json, is_file, kept_json, write_json
+from hyperframe.runtime.files import as_json, digest, from_json, kept_json, write_json
 from hyperframe.runtime.progress import tell
 
 TABLE, CELLS = "table1.json", "table1"
@@ -118,8 +118,7 @@ def fill_table(cells: Sequence[Cell], out: Path, registry: Registry) -> dict[str
         HyperframeError: a folder holds something else, a training fails, or pauses.
         KeyboardInterrupt: Ctrl-C; what was trained is saved first.
     """
-    if is_file(out) or is_file(out / CONFIG):
-        raise RunError(f"--out: {out} is {'a run' if out.is_dir() else 'a file'}; name an empty folder, or a new one")
+    check_out(out)
     for cell in cells:
         load_data(cell.config.task.make(), "test")
     with claim(out, "comparison"):

@@ -1,4 +1,4 @@
-"""What a shell offers where the name of a configuration, a key or a run is being typed; nothing here imports torch."""
+"""Completions: names of configurations, keys and runs that a shell offers; nothing here imports torch."""
 
 import os
 from pathlib import Path

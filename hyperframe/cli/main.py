@@ -46,7 +46,7 @@ def run_command_line(begin: Callable[[], None] | None = None) -> None:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:  # of several processes each finds it
-        if ranks().rank == 0:
+        if ranks().first:
             error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
@@ -66,7 +66,7 @@ def _show_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
 ) -> None:
     """Show the library's own warnings as messages, all others as Python does; of several processes the first shows."""
-    if ranks().rank:
+    if not ranks().first:
         return
     if issubclass(category, HyperframeWarning):
         click.echo(printable(f"hyperframe: {message}"), err=True)
@@ -80,9 +80,9 @@ def _show_warning(
 def main(context: click.Context) -> None:
     """Train a generator of neural networks, and work with what it generates."""
     started, command = ranks(), context.invoked_subcommand
-    if started.count == 1 or command == train.name:
+    if started.alone or command == train.name:
         return
-    if started.rank:
+    if not started.first:
         sys.exit(USER_MISTAKE)
     raise ConfigError(
         f"torchrun has started {started.count} processes, and of all commands only 'train' shares its work among "

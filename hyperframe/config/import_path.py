@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import attrs
 
 from hyperframe.component import Component
+from hyperframe.config.kinds import KINDS
 from hyperframe.errors import ConfigError, PluginError, described, others_code
 from hyperframe.hookspecs import hookimpl
 from hyperframe.options import option, plain_options, read_options, shown
@@ -180,6 +181,8 @@ def _options(name: str, factory: Callable[..., Any]) -> tuple[dict[str, Any], di
             kind, obstacle = None, "it cannot be given by its name"
         elif key.removesuffix("_") == NAME:
             kind, obstacle = None, f"the key '{NAME}' is that of the target itself"
+        elif key.removesuffix("_") in KINDS["target"].common_keys:
+            kind, obstacle = None, f"the key '{key}' is that of every target"
         elif key.startswith("_") or key == "self" or f"{key}_" in parameters:
             kind, obstacle = None, "its name cannot be a key, or is that of another one"
         if kind is not None and (required or _reads_back(kind, parameter.default)):

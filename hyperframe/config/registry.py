@@ -13,9 +13,10 @@ import pluggy
 
 from hyperframe import hookspecs
 from hyperframe.component import Component
-from hyperframe.config.kinds import KINDS
+from hyperframe.config.kinds import KINDS, Kind
 from hyperframe.entry_points import LIMIT_VARIABLE, OWN_DISTRIBUTION, Source, find_entry_points
 from hyperframe.errors import Forgiven, PluginError, described, notice, unknown_name
+from hyperframe.options import key_of
 
 
 @attrs.frozen(kw_only=True)
@@ -157,7 +158,7 @@ class Registry:
             self._components[kind] = table
             for implementation in getattr(manager.hook, row.hook).get_hookimpls():
                 source = manager.sources[implementation.plugin_name]
-                for component in self._components_of(implementation, source):
+                for component in self._components_of(implementation, source, row):
                     entry = Registered(kind=kind, component=component, source=source)
                     if not self._add(table, entry):
                         disputed.add((kind, component.name))
@@ -184,7 +185,7 @@ class Registry:
                 self.manager.leave_out(one.source, message)
         return kept is not None
 
-    def _components_of(self, implementation: pluggy.HookImpl, source: Source) -> Sequence[Component]:
+    def _components_of(self, implementation: pluggy.HookImpl, source: Source, kind: Kind) -> Sequence[Component]:
         with self.manager.loading(source):
             components: Any = implementation.function()
             if not isinstance(components, list) or not all(isinstance(item, Component) for item in components):
@@ -192,6 +193,10 @@ class Registry:
             for item in components:
                 if not isinstance(item.name, str) or not item.name:
                     raise TypeError(f"the name of a component must be a text, not {item.name!r}")
+                own = attrs.fields(item.options) if attrs.has(item.options) else ()
+                taken = {key_of(field) for field in own} & {*kind.common_keys}
+                if taken:
+                    raise TypeError(f"{kind.name} '{item.name}': the key '{min(taken)}' is that of every {kind.name}")
             return list(components)
         return []
 

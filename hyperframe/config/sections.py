@@ -1,4 +1,4 @@
-"""What is known of configurations without their components: those that ship, and the sections that hold none.
+"""All that is known of configurations without their components: those that ship, and the sections that hold none.
 
 Nothing here imports torch, which takes seconds: a shell that completes a command line reads it.
 """

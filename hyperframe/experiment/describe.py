@@ -69,7 +69,7 @@ def describe(config: Config) -> dict[str, Any]:
 
 
 def _constant(target: Target) -> dict[str, Any]:
-    """What of the module's parameters is not generated; nothing where all are."""
+    """The part of the module's parameters that is not generated; empty where all are."""
     generated = [param.parameter for layer in target.spec.layers for param in layer.params]
     rest = {name: value for name, value in target.module.named_parameters() if name not in generated}
     if not rest:

@@ -166,16 +166,13 @@ class Generator(nn.Module):
         betas = (options.beta1, options.beta2)
         return torch.optim.Adam(groups, lr=options.rate, betas=betas, eps=options.epsilon, fused=True)
 
-    def begin_at(self, weights: Weights) -> bool:
-        """Let the draws of a new training begin at or around one network's weights, before `before_training`.
+    def base_points(self) -> Weights | None:
+        """Its base points, parameters at or around which all draws are: for each layer [points, filters, filter_size].
 
-        Args:
-            weights: for some of the layers [1, filters, filter_size], such as those of a trained network.
-
-        Returns:
-            Whether it has base points, which now are there; by default it has none.
+        With trained weights (`target.weights`) a new training lets all of them begin there, before `before_training`.
+        None where it has none, as by default.
         """
-        return False
+        return None
 
     def before_training(self) -> None:
         """Called once before the first step of a new training, and not where a run is read or goes on.

@@ -184,9 +184,9 @@ class GeneratorWithPrior(Generator):
         """The inner generator's."""
         return self.inner.make_optimizer(groups, options)
 
-    def begin_at(self, weights: Weights) -> bool:
-        """Let the inner generator begin there."""
-        return self.inner.begin_at(weights)
+    def base_points(self) -> Weights | None:
+        """The inner generator's."""
+        return self.inner.base_points()
 
     def before_training(self) -> None:
         """Let the inner generator prepare itself."""

@@ -64,7 +64,7 @@ class Target:
     """
 
     runner = Runner
-    """What runs it, a class."""
+    """The class that runs it."""
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ from torch.distributed.rendezvous import rendezvous
 from hyperframe.errors import HyperframeError, ProcessLostError
 from hyperframe.runtime.memory import is_out_of_memory
 from hyperframe.runtime.rng import seeded, stream
-from hyperframe.runtime.terminal import ranks
+from hyperframe.runtime.terminal import Ranks, ranks
 
 LONGEST_WAIT = timedelta(days=365)
 """The others wait for the first process while it evaluates; one that is gone is noticed by its connections."""
@@ -32,35 +32,16 @@ _WHOLE_BATCHES: list[None] = []
 
 
 @attrs.frozen(kw_only=True)
-class Processes:
+class Processes(Ranks):
     """The processes of one training, seen from one of them; alone there is nothing to share or to exchange.
 
     All processes call the methods that exchange something in the same order. Where one of them is gone, these raise
     `ProcessLostError` in the others.
 
-    Attributes:
-        rank: the number of this one.
-        count: how many there are.
-        local_rank: its number among those on its machine.
-
     Example:
         >>> [Processes(rank=rank, count=3).rows(8) for rank in range(3)]
         [slice(0, 3, None), slice(3, 6, None), slice(6, 8, None)]
     """
-
-    rank: int = 0
-    count: int = 1
-    local_rank: int = 0
-
-    @property
-    def alone(self) -> bool:
-        """Whether there is no other one."""
-        return self.count == 1
-
-    @property
-    def first(self) -> bool:
-        """Whether it is the one that writes, evaluates and speaks."""
-        return self.rank == 0
 
     def rows(self, total: int) -> slice:
         """Its share of so many networks: one block; shares differ by one network at most."""
@@ -130,7 +111,7 @@ class Processes:
         self.highest(0)
 
     def decided(self, make: Callable[[], Any]) -> Any:
-        """What the first process makes, in all of them."""
+        """Let the first process make something, and all have it."""
         if self.alone:
             return make()
         made = [make() if self.first else None]

@@ -48,17 +48,33 @@ class Console(rich.console.Console):
             yield segment if segment.control else segment._replace(text=printable(segment.text))
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Ranks:
-    """This process among those that were started together."""
+    """This process among those that were started together.
 
-    rank: int
-    count: int
-    local_rank: int
+    Attributes:
+        rank: its number.
+        count: how many there are.
+        local_rank: its number among those on its machine.
+    """
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is no other one."""
+        return self.count == 1
+
+    @property
+    def first(self) -> bool:
+        """Whether it is the one that writes, evaluates and speaks."""
+        return self.rank == 0
 
 
 def ranks() -> Ranks:
-    """This process's place among those that torchrun, or what sets the same variables, has started; only 0 speaks.
+    """This process's place among those that torchrun, or what sets the same variables, has started.
 
     Example:
         >>> ranks()
@@ -68,5 +84,5 @@ def ranks() -> Ranks:
         count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", ""))
         local_rank = int(os.environ.get("LOCAL_RANK", rank))
     except ValueError:
-        return Ranks(0, 1, 0)
-    return Ranks(rank, count, local_rank) if count > 1 else Ranks(0, 1, 0)
+        return Ranks()
+    return Ranks(rank=rank, count=count, local_rank=local_rank) if count > 1 else Ranks()

@@ -99,7 +99,8 @@ def find_parameters(
         >>> find_parameters(net, [2, "*.bias"], "target 'net'")
         ['0.bias', '2.weight', '2.bias']
     """
-    first = {name: own for name, own in own_names(module).items() if name in _parameter_names(module)}
+    own = own_names(module)
+    first = {name: own[name] for name, _ in module.named_parameters(remove_duplicate=False)}
     found = set()
     for pattern in map(str, patterns):
         of_layer = (layers or {}).get(pattern, ())
@@ -110,10 +111,6 @@ def find_parameters(
             raise ConfigError(f"{where}: target.generate: " + unknown_name("parameter", pattern, known))
         found |= {first[name] for name in named}
     return [name for name, _ in module.named_parameters() if name in found]
-
-
-def _parameter_names(module: nn.Module) -> set[str]:
-    return {name for name, _ in module.named_parameters(remove_duplicate=False)}
 
 
 def _names(pattern: str, name: str) -> bool:

@@ -62,7 +62,11 @@ def _begin_at_trained(experiment: Experiment) -> None:
         return
     spec = target.spec.part(whole)
     weights = pack(spec, {param.parameter: parameters[param.parameter].detach()[None] for param in _params(spec)})
-    if experiment.generator.begin_at(weights):
+    points = experiment.generator.base_points()
+    if points is not None:
+        with torch.no_grad():
+            for layer, value in weights.items():
+                points[layer].copy_(value.expand_as(points[layer]))
         _check_scatter(experiment)
         return
     name = experiment.config.generator.name

@@ -458,3 +458,15 @@ def test_a_factory_beside_other_plugins(tmp_path, nets, registry):
     assert hf.load(run.folder, target=f"{nets}:small", registry=registry).evaluate() == run.evaluate()
     with pytest.raises(RunError, match="counts only where you type it yourself"):
         hf.load(run.folder, registry=registry)  # it has not been changed
+
+
+def test_a_parameter_with_the_name_of_an_option_of_every_target_is_none_of_the_factorys(tmp_path, monkeypatch):
+    """One with a default keeps it; one without cannot be given."""
+    text = "from torch import nn\n\ndef kept(rank: int = 3):\n    return nn.Linear(64, rank)\n\n"
+    (tmp_path / "common_keys.py").write_text(text + "def needed(rank: int):\n    return nn.Linear(64, rank)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (component,) = Factories(["common_keys:kept"]).hyperframe_targets()
+    assert attrs.fields(component.options) == ()
+    assert component.factory(component.options()).out_features == 3
+    with pytest.raises(PluginError, match="'rank' cannot be an option: the key 'rank' is that of every target"):
+        Factories(["common_keys:needed"])

@@ -10,6 +10,7 @@ from hyperframe.config.kinds import KINDS
 from hyperframe.config.registry import Registry, make_plugin_manager
 from hyperframe.errors import PluginError
 from hyperframe.hookspecs import hookimpl
+from hyperframe.options import option
 
 
 def plugin(name, *components, hook="hyperframe_gauges"):
@@ -206,3 +207,23 @@ def test_two_plugins_of_one_class_can_be_passed_in():
 
     registry = Registry(make_plugin_manager(entry_points=False, extra=[Own("a"), Own("b")]))
     assert [entry.component.name for entry in registry.all()] == ["a", "b"]
+
+
+@pytest.mark.parametrize(("kind", "key"), [("target", "rank"), ("diversity", "weight")])
+def test_a_component_cannot_have_an_option_that_all_of_its_kind_have(kind, key):
+    """What a user sets would go to the other one."""
+    options = attrs.make_class("Options", {key: option(1)}, frozen=True)
+    component = Component(name="own", factory=lambda options: None, options=options, summary="a test")
+
+    class Plugin:
+        @hookimpl
+        def hyperframe_targets(self):
+            return [component] if kind == "target" else []
+
+        @hookimpl
+        def hyperframe_diversity_terms(self):
+            return [component] if kind == "diversity" else []
+
+    registry = Registry(make_plugin_manager(extra=[Plugin()]))
+    assert all(entry.component is not component for entry in registry.all())
+    assert f"{kind} 'own': the key '{key}' is that of every {kind}" in str(registry.manager.broken[-1])

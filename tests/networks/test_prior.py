@@ -153,7 +153,7 @@ def test_targets_keep_their_symmetries_and_gain_none(name):
 
 ANSWERS = {
     "penalty": 1.5,
-    "begin_at": True,
+    "base_points": {"layer": 1},
     "before_training": None,
     "before_step": None,
     "make_optimizer": "an optimiser",
@@ -182,7 +182,6 @@ def test_the_wrapping_generator_asks_the_inner_one():
     z = made.latent(3, rng())
     given = {
         "penalty": (z, made(z)),
-        "begin_at": ({},),
         "before_step": (3, 4),
         "make_optimizer": ([], None),
         "after_step": (1, 2),

@@ -34,13 +34,9 @@ class Direct(Generator):
         weights = initial_weights(spec, options.networks)
         self.layers = nn.ParameterList(nn.Parameter(weights[layer.name]) for layer in spec.layers)
 
-    @torch.no_grad()
-    def begin_at(self, weights: Weights) -> bool:
-        """Let all networks begin there."""
-        for values, layer in zip(self.layers, self.spec.layer_names, strict=True):
-            if layer in weights:
-                values.copy_(weights[layer].expand_as(values))
-        return True
+    def base_points(self) -> Weights:
+        """The networks themselves."""
+        return dict(zip(self.spec.layer_names, self.layers, strict=True))
 
     def latent(self, count: int, rng: torch.Generator) -> Tensor:
         """Draw the numbers of `count` different networks, int64 [count]."""

@@ -16,7 +16,7 @@ from torch.func import functional_call
 
 from hyperframe.errors import Forgiven
 from hyperframe.networks.passes.convolution import GreyConvolutions, channels_last
-from hyperframe.networks.passes.trunk import Trunk
+from hyperframe.networks.passes.trunk import NO_TRUNK, Trunk
 from hyperframe.runtime.rng import random_states, repeatable, seeded
 
 PROBED = 2
@@ -93,7 +93,7 @@ def keeps_nothing(
     module: nn.Module,
     inputs: Tensor,
     ignored: Collection[str],
-    trunk: Trunk = Trunk(),  # noqa: B008  (frozen)
+    trunk: Trunk = NO_TRUNK,
 ) -> bool:
     """Whether a module's passes in training mode leave nothing behind on which later ones might depend.
 
@@ -123,7 +123,7 @@ def keeps_nothing(
     return False
 
 
-def draws_in_training(module: nn.Module, inputs: Tensor, trunk: Trunk = Trunk()) -> bool:  # noqa: B008  (frozen)
+def draws_in_training(module: nn.Module, inputs: Tensor, trunk: Trunk = NO_TRUNK) -> bool:
     """Whether a module's passes in training mode draw from global random numbers, as a dropout does.
 
     Args:

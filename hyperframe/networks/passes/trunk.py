@@ -1,4 +1,4 @@
-"""What a network computes before any generated weight: it is the same for all networks, and computed once for them."""
+"""The trunk, which comes before any generated weight: it is the same for all networks, and runs once for them."""
 
 import copy
 import weakref
@@ -42,6 +42,10 @@ class Trunk:
         return module
 
 
+NO_TRUNK = Trunk()
+"""That of a module without constant parameters."""
+
+
 def find_trunk(module: nn.Module, generated: Collection[str], inputs: Tensor) -> Trunk:
     """Find a module's trunk by running a copy of it: what depends on parameters is what has a gradient at them.
 
@@ -60,7 +64,7 @@ def find_trunk(module: nn.Module, generated: Collection[str], inputs: Tensor) ->
     """
     constant = [name for name, _ in module.named_parameters() if name not in generated]
     if not constant:
-        return Trunk()
+        return NO_TRUNK
     behind, of_generated = (_depending(module, names, inputs) for names in (constant, generated))
     free = [name for name in behind if name not in of_generated]
     holders = [name for name in free if any(True for _ in module.get_submodule(name).parameters())]

@@ -45,13 +45,9 @@ class Modes(Generator):
         self.around = around
         self.minimum_batch = max(options.modes, around.minimum_batch)
 
-    @torch.no_grad()
-    def begin_at(self, weights: Weights) -> bool:
-        """Let all base points begin there; those of `generator.from` go to theirs afterwards."""
-        for point, layer in zip(self.points, self.spec.layer_names, strict=True):
-            if layer in weights:
-                point.copy_(weights[layer].expand_as(point))
-        return True
+    def base_points(self) -> Weights:
+        """All A_k; those of `generator.from` go to theirs afterwards."""
+        return dict(zip(self.spec.layer_names, self.points, strict=True))
 
     @torch.no_grad()
     def before_training(self) -> None:
