@@ -114,7 +114,8 @@ class Hypernetwork(Generator):
         layer_codes = sum(group.layer_codes for group in groups)
         self.layer_codes = nn.Parameter(torch.randn(layer_codes, options.layer_code)) if layer_codes else None
         for number, layer in enumerate(spec.layers):
-            self.register_buffer(f"mean_{number}", initial_mean(layer), persistent=False)
+            scaled = any(param.role == "scale" for param in layer.params)  # all other first means are zero
+            self.register_buffer(f"mean_{number}", initial_mean(layer) if scaled else None, persistent=False)
         self._initialise(scale)
 
     def _initialise(self, scale: float) -> None:
@@ -168,8 +169,12 @@ class Hypernetwork(Generator):
 
     def forward(self, z: Tensor) -> Weights:
         """Turn z [batch, latent] into weights."""
-        made = enumerate(self.generate(z).items())
-        return {layer: weights + self.get_buffer(f"mean_{number}") for number, (layer, weights) in made}
+        made = self.generate(z)
+        for number, (layer, weights) in enumerate(made.items()):
+            mean: Tensor | None = getattr(self, f"mean_{number}")
+            if mean is not None:  # adding zeros would be one more pass over all weights
+                made[layer] = weights + mean
+        return made
 
     def generate(self, z: Tensor) -> Weights:
         """Generate what is added to the weights' first means: for each layer [batch, filters, filter_size]."""

@@ -13,7 +13,7 @@ from hyperframe.errors import DivergedError, MemoryShortageError, notice
 from hyperframe.networks.generator import Generator
 from hyperframe.networks.target import Target
 from hyperframe.runtime.memory import if_it_fits, missing_memory, shortage_as
-from hyperframe.targets.weights import batch_size, concatenate, slice_weights
+from hyperframe.targets.weights import batch_size, slice_weights
 from hyperframe.tasks.input_statistics import TrainedInputs
 from hyperframe.tasks.own_data.arrays import as_inputs
 from hyperframe.tasks.own_data.channels import laid_out
@@ -284,8 +284,8 @@ def draw_weights(generator: Generator, count: int, rng: torch.Generator) -> Weig
     Raises:
         MemoryShortageError: so many networks do not fit into memory.
     """
-    # float32: z, the weights, and all of them once more when they are put together.
-    needed = 4 * count * (generator.dimension + 2 * generator.spec.num_weights)
+    # float32: z and the weights.
+    needed = 4 * count * (generator.dimension + generator.spec.num_weights)
     missing = missing_memory(needed) if rng.device.type == "cpu" else None
     if missing:
         raise MemoryShortageError(f"{count:,} networks at once are too many: {missing}; draw fewer")
@@ -293,7 +293,20 @@ def draw_weights(generator: Generator, count: int, rng: torch.Generator) -> Weig
     generator.eval()
     try:
         with shortage_as(f"{count:,} networks at once are too many: out of memory; draw fewer"):
-            z = generator.latent(count, rng)
-            return concatenate([generator(part) for part in z.split(DRAWN_AT_ONCE)])
+            return _generate_in_parts(generator, generator.latent(count, rng))
     finally:
         generator.train(training)
+
+
+def _generate_in_parts(generator: Generator, z: Tensor) -> Weights:
+    """Generate weights of all z, some at a time, into memory that holds them all."""
+    drawn: Weights = {}
+    for first in range(0, len(z), DRAWN_AT_ONCE):
+        part = generator(z[first : first + DRAWN_AT_ONCE])
+        if len(z) <= DRAWN_AT_ONCE:
+            return part
+        for layer, weights in part.items():
+            if not first:
+                drawn[layer] = weights.new_empty(len(z), *weights.shape[1:])
+            drawn[layer][first : first + len(weights)] = weights
+    return drawn
