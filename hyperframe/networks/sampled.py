@@ -302,7 +302,7 @@ def _generate_in_parts(generator: Generator, z: Tensor) -> Weights:
     """Generate weights of all z, some at a time, into memory that holds them all."""
     drawn: Weights = {}
     for first in range(0, len(z), DRAWN_AT_ONCE):
-        part = generator(z[first : first + DRAWN_AT_ONCE])
+        part: Weights = generator(z[first : first + DRAWN_AT_ONCE])
         if len(z) <= DRAWN_AT_ONCE:
             return part
         for layer, weights in part.items():
