@@ -16,7 +16,7 @@ from hyperframe.errors import MemoryShortageError
 from hyperframe.experiment.build import Experiment, build_experiment, resolve_device
 from hyperframe.experiment.evaluation import draw_networks, evaluate
 from hyperframe.experiment.outputs import run_in_training
-from hyperframe.experiment.preflight import load_data, tell_precision
+from hyperframe.experiment.preflight import check_precision, load_data
 from hyperframe.networks.passes.running import Runner
 from hyperframe.networks.sampled import EXAMPLES_AT_ONCE, draw_weights
 from hyperframe.networks.target import Target
@@ -109,7 +109,7 @@ def benchmark(
     keep_freed(device)
     with cpu_threads(config.trainer.threads), seeded(config.trainer.seed, "benchmark", device):
         experiment = build_experiment(config)
-        tell_precision(config.trainer.precision, experiment.device)
+        check_precision(config.trainer.precision, experiment.device)
         count = experiment.generator.at_most(networks)
         train = load_data(experiment.task, "train").to(experiment.device)
         ways = BENCHMARKS[what](experiment, train, count, examples)

@@ -21,11 +21,12 @@ from hyperframe.bench.timings import benchmark
 from hyperframe.config.choices import choose
 from hyperframe.config.schema import load_config
 from hyperframe.config.sections import Precision
-from hyperframe.errors import ConfigError
+from hyperframe.errors import ConfigError, DeviceError
 from hyperframe.experiment.build import build_experiment
 from hyperframe.experiment.evaluation import draw_networks, evaluate
 from hyperframe.experiment.loss import BatchLoss
 from hyperframe.experiment.outputs import run_in_training
+from hyperframe.experiment.preflight import check_precision
 from hyperframe.experiment.targets import make_target, traced_target
 from hyperframe.experiment.terms import WeightedTerm
 from hyperframe.networks.passes.batching import many_at_once
@@ -379,6 +380,43 @@ def test_a_target_that_does_not_run_in_bfloat16_is_named_before_anything_is_writ
     settings = {**small.settings, "trainer.precision": "bfloat16"}
     with pytest.raises(ConfigError, match=r"does not run on cpu with trainer\.precision=bfloat16.*dtype"):
         hf.train("digits_hypernetwork", settings, module=Single(), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def pretend_bfloat16(monkeypatch, *, native, emulated):
+    """Pretend that there is a CUDA device, and how it computes in bfloat16."""
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    supported = lambda including_emulation=True: native or (including_emulation and emulated)  # noqa: E731
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    return torch.device("cuda", 1)
+
+
+def test_a_gpu_without_bfloat16_is_refused(monkeypatch):
+    device = pretend_bfloat16(monkeypatch, native=False, emulated=False)
+    with pytest.raises(DeviceError, match=r"trainer\.precision: cuda:1 does not compute in bfloat16.* take float32"):
+        check_precision("bfloat16", device)
+    check_precision("float32", device)
+
+
+def test_bfloat16_that_is_emulated_is_told_once(monkeypatch):
+    device = pretend_bfloat16(monkeypatch, native=False, emulated=True)
+    with pytest.warns(hf.HyperframeWarning, match=r"bfloat16 is emulated on cuda:1") as told:
+        check_precision("bfloat16", device)
+    assert len(told) == 1
+
+
+def test_nothing_is_said_where_there_is_bfloat16(monkeypatch, recwarn):
+    check_precision("bfloat16", pretend_bfloat16(monkeypatch, native=True, emulated=True))
+    check_precision("bfloat16", torch.device("cpu"))
+    assert not recwarn.list
+
+
+def test_a_training_in_bfloat16_on_a_gpu_without_it_writes_nothing(monkeypatch, hyperframe, tmp_path):
+    monkeypatch.setattr("hyperframe.experiment.preflight.bfloat16_on", lambda device: "none")
+    settings = [f"{key}={value}" for key, value in PERCEPTRON.items()]
+    code, _, err = hyperframe("train", "digits", *settings, "trainer.precision=bfloat16", "--out", tmp_path / "run")
+    assert code == 2
+    assert "hyperframe: trainer.precision: cpu does not compute in bfloat16" in err
     assert not (tmp_path / "run").exists()
 
 
