@@ -13,7 +13,7 @@ import pytest
 
 import hyperframe as hf
 from hyperframe.analysis.distillation import distill, student
-from hyperframe.bench import timings
+from hyperframe.bench.speed import timings
 from hyperframe.cli.commands import bench as bench_commands
 from hyperframe.cli.commands import components
 from hyperframe.cli.commands import distill as distill_command

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import hyperframe as hf
-from hyperframe.bench.timings import benchmark
+from hyperframe.bench.speed.timings import benchmark
 from hyperframe.config.choices import choose
 from hyperframe.config.schema import load_config
 from hyperframe.config.sections import Precision
@@ -436,7 +436,7 @@ def test_a_benchmark_times_the_precision_that_was_chosen(monkeypatch, what):
         monkeypatch.setattr(Target, "run", noting)
         return built
 
-    monkeypatch.setattr("hyperframe.bench.timings.build_experiment", spied)
+    monkeypatch.setattr("hyperframe.bench.speed.timings.build_experiment", spied)
     benchmark(what, config, repeats=1)
     assert seen == {(True, "bfloat16")}
 

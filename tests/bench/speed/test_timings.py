@@ -10,7 +10,7 @@ import torch
 from tiny import GENERATED
 
 import hyperframe as hf
-from hyperframe.bench.timings import BENCHMARKS, benchmark
+from hyperframe.bench.speed.timings import BENCHMARKS, benchmark
 from hyperframe.config.schema import load_config
 from hyperframe.networks.target import Target
 from hyperframe.runtime.memory import keep_freed
