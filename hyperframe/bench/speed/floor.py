@@ -11,11 +11,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hyperframe.bench.speed.clock import Clock
 
-MATRIX = 2048
+MATRIX = {"cpu": 2048, "cuda": 8192}
 """Rows and columns of the matrices whose product says what the device can do."""
 
-COPIED = 2**25
-"""Numbers that are copied to find the memory's rate, 128 MiB: more than caches hold."""
+COPIED = {"cpu": 2**25, "cuda": 2**28}
+"""Numbers that are copied to find the memory's rate, 128 MiB and 1 GiB: more than caches hold."""
 
 REPEATS = 7
 
@@ -115,14 +115,15 @@ def count(call: Callable[[], object]) -> tuple[int, int]:
     return counter.get_total_flops(), traffic.bytes
 
 
-def matrix_product_rate(clock: Clock) -> float:
-    """Operations a second, two for each multiplication, of a product of two large float32 matrices."""
-    matrix = torch.rand(MATRIX, MATRIX, device=clock.device)
-    return float(2 * MATRIX**3 / clock.time(lambda: matrix @ matrix, REPEATS).row()["wall_s"])
+def matrix_product_rate(clock: Clock, dtype: torch.dtype = torch.float32) -> float:
+    """Operations a second, two for each multiplication, of a product of two large matrices."""
+    size = MATRIX[clock.device.type]
+    matrix = torch.rand(size, size, device=clock.device, dtype=dtype)
+    return float(2 * size**3 / clock.time(lambda: matrix @ matrix, REPEATS).row()["wall_s"])
 
 
 def memory_rate(clock: Clock) -> float:
     """Bytes a second, those read and those written, of a large copy."""
-    source = torch.ones(COPIED, device=clock.device)
+    source = torch.ones(COPIED[clock.device.type], device=clock.device)
     copied = torch.empty_like(source)
     return float(2 * source.nbytes / clock.time(lambda: copied.copy_(source), REPEATS).row()["wall_s"])

@@ -18,8 +18,8 @@ PNG = b"\x89PNG"
 
 @pytest.fixture(autouse=True)
 def small_matrices(monkeypatch):
-    monkeypatch.setattr(floor, "MATRIX", 32)
-    monkeypatch.setattr(floor, "COPIED", 64)
+    monkeypatch.setattr(floor, "MATRIX", {"cpu": 32})
+    monkeypatch.setattr(floor, "COPIED", {"cpu": 64})
 
 
 @pytest.mark.slow

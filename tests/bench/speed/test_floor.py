@@ -89,8 +89,8 @@ def test_operations_and_bytes_are_counted_together():
 
 
 def test_rates_are_positive(monkeypatch):
-    monkeypatch.setattr(floor, "MATRIX", 16)
-    monkeypatch.setattr(floor, "COPIED", 64)
+    monkeypatch.setattr(floor, "MATRIX", {"cpu": 16})
+    monkeypatch.setattr(floor, "COPIED", {"cpu": 64})
     clock = Clock(torch.device("cpu"), PeakMemory())
     assert matrix_product_rate(clock) > 0
     assert memory_rate(clock) > 0

@@ -26,8 +26,8 @@ from hyperframe.targets.weights import batch_size, unpack
 
 @pytest.fixture(autouse=True)
 def small_matrices(monkeypatch):
-    monkeypatch.setattr(floor, "MATRIX", 32)
-    monkeypatch.setattr(floor, "COPIED", 64)
+    monkeypatch.setattr(floor, "MATRIX", {"cpu": 32})
+    monkeypatch.setattr(floor, "COPIED", {"cpu": 64})
 
 
 PARTS = {"target.generate": ["out"], "target.weights": True, "trainer.same_examples": True}
