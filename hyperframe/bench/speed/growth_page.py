@@ -131,9 +131,11 @@ def _log_axis(axes: Any, values: Sequence[float]) -> None:
     axes.set_yscale("log")
     axes.set_ylim(min(values) / (1.2 * room), max(values) * 1.2 * room)
     low, high = axes.get_ylim()
-    ticks = [digit * 10.0**power for power in range(-9, 10) for digit in (1, 2, 5)]
-    shown = [tick for tick in ticks if low <= tick <= high]
-    shown = shown[:: 1 + len(shown) // MOST_TICKS]
+    for digits in ((1, 2, 5), (1,)):
+        ticks = [digit * 10.0**power for power in range(-9, 10) for digit in digits]
+        shown = [tick for tick in ticks if low <= tick <= high]
+        if len(shown) <= MOST_TICKS:
+            break
     axes.set_yticks(shown, [f"{tick:,.10g}" for tick in shown])
     axes.tick_params(axis="y", which="minor", left=False, labelleft=False)
 

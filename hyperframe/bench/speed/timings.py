@@ -135,7 +135,7 @@ def summarise(parts: Sequence[Measured]) -> dict[str, Any]:
         that does not fit; `repeats`, how many calls were timed of each.
 
         `operations`, `matrix_product` (operations a second of a large product of float32 matrices) and `floor_s`, the
-        seconds that the operations take at that rate: less than that is not to be had in float32.
+        seconds that the operations take at that rate: what is done in float32 takes no less.
 
         `bytes`, what the operations read and write if each of them does so in memory; `memory_rate` (bytes a second of
         a large copy) and `unfused_s`, the seconds that this takes at that rate. That is no floor, since caches and

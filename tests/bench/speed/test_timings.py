@@ -36,6 +36,7 @@ PARTS = {"target.generate": ["out"], "target.weights": True, "trainer.same_examp
 NEEDED = {"trunk": PARTS, "gauge": {"gauges": ["scale", "logit_bias"]}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", BENCHMARKS)
 def test_ways_side_by_side(what, registry):
     threads = torch.get_num_threads()
@@ -138,6 +139,7 @@ def test_work_that_a_configuration_does_not_have_is_refused(registry, what, sett
         benchmark(what, config, networks=3, repeats=1)
 
 
+@pytest.mark.slow
 def test_a_trunk_counts_where_a_term_compares_outputs(registry):
     settings = {**GENERATED, **PARTS, "trainer.same_examples": False, "diversity": ["disagreement"]}
     assert benchmark("trunk", load_config("digits", settings, registry), repeats=1)["ways"]["apart"]["wall_s"] > 0
