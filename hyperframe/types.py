@@ -7,7 +7,7 @@ methods. Whether a component has it is checked as soon as it is made (`hyperfram
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import attrs
 import torch
@@ -180,9 +180,12 @@ class EntropyEstimator:
 
     Attributes:
         minimum_samples: the fewest samples it works on.
+        distance: the metric in which it takes distances between samples; None where it takes none. `hyperframe bench
+            distances` times it beside plainer ways of taking them.
     """
 
     minimum_samples: int
+    distance: Literal["l1", "l2"] | None = None
 
     @abstractmethod
     def __call__(self, samples: Tensor, dimension: int, rng: torch.Generator | None = None) -> Tensor:

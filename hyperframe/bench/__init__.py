@@ -1,6 +1,6 @@
 """Measurements side by side: what the work costs, and what generators are worth that were trained with one budget.
 
-- `timings`: parts of the work, timed beside plainer ways of doing them
+- `speed`: what parts of the work cost, beside plainer ways of doing them
 - `recipes`: what each generator of a comparison changes of a configuration, and how many steps its budget is worth
 - `cells`: one generator trained from one seed, and measured
 - `generators`: trains and measures all cells of a comparison, and sums them up over seeds

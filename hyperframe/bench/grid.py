@@ -67,6 +67,21 @@ def split_values(text: str) -> list[str]:
     return found
 
 
+def read_key(text: str) -> tuple[str, list[str]]:
+    """Read one `KEY=VALUE,VALUE,...`: the key and its values, each of them as it is typed behind `KEY=`.
+
+    Raises:
+        ConfigError: it is none, or one of the values is given twice.
+    """
+    typed, equals, values = text.partition("=")
+    key, pieces = SEED if typed == SEED_FOR_SHORT else typed, split_values(values)
+    read = [split_override(f"{key}{equals}{piece}")[1] for piece in pieces]
+    for number, value in enumerate(read):
+        if value in read[:number]:
+            raise ConfigError(f"{key}: {shown(value)} is given twice; give it once")
+    return key, pieces
+
+
 def read_values(texts: Sequence[str]) -> dict[str, list[str]]:
     """Read `KEY=VALUE,VALUE,...`: for each key its values, each of them as it is typed behind `KEY=`.
 
@@ -77,15 +92,7 @@ def read_values(texts: Sequence[str]) -> dict[str, list[str]]:
         >>> read_values(["objective.lambda=1,10", "seed=0,1", "trainer.steps=50"])
         {'objective.lambda': ['1', '10'], 'trainer.seed': ['0', '1'], 'trainer.steps': ['50']}
     """
-    found: list[tuple[str, list[str]]] = []
-    for text in texts:
-        typed, equals, values = text.partition("=")
-        key, pieces = SEED if typed == SEED_FOR_SHORT else typed, split_values(values)
-        read = [split_override(f"{key}{equals}{piece}")[1] for piece in pieces]
-        for number, value in enumerate(read):
-            if value in read[:number]:
-                raise ConfigError(f"{key}: {shown(value)} is given twice; give it once")
-        found.append((key, pieces))
+    found = [read_key(text) for text in texts]
     split_all([f"{key}={pieces[0]}" for key, pieces in found])
     if all(len(pieces) == 1 for _, pieces in found):
         raise ConfigError(

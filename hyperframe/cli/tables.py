@@ -11,7 +11,6 @@ from rich.table import Column, Table
 
 from hyperframe.analysis.evaluation_rows import WORDS, evaluation_rows, evaluation_title, quantity
 from hyperframe.bench.generators import summary
-from hyperframe.bench.tables import TABLE1, best_of, comparison_rows, comparison_title, table1_rows
 from hyperframe.config.registry import BrokenPlugin, Registered
 from hyperframe.entry_points import OWN_DISTRIBUTION
 from hyperframe.metrics import Metric, metrics_of
@@ -25,7 +24,7 @@ UNBROKEN = 1 << 16
 """Columns of what is no terminal: a line is a row there, so that other programs can read it."""
 
 
-def _console() -> Console:
+def output() -> Console:
     """Standard output: as wide as the terminal, or without breaks where it is none."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=UNBROKEN)
@@ -41,7 +40,7 @@ def print_evaluation(results: Mapping[str, Any]) -> None:
     table = Table("", "", title=evaluation_title(results), show_header=False, title_justify="left")
     for row in evaluation_rows(results):
         table.add_row(*map(escape, row))
-    _console().print(table)
+    output().print(table)
 
 
 MISSING = "—"
@@ -50,7 +49,7 @@ MISSING = "—"
 
 def print_comparison(content: Mapping[str, Any]) -> None:
     """Print runs side by side: keys in which they differ, then their results."""
-    rows, console = content["runs"], _console()
+    rows, console = content["runs"], output()
     points = repeats(rows)
     if content["different"]:
         table = Table(*_run_columns("key", points), title="differences", title_justify="left")
@@ -126,12 +125,12 @@ def print_distillation(content: Mapping[str, Any]) -> None:
         if row["std"] is not None:
             cells[0] += f" ± {metrics[0].shown(row['std'])}"
         table.add_row(words, *cells)
-    _console().print(table)
+    output().print(table)
 
 
 def print_analyses(found: Mapping[str, Mapping[str, Any]], run: Path) -> None:
     """Print where the results and pictures of each analysis lie, and its single results."""
-    console = _console()
+    console = output()
     for name, results in found.items():
         numbers = [f"{key} {_cell(value)}" for key, value in results.items() if isinstance(value, int | float)]
         where = f"analysis {name}: {run / ANALYSES / name}"
@@ -144,7 +143,7 @@ def print_prediction(rows: Sequence[Mapping[str, Any]]) -> None:
     table = Table(*(name.replace("_", " ") for name in rows[0]))
     for row in shown:
         table.add_row(*(_cell(value) for value in row.values()))
-    console = _console()
+    console = output()
     console.print(table)
     if len(rows) > len(shown):
         console.print(f"… and {len(rows) - len(shown):,} more; --json or --out FILE give all of them")
@@ -158,7 +157,7 @@ def _cell(value: Any) -> str:
 
 def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the runs of a folder."""
-    console = _console()
+    console = output()
     widest = max(len(printable(Path(row["run"]).name)) for row in rows)
     run = Column("run", overflow="fold", min_width=min(widest, console.width // 2))
     table = _list(console, run, "state", "step", Column("target on task", overflow="fold"), "network", "ensemble")
@@ -187,7 +186,7 @@ def _metric_cell(found: Mapping[str, Any] | None) -> str:
 
 def print_description(content: Mapping[str, Any]) -> None:
     """Print what `describe` found."""
-    console = _console()
+    console = output()
     target = content["target"]
     table = Table("layer", "filters", "filter size", "weights", "reads", "writes", title_justify="left")
     table.title = f"target {target['name']}: {target['weights']:,} weights"
@@ -258,57 +257,9 @@ def _few(names: Sequence[str], most: int = 3) -> str:
     return escape(", ".join(names[:most]) + more)
 
 
-WAYS = {"ours": "hyperframe", "loop": "loop over networks", "vmap": "one vmap over all"}
-
-
-def print_benchmark(content: Mapping[str, Any]) -> None:
-    """Print what a benchmark measured."""
-    sizes = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in content["sizes"].items())
-    count = content["threads"]
-    threads = f", {quantity(count, 'thread')}" if count else ""
-    table = Table("way", "wall, s", "against ours", "CPU, s", "peak of memory, MiB", title_justify="left")
-    table.title = f"{content['benchmark']} of {content['config']} ({sizes}) on {content['device']}{threads}"
-    ours = content["ways"]["ours"]
-    for name, row in content["ways"].items():
-        if row is None:
-            table.add_row(WAYS[name], "does not fit", "", "", "")
-            continue
-        against = f"{row['wall_s'] / ours['wall_s']:.2f}" if ours else ""
-        peak = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 2**20:,.0f}"
-        table.add_row(WAYS[name], f"{row['wall_s']:.4f}", against, f"{row['cpu_s']:.4f}", peak)
-    console = _console()
-    console.print(table)
-    console.print(
-        f"medians of {content['repeats']}; {content['operations'] / 1e9:,.2f} · 10⁹ operations; a large matrix product "
-        f"does {content['matrix_product'] / 1e9:,.0f} · 10⁹ a second, at which they take {content['floor_s']:.4f} s"
-    )
-
-
-def print_table1(content: Mapping[str, Any]) -> None:
-    """Print the paper's Table 1 with what was measured."""
-    first, *others = TABLE1
-    table = Table(first, *(Column(name, justify="right") for name in others), title_justify="left")
-    table.title = "Table 1: accuracies on the test images, in %"
-    for row in table1_rows(content):
-        table.add_row(*map(escape, row))
-    _console().print(table)
-
-
-def print_generators(content: Mapping[str, Any]) -> None:
-    """Print a comparison of generators: a row for each metric, in bold what is best."""
-    labels = [one["label"] for one in content["generators"]]
-    table = Table(*(Column(escape(name), overflow="fold") for name in ("", *labels)), title_justify="left")
-    table.title = comparison_title(content)
-    for row, (words, cells) in zip(content["rows"], comparison_rows(content), strict=True):
-        best = best_of(row)
-        marked = [f"[bold]{cell}[/]" if label in best else cell for label, cell in zip(labels, cells, strict=True)]
-        table.add_row(escape(words), *marked)
-    _console().print(table)
-
-
 def print_plugins(components: list[Registered], broken: list[BrokenPlugin]) -> None:
     """Print all components, and the plugins that could not be loaded."""
-    console = _console()
+    console = output()
     if console.is_terminal:
         _print_by_kind(console, components)
     else:
@@ -337,7 +288,7 @@ def _print_by_kind(console: Console, components: list[Registered]) -> None:
 def print_verdict(kind: str, state: str, name: str, message: str, explanation: str) -> None:
     """Print what came of one check; of a failure all that is known."""
     style = {"passed": "green", "failed": "bold red", "vacuous": "yellow"}[state]
-    console = _console()
+    console = output()
     line = f"[{style}]{state:8}[/] {escape(kind)} {escape(name)}"
     if state == "failed":
         console.print(line, soft_wrap=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hyperframe.config.sections import Precision
-from hyperframe.errors import ConfigError, DataError, Forgiven, SpecError, described, notice, others_code
+from hyperframe.errors import ConfigError, DataError, DeviceError, Forgiven, SpecError, described, notice, others_code
 from hyperframe.experiment.loss import BatchLoss
 from hyperframe.experiment.outputs import run_in_training
 from hyperframe.experiment.terms import WeightedTerm, check_inputs, restrict
@@ -17,7 +17,7 @@ from hyperframe.networks.passes.probes import unsteady
 from hyperframe.networks.target import Target
 from hyperframe.options import shown
 from hyperframe.runtime.memory import unless_out_of_memory
-from hyperframe.runtime.precision import has_tf32
+from hyperframe.runtime.precision import bfloat16_on, has_tf32
 from hyperframe.runtime.rng import seeded, stream
 from hyperframe.targets.remedies import of_failure
 from hyperframe.targets.spec import TargetSpec
@@ -267,12 +267,27 @@ def check_weights(spec: TargetSpec, weights: Weights, batch: int) -> None:
         )
 
 
-def tell_precision(precision: Precision, device: torch.device) -> None:
-    """Say that a precision makes no difference on a device."""
+def check_precision(precision: Precision, device: torch.device) -> None:
+    """Check that a device computes in a precision, and say where that gains nothing.
+
+    Raises:
+        DeviceError: the device does not compute in it.
+    """
     if precision == "tf32" and not has_tf32(device):
         notice(
             f"trainer.precision=tf32 makes no difference on {device}, whose products are float32; NVIDIA's GPUs have "
             "TF32 from compute capability 8.0 (Ampere) on"
+        )
+    found = bfloat16_on(device) if precision == "bfloat16" else "native"
+    if found == "none":
+        raise DeviceError(
+            f"trainer.precision: {device} does not compute in bfloat16, which NVIDIA's GPUs have from compute "
+            "capability 8.0 (Ampere) on; take float32"
+        )
+    if found == "emulated":
+        notice(
+            f"trainer.precision=bfloat16 is emulated on {device} and may be slower than float32; NVIDIA's GPUs have "
+            "bfloat16 from compute capability 8.0 (Ampere) on"
         )
 
 

@@ -45,7 +45,7 @@ def environment(device: torch.device, processes: Processes = ALONE) -> dict[str,
     return {
         "device": device.type,
         "hardware": hardware,
-        "processor": _processor(),
+        "processor": processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "denormals": "zero" if flushes_denormals() else "kept",
@@ -56,7 +56,7 @@ def environment(device: torch.device, processes: Processes = ALONE) -> dict[str,
     }
 
 
-def _processor() -> str:
+def processor() -> str:
     """The name of the processor's model, where the system tells it."""
     table = Path("/proc/cpuinfo")
     lines = table.read_text(encoding="utf-8", errors="replace").splitlines() if table.is_file() else []

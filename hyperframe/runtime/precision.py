@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,23 @@ def has_tf32(device: torch.device) -> bool:
         return False
     with torch.cuda.device(device):
         return torch.cuda.is_tf32_supported()
+
+
+def bfloat16_on(device: torch.device) -> Literal["native", "emulated", "none"]:
+    """Say how a device computes in bfloat16: as it is, or by way of single precision, or not at all.
+
+    NVIDIA's have it from compute capability 8.0 on; CPUs always do, though older ones are slower for it.
+
+    Example:
+        >>> bfloat16_on(torch.device("cpu"))
+        'native'
+    """
+    if device.type != "cuda":
+        return "native"
+    with torch.cuda.device(device):
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "native"
+        return "emulated" if torch.cuda.is_bf16_supported() else "none"
 
 
 @contextmanager

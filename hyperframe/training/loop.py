@@ -28,7 +28,7 @@ from hyperframe.errors import (
 from hyperframe.experiment.bound import departures
 from hyperframe.experiment.build import build_experiment
 from hyperframe.experiment.evaluation import draw_networks, evaluate
-from hyperframe.experiment.preflight import load_data, tell_left_out, tell_precision
+from hyperframe.experiment.preflight import check_precision, load_data, tell_left_out
 from hyperframe.metrics import validation_score
 from hyperframe.runs.checkpoints import (
     CHECKPOINTS,
@@ -112,7 +112,7 @@ class Training:
         for data in (train, validation):
             run.experiment.target.check_inputs(data.x)
         tell_left_out(run.experiment.target)
-        tell_precision(self.options.precision, run.experiment.device)
+        check_precision(self.options.precision, run.experiment.device)
         run.fingerprints = fingerprints_of(task, {"train": train, "validation": validation})
         self.inputs = trained_inputs(task, train)
         self.validation: Data = validation[:examples].to(run.experiment.device)

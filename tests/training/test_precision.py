@@ -17,15 +17,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import hyperframe as hf
-from hyperframe.bench.timings import benchmark
+from hyperframe.bench.speed.timings import benchmark
 from hyperframe.config.choices import choose
 from hyperframe.config.schema import load_config
 from hyperframe.config.sections import Precision
-from hyperframe.errors import ConfigError
+from hyperframe.errors import ConfigError, DeviceError
 from hyperframe.experiment.build import build_experiment
 from hyperframe.experiment.evaluation import draw_networks, evaluate
 from hyperframe.experiment.loss import BatchLoss
 from hyperframe.experiment.outputs import run_in_training
+from hyperframe.experiment.preflight import check_precision
 from hyperframe.experiment.targets import make_target, traced_target
 from hyperframe.experiment.terms import WeightedTerm
 from hyperframe.networks.passes.batching import many_at_once
@@ -382,6 +383,43 @@ def test_a_target_that_does_not_run_in_bfloat16_is_named_before_anything_is_writ
     assert not (tmp_path / "run").exists()
 
 
+def pretend_bfloat16(monkeypatch, *, native, emulated):
+    """Pretend that there is a CUDA device, and how it computes in bfloat16."""
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    supported = lambda including_emulation=True: native or (including_emulation and emulated)  # noqa: E731
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    return torch.device("cuda", 1)
+
+
+def test_a_gpu_without_bfloat16_is_refused(monkeypatch):
+    device = pretend_bfloat16(monkeypatch, native=False, emulated=False)
+    with pytest.raises(DeviceError, match=r"trainer\.precision: cuda:1 does not compute in bfloat16.* take float32"):
+        check_precision("bfloat16", device)
+    check_precision("float32", device)
+
+
+def test_bfloat16_that_is_emulated_is_told_once(monkeypatch):
+    device = pretend_bfloat16(monkeypatch, native=False, emulated=True)
+    with pytest.warns(hf.HyperframeWarning, match=r"bfloat16 is emulated on cuda:1") as told:
+        check_precision("bfloat16", device)
+    assert len(told) == 1
+
+
+def test_nothing_is_said_where_there_is_bfloat16(monkeypatch, recwarn):
+    check_precision("bfloat16", pretend_bfloat16(monkeypatch, native=True, emulated=True))
+    check_precision("bfloat16", torch.device("cpu"))
+    assert not recwarn.list
+
+
+def test_a_training_in_bfloat16_on_a_gpu_without_it_writes_nothing(monkeypatch, hyperframe, tmp_path):
+    monkeypatch.setattr("hyperframe.experiment.preflight.bfloat16_on", lambda device: "none")
+    settings = [f"{key}={value}" for key, value in PERCEPTRON.items()]
+    code, _, err = hyperframe("train", "digits", *settings, "trainer.precision=bfloat16", "--out", tmp_path / "run")
+    assert code == 2
+    assert "hyperframe: trainer.precision: cpu does not compute in bfloat16" in err
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["step", "forward"])
 def test_a_benchmark_times_the_precision_that_was_chosen(monkeypatch, what):
@@ -398,7 +436,7 @@ def test_a_benchmark_times_the_precision_that_was_chosen(monkeypatch, what):
         monkeypatch.setattr(Target, "run", noting)
         return built
 
-    monkeypatch.setattr("hyperframe.bench.timings.build_experiment", spied)
+    monkeypatch.setattr("hyperframe.bench.speed.timings.build_experiment", spied)
     benchmark(what, config, repeats=1)
     assert seen == {(True, "bfloat16")}
 

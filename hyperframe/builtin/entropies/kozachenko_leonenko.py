@@ -74,6 +74,7 @@ class KozachenkoLeonenko(EntropyEstimator):
     def __init__(self, options: Options) -> None:
         self.options = options
         self.minimum_samples = options.neighbour + 1
+        self.distance = options.distance
 
     def scale_degree(self, count: int, entries: int, dimension: int) -> int:
         """Return the g of H(aX) = H(X) + g log a: d."""

@@ -48,6 +48,7 @@ class RenyiEntropy(EntropyEstimator):
     """
 
     minimum_samples = 2
+    distance = "l2"
 
     def __init__(self, options: Options) -> None:
         self.options = options
