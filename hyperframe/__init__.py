@@ -29,11 +29,12 @@ if TYPE_CHECKING:
     from hyperframe import types as types
     from hyperframe.analysis.distillation.distill import distill
     from hyperframe.analysis.distillation.student import DistillationOptions
-    from hyperframe.api import load, resume, train
+    from hyperframe.api import from_pretrained, load, resume, train
     from hyperframe.component import Component
     from hyperframe.errors import HyperframeError, HyperframeWarning
     from hyperframe.hookspecs import hookimpl
     from hyperframe.metrics import Meter, Metric, over_networks
+    from hyperframe.networks.ensemble import Ensemble
     from hyperframe.networks.generator import Generator
     from hyperframe.networks.sampled import Networks
     from hyperframe.options import option
@@ -53,6 +54,7 @@ _PLACES = {
     "Component": "hyperframe.component",
     "Data": "hyperframe.types",
     "DistillationOptions": "hyperframe.analysis.distillation.student",
+    "Ensemble": "hyperframe.networks.ensemble",
     "Generator": "hyperframe.networks.generator",
     "HyperframeError": "hyperframe.errors",
     "HyperframeWarning": "hyperframe.errors",
@@ -65,6 +67,7 @@ _PLACES = {
     "Task": "hyperframe.types",
     "Weights": "hyperframe.types",
     "distill": "hyperframe.analysis.distillation.distill",
+    "from_pretrained": "hyperframe.api",
     "hookimpl": "hyperframe.hookspecs",
     "load": "hyperframe.api",
     "option": "hyperframe.options",
@@ -80,6 +83,7 @@ __all__ = [
     "Component",
     "Data",
     "DistillationOptions",
+    "Ensemble",
     "Generator",
     "HyperframeError",
     "HyperframeWarning",
@@ -93,6 +97,7 @@ __all__ = [
     "Weights",
     "__version__",
     "distill",
+    "from_pretrained",
     "hookimpl",
     "load",
     "option",

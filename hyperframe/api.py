@@ -12,8 +12,12 @@ from hyperframe.config.import_path import Factories, check_factory, typed_target
 from hyperframe.config.in_memory import OwnCode
 from hyperframe.config.registry import Registry, make_plugin_manager
 from hyperframe.config.schema import load_config, override_pairs
+from hyperframe.errors import RunError
+from hyperframe.networks.ensemble import Ensemble
 from hyperframe.runs.loading import load_run
 from hyperframe.runs.run import Run
+from hyperframe.runs.sharing import NETWORKS
+from hyperframe.runtime.files import is_file
 from hyperframe.runtime.modes import with_gradients
 from hyperframe.targets.spec import TargetSpec
 from hyperframe.training.loop import train_run
@@ -145,6 +149,40 @@ def load(
     """
     chosen = _choose_registry(registry, OwnCode(module, spec, data), _as_list(target))
     return load_run(folder, chosen, device, checkpoint, overrides or {})
+
+
+def from_pretrained(
+    folder: str | Path,
+    *,
+    device: str | None = None,
+    target: str | None = None,
+    module: nn.Module | None = None,
+    spec: TargetSpec | None = None,
+    registry: Registry | None = None,
+) -> Ensemble:
+    """Read the networks of a folder that `Run.save_pretrained` wrote, as one `nn.Module`; no data are needed.
+
+    The folder's generator, for other networks, is read by `hyperframe.load(folder)`.
+
+    Args:
+        folder: the folder.
+        device: auto, cpu, cuda or cuda:INDEX; by default auto.
+        target: the target `package.module:factory` of a run that has one; code is never taken from the folder.
+        module: the module that the run was trained with, where it was.
+        spec: the module's spec.
+        registry: the components to choose from; by default all that are installed.
+
+    Raises:
+        HyperframeError: anything that you can mend; the message says how.
+    """
+    run = load(folder, device=device, target=target, module=module, spec=spec, registry=registry)
+    file = run.folder / NETWORKS
+    if not is_file(file):
+        raise RunError(
+            f"{folder} keeps no networks: it has no {NETWORKS}, which run.save_pretrained and 'hyperframe export' write. "
+            "hyperframe.load(folder).ensemble(50) draws new ones"
+        )
+    return Ensemble(run.read_samples(file))
 
 
 @contextmanager

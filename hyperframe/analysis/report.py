@@ -10,9 +10,9 @@ from hyperframe.analysis.evaluation_rows import evaluation_rows, evaluation_titl
 from hyperframe.analysis.runner import analyse, kept_analysis
 from hyperframe.config.registry import Registry
 from hyperframe.errors import HyperframeError, NotApplicableError
-from hyperframe.runs.folder import ANALYSES, RESULTS
+from hyperframe.runs.folder import ANALYSES, EVALUATION, RESULTS
 from hyperframe.runs.provenance import read_provenance
-from hyperframe.runs.run import EVALUATION, Run
+from hyperframe.runs.run import Run
 from hyperframe.runtime.files import kept_json
 from hyperframe.runtime.progress import tell
 

@@ -23,8 +23,8 @@ from hyperframe.metrics import declare_results
 from hyperframe.networks.sampled import Networks, draw_weights
 from hyperframe.options import named_runs, plain_options
 from hyperframe.runs.checkpoints import checkpoint_steps
-from hyperframe.runs.folder import ANALYSES, RESULTS, claim
-from hyperframe.runs.run import EVALUATION, Run
+from hyperframe.runs.folder import ANALYSES, EVALUATION, RESULTS, claim
+from hyperframe.runs.run import Run
 from hyperframe.runtime.files import (
     LARGEST_RESULTS,
     as_json,

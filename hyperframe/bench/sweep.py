@@ -15,8 +15,7 @@ from hyperframe.config.registry import Registry
 from hyperframe.errors import STOPPED, RunError, notice
 from hyperframe.experiment.build import build_experiment
 from hyperframe.runs.comparison import compare, write_picture
-from hyperframe.runs.folder import ANALYSES, CONFIG, RESULTS
-from hyperframe.runs.run import EVALUATION
+from hyperframe.runs.folder import ANALYSES, CONFIG, EVALUATION, RESULTS
 from hyperframe.runtime.files import contents, is_file, write_json
 from hyperframe.runtime.progress import tell
 

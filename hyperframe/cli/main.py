@@ -15,6 +15,7 @@ from hyperframe.cli.commands.compare import compare_command
 from hyperframe.cli.commands.components import check, new_plugin_command, plugins
 from hyperframe.cli.commands.distill import distill_command
 from hyperframe.cli.commands.evaluate import evaluate
+from hyperframe.cli.commands.export import export
 from hyperframe.cli.commands.inspect import config_command, describe_command, runs
 from hyperframe.cli.commands.predict import predict
 from hyperframe.cli.commands.report import report_command
@@ -98,6 +99,7 @@ COMMANDS = (
     predict,
     report_command,
     distill_command,
+    export,
     compare_command,
     sweep_command,
     runs,

@@ -8,6 +8,8 @@
 - `prior`: fixed random functions that are added to a network's outputs, and a generator that draws them
 - `sampled`: drawn networks: predictions, votes, single modules
 - `storage`: drawn networks as files
+- `ensemble`: drawn networks as one module
+- `programs`: ensembles as programs of torch.export and ONNX
 """
 
 from hyperframe.networks.generator import LatentOptions, TrainingOptions, initial_mean, initial_std, initial_weights

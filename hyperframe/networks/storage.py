@@ -145,12 +145,7 @@ def write_state_dicts(folder: str | Path, draw: Callable[[], Networks], origin: 
     Raises:
         RunError: the folder holds something, is a file, or cannot be written.
     """
-    final = _named(folder)
-    if final.name in ("", ".."):
-        raise RunError(f"the folder {final} must have a name of its own; name one that does not exist yet")
-    if exists(final) and (not final.is_dir() or contents(final)):
-        what = "is not empty" if final.is_dir() else "is a file"
-        raise RunError(f"the folder {final} {what}; name one that is empty, or that does not exist yet")
+    final = free_folder(folder)
     networks = draw()
     header = _header(ONE, origin, networks)
     with whole_folder(final) as partial:
@@ -160,6 +155,21 @@ def write_state_dicts(folder: str | Path, draw: Callable[[], Networks], origin: 
         if final.exists():
             final.rmdir()
     return final
+
+
+def free_folder(path: str | Path) -> Path:
+    """Return the path of a folder that is absent or empty.
+
+    Raises:
+        RunError: it holds something, is a file, or has no name of its own.
+    """
+    folder = _named(path)
+    if folder.name in ("", ".."):
+        raise RunError(f"the folder {folder} must have a name of its own; name one that does not exist yet")
+    if exists(folder) and (not folder.is_dir() or contents(folder)):
+        what = "is not empty" if folder.is_dir() else "is a file"
+        raise RunError(f"the folder {folder} {what}; name one that is empty, or that does not exist yet")
+    return folder
 
 
 def _named(path: str | Path) -> Path:

@@ -6,6 +6,8 @@
 - `fingerprints`: data and the target's code, told from others behind a run
 - `metrics_log`: `metrics.jsonl`, and TensorBoard's files
 - `run`: a run folder with its generator: sampled from, evaluated
+- `sharing`: a run saved to be used elsewhere: drawn networks, generator, card
+- `model_card`: the card: figures of the networks, and how they are used
 - `loading`: a run read from its folder: configuration, checkpoint, and what does not fit together
 - `listing`: the runs of a folder, as results
 - `comparison`: runs side by side, as results and as a picture

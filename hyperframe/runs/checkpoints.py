@@ -1,7 +1,8 @@
 """Checkpoints of a run: written whole, verified when read, the last ones and the best one kept.
 
     checkpoints/STEP/generator.safetensors    parameters and buffers of the generator
-    checkpoints/STEP/trainer.safetensors      optimiser, averages, random numbers, metrics since the last line
+    checkpoints/STEP/trainer.safetensors      optimiser, averages, random numbers, metrics since the last line; not in a
+                                              run that was saved to be used
     checkpoints/STEP/state.json               step, validation score, what repeatability depends on, and digests
 
 `state.json` has the size and SHA-256 of the other files and of itself, so that a checkpoint that was cut short or
@@ -60,7 +61,16 @@ class Checkpoint:
         return read_tensors(self.folder / GENERATOR)
 
     def trainer(self) -> dict[str, Tensor]:
-        """The state of optimiser and averages, random numbers and metrics."""
+        """The state of optimiser and averages, random numbers and metrics.
+
+        Raises:
+            RunError: it was left out, where the run was saved to be used.
+        """
+        if TRAINER not in self.state["files"]:
+            raise RunError(
+                f"{self.folder} has no {TRAINER}: the run was saved to be used, and training cannot go on with it. "
+                "'trainer.from=RUN' begins another training with its generator"
+            )
         return read_tensors(self.folder / TRAINER)
 
 
@@ -76,7 +86,11 @@ def _is_step(name: str) -> bool:
 
 
 def write_checkpoint(
-    run: Path, step: int, generator: Mapping[str, Tensor], trainer: Mapping[str, Tensor], state: Mapping[str, Any]
+    run: Path,
+    step: int,
+    generator: Mapping[str, Tensor],
+    trainer: Mapping[str, Tensor] | None,
+    state: Mapping[str, Any],
 ) -> None:
     """Write a checkpoint; it appears under its name only when all of it is on the disk.
 
@@ -84,7 +98,7 @@ def write_checkpoint(
         run: the run folder.
         step: how many steps are done.
         generator: the generator's state.
-        trainer: the state of what trains it.
+        trainer: the state of what trains it; None where it is to be used, and not trained on.
         state: plain data beside them; `format`, `step`, `files` and `sha256` are added.
 
     Raises:
@@ -93,9 +107,10 @@ def write_checkpoint(
     final = inside(run, CHECKPOINTS) / str(step)
     _sweep(final.parent)
     with whole_folder(final) as partial:
-        write_tensors(partial / GENERATOR, generator)
-        write_tensors(partial / TRAINER, trainer)
-        files = {name: _measure(partial / name) for name in (GENERATOR, TRAINER)}
+        tensors = {GENERATOR: generator} if trainer is None else {GENERATOR: generator, TRAINER: trainer}
+        for name, values in tensors.items():
+            write_tensors(partial / name, values)
+        files = {name: _measure(partial / name) for name in tensors}
         content = {**state, "format": FORMAT, "step": step, "files": files}
         write_json(partial / STATE, {**content, "sha256": _own_digest(content)})
         if final.exists():
@@ -168,7 +183,7 @@ def _read_state(folder: Path) -> dict[str, Any]:
     if state.get("format") != FORMAT:
         raise RunError(f"{path} has format {state.get('format')}, this version reads {FORMAT}")
     files = state.get("files")
-    if not isinstance(files, dict) or set(files) != {GENERATOR, TRAINER}:
+    if not isinstance(files, dict) or set(files) not in ({GENERATOR}, {GENERATOR, TRAINER}):
         raise RunError(f"{path} does not name the files of a checkpoint")
     if not all(_is_measured(value) for value in files.values()):
         raise RunError(f"{path} does not say what files of a checkpoint are")

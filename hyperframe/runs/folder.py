@@ -66,6 +66,8 @@ from hyperframe.types import Task
 
 CONFIG, TARGET, TASK = "config.yaml", "target.safetensors", "task.json"
 ANALYSES, RESULTS = "analyses", "results.json"
+EVALUATION = "evaluation"
+"""Where a run keeps its own evaluation, among its analyses."""
 LOCK = ".lock"
 LOCK_SECONDS = 1.0
 """Seconds to wait for a folder: `is_claimed` takes it for a moment."""

@@ -6,25 +6,28 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from hyperframe.config.registry import Registry
 from hyperframe.config.schema import Config
 from hyperframe.errors import DataError, RunError, notice
 from hyperframe.experiment.build import Experiment
 from hyperframe.experiment.evaluation import draw_networks, evaluate, networks_of
 from hyperframe.experiment.preflight import load_data
+from hyperframe.networks.ensemble import Ensemble
+from hyperframe.networks.programs import check_program, write_program
 from hyperframe.networks.sampled import Networks
 from hyperframe.networks.storage import read_samples, write_samples, write_state_dicts
 from hyperframe.options import shown
+from hyperframe.runs.checkpoints import read_checkpoint
 from hyperframe.runs.fingerprints import fingerprint_of
-from hyperframe.runs.folder import ANALYSES, RESULTS
+from hyperframe.runs.folder import ANALYSES, EVALUATION, RESULTS
+from hyperframe.runs.sharing import count_to_keep, write_shared
 from hyperframe.runtime.files import write_json
 from hyperframe.runtime.links import inside
 from hyperframe.runtime.modes import with_gradients
 from hyperframe.tasks.input_statistics import TrainedInputs, read_trained_inputs
 from hyperframe.types import Data, Weights
-
-EVALUATION = "evaluation"
-"""Where a run keeps its own evaluation, among its analyses."""
 
 
 class Run:
@@ -198,6 +201,59 @@ class Run:
         """
         origin = self._origin(count, seed, gauge)
         return write_state_dicts(folder, lambda: self.sample(count, seed, gauge=gauge), origin)
+
+    def ensemble(self, networks: int | None = None, seed: int | None = None) -> Ensemble:
+        """Draw networks as one `nn.Module`: its forward gives their mean prediction, `members` those of each.
+
+        Args:
+            networks: how many; by default `evaluation.test_networks`, or all that the generator holds.
+            seed: of the draws.
+        """
+        return Ensemble(self.networks(networks, seed, None))
+
+    def write_program(self, path: str | Path, networks: int | None = None, seed: int | None = None) -> Path:
+        """Draw an ensemble into a program that runs without hyperframe, see `hyperframe.networks.programs`.
+
+        Args:
+            path: the file, which must not exist: .pt2 for `torch.export.load`, or .onnx.
+            networks: how many; by default as many as `save_pretrained` keeps.
+            seed: of the draws.
+
+        Raises:
+            RunError: the file cannot be written, or the networks cannot be made a program.
+        """
+        check_program(path)
+        count = self._kept_count if networks is None else networks
+        example = self.experiment.target.tried_on.draw(2, torch.Generator().manual_seed(0))
+        return write_program(path, self.ensemble(count, seed).cpu(), example, self._origin(count, seed, gauge=False))
+
+    def save_pretrained(self, folder: str | Path, networks: int | None = None, seed: int | None = None) -> Path:
+        """Save what using the run needs, with drawn networks and a card, into a folder, absent or empty.
+
+        `hyperframe.from_pretrained` reads its networks, `hyperframe.load` its generator; see `hyperframe.runs.sharing`.
+
+        Args:
+            folder: where; its name is the card's title.
+            networks: how many are kept; by default `evaluation.test_networks`, or as many as take 256 MiB.
+            seed: of the draws.
+
+        Raises:
+            RunError: the folder holds something, or cannot be written.
+        """
+        count = self._kept_count if networks is None else networks
+        return write_shared(
+            folder,
+            self.folder,
+            self.config,
+            read_checkpoint(self.folder, self.step),
+            lambda: self.sample(count, seed),
+            self._origin(count, seed, gauge=False),
+        )
+
+    @property
+    def _kept_count(self) -> int:
+        """How many networks a folder or a program keeps where nobody says it."""
+        return count_to_keep(self.default_count, self.experiment.target.spec)
 
     def read_samples(self, path: str | Path) -> Networks:
         """Read networks that `write_samples` wrote.

@@ -1,0 +1,44 @@
+"""The command `export`."""
+
+import click
+
+from hyperframe.cli.arguments import Command, draw_options, open_run, run_options
+
+
+@click.command(cls=Command)
+@run_options
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@draw_options
+@click.option(
+    "--out",
+    type=click.Path(),
+    required=True,
+    metavar="FOLDER|FILE.pt2|FILE.onnx",
+    help="A folder, absent or empty, or a file that does not exist.",
+)
+def export(
+    run: str,
+    checkpoint: str,
+    device: str,
+    target: str | None,
+    networks: int | None,
+    seed: int | None,
+    out: str,
+    overrides: tuple[str, ...],
+) -> None:
+    """Save a run to be used elsewhere, or draw an ensemble into a program that runs without hyperframe.
+
+    A folder gets the generator, drawn networks and a card with the run's figures, in the layout that hubs of models
+    take; hyperframe.from_pretrained reads it, and every command that reads a run. A file gets a program: of
+    torch.export (.pt2), or in the ONNX format. Programs take x and give the networks' mean prediction and those of each.
+    Default: evaluation.test_networks networks, or as many as take 256 MiB. Where the target has statistics, they are
+    estimated from training data; KEY=VALUE says where these lie now, such as task.folder=/data.
+    """
+    from hyperframe.networks.programs import check_program, is_program
+    from hyperframe.networks.storage import free_folder
+
+    as_program = is_program(out)
+    (check_program if as_program else free_folder)(out)  # before the run is loaded
+    chosen = open_run(run, checkpoint, device, target, overrides)
+    written = (chosen.write_program if as_program else chosen.save_pretrained)(out, networks, seed)
+    click.echo(f"written to {written}")

@@ -1,0 +1,163 @@
+"""Ensembles written as programs, which run without hyperframe: of `torch.export`, or in the ONNX format.
+
+A program takes `x` [examples, *input_shape], for any number of examples, and gives `mean` [examples, outputs] and
+`members` [networks, examples, outputs]: the mean prediction, and those that say how far the networks agree.
+
+    from torch.export import load
+    mean, members = load("ensemble.pt2").module()(x)
+
+    from onnxruntime import InferenceSession
+    mean, members = InferenceSession("ensemble.onnx").run(None, {"x": x})
+"""
+
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hyperframe.errors import RunError, brief
+from hyperframe.networks.ensemble import Ensemble
+from hyperframe.runtime.files import check_new_file, user_path, whole_file
+
+INPUT, OUTPUTS = "x", ("mean", "members")
+HEADER = "hyperframe"
+"""The key of what a file says of itself, as JSON: where its networks come from, shapes, names of classes."""
+
+LARGEST_ONNX = 2**31 - 2**24
+"""Bytes of tensors: a file of the format holds at most 2 GiB."""
+
+EXAMPLES = 3
+"""Examples that a program is traced on; another number than any layer is likely to have."""
+
+
+class _Program(nn.Module):
+    """What is written: the mean prediction, and those of all networks."""
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        super().__init__()
+        self.ensemble = ensemble
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        members = self.ensemble.members(x)
+        return members.mean(0), members
+
+
+def is_program(path: str | Path) -> bool:
+    """Whether a file with this name would be a program, by its ending.
+
+    Example:
+        >>> is_program("nets.onnx"), is_program("nets")
+        (True, False)
+    """
+    return user_path(path).suffix in _WRITERS
+
+
+def check_program(path: str | Path) -> Path:
+    """Check that a program can be written to a file, and return its path.
+
+    Raises:
+        RunError: it ends otherwise, exists, cannot be written, or what writes it is not installed.
+    """
+    file = user_path(path)
+    check_new_file(file, tuple(_WRITERS), "an ensemble is")
+    missing = [name for name in ("onnx", "onnxscript") if file.suffix == ".onnx" and find_spec(name) is None]
+    if missing:
+        raise RunError(f"{file}: ONNX needs {' and '.join(missing)}; install 'hyperframe-nn[onnx]', or write a .pt2 file")
+    return file
+
+
+def write_program(path: str | Path, ensemble: Ensemble, example: Tensor, origin: Mapping[str, Any]) -> Path:
+    """Write an ensemble as a program; see the module's description.
+
+    Args:
+        path: the file, which must not exist: .pt2, a program of `torch.export`, or .onnx.
+        ensemble: on the CPU.
+        example: inputs that its networks take, [examples, *input_shape].
+        origin: what the file says of the networks, plain data.
+
+    Returns:
+        The file.
+
+    Raises:
+        RunError: the file cannot be written, or the networks cannot be made a program.
+    """
+    file = check_program(path)
+    shape, outputs = list(ensemble.input_shape), ensemble(example).shape[-1]
+    content = {**origin, "input_shape": shape, "outputs": outputs, "classes": list(ensemble.classes)}
+    inputs = (example[torch.arange(EXAMPLES) % len(example)],)
+    with whole_file(file) as partial, _quiet():
+        _WRITERS[file.suffix](partial, _Program(ensemble).eval(), inputs, json.dumps(content), file)
+    return file
+
+
+def _write_torch(partial: Path, program: nn.Module, inputs: tuple[Tensor], content: str, file: Path) -> None:
+    with _told_of(file):
+        exported = torch.export.export(program, inputs, dynamic_shapes=_any_number())
+    with partial.open("wb") as opened:  # by its name alone torch would tell that it is another format
+        torch.export.save(exported, opened, extra_files={HEADER: content})
+
+
+def _write_onnx(partial: Path, program: nn.Module, inputs: tuple[Tensor], content: str, file: Path) -> None:
+    held = {id(value): value.nbytes for value in (*program.parameters(), *program.buffers())}
+    if sum(held.values()) > LARGEST_ONNX:
+        raise RunError(
+            f"{file}: the networks take {sum(held.values()) / 2**30:.1f} GiB, and an ONNX file holds at most 2; take "
+            "fewer networks, or write a .pt2 file"
+        )
+    with _told_of(file):
+        written = torch.onnx.export(
+            program,
+            inputs,
+            dynamo=True,
+            dynamic_shapes=_any_number(),
+            input_names=[INPUT],
+            output_names=list(OUTPUTS),
+            verbose=False,
+        )
+    assert written is not None  # as no file was named
+    written.model.metadata_props[HEADER] = content
+    written.save(partial, external_data=False)
+
+
+_WRITERS: dict[str, Callable[[Path, nn.Module, tuple[Tensor], str, Path], None]] = {
+    ".pt2": _write_torch,
+    ".onnx": _write_onnx,
+}
+
+
+def _any_number() -> dict[str, dict[int, Any]]:
+    """Let programs take any number of examples."""
+    return {INPUT: {0: torch.export.Dim("examples")}}
+
+
+@contextmanager
+def _told_of(file: Path) -> Iterator[None]:
+    """Raise `RunError` where torch cannot make a program of the networks."""
+    try:
+        yield
+    except Exception as error:  # what exporters raise is no closed list
+        raise RunError(
+            f"{file}: the networks cannot be written as a program: {brief(error)}. 'hyperframe sample' writes their "
+            "weights for any module of theirs"
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporters' own reports, which are for those who write exporters."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

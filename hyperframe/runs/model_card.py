@@ -1,0 +1,123 @@
+"""The card of a folder that was saved to be used: what its networks are, their figures, and how they are used."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hyperframe.config.in_memory import MODULE
+from hyperframe.config.schema import Config
+from hyperframe.entry_points import OWN_DISTRIBUTION
+from hyperframe.metrics import metrics_of
+from hyperframe.networks.sampled import Networks
+from hyperframe.runs.checkpoints import Checkpoint
+from hyperframe.runs.provenance import version_of
+
+HEAD = """---
+library_name: hyperframe
+tags:
+- hypernetwork
+- ensemble
+- uncertainty-estimation
+---
+"""
+
+NAMES_SHOWN = 20
+
+
+def model_card(
+    name: str, config: Config, networks: Networks, checkpoint: Checkpoint, figures: Mapping[str, Any] | None
+) -> str:
+    """Write the card, in Markdown with the head that hubs of models read.
+
+    Args:
+        name: the folder's.
+        config: the run's configuration.
+        networks: those that the folder keeps.
+        checkpoint: the generator's.
+        figures: the run's evaluation; None where there is none. One of another step is not shown.
+    """
+    spec, task = networks.target.spec, networks.task
+    parts = [
+        HEAD,
+        f"# {name}\n",
+        f"{len(networks)} networks `{spec.name}` ({spec.num_weights:,} weights) for the task `{task.name}`, and the "
+        f"generator `{config.generator.name}` that draws any number of others. Every draw is a whole network; together "
+        "they are an ensemble, and where they disagree its answer is uncertain. Trained with "
+        f"{OWN_DISTRIBUTION} {version_of(OWN_DISTRIBUTION)}.\n",
+        "## Figures\n",
+        *_figures(figures, checkpoint),
+        "\n## Inputs and predictions\n",
+        *_inputs(networks),
+        "\n## Use\n",
+        _use(name, config),
+        "\n## Training\n",
+        *_training(config, checkpoint),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _figures(figures: Mapping[str, Any] | None, checkpoint: Checkpoint) -> Iterator[str]:
+    """The rows of the evaluation, as far as it is of this checkpoint."""
+    if not figures or figures.get("step") != checkpoint.step:
+        yield "These networks have not been measured; `hyperframe evaluate FOLDER` does it, where the data are."
+        return
+    yield (
+        f"{figures['networks']} networks drawn with seed {figures['seed']}, on {figures['examples']:,} "
+        f"{figures['split']} examples:\n\n| | |\n| --- | --- |"
+    )
+    for metric in metrics_of(figures):
+        value, spread = metric.value(figures), metric.spread(figures)
+        if value is not None:
+            of = "one network" if metric.of == "network" else "ensemble"
+            shown = metric.shown(value) if spread is None else f"{metric.shown(value)} ± {metric.shown(spread['std'])}"
+            yield f"| {metric.words('{}, ' + of)} | {shown} |"
+
+
+def _inputs(networks: Networks) -> Iterator[str]:
+    """What the networks take and give."""
+    known, task = networks.trained_inputs, networks.task
+    shape = ", ".join(map(str, ("examples", *networks.target.spec.input_shape)))
+    yield f"- Inputs: floating-point numbers, `[{shape}]`" + (
+        f"; those of the training go from {known.low:.4g} to {known.high:.4g}." if known else "."
+    )
+    if known and known.pixels:
+        yield "- They are pixels: bytes are divided by 255."
+    if task.standardised_inputs is not None:
+        yield "- They are in their own units; the ensemble standardises them itself."
+    if task.classes:
+        listed = ", ".join(f"`{name}`" for name in task.classes[:NAMES_SHOWN])
+        yield f"- Classes, in the order of the outputs: {listed}{', …' if len(task.classes) > NAMES_SHOWN else ''}."
+    else:
+        yield f"- Outputs: {task.num_outputs}" + (", in their own units." if task.standardised_labels else ".")
+    if networks.statistics:
+        yield "- The statistics of the networks' normalisations are kept with them; other draws need training data."
+
+
+def _use(name: str, config: Config) -> str:
+    """How the folder is read."""
+    own = config.target.name
+    code = ', module=...' if own == MODULE else f', target="{own}"' if ":" in own else ""
+    again = {
+        ", module=...": "\nThe module is the one that it was trained with, whose code a folder does not bring.\n",
+        "": "",
+    }.get(code, "\nThe target's code is not in the folder; the package that has it must be installed.\n")
+    return f"""```python
+import hyperframe as hf
+
+ensemble = hf.from_pretrained("{name}"{code})  # an nn.Module
+predictions = ensemble(x)  # the mean of its networks
+members = ensemble.members(x)  # [networks, examples, outputs]: they disagree where the answer is uncertain
+
+run = hf.load("{name}"{code})  # the generator
+networks = run.sample(200)  # others than those of the folder
+```
+{again}"""
+
+
+def _training(config: Config, checkpoint: Checkpoint) -> Iterator[str]:
+    """How it was trained."""
+    options = config.trainer
+    yield (
+        f"{checkpoint.step:,} of {options.steps:,} steps of {options.networks} networks on {options.batch_size} examples "
+        f"each, seed {options.seed}; {checkpoint.state['gradient_evaluations']:,} gradient evaluations of a network at "
+        "an example. `config.yaml` has every setting, `provenance.json` the versions and the machine."
+    )
