@@ -179,8 +179,8 @@ def from_pretrained(
     file = run.folder / NETWORKS
     if not is_file(file):
         raise RunError(
-            f"{folder} keeps no networks: it has no {NETWORKS}, which run.save_pretrained and 'hyperframe export' write. "
-            "hyperframe.load(folder).ensemble(50) draws new ones"
+            f"{folder} keeps no networks: it has no {NETWORKS}, which run.save_pretrained and 'hyperframe export' "
+            "write. hyperframe.load(folder).ensemble(50) draws new ones"
         )
     return Ensemble(run.read_samples(file))
 

@@ -11,9 +11,9 @@ from hyperframe.networks.sampled import Networks
 class Ensemble(nn.Module):
     """Drawn networks as one `nn.Module`, whose forward is their mean prediction.
 
-    Each network is an ordinary module of its own, `networks.0`, `networks.1`, …, so that nothing of hyperframe is needed
-    to run, export or store them. Parameters have no gradient, and the module is in evaluation mode. Constants, which the
-    networks of a part of a module have in common, are in memory once.
+    Each network is an ordinary module of its own, `networks.0`, `networks.1`, …, so that they run, are exported and
+    stored as any module is. Parameters have no gradient, and the module is in evaluation mode. What all networks have in
+    common, as where a part of a module is generated, is in memory once.
 
     Args:
         networks: the networks.
@@ -46,7 +46,7 @@ class Ensemble(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the mean prediction, for classes their probabilities: inputs [examples, …] give [examples, outputs]."""
+        """Return the mean prediction: inputs [examples, *input_shape] give [examples, outputs]; see `members`."""
         return self.members(x).mean(0)
 
     def members(self, x: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from hyperframe.errors import RunError, brief
 from hyperframe.networks.ensemble import Ensemble
+from hyperframe.networks.storage import free_folder
 from hyperframe.runtime.files import check_new_file, user_path, whole_file
 
 INPUT, OUTPUTS = "x", ("mean", "members")
@@ -50,13 +51,26 @@ class _Program(nn.Module):
 
 
 def is_program(path: str | Path) -> bool:
-    """Whether a file with this name would be a program, by its ending.
+    """Whether a program is to be written to a path, or a folder; the path is checked.
+
+    Raises:
+        RunError: neither can be, as where it has the ending of another format.
 
     Example:
-        >>> is_program("nets.onnx"), is_program("nets")
+        >>> is_program("ensemble.onnx"), is_program("ensemble")
         (True, False)
     """
-    return user_path(path).suffix in _WRITERS
+    ending = user_path(path).suffix
+    if ending in _WRITERS:
+        check_program(path)
+        return True
+    if ending[1:].isalpha():
+        raise RunError(
+            f"{path}: an ensemble is written to a file that ends in {' or '.join(_WRITERS)}, or to a folder, whose "
+            "name has no ending"
+        )
+    free_folder(path)
+    return False
 
 
 def check_program(path: str | Path) -> Path:
@@ -69,7 +83,8 @@ def check_program(path: str | Path) -> Path:
     check_new_file(file, tuple(_WRITERS), "an ensemble is")
     missing = [name for name in ("onnx", "onnxscript") if file.suffix == ".onnx" and find_spec(name) is None]
     if missing:
-        raise RunError(f"{file}: ONNX needs {' and '.join(missing)}; install 'hyperframe-nn[onnx]', or write a .pt2 file")
+        needed = " and ".join(missing)
+        raise RunError(f"{file}: ONNX needs {needed}; install 'hyperframe-nn[onnx]', or write a .pt2 file")
     return file
 
 

@@ -94,12 +94,11 @@ def _inputs(networks: Networks) -> Iterator[str]:
 
 def _use(name: str, config: Config) -> str:
     """How the folder is read."""
-    own = config.target.name
-    code = ', module=...' if own == MODULE else f', target="{own}"' if ":" in own else ""
-    again = {
-        ", module=...": "\nThe module is the one that it was trained with, whose code a folder does not bring.\n",
-        "": "",
-    }.get(code, "\nThe target's code is not in the folder; the package that has it must be installed.\n")
+    own, code, again = config.target.name, "", ""
+    if own == MODULE:
+        code, again = ", module=...", "\nThe module is the one that was trained; a folder does not bring its code.\n"
+    elif ":" in own:
+        code, again = f', target="{own}"', "\nThe target's code must be installed; a folder does not bring it.\n"
     return f"""```python
 import hyperframe as hf
 
@@ -117,7 +116,7 @@ def _training(config: Config, checkpoint: Checkpoint) -> Iterator[str]:
     """How it was trained."""
     options = config.trainer
     yield (
-        f"{checkpoint.step:,} of {options.steps:,} steps of {options.networks} networks on {options.batch_size} examples "
-        f"each, seed {options.seed}; {checkpoint.state['gradient_evaluations']:,} gradient evaluations of a network at "
-        "an example. `config.yaml` has every setting, `provenance.json` the versions and the machine."
+        f"{checkpoint.step:,} of {options.steps:,} steps of {options.networks} networks on {options.batch_size} "
+        f"examples each, seed {options.seed}; {checkpoint.state['gradient_evaluations']:,} gradient evaluations of a "
+        "network at an example. `config.yaml` has every setting, `provenance.json` the versions and the machine."
     )

@@ -3,8 +3,8 @@
     README.md            what the networks are, their figures, and how they are used; written by `model_card`
     config.json          which library reads it, as hubs of models look for it
     networks.safetensors drawn networks with their statistics, which safetensors and torch alone read
-    …                    all else as in the run folder that it is (`hyperframe.runs.folder`), less metrics, analyses but for
-                         the evaluation, and the state of the training
+    …                    all else as in the run folder that it is (`hyperframe.runs.folder`), less metrics, the state of
+                         the training, and analyses but for the evaluation
 
 Every command that reads a run reads it. Of paths on the machine that trained it only their last names are kept.
 """

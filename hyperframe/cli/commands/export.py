@@ -30,15 +30,13 @@ def export(
 
     A folder gets the generator, drawn networks and a card with the run's figures, in the layout that hubs of models
     take; hyperframe.from_pretrained reads it, and every command that reads a run. A file gets a program: of
-    torch.export (.pt2), or in the ONNX format. Programs take x and give the networks' mean prediction and those of each.
-    Default: evaluation.test_networks networks, or as many as take 256 MiB. Where the target has statistics, they are
+    torch.export (.pt2), or in the ONNX format. Programs take x, and give the mean of the networks' predictions and the
+    prediction of each. Default: evaluation.test_networks networks, or as many as take 256 MiB. Where the target has statistics, they are
     estimated from training data; KEY=VALUE says where these lie now, such as task.folder=/data.
     """
-    from hyperframe.networks.programs import check_program, is_program
-    from hyperframe.networks.storage import free_folder
+    from hyperframe.networks.programs import is_program
 
-    as_program = is_program(out)
-    (check_program if as_program else free_folder)(out)  # before the run is loaded
+    as_program = is_program(out)  # before the run is loaded
     chosen = open_run(run, checkpoint, device, target, overrides)
     written = (chosen.write_program if as_program else chosen.save_pretrained)(out, networks, seed)
     click.echo(f"written to {written}")
