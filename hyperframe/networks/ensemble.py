@@ -12,8 +12,8 @@ class Ensemble(nn.Module):
     """Drawn networks as one `nn.Module`, whose forward is their mean prediction.
 
     Each network is an ordinary module of its own, `networks.0`, `networks.1`, …, so that they run, are exported and
-    stored as any module is. Parameters have no gradient, and the module is in evaluation mode. What all networks have in
-    common, as where a part of a module is generated, is in memory once.
+    stored as any module is. Parameters have no gradient, and the module is in evaluation mode. What all networks have
+    in common, as where a part of a module is generated, is in memory once.
 
     Args:
         networks: the networks.
@@ -24,10 +24,11 @@ class Ensemble(nn.Module):
         classes: names of the classes, in the order of the predictions; empty where there are none.
 
     Example:
+        >>> import tempfile
         >>> import hyperframe as hf
-        >>> settings = {"trainer.steps": 1, "trainer.networks": 2, "evaluation.networks": 2}
-        >>> run = hf.train("digits", settings, out=tmp / "run")
-        >>> ensemble = run.ensemble(5)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = hf.train("digits", {"trainer.steps": 1, "evaluation.networks": 2}, out=folder)
+        ...     ensemble = run.ensemble(5)
         >>> images = torch.rand(3, *ensemble.input_shape)
         >>> ensemble(images).shape, ensemble.members(images).shape
         (torch.Size([3, 10]), torch.Size([5, 3, 10]))
@@ -40,7 +41,7 @@ class Ensemble(nn.Module):
         self.classes = tuple(networks.task.classes)
         self._predictions = networks.task.predictions
         shared = dict(self.networks[0].named_parameters()) | dict(self.networks[0].named_buffers())
-        for name in networks.target.constants():
+        for name in shared.keys() & networks.target.constants().keys():
             for network in self.networks[1:]:
                 _put(network, name, shared[name])
         self.eval().requires_grad_(False)

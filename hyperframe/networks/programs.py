@@ -1,13 +1,13 @@
 """Ensembles written as programs, which run without hyperframe: of `torch.export`, or in the ONNX format.
 
-A program takes `x` [examples, *input_shape], for any number of examples, and gives `mean` [examples, outputs] and
-`members` [networks, examples, outputs]: the mean prediction, and those that say how far the networks agree.
+A program takes `x` [examples, *input_shape], for any number of examples, and gives `prediction` [examples, outputs],
+the mean of all networks' predictions, and `members` [networks, examples, outputs], which say how far they agree.
 
     from torch.export import load
-    mean, members = load("ensemble.pt2").module()(x)
+    prediction, members = load("ensemble.pt2").module()(x)
 
     from onnxruntime import InferenceSession
-    mean, members = InferenceSession("ensemble.onnx").run(None, {"x": x})
+    prediction, members = InferenceSession("ensemble.onnx").run(None, {"x": x})
 """
 
 import json
@@ -27,7 +27,7 @@ from hyperframe.networks.ensemble import Ensemble
 from hyperframe.networks.storage import free_folder
 from hyperframe.runtime.files import check_new_file, user_path, whole_file
 
-INPUT, OUTPUTS = "x", ("mean", "members")
+INPUT, OUTPUTS = "x", ("prediction", "members")
 HEADER = "hyperframe"
 """The key of what a file says of itself, as JSON: where its networks come from, shapes, names of classes."""
 

@@ -71,9 +71,15 @@ def write_samples(path: str | Path, draw: Callable[[], Networks], origin: Mappin
     if exists(file):
         raise RunError(f"{file} exists already; name another file, or remove it")
     networks = draw()
+    store_networks(file, networks, origin)
+    _tell_standardised(networks)
+    return file
+
+
+def store_networks(file: Path, networks: Networks, origin: Mapping[str, str]) -> None:
+    """Write networks into one file for those who read it with the library, which knows how inputs are standardised."""
     tensors = {**unpack(networks.target.spec, networks.weights), **networks.statistics}
     write_tensors(file, tensors, {HEADER: json.dumps(_header(FORMAT, origin, networks))})
-    return file
 
 
 def write_network(path: str | Path, make: Callable[[], Networks], origin: Mapping[str, str]) -> tuple[Path, Networks]:
@@ -96,6 +102,7 @@ def write_network(path: str | Path, make: Callable[[], Networks], origin: Mappin
     network = make()
     network.check_finite()
     write_tensors(file, network.state_dict(0), {HEADER: json.dumps(_header(ONE, origin, network))})
+    _tell_standardised(network)
     return file, network
 
 
@@ -103,12 +110,17 @@ def _header(kind: str, origin: Mapping[str, str], networks: Networks) -> dict[st
     """Return the header of a file of these networks."""
     target, task = networks.target, networks.task
     numbers = {name: known.plain() for name, known in _standardisations(target, task).items()}
-    if numbers:
+    return {"format": kind, **origin, **_identity(target, task), **numbers}
+
+
+def _tell_standardised(networks: Networks) -> None:
+    """Say where networks that are written do not work on values in their own units."""
+    known = _standardisations(networks.target, networks.task)
+    if known:
         notice(
-            f"networks that are written work on standardised {' and '.join(numbers)}, (value - mean) / std; the "
+            f"networks that are written work on standardised {' and '.join(known)}, (value - mean) / std; the "
             f"numbers stand in the header, as JSON under '{HEADER}'"
         )
-    return {"format": kind, **origin, **_identity(target, task), **numbers}
 
 
 def _standardisations(target: Target, task: Task) -> dict[str, Standardisation]:
@@ -154,6 +166,7 @@ def write_state_dicts(folder: str | Path, draw: Callable[[], Networks], origin: 
             write_tensors(partial / STATE_DICT.format(number), networks.state_dict(number), own)
         if final.exists():
             final.rmdir()
+    _tell_standardised(networks)
     return final
 
 

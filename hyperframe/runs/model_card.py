@@ -82,7 +82,10 @@ def _inputs(networks: Networks) -> Iterator[str]:
     if known and known.pixels:
         yield "- They are pixels: bytes are divided by 255."
     if task.standardised_inputs is not None:
-        yield "- They are in their own units; the ensemble standardises them itself."
+        yield (
+            "- They are in their own units; the ensemble standardises them itself. Who reads the weights of "
+            "`networks.safetensors` alone finds the numbers in its header."
+        )
     if task.classes:
         listed = ", ".join(f"`{name}`" for name in task.classes[:NAMES_SHOWN])
         yield f"- Classes, in the order of the outputs: {listed}{', …' if len(task.classes) > NAMES_SHOWN else ''}."

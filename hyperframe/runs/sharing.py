@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from hyperframe.config.schema import Config
 from hyperframe.entry_points import OWN_DISTRIBUTION
 from hyperframe.networks.sampled import Networks
-from hyperframe.networks.storage import free_folder, write_samples
+from hyperframe.networks.storage import free_folder, store_networks
 from hyperframe.runs.checkpoints import FORMAT, Checkpoint, write_checkpoint
 from hyperframe.runs.folder import ANALYSES, CONFIG, EVALUATION, RESULTS, TARGET, TASK
 from hyperframe.runs.model_card import model_card
@@ -74,7 +74,7 @@ def write_shared(
                 shutil.copyfile(source / name, partial / name)
         write_text(partial / CONFIG, OmegaConf.to_yaml(OmegaConf.create(_without_paths(config))))
         write_checkpoint(partial, checkpoint.step, checkpoint.generator(), None, _plain_state(checkpoint))
-        write_samples(partial / NETWORKS, lambda: networks, origin)
+        store_networks(partial / NETWORKS, networks, origin)
         write_text(partial / CARD, model_card(folder.name, config, networks, checkpoint, figures))
         write_json(partial / HUB, _for_hubs(config))
         if folder.exists():

@@ -31,8 +31,8 @@ def export(
     A folder gets the generator, drawn networks and a card with the run's figures, in the layout that hubs of models
     take; hyperframe.from_pretrained reads it, and every command that reads a run. A file gets a program: of
     torch.export (.pt2), or in the ONNX format. Programs take x, and give the mean of the networks' predictions and the
-    prediction of each. Default: evaluation.test_networks networks, or as many as take 256 MiB. Where the target has statistics, they are
-    estimated from training data; KEY=VALUE says where these lie now, such as task.folder=/data.
+    prediction of each. Default: evaluation.test_networks networks, or as many as take 256 MiB. Where the target has
+    statistics, they are estimated from training data; KEY=VALUE says where these lie now, such as task.folder=/data.
     """
     from hyperframe.networks.programs import is_program
 
