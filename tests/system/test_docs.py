@@ -331,6 +331,17 @@ def test_the_readmes_own_module_works_as_printed(tmp_path, monkeypatch, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["networks.safetensors", "runs"]
 
 
+def test_what_was_saved_is_used_as_the_page_on_runs_says(tmp_path, monkeypatch, small):
+    run, x = small(tmp_path / "run"), torch.rand(3, 1, 8, 8)
+    run.save_pretrained(tmp_path / "runs" / "shared", 4)
+    monkeypatch.chdir(tmp_path)
+    (block,) = [block for block in blocks(ROOT / "docs" / "runs.md") if "from_pretrained" in block]
+    names = {"x": x}
+    exec(block, names)
+    assert torch.equal(names["probabilities"], names["members"].mean(0))
+    assert (len(names["members"]), len(names["ensemble"].networks)) == (4, 50)
+
+
 def test_the_samples_read_as_the_page_on_runs_says(tmp_path, monkeypatch, small):
     run = small(tmp_path / "run")
     run.write_samples(tmp_path / "networks.safetensors", 5)
