@@ -2,8 +2,8 @@
 
     python benchmarks/exports.py [--networks 20] [--repeats 7]
 
-Trains the configuration `digits`, and a perceptron on scikit-learn's breast cancer; draws an ensemble of each, writes it
-as programs, and runs all of them on the same examples in one thread. Needs onnx, onnxscript and onnxruntime.
+Trains the configuration `digits`, and a perceptron on scikit-learn's breast cancer; draws an ensemble of each, writes
+it as programs, and runs all of them on the same examples in one thread. Needs onnx, onnxscript and onnxruntime.
 """
 
 import argparse

@@ -15,11 +15,10 @@ from hyperframe.cli.commands.compare import compare_command
 from hyperframe.cli.commands.components import check, new_plugin_command, plugins
 from hyperframe.cli.commands.distill import distill_command
 from hyperframe.cli.commands.evaluate import evaluate
-from hyperframe.cli.commands.export import export
 from hyperframe.cli.commands.inspect import config_command, describe_command, runs
 from hyperframe.cli.commands.predict import predict
 from hyperframe.cli.commands.report import report_command
-from hyperframe.cli.commands.sample import sample
+from hyperframe.cli.commands.sample import export, sample
 from hyperframe.cli.commands.sweep import sweep_command
 from hyperframe.cli.commands.train import train
 from hyperframe.cli.extensions import with_plugins

@@ -173,3 +173,14 @@ def test_networks_of_large_targets_are_fewer(run):
     spec = run.experiment.target.spec
     assert count_to_keep(200, spec) == 200
     assert count_to_keep(10**9, spec) == LARGEST // (4 * spec.num_weights)
+
+
+def test_the_command_writes_folders_and_programs(run, tmp_path, hyperframe):
+    folder, file = tmp_path / "shared", tmp_path / "ensemble.pt2"
+    for out in (folder, file):
+        code, said, _ = hyperframe("export", run.folder, "-n", 3, "--seed", 1, "--out", out)
+        assert (code, said) == (0, f"written to {out}\n")
+    x = run.data("test").x[:5]
+    prediction, members = torch.export.load(file).module()(x)
+    torch.testing.assert_close(members, run.sample(3, 1).predict(x), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(hf.from_pretrained(folder)(x), prediction, rtol=1e-5, atol=1e-6)

@@ -3,7 +3,7 @@
 - `train`: the command `train`
 - `evaluate`: the command `evaluate`
 - `analyse`: the command `analyse`
-- `sample`: the command `sample`
+- `sample`: the commands `sample` and `export`
 - `predict`: the command `predict`
 - `report`: the command `report`
 - `distill`: the command `distill`
