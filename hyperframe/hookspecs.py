@@ -52,5 +52,5 @@ def hyperframe_analyses() -> list[Component]:  # type: ignore[empty-body]
 
 
 @hookspec
-def hyperframe_step_end(run: Any, step: int, metrics: dict[str, float]) -> None:
-    """Observe training: called after a step, at the logging interval only."""
+def hyperframe_reporters(run: Any) -> Any:
+    """Observe trainings: return a `hyperframe.Reporter` for this run, or None; asked for when its training begins."""

@@ -53,7 +53,6 @@ class PluginManager(pluggy.PluginManager):
         self.add_hookspecs(hookspecs)
         self.sources: dict[str, Source] = {}
         self.handed_over: set[str] = set()
-        self._failed_observers: set[str] = set()
         self.broken: list[BrokenPlugin] = []
 
     def add(self, plugin: Any, source: Source) -> None:
@@ -70,19 +69,17 @@ class PluginManager(pluggy.PluginManager):
             self.check_pending()
             self.sources[source.plugin] = source
 
-    def tell_step(self, run: Any, step: int, metrics: dict[str, float]) -> None:
-        """Tell those who observe a training of a step; one that fails is named, and not told of any more."""
-        event = {"run": run, "step": step, "metrics": metrics}
-        for implementation in reversed(self.hook.hyperframe_step_end.get_hookimpls()):
-            if implementation.plugin_name not in self._failed_observers:
-                # Whoever only looks on must not end a training that takes hours.
-                with Forgiven(partial(self._without, implementation.plugin_name)):
-                    implementation.function(**{key: event[key] for key in implementation.argnames})
-
-    def _without(self, name: str, error: BaseException) -> None:
-        self._failed_observers.add(name)
-        owner = self.sources[name].distribution
-        notice(f"{owner} is not told of steps any more, since its hyperframe_step_end failed: {described(error)}")
+    def reporters(self, run: Any) -> dict[str, Any]:
+        """Ask plugins for those who observe a run's training, by distribution; one that fails is named and left out."""
+        found: dict[str, Any] = {}
+        for implementation in reversed(self.hook.hyperframe_reporters.get_hookimpls()):
+            owner = self.sources[implementation.plugin_name].distribution
+            # Whoever only looks on must not keep a training from beginning.
+            with Forgiven(partial(_told_of_reporter, owner)):
+                reporter = implementation.function(**({"run": run} if implementation.argnames else {}))
+                if reporter is not None:
+                    found[owner] = reporter
+        return found
 
     def loading(self, source: Source) -> Forgiven:
         """Within this a third party's mistake is noted, and what comes behind goes on."""
@@ -93,6 +90,10 @@ class PluginManager(pluggy.PluginManager):
         item = BrokenPlugin(source=source, reason=reason)
         if item not in self.broken:
             self.broken.append(item)
+
+
+def _told_of_reporter(owner: str, error: BaseException) -> None:
+    notice(f"{owner} does not observe this training, since its hyperframe_reporters failed: {described(error)}")
 
 
 def make_plugin_manager(

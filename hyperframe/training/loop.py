@@ -50,7 +50,7 @@ from hyperframe.runtime.rng import seeded
 from hyperframe.runtime.signals import StopSignals
 from hyperframe.tasks.input_statistics import trained_inputs
 from hyperframe.training.beginning import begin
-from hyperframe.training.reporter import Reporter, Silent
+from hyperframe.training.reporter import Observers, Reporter
 from hyperframe.training.trainer import Trainer, check_room, shortages_told
 from hyperframe.types import Data
 
@@ -68,7 +68,7 @@ def train_run(
 
     Args:
         config: what to train.
-        registry: the components that the configuration was read with; it also has the hooks that observe training.
+        registry: the components that the configuration was read with; its plugins may observe the training.
         out: the run folder, absent or empty; by default a new one under `runs`.
         reporter: is told how it goes.
         processes: those that train together, each with a call of this; the first writes the folder.
@@ -81,7 +81,7 @@ def train_run(
     folder = processes.decided(lambda: free_folder(out, config))
     run = Run(folder, config, 0, build_experiment(config, processes=processes), registry)
     begun = begin(run.experiment)
-    training = Training(run, reporter or Silent())
+    training = Training(run, reporter or Reporter())
     processes.wait()  # all are good
     with claim(folder) if processes.first else nullcontext(), training.settings(config.trainer.threads):
         if processes.first:
@@ -104,7 +104,7 @@ class Training:
 
     def __init__(self, run: Run, reporter: Reporter) -> None:
         self.run = run
-        self.reporter = reporter
+        self.observers = Observers(reporter)
         keep_freed(run.experiment.device)
         self.options = run.config.trainer
         task, examples = run.experiment.task, run.config.evaluation.examples
@@ -155,7 +155,9 @@ class Training:
         self._scores = validation_scores(self.run.folder)
         self._place = folder_identity(self.run.folder)
         self.run.experiment.generator.train()
-        self.reporter.started(self.run)
+        if self.run.experiment.processes.first:
+            self.observers.join(self.run.registry.manager.reporters(self.run))
+        self.observers.tell("started", self.run)
         for reason in departures(self.run.experiment) or ():
             notice(f"objective {self.run.config.objective.name}: the loss is no bound of the evidence, since {reason}")
         try:
@@ -164,8 +166,10 @@ class Training:
         except RunError as error:
             raise RunError(f"{error}. {self._way_back()}") from error
         self.run.experiment.generator.eval()
-        if not self.run.finished:
-            self.reporter.paused(self.run, reason)
+        if self.run.finished:
+            self.observers.tell("finished", self.run)
+        else:
+            self.observers.tell("paused", self.run, reason)
         signals.pass_on()
 
     def _opened_log(self) -> AbstractContextManager[MetricsLog | None]:
@@ -179,6 +183,7 @@ class Training:
                 return self._loop(log, signals)
         except (TrainingError, MemoryShortageError) as error:
             failure: HyperframeError = error
+        self.observers.tell("failed", self.run, str(failure))
         try:
             if log is not None:
                 log.failed(self.trainer.step_count, str(failure))
@@ -233,8 +238,7 @@ class Training:
         metrics["steps_per_second"], metrics["cpu_seconds_per_step"] = clock.speeds(step)
         metrics["rate"] = rate_at(step - 1, self.options)
         log.metrics(step, metrics)
-        self.run.registry.manager.tell_step(self.run, step, metrics)
-        self.reporter.logged(step, metrics)
+        self.observers.tell("logged", step, metrics)
 
     def _validate(self, log: MetricsLog) -> float | None:
         """Draw networks and measure them; disturbs neither random numbers nor modes of the training."""
@@ -248,7 +252,7 @@ class Training:
             notice(str(error))
             return None
         log.validation(self.trainer.step_count, results)
-        self.reporter.validated(self.trainer.step_count, results)
+        self.observers.tell("validated", self.trainer.step_count, results)
         score = validation_score(experiment.task.metrics, results)
         return score if math.isfinite(score) else None
 

@@ -14,10 +14,10 @@ from hyperframe.metrics import metrics_of
 from hyperframe.runs.run import Run
 from hyperframe.runtime.progress import heard_by, tell
 from hyperframe.runtime.terminal import Console
-from hyperframe.training.reporter import Silent
+from hyperframe.training.reporter import Reporter
 
 
-class ProgressReporter:
+class ProgressReporter(Reporter):
     """A progress bar with the running score, entropy and speed, and a line for every validation.
 
     The bar appears on a terminal only; the lines go to standard error everywhere.
@@ -82,7 +82,7 @@ class ProgressReporter:
         )
 
 
-class StepsReporter(Silent):
+class StepsReporter(Reporter):
     """Tells whoever listens (`hyperframe.runtime.progress`) how many steps of a training among others are done.
 
     Args:

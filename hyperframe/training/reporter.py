@@ -1,20 +1,31 @@
 """Who is told how a training goes on."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
+from hyperframe.errors import ConfigError, Forgiven, described, notice
 from hyperframe.runs.run import Run
 
 
-class Reporter(Protocol):
-    """Is told how training goes on: what `hf.train(…, reporter=…)` and `hf.resume` take.
+class Reporter:
+    """Is told how training goes on, and says nothing; the base class of those who do.
 
-    All four methods are called in the main process, between two steps; what one raises ends the training.
+    `hf.train(…, reporter=…)` and `hf.resume` take one, and plugins return one from `hyperframe_reporters`. All methods
+    are called in the main process, between two steps. What one that was handed over raises ends the training. A
+    subclass defines those that it needs; the others do nothing.
+
+    Example:
+        >>> class Scores(Reporter):
+        ...     def logged(self, step, metrics):
+        ...         print(step, metrics["score"])
+        >>> Scores().logged(10, {"score": 0.5})
+        10 0.5
+        >>> Scores().paused(None, "it was asked for")
     """
 
     def started(self, run: Run) -> None:
         """Hear that the run folder is there and training begins, or goes on from `run.step`."""
-        ...
 
     def logged(self, step: int, metrics: Mapping[str, float]) -> None:
         """Hear the means of the steps since the last time, every `trainer.log_every` steps and at the last one.
@@ -22,10 +33,9 @@ class Reporter(Protocol):
         Args:
             step: how many steps are done.
             metrics: `loss` and its parts; `score`, the mean of `Task.score`, which `Task.score_metric` describes;
-                `diversity.NAME` of each term; `rate`, `steps_per_second` and
-                `cpu_seconds_per_step`, of all threads and processes.
+                `diversity.NAME` of each term; `penalty` where the generator has one; `gradient_norm`, `rate`,
+                `steps_per_second` and `cpu_seconds_per_step`, of all threads and processes.
         """
-        ...
 
     def validated(self, step: int, results: Mapping[str, Any]) -> None:
         """Hear the results on validation data, every `evaluation.every` steps and at the last one.
@@ -35,24 +45,52 @@ class Reporter(Protocol):
             results: `networks` and `examples`, how many there were; what the task's meter found; `metrics`, for each
                 figure the fields of its `Metric`; `entropy` of the weights in nats, or None.
         """
-        ...
 
     def paused(self, run: Run, reason: str) -> None:
         """Hear that training has stopped before its last step, and why; all is saved."""
-        ...
+
+    def finished(self, run: Run) -> None:
+        """Hear that the last step is done; all is saved."""
+
+    def failed(self, run: Run, reason: str) -> None:
+        """Hear that training cannot go on, and why; the last checkpoint is as it was."""
 
 
-class Silent:
-    """A reporter that says nothing."""
+EVENTS = ("started", "logged", "validated", "paused", "finished", "failed")
 
-    def started(self, run: Run) -> None:
-        """Say nothing."""
 
-    def logged(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Say nothing."""
+class Observers:
+    """All who hear how a run's training goes.
 
-    def validated(self, step: int, results: Mapping[str, Any]) -> None:
-        """Say nothing."""
+    Args:
+        own: the one that was handed over; what it raises is raised.
 
-    def paused(self, run: Run, reason: str) -> None:
-        """Say nothing."""
+    Raises:
+        ConfigError: it lacks a method.
+    """
+
+    def __init__(self, own: Reporter) -> None:
+        lacking = [event for event in EVENTS if not callable(getattr(own, event, None))]
+        if lacking:
+            raise ConfigError(
+                f"reporter: {type(own).__name__} has no method {' and none '.join(lacking)}; make it a subclass of "
+                "hyperframe.Reporter, which has all of them"
+            )
+        self._own = own
+        self._others: dict[str, Reporter] = {}
+
+    def join(self, others: Mapping[str, Reporter]) -> None:
+        """Let those of plugins hear it too, by distribution; one that raises is named, and hears nothing any more."""
+        self._others.update(others)
+
+    def tell(self, event: str, *arguments: Any) -> None:
+        """Call the method of this name of all of them."""
+        getattr(self._own, event)(*arguments)
+        for owner, reporter in list(self._others.items()):
+            # Whoever only looks on must not end a training that takes hours.
+            with Forgiven(partial(self._without, owner)):
+                getattr(reporter, event)(*arguments)
+
+    def _without(self, owner: str, error: BaseException) -> None:
+        del self._others[owner]
+        notice(f"{owner} does not observe the training any more, since its reporter failed: {described(error)}")

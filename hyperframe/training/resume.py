@@ -30,7 +30,7 @@ from hyperframe.runtime.distributed import ALONE, Processes
 from hyperframe.targets.trial_inputs import read_example
 from hyperframe.training.beginning import begin
 from hyperframe.training.loop import Training
-from hyperframe.training.reporter import Reporter, Silent
+from hyperframe.training.reporter import Reporter
 
 HARMLESS = (
     "evaluation",
@@ -81,7 +81,7 @@ def resume_run(
         kept = read_example(path), read_constants(path) if found else None
         experiment = build_experiment(config, restore_task(path, config), *kept, processes)
         run = Run(path, config, step, experiment, registry)
-        training = Training(run, reporter or Silent())
+        training = Training(run, reporter or Reporter())
         with training.settings(_threads(config, found)):
             if found is None:
                 notice(f"{path} has no checkpoint yet; it starts anew")

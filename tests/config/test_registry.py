@@ -176,7 +176,7 @@ def test_every_component_hook_has_a_kind():
     from hyperframe import hookspecs
 
     hooks = {name for name in vars(hookspecs) if name.startswith("hyperframe_")}
-    assert hooks == {*(kind.hook for kind in KINDS.values()), "hyperframe_step_end"}
+    assert hooks == {*(kind.hook for kind in KINDS.values()), "hyperframe_reporters"}
 
 
 def test_the_entry_points_name_every_built_in_module(root):

@@ -77,20 +77,8 @@ def test_no_command_takes_the_last_of_two(name, command):
                 command.make_context(name, [option.opts[-1], "1", "x", option.opts[0], "1"])
 
 
-class Unheard:
-    """A reporter that says nothing."""
-
-    def started(self, run): ...
-
-    def logged(self, step, metrics): ...
-
-    def validated(self, step, results): ...
-
-    def paused(self, run, reason): ...
-
-
 @pytest.mark.parametrize(
-    ("is_terminal", "reporter", "shown"), [(True, None, True), (False, None, False), (True, Unheard(), False)]
+    ("is_terminal", "reporter", "shown"), [(True, None, True), (False, None, False), (True, hf.Reporter(), False)]
 )
 def test_python_shows_progress_on_a_terminal(capsys, monkeypatch, tmp_path, is_terminal, reporter, shown):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)

@@ -22,7 +22,7 @@ from hyperframe.runs.checkpoints import (
 )
 from hyperframe.runs.folder import claim, is_claimed
 from hyperframe.runs.listing import list_runs
-from hyperframe.training.reporter import Silent
+from hyperframe.training.reporter import Reporter
 from hyperframe.training.trainer import Trainer
 
 
@@ -269,7 +269,7 @@ def test_where_all_checkpoints_are_damaged_nothing_is_touched(tmp_path, small):
 def test_the_last_checkpoints_and_the_best_are_kept(tmp_path, small):
     results = []
 
-    class Reporter(Silent):
+    class Reporter(Reporter):
         def validated(self, step, found):
             results.append((step, found["accuracy"]["mean"]))
 

@@ -12,7 +12,7 @@ from hyperframe.config.schema import load_config
 from hyperframe.errors import ConfigError, HyperframeError
 from hyperframe.experiment.build import build_experiment
 from hyperframe.training.beginning import begin
-from hyperframe.training.reporter import Silent
+from hyperframe.training.reporter import Reporter
 from hyperframe.training.resume import resume_run
 
 SHORT = {**PERCEPTRON, "trainer.steps": 3, "trainer.device": "cpu", "evaluation.every": 10}
@@ -31,7 +31,7 @@ def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-class Beginning(Silent):
+class Beginning(Reporter):
     """A reporter that keeps what a generator begins with."""
 
     def started(self, run):

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import shutil
+from functools import partial
 
 import attrs
 import pytest
@@ -25,6 +26,7 @@ from hyperframe.errors import ConfigError, DataError, DeviceError, HyperframeWar
 from hyperframe.experiment.build import build_experiment, resolve_device
 from hyperframe.hookspecs import hookimpl
 from hyperframe.runs.checkpoints import checkpoint_steps, newest_checkpoint, write_checkpoint
+from hyperframe.training.reporter import EVENTS
 from hyperframe.training.trainer import Trainer
 
 
@@ -181,46 +183,109 @@ def test_direct_is_ordinary_training_of_each_network(tmp_path, small):
         torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-5)
 
 
-def test_observers_are_called_at_the_logging_interval(tmp_path, small):
-    seen = []
+class Plugin:
+    """A plugin whose reporter calls a function with each event and what comes with it."""
 
-    class Observer:
-        @hookimpl
-        def hyperframe_step_end(self, run, step, metrics):
-            seen.append((run.step, step, metrics["loss"]))
+    def __init__(self, hears, interested=True):
+        self.hears, self.interested = hears, interested
 
-    registry = Registry(make_plugin_manager(extra=[Observer()]))
-    hf.train("digits_hypernetwork", small.settings, out=tmp_path / "run", registry=registry)
-    assert [(a, b) for a, b, _ in seen] == [(2, 2), (4, 4), (6, 6)]
+    @hookimpl
+    def hyperframe_reporters(self, run):
+        return Hearing(self.hears) if self.interested else None
+
+
+class Hearing(hf.Reporter):
+    def __init__(self, hears):
+        for event in EVENTS:
+            setattr(self, event, partial(hears, event))
+
+
+def observed(tmp_path, small, hears, **more):
+    registry = Registry(make_plugin_manager(extra=[Plugin(hears)]))
+    return hf.train("digits_hypernetwork", small.settings, out=tmp_path / "run", registry=registry, **more)
+
+
+def test_those_of_plugins_hear_all_that_the_one_handed_over_hears(tmp_path, small):
+    own, others = [], []
+    run = observed(
+        tmp_path,
+        small,
+        lambda event, *what: others.append((event, *what)),
+        reporter=Hearing(lambda event, *what: own.append((event, *what))),
+    )
+    assert own == others
+    events = [event for event, *_ in own]
+    assert events == ["started", "logged", "validated", "logged", "logged", "validated", "finished"]
+    assert own[0][1] is own[-1][1] is run
+    assert [
+        (step, set(metrics) >= {"loss", "score", "rate"}) for event, step, metrics in own[1:-1] if event == "logged"
+    ] == [
+        (2, True),
+        (4, True),
+        (6, True),
+    ]
+    assert [step for event, step, _ in own[1:-1] if event == "validated"] == [3, 6]
+
+
+def test_pauses_and_failures_are_told(tmp_path, small, monkeypatch):
+    heard = []
+    small.settings["trainer.stop_after"] = 2
+    run = observed(tmp_path, small, lambda event, *what: heard.append((event, *what)))
+    assert heard[-1] == ("paused", run, "trainer.stop_after=2 was reached")
+    monkeypatch.setattr(Trainer, "step", lambda self: 1 / 0)
+    registry = Registry(make_plugin_manager(extra=[Plugin(lambda event, *what: heard.append((event, *what)))]))
+    with pytest.raises(hf.HyperframeError, match="division by zero"):
+        hf.resume(run.folder, registry=registry)
+    event, told, reason = heard[-1]
+    assert (event, told.folder) == ("failed", run.folder)
+    assert "ZeroDivisionError" in reason
 
 
 @pytest.mark.parametrize("error", [ValueError("on purpose"), SystemExit(3)])
 def test_an_observer_that_fails_is_named_and_the_training_goes_on(tmp_path, small, error):
-    calls = []
+    heard = []
 
-    class Observer:
-        @hookimpl
-        def hyperframe_step_end(self, step):
-            calls.append(step)
+    def fail(event, *what):
+        heard.append(event)
+        if event == "logged":
             raise error
 
-    registry = Registry(make_plugin_manager(extra=[Observer()]))
-    with pytest.warns(HyperframeWarning, match="Observer is not told of steps any more") as warned:
-        run = hf.train("digits_hypernetwork", small.settings, out=tmp_path / "run", registry=registry)
-    assert len([warning for warning in warned if "not told" in str(warning.message)]) == 1
+    with pytest.warns(HyperframeWarning, match="Plugin does not observe the training any more") as warned:
+        run = observed(tmp_path, small, fail)
+    assert len([warning for warning in warned if "not observe" in str(warning.message)]) == 1
     assert run.finished
-    assert calls == [2]
+    assert heard == ["started", "logged"]
+
+
+def test_a_plugin_that_cannot_say_who_observes_is_named(tmp_path, small):
+    class Broken:
+        @hookimpl
+        def hyperframe_reporters(self):
+            raise OSError("no connection")
+
+    registry = Registry(make_plugin_manager(extra=[Broken(), Plugin(None, interested=False)]))
+    with pytest.warns(HyperframeWarning, match="Broken does not observe this training, since .* no connection"):
+        run = hf.train("digits_hypernetwork", small.settings, out=tmp_path / "run", registry=registry)
+    assert run.finished
 
 
 def test_ctrl_c_in_an_observer_is_ctrl_c(tmp_path, small):
-    class Observer:
-        @hookimpl
-        def hyperframe_step_end(self, step):
+    def interrupt(event, *what):
+        if event == "logged":
             raise KeyboardInterrupt
 
-    registry = Registry(make_plugin_manager(extra=[Observer()]))
     with pytest.raises(KeyboardInterrupt):
-        hf.train("digits_hypernetwork", small.settings, out=tmp_path / "run", registry=registry)
+        observed(tmp_path, small, interrupt)
+
+
+def test_a_reporter_that_lacks_a_method_is_refused_before_anything_is_written(tmp_path, small):
+    class Own:
+        def started(self, run):
+            """Hear."""
+
+    with pytest.raises(hf.HyperframeError, match=r"Own has no method logged .* subclass of hyperframe.Reporter"):
+        hf.train("digits_hypernetwork", small.settings, out=tmp_path / "run", reporter=Own())
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_loss_that_is_not_finite_freezes_the_parameters_and_stops(tmp_path, small):
