@@ -2,7 +2,9 @@
 
 import copy
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
+from itertools import chain
 from typing import Any, overload
 
 import numpy as np
@@ -13,6 +15,7 @@ from hyperframe.errors import DivergedError, MemoryShortageError, notice
 from hyperframe.networks.generator import Generator
 from hyperframe.networks.target import Target
 from hyperframe.runtime.memory import if_it_fits, missing_memory, shortage_as
+from hyperframe.runtime.threads import in_order
 from hyperframe.targets.weights import batch_size, slice_weights
 from hyperframe.tasks.input_statistics import TrainedInputs
 from hyperframe.tasks.own_data.arrays import as_inputs
@@ -160,22 +163,28 @@ class Networks:
         while first_example < len(x):
             networks, examples = self._at_once
             inputs = x[first_example : first_example + examples].to(device, dtype)
-            for first in range(0, len(self), networks):
-                rows = slice(first, min(first + networks, len(self)))
-                for place, item, outputs in self._outputs(rows, inputs, first_example):
+            rows = [slice(first, min(first + networks, len(self))) for first in range(0, len(self), networks)]
+            run = partial(self._outputs, inputs=inputs, first_example=first_example)
+            with closing(in_order(run, rows, self._workers(len(rows), len(inputs)))) as found:
+                for place, item, outputs in chain.from_iterable(found):
                     odd[place : place + len(outputs)] |= ~outputs.isfinite().flatten(1).all(1)
                     yield place, item, outputs
             first_example += examples
         self._refuse(odd, "outputs")
 
-    def _outputs(self, rows: slice, inputs: Tensor, first_example: int) -> Iterator[tuple[int, int, Tensor]]:
+    def _workers(self, chunks: int, examples: int) -> int:
+        """How many chunks run at a time: on a CPU in several threads, unless a trunk would run in each of them."""
+        if chunks == 1 or self.target.trunk.whole or not self.target.runs_in_threads(examples):
+            return 1
+        return min(chunks, torch.get_num_threads())
+
+    def _outputs(self, rows: slice, inputs: Tensor, first_example: int) -> list[tuple[int, int, Tensor]]:
         """Run some networks on some examples, in halves where memory does not suffice."""
         statistics = {name: value[rows] for name, value in self.statistics.items()}
         weights = slice_weights(self.weights, rows)
         run = partial(self.target.forward, weights, inputs, shared=True, statistics=statistics)
         if outputs := if_it_fits(run):
-            yield rows.start, first_example, outputs[0]
-            return
+            return [(rows.start, first_example, outputs[0])]
         networks, examples = rows.stop - rows.start, len(inputs)
         if networks == examples == 1:
             name = self.target.spec.name
@@ -184,10 +193,12 @@ class Networks:
         if halves < self._at_once:
             notice(f"out of memory: {halves[0]} networks are run on {halves[1]} examples at a time from here on")
             self._at_once = halves
+        parts = []
         for first in range(rows.start, rows.stop, halves[0]):
             own = slice(first, min(first + halves[0], rows.stop))
             for offset in range(0, examples, halves[1]):
-                yield from self._outputs(own, inputs[offset : offset + halves[1]], first_example + offset)
+                parts += self._outputs(own, inputs[offset : offset + halves[1]], first_example + offset)
+        return parts
 
     def predict(self, x: Any) -> Tensor:
         """Every network's prediction, for classification its probabilities: [networks, examples, num_outputs].
