@@ -60,7 +60,8 @@ def train(arguments: tuple[str, ...], out: str | None, resume: str | None, json_
             steps = run.config.trainer.steps
             click.echo(as_json({"state": "paused", "run": str(run.folder), "step": run.step, "steps": steps}))
         return
-    results = run.evaluate()
+    with shown_progress(json_wanted):
+        results = run.evaluate()
     if not json_wanted:
         tables.print_evaluation(results)
     with shown_progress(json_wanted):
