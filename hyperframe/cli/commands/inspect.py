@@ -54,12 +54,27 @@ def describe_command(arguments: tuple[str, ...], source: str, json_wanted: bool)
 @click.command(name="config", cls=Command)
 @click.argument("arguments", nargs=-1, metavar="[CONFIG] [KEY=VALUE]...", shell_complete=complete_settings)
 @click.option("--list", "listed", is_flag=True, help="List the configurations that ship.")
-def config_command(arguments: tuple[str, ...], listed: bool) -> None:
-    """Print a complete configuration as YAML, with a comment for every key."""
-    from hyperframe.config.commented_yaml import commented_yaml
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of configuration files, for editors.")
+def config_command(arguments: tuple[str, ...], listed: bool, schema: bool) -> None:
+    """Print a complete configuration as YAML, with a comment for every key.
+
+    --schema has every key and every component that is installed, and takes no arguments. With it in a file, such as
+    hyperframe.json, editors with yaml-language-server complete and check a configuration that begins with the line:
+
+    # yaml-language-server: $schema=hyperframe.json
+    """
+    from hyperframe.api import make_registry
+    from hyperframe.config.documents.commented_yaml import commented_yaml
+    from hyperframe.config.documents.json_schema import json_schema
     from hyperframe.config.schema import load_config
     from hyperframe.config.sections import shipped_configs
+    from hyperframe.runtime.files import as_json
 
+    if arguments and (listed or schema):
+        raise click.UsageError("--list and --schema are about all configurations, and take no CONFIG and no KEY=VALUE")
+    if schema:
+        click.echo(as_json(json_schema(make_registry()), indent=2))
+        return
     if listed:
         click.echo("\n".join(shipped_configs()))
         return
