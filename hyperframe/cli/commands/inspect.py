@@ -1,9 +1,14 @@
-"""Commands that only look: the runs of a folder, what a target is like, and complete configurations."""
+"""Commands that only look: the runs of a folder, what a target is like, complete configurations, the installation."""
+
+import sys
 
 import click
 
-from hyperframe.cli.arguments import Command, json_option, registry_for, split_arguments
+from hyperframe.cli.arguments import Command, ExaminingCommand, json_option, registry_for, split_arguments
 from hyperframe.cli.completion import complete_settings
+
+BROKEN = 1
+"""Exit code where `doctor` finds something broken: it has done what it should."""
 
 
 @click.command(cls=Command)
@@ -81,3 +86,27 @@ def config_command(arguments: tuple[str, ...], listed: bool, schema: bool) -> No
     source, overrides = split_arguments(arguments, "digits")
     config = load_config(source, overrides, registry_for(overrides))
     click.echo(commented_yaml(config), nl=False)
+
+
+@click.command(cls=ExaminingCommand)
+@json_option
+def doctor(json_wanted: bool) -> None:
+    """Look at the installation and the machine, and say what is broken.
+
+    Versions of all that is needed, each of which is imported; what is optional; the disk where runs go; processor,
+    devices and memory; plugins and commands of other distributions; and published data sets, whose files are read for
+    ten seconds at most. What is absent and not needed, such as a data set, is no fault. The exit code is 1 where
+    something is broken.
+    """
+    import json
+
+    from hyperframe.cli.doctor import as_lines, examine
+    from hyperframe.runtime.terminal import printable
+
+    found = examine()
+    if json_wanted:
+        click.echo(json.dumps({**found.parts, "problems": found.problems}))
+    else:
+        click.echo(printable("\n".join(as_lines(found))))
+    if found.problems:
+        sys.exit(BROKEN)
