@@ -22,7 +22,7 @@ import hyperframe.tasks.term_inputs
 import hyperframe.testing.examples
 import hyperframe.testing.strategies
 from hyperframe.cli.main import main as command_line
-from hyperframe.config.commented_yaml import commented_yaml
+from hyperframe.config.documents.commented_yaml import commented_yaml
 from hyperframe.config.overrides import KEY_HELP, LISTS, SINGLE
 from hyperframe.config.registry import Registered, Registry, make_plugin_manager
 from hyperframe.config.schema import load_config
@@ -56,6 +56,9 @@ complete; save it, change it, and give the file to `hyperframe train`.
 - A file that changes little names its base: with `base: mnist` at the top all that it leaves out is as there. The base
   is a name that ships or a file, whose path is seen from the file that names it, and may have a base of its own. A
   component of another name and a list replace those of the base; options of the same component are added to its.
+- Editors with yaml-language-server complete and check a file whose first line names the JSON Schema that
+  `hyperframe config --schema > hyperframe.json` writes: `# yaml-language-server: $schema=hyperframe.json`. It has the
+  components that are installed, so write it again when these change.
 - Whole numbers may be written with an exponent: `1e3` is 1000. Interpolations (`${{...}}`) are refused.
 """
 

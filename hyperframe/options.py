@@ -141,6 +141,13 @@ def plain_options(options: Any) -> dict[str, Any]:
     return {key: _plain(value) for key, value in plain.items()}
 
 
+def plain_default(field: "attrs.Attribute[Any]") -> Any:
+    """The default of an option that has one, as plain data."""
+    default: Any = field.default
+    made = isinstance(default, attrs.Factory)  # type: ignore[arg-type]
+    return _plain(default.factory() if made else default)
+
+
 def named_runs(options: Any) -> dict[str, str]:
     """The run folders that options name, by the keys that were declared with `run`.
 

@@ -72,7 +72,8 @@ def collect(
         "left_out": {},
         "failed": {},
     }
-    for name in names:
+    for number, name in enumerate(names):
+        tell("analyses", number, len(names))
         tell(f"analysis {name}", 0, 1)
         try:
             component = registry.get("analysis", name).component
@@ -89,6 +90,7 @@ def collect(
         except HyperframeError as error:
             content["failed"][name] = str(error)
         tell(f"analysis {name}", 1, 1)
+    tell("analyses", len(names), len(names))
     return content
 
 

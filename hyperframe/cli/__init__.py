@@ -6,6 +6,7 @@
 - `bench_tables`: those of the commands below `bench`
 - `extensions`: commands that other distributions add
 - `completion`: what a shell offers where a command is being typed
+- `doctor`: what is installed, found and broken, for the command `doctor`
 - `scaffold`: packages begun from a template
 - `prediction_files`: drawn networks on a user's own inputs
 - `commands`: the commands

@@ -37,6 +37,14 @@ class Command(click.Command):
         return super().parse_args(ctx, args)
 
 
+class ExaminingCommand(Command):
+    """A command whose body is to run where even torch cannot be imported: nothing comes before it."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, as click does."""
+        return click.Command.invoke(self, ctx)
+
+
 def json_option(command: F) -> F:
     """Add --json."""
     return click.option("--json", "json_wanted", is_flag=True, help="Print JSON, for programs.")(command)

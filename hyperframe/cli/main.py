@@ -15,7 +15,7 @@ from hyperframe.cli.commands.compare import compare_command
 from hyperframe.cli.commands.components import check, new_plugin_command, plugins
 from hyperframe.cli.commands.distill import distill_command
 from hyperframe.cli.commands.evaluate import evaluate
-from hyperframe.cli.commands.inspect import config_command, describe_command, runs
+from hyperframe.cli.commands.inspect import config_command, describe_command, doctor, runs
 from hyperframe.cli.commands.predict import predict
 from hyperframe.cli.commands.report import report_command
 from hyperframe.cli.commands.sample import export, sample
@@ -107,6 +107,7 @@ COMMANDS = (
     plugins,
     check,
     new_plugin_command,
+    doctor,
     bench,
 )
 for _command in COMMANDS:

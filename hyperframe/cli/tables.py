@@ -16,6 +16,7 @@ from hyperframe.entry_points import OWN_DISTRIBUTION
 from hyperframe.metrics import Metric, metrics_of
 from hyperframe.runs.comparison import repeats
 from hyperframe.runs.folder import ANALYSES
+from hyperframe.runtime.progress import in_words
 from hyperframe.runtime.terminal import Console, printable
 
 LONGEST_TABLE = 50
@@ -205,6 +206,43 @@ def print_description(content: Mapping[str, Any]) -> None:
     held = content["step_memory"]
     known = "not known before it is done" if held is None else f"{held / 2**20:,.0f} MiB, data not included"
     console.print(f"memory of one training step: {known}")
+
+
+def print_dry_run(content: Mapping[str, Any]) -> None:
+    """Print what would be trained, and what it takes."""
+    task, memory = content["task"], content["memory"]
+    splits = ", ".join(f"{count:,} for {split}" for split, count in task["splits"].items())
+    rows = {
+        "configuration": content["config"],
+        "run folder": f"{content['folder']} (not made)",
+        "device": content["device"],
+        "task": f"{task['name']}: inputs {task['input_shape']}, {task['outputs']} outputs",
+        "examples": splits or MISSING,
+        "target": f"{content['target']['name']}: {content['target']['weights']:,} weights",
+        "generator": f"{content['generator']['name']}: {content['generator']['parameters']:,} parameters",
+        "loss": f"objective {content['objective']}, diversity {', '.join(content['diversity']) or 'none'}, "
+        f"gauges {', '.join(content['gauges']) or 'none'}",
+        "step": f"{content['networks']:,} networks on {content['batch_size']:,} examples each",
+        "memory of a step": f"{_mebibytes(memory['step'])}, data {_mebibytes(memory['data'])}, "
+        f"free {_mebibytes(memory['free'])}",
+        "time": MISSING if content["time"] is None else _time_in_words(content["time"]),
+    }
+    table = Table("", "", title="this would be trained", show_header=False, title_justify="left")
+    for row in rows.items():
+        table.add_row(*map(escape, row))
+    output().print(table)
+
+
+def _mebibytes(size: int | None) -> str:
+    return "not known" if size is None else f"{size / 2**20:,.{0 if size >= 10 * 2**20 else 1}f} MiB"
+
+
+def _time_in_words(found: Mapping[str, Any]) -> str:
+    validations = quantity(found["validations"], "validation")
+    return (
+        f"about {in_words(found['seconds'])}: {found['steps']:,} steps of {in_words(found['step'])}, {validations} of "
+        f"{in_words(found['validation'])}"
+    )
 
 
 def _print_generator(console: Console, name: str, generator: Mapping[str, Any]) -> None:

@@ -11,5 +11,5 @@
 - `sections`: the configurations that ship, and options of sections that hold no component, such as `trainer`
 - `schema`: complete configurations: components found, options checked
 - `schedule`: the learning rate as a function of the step
-- `commented_yaml`: configurations with a comment for every key
+- `documents`: configurations written down for people and for editors
 """

@@ -8,6 +8,7 @@ from torch import Tensor
 from hyperframe.experiment.build import Experiment
 from hyperframe.metrics import declare_results
 from hyperframe.networks.sampled import Networks, draw_weights
+from hyperframe.runtime.progress import tell
 from hyperframe.runtime.rng import stream
 from hyperframe.targets.weights import flatten
 from hyperframe.types import Data, Weights
@@ -77,9 +78,12 @@ def measure(experiment: Experiment, networks: Networks, data: Data) -> dict[str,
     """Measure drawn networks as `evaluate` does, but for the entropy, which needs no data."""
     task = experiment.task
     meter = task.meter(len(networks), len(data), experiment.device)
+    tell("examples evaluated", 0, len(data))
     for first, first_example, outputs in networks.chunks(data.x):
         labels = data.y[first_example : first_example + outputs.shape[1]].to(outputs.device)
         meter.update(outputs, labels, first, first_example)
+        if first + len(outputs) == len(networks):
+            tell("examples evaluated", first_example + outputs.shape[1], len(data))
     results = declare_results(task.metrics, meter.result(), f"task '{task.name}'")
     return {"networks": len(networks), "examples": len(data), **results}
 

@@ -15,6 +15,7 @@ from hyperframe.errors import DivergedError, MemoryShortageError, notice
 from hyperframe.networks.generator import Generator
 from hyperframe.networks.target import Target
 from hyperframe.runtime.memory import if_it_fits, missing_memory, shortage_as
+from hyperframe.runtime.progress import tell
 from hyperframe.runtime.threads import in_order
 from hyperframe.targets.weights import batch_size, slice_weights
 from hyperframe.tasks.input_statistics import TrainedInputs
@@ -248,7 +249,11 @@ class Networks:
         """
         x = self._inputs(x)
         examples = max(1, SUMMARISED_AT_ONCE // (len(self) * self.target.spec.num_outputs))
-        parts = [self.task.summarise(self.gathered(part, self.task.predictions)) for part in x.split(examples)]
+        parts: list[dict[str, Tensor]] = []
+        for first in range(0, len(x), examples):
+            tell("examples predicted", first, len(x))
+            parts.append(self.task.summarise(self.gathered(x[first : first + examples], self.task.predictions)))
+        tell("examples predicted", len(x), len(x))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _sum(self, x: Any, of: Callable[[Tensor], Tensor]) -> Tensor:

@@ -1,13 +1,37 @@
-"""Progress of long work: whoever does it tells, and whoever listens shows it."""
+"""Progress of long work: whoever does it tells, and whoever listens shows it; and how long, in words."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import pairwise
 
 Listener = Callable[[str, int, int], None]
 """Is told what is done, how many parts of it are ready, and how many there are."""
 
 _LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+_UNITS = (("day", 86400), ("h", 3600), ("min", 60), ("s", 1))
+
+
+def in_words(seconds: float) -> str:
+    """A duration as people say it, in at most two units, rounded to the smaller one.
+
+    Example:
+        >>> in_words(0.0123), in_words(42.3), in_words(125), in_words(8000), in_words(200_000)
+        ('12 ms', '42 s', '2 min 5 s', '2 h 13 min', '2 days 8 h')
+    """
+    if seconds < 0.9995:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    for (unit, size), (smaller, part) in pairwise(_UNITS):
+        count = round(seconds / part)
+        if count * part >= size:
+            whole, rest = divmod(count, size // part)
+            plural = "s" if unit == "day" and whole > 1 else ""
+            return f"{whole} {unit}{plural}" + (f" {rest} {smaller}" if rest else "")
+    return f"{seconds:.0f} s"
 
 
 def tell(what: str, done: int, total: int) -> None:

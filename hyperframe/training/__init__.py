@@ -6,6 +6,7 @@
 - `beginning`: where a training begins
 - `loop`: the loop around the step: logs, validates, saves, pauses
 - `reporter`: who is told how it goes
+- `dry_run`: a training that is tried and not done
 - `resume`: a run that goes on
 - `progress_bar`: progress on the terminal
 """

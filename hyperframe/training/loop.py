@@ -77,18 +77,25 @@ def train_run(
         HyperframeError: anything a user can mend.
         KeyboardInterrupt: Ctrl-C; what was trained is saved first.
     """
+    run, begun = new_run(config, registry, out, processes)
+    training = Training(run, reporter or Reporter())
+    processes.wait()  # all are good
+    with claim(run.folder) if processes.first else nullcontext(), training.settings(config.trainer.threads):
+        if processes.first:
+            free_folder(run.folder, run.config)  # another run may have used it meanwhile
+            create_run(run.folder, run.config, run.experiment, training.inputs, begun)
+        training.go_on()
+    return run
+
+
+def new_run(
+    config: Config, registry: Registry, out: str | Path | None = None, processes: Processes = ALONE
+) -> tuple[Run, dict[str, Any]]:
+    """A run at its beginning, of which nothing is written, and where its generator begins, for the provenance."""
     config = config.with_absolute_locations()
     folder = processes.decided(lambda: free_folder(out, config))
     run = Run(folder, config, 0, build_experiment(config, processes=processes), registry)
-    begun = begin(run.experiment)
-    training = Training(run, reporter or Reporter())
-    processes.wait()  # all are good
-    with claim(folder) if processes.first else nullcontext(), training.settings(config.trainer.threads):
-        if processes.first:
-            free_folder(folder, config)  # another run may have used it meanwhile
-            create_run(folder, config, run.experiment, training.inputs, begun)
-        training.go_on()
-    return run
+    return run, begin(run.experiment)
 
 
 class Training:
@@ -100,17 +107,18 @@ class Training:
     Args:
         run: what is trained; `run.step` follows.
         reporter: is told how it goes.
+        data: for training and for validation, where they are read already.
     """
 
-    def __init__(self, run: Run, reporter: Reporter) -> None:
+    def __init__(self, run: Run, reporter: Reporter, data: tuple[Data, Data] | None = None) -> None:
         self.run = run
         self.observers = Observers(reporter)
         keep_freed(run.experiment.device)
         self.options = run.config.trainer
         task, examples = run.experiment.task, run.config.evaluation.examples
-        train, validation = load_data(task, "train"), load_data(task, "validation")
-        for data in (train, validation):
-            run.experiment.target.check_inputs(data.x)
+        train, validation = data or (load_data(task, "train"), load_data(task, "validation"))
+        for part in (train, validation):
+            run.experiment.target.check_inputs(part.x)
         tell_left_out(run.experiment.target)
         check_precision(self.options.precision, run.experiment.device)
         run.fingerprints = fingerprints_of(task, {"train": train, "validation": validation})
@@ -158,8 +166,7 @@ class Training:
         if self.run.experiment.processes.first:
             self.observers.join(self.run.registry.manager.reporters(self.run))
         self.observers.tell("started", self.run)
-        for reason in departures(self.run.experiment) or ():
-            notice(f"objective {self.run.config.objective.name}: the loss is no bound of the evidence, since {reason}")
+        self.tell_bound()
         try:
             with StopSignals() as signals, self._opened_log() as log:
                 reason = self._guarded(log, signals)
@@ -171,6 +178,11 @@ class Training:
         else:
             self.observers.tell("paused", self.run, reason)
         signals.pass_on()
+
+    def tell_bound(self) -> None:
+        """Say why the loss of a variational objective is no bound of the evidence, where it is none."""
+        for reason in departures(self.run.experiment) or ():
+            notice(f"objective {self.run.config.objective.name}: the loss is no bound of the evidence, since {reason}")
 
     def _opened_log(self) -> AbstractContextManager[MetricsLog | None]:
         writes = self.run.experiment.processes.first
@@ -240,20 +252,27 @@ class Training:
         log.metrics(step, metrics)
         self.observers.tell("logged", step, metrics)
 
-    def _validate(self, log: MetricsLog) -> float | None:
-        """Draw networks and measure them; disturbs neither random numbers nor modes of the training."""
+    def validate(self) -> dict[str, Any]:
+        """Draw networks and measure them on the validation data; disturbs neither random numbers nor modes.
+
+        Raises:
+            DivergedError: their outputs are not all finite.
+        """
         experiment, evaluation = self.run.experiment, self.run.config.evaluation
         count = experiment.generator.at_most(evaluation.networks)
         networks = draw_networks(experiment, count, evaluation.seed, self.trainer.train)
         networks.origin = f"step {self.trainer.step_count} is not validated"
+        return evaluate(experiment, networks, self.validation)
+
+    def _validate(self, log: MetricsLog) -> float | None:
         try:
-            results = evaluate(experiment, networks, self.validation)
+            results = self.validate()
         except DivergedError as error:  # the training may recover
             notice(str(error))
             return None
         log.validation(self.trainer.step_count, results)
         self.observers.tell("validated", self.trainer.step_count, results)
-        score = validation_score(experiment.task.metrics, results)
+        score = validation_score(self.run.experiment.task.metrics, results)
         return score if math.isfinite(score) else None
 
     def _save(self, log: MetricsLog, score: float | None) -> None:

@@ -2,25 +2,60 @@
 
 import shlex
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.text import Text
 
 from hyperframe.errors import notice
 from hyperframe.metrics import metrics_of
 from hyperframe.runs.run import Run
-from hyperframe.runtime.progress import heard_by, tell
+from hyperframe.runtime.progress import heard_by, in_words, tell
 from hyperframe.runtime.terminal import Console
 from hyperframe.training.reporter import Reporter
 
 
-class ProgressReporter(Reporter):
-    """A progress bar with the running score, entropy and speed, and a line for every validation.
+class TimeLeft:
+    """Estimates how long the rest of some work takes: as long for each part as those that are done have taken.
 
-    The bar appears on a terminal only; the lines go to standard error everywhere.
+    Rich's own estimate forgets what is older than half a minute, and steps and parts of an analysis can take longer.
+
+    Args:
+        done: how many parts were done before.
+    """
+
+    def __init__(self, done: int = 0) -> None:
+        self._first = done
+        self._began = time.monotonic()
+
+    def seconds(self, done: int, total: int) -> float | None:
+        """The seconds that are left; None where nothing is known yet, or nothing is left."""
+        if not self._first < done < total:
+            return None
+        return (time.monotonic() - self._began) / (done - self._first) * (total - done)
+
+
+class _TimeLeftColumn(ProgressColumn):
+    """Counts down to the time at which a task's field `ends` says that it ends."""
+
+    def render(self, task: Task) -> Text:
+        ends = task.fields.get("ends")
+        left = "" if ends is None else f"about {in_words(max(1.0, ends - time.monotonic()))} left"
+        return Text(left, style="progress.remaining")
+
+
+def _ends(left: float | None) -> float | None:
+    return None if left is None else time.monotonic() + left
+
+
+class ProgressReporter(Reporter):
+    """A progress bar with the running score, entropy, speed and time left, and a line for every validation.
+
+    The bar appears on a terminal only; the lines go to standard error everywhere. Validations count in the time left.
     """
 
     def __init__(self) -> None:
@@ -30,12 +65,13 @@ class ProgressReporter(Reporter):
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[results]}"),
-            TimeRemainingColumn(),
+            _TimeLeftColumn(),
             console=self.console,
             disable=not sys.stderr.isatty(),
         )
         self._task: TaskID = self.progress.add_task("training", total=None, results="")
         self._score_name = "score"
+        self._steps, self._time_left = 0, TimeLeft()
 
     def __enter__(self) -> "ProgressReporter":
         self.progress.start()
@@ -49,7 +85,8 @@ class ProgressReporter(Reporter):
         self._score_name = run.experiment.task.score_metric.label
         start = f" from step {run.step} on" if run.step else ""
         place = f"training on {run.experiment.device} into {run.folder}{start}"
-        self.progress.update(self._task, total=run.config.trainer.steps, completed=run.step)
+        self._steps, self._time_left = run.config.trainer.steps, TimeLeft(run.step)
+        self.progress.update(self._task, total=self._steps, completed=run.step)
         self.console.print(place, soft_wrap=True, markup=False)
 
     def logged(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -58,7 +95,8 @@ class ProgressReporter(Reporter):
         terms = {name: value for key, value in metrics.items() if (name := key.removeprefix("diversity.")) != key}
         parts += [f"{name} {value:.4g}" for name, value in terms.items()]
         parts.append(f"{metrics['steps_per_second']:.1f} steps/s")
-        self.progress.update(self._task, completed=step, results="  ".join(parts))
+        ends = _ends(self._time_left.seconds(step, self._steps))
+        self.progress.update(self._task, completed=step, results="  ".join(parts), ends=ends)
 
     def validated(self, step: int, results: Mapping[str, Any]) -> None:
         """Print a line."""
@@ -70,6 +108,9 @@ class ProgressReporter(Reporter):
             parts.append(f"{of_whom}{metric.label} {value:.4f}{extremes}")
         if results.get("entropy") is not None:
             parts.append(f"entropy {results['entropy']:.1f}")
+        left = self._time_left.seconds(step, self._steps)
+        if left is not None:
+            parts.append(f"about {in_words(left)} left")
         self.console.print("  ".join(parts), soft_wrap=True, markup=False)
 
     def paused(self, run: Run, reason: str) -> None:
@@ -110,19 +151,20 @@ def shown_progress(quiet: bool) -> Iterator[None]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        _TimeLeftColumn(),
         console=Console(stderr=True, highlight=False),
         disable=quiet or not sys.stderr.isatty(),
         transient=True,
     )
-    known: dict[str, TaskID] = {}
+    known: dict[str, tuple[TaskID, TimeLeft]] = {}
 
     def show(what: str, done: int, total: int) -> None:
         if what not in known:
-            known[what] = bars.add_task(escape(what), total=total)
-        bars.update(known[what], completed=done, total=total)
+            known[what] = bars.add_task(escape(what), total=total), TimeLeft(done)
+        task, time_left = known[what]
+        bars.update(task, completed=done, total=total, ends=_ends(time_left.seconds(done, total)))
         if done == total:
-            bars.remove_task(known.pop(what))
+            bars.remove_task(known.pop(what)[0])
 
     with bars, heard_by(show):
         yield

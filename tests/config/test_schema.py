@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from hyperframe.config.commented_yaml import commented_yaml
+from hyperframe.config.documents.commented_yaml import commented_yaml
 from hyperframe.config.dotted_keys import changes
 from hyperframe.config.overrides import apply_overrides
 from hyperframe.config.schema import load_config, read_config

@@ -9,7 +9,7 @@
 - `distill`: the command `distill`
 - `compare`: the command `compare`
 - `sweep`: the command `sweep`
-- `inspect`: the commands `runs`, `describe` and `config`
+- `inspect`: the commands `runs`, `describe`, `config` and `doctor`
 - `components`: the commands `plugins`, `check` and `new-plugin`
 - `bench`: the command `bench`
 """

@@ -36,6 +36,7 @@ def compare_command(
     from hyperframe.config.import_path import check_factory
     from hyperframe.runs.comparison import compare, write_picture
     from hyperframe.runtime.files import as_json, check_new_file, user_path
+    from hyperframe.training.progress_bar import shown_progress
 
     overrides, runs = split_overrides(arguments)
     if not runs:
@@ -43,7 +44,8 @@ def compare_command(
     if out is not None:
         check_new_file(user_path(out), (".png",), "the picture is")
     registry = registry_with([check_factory(target) for target in targets])
-    content = compare(runs, registry, networks, seed, device=device, checkpoint=checkpoint, overrides=overrides)
+    with shown_progress(json_wanted):
+        content = compare(runs, registry, networks, seed, device=device, checkpoint=checkpoint, overrides=overrides)
     if json_wanted:
         click.echo(as_json(content))
     else:

@@ -42,6 +42,7 @@ def evaluate(
     """
     from hyperframe.cli import tables
     from hyperframe.runtime.files import as_json
+    from hyperframe.training.progress_bar import shown_progress
 
     overrides, others = split_overrides(arguments)
     if others:
@@ -50,7 +51,9 @@ def evaluate(
             "'hyperframe analyse RUN NAME... [NAME.OPTION=VALUE]...'"
         )
     check_samples(samples, networks, seed)
-    results = open_run(run, checkpoint, device, target, overrides).evaluate(networks, split, seed, samples=samples)
+    chosen = open_run(run, checkpoint, device, target, overrides)
+    with shown_progress(json_wanted):
+        results = chosen.evaluate(networks, split, seed, samples=samples)
     if json_wanted:
         click.echo(as_json(results))
     else:

@@ -1,9 +1,14 @@
-"""Commands that only look: the runs of a folder, what a target is like, and complete configurations."""
+"""Commands that only look: the runs of a folder, what a target is like, complete configurations, the installation."""
+
+import sys
 
 import click
 
-from hyperframe.cli.arguments import Command, json_option, registry_for, split_arguments
+from hyperframe.cli.arguments import Command, ExaminingCommand, json_option, registry_for, split_arguments
 from hyperframe.cli.completion import complete_settings
+
+BROKEN = 1
+"""Exit code where `doctor` finds something broken: it has done what it should."""
 
 
 @click.command(cls=Command)
@@ -54,15 +59,54 @@ def describe_command(arguments: tuple[str, ...], source: str, json_wanted: bool)
 @click.command(name="config", cls=Command)
 @click.argument("arguments", nargs=-1, metavar="[CONFIG] [KEY=VALUE]...", shell_complete=complete_settings)
 @click.option("--list", "listed", is_flag=True, help="List the configurations that ship.")
-def config_command(arguments: tuple[str, ...], listed: bool) -> None:
-    """Print a complete configuration as YAML, with a comment for every key."""
-    from hyperframe.config.commented_yaml import commented_yaml
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of configuration files, for editors.")
+def config_command(arguments: tuple[str, ...], listed: bool, schema: bool) -> None:
+    """Print a complete configuration as YAML, with a comment for every key.
+
+    --schema has every key and every component that is installed, and takes no arguments. With it in a file, such as
+    hyperframe.json, editors with yaml-language-server complete and check a configuration that begins with the line:
+
+    # yaml-language-server: $schema=hyperframe.json
+    """
+    from hyperframe.api import make_registry
+    from hyperframe.config.documents.commented_yaml import commented_yaml
+    from hyperframe.config.documents.json_schema import json_schema
     from hyperframe.config.schema import load_config
     from hyperframe.config.sections import shipped_configs
+    from hyperframe.runtime.files import as_json
 
+    if arguments and (listed or schema):
+        raise click.UsageError("--list and --schema are about all configurations, and take no CONFIG and no KEY=VALUE")
+    if schema:
+        click.echo(as_json(json_schema(make_registry()), indent=2))
+        return
     if listed:
         click.echo("\n".join(shipped_configs()))
         return
     source, overrides = split_arguments(arguments, "digits")
     config = load_config(source, overrides, registry_for(overrides))
     click.echo(commented_yaml(config), nl=False)
+
+
+@click.command(cls=ExaminingCommand)
+@json_option
+def doctor(json_wanted: bool) -> None:
+    """Look at the installation and the machine, and say what is broken.
+
+    Versions of all that is needed, each of which is imported; what is optional; the disk where runs go; processor,
+    devices and memory; plugins and commands of other distributions; and published data sets, whose files are read for
+    ten seconds at most. What is absent and not needed, such as a data set, is no fault. The exit code is 1 where
+    something is broken.
+    """
+    import json
+
+    from hyperframe.cli.doctor import as_lines, examine
+    from hyperframe.runtime.terminal import printable
+
+    found = examine()
+    if json_wanted:
+        click.echo(json.dumps({**found.parts, "problems": found.problems}))
+    else:
+        click.echo(printable("\n".join(as_lines(found))))
+    if found.problems:
+        sys.exit(BROKEN)

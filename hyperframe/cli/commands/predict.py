@@ -45,6 +45,7 @@ def predict(
     from hyperframe.cli import tables
     from hyperframe.cli.prediction_files import RESULT_FILES, as_rows, read_inputs, write_result
     from hyperframe.runtime.files import as_json, check_new_file, user_path
+    from hyperframe.training.progress_bar import shown_progress
 
     overrides, files = split_overrides(arguments)
     if not files:
@@ -57,7 +58,8 @@ def predict(
         [user_path(file) for file in files], chosen.experiment.target.spec.input_shape, chosen.trained_inputs
     )
     drawn = chosen.networks(networks, seed, samples)
-    results = drawn.summary(x)
+    with shown_progress(json_wanted):
+        results = drawn.summary(x)
     classes = chosen.experiment.task.classes
     if out is not None:
         write_result(user_path(out), results, classes)

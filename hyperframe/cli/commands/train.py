@@ -6,7 +6,7 @@ import click
 
 from hyperframe.cli.arguments import Command, json_option, registry_for, split_arguments
 from hyperframe.cli.completion import complete_run, complete_settings
-from hyperframe.errors import PluginError
+from hyperframe.errors import DataError, PluginError
 
 
 @click.command(cls=Command)
@@ -19,8 +19,11 @@ from hyperframe.errors import PluginError
     shell_complete=complete_run,
     help="Go on with this run from its last checkpoint.",
 )
+@click.option(
+    "--dry-run", is_flag=True, help="Say what would be trained, and the memory and time that it takes; write nothing."
+)
 @json_option
-def train(arguments: tuple[str, ...], out: str | None, resume: str | None, json_wanted: bool) -> None:
+def train(arguments: tuple[str, ...], out: str | None, resume: str | None, dry_run: bool, json_wanted: bool) -> None:
     """Train a generator, evaluate it on the test set, run evaluation.analyses, and name the run folder.
 
     CONFIG is a name that ships or a YAML file; the default is digits. KEY=VALUE changes a key of it, such as
@@ -29,6 +32,9 @@ def train(arguments: tuple[str, ...], out: str | None, resume: str | None, json_
     With --resume a run goes on where it stopped, on the CPU bit for bit; KEY=VALUE can extend it (trainer.steps) or
     change how it is trained from there on. Ctrl-C, SIGTERM and the signals of
     schedulers (SIGUSR1, SIGUSR2, SIGHUP, SIGXCPU) save before they end a training.
+
+    With --dry-run all checks are made that come before a training, and a few steps are timed. Where data are missing,
+    the rest is said all the same, and the exit code is 2. Only data that task.download fetches are kept.
 
     On several processes, such as one for each GPU: torchrun --nproc-per-node=K -m hyperframe train [CONFIG] ...
     """
@@ -47,6 +53,11 @@ def train(arguments: tuple[str, ...], out: str | None, resume: str | None, json_
     source, overrides = split_arguments(arguments, "")
     if resume is not None and (source or out is not None):
         raise click.UsageError("with --resume the run's own folder and configuration are used: no CONFIG, no --out")
+    if dry_run:
+        if resume is not None:
+            raise click.UsageError("--dry-run tries a new training, and --resume goes on with one")
+        _dry_run(source or "digits", overrides, out, json_wanted)
+        return
     with reporter if isinstance(reporter, ProgressReporter) else nullcontext(), joined() as processes:
         registry = registry_for(overrides)
         if resume is not None:
@@ -60,7 +71,8 @@ def train(arguments: tuple[str, ...], out: str | None, resume: str | None, json_
             steps = run.config.trainer.steps
             click.echo(as_json({"state": "paused", "run": str(run.folder), "step": run.step, "steps": steps}))
         return
-    results = run.evaluate()
+    with shown_progress(json_wanted):
+        results = run.evaluate()
     if not json_wanted:
         tables.print_evaluation(results)
     with shown_progress(json_wanted):
@@ -73,3 +85,23 @@ def train(arguments: tuple[str, ...], out: str | None, resume: str | None, json_
         click.echo(f"run folder: {run.folder}")
     if failed:
         raise PluginError("; ".join(failed.values()))
+
+
+def _dry_run(source: str, overrides: list[str], out: str | None, json_wanted: bool) -> None:
+    """Try a training, and print what it would be."""
+    from hyperframe.cli import tables
+    from hyperframe.config.schema import load_config
+    from hyperframe.runtime.distributed import started
+    from hyperframe.runtime.files import as_json
+    from hyperframe.training.dry_run import dry_run
+
+    if not started().alone:
+        raise click.UsageError("--dry-run tries a training in one process; start it without torchrun")
+    registry = registry_for(overrides)
+    found = dry_run(load_config(source, overrides, registry), registry, out)
+    if json_wanted:
+        click.echo(as_json(found))
+    else:
+        tables.print_dry_run(found)
+    if found["missing"] is not None:
+        raise DataError(found["missing"])
