@@ -179,11 +179,12 @@ def plugins(found: Findings) -> dict[str, Any]:
     from hyperframe.api import make_registry
 
     registry = make_registry()
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[str, dict[str, Any]] = {
+        source.distribution: {"version": source.version, "components": 0, "commands": 0}
+        for source in registry.manager.sources.values()  # some have no components, such as those that observe trainings
+    }
     for entry in registry.all():
-        source = entry.source
-        row = rows.setdefault(source.distribution, {"version": source.version, "components": 0, "commands": 0})
-        row["components"] += 1
+        rows[entry.source.distribution]["components"] += 1
     broken = [str(plugin) for plugin in registry.manager.broken]
     for point, source in find_entry_points(GROUP):
         row = rows.setdefault(source.distribution, {"version": source.version, "components": 0, "commands": 0})
