@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hyperframe.errors import DivergedError, MemoryShortageError, notice
+from hyperframe.networks.conformal import Conformal, calibrate
 from hyperframe.networks.generator import Generator
 from hyperframe.networks.target import Target
 from hyperframe.runtime.memory import if_it_fits, missing_memory, shortage_as
@@ -244,6 +245,14 @@ class Networks:
             parts.append(self.task.summarise(self.gathered(x[first : first + examples], self.task.predictions)))
         tell("examples predicted", len(x), len(x))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def conformal(self, x: Any, y: Any, alpha: float = 0.1, *, method: str | None = None, seed: int = 0) -> Conformal:
+        """Calibrate the ensemble on labelled examples that it was not trained on; `hyperframe.networks.conformal`.
+
+        The `predict(x)` of what is returned gives the classes that may be the label's, bool [examples, classes], or the
+        ends of intervals [examples, values, 2], which hold a new example's label with a probability of 1 − alpha.
+        """
+        return calibrate(self.summary, self.task, x, y, alpha, method=method, seed=seed, networks=len(self))
 
     def _sum(self, x: Any, of: Callable[[Tensor], Tensor]) -> Tensor:
         """Apply `of` to the outputs and add up over the networks: [examples, num_outputs]."""
