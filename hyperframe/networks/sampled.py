@@ -15,6 +15,7 @@ from hyperframe.networks.generator import Generator
 from hyperframe.networks.target import Target
 from hyperframe.runtime.memory import if_it_fits, missing_memory, shortage_as
 from hyperframe.runtime.progress import tell
+from hyperframe.targets.notebook import html_table
 from hyperframe.targets.weights import batch_size, slice_weights
 from hyperframe.tasks.input_statistics import TrainedInputs
 from hyperframe.tasks.own_data.arrays import as_inputs
@@ -66,6 +67,17 @@ class Networks:
     def __repr__(self) -> str:
         spec = self.target.spec
         return f"<Networks: {len(self)} of target {spec.name}, {spec.num_weights:,} weights each; {self.origin}>"
+
+    def _repr_html_(self) -> str:
+        spec, first = self.target.spec, next(iter(self.weights.values()))
+        rows = [
+            ("target", f"{spec.name}: inputs {list(spec.input_shape)}, {spec.num_outputs} outputs"),
+            ("task", self.task.name),
+            ("weights", f"{spec.num_weights:,} in each network, {first.dtype} on {first.device}"),
+            ("statistics", ", ".join(self.statistics) or "none"),
+            ("origin", self.origin),
+        ]
+        return html_table(f"{len(self):,} networks", rows)
 
     def __len__(self) -> int:
         return batch_size(self.weights)

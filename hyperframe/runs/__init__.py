@@ -6,6 +6,7 @@
 - `fingerprints`: data and the target's code, told from others behind a run
 - `metrics_log`: `metrics.jsonl`, and TensorBoard's files
 - `run`: a run folder with its generator: sampled from, evaluated
+- `notebook`: the table that a notebook shows of a run
 - `loading`: a run read from its folder: configuration, checkpoint, and what does not fit together
 - `listing`: the runs of a folder, as results
 - `comparison`: runs side by side, as results and as a picture

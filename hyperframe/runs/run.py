@@ -17,6 +17,7 @@ from hyperframe.networks.storage import read_samples, write_samples, write_state
 from hyperframe.options import shown
 from hyperframe.runs.fingerprints import fingerprint_of
 from hyperframe.runs.folder import ANALYSES, RESULTS
+from hyperframe.runs.notebook import run_table
 from hyperframe.runtime.files import write_json
 from hyperframe.runtime.links import inside
 from hyperframe.runtime.modes import with_gradients
@@ -59,6 +60,9 @@ class Run:
     def __repr__(self) -> str:
         steps, target, task = self.config.trainer.steps, self.config.target.name, self.config.task.name
         return f"<Run {self.folder}: {target} on {task}, step {self.step} of {steps}, on {self.experiment.device}>"
+
+    def _repr_html_(self) -> str:
+        return run_table(self, EVALUATION)
 
     @property
     def finished(self) -> bool:
