@@ -20,6 +20,7 @@ OPTIONS = {
         **{"networks": 3, "images": 120, "sizes": [0.02, 0.1], "strong_sizes": [0.1], "strong_images": 40},
         **{"steps": 2, "gradient_networks": 2},
     },
+    "conformal": {"networks": 4, "singles": 2, "alphas": [0.1, 0.4], "examples": 120, "validation_examples": 80},
     "corruptions": {"networks": 4, "singles": 2, "images": 40},
     "deep_ensemble": {
         **{"networks": [2, 3], "budget": 320, "weights": "both", "rate": 0.05},

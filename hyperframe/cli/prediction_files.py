@@ -80,6 +80,8 @@ def as_rows(
 ) -> list[dict[str, object]]:
     """A row for each example: its name, its results as plain numbers, and the name of the class that has most votes.
 
+    A `set` is the numbers of the classes in it, or their names.
+
     Example:
         >>> import torch
         >>> as_rows({"vote": torch.tensor([1])}, ["a.png"], ["ant", "bee"])
@@ -88,6 +90,9 @@ def as_rows(
     columns: dict[str, list[Any]] = {name: value.tolist() for name, value in results.items()}
     if classes and "vote" in columns:
         columns["class"] = [classes[number] for number in columns["vote"]]
+    if "set" in columns:
+        known = classes or range(results["set"].shape[1])
+        columns["set"] = [[known[number] for number, inside in enumerate(row) if inside] for row in columns["set"]]
     return [
         {"example": item, **{name: column[row] for name, column in columns.items()}} for row, item in enumerate(names)
     ]

@@ -7,6 +7,7 @@
 - `hypernetwork`: the paper's extractor and weight generators
 - `prior`: fixed random functions that are added to a network's outputs, and a generator that draws them
 - `sampled`: drawn networks: predictions, votes, single modules
+- `conformal`: sets of classes and intervals of values that drawn networks predict with a chosen coverage
 - `storage`: drawn networks as files
 - `ensemble`: drawn networks as one module
 - `programs`: ensembles as programs of torch.export and ONNX

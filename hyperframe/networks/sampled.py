@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from hyperframe.errors import DivergedError, MemoryShortageError, notice
+from hyperframe.networks.conformal import Conformal, calibrate
 from hyperframe.networks.generator import Generator
 from hyperframe.networks.target import Target
 from hyperframe.runtime.memory import if_it_fits, missing_memory, shortage_as
 from hyperframe.runtime.progress import tell
 from hyperframe.runtime.threads import in_order
+from hyperframe.targets.notebook import html_table
 from hyperframe.targets.weights import batch_size, slice_weights
 from hyperframe.tasks.input_statistics import TrainedInputs
 from hyperframe.tasks.own_data.arrays import as_inputs
@@ -68,6 +70,17 @@ class Networks:
     def __repr__(self) -> str:
         spec = self.target.spec
         return f"<Networks: {len(self)} of target {spec.name}, {spec.num_weights:,} weights each; {self.origin}>"
+
+    def _repr_html_(self) -> str:
+        spec, first = self.target.spec, next(iter(self.weights.values()))
+        rows = [
+            ("target", f"{spec.name}: inputs {list(spec.input_shape)}, {spec.num_outputs} outputs"),
+            ("task", self.task.name),
+            ("weights", f"{spec.num_weights:,} in each network, {first.dtype} on {first.device}"),
+            ("statistics", ", ".join(self.statistics) or "none"),
+            ("origin", self.origin),
+        ]
+        return html_table(f"{len(self):,} networks", rows)
 
     def __len__(self) -> int:
         return batch_size(self.weights)
@@ -255,6 +268,14 @@ class Networks:
             parts.append(self.task.summarise(self.gathered(x[first : first + examples], self.task.predictions)))
         tell("examples predicted", len(x), len(x))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def conformal(self, x: Any, y: Any, alpha: float = 0.1, *, method: str | None = None, seed: int = 0) -> Conformal:
+        """Calibrate the ensemble on labelled examples that it was not trained on; `hyperframe.networks.conformal`.
+
+        The `predict(x)` of what is returned gives the classes that may be the label's, bool [examples, classes], or the
+        ends of intervals [examples, values, 2], which hold a new example's label with a probability of 1 − alpha.
+        """
+        return calibrate(self.summary, self.task, x, y, alpha, method=method, seed=seed, networks=len(self))
 
     def _sum(self, x: Any, of: Callable[[Tensor], Tensor]) -> Tensor:
         """Apply `of` to the outputs and add up over the networks: [examples, num_outputs]."""

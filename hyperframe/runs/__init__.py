@@ -6,6 +6,7 @@
 - `fingerprints`: data and the target's code, told from others behind a run
 - `metrics_log`: `metrics.jsonl`, and TensorBoard's files
 - `run`: a run folder with its generator: sampled from, evaluated
+- `notebook`: the table that a notebook shows of a run
 - `sharing`: a run saved to be used elsewhere: drawn networks, generator, card
 - `model_card`: the card: figures of the networks, and how they are used
 - `loading`: a run read from its folder: configuration, checkpoint, and what does not fit together

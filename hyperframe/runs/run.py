@@ -22,6 +22,7 @@ from hyperframe.options import shown
 from hyperframe.runs.checkpoints import read_checkpoint
 from hyperframe.runs.fingerprints import fingerprint_of
 from hyperframe.runs.folder import ANALYSES, EVALUATION, RESULTS
+from hyperframe.runs.notebook import run_table
 from hyperframe.runs.sharing import count_to_keep, write_shared
 from hyperframe.runtime.files import write_json
 from hyperframe.runtime.links import inside
@@ -62,6 +63,9 @@ class Run:
     def __repr__(self) -> str:
         steps, target, task = self.config.trainer.steps, self.config.target.name, self.config.task.name
         return f"<Run {self.folder}: {target} on {task}, step {self.step} of {steps}, on {self.experiment.device}>"
+
+    def _repr_html_(self) -> str:
+        return run_table(self, EVALUATION)
 
     @property
     def finished(self) -> bool:

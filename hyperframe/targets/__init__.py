@@ -7,6 +7,7 @@
 - `part`: which parameters are generated, what the others have, and trained weights
 - `adapters`: kernels that are given, and changes of low rank that are generated
 - `aliases`: a module's tensors under all their names
+- `notebook`: tables that notebooks show of specs, and of what is made of them
 - `trial_inputs`: inputs that a module is tried out on: normal numbers, or examples of data
 - `remedies`: what can be done about a module that is refused, in words
 - `embeddings`: embeddings whose gradients are the loss's; numbers that are no rows of a table

@@ -8,6 +8,7 @@ import attrs
 from torch import nn
 
 from hyperframe.errors import SpecError, unknown_name
+from hyperframe.targets.notebook import spec_table
 from hyperframe.targets.params import Param, Role
 from hyperframe.targets.units import UnitSpec
 
@@ -167,6 +168,9 @@ class TargetSpec:
     units: tuple[UnitSpec, ...] = attrs.field(default=(), converter=_units)
     logits: str | None = None
     drawn: tuple[str, ...] = attrs.field(default=(), converter=_names)
+
+    def _repr_html_(self) -> str:
+        return spec_table(self)
 
     def __attrs_post_init__(self) -> None:
         for kind, names in (("layer", self.layer_names), ("unit space", [unit.name for unit in self.units])):

@@ -9,5 +9,6 @@
 - `augmentation`: training images moved at random
 - `term_inputs`: inputs on which diversity terms compare networks
 - `calibration`: how well probabilities fit what happens: likelihood, Brier score, calibration error, temperature
+- `conformal`: sets of classes and intervals of values that hold the label with a chosen probability
 - `own_data`: a user's own arrays, tables and images, made a task
 """

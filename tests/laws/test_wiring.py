@@ -24,9 +24,13 @@ COMPARED += ["?equivalents/*", "ensemble/difference", "?ensemble/equivalent"]
 OF_REFERENCES = [*COMPARED, "references/accuracy", "references/network_accuracy"]
 OF_NOISE = ["?reach", "?ratio", "?overlap_at_reach", "?verdict"]
 
+SETS = ["ensemble/*", "single/*", "!*/alpha"]
+COVERAGES = [f"{who}/*/{what}" for who in ("ensemble", "single") for what in ("coverage", "standard_error", "by_class")]
+
 FIGURES_OF_TEST_ITEMS = {
     "accuracies": ["runs/*"],
     "adversarial": ["attacks/*"],
+    "conformal": SETS,
     "corruptions": ["corruptions/*", "mean/*"],
     "deep_ensemble": ["ensembles/*", *OF_REFERENCES],
     "distillation": ["results/*"],
@@ -58,14 +62,15 @@ MAY_CHANGE = {
         "deep_ensemble": OF_REFERENCES,
         "paths": TAUGHT,
     },
-    "validation images": {"deep_ensemble": BY_TEMPERATURE, "ensembles": CALIBRATED},
-    "validation labels": {"deep_ensemble": BY_TEMPERATURE, "ensembles": CALIBRATED},
+    "validation images": {"conformal": SETS, "deep_ensemble": BY_TEMPERATURE, "ensembles": CALIBRATED},
+    "validation labels": {"conformal": SETS, "deep_ensemble": BY_TEMPERATURE, "ensembles": CALIBRATED},
     "test images": {
         **FIGURES_OF_TEST_ITEMS,
         "out_of_distribution": ["mean_entropy", "kinds/*", "histograms/shares/*", "roc/found/*", "ensemble/auroc"],
     },
     "test labels": {
         **FIGURES_OF_TEST_ITEMS,
+        "conformal": COVERAGES,
         "ensembles": [*FIGURES_OF_TEST_ITEMS["ensembles"], "!*/uncertainty/*"],
         "function_spectrum": ["nll/*"],
     },

@@ -145,6 +145,15 @@ def test_modules_that_cannot_be_imported(monkeypatch, tmp_path, code, reason):
     assert list(broken_imports(["first", "wrong-one"])) == [f"wrong-one cannot be imported: {reason}"]
 
 
+def test_files_of_the_current_folder_are_no_modules(monkeypatch, tmp_path):
+    (tmp_path / "own_module.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(doctor, "_modules", lambda names: {"own_module": "own"})
+    assert list(broken_imports(["own"])) == [
+        "own cannot be imported: ModuleNotFoundError: No module named 'own_module'"
+    ]
+
+
 @pytest.mark.slow
 def test_without_torch_the_rest_is_found(tmp_path):
     (tmp_path / "torch.py").write_text("raise ImportError('libtorch.so is lost')\n")

@@ -119,6 +119,12 @@ def test_steps_that_diverge_are_told(hyperframe):
     assert "the loss or its gradient was not finite in step" in err
 
 
+def test_what_a_training_says_is_said(hyperframe):
+    code, _, err = hyperframe("train", "--dry-run", *FAST, "objective=vi")
+    assert code == 0
+    assert "the loss is no bound of the evidence, since" in err
+
+
 def test_a_run_that_goes_on_is_not_tried(hyperframe):
     code, _, err = hyperframe("train", "--dry-run", "--resume", "mine")
     assert code == 2

@@ -19,6 +19,11 @@ from hyperframe.cli.arguments import (
 @click.argument("arguments", nargs=-1, type=click.Path(), metavar="FILE... [KEY=VALUE]...")
 @draw_options
 @samples_option
+@click.option(
+    "--alpha",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Also predict sets of classes, or intervals, that are wrong this often.",
+)
 @click.option("--out", type=click.Path(), help="Write the results to this .npz or .safetensors file.")
 @json_option
 def predict(
@@ -30,6 +35,7 @@ def predict(
     networks: int | None,
     seed: int | None,
     samples: str | None,
+    alpha: float | None,
     out: str | None,
     json_wanted: bool,
 ) -> None:
@@ -39,9 +45,13 @@ def predict(
     size that the target takes. A notice says where inputs are unlike those of the training, as in their range,
     brightness or proportions. For classes: the mean probabilities, the majority vote, the entropy of the mean
     probabilities and the mutual information (the part of it that is disagreement), in nats. For values: mean and
-    standard deviation. The run's data are needed only where the target has statistics and no --samples are given;
-    KEY=VALUE says where they lie now, such as task.folder=/data.
+    standard deviation. With --alpha also the classes of which one is the label with a probability of 1 − alpha, or an
+    interval that holds the value, calibrated on the run's validation data (split conformal prediction). The run's data
+    are needed for --alpha, and where the target has statistics and no --samples are given; KEY=VALUE says where they
+    lie now, such as task.folder=/data.
     """
+    import torch
+
     from hyperframe.cli import tables
     from hyperframe.cli.prediction_files import RESULT_FILES, as_rows, read_inputs, write_result
     from hyperframe.runtime.files import as_json, check_new_file, user_path
@@ -60,6 +70,10 @@ def predict(
     drawn = chosen.networks(networks, seed, samples)
     with shown_progress(json_wanted):
         results = drawn.summary(x)
+        if alpha is not None:
+            known = chosen.data("validation")
+            sets = drawn.conformal(known.x, known.y, alpha).of_summary(results)
+            results["set" if sets.dtype == torch.bool else "interval"] = sets
     classes = chosen.experiment.task.classes
     if out is not None:
         write_result(user_path(out), results, classes)
