@@ -3,8 +3,8 @@
 import os
 from importlib import metadata
 
-# Tutorials run in processes of their own, which inherit this: one thread, so that they give the same on every machine.
-os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+# Tutorials run in processes of their own, which inherit this: threads that spin beside other work make steps slow.
+os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 
 project = "hyperframe"
 release = metadata.version("hyperframe-nn")
@@ -12,8 +12,10 @@ copyright = "The hyperframe developers"
 
 extensions = ["myst_nb", "sphinx_copybutton"]
 root_doc = "docs/index"
-include_patterns = ["*.md", "docs/**.md", "plugins/*/README.md"]
-exclude_patterns = ["build", "dist", "runs", "**/.*", "**/__pycache__", ".*", "plugins/*/build"]
+include_patterns = [
+    f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING", "SECURITY", "docs/**", "plugins/*/README")
+]
+exclude_patterns = ["**/.*", ".*", "build", "dist", "runs", "plugins/*/build"]  # not even looked into
 
 # Links are those of the Markdown: to headings by the names that code hosts give them, to other files as downloads.
 myst_heading_anchors = 4
@@ -24,8 +26,6 @@ nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_merge_streams = True
-
-copybutton_exclude = ".linenos, .gp, .go"
 
 html_theme = "furo"
 html_title = f"hyperframe {release}"
