@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 ZOO := resnet32 $(addprefix torchvision:,resnet18 vgg11_bn mobilenet_v3_small squeezenet1_1 densenet121 \
 	shufflenet_v2_x0_5 efficientnet_b0)
 
-.PHONY: train test test-all coverage zoo lint docs clean
+.PHONY: train test test-all coverage zoo lint docs site clean
 
 train: $(READY)
 	$(BIN)/hyperframe train $(CONFIG)
@@ -41,6 +41,10 @@ lint: $(READY)
 
 docs: $(READY)
 	$(BIN)/python docs/generate.py
+
+# The pages as a site, build/site/index.html. Tutorials run where their code changed since; a warning is an error.
+site: $(READY)
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs/site -d build/doctrees . build/site
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
