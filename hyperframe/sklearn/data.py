@@ -1,0 +1,100 @@
+"""Examples that validate, and the task of an estimator's arrays."""
+
+from collections.abc import Mapping
+from typing import NoReturn
+
+import attrs
+import numpy as np
+import torch
+
+from hyperframe.errors import DataError
+from hyperframe.tasks.own_data.arrays import OwnOptions, own_task
+from hyperframe.tasks.own_data.facts import OwnTask
+from hyperframe.types import Data
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Examples:
+    """Arrays to learn from.
+
+    Attributes:
+        x: inputs [examples, ...].
+        y: numbers of classes, int64 [examples], or values, float64 [examples, values].
+        weights: what each counts, [examples]; None: 1.
+        classes: how many classes there are; None for values.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    weights: np.ndarray | None = None
+    classes: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def some(self, rows: np.ndarray) -> "Examples":
+        """Those with these numbers."""
+        weights = None if self.weights is None else self.weights[rows]
+        return attrs.evolve(self, x=self.x[rows], y=self.y[rows], weights=weights)
+
+
+def divide(examples: Examples, part: float, rng: np.random.RandomState) -> tuple[Examples, Examples]:
+    """Divide at random into examples that train and a part that validates, of each class about the same part.
+
+    At least one example of each class trains.
+
+    Example:
+        >>> labels = np.array([0] * 80 + [1] * 20)
+        >>> train, validation = divide(Examples(x=labels, y=labels, classes=2), 0.1, np.random.RandomState(0))
+        >>> np.bincount(train.y).tolist(), np.bincount(validation.y).tolist()
+        ([72, 18], [8, 2])
+    """
+    order = rng.permutation(len(examples))
+    count = max(1, round(part * len(examples)))
+    if examples.classes is not None:
+        order = order[np.argsort(examples.y[order], kind="stable")]
+        firsts = np.unique(examples.y[order], return_index=True)[1]
+        order = np.delete(order, firsts)
+        places = (np.arange(count) + 0.5) * len(order) / count
+        order = order[places.astype(int)]
+    validating = np.zeros(len(examples), dtype=bool)
+    validating[order[:count]] = True
+    return examples.some(~validating), examples.some(validating)
+
+
+def make_task(train: Examples, validation: Examples) -> OwnTask:
+    """Make the task of these examples; its test split is that which validates, and nobody looks at it.
+
+    Of classes, the mean negative log-likelihood of a network says which checkpoint is the best: of few examples nearly
+    all checkpoints have the same number right.
+
+    Raises:
+        DataError: the arrays are no numbers, or cannot be learnt from.
+    """
+    arrays = {"x": train.x, "y": train.y}
+    for split in ("validation", "test"):
+        arrays |= {f"x_{split}": validation.x, f"y_{split}": validation.y}
+    kind = "regression" if train.classes is None else "classification"
+    task = own_task("data", arrays, OwnOptions(kind=kind, classes=train.classes))
+    if train.classes is not None:
+        task.metrics = [
+            attrs.evolve(metric, selects=metric.of == "network" and metric.name == "nll") for metric in task.metrics
+        ]
+    if train.weights is not None:
+        task.example_weights = torch.from_numpy(train.weights / train.weights.mean()).float()
+    return task
+
+
+def forget(task: OwnTask) -> None:
+    """Let a task forget its examples, so that what is kept of it can be written and holds none of them."""
+    task.splits = _forgotten
+    task.example_weights = None
+
+
+def _forgotten() -> Mapping[str, Data]:
+    raise DataError("an estimator keeps none of the examples that it was fitted to")
+
+
+def refuse(message: str) -> NoReturn:
+    """Raise as scikit-learn does where a value is not what it should be."""
+    raise ValueError(message)
