@@ -19,7 +19,7 @@ PRIOR_STD, PRIOR_STD_OF_CLASSES = 0.5, 0.7
 """Standard deviation of the normal prior of each weight, in networks for values and for classes."""
 BATCHES, LARGEST_BATCH = ((300, 32), (1000, 64), (10_000, 128)), 256
 """Examples that each network sees in a step, below so many to train on."""
-PASSES, FEWEST_STEPS, MOST_STEPS = 80, 300, 3000
+PASSES, FEWEST_STEPS, MOST_STEPS = 80, 100, 3000
 """How often a network sees each example, and the bounds of the number of steps."""
 VALIDATIONS = 20
 """How often a training is validated."""

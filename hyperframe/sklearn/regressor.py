@@ -51,6 +51,12 @@ class HyperRegressor(RegressorMixin, HyperEstimator):
 
     noise_: np.ndarray
 
+    def __sklearn_tags__(self) -> Any:
+        """Say that an example may have several values."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train a generator on inputs and their values, and draw networks from it.
 

@@ -140,4 +140,4 @@ def test_what_follows_from_overridden_keys_follows_them(said):
     found = settings(few, {**said, "trainer": {"steps": 40}}, validates=True)
     assert found["objective"].get("weight_l2", 50 / 98) == pytest.approx(50 / (2 * 100 * 0.7**2))
     assert found["evaluation.every"] == 2
-    assert settings(few, {}, validates=False)["evaluation.every"] == 300
+    assert settings(few, {}, validates=False)["evaluation.every"] == 250
