@@ -18,6 +18,7 @@ import click
 import yaml
 
 import hyperframe
+import hyperframe.sklearn
 import hyperframe.tasks.term_inputs
 import hyperframe.testing.examples
 import hyperframe.testing.strategies
@@ -145,6 +146,7 @@ What is public, by who needs it. The examples run as tests.
 
 API = {
     hyperframe: "Train, go on, load, draw and distil; and what every component is made with.",
+    hyperframe.sklearn: "Estimators in scikit-learn's form.",
     hyperframe.targets: "For authors of targets and gauges: specs, symmetries, and layouts of weights.",
     hyperframe.networks: "For authors of generators.",
     hyperframe.types: "What a component of each kind promises.",

@@ -87,6 +87,7 @@ class Task:
             standardised inputs and `data` gives inputs in their own units; else None.
         standardised_labels: the same for labels, where outputs are of standardised ones; else None.
         pixels: whether inputs were bytes, divided by 255; None where that is not known.
+        example_weights: what each training example counts in the loss, [examples]; None: 1.
         facts: plain data that say what the task is, where its data do; see `Component.restore`. Else None.
     """
 
@@ -101,6 +102,7 @@ class Task:
     standardised_inputs: Any = None
     standardised_labels: Any = None
     pixels: bool | None = None
+    example_weights: Tensor | None = None
     facts: Mapping[str, Any] | None = None
 
     def aspects(self) -> Sequence[float] | None:

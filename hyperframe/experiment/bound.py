@@ -54,6 +54,8 @@ def _of_task(experiment: Experiment, inputs: Tensor) -> list[str]:
     task, reasons = experiment.task, []
     if not task.likelihood:
         reasons.append(f"the loss of task '{task.name}' is no negative log-likelihood")
+    if task.example_weights is not None:
+        reasons.append(f"training examples of task '{task.name}' count differently")
     copies = inputs.repeat(COPIES, *[1] * (inputs.dim() - 1))
     if not torch.equal(task.augment(copies, stream(0, "bound", inputs.device)), copies):
         reasons.append(

@@ -105,6 +105,8 @@ class Trainer:
         self.experiment = experiment
         self.options = options = experiment.config.trainer
         self.train = train.to(experiment.device)
+        counts = experiment.task.example_weights
+        self._counts = None if counts is None else counts.to(experiment.device)
         self.step_count = 0
         groups = experiment.generator.parameter_groups()
         trained = [[value for value in parameters if value.requires_grad] for _, parameters in groups]
@@ -180,6 +182,9 @@ class Trainer:
         else:
             batch, ids = self._drawn("data", options.networks, options.batch_size, own=own)
         shared = self._drawn("shared", options.shared_examples)[0] if loss.compares_outputs else None
+        counts = loss.objective.example_weights(generator.code(z)[own], ids, len(self.train), options.seed)
+        if self._counts is not None:
+            counts = self._counts[ids] if counts is None else counts * self._counts[ids]
         return loss.gradients(
             generator,
             z,
@@ -187,7 +192,7 @@ class Trainer:
             self.streams["terms"],
             accuracy_weight=accuracy_weight,
             shared=shared,
-            example_weights=loss.objective.example_weights(generator.code(z)[own], ids, len(self.train), options.seed),
+            example_weights=counts,
         )
 
     def dry_run(self) -> None:

@@ -22,6 +22,7 @@ ORDER = [
     {"runs"},
     {"training", "analysis"},
     {"api", "bench"},
+    {"sklearn"},
     {"testing", "__init__", "__main__"},
     {"builtin", "cli"},
 ]
