@@ -26,7 +26,7 @@ from hyperframe.sklearn.data import Examples, HandedOver, divide, make_task, wit
 from hyperframe.sklearn.defaults import default_target, settings, validating_part
 from hyperframe.tasks.own_data.channels import laid_out
 from hyperframe.training.progress_bar import ProgressReporter
-from hyperframe.training.reporter import Reporter, Silent
+from hyperframe.training.reporter import Reporter
 from hyperframe.types import Task
 
 FOR_STATISTICS = 1000
@@ -148,7 +148,7 @@ class HyperEstimator(BaseEstimator):
         training, validation = divide(examples, part, rng) if part else (examples, examples)
         with ExitStack() as stack, _as_value_errors():
             folder = self.out or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "run"
-            reporter: Reporter = stack.enter_context(ProgressReporter()) if self.verbose else Silent()
+            reporter: Reporter = stack.enter_context(ProgressReporter()) if self.verbose else Reporter()
             run = self._train(training, validation, folder, reporter)
             if part:
                 best = best_checkpoint(run.folder)
