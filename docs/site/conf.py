@@ -35,7 +35,7 @@ html_extra_path = ["root"]
 html_copy_source = False
 
 navigation = {
-    "Start": ["Overview <../README>", "examples"],
+    "Start": ["Overview <../README>", "choosing", "estimators", "examples"],
     "Tutorials": ["tutorials/own_table", "tutorials/elsewhere", "tutorials/choosing_lambda"],
     "How-to": ["runs", "report", "analyses", "comparisons", "target", "task", "gauge", "prove"],
     "Reference": ["configuration", "cli", "api", "hooks", "laws"],
