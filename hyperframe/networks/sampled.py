@@ -16,13 +16,9 @@ from hyperframe.networks.conformal import Conformal, calibrate
 from hyperframe.networks.generator import Generator
 from hyperframe.networks.target import Target
 from hyperframe.runtime.memory import if_it_fits, missing_memory, shortage_as
-<<<<<<< Updated upstream
 from hyperframe.runtime.progress import tell
 from hyperframe.runtime.threads import in_order
 from hyperframe.targets.notebook import html_table
-=======
-from hyperframe.runtime.threads import in_order
->>>>>>> Stashed changes
 from hyperframe.targets.weights import batch_size, slice_weights
 from hyperframe.tasks.input_statistics import TrainedInputs
 from hyperframe.tasks.own_data.arrays import as_inputs
