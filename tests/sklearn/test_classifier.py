@@ -23,6 +23,7 @@ def quick(**settings):
     return HyperClassifier(**{"random_state": 0, "networks": 10, "overrides": QUICK, **settings})
 
 
+@pytest.mark.slow
 def test_five_lines_learn_iris():
     x, y = load_iris(return_X_y=True)
     model = HyperClassifier(random_state=0).fit(x[::2], y[::2])
@@ -33,6 +34,7 @@ def test_five_lines_learn_iris():
     assert len(model.networks_) == 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", [["no", "yes"], [-7, 3], [0.0, 1.0], [False, True]])
 def test_classes_of_any_kind_come_back(table, named):
     x, y = table
@@ -43,6 +45,7 @@ def test_classes_of_any_kind_come_back(table, named):
     assert (model.predict(x) == named[y.astype(int)]).mean() > 0.95
 
 
+@pytest.mark.slow
 def test_columns_of_objects_are_classes(table):
     x, y = table
     labels = np.where(y, "yes", "no").astype(object)
@@ -58,6 +61,7 @@ def test_a_frame_with_categories_goes_through_a_column_transformer(table):
     assert model.score(frame[150:], y[150:]) == 1
 
 
+@pytest.mark.slow
 def test_a_frames_names_are_kept_and_compared(table):
     x, y = table
     frame = pd.DataFrame(x, columns=["a", "b", "c"])
@@ -67,6 +71,7 @@ def test_a_frames_names_are_kept_and_compared(table):
         model.predict(frame[["b", "a", "c"]])
 
 
+@pytest.mark.slow
 def test_features_are_standardised(table):
     x, y = table
     again = quick().fit(x * [1e3, 1e-3, 1e3] + 7, y)
@@ -75,6 +80,7 @@ def test_features_are_standardised(table):
     )
 
 
+@pytest.mark.slow
 def test_images_have_a_convolutional_network_and_bytes_are_divided():
     images, digits = load_digits(return_X_y=True)
     images = images.reshape(-1, 8, 8)
@@ -90,6 +96,7 @@ def test_images_have_a_convolutional_network_and_bytes_are_divided():
         model.predict(bytes_[:5, :, :7])
 
 
+@pytest.mark.slow
 def test_images_of_colours_may_have_their_channels_last():
     x = np.random.RandomState(0).rand(30, 6, 6, 3)
     y = np.arange(30) % 2
@@ -98,6 +105,7 @@ def test_images_of_colours_may_have_their_channels_last():
     np.testing.assert_array_equal(model.predict_proba(x), model.predict_proba(np.moveaxis(x, 3, 1)))
 
 
+@pytest.mark.slow
 def test_a_module_is_a_target_and_statistics_are_estimated_from_examples(table):
     x, y = table
     torch.manual_seed(0)
@@ -110,6 +118,7 @@ def test_a_module_is_a_target_and_statistics_are_estimated_from_examples(table):
     assert (moments != 0).all()
 
 
+@pytest.mark.slow
 def test_a_registered_target_and_keys_are_taken(table):
     x, y = table
     model = quick(
@@ -120,12 +129,14 @@ def test_a_registered_target_and_keys_are_taken(table):
     assert type(model._generator).__name__ == "Hypernetwork"
 
 
+@pytest.mark.slow
 def test_a_generator_that_holds_few_networks_gives_these(table):
     x, y = table
     model = quick(networks=50, overrides={**QUICK, "generator": "direct"}).fit(x, y)
     assert len(model.networks_) == 8
 
 
+@pytest.mark.slow
 def test_it_is_cloned_searched_and_crossed(table):
     x, y = table
     model = quick(overrides={"trainer.steps": 20})
@@ -136,12 +147,14 @@ def test_it_is_cloned_searched_and_crossed(table):
     assert search.fit(x, y).best_params_["hyperclassifier__overrides"] in choices
 
 
+@pytest.mark.slow
 def test_its_probabilities_can_be_calibrated(table):
     x, y = table
     calibrated = CalibratedClassifierCV(quick(overrides={"trainer.steps": 20}), cv=2).fit(x, y)
     np.testing.assert_allclose(calibrated.predict_proba(x).sum(1), 1)
 
 
+@pytest.mark.slow
 def test_weights_count(table):
     x, y = table
     flipped = np.concatenate([y, ~y])
@@ -153,6 +166,7 @@ def test_weights_count(table):
         assert (model.score(x, y) < 0.1) == (weights[0] < weights[1])
 
 
+@pytest.mark.slow
 def test_what_counts_nothing_has_no_class(table):
     x, y = table
     labels = np.where(y, "yes", "no")

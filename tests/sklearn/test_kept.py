@@ -20,6 +20,7 @@ from hyperframe.sklearn.defaults import default_target, settings, validating_par
 QUICK = {"random_state": 0, "networks": 10, "overrides": {"trainer.steps": 20}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [HyperClassifier, HyperRegressor])
 def test_it_is_pickled_without_examples_and_draws_afterwards(table, kind):
     x, y = table
@@ -57,6 +58,7 @@ def test_networks_standardise_what_they_are_given(table):
     torch.testing.assert_close(outputs.softmax(1), model.networks_.predict(torch.from_numpy(x))[0])
 
 
+@pytest.mark.slow
 def test_equal_seeds_fit_equal_networks_and_others_do_not(table):
     x, y = table
     first, same, other = (
@@ -89,6 +91,7 @@ def test_progress_is_shown_where_it_is_asked_for(table, capfd):
     assert "20" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_is_kept_where_a_folder_is_named(table, tmp_path):
     x, y = table
     model = HyperClassifier(**QUICK, out=tmp_path / "run", validation_fraction=0.2).fit(x, y)
@@ -101,6 +104,7 @@ def test_a_run_is_kept_where_a_folder_is_named(table, tmp_path):
         model.fit(x, y)
 
 
+@pytest.mark.slow
 def test_the_best_step_is_kept_where_examples_validate(table):
     x, _ = table
     noise = np.random.RandomState(0).rand(200) > 0.5  # nothing to learn: all that comes after the beginning is worse

@@ -34,6 +34,7 @@ def test_values_and_their_deviation_are_in_the_units_of_the_labels(line):
     assert 0.5 < (np.abs(y[300:] - mean) < std).mean() < 0.85
 
 
+@pytest.mark.slow
 def test_units_change_predictions_as_they_change_labels(line):
     x, y = line
     model, other = quick().fit(x, y), quick().fit(x, 1e-3 * y - 7)
@@ -41,6 +42,7 @@ def test_units_change_predictions_as_they_change_labels(line):
     np.testing.assert_allclose(other.noise_, 1e-3 * model.noise_, rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_deviations_grow_away_from_the_data(line):
     x, y = line
     model = quick().fit(x, y)
@@ -48,6 +50,7 @@ def test_deviations_grow_away_from_the_data(line):
     assert std[1] > 2 * std[0]
 
 
+@pytest.mark.slow
 def test_several_values_an_example_are_predicted_together(line):
     x, y = line
     model = quick().fit(x, np.stack([y, -x[:, 0]], 1))
@@ -62,10 +65,12 @@ def test_images_have_values(line):
     assert quick(overrides={"trainer.steps": 5}).fit(x, x.mean((1, 2))).predict(x).shape == (60,)
 
 
+@pytest.mark.slow
 def test_it_is_scored_by_crossing(line):
     assert (cross_val_score(quick(), *line, cv=3) > 0.9).all()
 
 
+@pytest.mark.slow
 def test_weights_count(line):
     x, y = line
     counts = np.repeat([1.0, 0.0], 400)
@@ -75,6 +80,7 @@ def test_weights_count(line):
         quick().fit(x, y, sample_weight=np.eye(400)[0])
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**31), st.floats(0.1, 10), st.floats(0.1, 10), st.floats(0.0, 3))
 def test_the_noise_is_the_likeliest(seed, scale, unit, spread):
     rng = np.random.RandomState(seed)
