@@ -174,7 +174,7 @@ class Campaign:
         self.own = {"module": Constant(), "spec": spec}
         self.run = hf.train("digits_hypernetwork", SETTINGS | OF_MODULE, out=self.inside / "run", **self.own)
         self.registry = make_registry([OwnCode(self.own["module"], spec, None)])
-        self.training = Training(self.run, None)
+        self.training = Training(self.run, hf.Reporter())
         self.run.write_samples(self.inside / "samples.safetensors", 3)
 
     def _make_files(self):

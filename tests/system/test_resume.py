@@ -269,14 +269,12 @@ def test_where_all_checkpoints_are_damaged_nothing_is_touched(tmp_path, small):
 def test_the_last_checkpoints_and_the_best_are_kept(tmp_path, small):
     results = []
 
-    class Reporter(Reporter):
+    class Results(Reporter):
         def validated(self, step, found):
             results.append((step, found["accuracy"]["mean"]))
 
     settings = {**small.settings, "trainer.steps": 60, "trainer.checkpoint_every": 4, "trainer.keep_checkpoints": 2}
-    run = hf.train(
-        "digits_hypernetwork", {**settings, "evaluation.every": 6}, out=tmp_path / "run", reporter=Reporter()
-    )
+    run = hf.train("digits_hypernetwork", {**settings, "evaluation.every": 6}, out=tmp_path / "run", reporter=Results())
     best = max(results, key=lambda pair: (pair[1], -pair[0]))[0]
     assert set(checkpoint_steps(run.folder)) == {56, 60} | {best}
     assert best_step(validation_scores(run.folder)) == best
