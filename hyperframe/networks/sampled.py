@@ -29,6 +29,7 @@ EXAMPLES_AT_ONCE = {"cpu": 250, "cuda": 1000}
 """Examples that drawn networks run on at a time."""
 
 DRAWN_AT_ONCE = 64
+NUMBERS_DRAWN_AT_ONCE = 1 << 23  # weights of all networks: 32 MiB
 
 PROBED = 2
 """Inputs on which networks are tried out before they are given away."""
@@ -188,9 +189,8 @@ class Networks:
 
     def _workers(self, chunks: int, examples: int) -> int:
         """How many chunks run at a time: on a CPU in several threads, unless a trunk would run in each of them."""
-        if chunks == 1 or self.target.trunk.whole or not self.target.runs_in_threads(examples):
-            return 1
-        return min(chunks, torch.get_num_threads())
+        alone = chunks == 1 or self.target.trunk.whole or not self.target.runs_in_threads(examples)
+        return 1 if alone else min(chunks, torch.get_num_threads())
 
     def _outputs(self, rows: slice, inputs: Tensor, first_example: int) -> list[tuple[int, int, Tensor]]:
         """Run some networks on some examples, in halves where memory does not suffice."""
@@ -337,13 +337,14 @@ def draw_weights(generator: Generator, count: int, rng: torch.Generator) -> Weig
 
 def _generate_in_parts(generator: Generator, z: Tensor) -> Weights:
     """Generate weights of all z, some at a time, into memory that holds them all."""
-    drawn: Weights = {}
-    for first in range(0, len(z), DRAWN_AT_ONCE):
-        part: Weights = generator(z[first : first + DRAWN_AT_ONCE])
-        if len(z) <= DRAWN_AT_ONCE:
+    drawn, first = Weights(), 0
+    for some in z.split(max(1, NUMBERS_DRAWN_AT_ONCE // generator.spec.num_weights)):
+        part: Weights = generator(some)
+        if len(some) == len(z):
             return part
         for layer, weights in part.items():
             if not first:
                 drawn[layer] = weights.new_empty(len(z), *weights.shape[1:])
-            drawn[layer][first : first + len(weights)] = weights
+            drawn[layer][first : first + len(some)] = weights
+        first += len(some)
     return drawn
