@@ -91,6 +91,7 @@ def test_an_ensemble_predicts_as_its_networks_do(trained):
     assert not ensemble.training
 
 
+@pytest.mark.slow
 def test_a_program_of_torch_gives_the_same_for_any_number_of_examples(trained, tmp_path):
     file = trained.write_program(tmp_path / "ensemble.pt2", 3, 1)
     told = {HEADER: ""}

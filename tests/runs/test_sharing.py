@@ -14,6 +14,8 @@ import hyperframe as hf
 from hyperframe.errors import RunError
 from hyperframe.runs.sharing import LARGEST, count_to_keep
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {**tiny.GENERATED, "trainer.steps": 2}
 
 

@@ -11,6 +11,8 @@ import torch
 from hyperframe.cli import doctor
 from hyperframe.cli.doctor import ALONE, WITH_TORCH, broken_imports
 
+pytestmark = pytest.mark.slow
+
 DATA = os.environ.get("HYPERFRAME_DATA", "")
 
 

@@ -13,6 +13,8 @@ from hyperframe.training.dry_run import dry_run
 from hyperframe.training.loop import Training
 from hyperframe.training.trainer import Trainer
 
+pytestmark = pytest.mark.slow
+
 FAST = [f"{key}={json.dumps(value)}" for key, value in PERCEPTRON.items()]
 
 

@@ -23,6 +23,8 @@ from hyperframe.networks.target import Target
 from hyperframe.runtime.memory import keep_freed
 from hyperframe.targets.weights import batch_size, unpack
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def small_matrices(monkeypatch):
