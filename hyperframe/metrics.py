@@ -13,6 +13,9 @@ from hyperframe.errors import PluginError
 ARROWS = {"greater": " ↑", "lower": " ↓", "": ""}
 """Marks in tables for the better direction."""
 
+WORDS = {"network": "{} of one network", "ensemble": "ensemble: {}"}
+"""How a metric's label is completed: for single networks, and for all of them as an ensemble."""
+
 OF_NETWORKS = ("mean", "std", "min", "max")
 """The moments over networks that a figure of single networks can have."""
 
@@ -89,6 +92,13 @@ class Metric:
             found = results.get(self.name)
             found = found.get("mean") if isinstance(found, Mapping) else found
         return float(found) if _is_number(found) else None
+
+    def text(self, results: Mapping[str, Any]) -> str | None:
+        """Its value in the results of an evaluation, with the deviation over the networks; None where there is none."""
+        value, spread = self.value(results), self.spread(results)
+        if value is None:
+            return None
+        return self.shown(value) + ("" if spread is None else f" ± {self.shown(spread['std'])}")
 
     def plain(self) -> dict[str, Any]:
         """The declaration as plain data, from which `Metric(**plain)` makes it again."""

@@ -3,10 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hyperframe.metrics import metrics_of
-
-WORDS = {"network": "{} of one network", "ensemble": "ensemble: {}"}
-"""How a metric's label is completed: for single networks, and for all of them as an ensemble."""
+from hyperframe.metrics import WORDS, metrics_of
 
 
 def evaluation_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -15,15 +12,12 @@ def evaluation_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     The entropy and the training's gradient evaluations follow where the results have them.
     """
     for metric in metrics_of(results):
-        value, spread = metric.value(results), metric.spread(results)
-        words = WORDS[metric.of] + (", mean" if metric.of == "network" else "")
-        if spread is not None:
-            mean, std, low, high = (metric.shown(spread[key]) for key in ("mean", "std", "min", "max"))
-            yield metric.words(words), f"{mean} ± {std}"
-            if metric.better:
-                yield "worst and best network", ", ".join((low, high) if metric.better == "greater" else (high, low))
-        elif value is not None:
-            yield metric.words(words), metric.shown(value)
+        text, spread = metric.text(results), metric.spread(results)
+        if text is not None:
+            yield metric.words(WORDS[metric.of] + (", mean" if metric.of == "network" else "")), text
+        if spread is not None and metric.better:
+            low, high = (metric.shown(spread[key]) for key in ("min", "max"))
+            yield "worst and best network", ", ".join((low, high) if metric.better == "greater" else (high, low))
     if results.get("entropy") is not None:
         yield "entropy of the weights, in gauge (nats)", f"{results['entropy']:.1f}"
     if results.get("gradient_evaluations") is not None:

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hyperframe.analysis.evaluation_rows import WORDS
 from hyperframe.analysis.plots import COLOURS, axis_label, new_figure
 from hyperframe.bench.cells import COSTS_OF, EVALUATION
-from hyperframe.metrics import Metric
+from hyperframe.metrics import WORDS, Metric
 from hyperframe.runtime.files import whole_file
 
 COLUMNS, LINE = 3, 52

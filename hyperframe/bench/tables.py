@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hyperframe.analysis.evaluation_rows import WORDS, quantity
+from hyperframe.analysis.evaluation_rows import quantity
 from hyperframe.bench.cells import COSTS_OF, EVALUATION
-from hyperframe.metrics import Metric
+from hyperframe.metrics import WORDS, Metric
 
 MISSING = "–"
 WHOLE = 1000

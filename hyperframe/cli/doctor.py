@@ -1,4 +1,4 @@
-"""What `doctor` finds: the library and all around it, each part by itself, so that one that is broken hides no other.
+"""The findings of `doctor`: the library and all around it, part by part, so that a broken one hides no other.
 
 Nothing is imported here that needs torch: whether torch can be imported is one of the questions.
 """
@@ -46,7 +46,7 @@ READ_SECONDS = 10.0
 
 @attrs.define(kw_only=True)
 class Findings:
-    """What is found, and what of it is broken.
+    """Findings so far, and those that are broken.
 
     Attributes:
         parts: of each part what is found, as plain data.
@@ -114,7 +114,7 @@ def broken_imports(names: list[str]) -> Iterator[str]:
 
 
 def extras(found: Findings) -> dict[str, Any]:
-    """What is optional: of each extra the versions of its distributions, None where one is not installed."""
+    """The extras: of each the versions of its distributions, None where one is not installed."""
     rows: dict[str, Any] = {}
     for text in importlib.metadata.requires(OWN_DISTRIBUTION) or []:
         extra = re.search(r"extra == ['\"](\w+)['\"]", text)

@@ -9,11 +9,11 @@ from rich import box
 from rich.markup import escape
 from rich.table import Column, Table
 
-from hyperframe.analysis.evaluation_rows import WORDS, evaluation_rows, evaluation_title, quantity
+from hyperframe.analysis.evaluation_rows import evaluation_rows, evaluation_title, quantity
 from hyperframe.bench.generators import summary
 from hyperframe.config.registry import BrokenPlugin, Registered
 from hyperframe.entry_points import OWN_DISTRIBUTION
-from hyperframe.metrics import Metric, metrics_of
+from hyperframe.metrics import WORDS, Metric, metrics_of
 from hyperframe.runs.comparison import repeats
 from hyperframe.runs.folder import ANALYSES
 from hyperframe.runtime.progress import in_words

@@ -39,7 +39,7 @@ EXAMPLES = 3
 
 
 class _Program(nn.Module):
-    """What is written: the mean prediction, and those of all networks."""
+    """The module that is written: it gives the mean prediction, and those of all networks."""
 
     def __init__(self, ensemble: Ensemble) -> None:
         super().__init__()

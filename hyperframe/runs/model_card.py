@@ -65,15 +65,14 @@ def _figures(figures: Mapping[str, Any] | None, checkpoint: Checkpoint) -> Itera
         f"{figures['split']} examples:\n\n| | |\n| --- | --- |"
     )
     for metric in metrics_of(figures):
-        value, spread = metric.value(figures), metric.spread(figures)
-        if value is not None:
+        text = metric.text(figures)
+        if text is not None:
             of = "one network" if metric.of == "network" else "ensemble"
-            shown = metric.shown(value) if spread is None else f"{metric.shown(value)} ± {metric.shown(spread['std'])}"
-            yield f"| {metric.words('{}, ' + of)} | {shown} |"
+            yield f"| {metric.words('{}, ' + of)} | {text} |"
 
 
 def _inputs(networks: Networks) -> Iterator[str]:
-    """What the networks take and give."""
+    """Describe inputs and predictions."""
     known, task = networks.trained_inputs, networks.task
     shape = ", ".join(map(str, ("examples", *networks.target.spec.input_shape)))
     yield f"- Inputs: floating-point numbers, `[{shape}]`" + (

@@ -1,19 +1,15 @@
-"""What a notebook shows of a run: all that is known without a computation."""
+"""The table by which notebooks show a run: all that is known without a computation."""
 
 from typing import Any
 
-from hyperframe.runs.folder import ANALYSES, RESULTS
+from hyperframe.metrics import WORDS
+from hyperframe.runs.folder import ANALYSES, EVALUATION, RESULTS
 from hyperframe.runtime.files import LARGEST_RESULTS, kept_json
 from hyperframe.targets.notebook import html_table
 
 
-def run_table(run: Any, evaluation: str) -> str:
-    """A `hyperframe.Run`: what was trained, how far, and its evaluation where one is kept.
-
-    Args:
-        run: the run.
-        evaluation: under which name that is kept.
-    """
+def run_table(run: Any) -> str:
+    """A `hyperframe.Run`: what was trained, how far, and its evaluation where one is kept."""
     config, experiment = run.config, run.experiment
     trained = sum(value.numel() for value in experiment.generator.parameters() if value.requires_grad)
     names = {
@@ -29,21 +25,19 @@ def run_table(run: Any, evaluation: str) -> str:
         ("loss", f"objective {config.objective.name}, diversity {names['diversity']}, gauges {names['gauges']}"),
         ("cost", f"{run.gradient_evaluations:,} gradient evaluations"),
     ]
-    return html_table(f"run {run.folder.name}", [*rows, *_results(run, evaluation)])
+    return html_table(f"run {run.folder.name}", [*rows, *_results(run)])
 
 
-def _results(run: Any, evaluation: str) -> list[tuple[str, object]]:
+def _results(run: Any) -> list[tuple[str, object]]:
     """The metrics of a kept evaluation, and what it is of."""
-    results = kept_json(run.folder / ANALYSES / evaluation / RESULTS, LARGEST_RESULTS)
+    results = kept_json(run.folder / ANALYSES / EVALUATION / RESULTS, LARGEST_RESULTS)
     if results is None:
         return [("evaluation", "none is kept yet; run.evaluate() makes one")]
-    of = {"network": "{} of one network", "ensemble": "ensemble: {}"}
     origin = f"at step {results['step']}" if "step" in results else f"of {results.get('samples')}"
     counts = [f"{results.get(key)} {words}" for key, words in (("networks", "networks"), ("examples", "examples"))]
     rows: list[tuple[str, object]] = [("evaluation", f"{', '.join(counts)} ({results.get('split')}), {origin}")]
     for metric in run.experiment.task.metrics:
-        value, spread = metric.value(results), metric.spread(results)
-        if value is not None:
-            deviation = "" if spread is None else f" ± {metric.shown(spread['std'])}"
-            rows.append((metric.words(of[metric.of]), metric.shown(value) + deviation))
+        text = metric.text(results)
+        if text is not None:
+            rows.append((metric.words(WORDS[metric.of]), text))
     return rows

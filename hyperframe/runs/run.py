@@ -65,7 +65,7 @@ class Run:
         return f"<Run {self.folder}: {target} on {task}, step {self.step} of {steps}, on {self.experiment.device}>"
 
     def _repr_html_(self) -> str:
-        return run_table(self, EVALUATION)
+        return run_table(self)
 
     @property
     def finished(self) -> bool:

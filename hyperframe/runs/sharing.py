@@ -83,7 +83,7 @@ def write_shared(
 
 
 def _plain_state(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What a checkpoint says beside what writing one adds."""
+    """The state of a checkpoint without the keys that writing one adds."""
     return {key: value for key, value in checkpoint.state.items() if key not in ("format", "step", "files")}
 
 

@@ -1,4 +1,4 @@
-"""What both estimators share: the training behind `fit`, networks that are kept and drawn, and what is pickled."""
+"""The base class of both estimators: the training behind `fit`, networks that are kept and drawn, and pickling."""
 
 import copy
 import tempfile
@@ -113,14 +113,14 @@ class HyperEstimator(BaseEstimator):
             )
 
     def _checked(self, X: Any, y: Any, **of_labels: Any) -> tuple[np.ndarray, np.ndarray]:
-        """What is to be fitted, as arrays of numbers."""
+        """Check examples to be fitted, and return them as arrays of numbers."""
         X = _without_bytes(X)
         of_inputs = {"dtype": NUMBERS, "allow_nd": True, "ensure_min_samples": FEWEST}
         x, labels = validate_data(self, X, y, **of_inputs, **of_labels)
         return x, labels
 
     def _inputs(self, X: Any) -> Tensor:
-        """What is to be predicted, as inputs of the networks."""
+        """Check examples to be predicted, and return them as inputs of the networks."""
         check_is_fitted(self)
         if len(self.input_shape_) > 1:  # images have no features whose number or names are to be compared
             x = check_array(_without_bytes(X), dtype=NUMBERS, allow_nd=True)

@@ -1,4 +1,4 @@
-"""What a notebook shows of an object: small tables in HTML that need no other file, on a light or a dark page."""
+"""Small tables in HTML, by which notebooks show an object: they need no other file, on a light or a dark page."""
 
 from collections.abc import Iterable, Sequence
 from html import escape

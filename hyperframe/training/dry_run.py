@@ -75,7 +75,7 @@ def _data_of(experiment: Experiment) -> tuple[dict[str, Data], str | None]:
 
 
 def _parts(run: Run, splits: Mapping[str, int]) -> dict[str, Any]:
-    """What would be trained."""
+    """Name the parts of the training."""
     experiment, config = run.experiment, run.config
     task, spec = experiment.task, experiment.target.spec
     parameters = sum(value.numel() for value in experiment.generator.parameters() if value.requires_grad)

@@ -1,4 +1,4 @@
-"""What parts of the work cost, beside plainer ways of doing them.
+"""The cost of parts of the work, beside plainer ways of doing them.
 
 - `work`: one piece of work and the ways of doing it
 - `of_training`: pieces of a training step

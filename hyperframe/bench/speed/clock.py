@@ -22,7 +22,7 @@ Call = Callable[[], object]
 
 @attrs.frozen
 class Timing:
-    """What some calls took.
+    """The times that some calls took.
 
     Attributes:
         walls: seconds of each call; on a CUDA device those between its beginning and its end there.

@@ -1,4 +1,4 @@
-"""What work takes at the least: its operations at the rate of a large product; and what its operations move."""
+"""The least that work takes: its operations at the rate of a large product; and the bytes that they move."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any

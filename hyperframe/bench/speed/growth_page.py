@@ -20,7 +20,7 @@ NARROWEST, MOST_TICKS = 5.0, 8
 """How many times the least value an axis's greatest one is at the least, and how many ticks it has."""
 
 BOUNDS = {"floor_s": "operations alone", "unfused_s": "bytes alone, without caches"}
-"""What work is compared with, and how it is named."""
+"""The lines that work is compared with, and how they are named."""
 
 
 def growth_title(content: Mapping[str, Any]) -> str:

@@ -38,7 +38,7 @@ TAKES = {
     "distances": ("networks",),
     "evaluate": ("networks", "examples"),
 }
-"""What pieces take beside a configuration; all others take nothing."""
+"""Numbers that pieces take beside a configuration; all others take none."""
 
 
 @attrs.frozen(kw_only=True)

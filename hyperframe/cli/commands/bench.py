@@ -27,7 +27,7 @@ TIMED = {
     ),
     "evaluate": ("drawn networks on the same examples", NETWORKS_ALL),
 }
-"""What each piece of work is, and what stands beside hyperframe's own way of doing it."""
+"""Each piece of work in words, and what stands beside hyperframe's own way of doing it."""
 
 TAKES = {
     "sample": ("networks",),

@@ -1,4 +1,4 @@
-"""What a configuration file may hold, as JSON Schema (draft 2020-12): editors complete and check a file by it.
+"""The contents of a configuration file as JSON Schema (draft 2020-12): editors complete and check a file by it.
 
 It is made of the declarations that `hyperframe.config.schema` checks a file by.
 """
