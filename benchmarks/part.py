@@ -58,7 +58,7 @@ def few(x: Tensor, y: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def settings(steps: int, seed: int) -> dict[str, Any]:
-    """What all trainings share."""
+    """The settings that all trainings share."""
     return {
         "target": "lenet",
         "trainer.steps": steps,

@@ -52,5 +52,5 @@ def hyperframe_analyses() -> list[Component]:  # type: ignore[empty-body]
 
 
 @hookspec
-def hyperframe_reporters(run: Any) -> Any:
-    """Observe trainings: return a `hyperframe.Reporter` for this run, or None; asked for when its training begins."""
+def hyperframe_reporters(run: Any) -> list[Any]:  # type: ignore[empty-body]
+    """Observe trainings: return `hyperframe.Reporter`s for this run; asked for when its training begins."""

@@ -69,16 +69,15 @@ class PluginManager(pluggy.PluginManager):
             self.check_pending()
             self.sources[source.plugin] = source
 
-    def reporters(self, run: Any) -> dict[str, Any]:
-        """Ask plugins for those who observe a run's training, by distribution; one that fails is named and left out."""
-        found: dict[str, Any] = {}
+    def reporters(self, run: Any) -> list[tuple[str, Any]]:
+        """Ask plugins for those who observe a run's training, with distributions; one that fails is left out, named."""
+        found: list[tuple[str, Any]] = []
         for implementation in reversed(self.hook.hyperframe_reporters.get_hookimpls()):
             owner = self.sources[implementation.plugin_name].distribution
             # Whoever only looks on must not keep a training from beginning.
             with Forgiven(partial(_told_of_reporter, owner)):
-                reporter = implementation.function(**({"run": run} if implementation.argnames else {}))
-                if reporter is not None:
-                    found[owner] = reporter
+                made: Any = implementation.function(**({"run": run} if implementation.argnames else {}))
+                found += [(owner, reporter) for reporter in made]
         return found
 
     def loading(self, source: Source) -> Forgiven:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from hyperframe.errors import RunError, brief
 from hyperframe.networks.ensemble import Ensemble
-from hyperframe.networks.storage import free_folder
+from hyperframe.networks.storage import absent_or_empty
 from hyperframe.runtime.files import check_new_file, user_path, whole_file
 
 INPUT, OUTPUTS = "x", ("prediction", "members")
@@ -69,7 +69,7 @@ def is_program(path: str | Path) -> bool:
             f"{path}: an ensemble is written to a file that ends in {' or '.join(_WRITERS)}, or to a folder, whose "
             "name has no ending"
         )
-    free_folder(path)
+    absent_or_empty(path)
     return False
 
 

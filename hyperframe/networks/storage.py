@@ -157,7 +157,7 @@ def write_state_dicts(folder: str | Path, draw: Callable[[], Networks], origin: 
     Raises:
         RunError: the folder holds something, is a file, or cannot be written.
     """
-    final = free_folder(folder)
+    final = absent_or_empty(folder)
     networks = draw()
     header = _header(ONE, origin, networks)
     with whole_folder(final) as partial:
@@ -170,7 +170,7 @@ def write_state_dicts(folder: str | Path, draw: Callable[[], Networks], origin: 
     return final
 
 
-def free_folder(path: str | Path) -> Path:
+def absent_or_empty(path: str | Path) -> Path:
     """Return the path of a folder that is absent or empty.
 
     Raises:

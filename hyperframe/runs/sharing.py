@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from hyperframe.config.schema import Config
 from hyperframe.entry_points import OWN_DISTRIBUTION
 from hyperframe.networks.sampled import Networks
-from hyperframe.networks.storage import free_folder, store_networks
+from hyperframe.networks.storage import absent_or_empty, store_networks
 from hyperframe.runs.checkpoints import FORMAT, Checkpoint, write_checkpoint
 from hyperframe.runs.folder import ANALYSES, CONFIG, EVALUATION, RESULTS, TARGET, TASK
 from hyperframe.runs.model_card import model_card
@@ -64,7 +64,7 @@ def write_shared(
     Raises:
         RunError: the folder holds something, or cannot be written.
     """
-    folder = free_folder(path)
+    folder = absent_or_empty(path)
     networks = draw()
     figures = kept_json(source / ANALYSES / EVALUATION / RESULTS)
     with whole_folder(folder) as partial:

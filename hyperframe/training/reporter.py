@@ -1,6 +1,6 @@
 """Who is told how a training goes on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ from hyperframe.runs.run import Run
 class Reporter:
     """Is told how training goes on, and says nothing; the base class of those who do.
 
-    `hf.train(…, reporter=…)` and `hf.resume` take one, and plugins return one from `hyperframe_reporters`. All methods
+    `hf.train(…, reporter=…)` and `hf.resume` take one, and plugins return some from `hyperframe_reporters`. All methods
     are called in the main process, between two steps. What one that was handed over raises ends the training. A
     subclass defines those that it needs; the others do nothing.
 
@@ -77,20 +77,21 @@ class Observers:
                 "hyperframe.Reporter, which has all of them"
             )
         self._own = own
-        self._others: dict[str, Reporter] = {}
+        self._others: list[tuple[str, Reporter]] = []
 
-    def join(self, others: Mapping[str, Reporter]) -> None:
-        """Let those of plugins hear it too, by distribution; one that raises is named, and hears nothing any more."""
-        self._others.update(others)
+    def join(self, others: Iterable[tuple[str, Reporter]]) -> None:
+        """Let those of plugins hear it too, with distributions; one that raises is named, and hears no more."""
+        self._others += others
 
     def tell(self, event: str, *arguments: Any) -> None:
         """Call the method of this name of all of them."""
         getattr(self._own, event)(*arguments)
-        for owner, reporter in list(self._others.items()):
+        for other in list(self._others):
             # Whoever only looks on must not end a training that takes hours.
-            with Forgiven(partial(self._without, owner)):
+            with Forgiven(partial(self._without, other)):
+                reporter = other[1]
                 getattr(reporter, event)(*arguments)
 
-    def _without(self, owner: str, error: BaseException) -> None:
-        del self._others[owner]
-        notice(f"{owner} does not observe the training any more, since its reporter failed: {described(error)}")
+    def _without(self, other: tuple[str, Reporter], error: BaseException) -> None:
+        self._others.remove(other)
+        notice(f"{other[0]} does not observe the training any more, since its reporter failed: {described(error)}")

@@ -191,7 +191,7 @@ class Plugin:
 
     @hookimpl
     def hyperframe_reporters(self, run):
-        return Hearing(self.hears) if self.interested else None
+        return [Hearing(self.hears)] if self.interested else []
 
 
 class Hearing(hf.Reporter):
