@@ -109,3 +109,58 @@ def test_the_perceptron_computes_what_it_says(registry, options):
 def test_options_that_make_no_network_are_named(registry, overrides, message):
     with pytest.raises(ConfigError, match=message):
         load_config("digits", overrides, registry)
+
+
+# The transformer and the recurrent network.
+
+
+def test_the_transformer_computes_what_it_says(registry):
+    target = make_target(registry, "vit_tiny", {"width": 8, "heads": 2, "depth": 1, "hidden": 6})
+    assert target.spec.num_weights == 40 + 16 * 8 + 4 * 8 + (24 * 9 + 8 * 9) + (6 * 9 + 8 * 7) + 2 * 8 + 90
+    weights, x = draw(target)
+    net = target.network(weights, 1)
+    state = net.state_dict()
+    tokens = F.conv2d(x, state["patches.weight"], state["patches.bias"], 2).flatten(2).mT + state["positions"]
+
+    def normed(y, name):
+        return F.layer_norm(y, (8,), state[f"{name}.weight"], state[f"{name}.bias"])
+
+    def dense(y, name):
+        return F.linear(y, state[f"{name}.weight"], state[f"{name}.bias"])
+
+    q, k, v = dense(normed(tokens, "blocks.0.norm1"), "blocks.0.attention.qkv").split(8, -1)
+    heads = [(q[..., own] @ k[..., own].mT / 2).softmax(-1) @ v[..., own] for own in (slice(0, 4), slice(4, 8))]
+    tokens = tokens + dense(torch.cat(heads, -1), "blocks.0.attention.out")
+    hidden = F.gelu(dense(normed(tokens, "blocks.0.norm2"), "blocks.0.mlp.0"))
+    tokens = tokens + dense(hidden, "blocks.0.mlp.2")
+    torch.testing.assert_close(net(x), dense(normed(tokens, "norm").mean(1), "out"))
+
+
+def test_weights_of_the_transformer_with_its_defaults(registry):
+    assert make_target(registry, "vit_tiny", {}).spec.num_weights == 18_154
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_symmetries_of_the_recurrent_network(registry, layers):
+    target = make_target(registry, "lstm_classifier", {"hidden": 6, "layers": layers})
+    counts = orbits(target.structure, shift_invariant=True).counts
+    expected = {"permutation": 6 * layers, "sign": 6 * layers, "logit_shift": 6 + 1}
+    assert {kind: count for kind, count in counts.items() if count} == expected
+
+
+def test_weights_of_the_recurrent_network_with_its_defaults(registry):
+    assert make_target(registry, "lstm_classifier", {}).spec.num_weights == 2_692
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("vit_tiny", {"input_shape": (1, 8)}, "input_shape: expected three numbers, but got 2"),
+        ("vit_tiny", {"patch": 3}, "patch: 3 does not divide images of 8 × 8 pixels"),
+        ("vit_tiny", {"heads": 5}, "heads: 5 heads cannot have equal parts of 32 channels"),
+        ("lstm_classifier", {"input_shape": (1, 8, 8)}, "input_shape: expected two numbers, but got 3"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(registry, name, options, message):
+    with pytest.raises(ValueError, match=message):
+        registry.get("target", name).component.options(**options)

@@ -24,12 +24,14 @@ OF_EXAMPLES = {"example_weights_are_numbers", "examples_count_one", "networks_ke
 """Laws of objectives that do not count all examples alike."""
 LONG = {"diversity", "gauge"}
 """Kinds whose laws take seconds."""
+LARGE = {"torchvision", "vit_tiny", "lstm_classifier"}
+"""Targets whose laws take seconds; small ones of these kinds are in `OTHERS`."""
 
 
 def marks_of(entry):
     """Whether the laws of a component need data sets, and whether they take long."""
     marks = [pytest.mark.data] if entry.component.name in DATA and entry.kind == "task" else []
-    return [*marks, pytest.mark.slow] if entry.kind in LONG or entry.component.name == "torchvision" else marks
+    return [*marks, pytest.mark.slow] if entry.kind in LONG or entry.component.name in LARGE else marks
 
 
 ALL = [
@@ -55,6 +57,8 @@ NOTHING = (
 OTHERS = [
     ("digits_cnn", {"channels": [3, 5]}),
     ("lenet", {"classes": 3}),
+    ("lstm_classifier", {"input_shape": [5, 2], "outputs": 3, "hidden": 4, "layers": 2}),
+    ("vit_tiny", {"input_shape": [3, 4, 6], "outputs": 3, "width": 8, "heads": 2, "depth": 1, "hidden": 6}),
     ("mlp", {"hidden": []}),
     ("mlp", {"hidden": [], "input_shape": [3], "outputs": 2}),
     ("mlp", {"hidden": [5], "input_shape": [7], "outputs": 1}),

@@ -20,9 +20,7 @@ from hyperframe.types import Task
 
 # Images; of a user's own files see test_own_data.py, of values test_diabetes.py.
 SIZES = {"digits": (1197, 240, 360), "mnist": (55_000, 5_000, 10_000), "fashion_mnist": (55_000, 5_000, 10_000)}
-TASKS = [
-    entry for entry in Registry(make_plugin_manager()).all() if entry.kind == "task" and entry.component.name in SIZES
-]
+TASKS = [entry for entry in Registry(make_plugin_manager()).all() if entry.kind == "task"]
 
 
 def build(name, **options):
@@ -341,3 +339,20 @@ def test_the_base_classes_have_no_data(kind):
 def test_labels_that_are_none(task, labels, message):
     with pytest.raises(DataError, match=f"^here: .*{message}"):
         task.check_labels(labels, "here")
+
+
+# Waves that are made from a seed.
+
+
+def test_signals_differ_between_splits_and_seeds_and_repeat():
+    splits = {name: build("signals").data(name).x for name in ("train", "validation", "test")}
+    again, other = build("signals").data("train").x, build("signals", data_seed=1).data("train").x
+    assert torch.equal(again, splits["train"])
+    everything = torch.cat([*splits.values(), other])
+    assert len(everything.flatten(1).unique(dim=0)) == len(everything)
+
+
+def test_noise_of_signals_is_what_is_asked_for():
+    clean, noisy = build("signals", noise=0.0).data("train").x, build("signals", noise=0.3).data("train").x
+    assert abs(float((noisy - clean).std()) - 0.3) < 0.01
+    assert 1.4 < float(clean.abs().max()) <= 1.5

@@ -21,6 +21,7 @@ from torch.nn.parameter import is_lazy
 from hyperframe.errors import DataError, HyperframeError, SpecError, brief, described, others_code
 from hyperframe.runtime.rng import seeded
 from hyperframe.targets.embeddings import Lookups, with_plain_gradients
+from hyperframe.targets.recurrent.layers import unroll
 from hyperframe.targets.remedies import of_failure, of_inputs, of_outputs
 from hyperframe.targets.trial_inputs import TrialInputs, are_whole, spread_examples
 
@@ -63,6 +64,7 @@ def prepare(module: nn.Module, where: str) -> nn.Module:
     with others_code(lambda error: SpecError(f"{where}: the module cannot be copied: {described(error)}")):
         copied = copy.deepcopy(module).cpu().float().eval()
     with_plain_gradients(copied)
+    unroll(copied)
     return copied
 
 

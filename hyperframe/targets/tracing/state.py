@@ -55,6 +55,11 @@ class Discovery(Findings):
         free = compact(torch.where(squeeze(values) == 0, ZERO, FIXED).expand(values.shape))
         return Activation(uniform(values.shape), free, free, compact(code))
 
+    def any_units(self, shape: Iterable[int]) -> Activation:
+        """Label zeros along the last axis: whatever a layer reads there, such as a recurrent state, has new labels."""
+        size = torch.Size(shape)
+        return self.lay_out(size, len(size) - 1, self.new_labels(self.units.new(size[-1])))
+
     def opaque(self, shape: Iterable[int]) -> Activation:
         """Label entries of which nothing is known: they are of no unit, and each differs from all others."""
         size = torch.Size(shape)

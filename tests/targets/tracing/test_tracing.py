@@ -308,11 +308,6 @@ FROZEN_PARTS = {
         (4,),
         [("shared parameter", "a.bias")],
     ),
-    "lstm": (
-        lambda: Net(lambda m, x: m.out(m.lstm(x)[0][:, -1]), lstm=nn.LSTM(2, 5, batch_first=True), out=dense(5, 3)),
-        (3, 2),
-        [("lstm", "lstm")],
-    ),
     "attention": (
         lambda: Net(
             lambda m, x: m.out(m.attention(x, x, x, need_weights=False)[0].mean(1)),

@@ -85,6 +85,8 @@ def convolution(operation: Operation) -> Activation | Crossed | None:
 def dense(operation: Operation) -> Activation | Crossed | None:
     """A dense layer along the last axis."""
     x, view, bias = operation.args[0], operation.args[1], operation.get(2, "bias")
+    if isinstance(x, Tensor) and not bool(x.any()):
+        x = operation.found.any_units(x.shape)
     if not _fit(x, view, bias) or len(view.shape) != 2:
         return None
     return _apply_kernel(operation, x, len(x.shape) - 1, _Kernel(view, bias, "o i"), along=True)
