@@ -35,9 +35,9 @@ html_extra_path = ["root"]
 html_copy_source = False
 
 navigation = {
-    "Start": ["Overview <../README>", "choosing", "estimators", "examples"],
+    "Start": ["Overview <../README>", "choosing", "estimators", "examples", "limits"],
     "Tutorials": ["tutorials/own_table", "tutorials/elsewhere", "tutorials/choosing_lambda"],
-    "How-to": ["runs", "report", "analyses", "comparisons", "target", "task", "gauge", "prove"],
+    "How-to": ["commands", "data", "runs", "report", "analyses", "comparisons", "target", "task", "gauge", "prove"],
     "Reference": ["configuration", "cli", "api", "hooks", "laws"],
     "Results": ["results/*"],
     "Plugins": ["../plugins/*/README"],

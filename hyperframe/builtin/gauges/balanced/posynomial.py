@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
+from hyperframe import Weights
 from hyperframe.targets import Orbits
 from hyperframe.targets.symmetry.propagate import Stage
-from hyperframe.types import Weights
 
 
 class Posynomial:
