@@ -342,6 +342,15 @@ def test_what_was_saved_is_used_as_the_page_on_runs_says(tmp_path, monkeypatch, 
     assert (len(names["members"]), len(names["ensemble"].networks)) == (4, 50)
 
 
+def test_logits_of_all_networks_stand_one_network_after_the_other(tmp_path, small):
+    (block,) = [block for block in blocks(ROOT / "docs" / "runs.md") if "class AllLogits" in block]
+    names, x = {}, torch.rand(3, 1, 8, 8)
+    exec(block, names)
+    ensemble = small(tmp_path / "run").ensemble(4)
+    logits = names["AllLogits"](ensemble)(x)
+    torch.testing.assert_close(logits.view(4, 3, 10).softmax(-1), ensemble.members(x))
+
+
 def test_the_samples_read_as_the_page_on_runs_says(tmp_path, monkeypatch, small):
     run = small(tmp_path / "run")
     run.write_samples(tmp_path / "networks.safetensors", 5)
