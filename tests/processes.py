@@ -2,13 +2,16 @@
 
 import os
 
+import pytest
 import torch
 import torch.distributed as dist
+from scripted import scripted
 
 from hyperframe.api import make_registry
 from hyperframe.config.schema import load_config
 from hyperframe.experiment.build import build_experiment
 from hyperframe.runtime.distributed import ALONE, Processes, gather, joined
+from hyperframe.training.loop import train_run
 from hyperframe.training.trainer import Trainer
 from hyperframe.types import Data
 
@@ -117,3 +120,12 @@ def steps_of_all(processes):
 def steps_on_devices(processes):
     """Take the steps of all trainings, each process on a CUDA device of its own."""
     return {name: trained_in_steps(name, processes, "cuda") for name in STEPS}
+
+
+def trained_until_no_better(processes, settings, accuracies, folder):
+    """Train with accuracies by a script; return how far a process came and why it ended."""
+    config = load_config("digits_hypernetwork", settings, make_registry())
+    with pytest.MonkeyPatch.context() as patch:
+        scripted(patch, accuracies)
+        run = train_run(config, make_registry(), folder, processes=processes)
+    return {"step": run.step, "ended": run.ended}

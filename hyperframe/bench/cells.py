@@ -19,7 +19,7 @@ from hyperframe.config.schema import Config
 from hyperframe.errors import HyperframeError, NotApplicableError, RunError
 from hyperframe.metrics import Metric, metrics_of
 from hyperframe.networks.sampled import draw_weights
-from hyperframe.runs.checkpoints import checkpoint_steps
+from hyperframe.runs.checkpoints import checkpoint_steps, ended_early
 from hyperframe.runs.comparison import training_seconds
 from hyperframe.runs.folder import CONFIG, free_folder, read_run_config
 from hyperframe.runs.loading import load_run
@@ -127,8 +127,11 @@ def _advising(cell: Cell) -> Iterator[None]:
 
 
 def is_trained(cell: Cell) -> bool:
-    """Whether all steps of a cell are done."""
-    return is_file(cell.folder / CONFIG) and max(checkpoint_steps(cell.folder), default=0) == cell.config.trainer.steps
+    """Whether all steps of a cell are done, or its training has ended early."""
+    if not is_file(cell.folder / CONFIG):
+        return False
+    options, done = cell.config.trainer, max(checkpoint_steps(cell.folder), default=0)
+    return done == options.steps or ended_early(cell.folder, options.patience, options.steps) is not None
 
 
 def train_cell(cell: Cell, registry: Registry) -> Run:

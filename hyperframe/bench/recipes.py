@@ -20,8 +20,8 @@ from hyperframe.experiment.preflight import load_data
 from hyperframe.options import shown
 from hyperframe.runtime.files import user_path
 from hyperframe.runtime.rng import seeded
+from hyperframe.runtime.threads import cpu_threads
 from hyperframe.training.beginning import begin
-from hyperframe.training.loop import cpu_threads
 from hyperframe.training.trainer import Trainer
 
 LABEL = re.compile(r"[A-Za-z0-9][\w.+-]{0,59}", re.ASCII)

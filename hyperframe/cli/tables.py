@@ -238,10 +238,10 @@ def _mebibytes(size: int | None) -> str:
 
 
 def _time_in_words(found: Mapping[str, Any]) -> str:
-    validations = quantity(found["validations"], "validation")
+    validations, patience = quantity(found["validations"], "validation"), found["patience"]
     return (
         f"about {in_words(found['seconds'])}: {found['steps']:,} steps of {in_words(found['step'])}, {validations} of "
-        f"{in_words(found['validation'])}"
+        f"{in_words(found['validation'])}{'' if patience is None else f', or less with trainer.patience={patience}'}"
     )
 
 

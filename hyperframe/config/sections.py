@@ -81,6 +81,12 @@ class TrainerOptions:
     log_every: int = option(50, "steps between two lines of metrics", minimum=1)
     checkpoint_every: int = option(500, "steps between two checkpoints", minimum=1)
     keep_checkpoints: int = option(3, "how many of the last checkpoints are kept, beside the best", minimum=1)
+    patience: int | None = option(
+        None,
+        "end the training early, after so many validations in a row without a new best; rates, schedules and the "
+        "objective still follow trainer.steps; null: never",
+        minimum=1,
+    )
     stop_after: int | None = option(None, "pause after so many steps of this call; not kept with the run", minimum=1)
     max_seconds: float | None = option(None, "pause after so many seconds of training; not kept with the run", above=0)
     threads: int | None = option(
@@ -100,11 +106,17 @@ class TrainerOptions:
     seed: int = option(0, "seed of everything that is drawn", minimum=0)
 
     def __attrs_post_init__(self) -> None:
-        """Check that every cycle has a step."""
+        """Check that every cycle has a step, and that averages over the last steps will be reached."""
         if self.schedule == "cyclic" and self.cycles > self.steps:
             raise ConfigError(
                 f"trainer.cycles is {self.cycles}, but there are only trainer.steps={self.steps}; take no more cycles "
                 "than steps"
+            )
+        if self.patience is not None and self.average_tail is not None:
+            raise ConfigError(
+                f"trainer.patience is {self.patience}, but a training that ends early does not come to the averages of "
+                f"trainer.average_tail={self.average_tail:g}, which replace the parameters after the last step; set "
+                "one of them to null"
             )
 
     def cycle_at(self, step: int) -> range:

@@ -192,6 +192,9 @@ def _read_state(folder: Path) -> dict[str, Any]:
     spent = state.get("gradient_evaluations")
     if not isinstance(spent, int) or isinstance(spent, bool) or spent < 0:
         raise RunError(f"{path}: gradient_evaluations is {shown(spent)}, expected a whole number")
+    seen = state.get("validations", {})
+    if not isinstance(seen, dict) or not isinstance(seen.get("best_step"), int | None):
+        raise RunError(f"{path} does not say how validations went")
     if not isinstance(state.get("validation_score"), float | int | None):
         raise RunError(f"{path}: validation_score is {state['validation_score']!r}, expected a number")
     return state
@@ -240,6 +243,35 @@ def validation_scores(run: Path) -> dict[int, float]:
         if score is not None:
             found[step] = float(score)
     return found
+
+
+def early_end(state: Mapping[str, Any], patience: int | None, steps: int) -> str | None:
+    """Say why a training ended at a checkpoint before its last step; None where it did not.
+
+    Args:
+        state: what the checkpoint keeps beside its tensors.
+        patience: `trainer.patience` of the run.
+        steps: `trainer.steps` of the run.
+
+    Example:
+        >>> early_end({"step": 900, "validations": {"since_best": 2, "best_step": 500}}, 2, 1000)
+        'no new best in 2 validations since step 500'
+    """
+    seen = state.get("validations", {})
+    count = seen.get("since_best")
+    if patience is None or not isinstance(count, int) or count < patience or state["step"] >= steps:
+        return None
+    since = "the beginning" if seen.get("best_step") is None else f"step {seen['best_step']}"
+    return f"no new best in {count} validations since {since}"
+
+
+def ended_early(run: Path, patience: int | None, steps: int) -> str | None:
+    """Say why a run ended before its last step, as its newest checkpoint has it; None where it did not."""
+    known = checkpoint_steps(run) if patience is not None else []
+    try:
+        return early_end(_read_state(run / CHECKPOINTS / str(known[-1])), patience, steps) if known else None
+    except RunError:  # whoever wants to use it is told
+        return None
 
 
 def best_step(scores: Mapping[int, float]) -> int | None:

@@ -8,7 +8,7 @@ from hyperframe.config.overrides import read_yaml
 from hyperframe.errors import HyperframeError, RunError
 from hyperframe.metrics import first_metric, metrics_of
 from hyperframe.options import shown
-from hyperframe.runs.checkpoints import checkpoint_steps
+from hyperframe.runs.checkpoints import checkpoint_steps, ended_early
 from hyperframe.runs.folder import CONFIG, is_claimed
 from hyperframe.runs.metrics_log import read_metrics
 from hyperframe.runtime.files import contents, exists, is_file
@@ -22,7 +22,7 @@ def list_runs(parent: Path) -> list[dict[str, Any]]:
         the last validation the first metric that its task declares of single networks, under `network`, and of all
         together, under `ensemble`: each the fields of a `hyperframe.Metric` and its `value`. None where it is not
         known. The state is "running", "finished", "paused" (stopped before its last step, and can be resumed),
-        "failed", or "damaged" with the reason under `reason`.
+        "failed", or "damaged"; `reason` says why it failed, is damaged, or ended before its last step.
 
     Raises:
         RunError: there is no such folder, or it cannot be read.
@@ -72,6 +72,10 @@ def _read_run(folder: Path) -> dict[str, Any]:
         return row | {"state": "running", "step": max(row["step"], last.get("step", 0))}
     if "failed" in last:
         return row | {"state": "failed", "reason": str(last["failed"])}
+    patience = _at(config, "trainer", "patience")
+    ended = ended_early(folder, patience if isinstance(patience, int) else None, every)
+    if ended is not None:
+        return row | {"state": "finished", "reason": f"ended early at step {row['step']}: {ended}"}
     return row | {"state": "finished" if row["step"] >= every else "paused"}
 
 

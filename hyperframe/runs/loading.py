@@ -10,7 +10,7 @@ from hyperframe.config.registry import Registry
 from hyperframe.config.schema import Config, override_pairs
 from hyperframe.errors import ConfigError, RunError, notice
 from hyperframe.experiment.build import Experiment, build_experiment, resolve_device
-from hyperframe.runs.checkpoints import Checkpoint, best_checkpoint, newest_checkpoint, read_checkpoint
+from hyperframe.runs.checkpoints import Checkpoint, best_checkpoint, early_end, newest_checkpoint, read_checkpoint
 from hyperframe.runs.fingerprints import computes_otherwise, probe_outputs
 from hyperframe.runs.folder import (
     CONFIG,
@@ -71,7 +71,8 @@ def load_run(
     otherwise = computes_otherwise(found.state.get("probe"), probe_outputs(experiment.target))
     if otherwise is not None:
         notice(f"the target's code is not that which {path} was trained with: {otherwise}")
-    return Run(path, config, found.step, experiment, registry, recorded_data(found))
+    ended = early_end(found.state, config.trainer.patience, config.trainer.steps)
+    return Run(path, config, found.step, experiment, registry, recorded_data(found), ended)
 
 
 def recorded_data(found: Checkpoint) -> dict[str, str]:

@@ -8,7 +8,7 @@ from hyperframe.config.schema import Config
 from hyperframe.entry_points import OWN_DISTRIBUTION
 from hyperframe.metrics import metrics_of
 from hyperframe.networks.sampled import Networks
-from hyperframe.runs.checkpoints import Checkpoint
+from hyperframe.runs.checkpoints import Checkpoint, early_end
 from hyperframe.runs.provenance import version_of
 
 HEAD = """---
@@ -117,8 +117,10 @@ networks = run.sample(200)  # others than those of the folder
 def _training(config: Config, checkpoint: Checkpoint) -> Iterator[str]:
     """How it was trained."""
     options = config.trainer
+    ended = early_end(checkpoint.state, options.patience, options.steps)
+    end = "" if ended is None else f"; it ended early, with {ended}"
     yield (
         f"{checkpoint.step:,} of {options.steps:,} steps of {options.networks} networks on {options.batch_size} "
-        f"examples each, seed {options.seed}; {checkpoint.state['gradient_evaluations']:,} gradient evaluations of a "
-        "network at an example. `config.yaml` has every setting, `provenance.json` the versions and the machine."
+        f"examples each, seed {options.seed}{end}; {checkpoint.state['gradient_evaluations']:,} gradient evaluations "
+        "of a network at an example. `config.yaml` has every setting, `provenance.json` the versions and the machine."
     )

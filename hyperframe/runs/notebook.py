@@ -18,7 +18,7 @@ def run_table(run: Any) -> str:
     state = "finished" if run.finished else "not finished"
     rows: list[tuple[str, object]] = [
         ("folder", run.folder),
-        ("state", f"step {run.step:,} of {config.trainer.steps:,}, {state}; on {experiment.device}"),
+        ("state", f"{run.progress}, {state}; on {experiment.device}"),
         ("task", f"{config.task.name}: inputs {list(experiment.task.input_shape)}"),
         ("target", f"{experiment.target.spec.name}: {experiment.target.spec.num_weights:,} weights"),
         ("generator", f"{config.generator.name}: {trained:,} parameters"),

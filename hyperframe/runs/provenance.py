@@ -81,6 +81,14 @@ def add_resumption(folder: Path, step: int, changed: Sequence[str], experiment: 
     write_json(folder / PROVENANCE, content)
 
 
+def add_early_end(folder: Path, step: int, reason: str) -> None:
+    """Note in `provenance.json` at which step a run ended before its last one, and why."""
+    content = read_provenance(folder)
+    before = content.get("ended_early")
+    content["ended_early"] = [*(before if isinstance(before, list) else []), {"step": step, "reason": reason}]
+    write_json(folder / PROVENANCE, content)
+
+
 def read_provenance(folder: Path) -> dict[str, Any]:
     """Read `provenance.json`; empty where it is not there (the run was killed before) or damaged."""
     if not is_file(folder / PROVENANCE):

@@ -41,6 +41,7 @@ class Run:
         experiment: everything the configuration describes, with the trained generator.
         registry: the components that it was made with, from which analyses of it choose others.
         fingerprints: those of the splits when it was trained, with which data are compared; None: not at all.
+        ended: why training ended at this step, before the last one (`trainer.patience`); None where it did not.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Run:
         experiment: Experiment,
         registry: Registry,
         fingerprints: Mapping[str, str] | None = None,
+        ended: str | None = None,
     ) -> None:
         self.folder = folder
         self.config = config
@@ -58,19 +60,26 @@ class Run:
         self.experiment = experiment
         self.registry = registry
         self.fingerprints = fingerprints
+        self.ended = ended
         self._data: dict[str, Data] = {}
 
     def __repr__(self) -> str:
-        steps, target, task = self.config.trainer.steps, self.config.target.name, self.config.task.name
-        return f"<Run {self.folder}: {target} on {task}, step {self.step} of {steps}, on {self.experiment.device}>"
+        target, task = self.config.target.name, self.config.task.name
+        return f"<Run {self.folder}: {target} on {task}, {self.progress}, on {self.experiment.device}>"
 
     def _repr_html_(self) -> str:
         return run_table(self)
 
     @property
     def finished(self) -> bool:
-        """Whether all steps of its configuration are done."""
-        return self.step >= self.config.trainer.steps
+        """Whether all steps of its configuration are done, or training has ended early."""
+        return self.step >= self.config.trainer.steps or self.ended is not None
+
+    @property
+    def progress(self) -> str:
+        """How far it was trained, in words."""
+        end = "" if self.ended is None else f", ended early: {self.ended}"
+        return f"step {self.step:,} of {self.config.trainer.steps:,}{end}"
 
     @property
     def gradient_evaluations(self) -> int:

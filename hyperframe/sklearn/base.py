@@ -153,7 +153,7 @@ class HyperEstimator(BaseEstimator):
             if part:
                 best = best_checkpoint(run.folder)
                 restore(run.folder, best, run.experiment)
-                run.step = best.step
+                run.step, run.ended = best.step, None
             self._keep(run)
         return validation
 

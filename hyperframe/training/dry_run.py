@@ -43,8 +43,8 @@ def dry_run(config: Config, registry: Registry, out: str | Path | None = None) -
         `config`, `folder` and `device`; `task` (with `splits`, the number of examples of each that is there), `target`,
         `generator`, `objective`, `diversity`, `gauges`; `networks` and `batch_size` of a step; `memory`: bytes of a
         `step` (see `step_memory`), of the `data`, and `free` on the device; `time`, in seconds: of a `step`, of a
-        `validation`, and in all, with the number of each, None without data; `missing`: why data are not there, or
-        None.
+        `validation`, and in all, with the number of each, and the `patience` with which it may be less; None without
+        data; `missing`: why data are not there, or None.
 
     Raises:
         HyperframeError: what would keep the training from beginning, but for missing data.
@@ -112,7 +112,7 @@ def _time(training: Training) -> dict[str, Any]:
     trainer, config = training.trainer, training.run.config
     steps, every = config.trainer.steps, config.evaluation.every
     training.run.experiment.generator.train()
-    training.tell_bound()
+    training.tell_doubts()
     for _ in range(min(WARM_UP[training.run.experiment.device.type], steps - 1)):
         trainer.step()
     trainer.read_metrics()  # waits for the device
@@ -127,4 +127,5 @@ def _time(training: Training) -> dict[str, Any]:
     validation = time.perf_counter() - began
     validations = -(-steps // every)
     total = steps * step + validations * validation
-    return {"seconds": total, "step": step, "steps": steps, "validation": validation, "validations": validations}
+    taken = {"seconds": total, "step": step, "steps": steps, "validation": validation, "validations": validations}
+    return {**taken, "patience": config.trainer.patience}

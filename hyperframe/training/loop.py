@@ -10,8 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from hyperframe.config.registry import Registry
 from hyperframe.config.schedule import rate_at
 from hyperframe.config.schema import Config
@@ -34,6 +32,7 @@ from hyperframe.runs.checkpoints import (
     CHECKPOINTS,
     best_step,
     checkpoint_steps,
+    early_end,
     remove_checkpoints,
     validation_scores,
     write_checkpoint,
@@ -41,16 +40,18 @@ from hyperframe.runs.checkpoints import (
 from hyperframe.runs.fingerprints import fingerprints_of, probe_outputs
 from hyperframe.runs.folder import claim, create_run, folder_identity, free_folder
 from hyperframe.runs.metrics_log import MetricsLog
-from hyperframe.runs.provenance import environment
+from hyperframe.runs.provenance import add_early_end, environment
 from hyperframe.runs.run import Run
 from hyperframe.runtime.distributed import ALONE, Processes
 from hyperframe.runtime.links import inside
 from hyperframe.runtime.memory import keep_freed, unless_out_of_memory
 from hyperframe.runtime.rng import seeded
 from hyperframe.runtime.signals import StopSignals
+from hyperframe.runtime.threads import cpu_threads
 from hyperframe.tasks.input_statistics import trained_inputs
 from hyperframe.training.beginning import begin
-from hyperframe.training.reporter import Observers, Reporter
+from hyperframe.training.early_stopping import Validations, tell_idle_patience
+from hyperframe.training.reporter import Observers, Reporter, Warner
 from hyperframe.training.trainer import Trainer, check_room, shortages_told
 from hyperframe.types import Data
 
@@ -70,7 +71,7 @@ def train_run(
         config: what to train.
         registry: the components that the configuration was read with; its plugins may observe the training.
         out: the run folder, absent or empty; by default a new one under `runs`.
-        reporter: is told how it goes.
+        reporter: is told how it goes; by default one that passes on warnings alone.
         processes: those that train together, each with a call of this; the first writes the folder.
 
     Raises:
@@ -78,7 +79,7 @@ def train_run(
         KeyboardInterrupt: Ctrl-C; what was trained is saved first.
     """
     run, begun = new_run(config, registry, out, processes)
-    training = Training(run, reporter or Reporter())
+    training = Training(run, reporter or Warner())
     processes.wait()  # all are good
     with claim(run.folder) if processes.first else nullcontext(), training.settings(config.trainer.threads):
         if processes.first:
@@ -128,6 +129,7 @@ class Training:
         self.trainer = Trainer(run.experiment, train)
         with shortages_told(self.options):
             self.trainer.dry_run()
+        self.validations = Validations(task.metrics, self.options.steps)
         self._scores: dict[int, float] = {}
         self._place: tuple[int, int] | None = None
 
@@ -153,7 +155,7 @@ class Training:
             yield
 
     def go_on(self) -> None:
-        """Train until the last step, or until a pause; `run.step` says how far it came.
+        """Train until the last step, an early end, or a pause; `run.step` says how far it came.
 
         Raises:
             TrainingError: the loss is not finite, or memory ran out.
@@ -166,7 +168,7 @@ class Training:
         if self.run.experiment.processes.first:
             self.observers.join(self.run.registry.manager.reporters(self.run))
         self.observers.tell("started", self.run)
-        self.tell_bound()
+        self.tell_doubts()
         try:
             with StopSignals() as signals, self._opened_log() as log:
                 reason = self._guarded(log, signals)
@@ -179,8 +181,9 @@ class Training:
             self.observers.tell("paused", self.run, reason)
         signals.pass_on()
 
-    def tell_bound(self) -> None:
-        """Say why the loss of a variational objective is no bound of the evidence, where it is none."""
+    def tell_doubts(self) -> None:
+        """Say why the loss of a variational objective is no bound of the evidence, and which patience ends nothing."""
+        tell_idle_patience(self.run.config)
         for reason in departures(self.run.experiment) or ():
             notice(f"objective {self.run.config.objective.name}: the loss is no bound of the evidence, since {reason}")
 
@@ -209,11 +212,11 @@ class Training:
         return TrainingError(f"a component failed after {done} of {steps} steps: {described(error)}")
 
     def _loop(self, log: MetricsLog | None, signals: StopSignals) -> str:
-        """Train until the last step, or until there is a reason to pause, which is returned."""
+        """Train until the last step or an early end, or until there is a reason to pause, which is returned."""
         run, options, trainer, processes = self.run, self.options, self.trainer, self.run.experiment.processes
         began, first, reason = time.perf_counter(), trainer.step_count, ""
         clock = _Clock(first, processes)
-        while trainer.step_count < options.steps and not reason:
+        while not run.finished and not reason:
             trainer.step()
             run.step = step = trainer.step_count
             last = step == options.steps
@@ -234,10 +237,10 @@ class Training:
                 with clock.stopped():
                     score = self._validate(log) if validates or last else None
                     best = score is not None and score > max(self._scores.values(), default=-math.inf)
-                    if best or saves or last or reason:
+                    if best or saves or last or reason or run.ended:
                         self._save(log, score)
             if validates or saves or last or reason:
-                processes.wait()
+                run.ended = processes.decided(lambda: run.ended)
         return reason
 
     def _log(self, log: MetricsLog | None, clock: "_Clock") -> None:
@@ -265,14 +268,21 @@ class Training:
         return evaluate(experiment, networks, self.validation)
 
     def _validate(self, log: MetricsLog) -> float | None:
+        """Measure, tell the results, and note whether training ends early; return the score, None without one."""
+        run, step, results = self.run, self.trainer.step_count, None
         try:
             results = self.validate()
         except DivergedError as error:  # the training may recover
             notice(str(error))
-            return None
-        log.validation(self.trainer.step_count, results)
-        self.observers.tell("validated", self.trainer.step_count, results)
-        score = validation_score(self.run.experiment.task.metrics, results)
+        if results is not None:
+            log.validation(step, results)
+            self.observers.tell("validated", step, results)
+        warning = self.validations.add(step, results)
+        if warning is not None:
+            self.observers.tell("worsened", run, warning)
+        seen = {"step": step, "validations": self.validations.plain()}
+        run.ended = early_end(seen, self.options.patience, self.options.steps)
+        score = math.nan if results is None else validation_score(run.experiment.task.metrics, results)
         return score if math.isfinite(score) else None
 
     def _save(self, log: MetricsLog, score: float | None) -> None:
@@ -283,6 +293,7 @@ class Training:
         log.flush()
         state = {
             "validation_score": score,
+            "validations": self.validations.plain(),
             "halved_chunk": run.experiment.loss.chunks.halved,
             "sequential_chunks": run.experiment.loss.chunks.sequential,
             "gradient_evaluations": run.experiment.loss.evaluations,
@@ -293,6 +304,8 @@ class Training:
             "probe": self.probe,
         }
         write_checkpoint(run.folder, step, run.experiment.generator.state_dict(), self.trainer.tensors(), state)
+        if run.ended is not None:
+            add_early_end(run.folder, step, run.ended)
         if score is not None:
             self._scores[step] = score
         remove_checkpoints(run.folder, self.options.keep_checkpoints, best_step(self._scores))
@@ -328,14 +341,3 @@ class _Clock:
         yield
         self._wall += time.perf_counter() - wall
         self._cpu += time.process_time() - cpu
-
-
-@contextmanager
-def cpu_threads(count: int | None) -> Iterator[None]:
-    """Let torch use so many threads on the CPU; None changes nothing. The old number comes back afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

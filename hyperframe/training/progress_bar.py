@@ -16,7 +16,7 @@ from hyperframe.metrics import metrics_of
 from hyperframe.runs.run import Run
 from hyperframe.runtime.progress import heard_by, in_words, tell
 from hyperframe.runtime.terminal import Console
-from hyperframe.training.reporter import Reporter
+from hyperframe.training.reporter import Reporter, Warner
 
 
 class TimeLeft:
@@ -52,7 +52,7 @@ def _ends(left: float | None) -> float | None:
     return None if left is None else time.monotonic() + left
 
 
-class ProgressReporter(Reporter):
+class ProgressReporter(Warner):
     """A progress bar with the running score, entropy, speed and time left, and a line for every validation.
 
     The bar appears on a terminal only; the lines go to standard error everywhere. Validations count in the time left.
@@ -121,6 +121,16 @@ class ProgressReporter(Reporter):
             soft_wrap=True,
             markup=False,
         )
+
+    def finished(self, run: Run) -> None:
+        """Say where it ended early, and why."""
+        if run.ended is not None:
+            self.console.print(
+                f"ended early at step {run.step} of {run.config.trainer.steps}: {run.ended}; all is saved\n"
+                f"the best checkpoint: hyperframe evaluate {shlex.quote(str(run.folder))} --checkpoint best",
+                soft_wrap=True,
+                markup=False,
+            )
 
 
 class StepsReporter(Reporter):

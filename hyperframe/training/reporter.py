@@ -46,17 +46,28 @@ class Reporter:
                 figure the fields of its `Metric`; `entropy` of the weights in nats, or None.
         """
 
+    def worsened(self, run: Run, reason: str) -> None:
+        """Hear, once, that validations have become clearly worse than the best one, by how much, and what helps."""
+
     def paused(self, run: Run, reason: str) -> None:
         """Hear that training has stopped before its last step, and why; all is saved."""
 
     def finished(self, run: Run) -> None:
-        """Hear that the last step is done; all is saved."""
+        """Hear that the last step is done, or that training ends early, where `run.ended` says why; all is saved."""
 
     def failed(self, run: Run, reason: str) -> None:
         """Hear that training cannot go on, and why; the last checkpoint is as it was."""
 
 
-EVENTS = ("started", "logged", "validated", "paused", "finished", "failed")
+class Warner(Reporter):
+    """Says nothing but warnings; the one who hears where none is handed over."""
+
+    def worsened(self, run: Run, reason: str) -> None:
+        """Warn."""
+        notice(f"{run.folder}: {reason}")
+
+
+EVENTS = ("started", "logged", "validated", "worsened", "paused", "finished", "failed")
 
 
 class Observers:

@@ -12,7 +12,7 @@ from hyperframe.config.schema import Config, override_pairs
 from hyperframe.errors import ConfigError, notice
 from hyperframe.experiment.build import build_experiment
 from hyperframe.options import plain_options
-from hyperframe.runs.checkpoints import Checkpoint, newest_checkpoint, set_damaged_aside
+from hyperframe.runs.checkpoints import Checkpoint, early_end, newest_checkpoint, set_damaged_aside
 from hyperframe.runs.fingerprints import computes_otherwise
 from hyperframe.runs.folder import (
     check_is_run,
@@ -30,7 +30,7 @@ from hyperframe.runtime.distributed import ALONE, Processes
 from hyperframe.targets.trial_inputs import read_example
 from hyperframe.training.beginning import begin
 from hyperframe.training.loop import Training
-from hyperframe.training.reporter import Reporter
+from hyperframe.training.reporter import Reporter, Warner
 
 HARMLESS = (
     "evaluation",
@@ -39,6 +39,7 @@ HARMLESS = (
     "trainer.device",  # what it comes to is compared instead, and so it is with threads
     "trainer.keep_checkpoints",
     "trainer.log_every",
+    "trainer.patience",
     "trainer.threads",
 )
 """Keys that can change and leave what is trained as it is, beside where data lie; the data themselves are compared."""
@@ -62,7 +63,7 @@ def resume_run(
         overrides: `KEY=VALUE` texts, or a mapping of dotted keys to values. They become part of the run, but for
             `trainer.stop_after` and `trainer.max_seconds`.
         registry: the components to choose from.
-        reporter: is told how it goes.
+        reporter: is told how it goes; by default one that passes on warnings alone.
         processes: those that train together, each with a call of this; the first writes the folder.
 
     Raises:
@@ -81,7 +82,7 @@ def resume_run(
         kept = read_example(path), read_constants(path) if found else None
         experiment = build_experiment(config, restore_task(path, config), *kept, processes)
         run = Run(path, config, step, experiment, registry)
-        training = Training(run, reporter or Reporter())
+        training = Training(run, reporter or Warner())
         with training.settings(_threads(config, found)):
             if found is None:
                 notice(f"{path} has no checkpoint yet; it starts anew")
@@ -93,10 +94,20 @@ def resume_run(
                 _restore(training, found, changed)
             if run.finished:
                 run.experiment.generator.eval()
-                notice(f"all {run.step} steps are done; a larger number, trainer.steps=N, extends the run")
+                notice(_what_extends(run))
             else:
                 training.go_on()
     return run
+
+
+def _what_extends(run: Run) -> str:
+    """Say why a run has nothing left to do, and by which key it would go on."""
+    if run.ended is None:
+        return f"all {run.step} steps are done; a larger number, trainer.steps=N, extends the run"
+    return (
+        f"the run ended early at step {run.step}: {run.ended}; a larger number than "
+        f"trainer.patience={run.config.trainer.patience}, or trainer.patience=null, lets it go on"
+    )
 
 
 def _check_changes(stored: Config, config: Config, step: int) -> None:
@@ -152,6 +163,8 @@ def _restore(training: Training, found: Checkpoint, changed: Sequence[str]) -> N
     restore(run.folder, found, run.experiment)
     same_device = recorded.get("device") == here["device"]
     training.trainer.restore(found.step, found.trainer(), same_device=same_device)
+    training.validations.restore(found.state.get("validations", training.validations.plain()))
+    run.ended = early_end(found.state, run.config.trainer.patience, run.config.trainer.steps)
     if not any(_is_one(change, ("trainer.chunk",)) for change in changed):  # as memory sufficed for them
         chunk, chunks = found.state.get("halved_chunk"), run.experiment.loss.chunks
         chunks.sequential = found.state.get("sequential_chunks") is True

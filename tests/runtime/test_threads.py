@@ -23,11 +23,10 @@ from hyperframe.experiment.targets import traced_target
 from hyperframe.networks.passes.probes import keeps_nothing
 from hyperframe.networks.target import Target
 from hyperframe.runtime.chunks import NUMBERS_IN_THREADS, Chunks
-from hyperframe.runtime.threads import flushes_denormals, in_order
+from hyperframe.runtime.threads import cpu_threads, flushes_denormals, in_order
 from hyperframe.targets.tracing.tracer import trace
 from hyperframe.targets.weights import unpack
 from hyperframe.testing.examples import random_weights
-from hyperframe.training.loop import cpu_threads
 from hyperframe.training.trainer import Trainer
 
 SECONDS = 30

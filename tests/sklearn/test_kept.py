@@ -13,6 +13,7 @@ from sklearn.base import clone
 from torch import nn
 
 import hyperframe as hf
+from hyperframe.runs.checkpoints import validation_scores
 from hyperframe.sklearn import HyperClassifier, HyperRegressor
 from hyperframe.sklearn.data import Examples, divide
 from hyperframe.sklearn.defaults import default_target, settings, validating_part
@@ -105,12 +106,18 @@ def test_a_run_is_kept_where_a_folder_is_named(table, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_best_step_is_kept_where_examples_validate(table):
+def test_the_best_step_is_kept_where_examples_validate(table, tmp_path):
     x, _ = table
     noise = np.random.RandomState(0).rand(200) > 0.5  # nothing to learn: all that comes after the beginning is worse
     keys = {"trainer.steps": 200}
     chosen = HyperClassifier(random_state=0, validation_fraction=0.3, overrides=keys).fit(x, noise)
     assert chosen.step_ < 200
+    ended = HyperClassifier(
+        random_state=0, validation_fraction=0.3, overrides={**keys, "trainer.patience": 4}, out=tmp_path / "run"
+    ).fit(x, noise)
+    assert ended.step_ == ended.run_.step
+    assert validation_scores(tmp_path / "run")[ended.step_] == max(validation_scores(tmp_path / "run").values())
+    assert hf.load(tmp_path / "run").step == min(200, ended.step_ + 4 * 10)
     assert HyperClassifier(random_state=0, validation_fraction=None, overrides=keys).fit(x, noise).step_ == 200
 
 

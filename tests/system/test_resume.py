@@ -304,6 +304,7 @@ def test_the_best_is_the_best_after_a_pause_too(tmp_path, small):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*validations have become worse")
 def test_the_best_that_is_damaged_is_passed_over(tmp_path, small):
     run = small(tmp_path / "run", trainer__steps=30, evaluation__every=3)
     found = validation_scores(run.folder)
@@ -583,6 +584,7 @@ def test_a_validation_score_that_is_no_number_is_none(tmp_path, small, monkeypat
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*validations have become worse")
 def test_a_best_checkpoint_that_is_damaged_is_set_aside_on_resume(tmp_path, small):
     small(tmp_path / "run", trainer__steps=30, evaluation__every=3, trainer__stop_after=20)
     best = best_step(validation_scores(tmp_path / "run"))

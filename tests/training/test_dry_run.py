@@ -48,6 +48,19 @@ def test_the_time_is_that_of_all_steps_and_validations(clock, registry, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_patience_is_said_with_the_time_and_what_would_refuse_it_refuses_it(hyperframe):
+    many = [*FAST, "trainer.steps=100", "evaluation.every=5"]
+    code, out, err = hyperframe("train", "--dry-run", *many, "trainer.patience=3")
+    assert (code, err) == (0, "")
+    assert "or less with trainer.patience=3" in " ".join(out.replace("│", " ").split())
+    assert (
+        json.loads(hyperframe("train", "--dry-run", "--json", *many, "trainer.patience=3")[1])["time"]["patience"] == 3
+    )
+    assert "trainer.patience=30 ends nothing" in hyperframe("train", "--dry-run", *many, "trainer.patience=30")[2]
+    code, _, err = hyperframe("train", "--dry-run", *many, "trainer.patience=3", "trainer.average_tail=0.5")
+    assert (code, "trainer.patience is 3, but" in err) == (2, True)
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_no_more_steps_are_tried_than_there_are(registry, monkeypatch, steps):
     done, step = [], Trainer.step

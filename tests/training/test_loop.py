@@ -145,6 +145,7 @@ def test_networks(tmp_path, small):
         ("direct", {"generator.networks": 4, "trainer.rate": 1e-2, "diversity": ["none"]}),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*validations have become worse")
 def test_every_generator_trains(tmp_path, generator, changes, small):
     settings = {**small.settings, "trainer.steps": 100, "trainer.schedule": "constant"}
     settings |= {"generator": generator, **changes}

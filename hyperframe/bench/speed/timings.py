@@ -16,7 +16,7 @@ from hyperframe.experiment.build import build_experiment, resolve_device
 from hyperframe.experiment.preflight import check_precision, load_data
 from hyperframe.runtime.memory import PeakMemory, keep_freed
 from hyperframe.runtime.rng import seeded
-from hyperframe.training.loop import cpu_threads
+from hyperframe.runtime.threads import cpu_threads
 
 NETWORKS, EXAMPLES = 200, 1000
 """Defaults of the pieces that take a number of networks, and of examples."""

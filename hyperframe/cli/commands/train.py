@@ -45,11 +45,11 @@ def train(arguments: tuple[str, ...], out: str | None, resume: str | None, dry_r
     from hyperframe.runtime.files import as_json
     from hyperframe.training.loop import train_run
     from hyperframe.training.progress_bar import ProgressReporter, shown_progress
-    from hyperframe.training.reporter import Reporter
+    from hyperframe.training.reporter import Reporter, Warner
     from hyperframe.training.resume import resume_run
 
     quiet = json_wanted or not started().first
-    reporter: Reporter = Reporter() if quiet else ProgressReporter()
+    reporter: Reporter = Warner() if quiet else ProgressReporter()
     source, overrides = split_arguments(arguments, "")
     if resume is not None and (source or out is not None):
         raise click.UsageError("with --resume the run's own folder and configuration are used: no CONFIG, no --out")
