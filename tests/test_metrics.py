@@ -38,7 +38,9 @@ SHOWING = (
     "cli/tables",
     "analysis/evaluation_rows",
     "analysis/report",
-    "analysis/page",
+    "analysis/conclusions",
+    "analysis/page/document",
+    "analysis/page/conclusions",
     "runs/listing",
     "runs/comparison",
     "runs/checkpoints",
@@ -288,7 +290,8 @@ def test_no_analysis_is_known_to_reports_by_name(registry):
     components = [entry.component for entry in registry.all() if entry.kind == "analysis"]
     assert len({component.place for component in components}) == len(components)
     texts = "".join(
-        (PACKAGE / f"{name}.py").read_text(encoding="utf-8") for name in ("analysis/report", "analysis/page")
+        (PACKAGE / f"{name}.py").read_text(encoding="utf-8")
+        for name in ("analysis/report", "analysis/conclusions", "analysis/page/document", "analysis/page/conclusions")
     )
     assert [component.name for component in components if f'"{component.name}"' in texts] == []
     own = attrs.evolve(components[0], name="own_one", title="")

@@ -23,7 +23,7 @@ def report_order(registry: Registry) -> list[str]:
     Example:
         >>> from hyperframe.config.registry import make_plugin_manager
         >>> report_order(Registry(make_plugin_manager()))[0]
-        'ensembles'
+        'answers'
     """
     found = [entry.component for entry in registry.all() if entry.kind == "analysis"]
     return [component.name for component in sorted(found, key=lambda one: (one.place, one.name))]

@@ -135,21 +135,15 @@ def _illustrate(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
     several = len(runs) > 1
     said = "; ".join(f"{label}: {text}" if several else text for label, text in words.items())
     caption = (
-        f"{_title(metric)} of {runs[0]['networks']:,} drawn networks on {results['examples']:,} test examples: {said}."
+        f"{metric.title} of {runs[0]['networks']:,} drawn networks on {results['examples']:,} test examples: {said}."
     )
-    title = f"{_title(metric)} of drawn networks"
+    title = f"{metric.title} of drawn networks"
     return {
         "highlights": {
             f"{metric.label} of drawn networks{', ' + label if several else ''}": text for label, text in words.items()
         },
         "pictures": [keep_picture(folder, "accuracies.png", _figure(results, metric), title=title, caption=caption)],
     }
-
-
-def _title(metric: Metric) -> str:
-    """Return its label for the beginning of a sentence; short labels are abbreviations, such as RMSE."""
-    name = metric.label
-    return name.upper() if len(name) < 5 else name[:1].upper() + name[1:]
 
 
 def _words(own: Mapping[str, Any], metric: Metric) -> str:
@@ -178,9 +172,7 @@ def _figure(results: Mapping[str, Any], metric: Metric) -> Any:
         axes.set_ylabel("networks")
         axes.yaxis.get_major_locator().set_params(integer=True)
     unit = ", %" if percent else f", {metric.unit}" if metric.unit else ""
-    panels[-1].set_xlabel(
-        f"{metric.label if percent else _title(metric)} on {results['examples']:,} test examples{unit}"
-    )
+    panels[-1].set_xlabel(f"{metric.label if percent else metric.title} on {results['examples']:,} test examples{unit}")
     return figure
 
 

@@ -39,7 +39,7 @@ def report_command(
     have nothing to say about such a run are named with the reason; where one fails, the report is written without it,
     and the exit code is 2. KEY=VALUE says where the run's data lie now, such as task.folder=/data.
     """
-    from hyperframe.analysis.page import page
+    from hyperframe.analysis.page.document import page
     from hyperframe.analysis.report import collect, report_order
     from hyperframe.analysis.runner import chosen_names, chosen_options
     from hyperframe.api import make_registry
