@@ -54,7 +54,8 @@ def table(entry: Mapping[str, Any]) -> str:
     if not isinstance(columns, list) or not isinstance(rows, list):
         return _missing(text(entry.get("title", "")), RunError("it has no columns and rows"))
     head = "".join(f'<th scope="col">{text(words)}</th>' for words in columns)
-    body = "".join(f"<tr>{''.join(f'<td>{_cell(value)}</td>' for value in row)}</tr>" for row in rows if isinstance(row, list))
+    filled = ["".join(f"<td>{_cell(value)}</td>" for value in row) for row in rows if isinstance(row, list)]
+    body = "".join(f"<tr>{cells}</tr>" for cells in filled)
     return (
         f'<figure class="table"><h3>{text(entry.get("title", ""))}</h3><div class="scroll"><table class="listed">'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"

@@ -36,11 +36,8 @@ def detection(found: Mapping[str, Any]) -> str:
         return f"All {examples:,} answers are {which}, so that it cannot be seen whether uncertainty tells mistakes."
     verdict = "well" if value >= WELL else "somewhat" if value >= SOMEWHAT else "hardly"
     few = min(wrong, examples - wrong) < FEW
-    doubt = f", by {wrong:,} wrong answer{'s' if wrong > 1 else ''} only" if few and wrong < FEW else ""
-    return (
-        f"The entropy tells wrong answers from right ones {verdict}: a wrong one has the higher entropy in "
-        f"{_percent(value, 1)} of all pairs (AUROC {value:.3f}, by chance 0.5{doubt})."
-    )
+    doubt = f"; of {wrong:,} wrong and {examples - wrong:,} right answers only" if few else ""
+    return f"The entropy tells wrong answers from right ones {verdict} (AUROC {value:.3f}, by chance 0.5{doubt})."
 
 
 def confidence(found: Mapping[str, Any]) -> str:

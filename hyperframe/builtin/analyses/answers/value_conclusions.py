@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+MINUS = "−"
+
 LEVEL = 0.9
 """Sentences are about intervals that should hold so many labels."""
 
@@ -15,8 +17,9 @@ def baseline(found: Mapping[str, Any]) -> str:
     mean = sum(explained) / len(explained)
     if len(values) == 1:
         return (
-            f"Always answering the mean of the training labels has an error of {values[0]['baseline']:.4g} where the "
-            f"ensemble has {values[0]['rmse']:.4g}: it explains {100 * mean:.0f} % of the variance."
+            f"Always answering the mean of the training labels has a root mean squared error of "
+            f"{values[0]['baseline']:.4g}, the ensemble {values[0]['rmse']:.4g}: it explains {100 * mean:.0f} % of the "
+            "variance."
         )
     return (
         f"Beside always answering the mean of the training labels it explains {100 * mean:.0f} % of the variance, in "
@@ -50,8 +53,9 @@ def larger_errors(found: Mapping[str, Any]) -> str:
     # Of ranks without any connection the correlation has about this standard error.
     chance = 2 / math.sqrt(max(found["examples"] - 1, 1))
     verdict = "larger" if mean > chance else "smaller" if mean < -chance else "neither larger nor smaller"
+    correlation = f"{mean:.2f}".replace("-", MINUS)
     return (
-        f"Where its deviation is larger its errors are {verdict} (rank correlation {mean:.2f}, by chance up to "
+        f"Where its deviation is larger its errors are {verdict} (rank correlation {correlation}, by chance up to "
         f"{chance:.2f})."
     )
 

@@ -14,6 +14,7 @@ from hyperframe.analysis.scoring import some_examples
 from hyperframe.builtin.analyses.ensembles.conclusions import (
     gain_of_classes,
     gain_of_metric,
+    means_of,
     more_networks,
     one_network,
     other_diversity,
@@ -106,7 +107,7 @@ class Ensembles:
         found["ensemble"] = {metric.name: grown[-1][metric.name]["mean"] for metric in METRICS}
         pictures = [accuracy_picture(folder, found), calibration_picture(folder, found)]
         advice = (
-            more_networks(found["single"]["nll"]["mean"], sizes, [at["nll"] for at in grown], "lower"),
+            more_networks(found["single"]["nll"]["mean"], sizes, [at["nll"]["mean"] for at in grown], "lower"),
             other_diversity(
                 found["ensembles"]["uncertainty"][-1]["disagreement"]["mean"],
                 1 - found["single"]["accuracy"]["mean"],
@@ -116,7 +117,7 @@ class Ensembles:
         return {
             **found,
             "conclusions": [
-                conclude("ensemble", gain_of_classes(found), pictures[0]),
+                *(conclude("ensemble", sentence, pictures[0]) for sentence in gain_of_classes(found)),
                 *(conclude("next", sentence) for sentence in advice if sentence),
             ],
             "highlights": _highlights(found),
@@ -137,7 +138,7 @@ class Ensembles:
         shown = [metric for metric in metrics if metric.name in found["growth"]]
         pictures = growth_pictures(folder, found, shown)
         advice = [
-            more_networks(one_network(found, metric), sizes, found["growth"][metric.name], metric.better)
+            more_networks(one_network(found, metric), sizes, means_of(found, metric), metric.better)
             for metric in shown[:1]
         ]
         return {
@@ -145,8 +146,9 @@ class Ensembles:
             "metrics": [],  # those of the evaluation already are what generators are compared by
             "conclusions": [
                 *(
-                    conclude("ensemble", gain_of_metric(found, metric), picture)
-                    for metric, picture in zip(shown[:1], pictures, strict=False)
+                    conclude("ensemble", sentence, pictures[0])
+                    for metric in shown[:1]
+                    for sentence in gain_of_metric(found, metric)
                 ),
                 *(conclude("next", sentence) for sentence in advice if sentence),
             ],
