@@ -37,19 +37,14 @@ def size_axis(axes: Any, sizes: Sequence[int]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def axis_label(metric: Metric, words: str = "{}", *, percent: bool = True) -> str:
-    """Return the label of an axis with a metric's values: its label in some words, then percent or its unit.
-
-    Args:
-        metric: the metric.
-        words: words around the label, at {}.
-        percent: shares are drawn as percent; False: as parts of 1.
+def axis_label(metric: Metric, words: str = "{}") -> str:
+    """Return the label of an axis with a metric's values: its label in some words, at {}, then percent or its unit.
 
     Example:
         >>> axis_label(Metric(name="accuracy", percent=True), "test {}"), axis_label(Metric(name="angle", unit="°"))
         ('test accuracy, %', 'angle, °')
     """
-    unit = ("%" if percent else "") if metric.percent else metric.unit
+    unit = "%" if metric.percent else metric.unit
     return words.format(metric.label) + (f", {unit}" if unit else "")
 
 

@@ -202,6 +202,6 @@ def hyperframe_analyses() -> list[Component]:
             factory=Accuracies,
             options=Options,
             summary="how the accuracies, or errors, of drawn networks are distributed; another run beside it",
-            reference="section 4.2.1, Fig. 2",
+            reference="L. Deutsch, E. Nijkamp, Y. Yang (2019), arXiv:1905.02898, section 4.2.1, Fig. 2",
         )
     ]

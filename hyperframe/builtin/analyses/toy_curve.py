@@ -167,6 +167,6 @@ def hyperframe_analyses() -> list[Component]:
             place=140,
             factory=_build,
             summary="the path of generated points through a Gaussian mixture: a picture, and the peaks it passes",
-            reference="section 4.1, Fig. 1",
+            reference="L. Deutsch, E. Nijkamp, Y. Yang (2019), arXiv:1905.02898, section 4.1, Fig. 1",
         )
     ]

@@ -199,6 +199,6 @@ def hyperframe_analyses() -> list[Component]:
             options=Options,
             metrics=METRICS,
             summary="accuracy, likelihood and calibration, or the task's own metrics, of ensembles as they grow",
-            reference="section 4.2.2",
+            reference="L. Deutsch, E. Nijkamp, Y. Yang (2019), arXiv:1905.02898, section 4.2.2",
         )
     ]
