@@ -10,6 +10,7 @@
 - `bootstrap`: intervals of means
 - `scoring`: loss, score and predicted probabilities of networks on some examples
 - `evaluation_rows`: an evaluation's metrics as labels and texts, for tables and pages
+- `comparison_rows`: a comparison of runs as labels and texts, likewise
 - `report`: collects a run's evaluation and all analyses that apply to it
 - `page`: writes what a report collected as one HTML file, whose first screen are the conclusions
 - `distillation`: one network in place of an ensemble

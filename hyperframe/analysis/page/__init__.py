@@ -2,6 +2,7 @@
 
 - `document`: the whole page
 - `conclusions`: its first screen, the conclusions that the evaluation and the analyses have drawn
+- `comparison`: the run beside others
 - `elements`: pictures, tables and interactive elements of a section
 - `texts`: escaped texts, rows of tables, and plain data that unfold
 """

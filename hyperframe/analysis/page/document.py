@@ -14,9 +14,11 @@ from string import Template
 from typing import Any
 
 from hyperframe.analysis.evaluation_rows import evaluation_rows, evaluation_title
+from hyperframe.analysis.page.comparison import HEADING, PLACE, comparison
 from hyperframe.analysis.page.conclusions import conclusions
 from hyperframe.analysis.page.elements import interactive, picture, table
 from hyperframe.analysis.page.texts import anchor, details, entries, row, text, title_of
+from hyperframe.runs.folder import EVALUATION
 from hyperframe.runs.provenance import as_mapping, used_distributions
 
 OF_REPORTS = ("conclusions", "highlights", "pictures", "tables", "interactive", "skipped")
@@ -44,6 +46,7 @@ def page(content: Mapping[str, Any], analyses: Path) -> str:
         "about": _about(content),
         "conclusions": conclusions(content, analyses),
         "origin": _origin(content),
+        "comparison": comparison(content, analyses / EVALUATION),
         "navigation": _navigation(content),
         "results": _table(content),
         "sections": "\n".join(sections),
@@ -113,7 +116,8 @@ def _third_parties(provenance: Mapping[str, Any]) -> list[str]:
 
 
 def _navigation(content: Mapping[str, Any]) -> str:
-    places = {anchor(name): title_of(name, content) for name in content["analyses"]}
+    places = {PLACE: HEADING} if content.get("comparison") else {}
+    places |= {anchor(name): title_of(name, content) for name in content["analyses"]}
     places |= {"results": "All figures"}
     places |= {"left-out": "Left out"} if content["left_out"] else {}
     places |= {"failed": "Failed"} if content["failed"] else {}
