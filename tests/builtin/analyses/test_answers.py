@@ -13,6 +13,8 @@ from hyperframe.analysis.runner import analyse
 from hyperframe.analysis.scoring import predict
 from hyperframe.api import make_registry
 from hyperframe.builtin.analyses.answers import class_conclusions, value_conclusions
+from hyperframe.builtin.analyses.answers.asked import Asked
+from hyperframe.builtin.analyses.answers.classes import measure_classes
 from hyperframe.errors import NotApplicableError
 from hyperframe.tasks.calibration import auroc, calibration_error, reliability
 
@@ -191,6 +193,19 @@ def test_answers_are_those_of_the_mean_probabilities(images):
     assert found["frequent"]["share"] == pytest.approx(float((data.y == share).double().mean()))
 
 
+def test_the_most_frequent_class_is_that_of_the_training_split(learnt):
+    data = learnt.data("test")
+    asked = Asked(
+        data=data,
+        numbers=torch.arange(len(data)),
+        trained=torch.tensor([7, 7, 2]),
+        task=learnt.experiment.task,
+        shown=2,
+    )
+    found = measure_classes(learnt.sample(2), asked)
+    assert found["frequent"] == {"class": 7, "share": pytest.approx(float((data.y == 7).double().mean()))}
+
+
 def test_images_are_shown_as_pictures_and_answer_the_questions(images):
     run, found = images
     files = [one["file"] for one in found["pictures"]]
@@ -246,7 +261,7 @@ def test_values_are_compared_with_labels(valuing):
 
 @pytest.mark.parametrize("values", [2, 5])
 def test_several_values_have_panels(tmp_path, values):
-    x = torch.randn(300, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(300, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     y = x.flatten(1)[:, :values] ** 2
     run = hf.train(overrides={**PERCEPTRON, "trainer.steps": 3}, data=(x, y), out=tmp_path / "run")
     found = analyse(run, "answers", make_registry())

@@ -309,8 +309,7 @@ def compared(low, high):
 )
 def test_whether_it_was_worth_its_training(low, high, verdict, advised):
     sentence = conclusions.comparison(compared(low, high))
-    assert sentence.startswith(
-        f"It {verdict} the best deep ensemble that took as many gradient evaluations (4 networks)"
-    )
-    assert sentence.endswith(f"0.0250 and 0.0300 nats, 95 % interval of the difference {low:+.4f} to {high:+.4f}.")
+    assert sentence.startswith(f"It {verdict} the best deep ensemble of the same cost (4 networks): ")
+    ends = f"{low:+.4f} to {high:+.4f}".replace("-", conclusions.MINUS)
+    assert sentence.endswith(f"0.0250 and 0.0300 nats, difference {ends}.")
     assert ("generator.networks=4" in conclusions.advice(compared(low, high))) is advised

@@ -24,7 +24,7 @@ def confusion_picture(folder: Path, found: Mapping[str, Any], names: Sequence[st
     counts = torch.tensor(found["confusion"], dtype=torch.float64)
     shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
     classes = len(counts)
-    figure = new_figure(4.6, 4.1)
+    figure = new_figure(4.4, 3.8)
     axes = figure.add_subplot()
     # The root lets a class that is taken for another once in a hundred be seen.
     axes.imshow(shares.sqrt().numpy(), cmap="Blues", vmin=0, vmax=1)
@@ -57,7 +57,7 @@ def reliability_picture(folder: Path, found: Mapping[str, Any]) -> dict[str, str
     counts = [one["examples"] for one in bins]
     shares = [one["accuracy"] for one in bins]
     errors = [100 * math.sqrt(share * (1 - share) / count) for share, count in zip(shares, counts, strict=True)]
-    figure = new_figure(4.4, 4.1)
+    figure = new_figure(4.4, 3.6)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 100], [0, 100], color="0.5", linestyle=":", label="as often right as confident")
     style = {"color": COLOURS[0], "markersize": 5, "capsize": 2, "label": "answers of a bin"}

@@ -32,7 +32,7 @@ def value_picture(folder: Path, found: Mapping[str, Any], points: Points) -> dic
     count = min(PANELS, label.shape[1])
     columns = 1 if count == 1 else 2
     rows = -(-count // columns)
-    figure = new_figure(4.4 if count == 1 else 7.0, 4.1 if rows == 1 else 7.0)
+    figure = new_figure(4.4 if count == 1 else 7.0, 3.6 if rows == 1 else 6.8)
     panels = figure.subplots(rows, columns, squeeze=False).flat
     for number, axes in enumerate(panels):
         if number >= count:
@@ -59,7 +59,7 @@ def coverage_picture(folder: Path, found: Mapping[str, Any]) -> dict[str, str]:
     levels = [100 * level for level in found["levels"]]
     errors = [2 * math.sqrt(level * (100 - level) / found["examples"]) for level in levels]
     low, high = ([level + sign * error for level, error in zip(levels, errors, strict=True)] for sign in (-1, 1))
-    figure = new_figure(4.4, 4.1)
+    figure = new_figure(4.4, 3.6)
     axes = figure.add_subplot()
     axes.fill_between(levels, low, high, color="0.5", alpha=0.2, label="by chance", lw=0)
     axes.plot([0, 100], [0, 100], color="0.5", linestyle=":")

@@ -3,16 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
+MINUS = "−"
+
 
 def comparison(found: Mapping[str, Any]) -> str:
     """Say whether the run's ensemble is ahead of the best deep ensemble of the same budget, by the paired interval."""
     best = found["references"][found["best"]]
     low, high = best["interval"]
     verdict = "is ahead of" if high < 0 else "is behind" if low > 0 else "is level with"
+    ends = " to ".join(f"{end:+.4f}".replace("-", MINUS) for end in (low, high))
     return (
-        f"It {verdict} the best deep ensemble that took as many gradient evaluations ({best['networks']} networks): "
-        f"calibrated negative log-likelihood {found['ensembles']['calibrated_nll'][-1]:.4f} and "
-        f"{best['calibrated_nll']:.4f} nats, 95 % interval of the difference {low:+.4f} to {high:+.4f}."
+        f"It {verdict} the best deep ensemble of the same cost ({best['networks']} networks): calibrated negative "
+        f"log-likelihood {found['ensembles']['calibrated_nll'][-1]:.4f} and {best['calibrated_nll']:.4f} nats, "
+        f"difference {ends}."
     )
 
 

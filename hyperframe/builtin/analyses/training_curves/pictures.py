@@ -76,7 +76,7 @@ def _panels(found: Mapping[str, Any], metrics: Sequence[Metric]) -> Iterator[tup
         panels.append((axis_label(selecting, "validation: {}"), scaled, ""))
     terms = [key for key in training["values"] if key.startswith(DIVERSITY)]
     diverse = [one for key in terms for one in line(key.removeprefix(DIVERSITY), training, key)]
-    panels.append(("terms of diversity", diverse, ""))
+    panels.append((f"diversity: {diverse[0][0]}" if len(diverse) == 1 else "terms of diversity", diverse, ""))
     panels.append(("validation: entropy, nats", line("entropy", validation, ENTROPY), ""))
     return (panel for panel in panels if panel[1])
 
