@@ -8,6 +8,7 @@ import hyperframe as hf
 from hyperframe.analysis.runner import analyse
 from hyperframe.api import make_registry
 from hyperframe.builtin.analyses.ensembles import conclusions
+from hyperframe.builtin.analyses.ensembles.own_metrics import own_results
 from hyperframe.errors import NotApplicableError
 from hyperframe.metrics import Metric
 
@@ -98,7 +99,17 @@ def test_values_grow_by_the_metrics_of_the_task(valuing):
     assert len(found["pictures"]) == 3
 
 
-def test_classes_that_hardly_differ_are_advised(run):
+@pytest.mark.parametrize("chunk", [(1, 9), (2, 66), (3, 7)])
+def test_growth_does_not_depend_on_the_chunks(valuing, chunk):
+    data, whole, parted = valuing.data("test"), valuing.sample(5), valuing.sample(5)
+    parted._at_once = chunk
+    found, other = (own_results(networks, [1, 2, 4], data) for networks in (whole, parted))
+    for name, values in found["growth"].items():
+        assert other["growth"][name] == pytest.approx(values, rel=1e-6)
+    assert other["single"] == pytest.approx(found["single"], rel=1e-6)
+
+
+def test_a_single_network_is_no_ensemble(run):
     found = analyse(run, "ensembles", make_registry(), {"draws": 1, "networks": 1})
     assert found["conclusions"][0]["sentence"] == conclusions.ALONE
 
