@@ -9,7 +9,7 @@ import attrs
 import torch
 
 from hyperframe import Component, Data, Metric, Networks, Run, hookimpl, option
-from hyperframe.analysis import COLOURS, in_parts, keep_picture, new_figure
+from hyperframe.analysis import COLOURS, conclude, in_parts, keep_picture, new_figure
 from hyperframe.analysis.distillation.distill import score_metric
 from hyperframe.analysis.scoring import some_examples
 from hyperframe.errors import RunError
@@ -138,12 +138,28 @@ def _illustrate(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
         f"{metric.title} of {runs[0]['networks']:,} drawn networks on {results['examples']:,} test examples: {said}."
     )
     title = f"{metric.title} of drawn networks"
+    picture = keep_picture(folder, "accuracies.png", _figure(results, metric), title=title, caption=caption)
     return {
+        "conclusions": [conclude("quality", between(runs[0], metric), picture)],
         "highlights": {
             f"{metric.label} of drawn networks{', ' + label if several else ''}": text for label, text in words.items()
         },
-        "pictures": [keep_picture(folder, "accuracies.png", _figure(results, metric), title=title, caption=caption)],
+        "pictures": [picture],
     }
+
+
+def between(own: Mapping[str, Any], metric: Metric) -> str:
+    """Say between which values the networks of a run lie.
+
+    Example:
+        >>> between({"networks": 9, "min": 0.97, "max": 0.99}, Metric(name="accuracy", percent=True))
+        'Its 9 networks have between 97.00 and 99.00 % (accuracy).'
+    """
+    if metric.percent:
+        values = f"{100 * own['min']:.2f} and {100 * own['max']:.2f} %"
+    else:
+        values = f"{own['min']:.4g} and {own['max']:.4g} {metric.unit}".rstrip()
+    return f"Its {own['networks']:,} networks have between {values} ({metric.label})."
 
 
 def _words(own: Mapping[str, Any], metric: Metric) -> str:

@@ -44,6 +44,8 @@ def training_curves(run: Run, folder: Path) -> dict[str, Any]:
 
 def _highlights(found: Mapping[str, Any]) -> dict[str, str]:
     training = found["training"]
+    if len(training["steps"]) == 1:
+        return {}
     ends = {name: (values[0], values[-1]) for name, values in training["values"].items() if name == "loss"}
     return {
         f"{name}, at step {training['steps'][0]:,} and {training['steps'][-1]:,}": f"{first:,.5g}, {last:,.5g}"
