@@ -107,8 +107,7 @@ puts them on one page ([Reports](report.md)); `hyperframe analyse RUN NAME...` r
 - An analysis that is interrupted keeps what is done in parts, and goes on from there when it is run again.
 - One that has nothing to say about a run, such as one of probabilities about a regression, says so.
 
-[hyperframe_analyses](hooks.md) is how others add theirs. References without an author are to the paper,
-[arXiv:1905.02898](https://arxiv.org/abs/1905.02898).
+[hyperframe_analyses](hooks.md) is how others add theirs.
 """
 
 COMMANDS = f"""\

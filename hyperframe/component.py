@@ -27,6 +27,7 @@ class Component:
         place: of an analysis: where a report tells of it; lower ones come first, equal ones by name.
         metrics: of an analysis: figures among its results by which generators are compared, found as `Metric.value`
             finds them; one of the ensemble stands under `ensemble`. `hyperframe bench generators` has a row for each.
+            Where a run has none of them, results hold others, or none, under `metrics` (`Metric.plain`).
     """
 
     name: str

@@ -69,6 +69,11 @@ class Metric:
         if self.mean_of and self.of != "ensemble":
             raise ValueError(f"metric '{self.name}': only a metric of the ensemble is one of the mean prediction")
 
+    @property
+    def title(self) -> str:
+        """The label for the beginning of a sentence; short labels are abbreviations, such as RMSE."""
+        return self.label.upper() if len(self.label) < 5 else self.label[:1].upper() + self.label[1:]
+
     def shown(self, value: float) -> str:
         """A value as text, without the unit."""
         return f"{value:.2%}" if self.percent else f"{value:.4g}"

@@ -13,6 +13,7 @@ import torch
 from matplotlib.figure import Figure
 
 import hyperframe as hf
+from hyperframe.analysis.conclusions import evaluation_sentence
 from hyperframe.analysis.runner import analyse
 from hyperframe.cli.scaffold import TEMPLATES
 from hyperframe.cli.tables import evaluation_rows
@@ -38,7 +39,9 @@ SHOWING = (
     "cli/tables",
     "analysis/evaluation_rows",
     "analysis/report",
-    "analysis/page",
+    "analysis/conclusions",
+    "analysis/page/document",
+    "analysis/page/conclusions",
     "runs/listing",
     "runs/comparison",
     "runs/checkpoints",
@@ -117,6 +120,16 @@ def test_evaluate_shows_label_unit_and_direction(runs, hyperframe):
     ]
 
 
+def test_an_ensemble_grows_by_the_tasks_own_metrics(runs):
+    """And the first screen of a report tells what one network and the ensemble are worth by them."""
+    run = hf.load(runs / "first", device="cpu")
+    found = analyse(run, "ensembles", run.registry, {"draws": 2})
+    assert list(found["growth"]) == ["mae"]
+    assert found["conclusions"][0]["sentence"].startswith("One network has ")
+    assert "° (mean absolute error)" in found["conclusions"][0]["sentence"]
+    assert evaluation_sentence(run.evaluate()).startswith("Mean absolute error: ")
+
+
 def test_compare_shows_label_unit_and_direction_and_draws_them(runs, hyperframe, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "150")
     picture = tmp_path / "picture.png"
@@ -156,14 +169,18 @@ def test_report_shows_label_unit_and_direction(runs, hyperframe):
 
 def test_analyses_of_scores_show_the_unit(runs):
     run = hf.load(runs / "first", device="cpu")
+    labels = set()
+
+    def savefig(self, file, **_):
+        labels.update(axes.get_ylabel() for axes in self.axes)
+        Path(file).write_bytes(b"")
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", lambda self, file, **_: Path(file).write_bytes(b""))
+        patch.setattr(Figure, "savefig", savefig)
         plane = analyse(run, "plane", run.registry, {"points": 2, "examples": 20})
-        paths = analyse(run, "paths", run.registry, {"pairs": 1, "points": 3, "examples": 20, "bezier_pairs": 0})
+        analyse(run, "paths", run.registry, {"pairs": 1, "points": 3, "examples": 20, "bezier_pairs": 0})
     assert re.fullmatch(r"[\d.]+ to [\d.]+ °", plane["highlights"]["absolute error between three drawn z"])
-    for name, found in (("plane", plane), ("paths", paths)):
-        content = json.loads((runs / "first" / "analyses" / name / found["interactive"][0]["file"]).read_text())
-        assert content["labels"][-1] == "absolute error on 20 test examples, °"
+    assert "absolute error, °" in labels
 
 
 def test_runs_shows_label_unit_and_direction(runs, hyperframe):
@@ -288,7 +305,8 @@ def test_no_analysis_is_known_to_reports_by_name(registry):
     components = [entry.component for entry in registry.all() if entry.kind == "analysis"]
     assert len({component.place for component in components}) == len(components)
     texts = "".join(
-        (PACKAGE / f"{name}.py").read_text(encoding="utf-8") for name in ("analysis/report", "analysis/page")
+        (PACKAGE / f"{name}.py").read_text(encoding="utf-8")
+        for name in ("analysis/report", "analysis/conclusions", "analysis/page/document", "analysis/page/conclusions")
     )
     assert [component.name for component in components if f'"{component.name}"' in texts] == []
     own = attrs.evolve(components[0], name="own_one", title="")

@@ -20,6 +20,7 @@ OPTIONS = {
         **{"networks": 3, "images": 120, "sizes": [0.02, 0.1], "strong_sizes": [0.1], "strong_images": 40},
         **{"steps": 2, "gradient_networks": 2},
     },
+    "answers": {"networks": 4, "examples": 120, "shown": 3},
     "conformal": {"networks": 4, "singles": 2, "alphas": [0.1, 0.4], "examples": 120, "validation_examples": 80},
     "corruptions": {"networks": 4, "singles": 2, "images": 40},
     "deep_ensemble": {
@@ -38,11 +39,12 @@ OPTIONS = {
     "plane": {"points": 3, "examples": 60},
     "pruning": {"networks": 4, "examples": 60},
     "toy_curve": {},
+    "training_curves": {},
     "unit_diversity": {"networks": 6, "weak": 0.8},
 }
 """Options of each analysis that ships, with which it is fast."""
 
-WORDS = ("highlights", "interactive", "pictures", "skipped")
+WORDS = ("conclusions", "highlights", "interactive", "pictures", "skipped", "tables")
 """Keys of an analysis' results that hold no numbers."""
 
 

@@ -1,7 +1,7 @@
-"""Pictures and interactive elements that an analysis writes, and what a report must know to show them.
+"""Pictures, tables and interactive elements that an analysis writes, and what a report must know to show them.
 
-An analysis lists them under `pictures` and `interactive` of its results. Under `highlights`, a mapping of labels to
-texts, it puts the results that matter most. All three keys are optional.
+An analysis lists them under `pictures`, `tables` and `interactive` of its results. Under `highlights`, a mapping of
+labels to texts, it puts the results that matter most. All four keys are optional.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,9 @@ Kind = Literal["scatter", "lines", "grid"]
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")
 """Colours of lines and points, in order; colour-blind readers can tell them apart (M. Okabe, K. Ito 2008)."""
+
+DOTS_PER_INCH = 130
+"""Of the pictures of a report."""
 
 
 def new_figure(width: float = 7.0, height: float = 4.5) -> Any:
@@ -34,19 +37,14 @@ def size_axis(axes: Any, sizes: Sequence[int]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def axis_label(metric: Metric, words: str = "{}", *, percent: bool = True) -> str:
-    """Return the label of an axis with a metric's values: its label in some words, then percent or its unit.
-
-    Args:
-        metric: the metric.
-        words: words around the label, at {}.
-        percent: shares are drawn as percent; False: as parts of 1.
+def axis_label(metric: Metric, words: str = "{}") -> str:
+    """Return the label of an axis with a metric's values: its label in some words, at {}, then percent or its unit.
 
     Example:
         >>> axis_label(Metric(name="accuracy", percent=True), "test {}"), axis_label(Metric(name="angle", unit="°"))
         ('test accuracy, %', 'angle, °')
     """
-    unit = ("%" if percent else "") if metric.percent else metric.unit
+    unit = "%" if metric.percent else metric.unit
     return words.format(metric.label) + (f", {unit}" if unit else "")
 
 
@@ -64,8 +62,34 @@ def keep_picture(folder: Path, file: str, figure: Any, *, title: str, caption: s
         An entry for the analysis' `pictures`.
     """
     with whole_file(folder / file) as partial:
-        figure.savefig(partial, format="png", dpi=130)
+        figure.savefig(partial, format="png", dpi=DOTS_PER_INCH)
     return {"file": file, "title": title, "caption": caption}
+
+
+def make_table(
+    columns: Sequence[str], rows: Sequence[Sequence[float | str | None]], *, title: str, caption: str
+) -> dict[str, Any]:
+    """Make a table of numbers and texts; a cell that is None stays empty.
+
+    Args:
+        columns: their headings.
+        rows: for each a value in each column.
+        title: a few words.
+        caption: one sentence.
+
+    Returns:
+        An entry for the analysis' `tables`.
+
+    Raises:
+        ValueError: a row has not as many values as there are columns.
+
+    Example:
+        >>> make_table(["example", "value"], [[7, 0.5]], title="Values", caption="There is one.")["rows"]
+        [[7, 0.5]]
+    """
+    if any(len(row) != len(columns) for row in rows):
+        raise ValueError(f"table '{title}': a row does not have one value for each of {len(columns)} columns")
+    return {"title": title, "caption": caption, "columns": list(columns), "rows": [list(row) for row in rows]}
 
 
 def keep_scatter(

@@ -4,17 +4,23 @@
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hyperframe.analysis.evaluation_rows import evaluation_rows, evaluation_title
 from hyperframe.analysis.runner import analyse, kept_analysis
 from hyperframe.config.registry import Registry
 from hyperframe.errors import HyperframeError, NotApplicableError
+from hyperframe.runs.comparison import compare, write_picture
 from hyperframe.runs.folder import ANALYSES, EVALUATION, RESULTS
 from hyperframe.runs.provenance import read_provenance
 from hyperframe.runs.run import Run
 from hyperframe.runtime.files import kept_json
+from hyperframe.runtime.links import inside
 from hyperframe.runtime.progress import tell
+
+COMPARISON = "comparison.png"
+"""The picture of a comparison, beside the run's evaluation."""
 
 
 def report_order(registry: Registry) -> list[str]:
@@ -23,7 +29,7 @@ def report_order(registry: Registry) -> list[str]:
     Example:
         >>> from hyperframe.config.registry import make_plugin_manager
         >>> report_order(Registry(make_plugin_manager()))[0]
-        'ensembles'
+        'answers'
     """
     found = [entry.component for entry in registry.all() if entry.kind == "analysis"]
     return [component.name for component in sorted(found, key=lambda one: (one.place, one.name))]
@@ -92,6 +98,33 @@ def collect(
         tell(f"analysis {name}", 1, 1)
     tell("analyses", len(names), len(names))
     return content
+
+
+def compare_with(
+    run: Run,
+    others: Sequence[Path],
+    *,
+    device: str | None = None,
+    checkpoint: str | int = "last",
+    overrides: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Measure a run beside others, and draw them into its folder; see `hyperframe.runs.comparison.compare`.
+
+    Returns:
+        What `compare` returns, and `picture`: what a report must know to show it, None where tasks have nothing that
+        could be drawn.
+    """
+    content = compare([run.folder, *others], run.registry, device=device, checkpoint=checkpoint, overrides=overrides)
+    caption = (
+        "Each run at how far two of its networks differ: what one network is worth, mean ± standard deviation, and "
+        f"what {content['networks']} are worth together."
+    )
+    picture = {"file": COMPARISON, "title": "What networks are worth, and how they differ", "caption": caption}
+    try:
+        write_picture(inside(run.folder, ANALYSES, EVALUATION) / COMPARISON, content)
+    except NotApplicableError:
+        return {**content, "picture": None}
+    return {**content, "picture": picture}
 
 
 def _kept_evaluation(run: Run) -> dict[str, Any] | None:

@@ -4,6 +4,18 @@ import torch
 
 from hyperframe.errors import NotApplicableError
 from hyperframe.runs.run import Run
+from hyperframe.tasks.regression import RegressionTask
+
+
+def has_classes(run: Run) -> bool:
+    """Whether the run's task has classes, whose probabilities are the softmax of the outputs."""
+    task, labels = run.experiment.task, run.data("test").y
+    return task.shift_invariant and task.likelihood and labels.dtype == torch.int64 and labels.dim() == 1
+
+
+def has_values(run: Run) -> bool:
+    """Whether the run's task is a regression of values, which are floating-point numbers."""
+    return isinstance(run.experiment.task, RegressionTask) and run.data("test").y.is_floating_point()
 
 
 def check_classifies(run: Run, analysis: str) -> None:
@@ -12,12 +24,10 @@ def check_classifies(run: Run, analysis: str) -> None:
     Raises:
         NotApplicableError: it has none.
     """
-    task = run.experiment.task
-    labels = run.data("test").y
-    if not task.shift_invariant or not task.likelihood or labels.dtype != torch.int64 or labels.dim() != 1:
+    if not has_classes(run):
         raise NotApplicableError(
-            f"analysis '{analysis}' does not apply: it is about probabilities of classes, which task '{task.name}' of "
-            f"run {run.folder.name} does not have"
+            f"analysis '{analysis}' does not apply: it is about probabilities of classes, which task "
+            f"'{run.experiment.task.name}' of run {run.folder.name} does not have"
         )
 
 

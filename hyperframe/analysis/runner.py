@@ -165,7 +165,7 @@ def _analyse(run: Run, choice: Choice, analysis: Analysis, again: bool) -> dict[
     try:
         with others_code(failed):
             results = analysis(run, folder)
-            if choice.registered.component.metrics:
+            if choice.registered.component.metrics and "metrics" not in results:
                 results = declare_results(choice.registered.component.metrics, results, choice.described)
             # As JSON gives it back, so that a report is the same now and when results are read from the folder.
             result = from_json(as_json({**origin, **results, **origin}))

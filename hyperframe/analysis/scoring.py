@@ -19,8 +19,14 @@ def some_examples(data: Data, count: int, seed: int) -> Data:
     """
     if count >= len(data):
         return data
-    chosen = torch.randperm(len(data), generator=stream(seed, "items"))[:count]
-    return data[chosen.to(data.device)]
+    return data[some_numbers(len(data), count, seed).to(data.device)]
+
+
+def some_numbers(examples: int, count: int, seed: int) -> Tensor:
+    """Return the numbers of the examples that `some_examples` draws, int64; all in their order if there are fewer."""
+    if count >= examples:
+        return torch.arange(examples)
+    return torch.randperm(examples, generator=stream(seed, "items"))[:count]
 
 
 @torch.no_grad()

@@ -1,7 +1,6 @@
 """Tables that the commands print."""
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +8,11 @@ from rich import box
 from rich.markup import escape
 from rich.table import Column, Table
 
+from hyperframe.analysis.comparison_rows import MISSING, comparison_rows, comparison_title, difference_rows
 from hyperframe.analysis.evaluation_rows import evaluation_rows, evaluation_title, quantity
-from hyperframe.bench.generators import summary
 from hyperframe.config.registry import BrokenPlugin, Registered
 from hyperframe.entry_points import OWN_DISTRIBUTION
-from hyperframe.metrics import WORDS, Metric, metrics_of
+from hyperframe.metrics import Metric, metrics_of
 from hyperframe.runs.comparison import repeats
 from hyperframe.runs.folder import ANALYSES
 from hyperframe.runtime.progress import in_words
@@ -44,26 +43,19 @@ def print_evaluation(results: Mapping[str, Any]) -> None:
     output().print(table)
 
 
-MISSING = "—"
-"""Stands where a run has no such result, or no such key."""
-
-
 def print_comparison(content: Mapping[str, Any]) -> None:
     """Print runs side by side: keys in which they differ, then their results."""
     rows, console = content["runs"], output()
     points = repeats(rows)
     if content["different"]:
         table = Table(*_run_columns("key", points), title="differences", title_justify="left")
-        for key, values in content["different"].items():
-            written = {run: escape(_as_text(value)) for run, value in values.items()}
-            table.add_row(key, *(written.get(name, MISSING) for name in points))
+        for key, cells in difference_rows(content):
+            table.add_row(key, *map(escape, cells))
         console.print(table)
     else:
         console.print("the configurations are the same")
-    title = f"{quantity(content['networks'], 'network')} of each on the test set"
-    title += "" if len(points) == len(rows) else "; of repeats the mean ± the standard deviation over them"
-    table = Table(*_run_columns("", points), title=title, title_justify="left")
-    for words, cells in _comparison_rows(list(points.values())):
+    table = Table(*_run_columns("", points), title=comparison_title(content), title_justify="left")
+    for words, cells in comparison_rows(content):
         table.add_row(escape(words), *cells)
     console.print(table)
     if len({row["task"] for row in rows}) > 1:
@@ -74,44 +66,6 @@ def print_comparison(content: Mapping[str, Any]) -> None:
 def _run_columns(first: str, names: Iterable[str]) -> list[Column]:
     """The columns of a table with one for each run, or for all repeats of one."""
     return [Column(escape(name), overflow="fold") for name in (first, *names)]
-
-
-def _as_text(value: Any) -> str:
-    """A value of a configuration as it is written there."""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _comparison_rows(points: Sequence[Sequence[Mapping[str, Any]]]) -> Iterator[tuple[str, list[str]]]:
-    """The lines of a comparison: words, and a cell for each run, or for all repeats of one."""
-    yield "step", [", ".join(dict.fromkeys(str(row["step"]) for row in own)) for own in points]
-    declared = dict.fromkeys(metric for own in points for row in own for metric in metrics_of(row["results"]))
-    for metric in sorted(declared, key=lambda metric: metric.of == "ensemble"):
-        yield (
-            metric.words(WORDS[metric.of]),
-            [_comparison_cell(metric, [row["results"] for row in own]) for own in points],
-        )
-    for name in points[0][0]["entropies"]:
-        yield (
-            f"entropy in gauge (nats): {name}",
-            [_over([row["entropies"][name] for row in own], "{:.1f}".format) for own in points],
-        )
-    yield "training time, s", [_over([row["training_seconds"] for row in own], "{:.4g}".format) for own in points]
-
-
-def _comparison_cell(metric: Metric, found: Sequence[Mapping[str, Any]]) -> str:
-    """A run's value of a metric, with the deviation over its networks; of repeats as `_over` shows them."""
-    values = [metric.value(results) if metric in metrics_of(results) else None for results in found]
-    spread = metric.spread(found[0]) if len(found) == 1 and values[0] is not None else None
-    return _over(values, metric.shown) + (f" ± {metric.shown(spread['std'])}" if spread is not None else "")
-
-
-def _over(values: Sequence[float | None], shown: Callable[[float], str]) -> str:
-    """A value, or of repeats their mean ± the deviation over them; what one does not have is missing."""
-    there = [value for value in values if value is not None]
-    if len(there) < len(values):
-        return MISSING
-    found = summary(there)
-    return shown(found["mean"]) + ("" if found["deviation"] is None else f" ± {shown(found['deviation'])}")
 
 
 def print_distillation(content: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from hyperframe.config.choices import choose
 from hyperframe.config.dotted_keys import walk
 from hyperframe.config.registry import Registry
 from hyperframe.config.schema import Config, override_pairs
-from hyperframe.errors import Forgiven, RunError, described, notice
+from hyperframe.errors import Forgiven, NotApplicableError, RunError, described, notice
 from hyperframe.experiment.evaluation import gauged_rows, measure
 from hyperframe.metrics import Metric, first_metric, metrics_of
 from hyperframe.runs.folder import check_is_run, folder_identity, read_run_config
@@ -219,12 +219,13 @@ def write_picture(path: Path, content: Mapping[str, Any], *, joined: bool = Fals
         joined: a line joins the points in their order, as those of a key that takes one value after the other.
 
     Raises:
-        RunError: no run is of a task with such metrics, or the file cannot be written.
+        NotApplicableError: no run is of a task with such metrics.
+        RunError: the file cannot be written.
     """
     found = {row["run"]: _axes(row["results"]) for row in content["runs"]}
     chosen = next((axes for axes in found.values() if axes is not None), None)
     if chosen is None:
-        raise RunError(f"{path} is not drawn: none of the runs is of a task whose metrics can be drawn")
+        raise NotApplicableError(f"{path} is not drawn: none of the runs is of a task whose metrics can be drawn")
     rows = [row for row in content["runs"] if found[row["run"]] == chosen]
     for row in content["runs"]:
         if row not in rows:

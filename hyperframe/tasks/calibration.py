@@ -47,6 +47,41 @@ def calibration_error(confidence: Tensor, right: Tensor) -> Tensor:
     return gaps.abs().sum() / len(confidence)
 
 
+def reliability(confidence: Tensor, right: Tensor) -> list[dict[str, float]]:
+    """Accuracy and mean confidence of the examples in each of the 15 bins of `calibration_error` that holds any.
+
+    Confidences and right answers (1, else 0) are [examples]; `confidence`, `accuracy` and `examples` of each bin are
+    what a reliability diagram draws.
+
+    Example:
+        >>> reliability(torch.tensor([0.3, 0.9, 0.9]), torch.tensor([0.0, 1.0, 0.0]))[1]["accuracy"]
+        0.5
+    """
+    bins = calibration_bins(confidence)
+    found = []
+    for number in bins.unique().tolist():
+        own = bins == number
+        means = {"confidence": float(confidence[own].double().mean()), "accuracy": float(right[own].double().mean())}
+        found.append({**means, "examples": int(own.sum())})
+    return found
+
+
+def auroc(scores: Tensor, positive: Tensor) -> float | None:
+    """The probability that a positive example has a higher score than another one, of equal scores one half.
+
+    None where all or none of the examples [examples] are positive (true).
+
+    Example:
+        >>> auroc(torch.tensor([0.1, 0.4, 0.9]), torch.tensor([False, True, True]))
+        1.0
+    """
+    own, others = scores[positive].double(), scores[~positive].double().sort().values
+    if not len(own) or not len(others):
+        return None
+    below, up_to = (torch.searchsorted(others, own, right=right) for right in (False, True))
+    return float((below + up_to).double().mean() / (2 * len(others)))
+
+
 def entropy_of(probabilities: Tensor) -> Tensor:
     """Entropy in nats over the last axis; 0 · log 0 is 0.
 

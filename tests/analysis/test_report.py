@@ -3,39 +3,23 @@
 import json
 import re
 import signal
-import zlib
-from html.parser import HTMLParser
 
 import pytest
 import torch
 from browser import CHROMIUM, Browser
+from pages import HOSTILE, Parsed, Shop, make_plugin, picture
 from tiny import GENERATED
 
 import hyperframe as hf
-from hyperframe.analysis import page as page_module
-from hyperframe.analysis.page import page
+from hyperframe.analysis.page import elements
+from hyperframe.analysis.page.document import page
 from hyperframe.analysis.plots import keep_grid, keep_lines, keep_scatter
 from hyperframe.analysis.report import collect, report_order
 from hyperframe.api import make_registry
-from hyperframe.component import Component
 from hyperframe.errors import NotApplicableError
-from hyperframe.hookspecs import hookimpl
 from hyperframe.runtime.files import read_json
 
-HOSTILE = '</script><script>window.broken = 1</script><img src=x onerror="window.broken = 1">&\''
 LONG = "unbroken" * 30
-
-
-def picture(folder, file, **words):
-    """The smallest picture: one red pixel."""
-
-    def chunk(kind, data):
-        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
-
-    header = chunk(b"IHDR", bytes([0, 0, 0, 1, 0, 0, 0, 1, 8, 2, 0, 0, 0]))
-    body = header + chunk(b"IDAT", zlib.compress(b"\0\xff\0\0")) + chunk(b"IEND", b"")
-    (folder / file).write_bytes(page_module.PNG + body)
-    return {"file": file, **words}
 
 
 def shown(run, folder):
@@ -104,29 +88,6 @@ def failing(run, folder):
     raise ValueError("on purpose")
 
 
-class Shop:
-    """A plugin whose analyses are counted."""
-
-    __name__ = "shop"
-
-    def __init__(self, **analyses):
-        self.analyses, self.done = analyses, []
-
-    def factory(self, name):
-        def counted(run, folder):
-            self.done.append(name)
-            return self.analyses[name](run, folder)
-
-        return lambda options: counted
-
-    @hookimpl
-    def hyperframe_analyses(self):
-        return [
-            Component(name=name, factory=self.factory(name), summary="what it is", reference="a book")
-            for name in self.analyses
-        ]
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     import hyperframe as hf
@@ -136,45 +97,10 @@ def run(tmp_path_factory):
     )
 
 
-def make_plugin(run, **analyses):
-    shop = Shop(**analyses)
-    content = collect(run, make_registry([shop]), list(analyses))
-    return content, page(content, run.folder / "analyses")
-
-
 @pytest.fixture(scope="module")
 def whole(run):
     """A report with everything in it."""
     return make_plugin(run, shown=shown, hostile=hostile, lost=lost, pictorial=inapplicable, failing=failing)
-
-
-class Parsed(HTMLParser):
-    """Checks that all tags are closed, and records sources, anchors and text."""
-
-    EMPTY = ("meta", "link", "img", "br", "input")
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.sources, self.places, self.links, self.words = [], [], [], [], []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        found = dict(attributes)
-        assert not any(name.startswith("on") for name in found)
-        self.sources += [found[name] for name in ("src", "srcset", "data") if name in found]
-        self.links += [found["href"]] if "href" in found else []
-        self.places += [found["id"]] if "id" in found else []
-        if tag not in self.EMPTY:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] not in ("script", "style"):
-            self.words.append(data)
 
 
 @pytest.mark.slow
@@ -244,7 +170,7 @@ def test_large_elements_are_shown_and_larger_ones_named(run, monkeypatch):
     content, text = make_plugin(run, large=large)
     assert "39999" not in text
     assert "5714.142857" in text
-    monkeypatch.setattr(page_module, "LARGEST_ELEMENT", 1 << 20)
+    monkeypatch.setattr(elements, "LARGEST_ELEMENT", 1 << 20)
     assert "bytes; at most 1,048,576 are shown" in page(content, run.folder / "analyses")
 
 

@@ -27,9 +27,24 @@ OF_NOISE = ["?reach", "?ratio", "?overlap_at_reach", "?verdict"]
 SETS = ["ensemble/*", "single/*", "!*/alpha"]
 COVERAGES = [f"{who}/*/{what}" for who in ("ensemble", "single") for what in ("coverage", "standard_error", "by_class")]
 
+ANSWERS = [
+    "accuracy",
+    "?frequent/share",
+    "ece",
+    "bins/*",
+    "wrong",
+    "auroc/*",
+    "confusion",
+    "mistakes/*",
+    "worst/*",
+    "least_certain/label",
+]
+OF_CONFIDENCE = ["confidence", "least_certain/*"]
+
 FIGURES_OF_TEST_ITEMS = {
     "accuracies": ["runs/*"],
     "adversarial": ["attacks/*"],
+    "answers": ANSWERS,
     "conformal": SETS,
     "corruptions": ["corruptions/*", "mean/*"],
     "deep_ensemble": ["ensembles/*", *OF_REFERENCES],
@@ -66,6 +81,7 @@ MAY_CHANGE = {
     "validation labels": {"conformal": SETS, "deep_ensemble": BY_TEMPERATURE, "ensembles": CALIBRATED},
     "test images": {
         **FIGURES_OF_TEST_ITEMS,
+        "answers": [*ANSWERS, *OF_CONFIDENCE],
         "out_of_distribution": ["mean_entropy", "kinds/*", "histograms/shares/*", "roc/found/*", "ensemble/auroc"],
     },
     "test labels": {
@@ -197,8 +213,9 @@ def test_symmetries_change_what_they_should(run, exact, found, registry, tmp_pat
     check_changes(changed, MAY_CHANGE[change].get(name, []))
 
 
-RUNS_NETWORKS = [name for name in wiring.OPTIONS if name not in ("filters", "pca", "toy_curve", "unit_diversity")]
-"""All analyses but those of weights alone."""
+OF_WEIGHTS = ("filters", "pca", "toy_curve", "unit_diversity")
+RUNS_NETWORKS = [name for name in wiring.OPTIONS if name not in (*OF_WEIGHTS, "training_curves")]
+"""All analyses but those of weights, and of what the training wrote, alone."""
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import attrs
 import torch
 
 from hyperframe import Component, Data, Metric, Networks, Run, hookimpl, option
-from hyperframe.analysis import COLOURS, in_parts, keep_picture, new_figure
+from hyperframe.analysis import COLOURS, conclude, in_parts, keep_picture, new_figure
 from hyperframe.analysis.distillation.distill import score_metric
 from hyperframe.analysis.scoring import some_examples
 from hyperframe.errors import RunError
@@ -135,21 +135,31 @@ def _illustrate(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
     several = len(runs) > 1
     said = "; ".join(f"{label}: {text}" if several else text for label, text in words.items())
     caption = (
-        f"{_title(metric)} of {runs[0]['networks']:,} drawn networks on {results['examples']:,} test examples: {said}."
+        f"{metric.title} of {runs[0]['networks']:,} drawn networks on {results['examples']:,} test examples: {said}."
     )
-    title = f"{_title(metric)} of drawn networks"
+    title = f"{metric.title} of drawn networks"
+    picture = keep_picture(folder, "accuracies.png", _figure(results, metric), title=title, caption=caption)
     return {
+        "conclusions": [conclude("quality", between(runs[0], metric), picture)],
         "highlights": {
             f"{metric.label} of drawn networks{', ' + label if several else ''}": text for label, text in words.items()
         },
-        "pictures": [keep_picture(folder, "accuracies.png", _figure(results, metric), title=title, caption=caption)],
+        "pictures": [picture],
     }
 
 
-def _title(metric: Metric) -> str:
-    """Return its label for the beginning of a sentence; short labels are abbreviations, such as RMSE."""
-    name = metric.label
-    return name.upper() if len(name) < 5 else name[:1].upper() + name[1:]
+def between(own: Mapping[str, Any], metric: Metric) -> str:
+    """Say between which values the networks of a run lie.
+
+    Example:
+        >>> between({"networks": 9, "min": 0.97, "max": 0.99}, Metric(name="accuracy", percent=True))
+        'Its 9 networks have between 97.00 and 99.00 % (accuracy).'
+    """
+    if metric.percent:
+        values = f"{100 * own['min']:.2f} and {100 * own['max']:.2f} %"
+    else:
+        values = f"{own['min']:.4g} and {own['max']:.4g} {metric.unit}".rstrip()
+    return f"Its {own['networks']:,} networks have between {values} ({metric.label})."
 
 
 def _words(own: Mapping[str, Any], metric: Metric) -> str:
@@ -178,9 +188,7 @@ def _figure(results: Mapping[str, Any], metric: Metric) -> Any:
         axes.set_ylabel("networks")
         axes.yaxis.get_major_locator().set_params(integer=True)
     unit = ", %" if percent else f", {metric.unit}" if metric.unit else ""
-    panels[-1].set_xlabel(
-        f"{metric.label if percent else _title(metric)} on {results['examples']:,} test examples{unit}"
-    )
+    panels[-1].set_xlabel(f"{metric.label if percent else metric.title} on {results['examples']:,} test examples{unit}")
     return figure
 
 
@@ -210,6 +218,6 @@ def hyperframe_analyses() -> list[Component]:
             factory=Accuracies,
             options=Options,
             summary="how the accuracies, or errors, of drawn networks are distributed; another run beside it",
-            reference="section 4.2.1, Fig. 2",
+            reference="L. Deutsch, E. Nijkamp, Y. Yang (2019), arXiv:1905.02898, section 4.2.1, Fig. 2",
         )
     ]

@@ -185,6 +185,6 @@ def hyperframe_analyses() -> list[Component]:
             factory=Distillation,
             options=Options,
             summary="one network in the place of an ensemble: taught by its predictions, or the mean of its weights",
-            reference="section 4.4",
+            reference="L. Deutsch, E. Nijkamp, Y. Yang (2019), arXiv:1905.02898, section 4.4",
         )
     ]

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from hyperframe.cli.arguments import Command, json_option, open_run, run_options, split_overrides
+from hyperframe.cli.completion import complete_run
 from hyperframe.errors import PluginError, RunError
 
 REPORT = "report.html"
@@ -13,7 +14,13 @@ REPORT = "report.html"
 
 @click.command(name="report", cls=Command)
 @run_options
-@click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]... [NAME.OPTION=VALUE]...")
+@click.argument(
+    "arguments",
+    nargs=-1,
+    type=click.Path(),
+    metavar="[RUN]... [KEY=VALUE]... [NAME.OPTION=VALUE]...",
+    shell_complete=complete_run,
+)
 @click.option("--analysis", metavar="NAME[,NAME...]", help="Run these analyses. [default: all that are installed]")
 @click.option("--out", type=click.Path(), metavar="FILE.html", help="The report. [default: RUN/report.html]")
 @click.option("--open", "opened", is_flag=True, help="Open the report in a browser.")
@@ -37,10 +44,11 @@ def report_command(
     What has been found for the same checkpoint and options is not worked out again; after Ctrl-C the same command goes
     on from where it was. Options of an analysis are written behind the run, such as ensembles.draws=5. Analyses that
     have nothing to say about such a run are named with the reason; where one fails, the report is written without it,
-    and the exit code is 2. KEY=VALUE says where the run's data lie now, such as task.folder=/data.
+    and the exit code is 2. Further runs are compared with RUN on its page, as 'hyperframe compare' does it. KEY=VALUE
+    says where the run's data lie now, such as task.folder=/data.
     """
-    from hyperframe.analysis.page import page
-    from hyperframe.analysis.report import collect, report_order
+    from hyperframe.analysis.page.document import page
+    from hyperframe.analysis.report import collect, compare_with, report_order
     from hyperframe.analysis.runner import chosen_names, chosen_options
     from hyperframe.api import make_registry
     from hyperframe.runs.folder import ANALYSES, RESULTS, check_is_run
@@ -48,8 +56,9 @@ def report_command(
     from hyperframe.runtime.terminal import printable
     from hyperframe.training.progress_bar import shown_progress
 
-    overrides, options = split_overrides(arguments)
-    folder = check_is_run(run)
+    overrides, rest = split_overrides(arguments)
+    options = [argument for argument in rest if "=" in argument]
+    folder, others = check_is_run(run), [check_is_run(other) for other in rest if other not in options]
     file = folder / REPORT if out is None else user_path(out)
     _check_file(file, again)
     registry = make_registry()
@@ -57,7 +66,12 @@ def report_command(
     chosen_for = chosen_options(options, names, registry)
     chosen = open_run(run, checkpoint, device, target, overrides)
     with shown_progress(json_wanted):
+        # First, since what does not fit together is then told before the work of the analyses.
+        beside = (
+            compare_with(chosen, others, device=device, checkpoint=checkpoint, overrides=overrides) if others else None
+        )
         content = collect(chosen, registry, names, chosen_for, again=again)
+    content |= {} if beside is None else {"comparison": beside}
     write_json(folder / RESULTS, content)
     write_text(file, page(content, folder / ANALYSES))
     if json_wanted:

@@ -230,8 +230,8 @@ def test_the_analysis(run, found):
     assert found["attacks"]["steps_on_ensemble"]["examples"] == 30
     assert first["all"]["any_error"]["single"][0] == pytest.approx(first["wrong_before"] / 150)
     folder = run.folder / "analyses" / "adversarial"
-    kept = [picture["file"] for picture in found["pictures"] + found["interactive"]]
-    assert kept == ["transfer.png", "strong.png", "transfer.json"]
+    kept = [picture["file"] for picture in found["pictures"]]
+    assert kept == ["transfer.png", "strong.png"]
     assert all((folder / file).is_file() for file in kept)
     assert f"{first['wrong_before']} of 150 images" in found["pictures"][0]["caption"]
 

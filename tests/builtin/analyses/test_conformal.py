@@ -136,7 +136,7 @@ def test_what_it_does_not_apply_to(tmp_path, learnt, registry):
 
 
 def test_its_section_is_on_the_report(tmp_path, registry):
-    from hyperframe.analysis.page import page
+    from hyperframe.analysis.page.document import page
     from hyperframe.analysis.report import collect
 
     run = hf.train("digits_hypernetwork", {**PERCEPTRON, "trainer.steps": 2}, out=tmp_path / "run")

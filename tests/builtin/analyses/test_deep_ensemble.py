@@ -17,7 +17,7 @@ from hyperframe.analysis.report import collect
 from hyperframe.analysis.runner import analyse
 from hyperframe.api import make_registry
 from hyperframe.builtin.analyses import deep_ensemble as deep_ensemble_analysis
-from hyperframe.builtin.analyses.deep_ensemble import baseline
+from hyperframe.builtin.analyses.deep_ensemble import baseline, conclusions
 from hyperframe.builtin.analyses.deep_ensemble.baseline import Recipe, deep_ensemble
 from hyperframe.builtin.analyses.deep_ensemble.equivalent import deep_ensemble_equivalent, saturation
 from hyperframe.builtin.objectives.trade_off import Options
@@ -296,3 +296,20 @@ def test_a_run_that_was_only_begun_is_no_reference(run, tmp_path):
     with pytest.raises(RunError, match="it must be 'direct'"):
         analyse(run, "deep_ensemble", make_registry(), {**QUICK, "reference": str(place.parent)})
     assert not (place / "checkpoints").exists()
+
+
+def compared(low, high):
+    best = {"networks": 4, "calibrated_nll": 0.03, "interval": [low, high]}
+    return {"references": [{}, best], "best": 1, "ensembles": {"calibrated_nll": [0.5, 0.025]}}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict", "advised"),
+    [(-0.02, -0.001, "is ahead of", False), (-0.02, 0.001, "is level with", False), (0.001, 0.02, "is behind", True)],
+)
+def test_whether_it_was_worth_its_training(low, high, verdict, advised):
+    sentence = conclusions.comparison(compared(low, high))
+    assert sentence.startswith(f"It {verdict} the best deep ensemble of the same cost (4 networks): ")
+    ends = f"{low:+.4f} to {high:+.4f}".replace("-", conclusions.MINUS)
+    assert sentence.endswith(f"0.0250 and 0.0300 nats, difference {ends}.")
+    assert ("generator.networks=4" in conclusions.advice(compared(low, high))) is advised

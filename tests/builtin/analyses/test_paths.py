@@ -1,7 +1,5 @@
 """Paths between networks: their general properties, and the analysis on runs of several kinds."""
 
-import json
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -176,9 +174,7 @@ def test_all_paths_of_a_pair_join_the_same_networks(run):
     assert found["paths"]["direct"]["pairs"] == 2
     assert found["paths"]["direct"]["drop"]["max"] == max(pair["direct"]["drop"] for pair in found["pairs"])
     folder = run.folder / "analyses" / "paths"
-    kept = json.loads((folder / found["interactive"][0]["file"]).read_text())
-    assert kept["lines"]["pair 1, trained curve"] == found["pairs"][0]["trained"]["score"]
-    assert sorted(path.name for path in folder.iterdir()) == ["paths.json", "paths.png", "results.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["paths.png", "results.json"]
 
 
 @pytest.mark.slow

@@ -91,7 +91,7 @@ def test_figures_and_pictures(name, tmp_path):
     run = hf.train(name, FAST if name == "digits" else settings, out=tmp_path / "run")
     found = analyse(run, "unit_diversity", make_registry(), {"networks": 5, "weak": 0.5})
     folder = run.folder / "analyses" / "unit_diversity"
-    assert {path.name for path in folder.iterdir()} == {"results.json", "units.png", "units.json"}
+    assert {path.name for path in folder.iterdir()} == {"results.json", "units.png"}
     assert found["networks"] == 5
     assert all(math.isfinite(number) for number in tiny.numbers(found))
     assert 0 <= found["weak_diversity"] <= 1

@@ -13,7 +13,6 @@ from hyperframe.analysis import (
     check_count,
     check_takes_all_numbers,
     in_parts,
-    keep_lines,
     keep_picture,
     new_figure,
 )
@@ -208,18 +207,17 @@ def _pictures(folder: Path, attacks: Results, networks: Mapping[str, int], optio
         f"{_percent(found['any_error']['ensemble_vote'][at])} (mean probability: "
         f"{_percent(found['any_error']['ensemble_mean'][at])}); {_left_out_words(first, 'the network')}."
     )
-    title, file = "Examples made for one network, tried on an ensemble", "transfer"
-    kept = keep_lines(folder, f"{file}.json", first["sizes"], lines, labels=AXES, title=title, caption=caption)
+    title = "Examples made for one network, tried on an ensemble"
     figure = new_figure()
     axes = figure.subplots()
     for number, (name, values) in enumerate(lines.items()):
         style = "--" if number % 2 == 0 else "-"
         axes.plot(first["sizes"], values, style, color=COLOURS[number // 2], marker="o", markersize=3.5, label=name)
     _finish(axes)
-    pictures = [keep_picture(folder, f"{file}.png", figure, title=title, caption=caption)]
+    pictures = [keep_picture(folder, "transfer.png", figure, title=title, caption=caption)]
     if len(attacks) > 1:
         pictures.append(_strong_picture(folder, attacks, networks, options))
-    return {"pictures": pictures, "interactive": [kept]}
+    return {"pictures": pictures}
 
 
 def _strong_picture(
@@ -271,6 +269,6 @@ def hyperframe_analyses() -> list[Component]:
             factory=Adversarial,
             options=AttackOptions,
             summary="adversarial examples made for one network and for ensembles: who is fooled, at which size",
-            reference="section 4.2.2, Fig. 8",
+            reference="L. Deutsch, E. Nijkamp, Y. Yang (2019), arXiv:1905.02898, section 4.2.2, Fig. 8",
         )
     ]

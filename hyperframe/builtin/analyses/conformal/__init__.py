@@ -8,8 +8,8 @@ import attrs
 import torch
 from torch import Tensor
 
-from hyperframe import Component, Data, Networks, RegressionTask, Run, hookimpl, option
-from hyperframe.analysis import check_classifies
+from hyperframe import Component, Data, Networks, Run, hookimpl, option
+from hyperframe.analysis import check_classifies, has_values
 from hyperframe.analysis.ensembles import examples_of
 from hyperframe.analysis.scoring import predict
 from hyperframe.builtin.analyses.conformal.coverage import measure_intervals, measure_sets
@@ -75,7 +75,7 @@ class Conformal:
         Raises:
             NotApplicableError: the task has neither classes nor values.
         """
-        values = isinstance(run.experiment.task, RegressionTask) and run.data("test").y.is_floating_point()
+        values = has_values(run)
         if not values:
             check_classifies(run, NAME)
         options, generator = self.options, run.experiment.generator

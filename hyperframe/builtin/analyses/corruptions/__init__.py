@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from hyperframe import Component, hookimpl, option
-from hyperframe.analysis import COLOURS, check_images, in_parts, keep_lines, keep_picture, new_figure
+from hyperframe.analysis import COLOURS, check_images, in_parts, keep_picture, new_figure
 from hyperframe.analysis.scoring import predict, some_examples
 from hyperframe.builtin.analyses.corruptions.transforms import CORRUPTIONS, corrupt
 from hyperframe.runtime.rng import stream
@@ -128,14 +128,7 @@ def _pictures(folder: Path, found: Mapping[str, Any]) -> dict[str, Any]:
     )
     title = "Images made worse"
     picture = keep_picture(folder, "corruptions.png", _panels(found), title=title, caption=caption)
-    lines = {
-        f"{name}, {words}": found["corruptions"][name][who]["accuracy"]
-        for name in CORRUPTIONS
-        for who, words in WHO.items()
-    }
-    labels = ("strength of the corruption", "accuracy")
-    kept = keep_lines(folder, "accuracy.json", list(STRENGTHS), lines, labels=labels, title=title, caption=caption)
-    return {"pictures": [picture], "interactive": [kept]}
+    return {"pictures": [picture]}
 
 
 def _panels(found: Mapping[str, Any]) -> Any:

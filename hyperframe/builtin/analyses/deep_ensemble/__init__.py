@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from hyperframe import Component, Data, Metric, Run, hookimpl, option
-from hyperframe.analysis import check_classifies, in_parts
+from hyperframe.analysis import check_classifies, conclude, in_parts
 from hyperframe.analysis.bootstrap import mean_interval
 from hyperframe.analysis.ensemble_metrics import growing_sizes
 from hyperframe.analysis.ensembles import draw_ensemble, examples_of, fill_meter
 from hyperframe.builtin.analyses.deep_ensemble.baseline import Recipe, check_reference, deep_ensemble, of_budget
+from hyperframe.builtin.analyses.deep_ensemble.conclusions import advice, comparison
 from hyperframe.builtin.analyses.deep_ensemble.equivalent import deep_ensemble_equivalent, saturation
 from hyperframe.builtin.analyses.deep_ensemble.pictures import draw_curves, draw_differences, weights_of
 from hyperframe.errors import ConfigError, RunError
@@ -128,10 +129,15 @@ class DeepEnsemble:
             "equivalent": worth[-1].networks,
             "difference": references[found["best"]]["difference"],
         }
+        pictures = [draw_curves(folder, found, str(worth[-1])), draw_differences(folder, found)]
         return {
             **found,
+            "conclusions": [
+                conclude("ensemble", comparison(found), pictures[0]),
+                *(conclude("next", sentence) for sentence in [advice(found)] if sentence),
+            ],
             "highlights": _highlights(found, str(worth[-1])),
-            "pictures": [draw_curves(folder, found, str(worth[-1])), draw_differences(folder, found)],
+            "pictures": pictures,
         }
 
     def _recipes(self, budget: int, examples: int) -> list[Recipe]:

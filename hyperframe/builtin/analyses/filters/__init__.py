@@ -158,6 +158,6 @@ def hyperframe_analyses() -> list[Component]:
             factory=Filters,
             options=Options,
             summary="drawn filters as images: the slices that differ most and least between networks",
-            reference="section 4.2.2, Fig. 3",
+            reference="L. Deutsch, E. Nijkamp, Y. Yang (2019), arXiv:1905.02898, section 4.2.2, Fig. 3",
         )
     ]

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from hyperframe import Component, Data, Metric, Networks, Run, hookimpl, option
-from hyperframe.analysis import COLOURS, check_classifies, check_count, keep_picture, new_figure
+from hyperframe.analysis import COLOURS, check_classifies, check_count, conclude, keep_picture, new_figure
 from hyperframe.analysis.scoring import some_examples
 from hyperframe.builtin.analyses.function_spectrum.spectrum import Spectrum
 from hyperframe.targets import flatten
@@ -115,12 +115,15 @@ def _show(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
         "confidence alone."
     )
     nll = results["nll"]
+    picture = keep_picture(folder, "spectrum.png", figure, title="Spectrum of functions", caption=caption)
+    answer = f"In what they answer {results['networks']} networks are about {functions:.1f} different ones."
     return {
+        "conclusions": [conclude("ensemble", answer, picture)],
         "highlights": {
             f"effective number of functions among {results['networks']} networks": f"{functions:.1f}",
             "what the ensemble gains by their being different (Jensen gap)": f"{nll['jensen_gap']:.4f} nats",
         },
-        "pictures": [keep_picture(folder, "spectrum.png", figure, title="Spectrum of functions", caption=caption)],
+        "pictures": [picture],
     }
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hyperframe import Component, Data, Metric, hookimpl, option
-from hyperframe.analysis import COLOURS, check_images, in_parts, keep_lines, keep_picture, new_figure
+from hyperframe.analysis import COLOURS, check_images, conclude, in_parts, keep_lines, keep_picture, new_figure
 from hyperframe.analysis.scoring import predict, some_examples
 from hyperframe.builtin.analyses.out_of_distribution.detection import (
     detection_rates,
@@ -110,7 +110,9 @@ class OutOfDistribution:
             "skipped": skipped,
             "ensemble": {"auroc": sum(kind["entropy"]["auroc"] for kind in kinds.values()) / len(kinds)},
         }
-        return {**found, "highlights": _highlights(kinds), **_pictures(folder, run.experiment.task.name, found)}
+        shown = _pictures(folder, run.experiment.task.name, found)
+        answer = conclude("uncertainty", told_apart(kinds), shown["pictures"][0])
+        return {**found, "conclusions": [answer], "highlights": _highlights(kinds), **shown}
 
     def _sets(self, run: Any) -> tuple[dict[str, Tensor], dict[str, str]]:
         """Return the task's own images under `own` and the strange ones, and for those that are missing why."""
@@ -176,6 +178,19 @@ def _highlights(kinds: Mapping[str, Any]) -> dict[str, str]:
         worst = min(others, key=lambda name: kinds[name]["entropy"]["auroc"])
         found[f"lowest other AUROC ('{worst}'), {SCORES['entropy']}"] = f"{kinds[worst]['entropy']['auroc']:.3f}"
     return found
+
+
+def told_apart(kinds: Mapping[str, Any]) -> str:
+    """Say which kinds of strange images the ensemble's entropy tells best and least from the task's own.
+
+    Example:
+        >>> told_apart({"noise": {"entropy": {"auroc": 0.987}}})
+        "Its entropy tells images of 'noise' from its own with an AUROC of 0.987."
+    """
+    auroc = {name: own["entropy"]["auroc"] for name, own in kinds.items()}
+    best, least = max(auroc, key=lambda name: auroc[name]), min(auroc, key=lambda name: auroc[name])
+    also = "" if best == least else f", and least those of '{least}' ({auroc[least]:.3f})"
+    return f"Its entropy tells images of '{best}' from its own with an AUROC of {auroc[best]:.3f}{also}."
 
 
 def _pictures(folder: Path, task: str, found: Mapping[str, Any]) -> dict[str, Any]:

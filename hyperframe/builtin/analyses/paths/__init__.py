@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hyperframe import Component, Data, Metric, Run, Weights, hookimpl, option
-from hyperframe.analysis import COLOURS, check_count, in_parts, keep_lines, keep_picture, new_figure
+from hyperframe.analysis import COLOURS, check_count, in_parts, keep_picture, new_figure
 from hyperframe.analysis.plots import axis_label
 from hyperframe.analysis.requirements import has_latent
 from hyperframe.analysis.scoring import mean_scores, some_examples
@@ -195,19 +195,10 @@ def _illustrate(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
     best = "interpolated" if "interpolated" in paths else "trained"
     names = [name for name in ("direct", "direct_gauged", best) if name in paths]
     title = f"{metric.label.capitalize()} between two networks"
-    lines = {
-        f"pair {number + 1}, {WORDS[name]}": own["score"]
-        for number, pair in enumerate(results["pairs"])
-        for name, own in _in_order(pair).items()
-    }
     picture = keep_picture(folder, "paths.png", _figure(results, metric), title=title, caption=caption)
-    labels = ("t", axis_label(metric, f"{{}} on {results['examples']:,} test examples", percent=False))
     return {
         "highlights": {f"greatest {what}, {WORDS[name]}": worst[WORDS[name]] for name in names},
         "pictures": [picture],
-        "interactive": [
-            keep_lines(folder, "paths.json", results["t"], lines, labels=labels, title=title, caption=caption)
-        ],
     }
 
 
@@ -259,6 +250,7 @@ def hyperframe_analyses() -> list[Component]:
             factory=Paths,
             options=Options,
             summary="scores along direct, interpolated and trained paths between two drawn networks",
-            reference="section 4.2.2, Fig. 7; Garipov et al. (2018)",
+            reference="L. Deutsch, E. Nijkamp, Y. Yang (2019), arXiv:1905.02898, section 4.2.2, Fig. 7; T. Garipov et "
+            "al. (2018), Loss Surfaces, Mode Connectivity, and Fast Ensembling of DNNs",
         )
     ]

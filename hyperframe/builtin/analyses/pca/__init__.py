@@ -255,6 +255,6 @@ def hyperframe_analyses() -> list[Component]:
             factory=Scatter,
             options=Options,
             summary="how drawn weights scatter along their principal components: filters, layers, the network",
-            reference="section 4.2.2, Fig. 6; Appendix J",
+            reference="L. Deutsch, E. Nijkamp, Y. Yang (2019), arXiv:1905.02898, section 4.2.2, Fig. 6; Appendix J",
         )
     ]

@@ -110,7 +110,7 @@ def _illustrate(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
     labels = (
         "distance in z",
         "distance in z",
-        axis_label(metric, f"{{}} on {results['examples']:,} test examples", percent=False),
+        f"loss on {results['examples']:,} test examples",
     )
     marks = {mark: (x, y) for mark, (x, y) in zip(NAMES, results["places"], strict=True)}
     picture = keep_picture(folder, "plane.png", _figure(results, metric), title=title, caption=caption)
@@ -119,11 +119,11 @@ def _illustrate(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
         "plane.json",
         results["x"],
         results["y"],
-        results["score"],
+        results["loss"],
         labels=labels,
         marks=marks,
-        title=title,
-        caption=caption,
+        title="Loss over the same plane",
+        caption="The loss of the network at each place; point at one to read its value.",
     )
     return {
         "highlights": {f"{name} between three drawn z": spans["inside"]},
@@ -173,6 +173,6 @@ def hyperframe_analyses() -> list[Component]:
             factory=PlaneOfScores,
             options=Options,
             summary="the score over a plane of z through three drawn ones",
-            reference="section 4.2.2",
+            reference="L. Deutsch, E. Nijkamp, Y. Yang (2019), arXiv:1905.02898, section 4.2.2",
         )
     ]

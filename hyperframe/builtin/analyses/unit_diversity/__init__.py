@@ -7,7 +7,7 @@ import attrs
 import torch
 
 from hyperframe import Component, hookimpl, option
-from hyperframe.analysis import COLOURS, check_count, keep_picture, keep_scatter, new_figure
+from hyperframe.analysis import COLOURS, check_count, keep_picture, new_figure
 from hyperframe.builtin.analyses.unit_diversity.units import LayerUnits, layer_units
 from hyperframe.errors import NotApplicableError
 from hyperframe.networks.sampled import draw_weights
@@ -90,7 +90,7 @@ def _share(part: float, whole: float) -> float:
 
 
 def _illustrate(folder: Path, found: list[LayerUnits], results: dict[str, Any], weak: float) -> dict[str, Any]:
-    """Write the picture and the interactive scatter plot; return them with the highlights."""
+    """Write the picture; return it with the highlights."""
     caption = (
         f"{results['weak_diversity']:.1%} of the diversity is in units that are read with less than {weak:.0%} of the "
         f"mean strength, and {results['weak_units']:.1%} of all units are such; large points are filters, small ones "
@@ -99,13 +99,6 @@ def _illustrate(folder: Path, found: list[LayerUnits], results: dict[str, Any], 
     spreads = {units.layer: f"{float(units.spread.mean()):.2f}" for units in found}
     ends = [found[0].layer] if len(found) == 1 else [found[0].layer, found[-1].layer]
     title = "Spread of each filter over networks, and how strongly its unit is read"
-    series = {
-        units.layer: {
-            "axes": ["strength of reading, relative to the mean", "spread over networks, relative to the norm"],
-            "points": torch.stack([units.strength.mean(0), units.spread], 1).tolist(),
-        }
-        for units in found
-    }
     return {
         "highlights": {
             f"diversity in units read with less than {weak:.0%}": f"{results['weak_diversity']:.1%}",
@@ -113,7 +106,6 @@ def _illustrate(folder: Path, found: list[LayerUnits], results: dict[str, Any], 
             **{f"mean spread of a filter, {layer}": spreads[layer] for layer in ends},
         },
         "pictures": [keep_picture(folder, "units.png", _figure(found, weak), title=title, caption=caption)],
-        "interactive": [keep_scatter(folder, "units.json", series, title=title, caption=caption)],
     }
 
 
