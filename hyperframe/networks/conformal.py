@@ -103,6 +103,8 @@ def calibrate(
     found = summarise(x)
     classifies = "probabilities" in found
     known = SCORES if classifies else (RESIDUAL,)
+    if classifies and found["probabilities"].dim() != 2:
+        raise DataError(f"task '{task.name}': a set is of one answer for each example, and its examples have several")
     if not classifies and not {"mean", "std"} <= found.keys():
         raise DataError(f"task '{task.name}' has neither probabilities of classes nor values, which a set could be of")
     method = known[0] if method is None else method
