@@ -38,6 +38,7 @@ OPTIONS = {
     "plane": {"points": 3, "examples": 60},
     "pruning": {"networks": 4, "examples": 60},
     "toy_curve": {},
+    "uncertainty_maps": {"networks": 4, "examples": 30, "shown": 2},
     "unit_diversity": {"networks": 6, "weak": 0.8},
 }
 """Options of each analysis that ships, with which it is fast."""

@@ -22,8 +22,9 @@ from hyperframe.runtime.threads import in_order
 from hyperframe.targets.notebook import html_table, outputs_in_words
 from hyperframe.targets.weights import batch_size, slice_weights
 from hyperframe.tasks.input_statistics import TrainedInputs
-from hyperframe.tasks.own_data.arrays import as_inputs
 from hyperframe.tasks.own_data.channels import laid_out
+from hyperframe.tasks.own_data.tensors import as_inputs
+from hyperframe.tasks.structured.heads import HeadsTask
 from hyperframe.types import Statistics, Task, Weights
 
 EXAMPLES_AT_ONCE = {"cpu": 250, "cuda": 1000}
@@ -214,8 +215,10 @@ class Networks:
                 parts += self._outputs(own, inputs[offset : offset + halves[1]], first_example + offset)
         return parts
 
-    def predict(self, x: Any) -> Tensor:
+    def predict(self, x: Any) -> Any:
         """Every network's prediction, for classification its probabilities: [networks, examples, *outputs].
+
+        Of a task with several heads it is a mapping of such tensors, by the heads' names; so is that of `mean`.
 
         Args:
             x: inputs [examples, *input_shape], as training takes them: a tensor or a numpy array, where bytes are
@@ -226,7 +229,7 @@ class Networks:
             DataError: they are no numbers, or on another scale than the pixels that were trained on.
             ValueError: they have another shape.
         """
-        return self.gathered(self._inputs(x), self.task.predictions)
+        return self._by_head(self.gathered(self._inputs(x), self.task.predictions))
 
     def gathered(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
         """Apply `of` to every network's outputs and hold all results at once: [networks, examples, ...].
@@ -245,13 +248,16 @@ class Networks:
         assert result is not None  # there is an example, and a network
         return result
 
-    def mean(self, x: Any) -> Tensor:
+    def mean(self, x: Any) -> Any:
         """The ensemble's mean prediction: [examples, *outputs]."""
         x = self._inputs(x)
         total = next(iter(self.weights.values())).new_zeros(len(x), *self.target.spec.output_shape)
         for _, first_example, outputs in self.chunks(x):
             total[first_example : first_example + outputs.shape[1]] += self.task.predictions(outputs).sum(0)
-        return total / len(self)
+        return self._by_head(total / len(self))
+
+    def _by_head(self, predictions: Tensor) -> Any:
+        return self.task.layout.split(predictions) if isinstance(self.task, HeadsTask) else predictions
 
     def vote(self, x: Any) -> Tensor:
         """The class that most networks choose, the lower one of equals: int64 [examples, *places].
