@@ -1,5 +1,8 @@
 """Tasks of several heads, with several labels, and their modules: by name, by order, in one vector."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,9 +14,12 @@ from hyperframe.errors import DataError, HyperframeWarning, SpecError
 from hyperframe.options import read_options
 from hyperframe.tasks.calibration import results_of
 from hyperframe.tasks.own_data.arrays import OwnOptions, own_task
+from hyperframe.tasks.own_data.facts import restore_task
 from hyperframe.tasks.structured.heads import Head, HeadsTask
 from hyperframe.tasks.structured.layout import Layout
 from hyperframe.tasks.structured.multi_label import MultiLabelMeter, MultiLabelTask
+from hyperframe.testing.laws import Draw
+from hyperframe.testing.of_tasks import LAWS, TaskCase
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(80, 4)).astype(np.float32)
@@ -200,6 +206,17 @@ def test_masks_are_classes_of_places_by_their_shape(tmp_path):
     assert hf.load(tmp_path / "run", module=net).sample(2).vote(images).shape == (30, 4, 6)
 
 
+@pytest.mark.parametrize("kind", ["multi_label", "dense_classification", "heads"])
+def test_own_data_make_tasks_that_keep_the_laws(kind):
+    several = (RNG.random((80, 3)) < 0.5).astype(np.int64)
+    given = {"x": X, "y": {"kind": KIND, "size": SIZE, "several": several + 0.0} if kind == "heads" else several}
+    options = OwnOptions() if kind == "heads" else OwnOptions(kind=kind)
+    task = own_task("mine", given, options)
+    case = TaskCase(task, lambda facts: restore_task("mine", facts, lambda: own_task("mine", given, options)))
+    for law in LAWS:
+        law.holds(case, Draw(networks=3, examples=5))
+
+
 @pytest.mark.parametrize(
     ("y", "options", "message"),
     [
@@ -225,3 +242,24 @@ def test_a_file_has_the_labels_of_heads_behind_a_dot(tmp_path, monkeypatch):
     )
     assert [head.weight for head in run.experiment.task.heads.values()] == [1, 0.1]
     assert list(run.experiment.task.heads) == ["kind", "size"]
+
+
+@pytest.fixture(scope="module")
+def page():
+    """The names that the blocks of the page on tasks define, but for the first and the last."""
+    text = (Path(__file__).parents[2] / "docs" / "task.md").read_text(encoding="utf-8")
+    names = {"hf": hf, "torch": torch}
+    for block in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[1:-1]:
+        exec(block, names)
+    return names
+
+
+@pytest.mark.parametrize("name", ["Rising", "SignAndSize"])
+def test_the_tasks_of_the_page_keep_their_laws(page, name):
+    for law in LAWS:
+        law.holds(TaskCase(page[name]()), Draw(networks=3, examples=5))
+
+
+def test_the_network_of_the_page_trains(page, tmp_path):
+    run = page["train_both"](tmp_path / "run")
+    assert [head.weight for head in run.experiment.task.heads.values()] == [1, 0.5]

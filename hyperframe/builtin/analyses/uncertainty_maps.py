@@ -13,8 +13,8 @@ from hyperframe import Component, Run, hookimpl, option
 from hyperframe.analysis import COLOURS, keep_picture, new_figure
 from hyperframe.analysis.scoring import some_examples
 from hyperframe.errors import NotApplicableError
-from hyperframe.tasks.structured.dense_classification import DenseClassificationTask
-from hyperframe.tasks.structured.dense_meter import UNLABELLED, mean_iou
+from hyperframe.tasks.structured import UNLABELLED, DenseClassificationTask
+from hyperframe.tasks.structured.dense_meter import mean_iou
 
 NAME = "uncertainty_maps"
 SCORES = {"entropy": "entropy", "mutual_information": "mutual information"}

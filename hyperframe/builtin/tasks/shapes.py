@@ -6,7 +6,7 @@ from torch import Tensor
 
 from hyperframe import Component, Data, hookimpl, option
 from hyperframe.errors import unknown_name
-from hyperframe.tasks.structured.dense_classification import DenseClassificationTask
+from hyperframe.tasks.structured import DenseClassificationTask
 
 SPLITS = ("train", "validation", "test")
 SIDE = 32

@@ -6,3 +6,11 @@
 - `heads`: a task made of named tasks, with a head and a loss for each; their meter
 - `layout`: named tensors laid out in one vector
 """
+
+from hyperframe.tasks.structured.dense_classification import DenseClassificationTask
+from hyperframe.tasks.structured.dense_meter import UNLABELLED
+from hyperframe.tasks.structured.heads import Head, HeadsTask
+from hyperframe.tasks.structured.layout import Layout
+from hyperframe.tasks.structured.multi_label import MultiLabelTask
+
+__all__ = ["UNLABELLED", "DenseClassificationTask", "Head", "HeadsTask", "Layout", "MultiLabelTask"]
