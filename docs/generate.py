@@ -19,6 +19,7 @@ import yaml
 
 import hyperframe
 import hyperframe.sklearn
+import hyperframe.tasks.structured
 import hyperframe.tasks.term_inputs
 import hyperframe.testing.examples
 import hyperframe.testing.strategies
@@ -149,6 +150,7 @@ API = {
     hyperframe.targets: "For authors of targets and gauges: specs, symmetries, and layouts of weights.",
     hyperframe.networks: "For authors of generators.",
     hyperframe.types: "What a component of each kind promises.",
+    hyperframe.tasks.structured: "For authors of tasks whose outputs are not one vector ([Tasks](task.md)).",
     hyperframe.tasks.term_inputs: "For authors of diversity terms: inputs on which networks may differ.",
     hyperframe.analysis: "For authors of analyses.",
     hyperframe.errors: "What can be raised, and notices.",

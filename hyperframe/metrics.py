@@ -127,7 +127,7 @@ class Meter:
         """Take in a chunk.
 
         Args:
-            outputs: of some networks on some examples, [networks, examples, num_outputs], on the meter's device.
+            outputs: of some networks on some examples, [networks, examples, *outputs], on the meter's device.
             labels: of these examples, [examples, *label], on the same device.
             first_network: the place of the chunk's first network among all.
             first_example: the place of the chunk's first example among all.

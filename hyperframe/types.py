@@ -29,12 +29,8 @@ class Data:
     Bytes (uint8) are pixels: they stay bytes in memory, a quarter of the size, and are divided by 255 where inputs are
     looked at. Take examples first, `data[rows].x`, where a few are wanted.
 
-    Args:
-        x: inputs as they are kept, shape [examples, *input_shape].
-        y: labels or values, shape [examples, ...].
-
     Attributes:
-        kept: inputs as they are kept, shape [examples, *input_shape].
+        kept: inputs as they are kept, shape [examples, *input_shape]; the argument `x`.
         y: labels or values, shape [examples, ...].
 
     Example:
@@ -70,30 +66,32 @@ class Data:
 class Task:
     """Data, loss and metrics; it also says which symmetry the outputs have. The base class of tasks.
 
-    `ClassificationTask` and `RegressionTask` have all but the data.
-
-    Labels are whatever the data's `y` holds for an example, such as a number of a class or a vector.
+    `ClassificationTask`, `RegressionTask` and those of `hyperframe.tasks.structured` have all but the data. Labels are
+    whatever the data's `y` holds for an example, such as a number of a class or a vector. Outputs of an example are one
+    tensor [num_outputs, *output_places], below [*outputs].
 
     Attributes:
         name: the task's name.
         input_shape: shape of one input.
-        num_outputs: the number of outputs that the loss takes.
-        shift_invariant: True where adding one number to all outputs changes nothing (softmax).
+        num_outputs: the number of outputs that the loss takes, at each place.
+        output_places: the axes behind them, such as (height, width) where each pixel has its own outputs.
+        shift_invariant: True where adding one number to all outputs of a place changes nothing (softmax).
         likelihood: True where the loss of an example is −log p(label | input) in nats, all constants included.
         metrics: what its meter finds, in the order in which tables show it; exactly one of them `selects`.
         score_metric: what `score` measures, such as the accuracy.
         classes: names of the classes, in the order of the outputs; empty where there are none.
-        standardised_inputs: a `hyperframe.tasks.standardisation.Standardisation`, where networks are run on
-            standardised inputs and `data` gives inputs in their own units; else None.
-        standardised_labels: the same for labels, where outputs are of standardised ones; else None.
+        standardised_inputs: the `hyperframe.tasks.standardisation.Standardisation` of inputs, which `data` gives in
+            their own units; or None.
+        standardised_labels: that of labels, where outputs are of standardised ones; or None.
         pixels: whether inputs were bytes, divided by 255; None where that is not known.
         example_weights: what each training example counts in the loss, [examples]; None: 1.
-        facts: plain data that say what the task is, where its data do; see `Component.restore`. Else None.
+        facts: plain data that say what the task is, where its data do, see `Component.restore`; or None.
     """
 
     name: str
     input_shape: tuple[int, ...]
     num_outputs: int
+    output_places: tuple[int, ...] = ()
     shift_invariant: bool
     likelihood: bool
     metrics: Sequence[Metric]
@@ -106,10 +104,7 @@ class Task:
     facts: Mapping[str, Any] | None = None
 
     def aspects(self) -> Sequence[float] | None:
-        """Least and greatest width over height of its images before they were scaled; empty for other inputs.
-
-        None: that of `input_shape`, where this is one of images.
-        """
+        """Least and greatest width over height of its images before scaling, or none; None: that of `input_shape`."""
         return None
 
     @abstractmethod
@@ -126,7 +121,7 @@ class Task:
 
     @abstractmethod
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Loss of every example: outputs [..., num_outputs] and labels [..., *label] give [...]."""
+        """Loss of every example: outputs [..., *outputs] and labels [..., *label] give [...]."""
 
     @abstractmethod
     def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
@@ -142,13 +137,17 @@ class Task:
 
     @abstractmethod
     def averaged(self, outputs: Tensor) -> Tensor:
-        """The outputs that stand for the networks' mean prediction: [networks, ..., num_outputs] give [...]."""
+        """The outputs that stand for the networks' mean prediction: [networks, ..., *outputs] give [..., *outputs]."""
+
+    def class_logits(self, outputs: Tensor) -> Tensor | None:
+        """Logits of each answer's classes: [..., examples, *outputs] give [..., answers, classes]; None without any."""
+        return None
 
     @abstractmethod
     def summarise(self, predictions: Tensor) -> dict[str, Tensor]:
         """Summarise an ensemble's answer to each example, and how sure it is.
 
-        Predictions [networks, examples, num_outputs] give named results [examples, ...].
+        Predictions [networks, examples, *outputs] give named results [examples, ...].
         """
 
     @abstractmethod
@@ -221,8 +220,8 @@ class DiversityInputs:
         flat: the weights after the gauge, one row a network, shape [batch, num_weights], differentiable; without layers
             that are drawn and not trained (`TargetSpec.drawn`).
         gauged: makes such rows of any weights, for terms that look at how the generator moves them.
-        outputs: of all networks on the term's inputs, shape [batch, examples, num_outputs], differentiable; the target
-            runs in training mode.
+        outputs: of all networks on the term's inputs, shape [batch, examples, num_outputs, *output_places],
+            differentiable; the target runs in training mode.
         labels: of the examples that `DiversityTerm.inputs` was given, shape [examples, ...].
         task: what outputs mean.
         dimension: the dimension of the manifold the generator draws from; always there.

@@ -40,6 +40,7 @@ OPTIONS = {
     "pruning": {"networks": 4, "examples": 60},
     "toy_curve": {},
     "training_curves": {},
+    "uncertainty_maps": {"networks": 4, "examples": 30, "shown": 2},
     "unit_diversity": {"networks": 6, "weak": 0.8},
 }
 """Options of each analysis that ships, with which it is fast."""

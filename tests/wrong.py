@@ -10,6 +10,7 @@ from hyperframe.config.kinds import KINDS as REGISTERED
 from hyperframe.errors import ConfigError
 from hyperframe.targets.symmetry.structure import FROZEN
 from hyperframe.targets.tracing.tracer import trace
+from hyperframe.tasks.structured import DenseClassificationTask
 from hyperframe.testing.examples import EXAMPLES
 from hyperframe.types import NoOptions
 
@@ -842,7 +843,26 @@ class ConstantMeter(Pictures):
         return AlwaysHalf()
 
 
+class Steps(DenseClassificationTask):
+    """Padded sequences."""
+
+    name = "steps"
+    input_shape = (1, 4)
+    num_outputs = 3
+    output_places = (4,)
+
+    def data(self, split):
+        rng = torch.Generator().manual_seed({"train": 1, "validation": 2, "test": 3}[split])
+        return hf.Data(torch.randn(40, 1, 4, generator=rng), torch.randint(-1, 3, (40, 4), generator=rng))
+
+
+class CentredOverPlaces(Steps):
+    def canonical_outputs(self, outputs):
+        return outputs - outputs.mean(-1, keepdim=True)
+
+
 TASKS = {
+    "centred over places": (CentredOverPlaces, {"symmetry_is_as_declared"}),
     "a loss that couples examples": (Coupled, {"loss_is_of_each_example"}),
     "validates on tests": (ValidatesOnTests, {"splits_are_data"}),
     "better the other way round": (otherwise("accuracy", better="lower"), {"meter_sees_no_chunks"}),

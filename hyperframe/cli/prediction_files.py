@@ -13,8 +13,8 @@ from hyperframe.runtime.files import whole_file, write_tensors
 from hyperframe.tasks.input_statistics import TrainedInputs
 from hyperframe.tasks.own_data.array_files import ARRAY_FILES, array_names, image_paths, read_arrays, read_images
 from hyperframe.tasks.own_data.array_names import chosen_inputs
-from hyperframe.tasks.own_data.arrays import as_inputs
 from hyperframe.tasks.own_data.channels import laid_out
+from hyperframe.tasks.own_data.tensors import as_inputs
 
 RESULT_FILES = (".npz", ".safetensors")
 
@@ -88,7 +88,7 @@ def as_rows(
         [{'example': 'a.png', 'vote': 1, 'class': 'bee'}]
     """
     columns: dict[str, list[Any]] = {name: value.tolist() for name, value in results.items()}
-    if classes and "vote" in columns:
+    if classes and "vote" in columns and results["vote"].dim() == 1:
         columns["class"] = [classes[number] for number in columns["vote"]]
     if "set" in columns:
         known = classes or range(results["set"].shape[1])

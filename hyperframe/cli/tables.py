@@ -105,6 +105,8 @@ def print_prediction(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], list):
+        return "…"  # a map, which --out FILE writes
     if isinstance(value, list):
         return " ".join(_cell(item) for item in value)
     return f"{value:.3f}" if isinstance(value, float) else escape(str(value))

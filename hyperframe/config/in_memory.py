@@ -19,8 +19,9 @@ from hyperframe.targets.aliases import check_memory
 from hyperframe.targets.part import names_by
 from hyperframe.targets.spec import TargetSpec
 from hyperframe.tasks.own_data.array_names import chosen_parts, part_names
-from hyperframe.tasks.own_data.arrays import ARRAYS, OwnOptions, as_tensor, own_task
+from hyperframe.tasks.own_data.arrays import ARRAYS, OwnOptions, own_task
 from hyperframe.tasks.own_data.facts import OwnTask, restore_task
+from hyperframe.tasks.own_data.tensors import as_tensor
 from hyperframe.types import Task
 
 Generate = Sequence[str] | Callable[[str, nn.Parameter], bool] | None

@@ -22,6 +22,7 @@ from hyperframe.networks.target import Target
 from hyperframe.options import keys_of_task
 from hyperframe.runtime.distributed import ALONE, Processes
 from hyperframe.runtime.rng import seeded, stream
+from hyperframe.targets.notebook import outputs_in_words
 from hyperframe.targets.spec import TargetSpec
 from hyperframe.targets.symmetry.gauge import ComposedGauge
 from hyperframe.targets.symmetry.orbits import Orbits, orbits
@@ -203,9 +204,10 @@ def _different(choices: tuple[Choice, ...], key: str) -> tuple[Choice, ...]:
 
 def _check_fit(config: Config, target: Target, task: Task) -> None:
     spec, keys = target.spec, {name: key for key, name in keys_of_task(type(config.target.options)).items()}
-    shape, outputs, classes = list(task.input_shape), task.num_outputs, task.classes
+    shape, outputs, classes = list(task.input_shape), (task.num_outputs, *task.output_places), task.classes
+    has, words = (outputs_in_words(*of) for of in (spec.output_shape, outputs))
     of_each = f", one for each of its classes {', '.join(classes[:8])}{', …' * (len(classes) > 8)}" if classes else ""
-    for name, takes, has, said, way in (
+    for name, takes, wanted, said, way in (
         (
             "input_shape",
             list(spec.input_shape),
@@ -215,13 +217,13 @@ def _check_fit(config: Config, target: Target, task: Task) -> None:
         ),
         (
             "num_outputs",
-            spec.num_outputs,
+            spec.output_shape,
             outputs,
-            f"it has {spec.num_outputs} outputs, and the task needs {outputs}{of_each}",
-            f"take a target with {outputs} outputs, or other data",
+            f"it has {has}, and the task needs {words.replace(' outputs', '', 1)}{of_each}",
+            f"take a target with {words}, or other data",
         ),
     ):
-        if takes != has:
+        if takes != wanted:
             key = keys.get(name)
             free = key is not None and key not in config.target.open
             mends = f"leave target.{key} out, which is then the task's" if free else way

@@ -55,6 +55,7 @@ def describe(config: Config) -> dict[str, Any]:
             "weights": spec.num_weights,
             "input_shape": list(spec.input_shape),
             "outputs": spec.num_outputs,
+            **({"output_places": list(spec.output_places)} if spec.output_places else {}),
             "layers": layers,
             "units": spaces,
             "frozen": [attrs.asdict(entry) for entry in target.frozen],

@@ -54,7 +54,7 @@ class SharedOutputs:
         processes: those that share the networks.
 
     Attributes:
-        values: outputs [networks, examples, num_outputs], a leaf whose gradient `gradient` passes on.
+        values: outputs [networks, examples, *outputs], a leaf whose gradient `gradient` passes on.
     """
 
     def __init__(

@@ -77,13 +77,13 @@ def dry_run(target: Target, generator: Generator, task: Task) -> None:
             outputs = target.forward(weights, x, training=True)
     finally:
         generator.train(training)
-    wanted = (len(z), EXAMPLES, task.num_outputs)
+    wanted = (len(z), EXAMPLES, task.num_outputs, *task.output_places)
     if tuple(outputs.shape) != wanted:
         raise ConfigError(
             f"target '{target.spec.name}': for {EXAMPLES} inputs its forward must give outputs of shape {wanted[1:]}, "
             f"but gives {tuple(outputs.shape[1:])}"
         )
-    if task.shift_invariant and bool((outputs >= 0).all() and ((outputs.sum(-1) - 1).abs() < ROUNDING).all()):
+    if task.shift_invariant and bool((outputs >= 0).all() and ((outputs.sum(2) - 1).abs() < ROUNDING).all()):
         notice(
             f"target '{target.spec.name}' ends with a softmax, it seems: its outputs are probabilities, but task "
             f"'{task.name}' takes logits and has a softmax of its own; leave that of the target out"

@@ -23,6 +23,8 @@ from hyperframe.targets.spec import TargetSpec
 from hyperframe.targets.tracing.export import alone, choose_inputs, prepare
 from hyperframe.targets.tracing.tracer import Traced, trace_for
 from hyperframe.targets.trial_inputs import are_whole
+from hyperframe.tasks.structured.heads import HeadsTask
+from hyperframe.tasks.structured.layout import Layout, PackOutputs
 from hyperframe.types import Task
 
 
@@ -43,7 +45,8 @@ def build_target(
     data = inputs_of(task) if example is None else lambda: example
     if config.prior.adds and constants is not None:  # those of the network itself
         constants = {k.removeprefix(NETWORK): value for k, value in constants.items() if k.startswith(NETWORK)}
-    target = make_target(config.target.fit(task), task.input_shape, config.trainer.seed, data, constants)
+    layout = task.layout if isinstance(task, HeadsTask) else None
+    target = make_target(config.target.fit(task), task.input_shape, config.trainer.seed, data, constants, layout)
     target.inputs = task.standardised_inputs
     if target.inputs is not None and target.tried_on.examples is not None:
         target.inputs = None
@@ -70,6 +73,7 @@ def make_target(
     seed: int,
     data: Callable[[], Tensor] | None = None,
     constants: Mapping[str, Tensor] | None = None,
+    layout: Layout | None = None,
 ) -> Target:
     """Build a target in single precision; a module without a spec is traced with inputs of a shape.
 
@@ -81,6 +85,7 @@ def make_target(
         seed: of what its module draws for itself.
         data: gives inputs, for a module that does not take normal numbers; called only where they are needed.
         constants: what a run has kept of what is not generated; by default it is as the choice says.
+        layout: of the heads that the task has; a module may give them by name.
 
     Raises:
         ConfigError: the part that is to be generated, or the weights that are given, are not the network's.
@@ -94,6 +99,10 @@ def make_target(
     module = given.module if isinstance(given, Traced) else given
     if isinstance(module, nn.Module):
         check_memory(module, f"target '{choice.name}'")
+        if layout is not None:
+            module = copy.deepcopy(module)
+            module.register_forward_hook(PackOutputs(layout))
+            given = attrs.evolve(given, module=module) if isinstance(given, Traced) else module
         if not choice.common.is_all:
             name = given.spec.name if isinstance(given, Traced) else choice.name if spec is None else spec.name
             known = given.spec if isinstance(given, Traced) else spec

@@ -19,7 +19,7 @@ from hyperframe.tasks.conformal import (
     residual_scores,
     threshold_of,
 )
-from hyperframe.tasks.own_data.arrays import as_tensor
+from hyperframe.tasks.own_data.tensors import as_tensor
 from hyperframe.types import Task
 
 RESIDUAL = "residual"
@@ -103,6 +103,8 @@ def calibrate(
     found = summarise(x)
     classifies = "probabilities" in found
     known = SCORES if classifies else (RESIDUAL,)
+    if classifies and found.get("vote", found["probabilities"][:, 0]).dim() != 1:
+        raise DataError(f"task '{task.name}': a set is of one answer for each example, and its examples have several")
     if not classifies and not {"mean", "std"} <= found.keys():
         raise DataError(f"task '{task.name}' has neither probabilities of classes nor values, which a set could be of")
     method = known[0] if method is None else method

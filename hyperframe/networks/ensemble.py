@@ -54,7 +54,8 @@ class Ensemble(nn.Module):
         """Return every network's prediction: inputs [examples, *input_shape] give [networks, examples, outputs].
 
         Inputs are floating-point numbers as in training, images' pixels between 0 and 1. Predictions are what
-        `Networks.predict` gives: probabilities of classes, or values in their own units.
+        `Networks.predict` gives: probabilities of classes, or values in their own units; those of several heads in one
+        vector, which `HeadsTask.layout` splits.
         """
         return torch.stack([self._predictions(network(x)) for network in self.networks])
 

@@ -13,6 +13,9 @@ from hyperframe.runtime.memory import missing_memory
 from hyperframe.targets.spec import LayerSpec, TargetSpec
 from hyperframe.types import Weights
 
+NUMBERS_DRAWN_AT_ONCE = 1 << 23
+"""Weights of all networks that are generated at a time: 32 MiB."""
+
 
 class TrainingOptions(Protocol):
     """The training as a generator's own optimiser may know it: the section `trainer` of the configuration."""
@@ -282,3 +285,18 @@ def _by_role(layer: LayerSpec, values: dict[str, float]) -> Tensor:
     for role, place in layer.columns.items():
         entries[place] = values[role]
     return entries
+
+
+def generate_in_parts(generator: Generator, z: Tensor) -> Weights:
+    """Generate weights of all z, some at a time, into memory that holds them all."""
+    drawn, first = Weights(), 0
+    for some in z.split(max(1, NUMBERS_DRAWN_AT_ONCE // generator.spec.num_weights)):
+        part: Weights = generator(some)
+        if len(some) == len(z):
+            return part
+        for layer, weights in part.items():
+            if not first:
+                drawn[layer] = weights.new_empty(len(z), *weights.shape[1:])
+            drawn[layer][first : first + len(some)] = weights
+        first += len(some)
+    return drawn

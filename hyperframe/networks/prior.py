@@ -66,9 +66,10 @@ class WithPrior(nn.Module):
         self.prior = prior
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return outputs [examples, outputs]."""
-        outputs: Tensor = self.network(x) + self.prior(x)
-        return outputs
+        """Return outputs [examples, outputs, *places]."""
+        outputs: Tensor = self.network(x)
+        prior: Tensor = self.prior(x)
+        return outputs + prior.view_as(outputs)
 
 
 def with_prior(target: Target, *, functions: int, hidden: int, scale: float, rng: torch.Generator) -> Target:
@@ -89,7 +90,7 @@ def with_prior(target: Target, *, functions: int, hidden: int, scale: float, rng
             f"prior.functions: target '{target.spec.name}' looks its inputs up in a table, and random functions of "
             "such numbers mean nothing; leave them out (prior.functions=0)"
         )
-    inputs, outputs = math.prod(target.spec.input_shape), target.spec.num_outputs
+    inputs, outputs = math.prod(target.spec.input_shape), math.prod(target.spec.output_shape)
     missing = missing_memory(4 * functions * hidden * (inputs + outputs))
     if missing:
         raise MemoryShortageError(f"prior.functions={functions:,} with prior.hidden={hidden:,} are too many: {missing}")

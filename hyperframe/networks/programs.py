@@ -104,8 +104,9 @@ def write_program(path: str | Path, ensemble: Ensemble, example: Tensor, origin:
         RunError: the file cannot be written, or the networks cannot be made a program.
     """
     file = check_program(path)
-    shape, outputs = list(ensemble.input_shape), ensemble(example).shape[-1]
+    shape, (outputs, *places) = list(ensemble.input_shape), ensemble(example).shape[1:]
     content = {**origin, "input_shape": shape, "outputs": outputs, "classes": list(ensemble.classes)}
+    content |= {"output_places": places} if places else {}
     inputs = (example[torch.arange(EXAMPLES) % len(example)],)
     with whole_file(file) as partial, _quiet():
         _WRITERS[file.suffix](partial, _Program(ensemble).eval(), inputs, json.dumps(content), file)

@@ -1,6 +1,7 @@
 """Drawn networks: weights and statistics, run together or taken out as ordinary modules."""
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
@@ -13,23 +14,23 @@ from torch import Tensor, nn
 
 from hyperframe.errors import DivergedError, MemoryShortageError, notice
 from hyperframe.networks.conformal import Conformal, calibrate
-from hyperframe.networks.generator import Generator
+from hyperframe.networks.generator import Generator, generate_in_parts
 from hyperframe.networks.target import Target
 from hyperframe.runtime.memory import if_it_fits, missing_memory, shortage_as
 from hyperframe.runtime.progress import tell
 from hyperframe.runtime.threads import in_order
-from hyperframe.targets.notebook import html_table
+from hyperframe.targets.notebook import html_table, outputs_in_words
 from hyperframe.targets.weights import batch_size, slice_weights
 from hyperframe.tasks.input_statistics import TrainedInputs
-from hyperframe.tasks.own_data.arrays import as_inputs
 from hyperframe.tasks.own_data.channels import laid_out
+from hyperframe.tasks.own_data.tensors import as_inputs
+from hyperframe.tasks.structured.heads import HeadsTask
 from hyperframe.types import Statistics, Task, Weights
 
 EXAMPLES_AT_ONCE = {"cpu": 250, "cuda": 1000}
 """Examples that drawn networks run on at a time."""
 
 DRAWN_AT_ONCE = 64
-NUMBERS_DRAWN_AT_ONCE = 1 << 23  # weights of all networks: 32 MiB
 
 PROBED = 2
 """Inputs on which networks are tried out before they are given away."""
@@ -75,7 +76,7 @@ class Networks:
     def _repr_html_(self) -> str:
         spec, first = self.target.spec, next(iter(self.weights.values()))
         rows = [
-            ("target", f"{spec.name}: inputs {list(spec.input_shape)}, {spec.num_outputs} outputs"),
+            ("target", f"{spec.name}: inputs {list(spec.input_shape)}, {outputs_in_words(*spec.output_shape)}"),
             ("task", self.task.name),
             ("weights", f"{spec.num_weights:,} in each network, {first.dtype} on {first.device}"),
             ("statistics", ", ".join(self.statistics) or "none"),
@@ -167,7 +168,7 @@ class Networks:
         Where memory does not suffice for a chunk it is halved, and a warning says so.
 
         Yields:
-            The first network, the first example and the outputs [networks, examples, num_outputs] of each chunk.
+            The first network, the first example and the outputs [networks, examples, *outputs] of each chunk.
 
         Raises:
             DivergedError: in the end, where outputs are not finite numbers.
@@ -214,8 +215,10 @@ class Networks:
                 parts += self._outputs(own, inputs[offset : offset + halves[1]], first_example + offset)
         return parts
 
-    def predict(self, x: Any) -> Tensor:
-        """Every network's prediction, for classification its probabilities: [networks, examples, num_outputs].
+    def predict(self, x: Any) -> Any:
+        """Every network's prediction, for classification its probabilities: [networks, examples, *outputs].
+
+        Of a task with several heads it is a mapping of such tensors, by the heads' names; so is that of `mean`.
 
         Args:
             x: inputs [examples, *input_shape], as training takes them: a tensor or a numpy array, where bytes are
@@ -226,15 +229,14 @@ class Networks:
             DataError: they are no numbers, or on another scale than the pixels that were trained on.
             ValueError: they have another shape.
         """
-        return self.gathered(self._inputs(x), self.task.predictions)
+        return self._by_head(self.gathered(self._inputs(x), self.task.predictions))
 
     def gathered(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
         """Apply `of` to every network's outputs and hold all results at once: [networks, examples, ...].
 
         Args:
             x: inputs [examples, *input_shape].
-            of: takes outputs [some networks, some examples, num_outputs], and gives [some networks, some examples,
-                ...].
+            of: takes outputs [some networks, some examples, *outputs], and gives [some networks, some examples, ...].
         """
         self._check_inputs(x)
         result = None
@@ -246,22 +248,36 @@ class Networks:
         assert result is not None  # there is an example, and a network
         return result
 
-    def mean(self, x: Any) -> Tensor:
-        """The ensemble's mean prediction: [examples, num_outputs]."""
-        return self._sum(x, self.task.predictions) / len(self)
+    def mean(self, x: Any) -> Any:
+        """The ensemble's mean prediction: [examples, *outputs]."""
+        x = self._inputs(x)
+        total = next(iter(self.weights.values())).new_zeros(len(x), *self.target.spec.output_shape)
+        for _, first_example, outputs in self.chunks(x):
+            total[first_example : first_example + outputs.shape[1]] += self.task.predictions(outputs).sum(0)
+        return self._by_head(total / len(self))
+
+    def _by_head(self, predictions: Tensor) -> Any:
+        return self.task.layout.split(predictions) if isinstance(self.task, HeadsTask) else predictions
 
     def vote(self, x: Any) -> Tensor:
-        """The class that most networks choose, the lower one of equals: int64 [examples]."""
-        return self._sum(x, lambda outputs: nn.functional.one_hot(outputs.argmax(-1), outputs.shape[-1])).argmax(-1)
+        """The class that most networks choose, the lower one of equals: int64 [examples, *places].
+
+        Raises:
+            ValueError: the task has no classes, or the networks' answers are no votes.
+        """
+        found = self.summary(x)
+        if "vote" not in found:
+            raise ValueError(f"networks of task '{self.task.name}' do not vote; summary(x) has {', '.join(found)}")
+        return found["vote"]
 
     def summary(self, x: Any) -> dict[str, Tensor]:
         """Summarise the ensemble's answer to each example and how sure it is: named tensors [examples, ...].
 
-        For classification: `probabilities` (their mean), `vote`, `entropy` and `mutual_information` in nats. For
-        regression: `mean` and `std` of the predictions.
+        For classification: `probabilities` (their mean), `vote`, `entropy` and `mutual_information` in nats, of outputs
+        for each place a map of each. For regression: `mean` and `std` of the predictions.
         """
         x = self._inputs(x)
-        examples = max(1, SUMMARISED_AT_ONCE // (len(self) * self.target.spec.num_outputs))
+        examples = max(1, SUMMARISED_AT_ONCE // (len(self) * math.prod(self.target.spec.output_shape)))
         parts: list[dict[str, Tensor]] = []
         for first in range(0, len(x), examples):
             tell("examples predicted", first, len(x))
@@ -276,14 +292,6 @@ class Networks:
         ends of intervals [examples, values, 2], which hold a new example's label with a probability of 1 − alpha.
         """
         return calibrate(self.summary, self.task, x, y, alpha, method=method, seed=seed, networks=len(self))
-
-    def _sum(self, x: Any, of: Callable[[Tensor], Tensor]) -> Tensor:
-        """Apply `of` to the outputs and add up over the networks: [examples, num_outputs]."""
-        x = self._inputs(x)
-        total = next(iter(self.weights.values())).new_zeros(len(x), self.target.spec.num_outputs)
-        for _, first_example, outputs in self.chunks(x):
-            total[first_example : first_example + outputs.shape[1]] += of(outputs).sum(0)
-        return total
 
     def _inputs(self, x: Any) -> Tensor:
         """Convert what a user hands over to inputs of the target, and compare them with those of the training."""
@@ -330,21 +338,6 @@ def draw_weights(generator: Generator, count: int, rng: torch.Generator) -> Weig
     generator.eval()
     try:
         with shortage_as(f"{count:,} networks at once are too many: out of memory; draw fewer"):
-            return _generate_in_parts(generator, generator.latent(count, rng))
+            return generate_in_parts(generator, generator.latent(count, rng))
     finally:
         generator.train(training)
-
-
-def _generate_in_parts(generator: Generator, z: Tensor) -> Weights:
-    """Generate weights of all z, some at a time, into memory that holds them all."""
-    drawn, first = Weights(), 0
-    for some in z.split(max(1, NUMBERS_DRAWN_AT_ONCE // generator.spec.num_weights)):
-        part: Weights = generator(some)
-        if len(some) == len(z):
-            return part
-        for layer, weights in part.items():
-            if not first:
-                drawn[layer] = weights.new_empty(len(z), *weights.shape[1:])
-            drawn[layer][first : first + len(some)] = weights
-        first += len(some)
-    return drawn

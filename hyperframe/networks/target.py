@@ -165,7 +165,7 @@ class Target:
             training: the module's mode: dropout on, batch statistics in BatchNorm.
 
         Returns:
-            Outputs [batch, examples, num_outputs].
+            Outputs [batch, examples, num_outputs, *output_places].
         """
         return self.run(unpack(self.spec, weights), x, shared=shared, statistics=statistics, training=training)
 

@@ -87,7 +87,8 @@ def _inputs(networks: Networks) -> Iterator[str]:
         )
     if task.classes:
         listed = ", ".join(f"`{name}`" for name in task.classes[:NAMES_SHOWN])
-        yield f"- Classes, in the order of the outputs: {listed}{', …' if len(task.classes) > NAMES_SHOWN else ''}."
+        more = ", …" if len(task.classes) > NAMES_SHOWN else ""
+        yield f"- Classes{' of each place' * bool(task.output_places)}, in the order of the outputs: {listed}{more}."
     else:
         yield f"- Outputs: {task.num_outputs}" + (", in their own units." if task.standardised_labels else ".")
     if networks.statistics:

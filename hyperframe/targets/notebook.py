@@ -43,7 +43,8 @@ def html_table(title: str, rows: Iterable[Sequence[object]], heads: Sequence[str
 def spec_table(spec: Any) -> str:
     """The layers of a `hyperframe.targets.TargetSpec`."""
     numbers = _known(lambda: spec.num_weights)
-    title = f"target {spec.name}: {numbers} weights, inputs {list(spec.input_shape)}, {spec.num_outputs} outputs"
+    outputs = outputs_in_words(*spec.output_shape)
+    title = f"target {spec.name}: {numbers} weights, inputs {list(spec.input_shape)}, {outputs}"
     rows: list[Sequence[object]] = []
     for layer in spec.layers[:LAYERS]:
         size, weights = _known(lambda layer=layer: layer.filter_size), _known(lambda layer=layer: layer.num_weights)
@@ -68,3 +69,13 @@ def _known(count: Any) -> str:
         return f"{count():,}"
     except SpecError:
         return "not known yet"
+
+
+def outputs_in_words(number: int, *places: int) -> str:
+    """Say how many outputs an example has.
+
+    Example:
+        >>> outputs_in_words(4), outputs_in_words(4, 32, 32)
+        ('4 outputs', '4 outputs at each of 32 × 32 places')
+    """
+    return f"{number} outputs" + (f" at each of {' × '.join(map(str, places))} places" if places else "")

@@ -135,7 +135,8 @@ class TargetSpec:
     Attributes:
         name: the target's name.
         input_shape: shape of one input, without the batch axis.
-        num_outputs: the number of outputs.
+        num_outputs: the number of outputs, at each place.
+        output_places: the axes behind them, such as (height, width) of outputs for each pixel; empty for one vector.
         layers: in execution order; no layer reads a unit space before its first writer.
         units: the unit spaces.
         logits: the last layer's name, where nothing but means and reshapes follows it; None otherwise.
@@ -164,6 +165,7 @@ class TargetSpec:
     name: str
     input_shape: tuple[int, ...] = attrs.field(converter=_numbers)
     num_outputs: int
+    output_places: tuple[int, ...] = attrs.field(default=(), converter=_numbers)
     layers: tuple[LayerSpec, ...] = attrs.field(converter=_layers)
     units: tuple[UnitSpec, ...] = attrs.field(default=(), converter=_units)
     logits: str | None = None
@@ -241,6 +243,11 @@ class TargetSpec:
                 ends = [0, *(end for pair in spans for end in pair), size]
                 if any(ends[k] != ends[k + 1] for k in range(0, len(ends), 2)):
                     raise SpecError(f"target '{self.name}': rows {spans} of parameter '{name}' must cover 0 to {size}")
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of one example's outputs: [num_outputs, *output_places]."""
+        return (self.num_outputs, *self.output_places)
 
     @property
     def layer_names(self) -> list[str]:

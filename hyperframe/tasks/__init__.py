@@ -11,4 +11,5 @@
 - `calibration`: how well probabilities fit what happens: likelihood, Brier score, calibration error, temperature
 - `conformal`: sets of classes and intervals of values that hold the label with a chosen probability
 - `own_data`: a user's own arrays, tables and images, made a task
+- `structured`: base classes of tasks whose outputs are not one vector
 """

@@ -81,6 +81,10 @@ class ClassificationTask(Task):
         """Logarithms of the mean probabilities p̄, which are logits of p̄: [networks, ..., classes] give [...]."""
         return outputs.log_softmax(-1).logsumexp(0) - math.log(len(outputs))
 
+    def class_logits(self, outputs: Tensor) -> Tensor:
+        """The outputs."""
+        return outputs
+
     def summarise(self, predictions: Tensor) -> dict[str, Tensor]:
         """Mean probabilities, majority vote, and two uncertainties of each example, in nats.
 
@@ -105,16 +109,17 @@ class ClassificationTask(Task):
         return ClassificationMeter(networks, examples, self.num_outputs, device)
 
 
-def with_classes(task: Task | None, needed_by: str) -> ClassificationTask:
-    """Return the task, as one that has classes.
+def class_logits(task: Task | None, outputs: Tensor, needed_by: str) -> Tensor:
+    """Return the logits of each answer's classes, [..., examples, *outputs] to [..., answers, classes].
 
     Raises:
-        ConfigError: it has none.
+        ConfigError: the task has no classes.
     """
     assert task is not None
-    if not isinstance(task, ClassificationTask):
+    found = task.class_logits(outputs)
+    if found is None:
         raise ConfigError(f"{needed_by} needs probabilities of classes, which task '{task.name}' does not have")
-    return task
+    return found
 
 
 class ClassificationMeter(Meter):

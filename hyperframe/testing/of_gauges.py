@@ -88,7 +88,7 @@ def _keeps(gauges: Mapping[str, Gauge], net: TargetCase, draw: Draw) -> None:
 
 
 def _centre(outputs: Tensor) -> Tensor:
-    return outputs - outputs.mean(-1, keepdim=True) if outputs.shape[-1] > 1 else outputs * 0
+    return outputs - outputs.mean(2, keepdim=True) if outputs.shape[2] > 1 else outputs * 0
 
 
 def _same(gauges: Mapping[str, Gauge], net: TargetCase, draw: Draw) -> None:

@@ -118,7 +118,7 @@ def _runs(case: TargetCase, draw: Draw) -> str:
     inputs = case.inputs(draw.examples, draw.rng())
     kept = inputs.clone()
     outputs = target.forward(weights, inputs, shared=True)
-    expected = (count, draw.examples, case.spec.num_outputs)
+    expected = (count, draw.examples, *case.spec.output_shape)
     if tuple(outputs.shape) != expected:
         raise Broken(f"outputs have the shape {list(outputs.shape)}, not {list(expected)}")
     if not torch.equal(inputs, kept):
@@ -226,7 +226,7 @@ def _check_unchanged(trial: _Trial, kinds: Sequence[str]) -> float:
 
 def _visible_part(outputs: Tensor, kinds: Sequence[str]) -> Tensor:
     """Centre the outputs if the kinds have the logit shift, since a task then does not see a common shift."""
-    return outputs - outputs.mean(-1, keepdim=True) if "logit_shift" in kinds else outputs
+    return outputs - outputs.mean(2, keepdim=True) if "logit_shift" in kinds else outputs
 
 
 def _check_not_vacuous(trial: _Trial, kind: str) -> None:

@@ -43,9 +43,9 @@ class TaskCase(Case):
             raise Vacuous(f"its data cannot be read: {error}") from error
 
     def make(self, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Draw outputs [networks, examples, num_outputs] in float64; return them with labels of the data."""
+        """Draw outputs [networks, examples, *outputs] in float64; return them with labels of the data."""
         labels = self.data("train").y[: draw.examples]
-        shape = (draw.networks, len(labels), self.task.num_outputs)
+        shape = (draw.networks, len(labels), self.task.num_outputs, *self.task.output_places)
         return torch.randn(shape, generator=draw.rng(), dtype=torch.float64), labels
 
 
@@ -101,10 +101,10 @@ def _losses(case: TaskCase, draw: Draw) -> None:
 
 
 def _symmetry(case: TaskCase, draw: Draw) -> None:
-    """The loss sees a common shift of the outputs as declared, and canonical outputs are representatives."""
+    """The loss sees a common shift of a place's outputs as declared, and canonical outputs are representatives."""
     outputs, labels = case.make(draw)
     labels = labels.expand(draw.networks, *labels.shape)
-    moved = outputs + 3.0
+    moved = outputs + 3.0 + outputs[:, :, :1].flip(0)  # another shift at each place
     same = relative(case.task.loss(outputs, labels), case.task.loss(moved, labels)) <= TOLERANCE
     if same != case.task.shift_invariant:
         seen = "does not change" if same else "changes"
@@ -223,7 +223,8 @@ def _restores(case: TaskCase, draw: Draw) -> str:
     if not isinstance(facts, Mapping) or from_json(as_json(facts)) != facts:
         raise Broken(f"its attribute 'facts' must be plain data, but is {facts!r}")
     again = case.restore(facts)
-    for name in ("name", "input_shape", "num_outputs", "shift_invariant", "likelihood", "metrics", "score_metric"):
+    names = ("name", "input_shape", "num_outputs", "output_places", "shift_invariant", "likelihood", "metrics")
+    for name in (*names, "score_metric"):
         if getattr(again, name) != getattr(case.task, name):
             raise Broken(f"{name} is {getattr(again, name)} after restoring, but was {getattr(case.task, name)}")
     outputs, _ = case.make(draw)
@@ -253,7 +254,7 @@ LAWS = (
     ),
     Law(
         name="symmetry_is_as_declared",
-        text="'shift_invariant' says that a common shift of outputs keeps the loss, and 'canonical_outputs' fits it",
+        text="'shift_invariant' says that a shift of a place's outputs keeps the loss, and 'canonical_outputs' fits it",
         cause="a loss of logits that is declared as one of values, or the other way round",
         holds=_symmetry,
     ),

@@ -1,4 +1,4 @@
-"""The targets `lenet` and `mlp` have the expected symmetries and outputs."""
+"""The targets `lenet`, `mlp` and `unet_tiny` have the expected symmetries and outputs."""
 
 import pytest
 import torch
@@ -164,3 +164,30 @@ def test_weights_of_the_recurrent_network_with_its_defaults(registry):
 def test_shapes_that_do_not_fit_are_refused(registry, name, options, message):
     with pytest.raises(ValueError, match=message):
         registry.get("target", name).component.options(**options)
+
+# U-Net.
+
+
+def test_the_logits_of_each_pixel_can_be_shifted(registry):
+    """One vector that is added to all rows of the last convolution shifts the classes of each pixel alike."""
+    target = make_target(registry, "unet_tiny", {"channels": (3, 4, 5)})
+    counts = orbits(target.structure, shift_invariant=True).counts
+    assert counts["logit_shift"] == 3 + 1  # what it reads, and its bias
+    assert counts["permutation"] == 2 * (3 + 4 + 5 + 4 + 3)
+    weights, inputs = draw(target)
+    outputs = target.forward(weights, inputs, shared=True)
+    assert outputs.shape == (NETWORKS, IMAGES, 4, 32, 32)
+    moved = {**weights, "out": weights["out"] + torch.linspace(-1, 1, 4, dtype=torch.float64)}
+    change = target.forward(moved, inputs, shared=True) - outputs
+    assert float(change.std((3, 4)).min()) > 0.01
+    torch.testing.assert_close(change, change.mean(2, keepdim=True).expand_as(change))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"input_shape": (1, 30, 32)}, "multiples of 4, but got"), ({"channels": (3, 4)}, "expected three numbers")],
+)
+def test_a_u_net_of_other_sizes_is_refused(registry, options, message):
+    component = registry.get("target", "unet_tiny").component
+    with pytest.raises(ValueError, match=message):
+        component.options(**options)

@@ -24,6 +24,7 @@ def test_configs_that_ship():
         "mnist",
         "mnist_authors",
         "mnist_best",
+        "shapes",
         "toy",
     }
 

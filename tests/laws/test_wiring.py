@@ -59,6 +59,7 @@ FIGURES_OF_TEST_ITEMS = {
     "paths": ["pairs/*", "paths/*", "!*/relative_length*"],
     "plane": ["score", "loss", "inside/*", "outside/*"],
     "pruning": ["single/*", "ensemble", "?within_a_point/*"],
+    "uncertainty_maps": ["accuracy", "iou", "classes/*", "entropy/*", "mutual_information/*"],
 }
 CALIBRATED = ["single/calibrated_*", "*/calibrated_*", "single/temperature/*", "ensembles/*/temperature/*"]
 BY_TEMPERATURE = ["ensembles/calibrated_nll", *COMPARED]
@@ -149,19 +150,56 @@ def toy(tmp_path_factory):
     return hf.train("toy", settings, out=tmp_path_factory.mktemp("runs") / "toy")
 
 
+def pixelwise(*norms):
+    """A small network that gives each pixel a class."""
+    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), *norms, nn.ReLU(), nn.Conv2d(4, 4, 1))
+
+
+SHAPES = {**tiny.GENERATED, "task.train": 60, "task.validation": 40, "task.test": 40}
+
+
 @pytest.fixture(scope="module")
-def exact(learnt, registry):
-    """The run that has learnt in float64, in which symmetries hold to rounding."""
-    run = load_run(learnt.folder, registry, "cpu")
-    run.experiment.generator.double()
-    run.experiment.target.to("cpu", torch.float64)
-    return run
+def segmenting(tmp_path_factory):
+    """Networks that give each pixel a class, trained until they give different answers."""
+    settings = {**SHAPES, "trainer.steps": 120, "trainer.rate": 3e-2, "gauges": ["scale", "logit_shift"]}
+    return hf.train("shapes", settings, module=pixelwise(), out=tmp_path_factory.mktemp("runs") / "shapes")
+
+
+@pytest.fixture(scope="module")
+def segmenting_normed(tmp_path_factory):
+    """The same with BatchNorm."""
+    settings = {**SHAPES, "trainer.steps": 20, "trainer.rate": 1e-2, "evaluation.statistics": 300}
+    module = pixelwise(nn.BatchNorm2d(4))
+    return hf.train("shapes", settings, module=module, out=tmp_path_factory.mktemp("runs") / "normed")
+
+
+@pytest.fixture(scope="module")
+def exact(learnt, segmenting, registry):
+    """The runs that have learnt, in float64, in which symmetries hold to rounding."""
+    runs = {
+        "learnt": load_run(learnt.folder, registry, "cpu"),
+        "segmenting": hf.load(segmenting.folder, module=pixelwise(), device="cpu"),
+    }
+    for run in runs.values():
+        run.experiment.generator.double()
+        run.experiment.target.to("cpu", torch.float64)
+    return runs
+
+
+APPLY = {"toy_curve": "toy", "uncertainty_maps": "segmenting"}
+"""Runs to which analyses apply that do not apply to classes of examples."""
 
 
 @pytest.fixture
 def run(request, name):
     """Return a run to which an analysis applies."""
-    return request.getfixturevalue("toy" if name == "toy_curve" else "learnt")
+    return request.getfixturevalue(APPLY.get(name, "learnt"))
+
+
+@pytest.fixture
+def with_norms(request, name):
+    """Return a run to which an analysis applies, of networks with BatchNorm."""
+    return request.getfixturevalue("segmenting_normed" if APPLY.get(name) == "segmenting" else "normed")
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +244,7 @@ def test_data_changes_what_it_should(run, found, registry, tmp_path, name, chang
 @every_analysis
 @pytest.mark.parametrize("change", ACTIONS)
 def test_symmetries_change_what_they_should(run, exact, found, registry, tmp_path, name, change):
-    run = run if name == "toy_curve" else exact
+    run = exact.get(APPLY.get(name, "learnt"), run)
     with wiring.move_networks(run, ACTIONS[change]):
         other = wiring.results_of(run, name, registry, tmp_path / "other")
     changed = wiring.differences(found(name, run)[0], other, ROUNDING)
@@ -220,31 +258,31 @@ RUNS_NETWORKS = [name for name in wiring.OPTIONS if name not in (*OF_WEIGHTS, "t
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS_NETWORKS)
-def test_nothing_is_learnt_from_test_items(normed, found, registry, tmp_path, name):
+def test_nothing_is_learnt_from_test_items(with_norms, found, registry, tmp_path, name):
     """Weights and statistics of all networks that run: the drawn ones, students, curves, references."""
-    before = found(name, normed)[1].networks
+    before = found(name, with_norms)[1].networks
     changes = [change for change in wiring.CHANGES if not change.startswith("train")]
-    with wiring.change_data(normed, *changes), wiring.Spy().watching() as spy:
-        wiring.results_of(normed, name, registry, tmp_path / "other")
+    with wiring.change_data(with_norms, *changes), wiring.Spy().watching() as spy:
+        wiring.results_of(with_norms, name, registry, tmp_path / "other")
     assert before == spy.networks
 
 
 @pytest.mark.parametrize("name", RUNS_NETWORKS)
-def test_statistics_are_those_of_training_images(normed, found, registry, tmp_path, name):
-    before = found(name, normed)[1].networks
-    with wiring.change_data(normed, "train images"), wiring.Spy().watching() as spy:
-        wiring.results_of(normed, name, registry, tmp_path / "other")
+def test_statistics_are_those_of_training_images(with_norms, found, registry, tmp_path, name):
+    before = found(name, with_norms)[1].networks
+    with wiring.change_data(with_norms, "train images"), wiring.Spy().watching() as spy:
+        wiring.results_of(with_norms, name, registry, tmp_path / "other")
     assert not before & spy.networks
     assert before
 
 
 @pytest.mark.parametrize("name", RUNS_NETWORKS)
-def test_another_seed_draws_other_networks(learnt, found, registry, tmp_path, name):
-    before = found(name, learnt)[1].networks
-    config = attrs.evolve(learnt.config, evaluation=attrs.evolve(learnt.config.evaluation, seed=17))
+def test_another_seed_draws_other_networks(run, found, registry, tmp_path, name):
+    before = found(name, run)[1].networks
+    config = attrs.evolve(run.config, evaluation=attrs.evolve(run.config.evaluation, seed=17))
     with wiring.Spy().watching() as spy:
         wiring.results_of(
-            Run(learnt.folder, config, learnt.step, learnt.experiment, learnt.registry),
+            Run(run.folder, config, run.step, run.experiment, run.registry),
             name,
             registry,
             tmp_path / "other",

@@ -3,11 +3,12 @@
 import pytest
 import torch
 from torch import nn
-from wrong import GAUGES, KINDS, Pictures, plugin, registering
+from wrong import GAUGES, KINDS, Pictures, Steps, plugin, registering
 
 import hyperframe as hf
 from hyperframe.api import make_registry
 from hyperframe.errors import ConfigError, PluginError
+from hyperframe.tasks.structured import Head, HeadsTask
 from hyperframe.testing import ConformanceError, checks
 from hyperframe.types import NoOptions
 
@@ -103,6 +104,19 @@ class OneClass(Pictures):
         return hf.Data(data.x, torch.zeros_like(data.y))
 
 
+class TwoHeads(HeadsTask):
+    """Heads of classes alone, whose loss sees no common shift, one of them with several labels an example."""
+
+    name, input_shape = "two_heads", (3,)
+
+    def __init__(self):
+        super().__init__({"one": Head(task=Pictures()), "steps": Head(task=Steps(), label_shape=(4,), weight=0.3)})
+
+    def data(self, split):
+        one, steps = (head.task.data(split) for head in self.heads.values())
+        return hf.Data(one.x, self.pack_labels({"one": one.y, "steps": steps.y}))
+
+
 class SubsetTerm(hf.types.DiversityTerm):
     """A term that compares two networks drawn at random."""
 
@@ -122,6 +136,8 @@ def thin():
 RIGHT = {
     "inputs of few values": ("task", lambda options: Yes()),
     "one class": ("task", lambda options: OneClass()),
+    "padded sequences": ("task", lambda options: Steps()),
+    "two heads of classes": ("task", lambda options: TwoHeads()),
     "two networks at random": ("diversity", lambda options, estimator: SubsetTerm()),
     "thin": ("target", lambda options: thin()),
 }

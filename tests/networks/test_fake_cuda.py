@@ -266,7 +266,7 @@ def test_tasks(files, name, options):
     settings = options | files.get(name, {}) | {key: value for key, value in moved.items() if key in offered}
     task = make("task", name, settings)
     data = Data(torch.rand(6, *task.input_shape, dtype=torch.float64), labels_for(task, 6))
-    outputs = draw(3, len(data), task.num_outputs)
+    outputs = draw(3, len(data), task.num_outputs, *task.output_places)
 
     def in_a_step(task, data, outputs, rng):
         labels = data.y.expand(3, *data.y.shape)
@@ -298,8 +298,10 @@ def test_tasks(files, name, options):
 
 
 def labels_for(task, examples):
-    """Labels that a task takes: classes, or values."""
-    for labels in (torch.arange(examples) % task.num_outputs, torch.randn(examples, task.num_outputs)):
+    """Labels that a task takes: classes, of each place too, or values."""
+    classes = torch.arange(examples) % task.num_outputs
+    of_places = classes.view(-1, *[1] * len(task.output_places)).expand(-1, *task.output_places)
+    for labels in (of_places, torch.randn(examples, task.num_outputs)):
         try:
             task.check_labels(labels, "here")
         except DataError:

@@ -126,3 +126,13 @@ def test_an_interval_is_that_of_student(example):
     methods = example("methods")
     assert methods.mean_and_interval([1.0, 2.0, 3.0], 2) == "2.00 [-0.48, 4.48]"  # 4.303 / √3 on either side
     assert methods.mean_and_interval([1.5], 1) == "1.5"
+
+
+@pytest.mark.slow
+def test_two_heads_run(example, monkeypatch, tmp_path, capsys):
+    module = example("two_heads")
+    monkeypatch.setattr(module, "IMAGES", 60)
+    monkeypatch.setattr(module, "SETTINGS", {**module.SETTINGS, "trainer.steps": 3, "evaluation.networks": 2})
+    results = module.main(tmp_path / "run", 0)
+    assert {"shape.accuracy", "place.rmse", "loss"} <= set(results)
+    assert "{'shape': (2, 1, 3), 'place': (2, 1, 2)}" in capsys.readouterr().out

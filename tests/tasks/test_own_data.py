@@ -23,7 +23,8 @@ from hyperframe.errors import ConfigError, DataError, HyperframeWarning
 from hyperframe.options import read_options
 from hyperframe.tasks.own_data.array_files import read_arrays
 from hyperframe.tasks.own_data.array_names import chosen_parts
-from hyperframe.tasks.own_data.arrays import ARRAYS, OwnOptions, SplitOptions, as_inputs, divide, own_task
+from hyperframe.tasks.own_data.arrays import ARRAYS, OwnOptions, SplitOptions, divide, own_task
+from hyperframe.tasks.own_data.tensors import as_inputs
 from hyperframe.types import Data, Task
 
 FAST = {**tiny.PERCEPTRON, "trainer.steps": 3}
@@ -501,7 +502,7 @@ def test_training_on_a_file(tmp_path, hyperframe, name):
             "inputs of shape [3], and the task's are [2]; leave target.input_shape out, which is then the task's",
         ),
         (arrays(), {"task.test": 0}, "set task.test to a part such as 0.1"),
-        (arrays(), {"task.kind": "ranking"}, "task.kind: expected one of auto, classification, regression"),
+        (arrays(), {"task.kind": "ranking"}, "task.kind: expected one of auto, classification, dense_classification, "),
     ],
 )
 def test_a_bad_file_is_one_message(tmp_path, hyperframe, content, settings, message):

@@ -50,7 +50,7 @@ class Lesson:
 
     Attributes:
         x: inputs [examples, *input_shape].
-        outputs: outputs whose prediction is the ensemble's mean prediction (`Task.averaged`), [examples, num_outputs].
+        outputs: outputs whose prediction is the ensemble's mean prediction (`Task.averaged`), [examples, *outputs].
     """
 
     x: Tensor
@@ -58,13 +58,13 @@ class Lesson:
 
 
 def ensemble_outputs(networks: Networks, x: Tensor) -> Tensor:
-    """Return outputs whose prediction is the ensemble's mean prediction, [examples, num_outputs].
+    """Return outputs whose prediction is the ensemble's mean prediction, [examples, *outputs].
 
     Args:
         networks: the ensemble.
         x: inputs [examples, *input_shape].
     """
-    examples = max(1, min(SUMMARISED_AT_ONCE // (len(networks) * networks.target.spec.num_outputs), 1000))
+    examples = max(1, min(SUMMARISED_AT_ONCE // (len(networks) * math.prod(networks.target.spec.output_shape)), 1000))
     found = []
     for first in range(0, len(x), examples):
         tell("inputs predict by the ensemble", first, len(x))
@@ -74,16 +74,17 @@ def ensemble_outputs(networks: Networks, x: Tensor) -> Tensor:
 
 
 def distillation_loss(task: Task, outputs: Tensor, taught: Tensor) -> Tensor:
-    """Return how far a student's outputs are from the ensemble's, both [examples, num_outputs]: a scalar.
+    """Return how far a student's outputs are from the ensemble's, both [examples, *outputs]: a scalar.
 
-    Where outputs are logits it is KL(p̄ ‖ p) in nats, the mean over the examples; else the mean squared difference.
+    Where outputs are logits it is KL(p̄ ‖ p) in nats, the mean over examples and places; else the mean squared
+    difference of canonical outputs.
 
     References: G. Hinton, O. Vinyals, J. Dean (2015), Distilling the Knowledge in a Neural Network.
     """
     if not task.shift_invariant:
-        return F.mse_loss(outputs, taught)
-    logits = taught.log_softmax(-1)
-    return F.kl_div(outputs.log_softmax(-1), logits, reduction="batchmean", log_target=True)
+        return F.mse_loss(task.canonical_outputs(outputs), task.canonical_outputs(taught))
+    logits = taught.log_softmax(1)
+    return F.kl_div(outputs.log_softmax(1), logits, reduction="none", log_target=True).sum(1).mean()
 
 
 def lesson_of(run: Run, networks: Networks, options: DistillationOptions, seed: int) -> Lesson:

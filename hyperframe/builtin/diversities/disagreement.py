@@ -4,7 +4,7 @@ import attrs
 from torch import Tensor
 
 from hyperframe import Component, hookimpl
-from hyperframe.tasks.classification import with_classes
+from hyperframe.tasks.classification import class_logits
 from hyperframe.tasks.term_inputs import InputKind, OutputTerm, inputs_option, task_option
 from hyperframe.types import DiversityInputs, EntropyEstimator
 
@@ -20,17 +20,18 @@ class Options:
 class Disagreement(OutputTerm):
     """L_diversity = −E_x mean over pairs i ≠ j of (1 − p_i(x)·p_j(x)), on inputs that all networks see.
 
-    1 − p_i·p_j is the probability that two answers, drawn from the networks' probabilities, differ.
+    1 − p_i·p_j is the probability that two answers, drawn from the networks' probabilities, differ. Where an example
+    has several answers, such as a class for each pixel, the mean is over all of them.
     """
 
     def __call__(self, inputs: DiversityInputs) -> Tensor:
         """Return the negative probability that two networks disagree.
 
         Raises:
-            ConfigError: the task is no classification.
+            ConfigError: the task has no classes.
         """
         assert inputs.outputs is not None
-        probabilities = with_classes(inputs.task, "diversity 'disagreement'").predictions(inputs.outputs)
+        probabilities = class_logits(inputs.task, inputs.outputs, "diversity 'disagreement'").softmax(-1)
         count = len(probabilities)
         together = probabilities.sum(0).square().sum(-1) - probabilities.square().sum(-1).sum(0)
         return (together / (count * (count - 1))).mean() - 1

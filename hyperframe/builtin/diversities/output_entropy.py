@@ -44,7 +44,7 @@ class OutputEntropy(OutputTerm):
         assert inputs.task is not None
         meaning = inputs.task.predictions if self.options.of == "predictions" else inputs.task.canonical_outputs
         rows = meaning(inputs.outputs).flatten(1)
-        fixed = rows.shape[1] // inputs.outputs.shape[-1] if inputs.task.shift_invariant else 0
+        fixed = rows.shape[1] // inputs.outputs.shape[2] if inputs.task.shift_invariant else 0
         dimension = max(1, min(inputs.dimension, rows.shape[1] - fixed))
         return -self._estimator(rows, dimension, inputs.rng)
 

@@ -1,11 +1,13 @@
 """The diversity term `output_information`: the mutual information between the network and its answer."""
 
+import math
+
 import attrs
 from torch import Tensor
 
 from hyperframe import Component, hookimpl
 from hyperframe.tasks.calibration import entropy_of_logits, mutual_information
-from hyperframe.tasks.classification import with_classes
+from hyperframe.tasks.classification import class_logits
 from hyperframe.tasks.term_inputs import InputKind, OutputTerm, inputs_option, task_option
 from hyperframe.types import DiversityInputs, EntropyEstimator
 
@@ -35,12 +37,12 @@ class OutputInformation(OutputTerm):
         """Return the negative mean mutual information, in nats.
 
         Raises:
-            ConfigError: the task is no classification.
+            ConfigError: the task has no classes.
         """
         assert inputs.outputs is not None
-        task = with_classes(inputs.task, "diversity 'output_information'")
-        total = entropy_of_logits(task.averaged(inputs.outputs))
-        return -mutual_information(total, entropy_of_logits(inputs.outputs).mean(0)).mean()
+        logits = class_logits(inputs.task, inputs.outputs, "diversity 'output_information'")
+        total = entropy_of_logits(logits.log_softmax(-1).logsumexp(0) - math.log(len(logits)))
+        return -mutual_information(total, entropy_of_logits(logits).mean(0)).mean()
 
 
 def _build(options: Options, estimator: EntropyEstimator) -> OutputInformation:

@@ -10,7 +10,7 @@ from hyperframe import Component, hookimpl, option
 from hyperframe.errors import DataError
 from hyperframe.runtime.files import user_path
 from hyperframe.tasks.own_data.array_files import array_names, read_arrays
-from hyperframe.tasks.own_data.array_names import chosen_parts
+from hyperframe.tasks.own_data.array_names import chosen_parts, with_heads
 from hyperframe.tasks.own_data.arrays import OwnOptions, own_task
 from hyperframe.tasks.own_data.facts import OwnTask, restore_task
 
@@ -31,7 +31,8 @@ def build(options: Options) -> OwnTask:
     path = user_path(options.file)
     parts = chosen_parts(array_names(path), f"task 'arrays': {path}")
     arrays = read_arrays(path, list(parts.values()))
-    return own_task("arrays", {part: arrays[name] for part, name in parts.items()}, options)
+    where = f"task 'arrays': {path}"
+    return own_task("arrays", with_heads({part: arrays[name] for part, name in parts.items()}, where), options)
 
 
 def restore(options: Options, facts: Mapping[str, Any]) -> OwnTask:

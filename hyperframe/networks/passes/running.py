@@ -77,7 +77,7 @@ class Runner:
             source: the tensor that `x` was made of, by which shared inputs are known again.
 
         Returns:
-            Outputs [networks, examples, outputs].
+            Outputs [networks, examples, outputs, *places].
 
         Raises:
             SpecError: the module gives no tensor, or changes its inputs.

@@ -24,7 +24,7 @@ def assemble(
     *,
     name: str,
     input_shape: Sequence[int],
-    outputs: int,
+    outputs: Sequence[int],
     logits: FoundLayer | None,
 ) -> Structure:
     """Put the structure together, with the bound spec.
@@ -34,7 +34,7 @@ def assemble(
         module: for the shapes of its parameters.
         name: of the target.
         input_shape: of one input.
-        outputs: how many there are.
+        outputs: the shape of one example's: how many there are, and the axes behind them.
         logits: the last layer, if its outputs are the network's.
     """
     shapes = {key: tuple(value.shape) for key, value in module.named_parameters()}
@@ -47,7 +47,8 @@ def assemble(
     spec = TargetSpec(
         name=name,
         input_shape=tuple(input_shape),
-        num_outputs=outputs,
+        num_outputs=outputs[0],
+        output_places=tuple(outputs[1:]),
         layers=layers,
         logits=None if logits is None else names[id(logits)],
     )

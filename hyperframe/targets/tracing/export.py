@@ -70,8 +70,8 @@ def prepare(module: nn.Module, where: str) -> nn.Module:
 
 def choose_inputs(
     module: nn.Module, shape: tuple[int, ...], data: Callable[[], Tensor] | None, where: str
-) -> tuple[TrialInputs, int]:
-    """Choose inputs to try a module out on, normal numbers or examples of data, and count its outputs.
+) -> tuple[TrialInputs, tuple[int, ...]]:
+    """Choose inputs to try a module out on, normal numbers or examples of data, and return its outputs' shape as well.
 
     Normal numbers are of one size whatever the data are like, so that more is seen on them. Examples stand in their
     place where the module does not run on them, or where it looks rows up by what are whole numbers in the data.
@@ -86,7 +86,7 @@ def choose_inputs(
         SpecError: it runs on neither.
         DataError: an example is no row of the table that it is looked up in.
     """
-    normal, failure, outputs = TrialInputs(shape), None, 0
+    normal, failure, outputs = TrialInputs(shape), None, tuple[int, ...]()
     far = torch.tensor([-FAR, FAR]).reshape(2, *[1] * len(shape)).expand(2, *shape)
     try:
         outputs, finite, indexed = _try_out(module, torch.cat([normal.draw(IMAGES, _rng()), far]), where)
@@ -101,7 +101,7 @@ def choose_inputs(
         else:
             if not finite or are_whole(examples):
                 inputs = example_inputs(module, examples, where)
-                return inputs, count_outputs(module, inputs, where)
+                return inputs, output_shape(module, inputs, where)
     if failure is not None:
         raise SpecError(f"{failure}{why or _way_out(module, normal)}") from failure
     return normal, outputs
@@ -139,20 +139,20 @@ def _rng() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-def count_outputs(module: nn.Module, inputs: TrialInputs, where: str) -> int:
-    """Run a module on some inputs, in evaluation and in training, and return the number of its outputs."""
+def output_shape(module: nn.Module, inputs: TrialInputs, where: str) -> tuple[int, ...]:
+    """Run a module on some inputs, in evaluation and in training, and return the shape of one example's outputs."""
     try:
         return _try_out(module, inputs.draw(IMAGES, _rng()), where)[0]
     except (SpecError, DataError) as error:
         raise SpecError(f"{error}{_way_out(module, inputs)}") from error
 
 
-def _try_out(module: nn.Module, inputs: Tensor, where: str) -> tuple[int, bool, bool]:
-    """Return the number of outputs, whether all are finite, and whether rows are looked up by what the inputs are.
+def _try_out(module: nn.Module, inputs: Tensor, where: str) -> tuple[tuple[int, ...], bool, bool]:
+    """Return the shape of outputs, whether all are finite, and whether rows are looked up by what the inputs are.
 
     In training the same examples come the other way round, so that what is looked up by them differs.
     """
-    found, finite, indices = 0, True, []
+    found, finite, indices = tuple[int, ...](), True, []
     for mode, given in (("evaluation", inputs), ("training", inputs.flip(0))):
         copied = copy.deepcopy(module).train(mode == "training")
         lookups = Lookups(copied, where)
@@ -170,12 +170,12 @@ def _try_out(module: nn.Module, inputs: Tensor, where: str) -> tuple[int, bool, 
                 f"{where}: its forward must return one tensor, not {type(outputs).__name__} ({mode} mode); "
                 f"{of_outputs(outputs)}"
             )
-        if outputs.dim() != 2 or len(outputs) != len(inputs) or not outputs.is_floating_point():
+        if outputs.dim() < 2 or len(outputs) != len(inputs) or not outputs.is_floating_point():
             raise SpecError(
                 f"{where}: its outputs for {len(inputs)} inputs are {outputs.dtype} {list(outputs.shape)}, must be "
-                f"real numbers [{len(inputs)}, outputs]"
+                f"real numbers [{len(inputs)}, outputs], or [{len(inputs)}, outputs, …] with outputs for each place"
             )
-        found, finite = outputs.shape[1], finite and bool(outputs.isfinite().all())
+        found, finite = tuple(outputs.shape[1:]), finite and bool(outputs.isfinite().all())
         indices.append(lookups.indices)
     return found, finite, not _same(*indices)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hyperframe.errors import SpecError
 from hyperframe.runtime.modes import with_gradients
+from hyperframe.targets.notebook import outputs_in_words
 from hyperframe.targets.spec import TargetSpec
 from hyperframe.targets.symmetry.exact import as_evaluated
 from hyperframe.targets.symmetry.structure import Structure
@@ -20,9 +21,9 @@ from hyperframe.targets.tracing.export import (
     alone,
     check_parameters,
     choose_inputs,
-    count_outputs,
     example_inputs,
     export,
+    output_shape,
     prepare,
 )
 from hyperframe.targets.tracing.findings import Frozen
@@ -56,7 +57,7 @@ class Traced:
     def __repr__(self) -> str:
         spec = self.spec
         head = f"Traced target {spec.name}: {spec.num_weights:,} weights, inputs {list(spec.input_shape)}"
-        lines = [f"{head}, {spec.num_outputs} outputs"]
+        lines = [f"{head}, {outputs_in_words(*spec.output_shape)}"]
         lines += [f"  layer {layer.name}: {layer.filters:,} filters of {layer.filter_size:,}" for layer in spec.layers]
         sizes = ", ".join(f"{len(labels):,}" for labels in self.structure.classes)
         lines += [f"  exchangeable units, in groups of: {sizes}"] if sizes else []
@@ -72,8 +73,8 @@ def trace(
     """Find a module's layers, filters and symmetries.
 
     Args:
-        module: an ordinary module, whose forward takes [examples, *input_shape] and gives [examples, outputs]. It is
-            not changed.
+        module: an ordinary module, whose forward takes [examples, *input_shape] and gives [examples, outputs], or
+            [examples, outputs, *places] with outputs for each place, such as pixels. It is not changed.
         input_shape: shape of one input; left out, it is that of the example.
         name: of the target.
         example: some inputs [examples, *input_shape], on which it is traced and tried in place of normal numbers. A
@@ -108,7 +109,7 @@ def trace(
         check_parameters(module, where)
         copied = prepare(module, where)
         inputs = TrialInputs(shape) if example is None else example_inputs(copied, example, where)
-        return _trace(module, copied, inputs, count_outputs(copied, inputs, where), name)
+        return _trace(module, copied, inputs, output_shape(copied, inputs, where), name)
 
 
 @with_gradients
@@ -128,7 +129,7 @@ def trace_for(module: nn.Module, input_shape: tuple[int, ...], data: Callable[[]
         return _trace(module, copied, *choose_inputs(copied, input_shape, data, where), name)
 
 
-def _trace(original: nn.Module, module: nn.Module, inputs: TrialInputs, outputs: int, name: str) -> Traced:
+def _trace(original: nn.Module, module: nn.Module, inputs: TrialInputs, outputs: tuple[int, ...], name: str) -> Traced:
     where = f"target '{name}'"
     collecting = as_evaluated(module).values()
     for norm in collecting:

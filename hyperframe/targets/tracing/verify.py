@@ -131,8 +131,8 @@ class _Trial:
         moved = apply_action(of, random_action(of, len(outputs), self.rng, kinds=kinds), self.weights)
         change = run_exactly(self.module, self.spec, moved, self.inputs, mode=mode) - outputs
         if shifts:
-            change = change - change.mean(-1, keepdim=True)
-        return not bool((change.abs().amax((1, 2)) <= TOLERANCE * outputs.abs().amax((1, 2))).all())
+            change = change - change.mean(2, keepdim=True)
+        return not bool((change.abs().flatten(1).amax(1) <= TOLERANCE * outputs.abs().flatten(1).amax(1)).all())
 
     def mend(self, structure: Structure, kind: str, held: Sequence[str]) -> tuple[Structure, list[Frozen]]:
         """Freeze those parts of a kind that do not hold beside each other and the kinds that hold."""

@@ -1,6 +1,7 @@
 """Names under which a user's arrays are known: inputs and labels of each split, as data sets usually call them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from hyperframe.errors import DataError
 
@@ -34,7 +35,8 @@ def part_names() -> dict[str, str]:
 def chosen_parts(names: Iterable[str], where: str) -> dict[str, str]:
     """Find the array of each part of a task: for each part the array's name.
 
-    An array with the part's own name, such as `x`, comes before others.
+    An array with the part's own name, such as `x`, comes before others. Labels of several heads are called as labels
+    are, and behind a dot as the head: `y.digit`, `y_test.digit`.
 
     Args:
         names: of the arrays that there are.
@@ -46,15 +48,19 @@ def chosen_parts(names: Iterable[str], where: str) -> dict[str, str]:
     Example:
         >>> chosen_parts(["X_train", "y_train", "names"], "mine.npz")
         {'x': 'X_train', 'y': 'y_train'}
+        >>> chosen_parts(["x", "y.digit", "y.size"], "mine.npz")
+        {'x': 'x', 'y.digit': 'y.digit', 'y.size': 'y.size'}
     """
     there, known = sorted(names), part_names()
     parts: dict[str, list[str]] = {}
     for name in there:
-        if name.lower() in known:
-            parts.setdefault(known[name.lower()], []).append(name)
+        base, dot, head = name.partition(".")
+        part = known.get(base.lower(), "")
+        if part and (not dot or (part.startswith("y") and head)):
+            parts.setdefault(f"{part}{dot}{head}", []).append(name)
     listed = ", ".join(there) or "no array"
     for part, what, usual in (("x", "inputs", INPUTS), ("y", "labels", LABELS)):
-        if part not in parts:
+        if not any(found.partition(".")[0] == part for found in parts):
             raise DataError(
                 f"{where}: there is no array '{part}' of {what}, but {listed}; it can also be called "
                 f"{', '.join(usual[1:])} or {part}_train, likewise for {part}_validation and {part}_test"
@@ -65,6 +71,28 @@ def chosen_parts(names: Iterable[str], where: str) -> dict[str, str]:
                 f"{where}: {' and '.join(found)} could both be '{part}'; rename the one that is to be '{part}'"
             )
     return {part: part if part in found else found[0] for part, found in parts.items()}
+
+
+def with_heads(arrays: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Put the labels of several heads, such as `y.digit` and `y.size`, into mappings by the heads' names.
+
+    Raises:
+        DataError: a split has labels with and without a head.
+
+    Example:
+        >>> with_heads({"x": 1, "y.digit": 2, "y.size": 3}, "mine.npz")
+        {'x': 1, 'y': {'digit': 2, 'size': 3}}
+    """
+    found: dict[str, Any] = {}
+    for name, array in arrays.items():
+        part, dot, head = name.partition(".")
+        if part in found and not (dot and isinstance(found[part], dict)):
+            raise DataError(f"{where}: there are '{part}' and '{part}.…', labels with and without the name of a head")
+        if dot:
+            found.setdefault(part, {})[head] = array
+        else:
+            found[part] = array
+    return found
 
 
 def chosen_inputs(names: Iterable[str], where: str) -> str:

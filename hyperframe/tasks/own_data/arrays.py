@@ -1,4 +1,4 @@
-"""A user's own arrays: checked, divided into splits, and made a task of classification or regression."""
+"""A user's own arrays: checked, divided into splits, and made a task of classes or values."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -10,21 +10,18 @@ from torch import Tensor
 
 from hyperframe.errors import DataError, notice
 from hyperframe.options import option
-from hyperframe.runtime.memory import missing_memory
 from hyperframe.tasks.own_data.channels import channels_first
-from hyperframe.tasks.own_data.class_names import are_values, as_classes, texts_as_numbers
-from hyperframe.tasks.own_data.facts import OwnClassification, OwnFacts, OwnRegression, OwnTask
+from hyperframe.tasks.own_data.facts import OwnFacts, OwnHeads, OwnTask, task_of
+from hyperframe.tasks.own_data.labels import Labels, check_several, read_labels
+from hyperframe.tasks.own_data.tensors import as_inputs
 from hyperframe.tasks.standardisation import Standardisation
+from hyperframe.tasks.structured.layout import Layout
 from hyperframe.types import Data
 
 FEW_EXAMPLES = 10
 """Below so many examples to be divided, a notice says that they are few."""
 ARRAYS = ("x", "y", "x_validation", "y_validation", "x_test", "y_test")
 """The names of arrays that make a task."""
-
-_WHOLE = "bool uint8 uint16 uint32 uint64 int8 int16 int32 int64"
-_BROKEN = "float16 bfloat16 float32 float64"
-_NUMBERS = frozenset(getattr(torch, name) for name in f"{_WHOLE} {_BROKEN}".split())
 
 
 @attrs.frozen(kw_only=True)
@@ -46,10 +43,15 @@ class SplitOptions:
 class OwnOptions(SplitOptions):
     """Options: how own arrays are divided, and what their labels are."""
 
-    kind: Literal["auto", "classification", "regression"] = option(
-        "auto", "auto: whole numbers and texts are classes, other numbers are values to be predicted"
+    kind: Literal["auto", "classification", "dense_classification", "multi_label", "regression"] = option(
+        "auto",
+        "auto: whole numbers and texts are classes, of each place where labels have two axes and more beside the "
+        "examples'; other numbers are values; multi_label: 0 or 1 for each of several labels",
     )
     classes: int | None = option(None, "number of classes, 0, 1, …; null: the labels that occur", minimum=2)
+    head_weights: tuple[float, ...] = option(
+        (), "what the loss of each head counts, where labels are of several heads; empty: 1 each", above=0
+    )
     standardise: bool = option(
         True, "inputs of a table, [features], are shifted and scaled to mean 0 and deviation 1 of the training examples"
     )
@@ -60,10 +62,10 @@ def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions) -> OwnTa
 
     Args:
         name: the task's name.
-        arrays: `x` [examples, ...] and `y` [examples] or [examples, values], tensors or numpy arrays; classes can be
-            texts. Where there are also
-            `x_test` and `y_test`, or `x_validation` and `y_validation`, they are those splits; the others are drawn
-            from `x` and `y`.
+        arrays: `x` [examples, ...] and `y` [examples], [examples, values] or [examples, *places], tensors or numpy
+            arrays; classes can be texts. `y` can be a mapping of such labels, for a network with a head for each. Where
+            there are also `x_test` and `y_test`, or `x_validation` and `y_validation`, they are those splits; the
+            others are drawn from `x` and `y`.
         options: how they are divided and what `y` means.
 
     Raises:
@@ -75,50 +77,77 @@ def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions) -> OwnTa
         >>> task = own_task("mine", {"x": x, "y": y}, OwnOptions())
         >>> task.num_outputs, len(task.data("train")), len(task.data("test"))
         (4, 40, 5)
+        >>> own_task("mine", {"x": x, "y": {"kind": y, "size": x.sum(1)}}, OwnOptions()).layout.shapes
+        {'kind': (4,), 'size': (1,)}
     """
     where = f"task '{name}'"
-    arrays, names = _numbered_texts(arrays, options, where)
     given = {"train": _pair(arrays, "x", "y", where)}
     for split in ("validation", "test"):
         if f"x_{split}" in arrays or f"y_{split}" in arrays:
             given[split] = _pair(arrays, f"x_{split}", f"y_{split}", where)
-    shape = given["train"].x.shape[1:]
-    for split, data in given.items():
-        if data.x.shape[1:] != shape:
+    inputs = {split: x for split, (x, _) in given.items()}
+    shape = inputs["train"].shape[1:]
+    for split, x in inputs.items():
+        if x.shape[1:] != shape:
             raise DataError(
-                f"{where}: x_{split} has examples of shape {list(data.x.shape[1:])}, but those of x, which are trained "
+                f"{where}: x_{split} has examples of shape {list(x.shape[1:])}, but those of x, which are trained "
                 f"on, have {list(shape)}; they must be alike"
             )
-    pixels = _are_pixels(arrays, given, where)
-    labels = {"y" if split == "train" else f"y_{split}": data.y for split, data in given.items()}
-    if are_values(labels, options.kind, options.classes, where):
-        values = {split: Data(data.x, _values(data.y, where)) for split, data in given.items()}
-        if len({data.y.shape[1] for data in values.values()}) > 1:
-            raise DataError(f"{where}: the splits have labels of different sizes")
-        splits = divide(values, options, where)
-        outputs = splits["train"].y.shape[1]
-        facts = OwnFacts(
-            kind="regression",
+    pixels = _are_pixels(arrays, inputs, where)
+
+    def read(labels: Mapping[str, Any], where: str) -> Labels:
+        return read_labels(labels, {split: len(x) for split, x in inputs.items()}, options.kind, options.classes, where)
+
+    def facts(labels: Labels, own: Tensor, where: str) -> OwnFacts:
+        check_several(own, labels, where)
+        return OwnFacts(
+            kind=labels.kind,
             input_shape=tuple(shape),
-            num_outputs=outputs,
+            num_outputs=labels.outputs,
+            output_places=labels.places,
+            classes=labels.names,
             pixels=pixels,
-            **_input_moments(splits["train"].x, options, where),
-            **_moments("label", Standardisation.of(splits["train"].y)),
+            **moments,
+            **(_moments("label", Standardisation.of(own)) if labels.kind == "regression" else {}),
         )
-        return OwnRegression(name, facts, lambda: splits)
-    classes = as_classes({split: data.y for split, data in given.items()}, options.classes, where)
-    names = names or classes.names
-    splits = divide({split: Data(given[split].x, y) for split, y in classes.labels.items()}, options, where)
-    _check_several(splits["train"].y, names, where)
-    facts = OwnFacts(
-        kind="classification",
-        input_shape=tuple(shape),
-        num_outputs=classes.number,
-        classes=names,
-        pixels=pixels,
-        **_input_moments(splits["train"].x, options, where),
-    )
-    return OwnClassification(name, facts, lambda: splits)
+
+    heads = _by_head({split: y for split, (_, y) in given.items()}, options, where)
+    if not heads:
+        found = read({split: y for split, (_, y) in given.items()}, where)
+        splits = divide({split: Data(inputs[split], y) for split, y in found.of_splits.items()}, options, where)
+        moments = _input_moments(splits["train"].x, options, where)
+        return task_of(name, facts(found, splits["train"].y, where), lambda: splits)
+    several = {head: read(labels, f"{where}, head '{head}'") for head, labels in heads.items()}
+    layout = Layout({head: labels.of_splits["train"].shape[1:] for head, labels in several.items()})
+    packed = {
+        split: layout.pack({head: labels.of_splits[split].double() for head, labels in several.items()})
+        for split in inputs
+    }
+    splits = divide({split: Data(inputs[split], y) for split, y in packed.items()}, options, where)
+    moments = _input_moments(splits["train"].x, options, where)
+    parts = layout.split(splits["train"].y)
+    of_heads = {head: facts(labels, parts[head], f"{where}, head '{head}'") for head, labels in several.items()}
+    weights = options.head_weights or (1.0,) * len(of_heads)
+    return OwnHeads(name, of_heads, weights, lambda: splits)
+
+
+def _by_head(labels: Mapping[str, Any], options: OwnOptions, where: str) -> dict[str, dict[str, Any]]:
+    """Labels of each head, for each split; empty where labels are no mappings.
+
+    Raises:
+        DataError: some of them are, or have other heads; or there is another number of weights.
+    """
+    heads = list(labels["train"]) if isinstance(labels["train"], Mapping) else []
+    for split, own in labels.items():
+        if sorted(own if isinstance(own, Mapping) else []) != sorted(heads):
+            raise DataError(f"{where}: y_{split} must have labels of the heads of y, {', '.join(heads) or 'none'}")
+    weights = options.head_weights
+    if weights and len(weights) != len(heads):
+        found = (
+            f"{len(heads)} heads, {', '.join(heads)}" if heads else "no heads: y is a mapping of labels where there are"
+        )
+        raise DataError(f"{where}: task.head_weights has {len(weights)} numbers, but there are {found}")
+    return {head: {split: own[head] for split, own in labels.items()} for head in heads}
 
 
 def _input_moments(x: Tensor, options: OwnOptions, where: str) -> dict[str, Any]:
@@ -140,23 +169,9 @@ def _moments(of: str, found: Standardisation) -> dict[str, Any]:
     return {f"{of}_{name}": tuple(values) for name, values in found.plain().items()}
 
 
-def _numbered_texts(
-    arrays: Mapping[str, Any], options: OwnOptions, where: str
-) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """The arrays, with numbers for labels that are texts, and the texts that the numbers stand for."""
-    labels = {name: arrays[name] for name in ("y", "y_validation", "y_test") if name in arrays}
-    try:
-        numbered, names = texts_as_numbers(labels)
-    except DataError as error:
-        raise DataError(f"{where}: {error}") from error
-    if names and options.kind == "regression":
-        raise DataError(f"{where}: y holds texts, which are no values to be predicted (task.kind=regression)")
-    return {**arrays, **numbered}, names
-
-
-def _are_pixels(arrays: Mapping[str, Any], given: Mapping[str, Data], where: str) -> bool:
+def _are_pixels(arrays: Mapping[str, Any], inputs: Mapping[str, Tensor], where: str) -> bool:
     """Whether inputs are bytes; raises `DataError` where those of one split are, and of another are not."""
-    names = ["x" if split == "train" else f"x_{split}" for split in given]
+    names = ["x" if split == "train" else f"x_{split}" for split in inputs]
     types = {name: str(arrays[name].dtype).removeprefix("torch.") for name in names}
     if "uint8" in types.values() and len(set(types.values())) > 1:
         listed = ", ".join(f"{name} is {kind}" for name, kind in types.items())
@@ -164,104 +179,12 @@ def _are_pixels(arrays: Mapping[str, Any], given: Mapping[str, Data], where: str
     return "uint8" in types.values()
 
 
-def _pair(arrays: Mapping[str, Any], x: str, y: str, where: str) -> Data:
+def _pair(arrays: Mapping[str, Any], x: str, y: str, where: str) -> tuple[Tensor, Any]:
     for name, what in ((x, f"the inputs of '{y}'"), (y, f"the labels of '{x}'")):
         if name not in arrays:
             found = ", ".join(sorted(map(str, arrays)))
             raise DataError(f"{where}: there is no array '{name}', {what}; found: {found or 'none'}")
-    inputs = channels_first(as_inputs(arrays[x], f"{where}: {x}"), f"{where}: {x}")
-    data = Data(inputs, as_tensor(arrays[y], f"{where}: {y}"))
-    if len(data.x) != len(data.y):
-        raise DataError(
-            f"{where}: {x} holds {len(data.x)} examples, but {y} {len(data.y)} labels; each example needs one"
-        )
-    return data
-
-
-def as_tensor(array: Any, where: str) -> Tensor:
-    """Return an array of numbers as a tensor on the CPU.
-
-    Raises:
-        DataError: it is none, or is empty.
-    """
-    if isinstance(array, np.ma.MaskedArray):
-        raise DataError(f"{where} is a masked array, whose mask would be lost; fill it, or leave those examples out")
-    if isinstance(array, np.ndarray) and array.dtype.kind in "biuf" and array.dtype.itemsize <= 8:
-        # An array may be read-only, or have its bytes in another order.
-        tensor = torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
-    elif isinstance(array, np.ndarray):
-        raise DataError(f"{where} is {array.dtype}, expected real numbers of at most 64 bits")
-    elif isinstance(array, Tensor):
-        tensor = array.detach().clone()  # the caller's may change later
-    else:
-        raise DataError(f"{where} is {type(array).__name__}, expected a tensor or a numpy array")
-    if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_meta:
-        raise DataError(f"{where} is a sparse or nested tensor, or has no numbers; expected a dense one")
-    if tensor.dtype not in _NUMBERS:
-        raise DataError(f"{where} is {_word(tensor.dtype)}, expected real numbers")
-    if tensor.dim() == 0:
-        raise DataError(f"{where} is a single number, expected an array")
-    if not tensor.numel():
-        raise DataError(f"{where} has the shape {list(tensor.shape)}, expected one or more examples")
-    return tensor.cpu()
-
-
-def as_inputs(array: Any, where: str) -> Tensor:
-    """Return inputs [examples, ...] as float32; uint8 are taken for pixels and divided by 255.
-
-    Raises:
-        DataError: they are no numbers, have no axis beside the examples', or are not finite.
-
-    Example:
-        >>> as_inputs(np.array([[0, 255]], dtype=np.uint8), "x")
-        tensor([[0., 1.]])
-    """
-    tensor = as_tensor(array, where)
-    if tensor.dim() < 2:
-        raise DataError(
-            f"{where} has the shape {list(tensor.shape)}, expected [examples, ...]; "
-            "one number an example is [examples, 1]"
-        )
-    missing = missing_memory(8 * tensor.numel())  # as float32, and once more when they are divided into splits
-    if missing:
-        raise DataError(f"{where}, of shape {list(tensor.shape)}, is too large: {missing}")
-    values = tensor.float()
-    if tensor.dtype is torch.uint8:
-        values /= 255
-    _check_finite(values, where)
-    return values.contiguous()
-
-
-def _check_finite(values: Tensor, where: str) -> None:
-    bad = ~values.flatten(1).isfinite().all(1)
-    if bad.any():
-        first = int(bad.nonzero()[0])
-        raise DataError(
-            f"{where} holds NaN or infinite values (also: too large for float32) in {int(bad.sum())} of {len(bad)} "
-            f"examples, the first is example {first}"
-        )
-
-
-def _values(y: Tensor, where: str) -> Tensor:
-    """Values to be predicted, in their own units: float64 [examples, values]."""
-    if y.dim() > 2:
-        raise DataError(f"{where}: y has the shape {list(y.shape)}, expected [examples] or [examples, values]")
-    values = y.double().reshape(len(y), -1)
-    _check_finite(values.float(), f"{where}: y")
-    return values
-
-
-def _check_several(labels: Tensor, names: tuple[str, ...], where: str) -> None:
-    low, high = int(labels.min()), int(labels.max())
-    if low == high:
-        only = names[low] if names else low
-        raise DataError(
-            f"{where}: all labels to train on are {only}; there is nothing to tell apart, two classes are needed"
-        )
-
-
-def _word(kind: torch.dtype) -> str:
-    return str(kind).removeprefix("torch.")
+    return channels_first(as_inputs(arrays[x], f"{where}: {x}"), f"{where}: {x}"), arrays[y]
 
 
 def divide(given: Mapping[str, Data], options: SplitOptions, where: str) -> dict[str, Data]:

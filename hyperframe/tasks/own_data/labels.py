@@ -1,0 +1,174 @@
+"""Labels of a user's own data: of which kind they are, by their numbers and their shape, as tasks take them."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+import torch
+from torch import Tensor
+
+from hyperframe.errors import DataError, notice
+from hyperframe.tasks.own_data.class_names import are_values, as_classes, is_one_hot, texts_as_numbers
+from hyperframe.tasks.own_data.tensors import as_tensor, check_finite
+from hyperframe.tasks.structured.dense_meter import UNLABELLED
+
+Kind = Literal["classification", "dense_classification", "multi_label", "regression"]
+NO_CLASSES = ("multi_label", "regression")
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Labels:
+    """Labels of one kind.
+
+    Attributes:
+        kind: of the task that they are labels of.
+        of_splits: for each split the labels, as the tasks of this kind take them.
+        outputs: how many outputs an example, or a place, has.
+        places: sizes of the axes of places, such as height and width; none where an example has one label.
+        names: of the classes; none where they are called by their numbers.
+    """
+
+    kind: Kind
+    of_splits: Mapping[str, Tensor]
+    outputs: int
+    places: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+def read_labels(
+    arrays: Mapping[str, Any], examples: Mapping[str, int], kind: str, classes: int | None, where: str
+) -> Labels:
+    """Find out what labels are, and bring them into the form that tasks take.
+
+    Args:
+        arrays: for each split, "train" and others, an array of labels.
+        examples: how many inputs each split has.
+        kind: a `Kind`, or "auto": whole numbers and texts are classes, of examples or, with two axes and more behind
+            the examples', of places; other numbers are values.
+        classes: the number of classes, where it is said.
+        where: they come from, for messages.
+
+    Raises:
+        DataError: they are of no such kind, or it is not clear of which.
+    """
+    by_name = {_name(split): array for split, array in arrays.items()}
+    numbers, names = _numbered_texts(by_name, kind, where)
+    labels = {split: as_tensor(numbers[_name(split)], f"{where}: {_name(split)}") for split in arrays}
+    for split, y in labels.items():
+        if len(y) != examples[split]:
+            name = _name(split)
+            inputs = name.replace("y", "x", 1)
+            raise DataError(
+                f"{where}: {inputs} holds {examples[split]} examples, but {name} {len(y)} labels; "
+                "each example needs one"
+            )
+    if kind in NO_CLASSES and classes is not None:
+        raise DataError(f"{where}: task.classes is {classes}, but task.kind={kind} has none")
+    shapes = {tuple(y.shape[1:]) for y in labels.values()}
+    if kind == "auto":
+        kind = _kind_of(labels, where)
+    if kind == "multi_label":
+        return _of_several(labels, shapes, where)
+    if kind == "dense_classification":
+        return _of_places(labels, shapes, classes, names, where)
+    if are_values({_name(split): y for split, y in labels.items()}, kind, classes, where):
+        values = {split: _values(y, where) for split, y in labels.items()}
+        if len({y.shape[1] for y in values.values()}) > 1:
+            raise DataError(f"{where}: the splits have labels of different sizes")
+        return Labels(kind="regression", of_splits=values, outputs=values["train"].shape[1])
+    found = as_classes(labels, classes, where)
+    names = names or found.names
+    return Labels(kind="classification", of_splits=found.labels, outputs=found.number, names=names)
+
+
+def _name(split: str) -> str:
+    return "y" if split == "train" else f"y_{split}"
+
+
+def _numbered_texts(labels: Mapping[str, Any], kind: str, where: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """The arrays, with numbers for labels that are texts, and the texts that the numbers stand for."""
+    try:
+        numbered, names = texts_as_numbers(labels)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
+    if names and kind == "regression":
+        raise DataError(f"{where}: y holds texts, which are no values to be predicted (task.kind=regression)")
+    if names and kind == "multi_label":
+        raise DataError(f"{where}: y holds texts, but labels that are there or not are 0 or 1 (task.kind=multi_label)")
+    return numbered, names
+
+
+def _kind_of(labels: Mapping[str, Tensor], where: str) -> str:
+    """Whether whole numbers are classes of places, by their shape; "auto" where an example has one label, or values."""
+    y = labels["train"]
+    if y.is_floating_point() or y.dim() == 1 or y.shape[1:] == (1,) or is_one_hot(y):
+        return "auto"
+    if y.dim() > 2:
+        places = " × ".join(map(str, y.shape[1:]))
+        notice(f"{where}: y is whole numbers {list(y.shape)}, and read as a class for each of {places} places")
+        return "dense_classification"
+    raise DataError(
+        f"{where}: y has the shape {list(y.shape)}, expected a class for each example, [examples]. Where these are "
+        f"classes of {y.shape[1]} places, such as the steps of a sequence, set task.kind=dense_classification; where "
+        "they are 0 or 1, for labels of which an example can have several, task.kind=multi_label; where they are "
+        "values, task.kind=regression"
+    )
+
+
+def _of_several(labels: Mapping[str, Tensor], shapes: set[tuple[int, ...]], where: str) -> Labels:
+    """Labels that are there or not."""
+    shape = next(iter(shapes))
+    if len(shapes) > 1 or len(shape) != 1:
+        raise DataError(f"{where}: y has the shape {[*labels['train'].shape]}, expected 0 or 1, [examples, labels]")
+    for y in labels.values():
+        odd = y[(y != 0) & (y != 1)]
+        if len(odd):
+            raise DataError(f"{where}: labels that are there or not are 1 or 0, but one is {odd[0].item():g}")
+    return Labels(kind="multi_label", of_splits={split: y.long() for split, y in labels.items()}, outputs=shape[0])
+
+
+def _of_places(
+    labels: Mapping[str, Tensor], shapes: set[tuple[int, ...]], classes: int | None, names: tuple[str, ...], where: str
+) -> Labels:
+    """Classes of places: numbered from 0 without gaps, where their number is not said; −1 stays."""
+    places = next(iter(shapes))
+    if len(shapes) > 1 or not places:
+        raise DataError(
+            f"{where}: y has the shape {[*labels['train'].shape]}, expected a class for each place, [examples, …], "
+            "with as many places in each split"
+        )
+    seen = {split: y != UNLABELLED for split, y in labels.items()}
+    for split, marks in seen.items():
+        if not marks.any():
+            raise DataError(f"{where}: all of {_name(split)} is {UNLABELLED}, which means that there is no label")
+    found = as_classes({split: y[seen[split]] for split, y in labels.items()}, classes, where)
+    names = names or found.names
+    numbered = {split: torch.full(y.shape, UNLABELLED) for split, y in labels.items()}
+    for split, y in numbered.items():
+        y[seen[split]] = found.labels[split]
+    return Labels(kind="dense_classification", of_splits=numbered, outputs=found.number, places=places, names=names)
+
+
+def _values(y: Tensor, where: str) -> Tensor:
+    """Values to be predicted, in their own units: float64 [examples, values]."""
+    if y.dim() > 2:
+        raise DataError(
+            f"{where}: y has the shape {list(y.shape)}, expected [examples] or [examples, values]; only classes of "
+            "places (task.kind=dense_classification) have more axes"
+        )
+    values = y.double().reshape(len(y), -1)
+    check_finite(values.float(), f"{where}: y")
+    return values
+
+
+def check_several(own: Tensor, labels: Labels, where: str) -> None:
+    """Raise `DataError` where labels to train on, some of `labels`, are classes and all the same."""
+    own = own[own != UNLABELLED]
+    if labels.kind in NO_CLASSES or not len(own):
+        return
+    low, high = int(own.min()), int(own.max())
+    if low == high:
+        only = labels.names[low] if labels.names else low
+        raise DataError(
+            f"{where}: all labels to train on are {only}; there is nothing to tell apart, two classes are needed"
+        )

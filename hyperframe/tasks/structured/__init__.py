@@ -1,0 +1,16 @@
+"""Tasks whose outputs are not one vector: the base classes that a subclass gives its data.
+
+- `dense_classification`: a class for each place, such as the pixels of an image or the steps of a sequence
+- `dense_meter`: the meter of such networks and their ensembles
+- `multi_label`: several labels for an example, each of which is there or not; their meter
+- `heads`: a task made of named tasks, with a head and a loss for each; their meter
+- `layout`: named tensors laid out in one vector
+"""
+
+from hyperframe.tasks.structured.dense_classification import DenseClassificationTask
+from hyperframe.tasks.structured.dense_meter import UNLABELLED
+from hyperframe.tasks.structured.heads import Head, HeadsTask
+from hyperframe.tasks.structured.layout import Layout
+from hyperframe.tasks.structured.multi_label import MultiLabelTask
+
+__all__ = ["UNLABELLED", "DenseClassificationTask", "Head", "HeadsTask", "Layout", "MultiLabelTask"]

@@ -1,0 +1,202 @@
+"""Tasks with a class for each place: losses, what does not count, and the meter beside the plain way."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+import hyperframe as hf
+from hyperframe.errors import DataError
+from hyperframe.tasks.calibration import calibration_error
+from hyperframe.tasks.classification import ClassificationMeter
+from hyperframe.tasks.structured.dense_classification import DenseClassificationTask
+from hyperframe.tasks.structured.dense_meter import UNLABELLED, DenseMeter, mean_iou
+
+SIZES = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(2, 4))
+PLACES = st.sampled_from([(3,), (2, 3), (1, 1), (2, 1, 2)])
+
+
+class Places(DenseClassificationTask):
+    """A task as a user writes it."""
+
+    name, input_shape = "places", (2,)
+
+    def __init__(self, classes=3, places=(2, 3)):
+        self.num_outputs, self.output_places = classes, places
+
+    def data(self, split):
+        raise NotImplementedError
+
+
+def draw(networks, examples, classes, places, seed=0, labelled=0.7):
+    rng = torch.Generator().manual_seed(seed)
+    outputs = 2 * torch.randn(networks, examples, classes, *places, generator=rng, dtype=torch.float64)
+    labels = torch.randint(classes, (examples, *places), generator=rng)
+    labels[torch.rand(labels.shape, generator=rng) > labelled] = UNLABELLED
+    labels.view(examples, -1)[0, 0] = 0
+    return outputs, labels
+
+
+@given(SIZES, PLACES, st.integers(0, 100))
+def test_the_loss_is_the_mean_over_labelled_places(sizes, places, seed):
+    networks, examples, classes = sizes
+    outputs, labels = draw(networks, examples, classes, places, seed)
+    task = Places(classes, places)
+    loss = task.loss(outputs, labels.expand(networks, *labels.shape))
+    score = task.score(outputs, labels.expand(networks, *labels.shape))
+    assert loss.shape == score.shape == (networks, examples)
+    for network in range(networks):
+        for example in range(examples):
+            rows, own = outputs[network, example].flatten(1).T, labels[example].flatten()
+            seen = own != UNLABELLED
+            wanted = F.cross_entropy(rows[seen], own[seen]) if seen.any() else torch.tensor(0.0)
+            right = (rows.argmax(1) == own)[seen].double().mean() if seen.any() else torch.tensor(0.0)
+            torch.testing.assert_close(loss[network, example], wanted.double(), check_dtype=False)
+            torch.testing.assert_close(score[network, example], right.double(), check_dtype=False)
+
+
+@given(SIZES, PLACES, st.integers(0, 100))
+def test_what_is_not_labelled_changes_nothing(sizes, places, seed):
+    networks, examples, classes = sizes
+    outputs, labels = draw(networks, examples, classes, places, seed)
+    unseen = (labels == UNLABELLED)[:, None].expand(outputs.shape[1:])
+    other = torch.where(unseen, 5 * outputs.flip(2), outputs)
+    task, repeated = Places(classes, places), labels.expand(networks, *labels.shape)
+    assert torch.equal(task.loss(outputs, repeated), task.loss(other, repeated))
+    assert measured(outputs, labels) == measured(other, labels)
+    leaf = outputs.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(task.loss(leaf, repeated).sum(), [leaf])
+    assert not gradient[unseen.expand(gradient.shape)].any()
+
+
+def measured(outputs, labels, networks=None, examples=None):
+    """Return what a meter finds in chunks of so many networks and examples."""
+    meter = DenseMeter(len(outputs), len(labels), outputs.shape[2:], torch.device("cpu"))
+    networks, examples = networks or len(outputs), examples or len(labels)
+    for first in range(0, len(outputs), networks):
+        for item in range(0, len(labels), examples):
+            part = slice(item, item + examples)
+            meter.update(outputs[first : first + networks, part], labels[part], first, item)
+    return meter.result()
+
+
+@given(SIZES, PLACES, st.integers(0, 100))
+def test_the_meter_finds_what_that_of_single_labels_finds_of_all_places(sizes, places, seed):
+    networks, examples, classes = sizes
+    outputs, labels = draw(networks, examples, classes, places, seed)
+    seen = labels != UNLABELLED
+    rows = outputs.movedim(2, -1)[:, seen]
+    plain = ClassificationMeter(networks, int(seen.sum()), classes, torch.device("cpu"))
+    plain.update(rows, labels[seen], 0, 0)
+    wanted, found = plain.result(), measured(outputs, labels, networks=1, examples=2)
+    for name in ("majority", "mean_probability", "nll", "ece", "disagreement"):
+        assert found["ensemble"][name] == pytest.approx(wanted["ensemble"][name], abs=1e-12), name
+    assert found["accuracy"] == pytest.approx(wanted["accuracy"])
+    assert found["nll"] == pytest.approx(wanted["nll"])
+    overlaps = [plain_iou(answers, labels[seen], classes) for answers in rows.argmax(-1)]
+    assert found["iou"]["mean"] == pytest.approx(sum(overlaps) / networks)
+    together = plain_iou(rows.softmax(-1).mean(0).argmax(-1), labels[seen], classes)
+    assert found["ensemble"]["iou"] == pytest.approx(together)
+    confidence, answers = rows.softmax(-1).mean(0).max(-1)
+    error = calibration_error(confidence, (answers == labels[seen]).double())
+    assert found["ensemble"]["ece"] == pytest.approx(float(error), abs=1e-12)
+
+
+def plain_iou(answers, labels, classes):
+    """Return the mean over classes of intersection over union, the plain way."""
+    found = []
+    for number in range(classes):
+        one, other = answers == number, labels == number
+        if (one | other).any():
+            found.append(float((one & other).sum() / (one | other).sum()))
+    return sum(found) / len(found)
+
+
+def test_a_class_that_is_nowhere_does_not_count():
+    assert float(mean_iou(torch.tensor([[2, 0, 0], [0, 2, 0], [0, 0, 0]]))) == 1
+    assert float(mean_iou(torch.tensor([[2, 0, 0], [0, 2, 1], [0, 0, 0]]))) == pytest.approx((1 + 2 / 3 + 0) / 3)
+
+
+def test_the_summary_is_maps():
+    task = Places()
+    outputs, _ = draw(4, 5, 3, (2, 3))
+    found = task.summarise(task.predictions(outputs))
+    assert {name: tuple(value.shape) for name, value in found.items()} == {
+        "probabilities": (5, 3, 2, 3),
+        "vote": (5, 2, 3),
+        "entropy": (5, 2, 3),
+        "mutual_information": (5, 2, 3),
+    }
+    p = outputs.softmax(2)
+    mean = p.mean(0)
+    entropy = -(mean * mean.log()).sum(1)
+    torch.testing.assert_close(found["probabilities"], mean)
+    torch.testing.assert_close(found["entropy"], entropy)
+    torch.testing.assert_close(found["mutual_information"], entropy + (p * p.log()).sum(2).mean(0))
+    torch.testing.assert_close(task.averaged(outputs).softmax(1), mean)
+    torch.testing.assert_close(task.class_logits(outputs)[1, 6], outputs[1, 1, :, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (torch.zeros(5, 2, 3), r"labels must be int64 \[examples, 2, 3\], but are torch.float32 \[5, 2, 3\]"),
+        (torch.zeros(5, 3, 2, dtype=torch.int64), r"but are torch.int64 \[5, 3, 2\]"),
+        (torch.full((5, 2, 3), 3), "must lie between 0 and 2, or be -1 where there is none, but go from 3 to 3"),
+        (torch.full((5, 2, 3), -2), "but go from -2 to -2"),
+        (torch.full((5, 2, 3), -1), "all labels are -1"),
+    ],
+)
+def test_labels_that_are_refused(labels, message):
+    with pytest.raises(DataError, match=f"here: .*{message}"):
+        Places().check_labels(labels, "here")
+
+
+class Recogniser(torch.nn.Module):
+    """A network over sequences [examples, 2, time] with classes for each step."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = torch.nn.Conv1d(2, 6, 3, padding=1), torch.nn.Conv1d(6, 3, 1)
+
+    def forward(self, x):
+        return self.last(self.first(x).relu())
+
+
+class Sequences(Places):
+    """Sequences of up to eight steps, padded; the class of a step is which of two channels is larger, or neither."""
+
+    input_shape = (2, 8)
+
+    def __init__(self):
+        super().__init__(3, (8,))
+
+    def data(self, split):
+        rng = torch.Generator().manual_seed({"train": 0, "validation": 1, "test": 2}[split])
+        x = torch.randn(60, 2, 8, generator=rng)
+        labels = torch.where((x[:, 0] - x[:, 1]).abs() < 0.5, 2, (x[:, 0] > x[:, 1]).long())
+        padding = torch.arange(8) >= torch.randint(3, 9, (60, 1), generator=rng)
+        return hf.Data(x.masked_fill(padding[:, None], 0), labels.masked_fill(padding, UNLABELLED))
+
+
+def test_padded_sequences_train_and_networks_answer_each_step(tmp_path):
+    run = hf.train(
+        module=Recogniser(),
+        data=Sequences(),
+        out=tmp_path / "run",
+        overrides={
+            "generator": {"name": "mlp", "hidden": [8]},
+            "trainer": {"networks": 4, "batch_size": 16, "steps": 60, "rate": 0.02},
+            "evaluation": {"networks": 4, "test_networks": 4},
+        },
+    )
+    nets, x = run.sample(3), run.data("test").x[:5]
+    assert nets.predict(x).shape == (3, 5, 3, 8)
+    assert torch.equal(nets.vote(x), nets.summary(x)["vote"])
+    assert nets.vote(x).shape == (5, 8)
+    torch.testing.assert_close(nets.mean(x), nets.predict(x).mean(0))
+    results = run.evaluate()
+    assert results["ensemble"]["mean_probability"] > 0.6
+    with pytest.raises(DataError, match="one answer for each example"):
+        nets.conformal(x, run.data("test").y[:5])

@@ -1,0 +1,265 @@
+"""Tasks of several heads, with several labels, and their modules: by name, by order, in one vector."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import hyperframe as hf
+from hyperframe.errors import DataError, HyperframeWarning, SpecError
+from hyperframe.options import read_options
+from hyperframe.tasks.calibration import results_of
+from hyperframe.tasks.own_data.arrays import OwnOptions, own_task
+from hyperframe.tasks.own_data.facts import restore_task
+from hyperframe.tasks.structured.heads import Head, HeadsTask
+from hyperframe.tasks.structured.layout import Layout
+from hyperframe.tasks.structured.multi_label import MultiLabelMeter, MultiLabelTask
+from hyperframe.testing.laws import Draw
+from hyperframe.testing.of_tasks import LAWS, TaskCase
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(80, 4)).astype(np.float32)
+KIND = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0)
+SIZE = 100 + 20 * X[:, 2] + X[:, 3]
+SHORT = {
+    "generator": {"name": "mlp", "hidden": [8]},
+    "trainer": {"networks": 4, "batch_size": 16, "steps": 40, "rate": 0.02},
+    "evaluation": {"networks": 4, "test_networks": 4},
+}
+
+
+class TwoHeads(torch.nn.Module):
+    """A network with a head of three classes and one of a value, given in one of several forms."""
+
+    def __init__(self, form=dict):
+        super().__init__()
+        self.trunk, self.kind, self.size = torch.nn.Linear(4, 6), torch.nn.Linear(6, 3), torch.nn.Linear(6, 1)
+        self.form = form
+
+    def forward(self, x):
+        hidden = self.trunk(x).relu()
+        heads = {"size": self.size(hidden), "kind": self.kind(hidden)}  # in another order than the labels
+        if self.form is dict:
+            return heads
+        if self.form is tuple:
+            return heads["kind"], heads["size"]
+        return torch.cat([heads["kind"], heads["size"]], 1)
+
+
+@given(st.lists(st.lists(st.integers(1, 3), max_size=3), min_size=1, max_size=4), st.integers(0, 99))
+def test_a_vector_holds_what_was_laid_out(shapes, seed):
+    rng = torch.Generator().manual_seed(seed)
+    layout = Layout({str(number): shape for number, shape in enumerate(shapes)})
+    given = {name: torch.randn(2, 5, *shape, generator=rng) for name, shape in layout.shapes.items()}
+    packed = layout.pack(given)
+    assert packed.shape == (2, 5, layout.size)
+    found = layout.split(packed)
+    assert list(found) == list(given)
+    assert all(torch.equal(found[name], given[name]) for name in given)
+
+
+@pytest.mark.parametrize("form", [dict, tuple, torch.Tensor])
+def test_two_heads_train_and_answer_by_name(tmp_path, form):
+    data = {"x": X, "y": {"kind": KIND, "size": SIZE}}
+    run = hf.train(module=TwoHeads(form), data=data, out=tmp_path / "run", overrides=SHORT)
+    task, x = run.experiment.task, run.data("test").x
+    assert isinstance(task, HeadsTask)
+    nets = run.sample(3)
+    predictions = nets.predict(x)
+    assert {name: tuple(value.shape) for name, value in predictions.items()} == {"kind": (3, 8, 3), "size": (3, 8, 1)}
+    torch.testing.assert_close(predictions["kind"].sum(-1), torch.ones(3, 8))
+    assert 50 < float(predictions["size"].mean()) < 150  # in the label's own units
+    torch.testing.assert_close(nets.mean(x)["size"], predictions["size"].mean(0))
+    assert set(nets.summary(x)) == {
+        *("kind.probabilities", "kind.vote", "kind.entropy", "kind.mutual_information", "size.mean", "size.std")
+    }
+    with pytest.raises(ValueError, match=r"do not vote; summary\(x\) has kind\.probabilities"):
+        nets.vote(x)
+    results = run.evaluate()
+    assert {"kind.accuracy", "size.rmse", "loss"} <= set(results)
+    again = hf.load(tmp_path / "run", module=TwoHeads(form), data=data)
+    assert torch.equal(again.sample(3).predict(x)["size"], predictions["size"])
+    assert again.experiment.task.metrics == task.metrics
+    assert [metric.name for metric in task.metrics if metric.selects] == ["loss"]
+    without = hf.load(tmp_path / "run", module=TwoHeads(form))
+    assert torch.equal(without.sample(3).predict(x)["kind"], predictions["kind"])
+    with pytest.raises(DataError, match=r"heads is .* was"):
+        hf.load(tmp_path / "run", module=TwoHeads(form), data={"x": X, "y": {"kind": KIND, "width": SIZE}})
+
+
+def test_losses_are_the_heads_own_times_their_weights():
+    heads = {
+        "one": Head(task=Named(3), label_shape=(3,), weight=2.0),
+        "two": Head(task=Named(1), label_shape=(1,), weight=0.5),
+    }
+    task = HeadsTask(heads)
+    rng = torch.Generator().manual_seed(0)
+    outputs = torch.randn(2, 5, 4, generator=rng, dtype=torch.float64)
+    labels = {"one": torch.randint(2, (5, 3), generator=rng), "two": torch.randint(2, (5, 1), generator=rng)}
+    packed = task.pack_labels(labels)
+    loss = task.loss(outputs, packed.expand(2, 5, 4))
+    wanted = 2 * heads["one"].task.loss(outputs[..., :3], labels["one"].expand(2, 5, 3))
+    wanted = wanted + 0.5 * heads["two"].task.loss(outputs[..., 3:], labels["two"].expand(2, 5, 1))
+    torch.testing.assert_close(loss, wanted)
+    assert not task.likelihood
+    assert HeadsTask({"one": heads["two"], "two": Head(task=Named(2), label_shape=(2,))}).likelihood is False
+    assert HeadsTask({"two": Head(task=Named(2), label_shape=(2,))}).likelihood is True
+    meter = task.meter(2, 5, torch.device("cpu"))
+    for row in range(2):
+        meter.update(outputs[row : row + 1], packed, row, 0)
+    found = meter.result()
+    assert found["loss"] == pytest.approx(float(loss.mean()))
+    own = MultiLabelMeter(2, 5, 3, torch.device("cpu"))
+    own.update(outputs[..., :3], labels["one"], 0, 0)
+    assert found["one.exact"] == pytest.approx(own.result()["exact"])
+    assert found["ensemble"]["one.ece"] == pytest.approx(own.result()["ensemble"]["ece"])
+
+
+class Named(MultiLabelTask):
+    """Several labels."""
+
+    name, input_shape = "named", (4,)
+
+    def __init__(self, labels):
+        self.num_outputs = labels
+
+    def data(self, split):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("forward", "message"),
+    [
+        (lambda heads: {"kind": heads["kind"]}, "must return the heads kind, size, by name or in this order, not kind"),
+        (
+            lambda heads: {**heads, "size": heads["kind"]},
+            r"head 'size' must be \['examples', 1\], but is \[.*, 3\]",
+        ),
+        (lambda heads: torch.cat([heads["kind"], heads["kind"], heads["size"]], 1), "has 7 outputs, .* needs 4"),
+    ],
+)
+def test_modules_with_other_heads_are_refused(tmp_path, forward, message):
+    class Other(TwoHeads):
+        def forward(self, x):
+            return forward(super().forward(x))
+
+    with pytest.raises((SpecError, hf.errors.ConfigError), match=message):
+        hf.train(module=Other(), data={"x": X, "y": {"kind": KIND, "size": SIZE}}, out=tmp_path, overrides=SHORT)
+
+
+def test_several_labels_are_read_where_that_is_said(tmp_path):
+    y = (RNG.random((80, 3)) < 0.5).astype(np.int64)
+    with pytest.raises(DataError, match=r"y has the shape \[80, 3\].* task.kind=multi_label"):
+        hf.train(module=torch.nn.Linear(4, 3), data=(X, y), out=tmp_path / "run", overrides=SHORT)
+    overrides = {**SHORT, "task": {"kind": "multi_label"}}
+    run = hf.train(module=torch.nn.Linear(4, 3), data=(X, y), out=tmp_path / "run", overrides=overrides)
+    nets, x = run.sample(4), run.data("test").x
+    assert nets.predict(x).shape == (4, 8, 3)
+    assert nets.vote(x).shape == (8, 3)
+    results = run.evaluate()
+    assert 0 <= results["ensemble"]["exact"] <= results["ensemble"]["accuracy"] <= 1
+    with pytest.raises(DataError, match="one answer for each example"):
+        nets.conformal(x, run.data("test").y)
+
+
+@given(st.integers(1, 4), st.integers(1, 5), st.integers(1, 3), st.integers(0, 99))
+def test_the_meter_of_several_labels_beside_the_plain_way(networks, examples, labels, seed):
+    rng = torch.Generator().manual_seed(seed)
+    outputs = 3 * torch.randn(networks, examples, labels, generator=rng, dtype=torch.float64)
+    y = torch.randint(2, (examples, labels), generator=rng)
+    meter = MultiLabelMeter(networks, examples, labels, torch.device("cpu"))
+    for row in range(networks):
+        meter.update(outputs[row : row + 1, :1], y[:1], row, 0)
+        if examples > 1:
+            meter.update(outputs[row : row + 1, 1:], y[1:], row, 1)
+    found, p = meter.result(), outputs.sigmoid()
+    right = (p > 0.5) == y.bool()
+    assert found["accuracy"]["mean"] == pytest.approx(float(right.double().mean()))
+    assert found["exact"]["max"] == pytest.approx(float(right.all(-1).double().mean(1).max()))
+    task = Named(labels)
+    loss = task.loss(outputs, y.expand(networks, *y.shape))
+    assert found["nll"] == pytest.approx(float(loss.mean()))
+    torch.testing.assert_close(loss, -torch.where(y.bool(), p, 1 - p).log().sum(-1))
+    mean = p.mean(0)
+    together = results_of(torch.stack([1 - mean, mean], -1).flatten(0, 1), y.flatten())
+    assert found["ensemble"]["ece"] == pytest.approx(together["ece"], abs=1e-9)
+    assert found["ensemble"]["nll"] == pytest.approx(float(task.loss(task.averaged(outputs), y).mean()))
+    torch.testing.assert_close(task.averaged(outputs).sigmoid(), mean)
+    torch.testing.assert_close(task.class_logits(outputs).softmax(-1)[..., 1], p.flatten(1))
+
+
+def test_masks_are_classes_of_places_by_their_shape(tmp_path):
+    images = RNG.normal(size=(30, 1, 4, 6)).astype(np.float32)
+    masks = np.where(images[:, 0] > 0, 255, 0)
+    masks[:, 0, 0] = -1
+    net = torch.nn.Conv2d(1, 2, 3, padding=1)
+    with pytest.warns(HyperframeWarning, match=r"\[30, 4, 6\], and read as a class for each of 4 × 6 places"):
+        run = hf.train(module=net, data=(images, masks), out=tmp_path / "run", overrides=SHORT)
+    task = run.experiment.task
+    assert (task.num_outputs, task.output_places, task.classes) == (2, (4, 6), ("0", "255"))
+    assert set(run.data("test").y.unique().tolist()) == {-1, 0, 1}
+    assert run.sample(2).vote(run.data("test").x).shape == (3, 4, 6)
+    assert hf.load(tmp_path / "run", module=net).sample(2).vote(images).shape == (30, 4, 6)
+
+
+@pytest.mark.parametrize("kind", ["multi_label", "dense_classification", "heads"])
+def test_own_data_make_tasks_that_keep_the_laws(kind):
+    several = (RNG.random((80, 3)) < 0.5).astype(np.int64)
+    given = {"x": X, "y": {"kind": KIND, "size": SIZE, "several": several + 0.0} if kind == "heads" else several}
+    options = OwnOptions() if kind == "heads" else OwnOptions(kind=kind)
+    task = own_task("mine", given, options)
+    case = TaskCase(task, lambda facts: restore_task("mine", facts, lambda: own_task("mine", given, options)))
+    for law in LAWS:
+        law.holds(case, Draw(networks=3, examples=5))
+
+
+@pytest.mark.parametrize(
+    ("y", "options", "message"),
+    [
+        ({"kind": KIND}, {"head_weights": [1, 2]}, "task.head_weights has 2 numbers, but there are 1 heads, kind"),
+        (KIND, {"head_weights": [1]}, "has 1 numbers, but there are no heads"),
+        (KIND + 0.5, {"kind": "multi_label"}, r"y has the shape \[80\], expected 0 or 1, \[examples, labels\]"),
+        (X, {"kind": "multi_label"}, "labels that are there or not are 1 or 0, but one is"),
+        (KIND, {"kind": "dense_classification"}, r"y has the shape \[80\], expected a class for each place"),
+        ({"kind": KIND, "size": SIZE[:5]}, {}, "head 'size': x holds 80 examples, but y 5 labels"),
+        ({"kind": KIND * 0}, {}, "head 'kind': all labels to train on are 0"),
+    ],
+)
+def test_labels_that_make_no_task(y, options, message):
+    with pytest.raises(DataError, match=message):
+        own_task("mine", {"x": X, "y": y}, read_options(OwnOptions, options, "task"))
+
+
+def test_a_file_has_the_labels_of_heads_behind_a_dot(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("mine.npz", **{"x": X, "y.kind": KIND, "y.size": SIZE})
+    run = hf.train(
+        module=TwoHeads(), overrides={**SHORT, "task": {"name": "arrays", "file": "mine.npz", "head_weights": [1, 0.1]}}
+    )
+    assert [head.weight for head in run.experiment.task.heads.values()] == [1, 0.1]
+    assert list(run.experiment.task.heads) == ["kind", "size"]
+
+
+@pytest.fixture(scope="module")
+def page():
+    """The names that the blocks of the page on tasks define, but for the first and the last."""
+    text = (Path(__file__).parents[2] / "docs" / "task.md").read_text(encoding="utf-8")
+    names = {"hf": hf, "torch": torch}
+    for block in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[1:-1]:
+        exec(block, names)
+    return names
+
+
+@pytest.mark.parametrize("name", ["Rising", "SignAndSize"])
+def test_the_tasks_of_the_page_keep_their_laws(page, name):
+    for law in LAWS:
+        law.holds(TaskCase(page[name]()), Draw(networks=3, examples=5))
+
+
+def test_the_network_of_the_page_trains(page, tmp_path):
+    run = page["train_both"](tmp_path / "run")
+    assert [head.weight for head in run.experiment.task.heads.values()] == [1, 0.5]
