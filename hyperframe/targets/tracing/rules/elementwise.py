@@ -195,7 +195,7 @@ def _unite(found: Discovery, one: Activation, other: Activation) -> Activation:
     code = torch.where(inside_one, one.code, other.code)
     loose = ~inside_one & ~inside_other
     if bool(loose.any()):
-        code = torch.where(loose, _pair_codes(found, one.code, other.code), code)
+        code = torch.where(loose, pair_codes(found, one.code, other.code), code)
     return Activation(unit, one.scale, one.sign, compact(code))
 
 
@@ -213,7 +213,7 @@ def _leave_in_place(found: Discovery, value: Activation, where: Tensor) -> Activ
     return attrs.evolve(value, unit=compact(torch.where(where, FIXED, value.unit)))
 
 
-def _pair_codes(found: Discovery, one: Tensor, other: Tensor) -> Tensor:
+def pair_codes(found: Discovery, one: Tensor, other: Tensor) -> Tensor:
     """Make a new code for each pair of codes that occurs."""
     numbers = [torch.unique(codes, return_inverse=True) for codes in (one, other)]  # far faster than unique rows are
     (_, first), (known, second) = numbers
