@@ -95,7 +95,7 @@ def unit_spaces(of: Orbits) -> list[dict[str, Any]]:
     exchanged for, `scaling` and `sign` factors and signs that are free.
     """
     structure = of.structure
-    exchangeable = {label for members in of.permutations for label in members}
+    exchangeable = of.exchangeable
     free = set(of.scaling.labels.tolist()), set(of.sign.labels.tolist())
     written, read = (
         {layer.name: _labels(structure, layer, exponent) for layer in structure.spec.layers} for exponent in (1, -1)

@@ -2,7 +2,8 @@
 
 - `structure`: labels on the axes of parameters: what symmetries are made of
 - `from_spec`: written specs compiled to labels
-- `propagate`: factors and signs laid out for walks over the layers
+- `stages`: labels of factors and signs, laid out layer by layer
+- `propagate`: factors and signs in walks over the layers
 - `orbits`: from labels to orbits; random symmetries and their action on weights
 - `exact`: networks without epsilons, in float64: where symmetries hold to rounding
 - `precision`: casts and new tensors in float64, whatever a forward asks for

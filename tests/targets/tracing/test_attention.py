@@ -1,7 +1,8 @@
-"""Attention traced: channels of values, of queries and keys, in every way in which it is written."""
+"""Attention traced: heads, and channels in them of values, of queries and keys, in every way in which it is written."""
 
 import math
 
+import attrs
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,12 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from modules import Net, counts, dense, learnt
 from torch import nn
+from torchvision.models.swin_transformer import SwinTransformerBlock, SwinTransformerBlockV2
 from tracing_trials import case, check_symmetries
 
-from hyperframe.targets.symmetry.orbits import orbits
+from hyperframe.targets.symmetry.exact import redraw
+from hyperframe.targets.symmetry.matching import Matching, random_reference
+from hyperframe.targets.symmetry.orbits import apply_action, orbits, random_action
+from hyperframe.targets.symmetry.sorting import Sorting
 from hyperframe.targets.tracing import tracer, walk
 from hyperframe.targets.tracing.rules.registry import RULES
 from hyperframe.targets.tracing.tracer import trace
+from hyperframe.targets.trial_inputs import TrialInputs
 
 
 def plain(query, key, value):
@@ -72,8 +78,11 @@ class Attending(nn.Module):
         self.k, self.v = (dense(width, self.groups * channels) for _ in range(2))
         self.out = dense(width, 3)
 
+    def attend(self, q, k, v):
+        return self.form(q, k, v)
+
     def forward(self, x):
-        y = self.form(split(self.q(x), self.heads), split(self.k(x), self.groups), split(self.v(x), self.groups))
+        y = self.attend(split(self.q(x), self.heads), split(self.k(x), self.groups), split(self.v(x), self.groups))
         return self.out(self.o(y.transpose(1, 2).flatten(2)).tanh().mean(1))
 
 
@@ -175,6 +184,10 @@ KNOWN = {
 }
 
 
+HEADS = {**dict.fromkeys(KNOWN, 2), "across channels": 0, "learnt queries": 0}
+"""How many heads are found that may change places as wholes."""
+
+
 @pytest.fixture
 def rules_alone(monkeypatch):
     """Claims are those of the rules, and no rule may raise."""
@@ -194,7 +207,9 @@ def check(module, shape, expected, seeds=2):
 def test_known_symmetries_of_attention_are_found_by_rules_alone(name, rules_alone):
     make, shape, expected = KNOWN[name]
     torch.manual_seed(0)
-    assert check(make(), shape, expected).frozen == ()
+    traced = check(make(), shape, expected)
+    assert traced.frozen == ()
+    assert [len(blocks) for blocks in traced.structure.blocks] == [HEADS[name]] * bool(HEADS[name])
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -214,6 +229,137 @@ def test_every_form_of_attention_has_the_same_symmetries(form, heads, channels, 
             seeds=1,
         )
     assert traced.frozen == ()
+    assert [len(blocks) for blocks in traced.structure.blocks] == [heads] * (heads > 1)
+    assert all(len(set(block)) == 2 * channels for blocks in traced.structure.blocks for block in blocks)
+
+
+# Windows: with a table of biases for each head, and masks.
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        (SwinTransformerBlock, counts(scaling=33, sign=33, permutation=38, logit_shift=9)),
+        (
+            SwinTransformerBlockV2,
+            counts(scaling=512 + 8 + 16, sign=32, normalisation=6, norm_sign=2, permutation=558, logit_shift=9),
+        ),
+    ],
+)
+def test_windows_have_the_symmetries_of_attention_and_a_bias_for_each_head(block, expected, rules_alone):
+    torch.manual_seed(0)
+    traced = check(windowed(block), (16, 3), expected)
+    assert traced.frozen == ()
+    (heads,) = traced.structure.blocks
+    assert [len(head) for head in heads] == [9, 9]  # 4 channels of queries and keys, 4 of values, a bias
+
+
+def test_heads_of_their_own_modules_stay_in_their_places(rules_alone):
+    """Each is another layer: units of different layers have no places in common."""
+    torch.manual_seed(0)
+    module = Net(
+        lambda m, x: m.out(torch.cat([head(x) for head in m.parts], 2).tanh().mean(1)),
+        parts=nn.ModuleList(
+            Net(lambda m, x: plain(m.q(x), m.k(x), m.v(x)), q=dense(8, 4), k=dense(8, 4), v=dense(8, 4))
+            for _ in range(2)
+        ),
+        out=dense(8, 3),
+    )
+    traced = check(module, (5, 8), counts(scaling=8, sign=16, permutation=16, logit_shift=9))
+    assert traced.structure.blocks == ()
+
+
+# Heads that are mixed, weighted, or normalised with numbers of their own.
+
+
+def talking(m, q, k, v):
+    weights = (q @ k.mT).softmax(-1)
+    return m.talk(weights.movedim(1, -1)).movedim(-1, 1) @ v
+
+
+class Heads(Attending):
+    """An attention with parts of its own."""
+
+    def __init__(self, form, **parts):
+        super().__init__(form)
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def attend(self, q, k, v):
+        return self.form(self, q, k, v)
+
+
+MIXED = {
+    # Heads of values are those that the mixing writes, heads of queries and keys those that it reads.
+    "talking heads": (lambda: Heads(talking, talk=dense(2, 2)), [2, 2]),
+    "a learnt temperature of each head": (
+        lambda: Heads(lambda m, q, k, v: (q @ k.mT * m.t).softmax(-1) @ v, t=learnt(2, 1, 1)),
+        [2],
+    ),
+    "temperatures that are given": (
+        lambda: Heads(lambda m, q, k, v: (q @ k.mT * torch.tensor([[[1.0]], [[2.0]]])).softmax(-1) @ v),
+        [],
+    ),
+    "a gate of each head": (
+        lambda: Heads(lambda m, q, k, v: plain(q, k, v) * m.g(q.mean((2, 3)))[..., None, None], g=dense(2, 2)),
+        [2],
+    ),
+    "the mean over heads": (lambda: Heads(lambda m, q, k, v: plain(q, k, v).mean(1, True).repeat(1, 2, 1, 1)), []),
+    "keys that all heads share": (lambda: Heads(lambda m, q, k, v: plain(q, k[:, :1], v)), []),
+    "norms of queries and keys": (
+        lambda: Heads(lambda m, q, k, v: plain(m.a(q), m.b(k), v), a=nn.LayerNorm(4), b=nn.LayerNorm(4)),
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_heads_move_where_all_that_meets_them_can(name, rules_alone):
+    make, sizes = MIXED[name]
+    torch.manual_seed(0)
+    traced, of, copy, weights, inputs = case(make(), (5, 8))
+    assert [len(blocks) for blocks in traced.structure.blocks] == sizes
+    for seed in range(2):
+        check_symmetries(traced, of, copy, weights, inputs, seed)
+
+
+# Gauges: heads in order, and matched.
+
+
+def far(one, other):
+    return max(float((one[layer] - other[layer]).abs().max()) for layer in one)
+
+
+@pytest.mark.parametrize("gauge", [Sorting, lambda of: Matching(of, random_reference(of))], ids=["sorted", "matched"])
+@settings(max_examples=3)
+@given(seed=st.integers(0, 999), heads=st.integers(2, 3), channels=st.integers(1, 3))
+def test_heads_in_any_order_have_one_representative(gauge, seed, heads, channels):
+    torch.manual_seed(seed)
+    structure = trace(Attending(plain, heads, channels, width=4), (3, 4)).structure
+    assert len(structure.blocks) == 1
+    of, rng = orbits(structure, True), torch.Generator().manual_seed(seed)
+    weights = redraw(structure.spec, 3, rng)
+    moved = apply_action(of, random_action(of, 3, rng, kinds=["permutation"]), weights)
+    placed = gauge(of)
+    assert far(weights, moved) > 0
+    assert far(placed(weights), placed(moved)) == 0
+    assert far(placed(placed(weights)), placed(weights)) == 0
+
+
+def test_heads_come_back_to_the_reference_and_equal_ones_are_told_apart_by_what_reads_them():
+    torch.manual_seed(0)
+    structure = trace(Attending(plain, heads=3, channels=2), (5, 8)).structure
+    of, rng = orbits(structure, True), torch.Generator().manual_seed(0)
+    reference = redraw(structure.spec, 1, rng)
+    moved = apply_action(of, random_action(of, 1, rng, kinds=["permutation"]), reference)
+    assert far(moved, reference) > 0
+    assert far(Matching(of, reference)(moved), reference) == 0
+    equal = {layer: theta.clone() for layer, theta in reference.items()}
+    for name in ("q", "k", "v"):
+        equal[name][:] = equal[name][:, :1]
+    moved = apply_action(of, random_action(of, 1, rng, kinds=["permutation"]), equal)
+    assert far(moved, equal) > 0
+    assert far(Sorting(of)(moved), Sorting(of)(equal)) == 0
 
 
 @pytest.mark.slow
@@ -235,3 +381,17 @@ def test_a_wrong_rule_of_attention_is_frozen_by_the_check(monkeypatch):
     traced = trace(module, (5, 8))
     assert {entry.op for entry in traced.frozen} == {"self-check"}
     assert orbits(traced.structure, True).counts["scaling"] <= honest["scaling"]
+
+
+def test_blocks_that_cannot_change_places_are_frozen_by_the_check():
+    """Heads beside numbers of their own; their channels keep their symmetries."""
+    torch.manual_seed(0)
+    module = MIXED["temperatures that are given"][0]()
+    honest = trace(module, (5, 8))
+    channels = [label for members in honest.structure.classes for label in members][:16]
+    blocks = (tuple(tuple(channels[k] for k in places) for places in (range(4), range(4, 8))),)
+    wrong = attrs.evolve(honest.structure, blocks=blocks)
+    mended, failed = tracer.verify(module, wrong, TrialInputs(wrong.spec.input_shape))
+    assert [entry.why for entry in failed] == ["an action of the kind 'permutation' changes the outputs"]
+    assert failed[0].place.startswith("blocks")
+    assert mended == honest.structure

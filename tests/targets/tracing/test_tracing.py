@@ -533,7 +533,7 @@ class AttentionPool(nn.Module):
     ("module", "shape", "units", "frozen"),
     [
         (lambda: Gated(1), (6,), 5, []),
-        (lambda: Gated(2), (6,), 5, ["mul"]),
+        (lambda: Gated(2), (6,), 5, []),
         (SpatialAttention, (3, 6, 6), 6, []),
         (AttentionPool, (4, 6), 5, []),
     ],

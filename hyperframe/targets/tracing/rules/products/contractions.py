@@ -35,7 +35,7 @@ def contract(found: Discovery, one: Carried | Tensor, other: Carried | Tensor) -
         rests = (side.rest if number == 0 else found.opaque(side.rest.shape) for side in (left, right))
         values = [rest if value is None else value for value, rest in zip((first, second), rests, strict=True)]
         summed = number == 0 and any(side.summed is not None for side in (left, right))
-        results.append(_sum_units(found, *values) if summed else _pass_units(found, *values))
+        results.append(_sum_units(found, *values, alone=len(pairs) == 1) if summed else _pass_units(found, *values))
     return cross(found, _gather_factors(found, results))
 
 
@@ -105,8 +105,11 @@ def _unite_along(found: Discovery, value: Activation, axis: int) -> Tensor:
     return compact(unit)
 
 
-def _sum_units(found: Discovery, one: Activation, other: Activation) -> Activation:
-    """Sum over units: those of one are those of the other, and change places within what is summed together."""
+def _sum_units(found: Discovery, one: Activation, other: Activation, *, alone: bool) -> Activation:
+    """Sum over units: those of one are those of the other, and change places within what is summed together.
+
+    What is summed together, such as the channels of a head, is a unit itself: it may change places as a whole.
+    """
     units = []
     for value in (one, other):
         found.note(value)
@@ -116,11 +119,16 @@ def _sum_units(found: Discovery, one: Activation, other: Activation) -> Activati
     unit = compact(torch.where(units[0] != FIXED, units[0], units[1]))
     for value in (one, other):  # beside what is of no unit
         found.note_with(unit, _number_rows(value.code.transpose(-1, -2)).transpose(-1, -2))
-    groups = torch.arange(unit[..., :1].numel()).view(unit[..., :1].shape)
-    found.note_with(unit, groups)
     shape = torch.Size((*one.shape[:-1], other.shape[-2]))
     scale, sign = _factors(found, one, other)
-    return Activation(uniform(shape), scale, sign, found.new_codes(shape))
+    whole = found.wholes(unit, [-1]) if alone else None
+    if whole is None:
+        found.note_with(unit, torch.arange(unit[..., :1].numel()).view(unit[..., :1].shape))
+        return Activation(uniform(shape), scale, sign, found.new_codes(shape))
+    rows = _number_rows(one.code), _number_rows(other.code).transpose(-1, -2)
+    result = Activation(compact(whole.expand(shape)), scale, sign, compact(pair_codes(found, *rows).expand(shape)))
+    found.note(result)
+    return result
 
 
 def _pass_units(found: Discovery, one: Activation, other: Activation) -> Activation:
@@ -133,10 +141,7 @@ def _pass_units(found: Discovery, one: Activation, other: Activation) -> Activat
         units.append(_unite_along(found, value, -1))
     if all(bool((unit != FIXED).any()) for unit in units):
         few = 0 if not varies(units[0], -2) else 1
-        if found.units.alive(units[few]):
-            found.report_here("units of both of its inputs meet")
-        found.units.freeze(units[few])
-        found.note_with(units[1 - few], units[few][..., :1, :])
+        found.note_inside(units[1 - few], units[few][..., :1, :])
         units[few] = uniform(units[few].shape)
     shape = torch.Size((*one.shape[:-1], other.shape[-2]))
     first, second = units[0].expand(shape), units[1].transpose(-1, -2).expand(shape)
