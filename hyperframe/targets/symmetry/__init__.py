@@ -7,6 +7,7 @@
 - `orbits`: from labels to orbits; random symmetries and their action on weights
 - `exact`: networks without epsilons, in float64: where symmetries hold to rounding
 - `precision`: casts and new tensors in float64, whatever a forward asks for
+- `mixing`: units that any invertible matrix may mix, as channels in a head of attention
 - `sorting`: units that may change places, walked through layer by layer, and sorted
 - `matching`: units matched to those of a reference network by assignments
 - `gauge`: several gauges as one

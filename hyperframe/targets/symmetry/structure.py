@@ -78,6 +78,8 @@ class Structure:
             same positions, in the same order.
         absorbed: scaling labels whose factors a normalisation takes away, so that nothing needs to read them.
         shifts: layers whose biases a normalisation over the batch takes away.
+        linear: sets of scaling labels whose units any invertible matrix may mix, as far as tracing has found any (see
+            `symmetry.mixing`). They are counted; beside factors, signs and permutations nothing acts on them.
     """
 
     spec: TargetSpec
@@ -86,6 +88,7 @@ class Structure:
     blocks: Blocks = ()
     absorbed: frozenset[int] = frozenset()
     shifts: tuple[str, ...] = ()
+    linear: tuple[tuple[int, ...], ...] = ()
 
     def grid(
         self, layer: LayerSpec, roles: Iterable[Role], kind: Literal["permutation", "scaling", "sign"], exponent: int

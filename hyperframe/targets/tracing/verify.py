@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hyperframe.errors import Forgiven, described
 from hyperframe.targets.symmetry.exact import Mode, exact_copy, other_modes, redraw, run_exactly
+from hyperframe.targets.symmetry.mixing import linear_sets, mix
 from hyperframe.targets.symmetry.orbits import KINDS, Orbits, apply_action, orbits, random_action
 from hyperframe.targets.symmetry.structure import FROZEN, Axis, Structure
 from hyperframe.targets.tracing.findings import Frozen
@@ -64,7 +65,7 @@ def verify(module: nn.Module, structure: Structure, inputs: TrialInputs) -> tupl
             structure = _without_all(structure)
             found = [Frozen("self-check", "", "all actions together change the outputs in some draws")]
         failed += found
-    return structure, tuple(failed)
+    return attrs.evolve(structure, linear=tuple(trial.find_linear(structure, linear_sets(structure)))), tuple(failed)
 
 
 @attrs.frozen
@@ -134,6 +135,21 @@ class _Trial:
         if shifts:
             change = change - change.mean(-1, keepdim=True)
         return not bool((change.abs().amax((1, 2)) <= TOLERANCE * outputs.abs().amax((1, 2))).all())
+
+    def find_linear(self, structure: Structure, sets: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+        """Return those of some sets of units that any invertible matrix may mix."""
+        if not sets or self._mixes(structure, sets):
+            return list(sets)
+        half = len(sets) // 2
+        return [found for part in (sets[:half], sets[half:]) if half for found in self.find_linear(structure, part)]
+
+    def _mixes(self, structure: Structure, sets: Sequence[tuple[int, ...]]) -> bool:
+        moved = mix(structure, sets, self.weights, self.rng)
+        for mode, outputs in self.outputs.items():
+            change = run_exactly(self.module, self.spec, moved, self.inputs, mode=mode) - outputs
+            if not bool((change.abs().amax((1, 2)) <= TOLERANCE * outputs.abs().amax((1, 2))).all()):
+                return False
+        return True
 
     def mend(self, structure: Structure, kind: str, held: Sequence[str]) -> tuple[Structure, list[Frozen]]:
         """Freeze those parts of a kind that do not hold beside each other and the kinds that hold."""

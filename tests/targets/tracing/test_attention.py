@@ -1,5 +1,6 @@
 """Attention traced: heads, and channels in them of values, of queries and keys, in every way in which it is written."""
 
+import json
 import math
 
 import attrs
@@ -8,13 +9,14 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from modules import Net, counts, dense, learnt
+from modules import Net, chain, counts, dense, learnt
 from torch import nn
 from torchvision.models.swin_transformer import SwinTransformerBlock, SwinTransformerBlockV2
 from tracing_trials import case, check_symmetries
 
-from hyperframe.targets.symmetry.exact import redraw
+from hyperframe.targets.symmetry.exact import exact_copy, redraw, run_exactly
 from hyperframe.targets.symmetry.matching import Matching, random_reference
+from hyperframe.targets.symmetry.mixing import mix
 from hyperframe.targets.symmetry.orbits import apply_action, orbits, random_action
 from hyperframe.targets.symmetry.sorting import Sorting
 from hyperframe.targets.tracing import tracer, walk
@@ -395,3 +397,76 @@ def test_blocks_that_cannot_change_places_are_frozen_by_the_check():
     assert [entry.why for entry in failed] == ["an action of the kind 'permutation' changes the outputs"]
     assert failed[0].place.startswith("blocks")
     assert mended == honest.structure
+
+
+# Channels that any invertible matrix may mix.
+
+
+def dropped_values(m, q, k, v):
+    return m.drop(plain(q, k, v))
+
+
+MIXABLE = {
+    "plain": (lambda: Attending(plain), [4, 4, 4, 4]),
+    "packed": (Packed, [4, 4, 4, 4]),
+    "queries and keys of unit length": (lambda: Attending(by_cosine), [4, 4]),
+    "a number for each channel of the queries": (
+        lambda: Attending(lambda q, k, v: plain(q * torch.arange(1.0, 5.0), k, v)),
+        [4, 4],
+    ),
+    "values that are dropped one by one": (lambda: Heads(dropped_values, drop=nn.Dropout(0.3)), [4, 4]),
+    "keys and queries that are added to each other": (lambda: Attending(lambda q, k, v: plain(q, q + k, v)), [4, 4]),
+    "two dense layers": (lambda: chain(dense(8, 6), dense(6, 4), nn.ReLU(), nn.Flatten(), dense(20, 2)), [6]),
+    "two dense layers with a cube between them": (
+        lambda: chain(dense(8, 6), Net(lambda m, x: x**3), dense(6, 4), nn.ReLU(), nn.Flatten(), dense(20, 2)),
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MIXABLE)
+def test_units_that_any_matrix_may_mix_are_found_where_they_are_linear(name):
+    make, sizes = MIXABLE[name]
+    torch.manual_seed(0)
+    structure = trace(make(), (5, 8)).structure
+    assert [len(labels) for labels in structure.linear] == sizes
+
+
+@settings(max_examples=5)
+@given(seed=st.integers(0, 999), channels=st.integers(2, 4))
+def test_mixing_keeps_the_function_and_nothing_less_does(seed, channels):
+    torch.manual_seed(seed)
+    module = Attending(plain, 2, channels, width=5)
+    structure = trace(module, (4, 5)).structure
+    rng = torch.Generator().manual_seed(seed)
+    weights, inputs = redraw(structure.spec, 2, rng), torch.randn(6, 4, 5, generator=rng, dtype=torch.float64)
+    before, copied = run_exactly(exact_copy(module), structure.spec, weights, inputs), exact_copy(module)
+    after = run_exactly(copied, structure.spec, mix(structure, structure.linear, weights, rng), inputs)
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-7 * float(before.abs().max()))
+    writers = [axis for axis in structure.axes if axis.exponent != -1]
+    alone = mix(attrs.evolve(structure, axes=writers), structure.linear, weights, rng)
+    assert (run_exactly(copied, structure.spec, alone, inputs) - before).abs().max() > 1e-3 * before.abs().max()
+
+
+def test_describe_shows_heads_and_what_any_matrix_may_mix(hyperframe, tmp_path, monkeypatch):
+    (tmp_path / "own_attention.py").write_text(
+        "from torch import nn\n"
+        "class Rows(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.inner, self.out = nn.MultiheadAttention(8, 2, batch_first=True), nn.Linear(8, 10)\n"
+        "    def forward(self, x):\n"
+        "        x = x[:, 0]\n"
+        "        return self.out(self.inner(x, x, x)[0].relu().mean(1))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    code, out, _ = hyperframe("describe", "own_attention:Rows", "generator=mlp", "--json")
+    target = json.loads(out)["target"]
+    assert code == 0
+    assert target["heads"] == [{"blocks": 2, "units": 8, "writers": ["inner.in_proj_weight"]}]
+    packed = {"writers": ["inner.in_proj_weight"], "units": 4, "sets": 2, "directions": 24}
+    assert target["linear"] == [packed | {"readers": [name]} for name in ("inner.in_proj_weight", "inner.out_proj")]
+    assert target["frozen"] == []
+    code, out, _ = hyperframe("describe", "own_attention:Rows", "generator=mlp")
+    assert "2 blocks of 8 units change places as wholes, in: inner.in_proj_weight" in out
+    assert "units that any invertible matrix may mix" in out
