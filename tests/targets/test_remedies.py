@@ -44,71 +44,6 @@ class TwoInputs(Net):
         return self.b(self.a(x * mask).relu())
 
 
-class Recurrent(nn.Module):
-    """A recurrent network over two steps of four numbers."""
-
-    def __init__(self, layer):
-        super().__init__()
-        self.steps, self.out = layer(4, 5, batch_first=True), nn.Linear(5, 3)
-
-    def forward(self, x):
-        return self.out(self.steps(x.view(len(x), 2, 4))[0][:, -1])
-
-
-class Unrolled(nn.Module):
-    """The same with a cell that is called for one step after the other."""
-
-    def __init__(self, cell):
-        super().__init__()
-        self.cell, self.out = cell(4, 5), nn.Linear(5, 3)
-
-    def forward(self, x):
-        state = None
-        for step in x.view(len(x), 2, 4).unbind(1):
-            state = self.cell(step, state)
-        return self.out(state[0] if isinstance(state, tuple) else state)
-
-
-class GRUCell(nn.Module):
-    """A GRU's cell of nn.Linear layers."""
-
-    def __init__(self, inputs, hidden):
-        super().__init__()
-        self.hidden, self.gates, self.new = hidden, nn.Linear(inputs + hidden, 2 * hidden), nn.Linear(inputs, hidden)
-        self.old = nn.Linear(hidden, hidden)
-
-    def forward(self, x, hidden):
-        hidden = x.new_zeros(len(x), self.hidden) if hidden is None else hidden
-        reset, update = self.gates(torch.cat([x, hidden], 1)).sigmoid().chunk(2, 1)
-        return (1 - update) * (self.new(x) + reset * self.old(hidden)).tanh() + update * hidden
-
-
-class RNNCell(nn.Module):
-    """The cell of a plain recurrent network."""
-
-    def __init__(self, inputs, hidden):
-        super().__init__()
-        self.hidden, self.both = hidden, nn.Linear(inputs + hidden, hidden)
-
-    def forward(self, x, hidden):
-        hidden = x.new_zeros(len(x), self.hidden) if hidden is None else hidden
-        return self.both(torch.cat([x, hidden], 1)).tanh()
-
-
-class LSTMCell(nn.Module):
-    """An LSTM's cell of nn.Linear layers."""
-
-    def __init__(self, inputs, hidden):
-        super().__init__()
-        self.hidden, self.gates = hidden, nn.Linear(inputs + hidden, 4 * hidden)
-
-    def forward(self, x, state):
-        hidden, cell = (x.new_zeros(len(x), self.hidden),) * 2 if state is None else state
-        i, f, g, o = self.gates(torch.cat([x, hidden], 1)).chunk(4, 1)
-        cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
-        return o.sigmoid() * cell.tanh(), cell
-
-
 def doubled(net, x):
     hidden = net.a(x).relu()
     if hidden.sum() > 3:
@@ -143,7 +78,6 @@ def pair(net, x):
 
 DICT = Net(lambda net, x: {"loss": None, "logits": plain(net, x)})
 NAMED = Net(lambda net, x: (torch.zeros(()), plain(net, x)))
-OF_CELLS = "write its cell with nn.Linear layers, and call that for one step after the other"
 OF_BRANCHES = r"compute both and take torch.where\(condition, a, b\)$"
 
 
@@ -167,17 +101,8 @@ OF_BRANCHES = r"compute both and take torch.where\(condition, a, b\)$"
             [Around(TwoInputs(), lambda me, x: me.net(x[:, :4], x[:, 4:]))],
         ),
         (Net(doubled), OF_BRANCHES, [Net(chosen)]),
-        *[
-            (refused, f"cannot run {name} for several networks at once: {OF_CELLS}", [Unrolled(cell) for cell in cells])
-            for name, refused, cells in [
-                ("nn.LSTM", Recurrent(nn.LSTM), [LSTMCell]),
-                ("nn.GRU", Recurrent(nn.GRU), [GRUCell]),
-                ("nn.RNN", Recurrent(nn.RNN), [RNNCell]),
-                ("nn.LSTMCell", Unrolled(nn.LSTMCell), [LSTMCell]),
-            ]
-        ],
     ],
-    ids=["tuple", "dict", "two inputs", "if", "lstm", "gru", "rnn", "lstm cell"],
+    ids=["tuple", "dict", "two inputs", "if"],
 )
 def test_the_way_that_a_message_proposes_trains(tmp_path, module, message, ways):
     def train(net, name):

@@ -82,22 +82,22 @@ def test_parameters_that_no_output_depends_on_stay_as_they_are(tmp_path, recwarn
 
 @pytest.mark.slow
 def test_describe_shows_what_was_frozen(hyperframe, tmp_path, monkeypatch):
-    (tmp_path / "own_recurrent.py").write_text(
+    (tmp_path / "own_sums.py").write_text(
         "from torch import nn\n"
         "class Rows(nn.Module):\n"
         "    def __init__(self):\n"
         "        super().__init__()\n"
-        "        self.lstm, self.out = nn.LSTM(8, 6, batch_first=True), nn.Linear(6, 10)\n"
+        "        self.first, self.out = nn.Linear(64, 6), nn.Linear(6, 10)\n"
         "    def forward(self, x):\n"
-        "        return self.out(self.lstm(x[:, 0])[0][:, -1])\n"
+        "        return self.out(self.first(x.flatten(1)).cumsum(1))\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    code, out, _ = hyperframe("describe", "own_recurrent:Rows", "generator=mlp")
+    code, out, _ = hyperframe("describe", "own_sums:Rows", "generator=mlp")
     assert code == 0
-    assert "frozen: lstm in lstm: it has no rule" in out
-    code, out, _ = hyperframe("describe", "own_recurrent:Rows", "generator=mlp", "--json")
+    assert "frozen: cumsum in the network: it has no rule" in out
+    code, out, _ = hyperframe("describe", "own_sums:Rows", "generator=mlp", "--json")
     described = json.loads(out)
-    assert described["target"]["frozen"] == [{"op": "lstm", "place": "lstm", "why": "it has no rule"}]
+    assert described["target"]["frozen"] == [{"op": "cumsum", "place": "", "why": "it has no rule"}]
     assert described["target"]["units"] == []
 
 

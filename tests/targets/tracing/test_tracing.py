@@ -308,11 +308,6 @@ FROZEN_PARTS = {
         (4,),
         [("shared parameter", "a.bias")],
     ),
-    "lstm": (
-        lambda: Net(lambda m, x: m.out(m.lstm(x)[0][:, -1]), lstm=nn.LSTM(2, 5, batch_first=True), out=dense(5, 3)),
-        (3, 2),
-        [("lstm", "lstm")],
-    ),
     "a sum of products of three": (
         lambda: Net(
             lambda m, x: m.out(torch.einsum("bnd,hde,bne->bnh", x, m.w, x).mean(1)), w=learnt(6, 8, 8), out=dense(6, 2)

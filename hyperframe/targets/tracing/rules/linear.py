@@ -140,7 +140,7 @@ def _apply_kernel(
     found, filters, groups = operation.found, kernel.filters, kernel.groups
     x, passing = _split(found, x, dim) if along else (x, [])
     assert isinstance(x, Activation)
-    read = found.along(x, dim)
+    read = _read(found, x, dim)
     depthwise = groups > 1 and groups == len(read.unit)
     written = _write(found, read, filters, groups if depthwise else None)
     layer = FoundLayer(name=kernel.view.owner, filters=filters, groups=groups)
@@ -158,6 +158,14 @@ def _apply_kernel(
     if not passing:
         return result
     return cross(found, [*(_pass(operation, value, dim, kernel.bias) for value in passing), result])
+
+
+def _read(found: Discovery, x: Activation, dim: int) -> Labels:
+    """Find what a kernel reads: one number throughout, such as zeros that a recurrence begins with, is of any unit."""
+    read = found.along(x, dim)
+    if x.has_units or varies(x.code, dim):
+        return read
+    return attrs.evolve(read, unit=found.units.new(len(read.unit)))
 
 
 def _write(found: Discovery, read: Labels, filters: int, channels: int | None) -> Labels:
