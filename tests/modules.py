@@ -585,7 +585,7 @@ KNOWN = {
     "maxout": (
         lambda: Net(lambda m, x: m.out(m.a(x).view(-1, 3, 2).amax(2)), a=dense(4, 6), out=dense(3, 2)),
         (4,),
-        counts(scaling=3, permutation=6, logit_shift=4),
+        counts(scaling=3, permutation=9, logit_shift=4),  # in a pair, and pairs with the largest of each
     ),
     "dropout": (
         lambda: chain(dense(4, 6), nn.ReLU(), nn.Dropout(0.5), dense(6, 2)),

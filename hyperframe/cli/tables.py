@@ -241,6 +241,16 @@ def _print_symmetries(console: Console, content: Mapping[str, Any]) -> None:
         known, fixed = counts["known"], counts["fixed"]
         table.add_row(kind, f"{known:,}", f"{fixed:,}", f"{known - fixed:,}")
     console.print(table)
+    for entry in target["heads"]:
+        each = f"{entry['blocks']} blocks of {quantity(entry['units'], 'unit')}"
+        console.print(f"{each} change places as wholes, in: {_few(entry['writers'])}")
+    if target["linear"]:
+        table = Table("written by", "read by", "sets", "units of each", "directions", title_justify="left")
+        table.title = "units that any invertible matrix may mix; directions beside their factors, which no gauge fixes"
+        for entry in target["linear"]:
+            numbers = [f"{entry[name]:,}" for name in ("sets", "units", "directions")]
+            table.add_row(_few(entry["writers"]), _few(entry["readers"]), *numbers)
+        console.print(table)
     for entry in target["frozen"]:
         console.print(f"frozen: {entry['op']} in {entry['place'] or 'the network'}: {entry['why']}", markup=False)
 

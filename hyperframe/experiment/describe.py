@@ -23,7 +23,8 @@ def describe(config: Config) -> dict[str, Any]:
     """Describe a configuration's target, symmetries and generator; no data is needed.
 
     Returns:
-        `target` (name, weights, layers with filters, filter_size and weights, unit spaces, what was left without
+        `target` (name, weights, layers with filters, filter_size and weights, unit spaces, blocks of units that change
+        places as wholes, such as heads, sets of units that any invertible matrix may mix, what was left without
         symmetries, and, where a part alone is generated, `constant`: how many weights are not, the modules that have
         them, and those of the trunk, which run once for inputs that all networks see), `symmetries` (of each kind how
         many directions are known and how many the gauges fix), the generator's own description under its name, and
@@ -58,6 +59,8 @@ def describe(config: Config) -> dict[str, Any]:
             **({"output_places": list(spec.output_places)} if spec.output_places else {}),
             "layers": layers,
             "units": spaces,
+            "heads": _heads(of.structure),
+            "linear": linear_spaces(of.structure),
             "frozen": [attrs.asdict(entry) for entry in target.frozen],
             **_constant(target),
         },
@@ -96,7 +99,7 @@ def unit_spaces(of: Orbits) -> list[dict[str, Any]]:
     exchanged for, `scaling` and `sign` factors and signs that are free.
     """
     structure = of.structure
-    exchangeable = {label for members in of.permutations for label in members}
+    exchangeable = of.exchangeable
     free = set(of.scaling.labels.tolist()), set(of.sign.labels.tolist())
     written, read = (
         {layer.name: _labels(structure, layer, exponent) for layer in structure.spec.layers} for exponent in (1, -1)
@@ -123,6 +126,42 @@ def unit_spaces(of: Orbits) -> list[dict[str, Any]]:
                 }
             )
     return spaces
+
+
+def _heads(structure: Structure) -> list[dict[str, Any]]:
+    """Blocks of units that change places, such as heads of attention, with the layers that write them first.
+
+    `blocks` counts those that change places with each other, `units` those of each.
+    """
+    found: dict[tuple[int, int], list[str]] = {}
+    for blocks in structure.blocks:
+        writing = (layer.name for layer in structure.spec.layers if _labels(structure, layer, 1)[0] & set(blocks[0]))
+        found.setdefault((len(blocks), len(blocks[0])), []).append(next(writing, ""))
+    return [{"blocks": count, "units": size, "writers": names} for (count, size), names in found.items()]
+
+
+def linear_spaces(structure: Structure) -> list[dict[str, Any]]:
+    """Sets of units that any invertible matrix may mix, put together by what writes and what reads them.
+
+    `sets` counts them, `units` those of each, d, and `directions` what they have in all beside factors: d² − d each.
+    """
+    written, read = (
+        {layer.name: _labels(structure, layer, exponent)[1] for layer in structure.spec.layers} for exponent in (1, -1)
+    )
+    spaces: dict[tuple[tuple[str, ...], tuple[str, ...], int], int] = {}
+    for labels in structure.linear:
+        writers, readers = (tuple(name for name, own in sets.items() if own & set(labels)) for sets in (written, read))
+        spaces[writers, readers, len(labels)] = spaces.get((writers, readers, len(labels)), 0) + 1
+    return [
+        {
+            "writers": list(writers),
+            "readers": list(readers),
+            "units": size,
+            "sets": count,
+            "directions": count * size * (size - 1),
+        }
+        for (writers, readers, size), count in spaces.items()
+    ]
 
 
 def _labels(structure: Structure, layer: LayerSpec, exponent: int) -> tuple[set[int], set[int], set[int]]:

@@ -17,7 +17,6 @@ from hyperframe.networks.passes.trunk import find_trunk
 from hyperframe.targets.adapters import has_adapters, merge_adapters, merge_state
 from hyperframe.targets.aliases import own_names, tie_buffers, tied_names
 from hyperframe.targets.embeddings import set_options, with_plain_gradients
-from hyperframe.targets.recurrent.layers import roll_up, unroll
 from hyperframe.targets.spec import TargetSpec
 from hyperframe.targets.symmetry.exact import batch_norms, running_moments
 from hyperframe.targets.symmetry.from_spec import compile_structure
@@ -83,7 +82,6 @@ class Target:
         self.frozen = frozen
         self.structure = compile_structure(self.spec) if structure is None else structure
         self.left_out = with_plain_gradients(self.module)
-        unroll(self.module)
         self._keeping: dict[int, bool] = {}
         generated = {param.parameter for layer in self.spec.layers for param in layer.params}
         inputs = self.tried_on.draw(PROBED, torch.Generator().manual_seed(0))
@@ -321,7 +319,6 @@ class Target:
             norm: Any = module.get_submodule(name)
             norm.momentum = momentum
         set_options(module, self.left_out)
-        roll_up(module)
         if self.tried_on.whole:
             module.register_forward_pre_hook(self.tried_on.before)
         return module.eval()

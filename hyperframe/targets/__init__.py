@@ -11,7 +11,7 @@
 - `trial_inputs`: inputs that a module is tried out on: normal numbers, or examples of data
 - `remedies`: what can be done about a module that is refused, in words
 - `embeddings`: embeddings whose gradients are the loss's; numbers that are no rows of a table
-- `recurrent`: recurrent modules by their equations
+- `recurrences`: recurrent layers by their equations, cell by cell
 - `symmetry`: symmetries: from labels on the axes of parameters to orbits, random actions, and gauges
 - `tracing`: a module's symmetries, found in its graph: labels carried through it, put together, and tried out
 """

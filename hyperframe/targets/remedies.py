@@ -7,9 +7,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-RECURRENT = {"lstm": "nn.LSTM", "gru": "nn.GRU", "rnn_tanh": "nn.RNN", "rnn_relu": "nn.RNN", "lstm_cell": "nn.LSTMCell"}
-"""Operations that torch cannot run for several networks at once, and the module that is unrolled to do without each."""
-
 DECIDES = (
     "it decides by values that it computes, which networks that run together cannot, with a spec or without; compute "
     "both and take torch.where(condition, a, b)"
@@ -72,8 +69,8 @@ def of_failure(error: BaseException) -> str:
     """Say why a module cannot run for several networks at once, and what helps; empty if it fails for another reason.
 
     Example:
-        >>> of_failure(RuntimeError("Batching rule not implemented for aten::lstm.input. We could"))
-        'torch cannot run lstm for several networks at once: take nn.LSTM itself, not a class made from it'
+        >>> of_failure(RuntimeError("Batching rule not implemented for aten::histc. We could")).partition(":")[0]
+        'torch cannot run histc for several networks at once'
     """
     text = str(error)
     if "data-dependent" in text.lower() or "GuardOnDataDependent" in type(error).__name__:
@@ -81,8 +78,4 @@ def of_failure(error: BaseException) -> str:
     found = _WITHOUT_BATCHES.search(text)
     if found is None:
         return ""
-    operation = found[1]
-    way = "write it with other operations"
-    if operation in RECURRENT:
-        way = f"take {RECURRENT[operation]} itself, not a class made from it"
-    return f"torch cannot run {operation} for several networks at once: {way}"
+    return f"torch cannot run {found[1]} for several networks at once: write it with other operations"

@@ -33,10 +33,10 @@ class Classes(ClassificationTask):
 class _Maxout(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.out = nn.Linear(3, 6), nn.Linear(3, 3)
+        self.first, self.out = nn.Linear(3, 8), nn.Linear(4, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        outputs: Tensor = self.out(self.first(x).unflatten(1, (3, 2)).amax(2))
+        outputs: Tensor = self.out(self.first(x).unflatten(1, (4, 2)).amax(2))
         return outputs
 
 
@@ -50,9 +50,21 @@ class _Gated(nn.Module):
         return outputs
 
 
-TRACED = {"maxout": _Maxout, "gated": _Gated}
+class _Attending(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.mixed, self.out = nn.Linear(1, 12), nn.Linear(4, 3), nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self.inner(x.unsqueeze(2)).unflatten(2, (3, 2, 2)).permute(2, 0, 3, 1, 4)
+        heads = (query @ key.mT).softmax(-1) @ value
+        outputs: Tensor = self.out(self.mixed(heads.transpose(1, 2).flatten(2)).tanh().mean(1))
+        return outputs
+
+
+TRACED = {"maxout": _Maxout, "gated": _Gated, "attending": _Attending}
 """Examples that no spec can describe, of fixed sizes: in `maxout` two filters share one factor, in `gated` the weights
-that read a unit make up for several factors."""
+that read a unit make up for several factors, in `attending` two heads with two channels each change places."""
 
 
 def network(name: str, draw: Draw) -> TargetCase:

@@ -3,7 +3,7 @@
 Symmetries must hold in both modes in which networks are used, see `hyperframe.targets.symmetry.exact`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
 import attrs
 import torch
@@ -254,7 +254,7 @@ def _places(trial: _Trial, kinds: Sequence[str]) -> list[str]:
     return found or [f"kind '{kinds[0]}'" if len(kinds) == 1 else "only all kinds together"]
 
 
-def _axes(axes: Sequence[Axis], field: Field, labels: set[int]) -> str:
+def _axes(axes: Sequence[Axis], field: Field, labels: Set[int]) -> str:
     """Name the axes that carry some labels, as a user finds them in the module."""
     carrying = [axis for axis in axes if labels & set(getattr(axis, field))]
     words = {1: "written by", -1: "read by", 0: "moved in"}

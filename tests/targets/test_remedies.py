@@ -44,21 +44,6 @@ class TwoInputs(Net):
         return self.b(self.a(x * mask).relu())
 
 
-class Own(nn.LSTM):
-    """A class of the user's own, made from torch's."""
-
-
-class Recurrent(nn.Module):
-    """A recurrent network over two steps of four numbers."""
-
-    def __init__(self, layer):
-        super().__init__()
-        self.steps, self.out = layer(4, 5, batch_first=True), nn.Linear(5, 3)
-
-    def forward(self, x):
-        return self.out(self.steps(x.view(len(x), 2, 4))[0][:, -1])
-
-
 def doubled(net, x):
     hidden = net.a(x).relu()
     if hidden.sum() > 3:
@@ -116,9 +101,8 @@ OF_BRANCHES = r"compute both and take torch.where\(condition, a, b\)$"
             [Around(TwoInputs(), lambda me, x: me.net(x[:, :4], x[:, 4:]))],
         ),
         (Net(doubled), OF_BRANCHES, [Net(chosen)]),
-        (Recurrent(Own), "cannot run lstm .*: take nn.LSTM itself, not a class made from it", [Recurrent(nn.LSTM)]),
     ],
-    ids=["tuple", "dict", "two inputs", "if", "lstm"],
+    ids=["tuple", "dict", "two inputs", "if"],
 )
 def test_the_way_that_a_message_proposes_trains(tmp_path, module, message, ways):
     def train(net, name):

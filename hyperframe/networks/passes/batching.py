@@ -12,6 +12,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 from torch.overrides import TorchFunctionMode
 
 from hyperframe.runtime.precision import as_autocast_does
+from hyperframe.targets.recurrences import EQUATIONS, has_recurrences
 
 _COUNTING = threading.Lock()
 _QUIET: list[None] = []
@@ -19,9 +20,9 @@ _QUIET: list[None] = []
 
 
 class BatchedForms(TorchFunctionMode):
-    """Within it, torch's weight_norm and embedding_bag are made of operations that run for many networks at once.
+    """Within it, weight_norm, embedding_bag and recurrent layers are made of what runs for many networks at once.
 
-    Their own would run one network after the other, and warn of it.
+    Torch's own would run one network after the other and warn of it, or not at all.
 
     Example:
         >>> direction, factor = torch.tensor([[3.0, 4.0]]), torch.tensor([[10.0]])
@@ -97,9 +98,10 @@ def _embedding_bag(input: Tensor, weight: Tensor, *args: Any, **kwargs: Any) -> 
 
 
 _BAG = inspect.signature(nn.functional.embedding_bag)
-BATCHED: dict[Callable[..., Any], Callable[..., Tensor]] = {
+BATCHED: dict[Callable[..., Any], Callable[..., Any]] = {
     torch._weight_norm: _weight_norm,
     nn.functional.embedding_bag: _embedding_bag,
+    **EQUATIONS,
 }
 
 
@@ -115,8 +117,9 @@ LAYER_NORMS = frozenset({torch.layer_norm, nn.functional.layer_norm, torch.group
 
 
 def has_batched_forms(module: nn.Module) -> bool:
-    """Whether a module has parts that `BatchedForms` is for: parametrizations, and embeddings of bags."""
-    return any(isinstance(part, ParametrizationList | nn.EmbeddingBag) for part in module.modules())
+    """Whether a module has parts that `BatchedForms` is for: parametrizations, embeddings of bags, recurrent layers."""
+    kinds = ParametrizationList | nn.EmbeddingBag
+    return has_recurrences(module) or any(isinstance(part, kinds) for part in module.modules())
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from hyperframe.runtime.rng import stream
 from hyperframe.targets.symmetry.orbits import Orbits
-from hyperframe.targets.symmetry.sorting import Sorting, UnitWalk, rounding_of
+from hyperframe.targets.symmetry.sorting import Block, Sorting, UnitWalk, rounding_of
 from hyperframe.types import Weights
 
 
@@ -21,6 +21,9 @@ class Matching:
     (`scipy.optimize.linear_sum_assignment`). One pass does; later layers do not change what was decided. Weights that
     were near the reference stay where they are, and near weights mostly get near representatives, which a sorted order
     does not give them: there a first weight that passes that of another unit changes the places of both.
+
+    Blocks, such as heads of attention, are assigned before the units in them: two agree as much as their units do, each
+    assigned to one of the other's.
 
     Units are sorted first, and units with equal filters keep the order that they were sorted in, so that all
     permutations of one network give one result. The assignment is done by the host, without a gradient; the result is
@@ -39,13 +42,9 @@ class Matching:
     def __init__(self, orbits: Orbits, reference: Weights) -> None:
         self._sorted = Sorting(orbits)
         self._walk = UnitWalk(orbits)
-        self._wanted: dict[tuple[int, ...], Tensor] = {}
-
-        def note(members: tuple[int, ...], keys: Tensor) -> Tensor:
-            self._wanted[members] = keys[0].double().cpu()
-            return torch.arange(len(members)).expand(len(keys), -1)
-
-        self._walk.sources(reference, note)
+        noted = _Notes()
+        self._walk.sources(reference, noted)
+        self._assigned = _Assignment(noted)
 
     def __call__(self, weights: Weights) -> Weights:
         """Put the units of weights in the places of the reference's."""
@@ -53,20 +52,67 @@ class Matching:
 
     def of_sorted(self, weights: Weights) -> Weights:
         """Do so for weights that `Sorting` gave; for many references they are sorted once."""
-        return self._walk.permute(weights, self._walk.sources(weights, self._place))
+        return self._walk.permute(weights, self._walk.sources(weights, self._assigned))
 
-    def _place(self, members: tuple[int, ...], keys: Tensor) -> Tensor:
-        from scipy.optimize import linear_sum_assignment  # noqa: PLC0415  (slow to import)
 
-        wanted, keys = self._wanted[members], keys.cpu()
+class _Notes:
+    """Leaves units and blocks where they are, and notes the filters that write them."""
+
+    def __init__(self) -> None:
+        self.of_units: dict[tuple[int, ...], Tensor] = {}
+        self.of_blocks: dict[tuple[Block, ...], list[Tensor]] = {}
+
+    def units(self, members: tuple[int, ...], keys: Tensor) -> Tensor:
+        """Note the filters of a class."""
+        self.of_units[members] = keys[0].double().cpu()
+        return torch.arange(len(members)).expand(len(keys), -1)
+
+    def blocks(self, blocks: tuple[Block, ...], keys: list[Tensor]) -> Tensor:
+        """Note the filters of blocks."""
+        self.of_blocks[blocks] = [group[0].double().cpu() for group in keys]
+        return torch.arange(len(blocks)).expand(len(keys[0]), -1)
+
+
+class _Assignment:
+    """Places units, and blocks of them, so that their filters agree most with those that were noted."""
+
+    def __init__(self, wanted: _Notes) -> None:
+        self._wanted = wanted
+
+    def units(self, members: tuple[int, ...], keys: Tensor) -> Tensor:
+        """Assign the units of a class."""
+        wanted, keys = self._wanted.of_units[members], keys.cpu()
         agreement = torch.einsum("pk,nuk->npu", wanted, keys.double())
-        chosen = [linear_sum_assignment(one.numpy(), maximize=True)[1] for one in agreement]
-        found = torch.stack([torch.from_numpy(one) for one in chosen])
-        # Equal filters have the numbers of one group, and take the group's places in the order that they stand in.
-        different = (keys.diff(dim=1).abs() > rounding_of(keys)[:, None, None]).any(2)
-        group = torch.cat([torch.zeros_like(found[:, :1]), different.cumsum(1)], 1)
-        places = group.gather(1, found).argsort(dim=1, stable=True)
-        return torch.empty_like(found).scatter(1, places, torch.arange(len(members)).expand_as(found))
+        return _in_order(torch.stack([_assign(one) for one in agreement]), _number_different(keys))
+
+    def blocks(self, blocks: tuple[Block, ...], keys: list[Tensor]) -> Tensor:
+        """Assign blocks: two agree as much as their units do, assigned to each other within them."""
+        agreement = torch.zeros(len(keys[0]), len(blocks), len(blocks), dtype=torch.float64)
+        for wanted, group in zip(self._wanted.of_blocks[blocks], keys, strict=True):
+            each = torch.einsum("pik,nujk->npuij", wanted, group.double().cpu())
+            best = [one[torch.arange(len(one)), _assign(one)].sum() for one in each.flatten(0, 2)]
+            agreement += torch.stack(best).view(agreement.shape)
+        flat = torch.cat([group.flatten(2) for group in keys], 2).cpu()
+        return _in_order(torch.stack([_assign(one) for one in agreement]), _number_different(flat))
+
+
+def _assign(agreement: Tensor) -> Tensor:
+    """Return for each row of a square matrix the column that it gets, so that the sum is greatest."""
+    from scipy.optimize import linear_sum_assignment  # noqa: PLC0415  (slow to import)
+
+    return torch.from_numpy(linear_sum_assignment(agreement.numpy(), maximize=True)[1])
+
+
+def _number_different(keys: Tensor) -> Tensor:
+    """Number sorted rows [batch, rows, columns] so that equal ones have one number: [batch, rows]."""
+    different = (keys.diff(dim=1).abs() > rounding_of(keys)[:, None, None]).any(2)
+    return torch.cat([torch.zeros(len(keys), 1, dtype=torch.int64), different.cumsum(1)], 1)
+
+
+def _in_order(found: Tensor, group: Tensor) -> Tensor:
+    """Let what has the numbers of one group take the group's places in the order that it stands in."""
+    places = group.gather(1, found).argsort(dim=1, stable=True)
+    return torch.empty_like(found).scatter(1, places, torch.arange(found.shape[1]).expand_as(found))
 
 
 def random_reference(orbits: Orbits) -> Weights:

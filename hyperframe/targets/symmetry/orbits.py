@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hyperframe.targets.params import Param
-from hyperframe.targets.symmetry.propagate import LabelOrbit, label_orbit
+from hyperframe.targets.symmetry.stages import LabelOrbit, label_orbit
 from hyperframe.targets.symmetry.structure import FROZEN, Axis, Structure
 from hyperframe.targets.weights import batch_size, pack, unpack
 from hyperframe.types import Weights
@@ -75,6 +75,12 @@ class Orbits:
         """Sets of permutation labels that may be exchanged among each other."""
         return self.structure.classes
 
+    @cached_property
+    def exchangeable(self) -> frozenset[int]:
+        """All permutation labels that another one can take the place of, alone or with the block that it is in."""
+        in_blocks = (label for blocks in self.structure.blocks for block in blocks for label in block)
+        return frozenset(in_blocks).union(*self.permutations)
+
     @property
     def shifts(self) -> dict[str, int]:
         """For each layer whose bias a normalisation takes away the bias's column."""
@@ -94,7 +100,7 @@ class Orbits:
             "sign": self.sign.count,
             "normalisation": self.normalisation.count + biases,
             "norm_sign": self.norm_sign.count,
-            "permutation": sum(len(members) for members in self.permutations),
+            "permutation": len(self.exchangeable),
         }
 
 
@@ -159,7 +165,7 @@ def random_action(
 
     A wrong symmetry must not go unnoticed because the identity was drawn, or because two mistakes make up for each
     other. So no factor is 1; every second network has the signs that the one before it has not; and the units of a
-    class all change places with each other in one network, two of them in the next.
+    class, and blocks of units, all change places with each other in one network, two of them in the next.
 
     Args:
         of: the symmetries to draw from.
@@ -182,13 +188,7 @@ def random_action(
     signs = torch.where(signed, _signs(((batch + 1) // 2, len(signed)), rng, dtype), 1.0)
     signs[(signs == 1).all(1)] = torch.where(signed, -1.0, 1.0).to(dtype)
     signs = torch.stack([signs, torch.where(signed, -signs, 1.0)], 1).flatten(0, 1)[:batch]
-    sources = torch.arange(1 + highest("permutation")).repeat(batch, 1)
-    for members in of.permutations if "permutation" in wanted else ():
-        places = torch.tensor(members)
-        for number, row in enumerate(sources):
-            order = places[torch.randperm(len(places), generator=rng)]
-            moved = order[: len(order) if number % 2 == 0 else 2]
-            row[moved] = moved.roll(1)
+    sources = _random_sources(of.structure, batch, rng, moving="permutation" in wanted)
     offsets = {}
     for layer in of.shifts if "normalisation" in wanted else ():
         offsets[layer] = torch.randn(batch, of.structure.spec.layer(layer).filters, generator=rng, dtype=dtype)
@@ -196,6 +196,19 @@ def random_action(
     if "logit_shift" in wanted and of.logit_shift is not None:
         shift = torch.randn(batch, of.logit_shift.directions, generator=rng, dtype=dtype)
     return Action(factors=torch.where(scaled, factors, 1.0), signs=signs, sources=sources, offsets=offsets, shift=shift)
+
+
+def _random_sources(structure: Structure, batch: int, rng: torch.Generator, *, moving: bool) -> Tensor:
+    """Exchange blocks with all that is in them, and units of each class: all with each other, or two of them."""
+    sources = torch.arange(1 + structure.highest("permutation")).repeat(batch, 1)
+    single = ([(label,) for label in members] for members in structure.classes)
+    for blocks in (*structure.blocks, *single) if moving else ():
+        places = torch.tensor(blocks)
+        for number, row in enumerate(sources):
+            order = torch.randperm(len(places), generator=rng)
+            moved = places[order[: len(order) if number % 2 == 0 else 2]]
+            row[moved] = row[moved.roll(1, 0)]
+    return sources
 
 
 def _taking_part(size: int, wanted: set[str], **of_kinds: LabelOrbit) -> Tensor:

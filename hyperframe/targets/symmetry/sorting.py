@@ -1,30 +1,52 @@
 """Units that may change places, brought into an order: the walk over the layers, and the lexicographic order."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from hyperframe.targets.spec import LayerSpec
 from hyperframe.targets.symmetry.orbits import Orbits, permute
-from hyperframe.targets.symmetry.structure import FROZEN
+from hyperframe.targets.symmetry.structure import FROZEN, Structure
 from hyperframe.targets.weights import batch_size
 from hyperframe.types import Weights
 
 ROUNDING = 64
 """Values that differ by fewer rounding errors of the largest one are equal."""
 
-Place = Callable[[tuple[int, ...], Tensor], Tensor]
-"""For a class of labels and what writes each of them [batch, labels, columns]: which label comes first, second, …, as
-numbers within the class [batch, labels]."""
+Block = tuple[int, ...]
+
+
+class Placing(Protocol):
+    """Decides which unit comes first, second, … of those that may change places."""
+
+    def units(self, members: tuple[int, ...], keys: Tensor) -> Tensor:
+        """Place the units of a class: as numbers within the class, [batch, labels].
+
+        Args:
+            members: their labels.
+            keys: what writes each of them [batch, labels, columns].
+        """
+        ...
+
+    def blocks(self, blocks: tuple[Block, ...], keys: list[Tensor]) -> Tensor:
+        """Place blocks, whatever the order in which units of one class stand in them: as numbers, [batch, blocks].
+
+        Args:
+            blocks: their labels.
+            keys: for each set of units that may change places within a block, often of one, what writes them
+                [batch, blocks, units, columns].
+        """
+        ...
 
 
 class UnitWalk:
-    """Goes through the layers in execution order and lets a function place the units of each class.
+    """Goes through the layers in execution order and has the units of each class placed, and blocks of units.
 
-    A class is placed at the layer that first writes it, by the filters that write it there: what a filter reads of
-    units that have their place already stands in the new order, what it reads of others counts as zero, and so the
-    result does not depend on the order in which the units stood before.
+    Both are placed at the layer that first writes them, by the filters that write them there, blocks before the units
+    in them: what a filter reads of units that have their place already stands in the new order, what it reads of others
+    counts as zero, and so the result does not depend on the order in which the units stood before.
 
     Args:
         orbits: the target's symmetries.
@@ -32,45 +54,81 @@ class UnitWalk:
 
     def __init__(self, orbits: Orbits) -> None:
         self._structure = orbits.structure
+        self._classes = {label: members for members in orbits.permutations for label in members}
         self._plan = _plan(orbits)
 
-    def sources(self, weights: Weights, place: Place) -> Tensor:
+    def sources(self, weights: Weights, placing: Placing) -> Tensor:
         """Find for each network and label the label whose place it takes, as in an `Action` of `symmetry.orbits`.
 
         Args:
             weights: for each layer [batch, filters, filter_size].
-            place: is called once for each class.
+            placing: is asked once for each class and each set of blocks.
 
         Returns:
             int64 [batch, highest label + 1], on the CPU.
         """
-        structure = self._structure
-        sources = torch.arange(structure.highest("permutation") + 1).repeat(batch_size(weights), 1)
+        sources = torch.arange(self._structure.highest("permutation") + 1).repeat(batch_size(weights), 1)
         seen = {layer: theta.detach() for layer, theta in weights.items()}
         placed = torch.zeros(sources.shape[1], dtype=torch.bool)
-        for layer, classes in self._plan:
-            current = permute(structure, sources, seen, [layer.name])[layer.name]
-            reads = structure.grid(layer, [param.role for param in layer.params], "permutation", -1)
-            loose = (reads != FROZEN) & ~placed[reads.clamp(min=0)]
-            current = current.masked_fill(loose.to(current.device), 0.0)
-            writes = structure.grid(layer, [param.role for param in layer.params], "permutation", 1).amax(1)
+        for layer, classes, sets in self._plan:
+            filters = _Filters(self._structure, layer, sources, seen, placed)
+            for blocks in sets:
+                order = placing.blocks(blocks, [filters.of(group) for group in self._groups(blocks, filters)]).cpu()
+                labels = torch.tensor(blocks)
+                sources[:, labels] = sources[:, labels].take_along_dim(order[:, :, None], 1)
+            if sets:
+                filters = _Filters(self._structure, layer, sources, seen, placed)
             for members in classes:
+                order = placing.units(members, filters.of([members])[:, 0]).cpu()
                 labels = torch.tensor(members)
-                rows = torch.stack([(writes == label).nonzero()[:, 0] for label in members])
-                sources[:, labels] = labels[place(members, current[:, rows].flatten(2)).cpu()]
+                sources[:, labels] = sources[:, labels].gather(1, order)
                 placed[labels] = True
+            alone = (label for blocks in sets for block in blocks for label in block if label not in self._classes)
+            placed[list(alone)] = True
         return sources
+
+    def _groups(self, blocks: tuple[Block, ...], filters: "_Filters") -> list[list[tuple[int, ...]]]:
+        """Return sets of labels that may change places within a block, of those that a layer writes: one a block."""
+        groups: list[list[tuple[int, ...]]] = []
+        places = {label: place for place, label in enumerate(blocks[0])}
+        seen: set[int] = set()
+        for label in blocks[0]:
+            if label not in seen and bool((filters.writes == label).any()):
+                members = self._classes.get(label, (label,))
+                seen.update(members)
+                groups.append([tuple(block[places[member]] for member in members) for block in blocks])
+        return groups
 
     def permute(self, weights: Weights, sources: Tensor) -> Weights:
         """Put units in the places that `sources` gave, differentiably in the weights."""
         return permute(self._structure, sources, dict(weights), self._structure.spec.layer_names)
 
 
+class _Filters:
+    """A layer's filters, with the units so far in their places, and which label each of them writes."""
+
+    def __init__(
+        self, structure: Structure, layer: LayerSpec, sources: Tensor, weights: Weights, placed: Tensor
+    ) -> None:
+        current = permute(structure, sources, weights, [layer.name])[layer.name]
+        roles = [param.role for param in layer.params]
+        reads = structure.grid(layer, roles, "permutation", -1)
+        loose = (reads != FROZEN) & ~placed[reads.clamp(min=0)]
+        self._current = current.masked_fill(loose.to(current.device), 0.0)
+        self.writes = structure.grid(layer, roles, "permutation", 1).amax(1)
+
+    def of(self, sets: Sequence[Sequence[int]]) -> Tensor:
+        """Return what writes each label of some sets of one size: [batch, sets, labels, columns]."""
+        rows = torch.stack([torch.stack([(self.writes == label).nonzero()[:, 0] for label in own]) for own in sets])
+        return self._current[:, rows].flatten(3)
+
+
 class Sorting:
     """Brings the units of each class into lexicographic order of the filters that first write them.
 
     Units with equal filters stand in the order of the sums, and of the summed squares, of what else each layer has of
-    them, in execution order. Values that differ by rounding only are equal.
+    them, in execution order. Values that differ by rounding only are equal. Blocks, such as heads of attention, are
+    sorted likewise, by the filters of all their units in order.
 
     Args:
         orbits: the target's symmetries.
@@ -84,16 +142,34 @@ class Sorting:
 
     def __call__(self, weights: Weights) -> Weights:
         """Sort the units of weights."""
-        seen = {layer: theta.detach() for layer, theta in weights.items()}
+        return self._walk.permute(weights, self._walk.sources(weights, _Order(self._structure, weights)))
 
-        def place(members: tuple[int, ...], keys: Tensor) -> Tensor:
-            order = lexicographic(keys)
-            return lexicographic(torch.cat([keys, self._sums(seen, members)], 2)) if _tied(keys, order) else order
 
-        return self._walk.permute(weights, self._walk.sources(weights, place))
+class _Order:
+    """Places units in lexicographic order, for some weights."""
 
-    def _sums(self, weights: Weights, members: tuple[int, ...]) -> Tensor:
-        """Return sums and summed squares of what layers read and write each label with [batch, labels, columns].
+    def __init__(self, structure: Structure, weights: Weights) -> None:
+        self._structure = structure
+        self._weights = {layer: theta.detach() for layer, theta in weights.items()}
+
+    def units(self, members: tuple[int, ...], keys: Tensor) -> Tensor:
+        """Sort the units of a class."""
+        return self._sort(keys, [(label,) for label in members])
+
+    def blocks(self, blocks: tuple[Block, ...], keys: list[Tensor]) -> Tensor:
+        """Sort blocks by their units in order."""
+        columns = []
+        for group in keys:
+            inner = lexicographic(group.flatten(0, 1)).view(group.shape[:3])
+            columns.append(group.take_along_dim(inner[..., None], 2).flatten(2))
+        return self._sort(torch.cat(columns, 2), blocks)
+
+    def _sort(self, keys: Tensor, sets: Sequence[Sequence[int]]) -> Tensor:
+        order = lexicographic(keys)
+        return lexicographic(torch.cat([keys, self._sums(sets)], 2)) if _tied(keys, order) else order
+
+    def _sums(self, sets: Sequence[Sequence[int]]) -> Tensor:
+        """Return sums and summed squares of what layers read and write each set of labels with [batch, sets, columns].
 
         They do not depend on the order of other units.
         """
@@ -102,9 +178,9 @@ class Sorting:
         for layer in structure.spec.layers:
             for exponent in (1, -1):
                 labels = structure.grid(layer, [param.role for param in layer.params], "permutation", exponent)
-                if bool((labels == members[0]).any()):
-                    theta, labels = weights[layer.name], labels.to(weights[layer.name].device)
-                    own = [(labels == label) for label in members]
+                if bool(torch.isin(labels, torch.tensor(sets[0])).any()):
+                    theta = self._weights[layer.name]
+                    own = [torch.isin(labels, torch.tensor(some)).to(theta.device) for some in sets]
                     columns += [
                         torch.stack([(of * chosen).sum((1, 2)) for chosen in own], 1) for of in (theta, theta**2)
                     ]
@@ -117,16 +193,20 @@ def _tied(keys: Tensor, order: Tensor) -> bool:
     return bool((ordered.diff(dim=1).abs() <= rounding_of(keys)[:, None, None]).all(2).any())
 
 
-def _plan(orbits: Orbits) -> list[tuple[LayerSpec, list[tuple[int, ...]]]]:
-    """List the layers that are the first to write a class, in execution order, with these classes."""
+def _plan(orbits: Orbits) -> list[tuple[LayerSpec, list[tuple[int, ...]], list[tuple[Block, ...]]]]:
+    """List the layers that are the first to write classes or blocks, in execution order, with these."""
     waiting = {label: members for members in orbits.permutations for label in members}
+    apart = list(orbits.structure.blocks)
     plan = []
     for layer in orbits.structure.spec.layers:
         writes = orbits.structure.grid(layer, [param.role for param in layer.params], "permutation", 1)
-        found = dict.fromkeys(waiting[label] for label in torch.unique(writes).tolist() if label in waiting)
-        if found:
-            plan.append((layer, list(found)))
+        written = set(torch.unique(writes).tolist())
+        found = dict.fromkeys(waiting[label] for label in sorted(written) if label in waiting)
+        sets = [blocks for blocks in apart if written & set(blocks[0])]
+        if found or sets:
+            plan.append((layer, list(found), sets))
             waiting = {label: members for label, members in waiting.items() if members not in found}
+            apart = [blocks for blocks in apart if blocks not in sets]
     return plan
 
 

@@ -23,6 +23,10 @@ FROZEN = -1
 """The label of entries that take no part."""
 
 
+Blocks = tuple[tuple[tuple[int, ...], ...], ...]
+"""Sets of blocks of permutation labels, see `Structure`."""
+
+
 @attrs.frozen(kw_only=True)
 class Axis:
     """Labels on one axis of one parameter.
@@ -69,15 +73,22 @@ class Structure:
         spec: the bound spec whose parameters the labels sit on.
         axes: the labelled axes; an axis can appear twice, as when a depthwise kernel's filters write and read.
         classes: sets of permutation labels that may be exchanged among each other, each of two labels or more.
+        blocks: sets of blocks that may be exchanged as wholes, such as heads of attention: each is some labels, which
+            take the places of those at their positions in another block. Labels of one class within a block are at the
+            same positions, in the same order.
         absorbed: scaling labels whose factors a normalisation takes away, so that nothing needs to read them.
         shifts: layers whose biases a normalisation over the batch takes away.
+        linear: sets of scaling labels whose units any invertible matrix may mix, as far as tracing has found any (see
+            `symmetry.mixing`). They are counted; beside factors, signs and permutations nothing acts on them.
     """
 
     spec: TargetSpec
     axes: tuple[Axis, ...]
     classes: tuple[tuple[int, ...], ...]
+    blocks: Blocks = ()
     absorbed: frozenset[int] = frozenset()
     shifts: tuple[str, ...] = ()
+    linear: tuple[tuple[int, ...], ...] = ()
 
     def grid(
         self, layer: LayerSpec, roles: Iterable[Role], kind: Literal["permutation", "scaling", "sign"], exponent: int

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from hyperframe.targets.params import Param
 from hyperframe.targets.spec import LayerSpec, TargetSpec
-from hyperframe.targets.symmetry.structure import FROZEN, Axis, Structure
+from hyperframe.targets.symmetry.structure import FROZEN, Axis, Blocks, Structure
 from hyperframe.targets.tracing.factors import Combination
 from hyperframe.targets.tracing.findings import FoundLayer
-from hyperframe.targets.tracing.interchangeable import exchange_classes
+from hyperframe.targets.tracing.interchangeable import exchangeable
 from hyperframe.targets.tracing.labels import uniform
 from hyperframe.targets.tracing.parameters import AxisKey, Parameters, Rows
 from hyperframe.targets.tracing.state import Discovery
@@ -53,7 +53,7 @@ def assemble(
         logits=None if logits is None else names[id(logits)],
     )
     _drop_needless_reads(found.parameters)
-    classes = exchange_classes(found.units, found.trail)
+    exchange = exchangeable(found.units, found.trail, found.inside)
     axes, read = _axes(found, {param.parameter: param for layer in layers for param in layer.params})
     shifts = tuple(
         names[id(layer)]
@@ -65,11 +65,18 @@ def assemble(
     return Structure(
         spec=spec,
         axes=tuple(axes),
-        classes=classes,
+        classes=exchange.classes,
+        blocks=_on_axes(exchange.blocks, axes),
         # All that goes into an output is frozen; a factor that nothing reads ends in a normalisation.
         absorbed=frozenset(written - read - {FROZEN}),
         shifts=shifts,
     )
+
+
+def _on_axes(blocks: Blocks, axes: Sequence[Axis]) -> Blocks:
+    """Leave out labels that are on no axis, such as those of heads of which no parameter knows."""
+    known = {label for axis in axes for label in axis.permutation}
+    return tuple(tuple(tuple(label for label in block if label in known) for block in found) for found in blocks)
 
 
 def _layer_spec(layer: FoundLayer, name: str, shapes: dict[str, tuple[int, ...]]) -> LayerSpec:

@@ -21,7 +21,7 @@ from torch.nn.parameter import is_lazy
 from hyperframe.errors import DataError, HyperframeError, SpecError, brief, described, others_code
 from hyperframe.runtime.rng import seeded
 from hyperframe.targets.embeddings import Lookups, with_plain_gradients
-from hyperframe.targets.recurrent.layers import unroll
+from hyperframe.targets.recurrences import AsEquations
 from hyperframe.targets.remedies import of_failure, of_inputs, of_outputs
 from hyperframe.targets.trial_inputs import TrialInputs, are_whole, spread_examples
 
@@ -210,7 +210,7 @@ def export(module: nn.Module, inputs: TrialInputs, where: str) -> Any:
         why = of_failure(error) or f"{brief(error)}; see docs/target.md for a written spec"
         return SpecError(f"{where}: it cannot be traced: {why}")
 
-    with others_code(failed), _quiet():
+    with others_code(failed), _quiet(), AsEquations():
         given = inputs.draw(IMAGES, _rng())
         return torch.export.export(module, (given,), strict=False).run_decompositions({})
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from hyperframe.targets.params import Param, Role
 from hyperframe.targets.spec import Norm
 from hyperframe.targets.tracing.factors import Factors
-from hyperframe.targets.tracing.labels import FIXED, ZERO, Activation, Labels, Partition, compact
+from hyperframe.targets.tracing.labels import FIXED, ZERO, Activation, Labels, Partition, compact, distinct_pairs
 
 LETTERS = "xyzwvu"
 PARAMETRIZATION = re.compile(r"(parametrizations\.(?=\w+\.original\d*$)|\.original\d*$|_(g|v|orig)$)")
@@ -109,6 +109,8 @@ class Findings:
         signs: labels of signs.
         factors: the labels of factors and of signs, by their names in `Labels`.
         trail: units and codes of every activation, and of every axis of a parameter, in execution order.
+        inside: pairs of units, of which the first lies in the second, as a channel in its head: they move together,
+            while units of the same one may change places by themselves.
         frozen: what was left without symmetries, and why.
         at: the operation that is looked at, and the module that it is in.
     """
@@ -117,6 +119,7 @@ class Findings:
         self.units, self.scales, self.signs = Partition(), Factors(), Factors(signs=True)
         self.factors = {"scale": self.scales, "sign": self.signs}
         self.trail: list[tuple[Tensor, Tensor]] = []
+        self.inside: list[tuple[Tensor, Tensor]] = []
         self.frozen: list[Frozen] = []
         self.at = ("", "")
 
@@ -137,6 +140,12 @@ class Findings:
     def note_with(self, unit: Tensor, partner: Tensor) -> None:
         """Put units into the trail beside numbers that must be equal where units change places."""
         self.trail.append((unit, compact(partner.expand(unit.shape))))
+
+    def note_inside(self, inner: Tensor, outer: Tensor) -> None:
+        """Note pairwise that units lie in others; where one of a pair is of no unit nothing is noted."""
+        pairs = distinct_pairs(inner, outer)
+        pairs = pairs[(pairs != FIXED).all(1)]
+        self.inside.append((pairs[:, 0], pairs[:, 1]))
 
     def new_labels(self, unit: Tensor) -> Labels:
         """Give units [size] new factors and signs."""

@@ -57,10 +57,9 @@ class Partition:
 
     def unite(self, one: Tensor, other: Tensor) -> None:
         """Unite labels pairwise; where one of a pair is `FIXED` the other is frozen, `ZERO` goes with anything."""
-        one, other = torch.broadcast_tensors(one, other)
-        pairs = torch.stack([_core(one, other), _core(other, one)], -1).reshape(-1, 2)
+        pairs = distinct_pairs(one, other)
         pairs = pairs[(pairs[:, 0] != pairs[:, 1]) & (pairs != ZERO).all(1)]
-        for a, b in torch.unique(pairs, dim=0).tolist():
+        for a, b in pairs.tolist():
             if FIXED in (a, b):
                 self._frozen.add(self.root(max(a, b)))
                 continue
@@ -114,9 +113,14 @@ class Partition:
 
     def lookup(self) -> Tensor:
         """Return for every label its representative, or `FIXED`; the last entry, one more, is for `FIXED` itself."""
-        roots = [self.root(label) for label in range(len(self))]
         frozen = {self.root(label) for label in self._frozen}
-        return torch.tensor([FIXED if root in frozen else root for root in roots] + [FIXED])
+        united = self.united()
+        united[torch.isin(united, torch.tensor(sorted(frozen), dtype=torch.int64))] = FIXED
+        return united
+
+    def united(self) -> Tensor:
+        """Return for every label its representative, also of frozen ones; the last entry is for `FIXED` itself."""
+        return torch.tensor([*(self.root(label) for label in range(len(self))), FIXED])
 
 
 @attrs.frozen(eq=False)
@@ -191,6 +195,13 @@ def squeeze(labels: Tensor) -> Tensor:
         if stride == 0 and labels.shape[dim] > 1:
             labels = labels.narrow(dim, 0, 1)
     return labels
+
+
+def distinct_pairs(one: Tensor, other: Tensor) -> Tensor:
+    """List the pairs of labels that stand at one place: [pairs, 2]."""
+    one, other = torch.broadcast_tensors(one, other)
+    pairs: Tensor = torch.unique(torch.stack([_core(one, other), _core(other, one)], -1).reshape(-1, 2), dim=0)
+    return pairs
 
 
 def compact(labels: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The state of one tracing: what its rules have found so far, and how they label activations."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import count
 
 import torch
@@ -55,11 +55,6 @@ class Discovery(Findings):
         free = compact(torch.where(squeeze(values) == 0, ZERO, FIXED).expand(values.shape))
         return Activation(uniform(values.shape), free, free, compact(code))
 
-    def any_units(self, shape: Iterable[int]) -> Activation:
-        """Label zeros along the last axis: whatever a layer reads there, such as a recurrent state, has new labels."""
-        size = torch.Size(shape)
-        return self.lay_out(size, len(size) - 1, self.new_labels(self.units.new(size[-1])))
-
     def opaque(self, shape: Iterable[int]) -> Activation:
         """Label entries of which nothing is known: they are of no unit, and each differs from all others."""
         size = torch.Size(shape)
@@ -84,6 +79,23 @@ class Discovery(Findings):
         if not any(partition.clash(rows) for partition, rows in mixed):
             return False
         return not any(partition.clash(rows.T) for partition, rows in fields)
+
+    def wholes(self, unit: Tensor, dims: Sequence[int]) -> Tensor | None:
+        """Make a unit of each set of units that stand along some axes, which have size 1 then; None where it is one."""
+        moved = compact(unit).movedim(list(dims), list(range(-len(dims), 0))).flatten(-len(dims))
+        kept = moved.shape[:-1]
+        for axis in range(moved.dim() - 1):
+            if not varies(moved, axis):
+                moved = moved.narrow(axis, 0, 1)
+        rows = self.units.united()[moved.reshape(-1, moved.shape[-1])]
+        distinct, places = torch.unique(rows, dim=0, return_inverse=True)
+        if len(distinct) == 1 or bool((rows == FIXED).any()):
+            return None
+        whole = self.units.new(len(distinct))[places].view(moved.shape[:-1]).expand(kept)
+        for dim in sorted(dim % unit.dim() for dim in dims):
+            whole = whole.unsqueeze(dim)
+        self.note_inside(unit, whole)
+        return whole
 
     def add_table(self, view: View, at: int) -> Activation:
         """Make an activation of a parameter, such as a token that is learnt: its units stand along one axis."""

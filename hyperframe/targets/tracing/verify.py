@@ -1,6 +1,6 @@
 """Claims of tracing tried out: symmetries that do not hold are frozen, so that a wrong rule costs only symmetries."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import Literal
 
 import attrs
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hyperframe.errors import Forgiven, described
 from hyperframe.targets.symmetry.exact import Mode, exact_copy, other_modes, redraw, run_exactly
+from hyperframe.targets.symmetry.mixing import linear_sets, mix
 from hyperframe.targets.symmetry.orbits import KINDS, Orbits, apply_action, orbits, random_action
 from hyperframe.targets.symmetry.structure import FROZEN, Axis, Structure
 from hyperframe.targets.tracing.findings import Frozen
@@ -64,16 +65,17 @@ def verify(module: nn.Module, structure: Structure, inputs: TrialInputs) -> tupl
             structure = _without_all(structure)
             found = [Frozen("self-check", "", "all actions together change the outputs in some draws")]
         failed += found
-    return structure, tuple(failed)
+    return attrs.evolve(structure, linear=tuple(trial.find_linear(structure, linear_sets(structure)))), tuple(failed)
 
 
 @attrs.frozen
 class _Part:
-    """Some of the labels of a kind, a layer whose biases are shifted, or the layer of the logits."""
+    """Some of the labels of a kind, blocks of labels, a layer whose biases are shifted, or the layer of the logits."""
 
     place: str
     why: str
     labels: frozenset[int] = frozenset()
+    blocks: tuple[tuple[int, ...], ...] = ()
 
 
 class _Trial:
@@ -134,6 +136,21 @@ class _Trial:
             change = change - change.mean(2, keepdim=True)
         return not bool((change.abs().flatten(1).amax(1) <= TOLERANCE * outputs.abs().flatten(1).amax(1)).all())
 
+    def find_linear(self, structure: Structure, sets: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+        """Return those of some sets of units that any invertible matrix may mix."""
+        if not sets or self._mixes(structure, sets):
+            return list(sets)
+        half = len(sets) // 2
+        return [found for part in (sets[:half], sets[half:]) if half for found in self.find_linear(structure, part)]
+
+    def _mixes(self, structure: Structure, sets: Sequence[tuple[int, ...]]) -> bool:
+        moved = mix(structure, sets, self.weights, self.rng)
+        for mode, outputs in self.outputs.items():
+            change = run_exactly(self.module, self.spec, moved, self.inputs, mode=mode) - outputs
+            if not bool((change.abs().amax((1, 2)) <= TOLERANCE * outputs.abs().amax((1, 2))).all()):
+                return False
+        return True
+
     def mend(self, structure: Structure, kind: str, held: Sequence[str]) -> tuple[Structure, list[Frozen]]:
         """Freeze those parts of a kind that do not hold beside each other and the kinds that hold."""
         parts = _parts(structure, kind)
@@ -162,10 +179,12 @@ def _parts(structure: Structure, kind: str) -> list[_Part]:
         logits = structure.spec.logits
         return [] if logits is None else [_Part(logits, "a common shift of the logits changes the outputs")]
     shifts = of.shifts if kind == "normalisation" else ()
+    blocks = {frozenset[int]().union(*found): found for found in structure.blocks if kind == "permutation"}
+    why = f"an action of the kind '{kind}' changes the outputs"
     return [
         *(_Part(layer, "a shift of its biases changes the outputs") for layer in shifts),
         *(
-            _Part(place, f"an action of the kind '{kind}' changes the outputs", frozenset(labels))
+            _Part(place, why, blocks=blocks[labels]) if labels in blocks else _Part(place, why, labels)
             for place, labels in unit_groups(of, kind).items()
         ),
     ]
@@ -177,7 +196,9 @@ def _with_parts(structure: Structure, kind: str, parts: Sequence[_Part], kept: S
     labels = set[int]().union(*(part.labels for part in gone))
     if labels:
         structure = without(structure, FIELDS[kind], labels)
-    places = {part.place for part in gone if not part.labels}
+    blocks = {part.blocks for part in gone if part.blocks}
+    structure = attrs.evolve(structure, blocks=tuple(found for found in structure.blocks if found not in blocks))
+    places = {part.place for part in gone if not part.labels and not part.blocks}
     if kind == "logit_shift" and places:
         return attrs.evolve(structure, spec=attrs.evolve(structure.spec, logits=None))
     return attrs.evolve(structure, shifts=tuple(layer for layer in structure.shifts if layer not in places))
@@ -203,26 +224,32 @@ def _without_all(structure: Structure) -> Structure:
     return attrs.evolve(structure, shifts=(), spec=attrs.evolve(structure.spec, logits=None))
 
 
-def unit_groups(of: Orbits, kind: str) -> dict[str, set[int]]:
-    """Group the labels of a kind, other than `logit_shift`, by the layer that writes them first."""
+def unit_groups(of: Orbits, kind: str) -> dict[str, frozenset[int]]:
+    """Group the labels of a kind, other than `logit_shift`, by the layer that writes them first; blocks are groups."""
     if kind == "permutation":
-        groups: dict[str, set[int]] = {}
-        for number, members in enumerate(of.permutations):
-            groups[f"units {number}: {_writer(of.structure, members[0])}"] = set(members)
-        return groups
+        blocks = [frozenset[int]().union(*found) for found in of.structure.blocks]
+        return {
+            f"{word} {number}: {_writer(of.structure, members)}": frozenset(members)
+            for word, sets in (("units", of.permutations), ("blocks", blocks))
+            for number, members in enumerate(sets)
+        }
     orbit = getattr(of, kind)
     found = {stage.layer: set[int]() for stage in orbit.stages}
     for stage in orbit.stages:
         found[stage.layer] |= {int(orbit.labels[number]) for number in stage.anchored}
     rest = set(orbit.labels.tolist()) - set().union(*found.values())
-    return {place: labels for place, labels in {**found, "others": rest}.items() if labels}
+    return {place: frozenset(labels) for place, labels in {**found, "others": rest}.items() if labels}
 
 
-def _writer(structure: Structure, label: int) -> str:
-    return next((axis.parameter for axis in structure.axes if axis.exponent == 1 and label in axis.permutation), "")
+def _writer(structure: Structure, labels: Iterable[int]) -> str:
+    """Name the parameter that first writes one of some labels."""
+    wanted = set(labels)
+    return next(
+        (axis.parameter for axis in structure.axes if axis.exponent == 1 and wanted & set(axis.permutation)), ""
+    )
 
 
-def only(structure: Structure, field: Field, labels: set[int]) -> Structure:
+def only(structure: Structure, field: Field, labels: Set[int]) -> Structure:
     """Freeze all labels of one kind but some, and all shifts."""
     others = {label for axis in structure.axes for label in getattr(axis, field)} - labels
     return without(attrs.evolve(structure, shifts=()), field, others)
@@ -232,10 +259,11 @@ def without(structure: Structure, field: Field, labels: set[int]) -> Structure:
     """Freeze some labels of one kind."""
     gone = labels | {FROZEN}
     axes = tuple(_freeze(axis, field, gone) for axis in structure.axes)
-    classes = structure.classes
+    classes, blocks = structure.classes, structure.blocks
     if field == "permutation":
         classes = tuple(members for members in classes if not gone & set(members))
-    return attrs.evolve(structure, axes=axes, classes=classes)
+        blocks = tuple(found for found in blocks if not any(gone & set(block) for block in found))
+    return attrs.evolve(structure, axes=axes, classes=classes, blocks=blocks)
 
 
 def _freeze(axis: Axis, field: Field, gone: set[int]) -> Axis:

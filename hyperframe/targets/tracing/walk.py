@@ -23,8 +23,9 @@ from hyperframe.targets.tracing.rules import (  # noqa: F401  (for their rules)
     normalisation,
     scale_shift,
 )
-from hyperframe.targets.tracing.rules.computed import Computed, apply, apply_rule, rule_of
+from hyperframe.targets.tracing.rules.computed import TAKEN_APART, Computed, apply, apply_rule, rule_of
 from hyperframe.targets.tracing.rules.crossed import Crossed, apply_to_each, merge_arguments
+from hyperframe.targets.tracing.rules.products import attention  # noqa: F401  (for its rules)
 from hyperframe.targets.tracing.rules.registry import Operation, flat
 from hyperframe.targets.tracing.state import Discovery
 
@@ -145,7 +146,7 @@ class Walk:
 
     def _apply_to_crossed(self, operation: Operation) -> Any:
         """Apply an operation to units along several axes: kernels know how, others take them in turn."""
-        if any(isinstance(value, Computed) for value in operation.inputs):
+        if any(isinstance(value, Computed) for value in operation.inputs) or operation.name in TAKEN_APART:
             return apply(merge_arguments(operation))
         if rule_of(operation) in KERNELS:
             return apply_rule(operation)

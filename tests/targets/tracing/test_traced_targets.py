@@ -82,7 +82,7 @@ def test_parameters_that_no_output_depends_on_stay_as_they_are(tmp_path, recwarn
 
 @pytest.mark.slow
 def test_describe_shows_what_was_frozen(hyperframe, tmp_path, monkeypatch):
-    (tmp_path / "own_order.py").write_text(
+    (tmp_path / "own_sums.py").write_text(
         "from torch import nn\n"
         "class Sort(nn.Module):\n"
         "    def forward(self, x):\n"
@@ -90,17 +90,17 @@ def test_describe_shows_what_was_frozen(hyperframe, tmp_path, monkeypatch):
         "class Sorted(nn.Module):\n"
         "    def __init__(self):\n"
         "        super().__init__()\n"
-        "        self.first, self.sort, self.out = nn.Linear(8, 6), Sort(), nn.Linear(6, 10)\n"
+        "        self.first, self.out = nn.Linear(64, 6), nn.Linear(6, 10)\n"
         "    def forward(self, x):\n"
-        "        return self.out(self.sort(self.first(x[:, 0, 0])))\n"
+        "        return self.out(self.first(x.flatten(1)).cumsum(1))\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    code, out, _ = hyperframe("describe", "own_order:Sorted", "generator=mlp")
+    code, out, _ = hyperframe("describe", "own_sums:Rows", "generator=mlp")
     assert code == 0
-    assert "frozen: sort in sort: it has no rule" in out
-    code, out, _ = hyperframe("describe", "own_order:Sorted", "generator=mlp", "--json")
+    assert "frozen: cumsum in the network: it has no rule" in out
+    code, out, _ = hyperframe("describe", "own_sums:Rows", "generator=mlp", "--json")
     described = json.loads(out)
-    assert described["target"]["frozen"] == [{"op": "sort", "place": "sort", "why": "it has no rule"}]
+    assert described["target"]["frozen"] == [{"op": "cumsum", "place": "", "why": "it has no rule"}]
     assert described["target"]["units"] == []
 
 

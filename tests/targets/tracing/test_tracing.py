@@ -308,14 +308,12 @@ FROZEN_PARTS = {
         (4,),
         [("shared parameter", "a.bias")],
     ),
-    "attention": (
+    "a sum of products of three": (
         lambda: Net(
-            lambda m, x: m.out(m.attention(x, x, x, need_weights=False)[0].mean(1)),
-            attention=nn.MultiheadAttention(8, 2, batch_first=True),
-            out=dense(8, 2),
+            lambda m, x: m.out(torch.einsum("bnd,hde,bne->bnh", x, m.w, x).mean(1)), w=learnt(6, 8, 8), out=dense(6, 2)
         ),
         (5, 8),
-        [("scaled_dot_product_attention", "attention")],
+        [("einsum", "")],
     ),
     "weights tied to their transpose": (
         lambda: Net(lambda m, x: F.linear(F.linear(x, m.w).relu(), m.w.t()), w=learnt(6, 4)),
@@ -530,7 +528,7 @@ class AttentionPool(nn.Module):
     ("module", "shape", "units", "frozen"),
     [
         (lambda: Gated(1), (6,), 5, []),
-        (lambda: Gated(2), (6,), 5, ["mul"]),
+        (lambda: Gated(2), (6,), 5, []),
         (SpatialAttention, (3, 6, 6), 6, []),
         (AttentionPool, (4, 6), 5, []),
     ],

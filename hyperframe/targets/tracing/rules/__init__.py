@@ -7,6 +7,7 @@
 - `comparisons`: comparing, choosing, the larger or smaller of several
 - `reductions`: pooling, means, maxima, softmax
 - `linear`: convolutions and dense layers
+- `products`: products of activations, as attention makes them
 - `normalisation`: BatchNorm, LayerNorm, GroupNorm and their kin
 - `scale_shift`: learnt factors, offsets and slopes
 - `crossed`: activations whose entries belong to units along two axes

@@ -29,6 +29,13 @@ class Crossed:
         return self.layers[0].shape
 
 
+def map_sets(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """Apply a function to the labels of each set, such as one that lays entries out differently; numbers likewise."""
+    if isinstance(value, Crossed):
+        return Crossed(tuple(layer.map(function) for layer in value.layers))
+    return value.map(function) if isinstance(value, Activation) else function(value)
+
+
 def apply_to_each(operation: Operation, apply: Callable[[Operation], Any]) -> Any:
     """Apply an operation without parameters to each set of labels."""
     found, values = operation.found, operation.inputs

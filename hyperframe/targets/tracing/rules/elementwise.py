@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hyperframe.targets.tracing.factors import Exponent
 from hyperframe.targets.tracing.findings import View
-from hyperframe.targets.tracing.labels import FIXED, ZERO, Activation, compact, squeeze, uniform
+from hyperframe.targets.tracing.labels import FIXED, ZERO, Activation, compact, distinct_pairs, uniform
 from hyperframe.targets.tracing.rules.registry import Operation, lift, rule
 from hyperframe.targets.tracing.state import Discovery
 
@@ -177,10 +177,10 @@ def _unite(found: Discovery, one: Activation, other: Activation) -> Activation:
     """Unite two activations entry by entry: where both are of a unit it is the same one; factors are those of one."""
     both = (one.unit != FIXED) & (other.unit != FIXED)
     shared = [compact(torch.where(both, value.unit, FIXED)) for value in (one, other)]
-    if _one_among_many(found, *shared):
-        one, both = _leave_in_place(found, one, both), torch.zeros_like(both)
-    elif _one_among_many(found, *reversed(shared)):
-        other, both = _leave_in_place(found, other, both), torch.zeros_like(both)
+    if _lie_inside(found, *reversed(shared)):
+        one, both = _leave(found, one, other, both), torch.zeros_like(both)
+    elif _lie_inside(found, *shared):
+        other, both = _leave(found, other, one, both), torch.zeros_like(both)
     else:
         found.units.unite(*shared)
     inside_one, inside_other = one.unit != FIXED, other.unit != FIXED
@@ -195,25 +195,29 @@ def _unite(found: Discovery, one: Activation, other: Activation) -> Activation:
     code = torch.where(inside_one, one.code, other.code)
     loose = ~inside_one & ~inside_other
     if bool(loose.any()):
-        code = torch.where(loose, _pair_codes(found, one.code, other.code), code)
+        code = torch.where(loose, pair_codes(found, one.code, other.code), code)
     return Activation(unit, one.scale, one.sign, compact(code))
 
 
-def _one_among_many(found: Discovery, few: Tensor, many: Tensor) -> bool:
-    """Whether a single unit, as of a gate that all have in common, meets units that it would tie to each other."""
-    labels, others = (torch.unique(squeeze(unit)) for unit in (few, many))
-    return int((labels != FIXED).sum()) == 1 and len(others) > 2 and found.units.clash(others[None])
+def _lie_inside(found: Discovery, many: Tensor, few: Tensor) -> bool:
+    """Whether units would be tied to each other by what each of them meets one of, as by a gate that some share."""
+    pairs = torch.unique(found.units.united()[distinct_pairs(few, many)], dim=0)
+    pairs = pairs[(pairs != FIXED).all(1)]
+    outer, sizes = torch.unique(pairs[:, 0], return_counts=True)
+    if len(outer) == len(pairs) or len(torch.unique(pairs[:, 1])) < len(pairs):
+        return False
+    sets = pairs[:, 1].split(sizes.tolist())
+    return any(len(own) > 1 and found.units.clash(own[None]) for own in sets)
 
 
-def _leave_in_place(found: Discovery, value: Activation, where: Tensor) -> Activation:
-    """Freeze the unit of an activation in its place, so that others can leave theirs."""
-    if found.units.alive(torch.where(where, value.unit, FIXED)):
-        found.report(*found.at, "a unit that meets all of others cannot change places, so that these can")
-    found.units.freeze(torch.where(where, value.unit, FIXED))
-    return attrs.evolve(value, unit=compact(torch.where(where, FIXED, value.unit)))
+def _leave(found: Discovery, outer: Activation, inner: Activation, where: Tensor) -> Activation:
+    """Note that units lie in others, and return these without them: the inner ones go on."""
+    found.note_inside(torch.where(where, inner.unit, FIXED), torch.where(where, outer.unit, FIXED))
+    found.note_with(compact(torch.where(where, outer.unit, FIXED)), inner.code)
+    return attrs.evolve(outer, unit=compact(torch.where(where, FIXED, outer.unit)))
 
 
-def _pair_codes(found: Discovery, one: Tensor, other: Tensor) -> Tensor:
+def pair_codes(found: Discovery, one: Tensor, other: Tensor) -> Tensor:
     """Make a new code for each pair of codes that occurs."""
     numbers = [torch.unique(codes, return_inverse=True) for codes in (one, other)]  # far faster than unique rows are
     (_, first), (known, second) = numbers

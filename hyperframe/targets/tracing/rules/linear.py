@@ -8,9 +8,10 @@ from torch import Tensor
 
 from hyperframe.targets.tracing.findings import FoundLayer, View
 from hyperframe.targets.tracing.labels import FIXED, Activation, Labels, compact, uniform, varies
-from hyperframe.targets.tracing.rules.crossed import Crossed, cross, merge_arguments, merge_sets
+from hyperframe.targets.tracing.rules.crossed import Crossed, cross, map_sets, merge_arguments, merge_sets
+from hyperframe.targets.tracing.rules.products.contractions import contract
 from hyperframe.targets.tracing.rules.reductions import common
-from hyperframe.targets.tracing.rules.registry import Operation, rule
+from hyperframe.targets.tracing.rules.registry import Operation, lift, rule
 from hyperframe.targets.tracing.state import Discovery
 
 CONVOLUTIONS = {
@@ -85,20 +86,44 @@ def convolution(operation: Operation) -> Activation | Crossed | None:
 def dense(operation: Operation) -> Activation | Crossed | None:
     """A dense layer along the last axis."""
     x, view, bias = operation.args[0], operation.args[1], operation.get(2, "bias")
-    if isinstance(x, Tensor) and not bool(x.any()):
-        x = operation.found.any_units(x.shape)
+    if isinstance(view, View) and isinstance(x, Tensor):
+        x = lift(operation.found, x)
     if not _fit(x, view, bias) or len(view.shape) != 2:
         return None
     return _apply_kernel(operation, x, len(x.shape) - 1, _Kernel(view, bias, "o i"), along=True)
 
 
-@rule("matmul", "mm", "addmm")
+@rule("matmul", "mm", "bmm", "addmm")
 def product(operation: Operation) -> Activation | Crossed | None:
-    """An activation times a matrix of parameters; of two activations nothing is known."""
-    bias, x, view = operation.args[:3] if operation.name == "addmm" else (None, *operation.args[:2])
-    if not _fit(x, view, bias) or len(view.shape) != 2 or operation.kwargs:
+    """An activation times a matrix of parameters, or one of parameters times an activation, or two activations."""
+    bias, one, other = operation.args[:3] if operation.name == "addmm" else (None, *operation.args[:2])
+    if operation.kwargs:
         return None
-    return _apply_kernel(operation, x, len(x.shape) - 1, _Kernel(view, bias, "i o"), along=True)
+    x: Any
+    view: Any
+    x, view = (_as_matrix(value) if isinstance(value, View) else value for value in (one, other))
+    if _fit(x, view, bias) and len(view.shape) == 2:
+        return _apply_kernel(operation, x, len(x.shape) - 1, _Kernel(view, bias, "i o"), along=True)
+    if bias is None and _fit(view, x, None) and len(x.shape) == 2 and len(view.shape) == len(operation.shape):
+        return _apply_kernel(operation, view, len(view.shape) - 2, _Kernel(x, None, "o i"), along=True)
+    both = all(isinstance(value, Activation | Crossed | Tensor) and len(value.shape) > 1 for value in (x, view))
+    return _multiply(operation, x, view) if both and bias is None else None
+
+
+def _as_matrix(view: View) -> View:
+    """Leave out the axes before the last two of a parameter that is the same along them."""
+    first = len(view.shape) - 2
+    if first < 1 or any(dim is not None for dim in view.dims[:first]):
+        return view
+    return attrs.evolve(view, shape=view.shape[first:], dims=view.dims[first:])
+
+
+def _multiply(operation: Operation, one: Any, other: Any) -> Activation | Crossed:
+    """Multiply activations as batches of matrices, the axes before the last two expanded to those of the result."""
+    batch = operation.shape[:-2]
+    one = map_sets(one, lambda labels: labels.expand(*batch, *labels.shape[-2:]))
+    other = map_sets(other, lambda labels: labels.expand(*batch, *labels.shape[-2:]).mT)
+    return contract(operation.found, one, other)
 
 
 def _fit(x: Any, view: Any, bias: Any) -> bool:
@@ -115,7 +140,7 @@ def _apply_kernel(
     found, filters, groups = operation.found, kernel.filters, kernel.groups
     x, passing = _split(found, x, dim) if along else (x, [])
     assert isinstance(x, Activation)
-    read = found.along(x, dim)
+    read = _read(found, x, dim)
     depthwise = groups > 1 and groups == len(read.unit)
     written = _write(found, read, filters, groups if depthwise else None)
     layer = FoundLayer(name=kernel.view.owner, filters=filters, groups=groups)
@@ -133,6 +158,14 @@ def _apply_kernel(
     if not passing:
         return result
     return cross(found, [*(_pass(operation, value, dim, kernel.bias) for value in passing), result])
+
+
+def _read(found: Discovery, x: Activation, dim: int) -> Labels:
+    """Find what a kernel reads: one number throughout, such as zeros that a recurrence begins with, is of any unit."""
+    read = found.along(x, dim)
+    if x.has_units or varies(x.code, dim):
+        return read
+    return attrs.evolve(read, unit=found.units.new(len(read.unit)))
 
 
 def _write(found: Discovery, read: Labels, filters: int, channels: int | None) -> Labels:

@@ -67,11 +67,11 @@ def reduce(operation: Operation) -> Any:
     if operation.name == "linalg_vector_norm" and operation.get(1, "ord", 2) == 0:
         return None
     dims = _dims(operation, len(value.shape))
-    note_groups(found, value, dims)
+    whole = note_groups(found, value, dims)
     labels = Labels(_narrow(value.unit, dims), *_reduce_factors(operation, value, dims))
     mixed = any(varies(value.unit, dim) for dim in dims)
-    if mixed:  # what remains belongs to no unit
-        labels = attrs.evolve(labels, unit=uniform(labels.shape))
+    if mixed:  # what remains belongs to none of these units
+        labels = attrs.evolve(labels, unit=uniform(labels.shape) if whole is None else whole)
     if "softmax" in operation.name:
         scale, sign = (own.expand(value.shape) for own in (labels.scale, labels.sign))
         result = Activation(value.unit, scale, sign, map_codes(found, value))
@@ -146,12 +146,20 @@ def common(labels: Tensor, dims: Sequence[int], partition: Partition) -> Tensor:
     return first
 
 
-def note_groups(found: Discovery, value: Activation, dims: Sequence[int]) -> None:
-    """Note that units change places within a group of a reduction only, and where their entries stand alike in it."""
+def note_groups(found: Discovery, value: Activation, dims: Sequence[int]) -> Tensor | None:
+    """Note that units change places within a group of a reduction only, and where their entries stand alike in it.
+
+    Returns:
+        The unit that each group is, where groups are of different units: they may change places as wholes.
+    """
     found.note(value)
     if not any(varies(value.unit, dim) for dim in dims):
-        return  # each unit by itself
+        return None  # each unit by itself
+    whole = found.wholes(value.unit, dims)
+    if whole is not None:
+        return whole
     groups = [1 if axis in dims else size for axis, size in enumerate(value.shape)]
     number = torch.arange(torch.Size(groups).numel()).view(groups).expand(value.shape)
     if any(varies(value.unit, axis) for axis, size in enumerate(groups) if size > 1):
         found.note_with(value.unit, number)
+    return None
