@@ -165,6 +165,7 @@ def test_shapes_that_do_not_fit_are_refused(registry, name, options, message):
     with pytest.raises(ValueError, match=message):
         registry.get("target", name).component.options(**options)
 
+
 # U-Net.
 
 

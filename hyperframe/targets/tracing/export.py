@@ -64,7 +64,6 @@ def prepare(module: nn.Module, where: str) -> nn.Module:
     with others_code(lambda error: SpecError(f"{where}: the module cannot be copied: {described(error)}")):
         copied = copy.deepcopy(module).cpu().float().eval()
     with_plain_gradients(copied)
-    unroll(copied)
     return copied
 
 
