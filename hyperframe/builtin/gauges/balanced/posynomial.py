@@ -5,7 +5,7 @@ from torch import Tensor
 
 from hyperframe import Weights
 from hyperframe.targets import Orbits
-from hyperframe.targets.symmetry.propagate import Stage
+from hyperframe.targets.symmetry.stages import Stage
 
 
 class Posynomial:
