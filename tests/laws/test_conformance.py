@@ -24,12 +24,14 @@ OF_EXAMPLES = {"example_weights_are_numbers", "examples_count_one", "networks_ke
 """Laws of objectives that do not count all examples alike."""
 LONG = {"diversity", "gauge"}
 """Kinds whose laws take seconds."""
+LONG_ONES = {"bhn", "cifar10", "fashion_mnist", "mnfg", "resnet20", "torchvision"}
+"""Components of other kinds whose laws do, and beside which quicker ones of their kind are left."""
 
 
 def marks_of(entry):
     """Whether the laws of a component need data sets, and whether they take long."""
     marks = [pytest.mark.data] if entry.component.name in DATA and entry.kind == "task" else []
-    return [*marks, pytest.mark.slow] if entry.kind in LONG or entry.component.name == "torchvision" else marks
+    return [*marks, pytest.mark.slow] if entry.kind in LONG or entry.component.name in LONG_ONES else marks
 
 
 ALL = [
