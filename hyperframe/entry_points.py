@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import attrs
 
@@ -30,10 +31,19 @@ def find_entry_points(group: str) -> Iterator[tuple[importlib.metadata.EntryPoin
     """
     chosen = os.environ.get(LIMIT_VARIABLE)
     allowed = None if chosen is None else {name.strip() for name in chosen.split(",")}
+    known: dict[Any, tuple[str, str]] = {}  # a distribution parses a file whenever it is asked for its name
     for point in importlib.metadata.entry_points(group=group):
-        distribution = point.dist.name if point.dist else "unknown"
-        version = point.dist.version if point.dist else ""
+        if point.dist not in known:
+            known[point.dist] = _name_and_version(point.dist)
+        distribution, version = known[point.dist]
         own = distribution == OWN_DISTRIBUTION
         if own or allowed is None or allowed & {point.name, distribution}:
             name = point.name if own else f"{distribution}:{point.name}"
             yield point, Source(plugin=name, distribution=distribution, version=version)
+
+
+def _name_and_version(distribution: importlib.metadata.Distribution | None) -> tuple[str, str]:
+    if distribution is None:
+        return "unknown", ""
+    metadata = distribution.metadata
+    return metadata["Name"], metadata["Version"]

@@ -13,6 +13,8 @@ import torch
 from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)
+# What tests write needs no place on a disk: a short training waits for one more than twenty times.
+os.fsync = lambda descriptor: None
 # A shell that starts the tests in the background, or by nohup, has these ignored, and all programs that they start.
 for name, handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
     if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_IGN:

@@ -7,7 +7,7 @@ import attrs
 import torch
 
 from hyperframe.config.schema import Config
-from hyperframe.experiment.build import build_generator, build_loss
+from hyperframe.experiment.build import Experiment, build_generator, build_loss
 from hyperframe.experiment.step_memory import step_memory
 from hyperframe.experiment.targets import build_target
 from hyperframe.networks.target import Target
@@ -17,6 +17,20 @@ from hyperframe.targets.symmetry.gauge import ComposedGauge
 from hyperframe.targets.symmetry.orbits import KINDS, Orbits, orbits
 from hyperframe.targets.symmetry.structure import FROZEN, Structure
 from hyperframe.types import Task
+
+
+def parts_of(experiment: Experiment) -> dict[str, Any]:
+    """Name the parts of an experiment: `task`, `target` and `generator` with their sizes, and those of the loss."""
+    config, task, spec = experiment.config, experiment.task, experiment.target.spec
+    parameters = sum(value.numel() for value in experiment.generator.parameters() if value.requires_grad)
+    return {
+        "task": {"name": task.name, "input_shape": list(task.input_shape), "outputs": task.num_outputs},
+        "target": {"name": spec.name, "weights": spec.num_weights},
+        "generator": {"name": config.generator.name, "parameters": parameters},
+        "objective": config.objective.name,
+        "diversity": [choice.name for choice in config.diversity],
+        "gauges": [choice.name for choice in config.gauges],
+    }
 
 
 def describe(config: Config) -> dict[str, Any]:

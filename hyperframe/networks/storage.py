@@ -164,8 +164,6 @@ def write_state_dicts(folder: str | Path, draw: Callable[[], Networks], origin: 
         for number in range(len(networks)):
             own = {HEADER: json.dumps({**header, "network": str(number)})}
             write_tensors(partial / STATE_DICT.format(number), networks.state_dict(number), own)
-        if final.exists():
-            final.rmdir()
     _tell_standardised(networks)
     return final
 

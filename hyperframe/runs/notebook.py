@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from hyperframe.experiment.describe import parts_of
 from hyperframe.metrics import WORDS
 from hyperframe.runs.folder import ANALYSES, EVALUATION, RESULTS
 from hyperframe.runtime.files import LARGEST_RESULTS, kept_json
@@ -10,19 +11,16 @@ from hyperframe.targets.notebook import html_table
 
 def run_table(run: Any) -> str:
     """A `hyperframe.Run`: what was trained, how far, and its evaluation where one is kept."""
-    config, experiment = run.config, run.experiment
-    trained = sum(value.numel() for value in experiment.generator.parameters() if value.requires_grad)
-    names = {
-        key: ", ".join(choice.name for choice in getattr(config, key)) or "none" for key in ("diversity", "gauges")
-    }
+    parts = parts_of(run.experiment)
+    names = {key: ", ".join(parts[key]) or "none" for key in ("diversity", "gauges")}
     state = "finished" if run.finished else "not finished"
     rows: list[tuple[str, object]] = [
         ("folder", run.folder),
-        ("state", f"{run.progress}, {state}; on {experiment.device}"),
-        ("task", f"{config.task.name}: inputs {list(experiment.task.input_shape)}"),
-        ("target", f"{experiment.target.spec.name}: {experiment.target.spec.num_weights:,} weights"),
-        ("generator", f"{config.generator.name}: {trained:,} parameters"),
-        ("loss", f"objective {config.objective.name}, diversity {names['diversity']}, gauges {names['gauges']}"),
+        ("state", f"{run.progress}, {state}; on {run.experiment.device}"),
+        ("task", f"{parts['task']['name']}: inputs {parts['task']['input_shape']}"),
+        ("target", f"{parts['target']['name']}: {parts['target']['weights']:,} weights"),
+        ("generator", f"{parts['generator']['name']}: {parts['generator']['parameters']:,} parameters"),
+        ("loss", f"objective {parts['objective']}, diversity {names['diversity']}, gauges {names['gauges']}"),
         ("cost", f"{run.gradient_evaluations:,} gradient evaluations"),
     ]
     return html_table(f"run {run.folder.name}", [*rows, *_results(run)])

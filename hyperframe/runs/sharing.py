@@ -77,8 +77,6 @@ def write_shared(
         store_networks(partial / NETWORKS, networks, origin)
         write_text(partial / CARD, model_card(folder.name, config, networks, checkpoint, figures))
         write_json(partial / HUB, _for_hubs(config))
-        if folder.exists():
-            folder.rmdir()
     return folder
 
 

@@ -232,7 +232,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Give a folder to write into; it appears under its own name, which must be free then, when it is on the disk."""
+    """Give a folder to write into; once on the disk it has its own name, which is free, or that of an empty folder."""
     partial = partial_of(path)
     with writing(path):
         try:
@@ -240,6 +240,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
             partial.mkdir(parents=True)
             yield partial
             flush(partial)
+            if path.is_dir():
+                path.rmdir()
             partial.rename(path)
             flush(path.parent)
         finally:

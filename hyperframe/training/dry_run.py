@@ -11,6 +11,7 @@ from hyperframe.config.registry import Registry
 from hyperframe.config.schema import Config
 from hyperframe.errors import DataError
 from hyperframe.experiment.build import Experiment
+from hyperframe.experiment.describe import parts_of
 from hyperframe.experiment.preflight import load_data
 from hyperframe.experiment.step_memory import step_memory
 from hyperframe.runs.run import Run
@@ -76,24 +77,13 @@ def _data_of(experiment: Experiment) -> tuple[dict[str, Data], str | None]:
 
 def _parts(run: Run, splits: Mapping[str, int]) -> dict[str, Any]:
     """Name the parts of the training."""
-    experiment, config = run.experiment, run.config
-    task, spec = experiment.task, experiment.target.spec
-    parameters = sum(value.numel() for value in experiment.generator.parameters() if value.requires_grad)
+    config, parts = run.config, parts_of(run.experiment)
     return {
         "config": config.name,
         "folder": str(run.folder),
-        "device": str(experiment.device),
-        "task": {
-            "name": task.name,
-            "input_shape": list(task.input_shape),
-            "outputs": task.num_outputs,
-            "splits": splits,
-        },
-        "target": {"name": spec.name, "weights": spec.num_weights},
-        "generator": {"name": config.generator.name, "parameters": parameters},
-        "objective": config.objective.name,
-        "diversity": [choice.name for choice in config.diversity],
-        "gauges": [choice.name for choice in config.gauges],
+        "device": str(run.experiment.device),
+        **parts,
+        "task": {**parts["task"], "splits": splits},
         "networks": config.trainer.networks,
         "batch_size": config.trainer.batch_size,
     }

@@ -106,6 +106,7 @@ def train(out, labels=Y, **settings):
     return hf.train(module=nn.Linear(3, 4), data=Own(labels), overrides=overrides, out=out)
 
 
+@pytest.mark.slow
 def test_a_network_never_learns_from_examples_outside_of_its_bootstrap(tmp_path):
     """Other labels of just those examples that do not count for network 2 leave it as it is, and only it."""
     own = Bootstrap("bernoulli")(torch.eye(4), torch.arange(60).expand(4, 60), 60, seed=0)[2]
@@ -115,6 +116,7 @@ def test_a_network_never_learns_from_examples_outside_of_its_bootstrap(tmp_path)
     assert [torch.equal(one[n], other[n]) for n in range(4)] == [False, False, True, False]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_goes_on_bit_for_bit(tmp_path):
     settings = {**tiny.PERCEPTRON, "objective.bootstrap": "exponential", "trainer.steps": 6}
     whole = hf.train("digits", settings, out=tmp_path / "whole")

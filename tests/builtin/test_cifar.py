@@ -125,6 +125,7 @@ def test_files_and_digests_are_those_of_torchvision():
         assert source.place == dataset.base_folder
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_cifar_10_is_read_as_torchvision_reads_it_and_standardised_by_its_own_moments():
     from torchvision import datasets

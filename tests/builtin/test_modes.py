@@ -230,6 +230,7 @@ def test_files_that_hold_no_network_of_the_target_are_refused(tmp_path, trained)
         assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("analysis", ["plane", "paths"])
 def test_analyses_that_move_through_z_do_not_apply(tmp_path, analysis):
     """Between the numbers of two modes there is none."""

@@ -106,6 +106,7 @@ def resnet32(registry):
     return spec
 
 
+@pytest.mark.slow
 def test_table_7_resnet_32_filters_and_what_each_makes_of_a_code(resnet32):
     """Filters are kernel, scale and shift; two layers are shortcuts, and the last has one code for all its filters."""
     sizes = {"code": 8, "extractor": (1000, 1000), "weight_generators": (800, 800), "latent": 500}
@@ -122,6 +123,7 @@ def test_table_7_resnet_32_filters_and_what_each_makes_of_a_code(resnet32):
     assert described["extractor"]["sizes"] == [500, 1000, 1000, 8 * codes]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "parameters", "dimension"),
     [

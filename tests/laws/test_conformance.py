@@ -24,14 +24,24 @@ OF_EXAMPLES = {"example_weights_are_numbers", "examples_count_one", "networks_ke
 """Laws of objectives that do not count all examples alike."""
 LONG = {"diversity", "gauge"}
 """Kinds whose laws take seconds."""
-LARGE = {"torchvision", "vit_tiny", "lstm_classifier"}
-"""Targets whose laws take seconds; small ones of these kinds are in `OTHERS`."""
+LONG_ONES = {
+    "bhn",
+    "cifar10",
+    "fashion_mnist",
+    "lstm_classifier",
+    "mnfg",
+    "resnet20",
+    "torchvision",
+    "unet_tiny",
+    "vit_tiny",
+}
+"""Components of other kinds whose laws do, and beside which quicker ones of their kind are left."""
 
 
 def marks_of(entry):
     """Whether the laws of a component need data sets, and whether they take long."""
     marks = [pytest.mark.data] if entry.component.name in DATA and entry.kind == "task" else []
-    return [*marks, pytest.mark.slow] if entry.kind in LONG or entry.component.name in LARGE else marks
+    return [*marks, pytest.mark.slow] if entry.kind in LONG or entry.component.name in LONG_ONES else marks
 
 
 ALL = [

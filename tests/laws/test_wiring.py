@@ -217,7 +217,10 @@ def found(registry, tmp_path_factory):
     return results
 
 
-every_analysis = pytest.mark.parametrize("name", wiring.OPTIONS)
+TRAINS = ("deep_ensemble",)
+every_analysis = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in TRAINS else []) for name in wiring.OPTIONS]
+)
 
 
 def test_all_analyses_are_here(registry):

@@ -26,7 +26,8 @@ from hyperframe.training.trainer import Trainer
 from hyperframe.types import Data
 
 TASK_OF = {"digits_cnn": "digits", "mnist_cnn": "mnist"}
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
+DEVICES = [pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=pytest.mark.cuda)]
+"""The CPU beside itself tries the bodies alone."""
 ON_EACH = pytest.mark.parametrize("device", DEVICES)
 
 

@@ -203,6 +203,7 @@ def test_networks_of_a_module_with_two_names_are_what_they_are_inside(tmp_path, 
         torch.testing.assert_close(nets[number](x).softmax(-1), inside[number], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_distilled_file_reaches_what_was_measured(tmp_path, trained, method):
     run, module = trained["two names"]

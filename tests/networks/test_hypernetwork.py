@@ -1,6 +1,7 @@
 """The hypernetwork's forms: weight generators that layers share, of low rank, and with skip connections."""
 
 import json
+from functools import cache
 from itertools import pairwise
 
 import pytest
@@ -30,11 +31,13 @@ def rng(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+@cache
 def perceptron(*sizes) -> TargetSpec:
     layers = [part for pair in pairwise(sizes) for part in (nn.Linear(*pair), nn.ReLU())]
     return hf.trace(nn.Sequential(*layers[:-1]), input_shape=(sizes[0],)).spec
 
 
+@cache
 def convolutions() -> TargetSpec:
     def block():
         return [nn.Conv2d(2, 2, 1, bias=False), nn.BatchNorm2d(2), nn.ReLU()]

@@ -229,6 +229,7 @@ def test_the_entropy_of_the_manifold_is_that_without_a_prior():
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.slow
 def test_saved_loaded_resumed_sampled_and_distilled(tmp_path, run):
     nets, x = run.sample(3), run.data("test").x[:5]
     again = hf.load(run.folder).sample(3)

@@ -378,6 +378,7 @@ def test_other_circumstances_are_named(tmp_path, small):
         assert part in message
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_belongs_to_the_run(tmp_path, small):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -500,6 +501,7 @@ def test_a_checkpoint_that_does_not_fit_is_named(tmp_path, small):
     assert hf.resume(run.folder).finished
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_was_renamed_is_no_other_steps(tmp_path, small):
     run = small(tmp_path / "run")
     (run.folder / "checkpoints" / "6").rename(run.folder / "checkpoints" / "700")

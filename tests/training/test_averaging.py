@@ -89,6 +89,7 @@ def test_running_moments_are_estimated_for_the_averages(small):
     torch.testing.assert_close(own.running_var.double(), torch.stack(variances).mean(0), rtol=1e-4, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_the_last_validation_and_checkpoint_are_of_the_averages(tmp_path, small):
     settings = {"trainer__average_tail": 0.5, "trainer__rate": 1e-2, "evaluation__examples": 10**6}
     run = small(tmp_path / "run", **settings)
@@ -105,6 +106,7 @@ def at(run, step):
     return [value for name, value in sorted(found.generator().items()) if name in names]
 
 
+@pytest.mark.slow
 def test_an_extended_run_goes_on_from_the_averages(tmp_path, small, monkeypatch):
     """The further steps, all in the longer run's tail, are averaged anew."""
     run = small(tmp_path / "run", **{key.replace(".", "__"): value for key, value in TAIL.items()})

@@ -246,6 +246,7 @@ def test_all_that_speak_of_a_run_say_that_it_ended_early(tmp_path, ending, hyper
     assert (best.step, best.finished, best.ended) == (2, False, None)
 
 
+@pytest.mark.slow
 def test_a_run_that_ended_early_goes_on_with_more_patience_as_one_that_had_it(tmp_path, ending):
     whole = ending(tmp_path / "whole", trainer__patience=4)
     run = ending(tmp_path / "run", trainer__patience=2)

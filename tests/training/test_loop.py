@@ -379,6 +379,7 @@ def test_a_checkpoint_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     assert checkpoint_steps(tmp_path) == [1, 2]
 
 
+@pytest.mark.slow
 def test_what_is_no_run(tmp_path, small):
     with pytest.raises(RunError, match=r"absent does not exist"):
         hf.load(tmp_path / "absent")

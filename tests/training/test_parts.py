@@ -44,6 +44,7 @@ def test_a_run_keeps_what_is_not_generated(tmp_path, registry):
     assert torch.equal(again.sample(3).state_dict(1)["1.weight"], module()[1].weight)
 
 
+@pytest.mark.slow
 def test_a_run_of_a_part_goes_on_bit_for_bit(tmp_path, registry):
     settings = of_module(**{"target.adapter": "lora", "target.rank": 2})
     whole = hf.train("digits", settings, module=module(), out=tmp_path / "a", registry=registry)
@@ -53,6 +54,7 @@ def test_a_run_of_a_part_goes_on_bit_for_bit(tmp_path, registry):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "part", [{"target.adapter": "lora", "target.rank": 2}, {"target.generate": [2]}], ids=["lora", "2"]
 )
@@ -64,6 +66,7 @@ def test_a_run_of_a_part_with_a_prior_is_read_again(tmp_path, registry, part):
     assert torch.equal(again.sample(3).predict(x), run.sample(3).predict(x))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*has no checkpoint yet")
 def test_a_run_that_starts_anew_begins_at_trained_weights_again(tmp_path, registry):
     """It was stopped before its first checkpoint; one that goes on reads no file again, and none else."""

@@ -249,6 +249,7 @@ class Watched(nn.Linear):
         return super().forward(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
 def test_evaluations_within_a_training_are_in_single_precision(tmp_path, monkeypatch, small, precision):
     step = Trainer.step

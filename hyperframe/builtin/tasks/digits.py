@@ -1,5 +1,7 @@
 """The task `digits`: scikit-learn's 1,797 handwritten digits, real data that needs no download."""
 
+from functools import cache
+
 import attrs
 import numpy as np
 import torch
@@ -31,20 +33,27 @@ class Digits(ClassificationTask):
 
     def data(self, split: str) -> Data:
         """Return a split; the three never share an image."""
-        from sklearn.datasets import load_digits  # noqa: PLC0415  (takes a second, and only this task needs it)
-
         if split not in SIZES:
             raise ValueError(unknown_name("split", split, SIZES))
-        bunch = load_digits()
-        order = np.random.default_rng(self.options.split_seed).permutation(len(bunch.target))
+        images, labels = _read()
+        order = np.random.default_rng(self.options.split_seed).permutation(len(labels))
         first = sum(SIZES[name] for name in list(SIZES)[: list(SIZES).index(split)])
         chosen = order[first : first + SIZES[split]]
-        images = torch.from_numpy(bunch.images[chosen]).float()[:, None] / 16
-        return Data(images, torch.from_numpy(bunch.target[chosen]).long())
+        x = torch.from_numpy(images[chosen]).float()[:, None] / 16
+        return Data(x, torch.from_numpy(labels[chosen]).long())
 
     def augment(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
         """Rotate, shear, scale and shift each training image at random, as far as the options allow."""
         return random_affine(inputs, self.options, rng)
+
+
+@cache
+def _read() -> tuple[np.ndarray, np.ndarray]:
+    """All images [examples, 8, 8] and their labels, from a text file that takes longer to read than a step takes."""
+    from sklearn.datasets import load_digits  # noqa: PLC0415  (takes a second, and only this task needs it)
+
+    bunch = load_digits()
+    return bunch.images, bunch.target
 
 
 def _build(options: Options) -> Digits:

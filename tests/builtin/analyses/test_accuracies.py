@@ -100,6 +100,7 @@ def test_labels_are_the_first_option_of_any_objective_that_tells_runs_apart(obje
     assert module._labels(runs) == labels
 
 
+@pytest.mark.slow
 def test_runs_with_the_same_lambda_are_labelled_by_their_names(run, folder):
     found = run_analysis(run, other=str(run.folder), networks=2, examples=20)
     assert [own["label"] for own in found["runs"]] == ["run", "run, the other one"]

@@ -491,7 +491,7 @@ def program(seed):
     return Net(run, parts=module.parts, out=dense(3, 2))
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", [*range(8), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(8, 25))])
 def test_random_programs(seed, registry, monkeypatch):
     """Claims of the rules hold, and gauges keep their laws, whether or not a check follows."""
     monkeypatch.setattr(tracer, "verify", lambda module, structure, inputs: (structure, ()))

@@ -127,6 +127,7 @@ def test_claims_about_random_networks_hold(request):
     every()
 
 
+@pytest.mark.slow
 def test_the_trial_sees_a_reader_that_is_forgotten():
     planted = 0
     for seed in range(8):
