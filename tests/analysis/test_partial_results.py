@@ -121,7 +121,7 @@ def test_wrong_options(argument, message):
 @pytest.mark.slow
 def test_wrong_arguments(run, hyperframe):
     for arguments, message in [
-        (["toy_curve.points=3"], "Missing argument 'NAME...'. Analyses: ensembles, "),
+        (["toy_curve.points=3"], "Missing argument 'NAME...'. Analyses: answers, "),
         (["toy_curve", "toy_curve.points=3"], "points"),
         (["toy_curve", "pca.points=3"], "unknown analysis 'pca'"),
     ]:

@@ -131,7 +131,7 @@ def test_the_runs_own_evaluation_is_not_overwritten(run):
     ("arguments", "message"),
     [
         (["analyse", "nonsense"], "unknown analysis 'nonsense'"),
-        (["analyse"], "Missing argument 'NAME...'. Analyses: ensembles, "),
+        (["analyse"], "Missing argument 'NAME...'. Analyses: answers, "),
         (["analyse", "pca", "-n", "3"], "No such option"),
         (["analyse", "pca", "trainer.steps=3"], "only where its data lie can be overridden"),
         (["evaluate", "pca"], "'pca' is not KEY=VALUE of the run's configuration; analyses and their options are for"),

@@ -9,7 +9,6 @@ from hyperframe.analysis.runner import analyse
 from hyperframe.api import make_registry
 from hyperframe.builtin.analyses.ensembles import conclusions
 from hyperframe.builtin.analyses.ensembles.own_metrics import own_results
-from hyperframe.errors import NotApplicableError
 from hyperframe.metrics import Metric
 
 FEW = settings(max_examples=25)
@@ -112,10 +111,3 @@ def test_growth_does_not_depend_on_the_chunks(valuing, chunk):
 def test_a_single_network_is_no_ensemble(run):
     found = analyse(run, "ensembles", make_registry(), {"draws": 1, "networks": 1})
     assert found["conclusions"][0]["sentence"] == conclusions.ALONE
-
-
-def test_a_task_without_metrics_of_ensembles_is_left_out(tmp_path):
-    settings = {"trainer.steps": 2, "trainer.device": "cpu", "evaluation.test_networks": 3, "evaluation.networks": 2}
-    run = hf.train("toy", settings, out=tmp_path / "toy")
-    with pytest.raises(NotApplicableError, match="declares no metric of an ensemble that says which way is better"):
-        analyse(run, "ensembles", make_registry())
