@@ -87,6 +87,7 @@ def _parts(run: Run, splits: Mapping[str, int]) -> dict[str, Any]:
             "name": task.name,
             "input_shape": list(task.input_shape),
             "outputs": task.num_outputs,
+            **({"output_places": list(task.output_places)} if task.output_places else {}),
             "splits": splits,
         },
         "target": {"name": spec.name, "weights": spec.num_weights},
