@@ -17,8 +17,11 @@ from hyperframe.runs.comparison import repeats
 from hyperframe.runs.folder import ANALYSES
 from hyperframe.runtime.progress import in_words
 from hyperframe.runtime.terminal import Console, printable
+from hyperframe.targets.notebook import outputs_in_words
 
 LONGEST_TABLE = 50
+LARGEST_CELL, MAP = 100, "…"
+"""Numbers of one result in a cell at most, and what stands for more."""
 
 UNBROKEN = 1 << 16
 """Columns of what is no terminal: a line is a row there, so that other programs can read it."""
@@ -97,16 +100,25 @@ def print_prediction(rows: Sequence[Mapping[str, Any]]) -> None:
     shown = rows[:LONGEST_TABLE]
     table = Table(*(name.replace("_", " ") for name in rows[0]))
     for row in shown:
-        table.add_row(*(_cell(value) for value in row.values()))
+        table.add_row(*(MAP if _is_map(value) else _cell(value) for value in row.values()))
     console = output()
     console.print(table)
+    if any(_is_map(value) for value in rows[0].values()):
+        console.print(f"{MAP} stands for more than {LARGEST_CELL:,} numbers; --json or --out FILE give them")
     if len(rows) > len(shown):
         console.print(f"… and {len(rows) - len(shown):,} more; --json or --out FILE give all of them")
 
 
+def _is_map(value: Any) -> bool:
+    """Whether a result is one of many places, which no cell has room for."""
+    return isinstance(value, list) and _numbers_in(value) > LARGEST_CELL
+
+
+def _numbers_in(value: Any) -> int:
+    return sum(map(_numbers_in, value)) if isinstance(value, list) else 1
+
+
 def _cell(value: Any) -> str:
-    if isinstance(value, list) and value and isinstance(value[0], list):
-        return "…"  # a map, which --out FILE writes
     if isinstance(value, list):
         return " ".join(_cell(item) for item in value)
     return f"{value:.3f}" if isinstance(value, float) else escape(str(value))
@@ -168,11 +180,12 @@ def print_dry_run(content: Mapping[str, Any]) -> None:
     """Print what would be trained, and what it takes."""
     task, memory = content["task"], content["memory"]
     splits = ", ".join(f"{count:,} for {split}" for split, count in task["splits"].items())
+    outputs = outputs_in_words(task["outputs"], *task.get("output_places", []))
     rows = {
         "configuration": content["config"],
         "run folder": f"{content['folder']} (not made)",
         "device": content["device"],
-        "task": f"{task['name']}: inputs {task['input_shape']}, {task['outputs']} outputs",
+        "task": f"{task['name']}: inputs {task['input_shape']}, {outputs}",
         "examples": splits or MISSING,
         "target": f"{content['target']['name']}: {content['target']['weights']:,} weights",
         "generator": f"{content['generator']['name']}: {content['generator']['parameters']:,} parameters",

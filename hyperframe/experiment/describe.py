@@ -24,7 +24,12 @@ def parts_of(experiment: Experiment) -> dict[str, Any]:
     config, task, spec = experiment.config, experiment.task, experiment.target.spec
     parameters = sum(value.numel() for value in experiment.generator.parameters() if value.requires_grad)
     return {
-        "task": {"name": task.name, "input_shape": list(task.input_shape), "outputs": task.num_outputs},
+        "task": {
+            "name": task.name,
+            "input_shape": list(task.input_shape),
+            "outputs": task.num_outputs,
+            **({"output_places": list(task.output_places)} if task.output_places else {}),
+        },
         "target": {"name": spec.name, "weights": spec.num_weights},
         "generator": {"name": config.generator.name, "parameters": parameters},
         "objective": config.objective.name,

@@ -142,7 +142,7 @@ class Linear(nn.Module):
         (lambda spec: (Linear(after=lambda y: (y, y)), spec), "must return one tensor, not tuple"),
         (
             lambda spec: (Linear(after=lambda y: y[..., None]), spec),
-            r"its outputs for 2 inputs are torch.float32 \[2, 10, 1\], must be real numbers",
+            r"for 2 inputs its forward must give outputs of shape \(2, 10\), but gives \(2, 10, 1\)",
         ),
         (
             lambda spec: (Linear(after=lambda y: y.sum().item()), spec),

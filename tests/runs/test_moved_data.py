@@ -58,6 +58,7 @@ def test_paths_are_kept_absolute(tmp_path, moved):
         "kind": "classification",
         "input_shape": [5],
         "num_outputs": 3,
+        "output_places": [],
         "classes": [],
         "pixels": False,
     }

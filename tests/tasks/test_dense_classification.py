@@ -1,6 +1,10 @@
 """Tasks with a class for each place: losses, what does not count, and the meter beside the plain way."""
 
+import json
+
+import numpy as np
 import pytest
+import tiny
 import torch
 import torch.nn.functional as F
 from hypothesis import given
@@ -200,3 +204,31 @@ def test_padded_sequences_train_and_networks_answer_each_step(tmp_path):
     assert results["ensemble"]["mean_probability"] > 0.6
     with pytest.raises(DataError, match="one answer for each example"):
         nets.conformal(x, run.data("test").y[:5])
+
+
+def test_the_command_line_trains_on_masks_and_writes_maps(hyperframe, tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.random((40, 1, 8, 8)).astype(np.float32)
+    np.savez("masks.npz", images=images, labels=(images[:, 0] > 0.5).astype(int))
+    np.save("in.npy", images[:2])
+    texts = [f"{key}={json.dumps(value)}" for key, value in {**tiny.GENERATED, "trainer.steps": 2}.items()]
+    given = "task=arrays", "task.file=masks.npz", "target=unet_tiny", "target.channels=[2,2,2]"
+    code, _, err = hyperframe("train", "digits_hypernetwork", *given, *texts, "--out", "run")
+    assert code == 0, err
+    assert "read as a class for each of 8 × 8 places" in err
+    code, out, _ = hyperframe("predict", "run", "in.npy")
+    assert code == 0
+    assert "… stands for more than 100 numbers; --json or --out FILE give them" in out
+    assert hyperframe("predict", "run", "in.npy", "--out", "maps.npz")[0] == 0
+    found = np.load("maps.npz")
+    assert {name: found[name].shape for name in ("probabilities", "vote", "entropy")} == {
+        "probabilities": (2, 2, 8, 8),
+        "vote": (2, 8, 8),
+        "entropy": (2, 8, 8),
+    }
+    code, out, _ = hyperframe("train", "digits_hypernetwork", *given, *texts, "--dry-run")
+    assert code == 0
+    assert "2 outputs at each of 8 × 8 places" in out
+    code, _, err = hyperframe("train", "digits_hypernetwork", *given[:2], "target=mlp", *texts, "--out", "other")
+    assert code == 2
+    assert "it has 2 outputs, and the task needs 2 at each of 8 × 8 places" in err

@@ -73,6 +73,10 @@ def test_two_heads_train_and_answer_by_name(tmp_path, form):
     assert {name: tuple(value.shape) for name, value in predictions.items()} == {"kind": (3, 8, 3), "size": (3, 8, 1)}
     torch.testing.assert_close(predictions["kind"].sum(-1), torch.ones(3, 8))
     assert 50 < float(predictions["size"].mean()) < 150  # in the label's own units
+    own = TwoHeads()
+    own.load_state_dict(nets.state_dict(1))
+    heads = own(task.standardised_inputs.apply(x))
+    torch.testing.assert_close(predictions["kind"][1], heads["kind"].softmax(-1))
     torch.testing.assert_close(nets.mean(x)["size"], predictions["size"].mean(0))
     assert set(nets.summary(x)) == {
         *("kind.probabilities", "kind.vote", "kind.entropy", "kind.mutual_information", "size.mean", "size.std")
