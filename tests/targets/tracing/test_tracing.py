@@ -419,7 +419,11 @@ CANNOT = {
         (4,),
         "parameter 'p' is a number",
     ),
-    "images as outputs": (lambda: conv(1, 4), (1, 5, 5), r"outputs for 2 inputs are torch.float32 \[2, 4, 3, 3\]"),
+    "a number without an axis of outputs": (
+        lambda: Net(lambda m, x: m.out(x)[:, 0], out=dense(4, 2)),
+        (4,),
+        r"outputs for 2 inputs are torch.float32 \[2\]",
+    ),
     "two outputs": (lambda: Net(lambda m, x: (m.out(x), x), out=dense(4, 2)), (4,), "one tensor, not tuple"),
     "two outputs while training": (
         lambda: Net(lambda m, x: (m.out(x), x) if m.training else m.out(x), out=dense(4, 2)),
