@@ -7,17 +7,17 @@ from hyperframe.runs.run import Run
 
 
 def check_classifies(run: Run, analysis: str) -> None:
-    """Check that the run's task has classes, whose probabilities are the softmax of the outputs.
+    """Check that the run's task has one class for each example, whose probabilities are the softmax of the outputs.
 
     Raises:
-        NotApplicableError: it has none.
+        NotApplicableError: it has none, or one for each of several places, labels or heads.
     """
     task = run.experiment.task
     labels = run.data("test").y
     if not task.shift_invariant or not task.likelihood or labels.dtype != torch.int64 or labels.dim() != 1:
         raise NotApplicableError(
-            f"analysis '{analysis}' does not apply: it is about probabilities of classes, which task '{task.name}' of "
-            f"run {run.folder.name} does not have"
+            f"analysis '{analysis}' does not apply: it is about probabilities of one class for each example, which "
+            f"task '{task.name}' of run {run.folder.name} does not have"
         )
 
 
