@@ -19,15 +19,20 @@ def has_values(run: Run) -> bool:
 
 
 def check_classifies(run: Run, analysis: str) -> None:
-    """Check that the run's task has classes, whose probabilities are the softmax of the outputs.
+    """Check that the run's task has one class for each example, whose probabilities are the softmax of the outputs.
 
     Raises:
-        NotApplicableError: it has none.
+        NotApplicableError: it has none, or one for each of several places, labels or heads.
     """
     if not has_classes(run):
         raise NotApplicableError(
+<<<<<<< HEAD
             f"analysis '{analysis}' does not apply: it is about probabilities of classes, which task "
             f"'{run.experiment.task.name}' of run {run.folder.name} does not have"
+=======
+            f"analysis '{analysis}' does not apply: it is about probabilities of one class for each example, which "
+            f"task '{task.name}' of run {run.folder.name} does not have"
+>>>>>>> outputs
         )
 
 

@@ -141,7 +141,7 @@ def test_what_is_no_image_is_refused(registry, tmp_path):
     own = {**tiny.PERCEPTRON, "target.input_shape": [3], "trainer.steps": 1}
     for name, labels, outputs, message in (
         ("classes", y, 3, "it is about images, but inputs of task 'data'"),
-        ("values", x[:, :1], 1, "it is about probabilities of classes"),
+        ("values", x[:, :1], 1, "it is about probabilities of one class for each example"),
     ):
         run = hf.train(data=(x, labels), overrides={**own, "target.outputs": outputs}, out=tmp_path / name)
         with pytest.raises(NotApplicableError, match=f"analysis 'out_of_distribution' does not apply: {message}"):
