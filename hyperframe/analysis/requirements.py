@@ -26,13 +26,8 @@ def check_classifies(run: Run, analysis: str) -> None:
     """
     if not has_classes(run):
         raise NotApplicableError(
-<<<<<<< HEAD
-            f"analysis '{analysis}' does not apply: it is about probabilities of classes, which task "
-            f"'{run.experiment.task.name}' of run {run.folder.name} does not have"
-=======
             f"analysis '{analysis}' does not apply: it is about probabilities of one class for each example, which "
-            f"task '{task.name}' of run {run.folder.name} does not have"
->>>>>>> outputs
+            f"task '{run.experiment.task.name}' of run {run.folder.name} does not have"
         )
 
 
