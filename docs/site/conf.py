@@ -36,7 +36,13 @@ html_copy_source = False
 
 navigation = {
     "Start": ["Overview <../README>", "choosing", "estimators", "examples", "limits"],
-    "Tutorials": ["tutorials/own_table", "tutorials/elsewhere", "tutorials/choosing_lambda"],
+    "Tutorials": [
+        "tutorials/own_table",
+        "tutorials/elsewhere",
+        "tutorials/choosing_lambda",
+        "tutorials/active_learning",
+        "tutorials/write_a_plugin",
+    ],
     "How-to": ["commands", "data", "runs", "report", "analyses", "comparisons", "target", "task", "gauge", "prove"],
     "Reference": ["configuration", "cli", "api", "hooks", "laws"],
     "Results": ["results/*"],
