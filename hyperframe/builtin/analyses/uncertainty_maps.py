@@ -159,10 +159,6 @@ def _picture(x: Tensor) -> Any:
     return _flat(x)
 
 
-def _build(options: Options) -> UncertaintyMaps:
-    return UncertaintyMaps(options)
-
-
 @hookimpl
 def hyperframe_analyses() -> list[Component]:
     """Register the analysis."""
@@ -170,7 +166,7 @@ def hyperframe_analyses() -> list[Component]:
         Component(
             name=NAME,
             place=12,
-            factory=_build,
+            factory=UncertaintyMaps,
             options=Options,
             summary="maps of uncertainty of networks that give each place a class, and whether they err there",
         )
