@@ -16,7 +16,7 @@ QUESTIONS = {
     "ensemble": "What is an ensemble worth here?",
     "next": "What next?",
 }
-"""What a report asks of a run, by the names under which analyses answer."""
+"""Questions that a report asks of a run, by the names under which analyses answer."""
 
 
 def conclude(question: str, sentence: str, picture: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -40,14 +40,14 @@ def has_recurrences(module: nn.Module) -> bool:
 
 
 def lstm_cell(x: Tensor, state: State, weights: Sequence[Tensor | None]) -> State:
-    """C' = σ(f)·c + σ(i)·tanh(g), h' = σ(o)·tanh(c'), of i, f, g, o = W x + U h + b."""
+    """Return h' and c': c' = σ(f)·c + σ(i)·tanh(g), h' = σ(o)·tanh(c'), of i, f, g, o = W x + U h + b."""
     read, forget, memory, output = _affine(x, weights[0::2], 4, state[0], weights[1::2])
     cell = forget.sigmoid() * state[1] + read.sigmoid() * memory.tanh()
     return output.sigmoid() * cell.tanh(), cell
 
 
 def gru_cell(x: Tensor, state: State, weights: Sequence[Tensor | None]) -> State:
-    """H' = (1 − z)·n + z·h with z = σ(…), r = σ(…), n = tanh(W x + b + r·(U h + b'))."""
+    """Return h' = (1 − z)·n + z·h with z = σ(…), r = σ(…), n = tanh(W x + b + r·(U h + b'))."""
     hidden = state[0]
     own = nn.functional.linear(x, _given(weights[0]), weights[2]).chunk(3, -1)
     back = nn.functional.linear(hidden, _given(weights[1]), weights[3]).chunk(3, -1)
@@ -58,7 +58,7 @@ def gru_cell(x: Tensor, state: State, weights: Sequence[Tensor | None]) -> State
 
 def _plain_cell(function: Callable[[Tensor], Tensor]) -> Cell:
     def cell(x: Tensor, state: State, weights: Sequence[Tensor | None]) -> State:
-        """H' = f(W x + U h + b)."""
+        """Return h' = f(W x + U h + b)."""
         return (function(*_affine(x, weights[0::2], 1, state[0], weights[1::2])),)
 
     return cell

@@ -138,7 +138,7 @@ class Validations:
         )
 
     def plain(self) -> dict[str, Any]:
-        """What a checkpoint keeps of them, from which `restore` goes on."""
+        """Return plain data that a checkpoint keeps, from which `restore` goes on."""
         seen = {name: attrs.asdict(course) for name, course in self._courses.items() if course.best > -math.inf}
         return {
             "since_best": self.since_best,

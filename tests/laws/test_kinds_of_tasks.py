@@ -65,17 +65,13 @@ def trained(tmp_path_factory):
     return run
 
 
+ANY = {"accuracies", "distillation", "ensembles", "paths", "pca", "plane", "training_curves", "unit_diversity"}
 APPLY = {
-    "places": {
-        *("accuracies", "distillation", "filters", "paths", "pca", "plane", "uncertainty_maps"),
-        "unit_diversity",
-    },
-    "several labels": {
-        *("accuracies", "distillation", "joint_prediction", "paths", "pca", "plane", "unit_diversity"),
-    },
-    "heads": {"accuracies", "distillation", "paths", "pca", "plane", "unit_diversity"},
+    "places": {*ANY, "filters", "uncertainty_maps"},
+    "several labels": {*ANY, "joint_prediction"},
+    "heads": ANY,
 }
-"""For each kind the analyses that apply to it; those of weights alone, or of losses and scores, do."""
+"""For each kind the analyses that apply to it; those of weights alone, or of losses, scores and metrics, do."""
 
 
 @pytest.mark.parametrize("name", wiring.OPTIONS)

@@ -13,8 +13,9 @@ from hyperframe import Component, Run, hookimpl, option
 from hyperframe.analysis import COLOURS, keep_picture, new_figure
 from hyperframe.analysis.scoring import some_examples
 from hyperframe.errors import NotApplicableError
+from hyperframe.tasks.calibration import auroc
 from hyperframe.tasks.structured import UNLABELLED, DenseClassificationTask
-from hyperframe.tasks.structured.dense_meter import mean_iou
+from hyperframe.tasks.structured.dense_meter import iou_of_classes, mean_iou
 
 NAME = "uncertainty_maps"
 SCORES = {"entropy": "entropy", "mutual_information": "mutual information"}
@@ -85,9 +86,7 @@ class UncertaintyMaps:
 
 def _overlaps(confusion: Tensor) -> list[float | None]:
     """Each class's intersection over union; None for one that there is not."""
-    both = confusion.diagonal().double()
-    found = (both / (confusion.sum(0) + confusion.sum(1) - both)).tolist()
-    return [None if math.isnan(value) else value for value in found]
+    return [None if math.isnan(value) else value for value in iou_of_classes(confusion).tolist()]
 
 
 def separation(scores: Tensor, wrong: Tensor) -> dict[str, float | None]:
@@ -97,13 +96,7 @@ def separation(scores: Tensor, wrong: Tensor) -> dict[str, float | None]:
         >>> separation(torch.tensor([0.1, 0.2, 0.3, 0.2]), torch.tensor([False, False, True, True]))["auroc"]
         0.875
     """
-    right, errors = scores[~wrong], scores[wrong].sort().values
-    if not len(right) or not len(errors):
-        return {"right": _mean(right), "wrong": _mean(errors), "auroc": None}
-    above = len(errors) - torch.searchsorted(errors, right, right=True)
-    level = torch.searchsorted(errors, right, right=True) - torch.searchsorted(errors, right)
-    auroc = float((above + level / 2).double().mean() / len(errors))
-    return {"right": _mean(right), "wrong": _mean(errors), "auroc": auroc}
+    return {"right": _mean(scores[~wrong]), "wrong": _mean(scores[wrong]), "auroc": auroc(scores, wrong)}
 
 
 def _mean(values: Tensor) -> float | None:
@@ -123,9 +116,8 @@ def _show(
     for row, axes in enumerate(grid):
         axes[0].imshow(_picture(x[row]), cmap="gray", aspect="auto" if x[row].dim() < 3 else "equal")
         for axis, values in zip(axes[1:3], (labels, answers), strict=True):
-            hidden = values[row].masked_fill(values[row] == UNLABELLED, -1).double()
-            hidden[hidden < 0] = torch.nan  # left white
-            axis.imshow(_flat(hidden), cmap=colours, vmin=-0.5, vmax=classes - 0.5, interpolation="nearest")
+            drawn = values[row].double().masked_fill(values[row] == UNLABELLED, torch.nan)  # left white
+            axis.imshow(_flat(drawn), cmap=colours, vmin=-0.5, vmax=classes - 0.5, interpolation="nearest")
         for axis, name in zip(axes[3:], SCORES, strict=True):
             shown = axis.imshow(_flat(maps[name][row]), cmap="viridis", vmin=0, vmax=float(maps[name].max()) or 1.0)
             if row == 0:
@@ -167,10 +159,6 @@ def _picture(x: Tensor) -> Any:
     return _flat(x)
 
 
-def _build(options: Options) -> UncertaintyMaps:
-    return UncertaintyMaps(options)
-
-
 @hookimpl
 def hyperframe_analyses() -> list[Component]:
     """Register the analysis."""
@@ -178,7 +166,7 @@ def hyperframe_analyses() -> list[Component]:
         Component(
             name=NAME,
             place=12,
-            factory=_build,
+            factory=UncertaintyMaps,
             options=Options,
             summary="maps of uncertainty of networks that give each place a class, and whether they err there",
         )

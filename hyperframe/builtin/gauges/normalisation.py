@@ -52,8 +52,7 @@ class NormalisationGauge(Gauge):
         signs = signs.sign()
         for stage in orbit.stages:
             if len(stage.anchors):
-                theta = weights[stage.layer].detach()
-                theta = theta if stage.columns is None else theta[:, :, stage.columns]
+                theta = stage.take(weights[stage.layer].detach())
                 sums = sum_by_label(carriers(stage, theta).sum(2), stage.segments, len(stage.anchored))
                 signs[:, stage.anchored] += (signs[:, stage.anchored] == 0) * sums.sign()
         return torch.where(signs == 0, 1.0, signs)

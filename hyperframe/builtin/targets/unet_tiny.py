@@ -78,6 +78,6 @@ def hyperframe_targets() -> list[Component]:
             factory=build,
             options=Options,
             summary="U-Net with three resolutions for small images, a class for each pixel",
-            reference="Ronneberger et al. 2015",
+            reference="O. Ronneberger, P. Fischer, T. Brox (2015), U-Net",
         )
     ]

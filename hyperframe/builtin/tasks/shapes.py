@@ -90,18 +90,13 @@ def draw_masks(kinds: Tensor, rng: torch.Generator) -> Tensor:
     return distances[kinds - 1, torch.arange(count)] < radius
 
 
-def build(options: Options) -> Shapes:
-    """Make the task."""
-    return Shapes(options)
-
-
 @hookimpl
 def hyperframe_tasks() -> list[Component]:
     """Register the task."""
     return [
         Component(
             name="shapes",
-            factory=build,
+            factory=Shapes,
             options=Options,
             summary="circles, squares and triangles on noisy backgrounds, a class for each pixel; made from a seed",
         )

@@ -46,7 +46,7 @@ class Signals(ClassificationTask):
         if split not in SIZES:
             raise ValueError(unknown_name("split", split, SIZES))
         count = SIZES[split]
-        rng = torch.Generator().manual_seed(3 * self.options.data_seed + list(SIZES).index(split))
+        rng = torch.Generator().manual_seed(len(SIZES) * self.options.data_seed + list(SIZES).index(split))
         cycles, amplitude, phase = (
             torch.empty(count, 1).uniform_(*limits, generator=rng) for limits in (CYCLES, AMPLITUDE, (0.0, 1.0))
         )

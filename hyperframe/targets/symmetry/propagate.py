@@ -25,13 +25,13 @@ def propagate_factors(orbit: LabelOrbit, weights: Weights, factor: Factor) -> We
     factors = first.new_ones(len(first), orbit.count + 1)
     result = dict(weights)
     for stage in orbit.stages:
-        theta = _columns_of(stage, result[stage.layer])
+        theta = stage.take(result[stage.layer])
         theta = stage.divide(theta, factors)
         if len(stage.anchors):
             found = factor(carriers(stage, theta), stage.segments, len(stage.anchored))
             factors = factors.index_copy(1, stage.anchored, found)
         theta = stage.multiply(theta, factors)
-        result[stage.layer] = _with_columns(stage, result[stage.layer], theta)
+        result[stage.layer] = stage.put(result[stage.layer], theta)
     return result
 
 
@@ -39,9 +39,9 @@ def apply_factors(orbit: LabelOrbit, weights: Weights, factors: Tensor) -> Weigh
     """Multiply by factors [batch, labels + 1] where labels are written, divide where they are read; the last is 1."""
     result = dict(weights)
     for stage in orbit.stages:
-        theta = _columns_of(stage, result[stage.layer])
+        theta = stage.take(result[stage.layer])
         theta = stage.multiply(stage.divide(theta, factors), factors)
-        result[stage.layer] = _with_columns(stage, result[stage.layer], theta)
+        result[stage.layer] = stage.put(result[stage.layer], theta)
     return result
 
 
@@ -77,11 +77,3 @@ def carriers(stage: Stage, theta: Tensor) -> Tensor:
         theta = theta[:, stage.anchors]
     # Else they are all columns, in order.
     return theta[:, :, stage.carrier] if len(stage.carrier) < theta.shape[2] else theta
-
-
-def _columns_of(stage: Stage, theta: Tensor) -> Tensor:
-    return theta if stage.columns is None else theta.index_select(2, stage.columns)
-
-
-def _with_columns(stage: Stage, theta: Tensor, part: Tensor) -> Tensor:
-    return part if stage.columns is None else theta.index_copy(2, stage.columns, part)

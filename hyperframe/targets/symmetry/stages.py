@@ -53,6 +53,14 @@ class Stage:
             moved[name] = tuple(grid.to(device) for grid in getattr(self, name))
         return attrs.evolve(self, **moved)
 
+    def take(self, theta: Tensor) -> Tensor:
+        """Take its columns of a layer's weights: [batch, filters, filter_size] give [batch, filters, columns]."""
+        return theta if self.columns is None else theta.index_select(2, self.columns)
+
+    def put(self, theta: Tensor, part: Tensor) -> Tensor:
+        """Put `part` [batch, filters, columns] in the place of its columns of a layer's weights."""
+        return part if self.columns is None else theta.index_copy(2, self.columns, part)
+
     def multiply(self, theta: Tensor, factors: Tensor) -> Tensor:
         """Multiply its columns [batch, filters, columns] by the factors [batch, labels + 1] of what they write."""
         for grid in self.writes:

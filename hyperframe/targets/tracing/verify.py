@@ -134,7 +134,7 @@ class _Trial:
         change = run_exactly(self.module, self.spec, moved, self.inputs, mode=mode) - outputs
         if shifts:
             change = change - change.mean(2, keepdim=True)
-        return not bool((change.abs().flatten(1).amax(1) <= TOLERANCE * outputs.abs().flatten(1).amax(1)).all())
+        return not _is_rounding(change, outputs)
 
     def find_linear(self, structure: Structure, sets: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
         """Return those of some sets of units that any invertible matrix may mix."""
@@ -147,7 +147,7 @@ class _Trial:
         moved = mix(structure, sets, self.weights, self.rng)
         for mode, outputs in self.outputs.items():
             change = run_exactly(self.module, self.spec, moved, self.inputs, mode=mode) - outputs
-            if not bool((change.abs().amax((1, 2)) <= TOLERANCE * outputs.abs().amax((1, 2))).all()):
+            if not _is_rounding(change, outputs):
                 return False
         return True
 
@@ -170,6 +170,11 @@ class _Trial:
             return keep(keep(kept, more[:half]), more[half:])
 
         return _with_parts(structure, kind, parts, keep([], parts)), failed
+
+
+def _is_rounding(change: Tensor, outputs: Tensor) -> bool:
+    """Whether a change of outputs [networks, examples, *outputs] is within the tolerance for each network."""
+    return bool((change.abs().flatten(1).amax(1) <= TOLERANCE * outputs.abs().flatten(1).amax(1)).all())
 
 
 def _parts(structure: Structure, kind: str) -> list[_Part]:

@@ -79,7 +79,7 @@ class _OfOwnData(Task):
     def __init__(self, name: str, facts: OwnFacts, splits: Callable[[], Mapping[str, Data]]) -> None:
         self.name = name
         self.input_shape, self.num_outputs = facts.input_shape, facts.num_outputs
-        self.output_places = facts.output_places
+        self.output_places, self.classes = facts.output_places, facts.classes
         self.pixels = facts.pixels
         self.standardised_inputs = facts.inputs
         self.facts: Mapping[str, Any] = plain_options(facts)
@@ -93,10 +93,6 @@ class _OfOwnData(Task):
 class OwnClassification(_OfOwnData, ClassificationTask):
     """Classification of own data."""
 
-    def __init__(self, name: str, facts: OwnFacts, splits: Callable[[], Mapping[str, Data]]) -> None:
-        super().__init__(name, facts, splits)
-        self.classes = facts.classes
-
 
 class OwnRegression(_OfOwnData, RegressionTask):
     """Regression on own data: labels in their own units, outputs of labels standardised by the training's moments."""
@@ -108,10 +104,6 @@ class OwnRegression(_OfOwnData, RegressionTask):
 
 class OwnDense(_OfOwnData, DenseClassificationTask):
     """A class for each place of own data."""
-
-    def __init__(self, name: str, facts: OwnFacts, splits: Callable[[], Mapping[str, Data]]) -> None:
-        super().__init__(name, facts, splits)
-        self.classes = facts.classes
 
 
 class OwnMultiLabel(_OfOwnData, MultiLabelTask):

@@ -96,6 +96,15 @@ def mean_iou(confusion: Tensor) -> Tensor:
         >>> mean_iou(torch.tensor([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))      # ¾ and ⅘; of the third class there is none
         tensor(0.7750, dtype=torch.float64)
     """
+    return iou_of_classes(confusion).nanmean(-1)
+
+
+def iou_of_classes(confusion: Tensor) -> Tensor:
+    """Intersection over union of each class, NaN for one that there is not: [..., labels, answers] give [..., classes].
+
+    Example:
+        >>> iou_of_classes(torch.tensor([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))
+        tensor([0.7500, 0.8000,    nan], dtype=torch.float64)
+    """
     both = confusion.diagonal(dim1=-2, dim2=-1).double()
-    either = confusion.sum(-1) + confusion.sum(-2) - both
-    return (both / either).nanmean(-1)
+    return both / (confusion.sum(-1) + confusion.sum(-2) - both)

@@ -1,4 +1,4 @@
-"""What answers that are classes tell: against the most frequent class, about confidence, about finding mistakes."""
+"""Sentences about answers that are classes: beside the most frequent class, about confidence and finding mistakes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -70,5 +70,5 @@ def advice(found: Mapping[str, Any]) -> str:
     )
 
 
-def _percent(share: float, digits: int = 2) -> str:
-    return f"{100 * share:.{digits}f} %"
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"

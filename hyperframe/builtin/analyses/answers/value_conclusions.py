@@ -1,4 +1,4 @@
-"""What answers that are values tell: against the mean of the labels, about intervals, about where errors are large."""
+"""Sentences about answers that are values: beside the labels' mean, about intervals, about where errors are large."""
 
 import math
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ def larger_errors(found: Mapping[str, Any]) -> str:
     if not known:
         return ""
     mean = sum(known) / len(known)
-    # Of ranks without any connection the correlation has about this standard error.
+    # Two standard errors, about, of the correlation of ranks without any connection.
     chance = 2 / math.sqrt(max(found["examples"] - 1, 1))
     verdict = "larger" if mean > chance else "smaller" if mean < -chance else "neither larger nor smaller"
     correlation = f"{mean:.2f}".replace("-", MINUS)

@@ -19,7 +19,7 @@ BARRED = 300
 
 @attrs.frozen(kw_only=True, eq=False)
 class Points:
-    """What is drawn of each example: label, prediction and deviation, [examples, values] each."""
+    """Points of a picture, one for each example: label, prediction and deviation, [examples, values] each."""
 
     label: Tensor
     prediction: Tensor

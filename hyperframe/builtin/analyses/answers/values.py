@@ -11,7 +11,14 @@ from torch import Tensor
 from hyperframe import Networks
 from hyperframe.analysis import conclude
 from hyperframe.builtin.analyses.answers.asked import Asked
-from hyperframe.builtin.analyses.answers.value_conclusions import advice, baseline, intervals, larger_errors
+from hyperframe.builtin.analyses.answers.value_conclusions import (
+    LEVEL,
+    advice,
+    baseline,
+    held,
+    intervals,
+    larger_errors,
+)
 from hyperframe.builtin.analyses.answers.value_pictures import Points, coverage_picture, error_picture, value_picture
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -39,8 +46,8 @@ def measure_values(networks: Networks, asked: Asked) -> tuple[dict[str, Any], Po
     scale = trained.std(0, correction=0)
     scale = torch.where(scale > 0, scale, 1)
     reach = torch.special.ndtri((1 + torch.tensor(LEVELS, dtype=torch.float64)) / 2)
-    held = errors <= reach[:, None, None] * deviation  # [levels, examples, values]
-    coverage = held.double().mean(1)
+    inside = errors <= reach[:, None, None] * deviation  # [levels, examples, values]
+    coverage = inside.double().mean(1)
     values = [
         {
             "rmse": float(errors[:, number].square().mean().sqrt()),
@@ -116,7 +123,7 @@ def show_values(folder: Path, found: Mapping[str, Any], points: Points, asked: A
             "error of the ensemble, and of the mean of the training labels": (
                 f"{first['rmse']:.4g}, {first['baseline']:.4g}"
             ),
-            f"labels within intervals for {100 * LEVELS[-2]:g} %": f"{100 * found['coverage'][-2]:.1f} %",
+            f"labels within intervals for {100 * LEVEL:g} %": f"{100 * held(found)[0]:.1f} %",
             "rank correlation of errors and deviations": "–" if correlation is None else f"{correlation:.3f}",
         },
         "pictures": pictures,

@@ -1,4 +1,4 @@
-"""What the analysis `deep_ensemble` concludes: whether the run's ensemble was worth its training."""
+"""Conclusions of the analysis `deep_ensemble`: whether the run's ensemble was worth its training."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the analysis `ensembles` concludes: what an ensemble gains, how many networks suffice, and what to do next."""
+"""Conclusions of the analysis `ensembles`: what an ensemble gains, how many networks suffice, and what to do next."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -75,18 +75,19 @@ def advise(found: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
         worse = lost(values)
         if worse is not None and worse[1] > WORSE:
             return too_long(metric, steps, columns[key_of(metric.of, metric.name)], worse[0])
-    for metric, values in known.items():
-        if gained_late(values) > GAINING:
-            part = 100 * gained_late(values)
-            return (
-                f"Train longer: {part:.0f} % of what the validation's {metric.label} gained in {steps[-1]:,} steps "
-                "came in the last quarter (hyperframe train --resume RUN trainer.steps=…)."
-            )
+    if not known:
+        return ""
+    metric, values = next(iter(known.items()))
+    part = gained_late(values)
+    if part > GAINING:
         return (
-            f"More steps are unlikely to help: the validation's {metric.label} hardly changes in the last quarter of "
-            f"{steps[-1]:,} steps."
+            f"Train longer: {100 * part:.0f} % of what the validation's {metric.label} gained in {steps[-1]:,} steps "
+            "came in the last quarter (hyperframe train --resume RUN trainer.steps=…)."
         )
-    return ""
+    return (
+        f"More steps are unlikely to help: the validation's {metric.label} hardly changes in the last quarter of "
+        f"{steps[-1]:,} steps."
+    )
 
 
 def too_long(metric: Metric, steps: Sequence[int], values: Sequence[float], best: int) -> str:

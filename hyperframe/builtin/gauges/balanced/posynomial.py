@@ -44,7 +44,7 @@ class Posynomial:
         first = next(iter(weights.values()))
         squares = first.new_zeros(len(first), len(self._labels) + 1)
         for stage, numbers in zip(self._stages, self._numbers, strict=True):
-            theta = _columns_of(stage, weights[stage.layer])
+            theta = stage.take(weights[stage.layer])
             squares = squares.index_add(1, numbers.flatten(), theta.square().flatten(1))
         return squares[:, :-1]
 
@@ -54,8 +54,7 @@ class Posynomial:
         padded = torch.cat([factors, torch.ones_like(factors[:, :1])], 1)
         for stage, numbers in zip(self._stages, self._numbers, strict=True):
             theta = result[stage.layer]
-            scaled = _columns_of(stage, theta) * padded[:, numbers]
-            result[stage.layer] = scaled if stage.columns is None else theta.index_copy(2, stage.columns, scaled)
+            result[stage.layer] = stage.put(theta, stage.take(theta) * padded[:, numbers])
         return result
 
     def exponents(self, logarithms: Tensor) -> Tensor:
@@ -125,7 +124,3 @@ def _pad(codes: Tensor, width: int, value: int) -> Tensor:
     """Lay out codes [filters, columns, labels] in rows of one width, [weights, width]."""
     rows = codes.flatten(0, 1)
     return torch.cat([rows, rows.new_full((len(rows), width - rows.shape[1]), value)], 1)
-
-
-def _columns_of(stage: Stage, theta: Tensor) -> Tensor:
-    return theta if stage.columns is None else theta.index_select(2, stage.columns)
