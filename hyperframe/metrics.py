@@ -19,6 +19,16 @@ WORDS = {"network": "{} of one network", "ensemble": "ensemble: {}"}
 OF_NETWORKS = ("mean", "std", "min", "max")
 """The moments over networks that a figure of single networks can have."""
 
+IN_A_ROW = 3
+"""Validations that must all be clearly worse than the best before anyone is warned."""
+LOST = 0.1
+"""Clearly worse is what has lost such a part of what the best had gained on the first validation, …"""
+NOISE = 4
+"""… and has moved away from the best by so many mean differences between two successive validations."""
+
+PART = 0.25
+"""The part of the steps that must lie behind the best validation: what swings before anything is learnt is not told."""
+
 _word = and_(instance_of(str), min_len(1))
 
 
@@ -216,3 +226,61 @@ def validation_score(metrics: Iterable[Metric], results: Mapping[str, Any]) -> f
     if value is None:
         return math.nan
     return value if metric.better == "greater" else -value
+
+
+def _numbers(values: Sequence[float]) -> list[float]:
+    return list(map(float, values))
+
+
+@attrs.define
+class Course:
+    """The course of one metric over the validations: its best value, and how it went on from there.
+
+    Values are scores, of which more is better. Those that are not finite are left out.
+
+    Attributes:
+        first: the first score.
+        best: the best one, the earlier of equals.
+        best_step: its step.
+        moved: the sum of absolute differences between successive scores from the best one on.
+        count: how many scores came after the best.
+        recent: the last ones of these, the oldest first, up to `IN_A_ROW`.
+
+    Example:
+        >>> course = Course()
+        >>> for step, score in enumerate([0.5, 0.9, 0.8, 0.85]):
+        ...     course.add(step, score)
+        >>> course.best, course.best_step, course.recent, round(course.moved, 2)
+        (0.9, 1, [0.8, 0.85], 0.15)
+    """
+
+    first: float = attrs.field(default=-math.inf, converter=float)
+    best: float = attrs.field(default=-math.inf, converter=float)
+    best_step: int = attrs.field(default=0, converter=int)
+    moved: float = attrs.field(default=0.0, converter=float)
+    count: int = attrs.field(default=0, converter=int)
+    recent: list[float] = attrs.field(factory=list, converter=_numbers)
+
+    def add(self, step: int, score: float) -> None:
+        """Take in the score of a validation."""
+        if self.first == -math.inf:
+            self.first = score
+        if score > self.best:
+            self.best, self.best_step = score, step
+            self.moved, self.count, self.recent = 0.0, 0, []
+            return
+        self.moved += abs(score - (self.recent[-1] if self.recent else self.best))
+        self.count += 1
+        self.recent = [*self.recent, score][-IN_A_ROW:]
+
+    @property
+    def clearly_worse(self) -> bool:
+        """Whether the last `IN_A_ROW` scores are all worse than the best by more than noise, see `LOST` and `NOISE`."""
+        if len(self.recent) < IN_A_ROW:
+            return False
+        worse = max(LOST * (self.best - self.first), NOISE * self.moved / self.count)
+        return self.best - max(self.recent) > worse
+
+    def has_worsened(self, step: int, steps: int) -> bool:
+        """Whether it is clearly worse at a step, and the best score lies `PART` of all steps or more behind."""
+        return self.clearly_worse and step - self.best_step >= PART * steps

@@ -8,71 +8,7 @@ import attrs
 
 from hyperframe.config.schema import Config
 from hyperframe.errors import RunError, brief, notice
-from hyperframe.metrics import Metric
-
-IN_A_ROW = 3
-"""Validations that must all be clearly worse than the best before anyone is warned."""
-LOST = 0.1
-"""Clearly worse is what has lost such a part of what the best had gained on the first validation, …"""
-NOISE = 4
-"""… and has moved away from the best by so many mean differences between two successive validations."""
-
-PART = 0.25
-"""The part of the steps that must lie behind the best validation: what swings before anything is learnt is not told."""
-
-
-def _numbers(values: Sequence[float]) -> list[float]:
-    return list(map(float, values))
-
-
-@attrs.define
-class Course:
-    """The course of one metric over the validations: its best value, and how it went on from there.
-
-    Values are scores, of which more is better. Those that are not finite are left out.
-
-    Attributes:
-        first: the first score.
-        best: the best one, the earlier of equals.
-        best_step: its step.
-        moved: the sum of absolute differences between successive scores from the best one on.
-        count: how many scores came after the best.
-        recent: the last ones of these, the oldest first, up to `IN_A_ROW`.
-
-    Example:
-        >>> course = Course()
-        >>> for step, score in enumerate([0.5, 0.9, 0.8, 0.85]):
-        ...     course.add(step, score)
-        >>> course.best, course.best_step, course.recent, round(course.moved, 2)
-        (0.9, 1, [0.8, 0.85], 0.15)
-    """
-
-    first: float = attrs.field(default=-math.inf, converter=float)
-    best: float = attrs.field(default=-math.inf, converter=float)
-    best_step: int = attrs.field(default=0, converter=int)
-    moved: float = attrs.field(default=0.0, converter=float)
-    count: int = attrs.field(default=0, converter=int)
-    recent: list[float] = attrs.field(factory=list, converter=_numbers)
-
-    def add(self, step: int, score: float) -> None:
-        """Take in the score of a validation."""
-        if self.first == -math.inf:
-            self.first = score
-        if score > self.best:
-            self.best, self.best_step = score, step
-            self.moved, self.count, self.recent = 0.0, 0, []
-            return
-        self.moved += abs(score - (self.recent[-1] if self.recent else self.best))
-        self.count += 1
-        self.recent = [*self.recent, score][-IN_A_ROW:]
-
-    @property
-    def clearly_worse(self) -> bool:
-        """Whether the last `IN_A_ROW` scores are all worse than the best by more than noise, see `LOST` and `NOISE`."""
-        if len(self.recent) < IN_A_ROW:
-            return False
-        worse = max(LOST * (self.best - self.first), NOISE * self.moved / self.count)
-        return self.best - max(self.recent) > worse
+from hyperframe.metrics import Course, Metric
 
 
 class Validations:
@@ -92,7 +28,7 @@ class Validations:
         self._metrics = {metric.name: metric for metric in metrics if metric.of == "network" and metric.better}
         self._selects = metrics[0]
         self._courses = {name: Course() for name in self._metrics}
-        self._least = PART * steps
+        self._steps = steps
         self._warned = False
         self.since_best = 0
 
@@ -107,8 +43,8 @@ class Validations:
             self.since_best = 0
         if results is None or self._warned:
             return None
-        long = {name: course for name, course in self._courses.items() if step - course.best_step >= self._least}
-        worse = next((self._metrics[name] for name, course in long.items() if course.clearly_worse), None)
+        worsened = (name for name, course in self._courses.items() if course.has_worsened(step, self._steps))
+        worse = next((self._metrics[name] for name in worsened), None)
         self._warned = worse is not None
         return None if worse is None else self._warning(step, worse)
 

@@ -346,7 +346,7 @@ def test_labels_that_are_none(task, labels, message):
 
 def test_signals_differ_between_splits_and_seeds_and_repeat():
     splits = {name: build("signals").data(name).x for name in ("train", "validation", "test")}
-    again, other = build("signals").data("train").x, build("signals", data_seed=1).data("train").x
+    again, other = build("signals").data("train").x, build("signals", seed=1).data("train").x
     assert torch.equal(again, splits["train"])
     everything = torch.cat([*splits.values(), other])
     assert len(everything.flatten(1).unique(dim=0)) == len(everything)

@@ -17,13 +17,13 @@ from scripted import scripted, validations_of
 import hyperframe as hf
 from hyperframe.bench.cells import is_trained
 from hyperframe.errors import ConfigError, HyperframeWarning, RunError
-from hyperframe.metrics import Metric
+from hyperframe.metrics import IN_A_ROW, LOST, NOISE, Course, Metric
 from hyperframe.runs.checkpoints import checkpoint_steps, early_end, read_checkpoint
 from hyperframe.runs.listing import list_runs
 from hyperframe.runs.metrics_log import read_metrics
 from hyperframe.runs.provenance import read_provenance
 from hyperframe.tasks.regression import RMSE, SQUARED_ERROR
-from hyperframe.training.early_stopping import IN_A_ROW, LOST, NOISE, Course, Validations
+from hyperframe.training.early_stopping import Validations
 from hyperframe.training.reporter import Reporter
 
 ACCURACY = Metric(name="accuracy", better="greater", percent=True, selects=True)

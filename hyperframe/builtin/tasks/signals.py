@@ -18,7 +18,7 @@ class Options:
     """Options of the task."""
 
     noise: float = option(0.1, "standard deviation of what is added to each step", minimum=0)
-    data_seed: int = option(0, "seed of all waves", minimum=0)
+    seed: int = option(0, "seed of all waves", minimum=0)
 
 
 class Signals(ClassificationTask):
@@ -46,7 +46,7 @@ class Signals(ClassificationTask):
         if split not in SIZES:
             raise ValueError(unknown_name("split", split, SIZES))
         count = SIZES[split]
-        rng = torch.Generator().manual_seed(len(SIZES) * self.options.data_seed + list(SIZES).index(split))
+        rng = torch.Generator().manual_seed(len(SIZES) * self.options.seed + list(SIZES).index(split))
         cycles, amplitude, phase = (
             torch.empty(count, 1).uniform_(*limits, generator=rng) for limits in (CYCLES, AMPLITUDE, (0.0, 1.0))
         )

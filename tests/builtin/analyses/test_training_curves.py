@@ -12,7 +12,7 @@ from tiny import CHECKED
 import hyperframe as hf
 from hyperframe.analysis.runner import analyse
 from hyperframe.api import make_registry
-from hyperframe.builtin.analyses.training_curves.advice import advise, gained_late, lost, smoothed
+from hyperframe.builtin.analyses.training_curves.advice import advise, course_of, gained_late
 from hyperframe.builtin.analyses.training_curves.curves import KEPT, read_curves, thinned
 from hyperframe.errors import NotApplicableError
 from hyperframe.metrics import Metric
@@ -36,12 +36,12 @@ FLAT = [0.2, 0.8, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9]
     [
         ({"accuracy": FLAT, "nll": [2.0, 0.5, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3]}, "More steps are unlikely to help: the"),
         (
-            {"accuracy": FLAT, "nll": [2.0, 0.5, 0.3, 0.3, 0.3, 0.6, 0.9, 0.9]},
-            "The validation's negative log-likelihood became worse after step 400 (0.3 there, 0.9 at step 800): ",
+            {"accuracy": FLAT, "nll": [2.0, 0.3, 0.5, 0.8, 0.8, 0.8, 0.9, 0.9]},
+            "The validation's negative log-likelihood became worse after step 200 (0.3 there, 0.9 at step 800): ",
         ),
         (
             {"accuracy": [0.2, 0.8, 0.9, 0.9, 0.9, 0.5, 0.5, 0.5]},
-            "The validation's accuracy became worse after step 400 (90.00% there, 50.00% at step 800): take the best "
+            "The validation's accuracy became worse after step 300 (90.00% there, 50.00% at step 800): take the best "
             "checkpoint (--checkpoint best), or train for",
         ),
         ({"accuracy": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]}, "Train longer: 23 % of what"),
@@ -69,19 +69,14 @@ def test_metrics_without_a_direction_or_of_ensembles_do_not_judge():
 
 @FEW
 @given(st.lists(st.floats(-9, 9), min_size=2, max_size=20))
-def test_what_is_lost_and_gained_are_parts_of_the_gain(values):
-    found = lost(values)
-    means = smoothed(values)
-    if found is not None:
-        place, part = found
-        assert means[place] == max(means)
-        assert part >= 0
-        assert (part == 0) is (means[-1] == max(means))
+def test_what_is_gained_late_is_a_part_of_the_gain(values):
     assert math.isfinite(gained_late(values))
     rising = sorted(values)
     if rising[0] < rising[-1]:
         assert 0 <= gained_late(rising) <= 1
-        assert lost(rising)[1] == 0
+    course = course_of(range(len(values)), values)
+    assert course.best == max(values)
+    assert not course_of(range(len(rising)), rising).clearly_worse
 
 
 @FEW

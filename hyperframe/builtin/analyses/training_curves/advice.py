@@ -5,15 +5,13 @@ from typing import Any
 
 from hyperframe import Metric
 from hyperframe.builtin.analyses.training_curves.curves import key_of
+from hyperframe.metrics import Course
 
 FEWEST = 6
 """Validations from which on something is said."""
 
 WINDOW = 3
 """Validations whose mean is compared, since each has its noise."""
-
-WORSE = 0.1
-"""Of all that was gained, how much must be lost again behind the best step for the training to be called too long."""
 
 GAINING = 0.05
 """Of all that was gained, how much must come in the last quarter for the training to be called too short."""
@@ -31,19 +29,18 @@ def smoothed(values: Sequence[float]) -> list[float]:
     return [sum(part) / len(part) for part in parts]
 
 
-def lost(values: Sequence[float]) -> tuple[int, float] | None:
-    """Return the place of the best of values, of which more are better, and the part of the gain that is lost again.
-
-    None where nothing is gained.
+def course_of(steps: Sequence[int], values: Sequence[float]) -> Course:
+    """Return the course of values, of which more are better, as the training followed it for its own warning.
 
     Example:
-        >>> lost([0.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5])
-        (2, 0.5)
+        >>> course = course_of(range(7), [0.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5])
+        >>> course.best_step, course.has_worsened(6, steps=7)
+        (1, True)
     """
-    means = smoothed(values)
-    best = max(range(len(means)), key=lambda place: means[place])
-    gain = means[best] - min(values[0], means[0])
-    return (best, (means[best] - means[-1]) / gain) if gain > 0 else None
+    course = Course()
+    for step, value in zip(steps, values, strict=True):
+        course.add(step, value)
+    return course
 
 
 def gained_late(values: Sequence[float]) -> float:
@@ -72,9 +69,10 @@ def advise(found: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
         if len(values) >= FEWEST and None not in values:
             known[metric] = [value if metric.better == "greater" else -value for value in values]
     for metric, values in known.items():
-        worse = lost(values)
-        if worse is not None and worse[1] > WORSE:
-            return too_long(metric, steps, columns[key_of(metric.of, metric.name)], worse[0])
+        course = course_of(steps, values)
+        if course.has_worsened(steps[-1], steps[-1]):
+            shown = columns[key_of(metric.of, metric.name)]
+            return too_long(metric, steps, shown, steps.index(course.best_step))
     if not known:
         return ""
     metric, values = next(iter(known.items()))
