@@ -14,6 +14,7 @@ import hyperframe as hf
 from hyperframe.errors import DataError
 from hyperframe.tasks.calibration import calibration_error
 from hyperframe.tasks.classification import ClassificationMeter
+from hyperframe.tasks.own_data.labels import read_labels
 from hyperframe.tasks.structured.dense_classification import DenseClassificationTask
 from hyperframe.tasks.structured.dense_meter import UNLABELLED, DenseMeter, mean_iou
 
@@ -182,6 +183,14 @@ class Sequences(Places):
         labels = torch.where((x[:, 0] - x[:, 1]).abs() < 0.5, 2, (x[:, 0] > x[:, 1]).long())
         padding = torch.arange(8) >= torch.randint(3, 9, (60, 1), generator=rng)
         return hf.Data(x.masked_fill(padding[:, None], 0), labels.masked_fill(padding, UNLABELLED))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.int64])
+def test_black_and_white_masks_have_two_classes_in_every_type(dtype):
+    mask = np.array([[[0, 255], [255, 0]]], dtype=dtype)
+    found = read_labels({"train": mask}, {"train": 1}, "dense_classification", None, "here")
+    assert found.names == ("0", "255")
+    assert found.of_splits["train"].tolist() == [[[0, 1], [1, 0]]]
 
 
 def test_padded_sequences_train_and_networks_answer_each_step(tmp_path):

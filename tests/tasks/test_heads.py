@@ -230,6 +230,8 @@ def test_own_data_make_tasks_that_keep_the_laws(kind):
         (X, {"kind": "multi_label"}, "labels that are there or not are 1 or 0, but one is"),
         (KIND, {"kind": "dense_classification"}, r"y has the shape \[80\], expected a class for each place"),
         ({"kind": KIND, "size": SIZE[:5]}, {}, "head 'size': x holds 80 examples, but y 5 labels"),
+        ({}, {}, "y_train must have labels by the names of heads, which are texts, but there is none"),
+        ({1: KIND, "size": SIZE}, {}, "names of heads, which are texts, but one is called 1"),
         ({"kind": KIND * 0}, {}, "head 'kind': all labels to train on are 0"),
     ],
 )

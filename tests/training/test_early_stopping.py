@@ -219,7 +219,7 @@ def test_a_training_ends_after_so_many_validations_without_a_new_best(tmp_path, 
     settings = {**ending.settings, "trainer.patience": patience}
     run = hf.train("digits_hypernetwork", settings, out=tmp_path / "run", reporter=heard)
     assert (run.step, run.finished, heard.ends) == (ends, True, [("finished", ends)])
-    assert run.ended == f"no new best in {patience} validations since step {best}"
+    assert run.ended == f"no new best in {patience} validation{'s' if patience > 1 else ''} since step {best}"
     assert validations_of(run) == RISES_AND_FALLS[:ends]
     assert {best, ends} <= set(checkpoint_steps(run.folder))
     assert hf.load(run.folder, device="cpu", checkpoint="best").step == best
@@ -286,6 +286,11 @@ def test_a_pause_and_an_early_end_in_one_step_are_an_end(tmp_path, ending):
     run = ending(tmp_path / "run", trainer__patience=2, trainer__stop_after=4)
     assert (run.step, run.finished) == (4, True)
     assert list_runs(run.folder)[0]["state"] == "finished"
+
+
+def test_one_validation_is_named_in_the_singular():
+    seen = {"step": 20, "validations": {"since_best": 1, "best_step": 15}}
+    assert early_end(seen, 1, 60) == "no new best in 1 validation since step 15"
 
 
 def test_the_last_step_is_no_early_end(tmp_path, ending):

@@ -135,10 +135,15 @@ def _by_head(labels: Mapping[str, Any], options: OwnOptions, where: str) -> dict
     """Labels of each head, for each split; empty where labels are no mappings.
 
     Raises:
-        DataError: some of them are, or have other heads; or there is another number of weights.
+        DataError: some of them are, or have other heads; heads are not called by texts; or there is another number of
+            weights.
     """
     heads = list(labels["train"]) if isinstance(labels["train"], Mapping) else []
     for split, own in labels.items():
+        odd = [head for head in own if not isinstance(head, str)] if isinstance(own, Mapping) else []
+        if odd or (isinstance(own, Mapping) and not own):
+            found = f"one is called {odd[0]!r}" if odd else "there is none"
+            raise DataError(f"{where}: y_{split} must have labels by the names of heads, which are texts, but {found}")
         if sorted(own if isinstance(own, Mapping) else []) != sorted(heads):
             raise DataError(f"{where}: y_{split} must have labels of the heads of y, {', '.join(heads) or 'none'}")
     weights = options.head_weights

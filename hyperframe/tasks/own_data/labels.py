@@ -137,6 +137,8 @@ def _of_places(
             f"{where}: y has the shape {[*labels['train'].shape]}, expected a class for each place, [examples, …], "
             "with as many places in each split"
         )
+    # In uint8, −1 is 255, which masks of black and white pixels have for their second class.
+    labels = {split: y if y.is_floating_point() else y.long() for split, y in labels.items()}
     seen = {split: y != UNLABELLED for split, y in labels.items()}
     for split, marks in seen.items():
         if not marks.any():
