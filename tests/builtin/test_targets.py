@@ -155,10 +155,14 @@ def test_weights_of_the_recurrent_network_with_its_defaults(registry):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("vit_tiny", {"input_shape": (1, 8)}, "input_shape: expected three numbers, but got 2"),
+        ("vit_tiny", {"input_shape": (1, 8)}, r"input_shape: expected \[channels, height, width\], but got \[1, 8\]"),
         ("vit_tiny", {"patch": 3}, "patch: 3 does not divide images of 8 × 8 pixels"),
         ("vit_tiny", {"heads": 5}, "heads: 5 heads cannot have equal parts of 32 channels"),
-        ("lstm_classifier", {"input_shape": (1, 8, 8)}, "input_shape: expected two numbers, but got 3"),
+        (
+            "lstm_classifier",
+            {"input_shape": (1, 8, 8)},
+            r"input_shape: expected \[steps, features\], but got \[1, 8, 8\]",
+        ),
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(registry, name, options, message):

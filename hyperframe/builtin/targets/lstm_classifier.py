@@ -20,7 +20,7 @@ class Options:
 
     def __attrs_post_init__(self) -> None:
         if len(self.input_shape) != 2:
-            raise ValueError(f"input_shape: expected two numbers, but got {len(self.input_shape)}")
+            raise ValueError(f"input_shape: expected [steps, features], but got {list(self.input_shape)}")
 
 
 class Classifier(nn.Module):

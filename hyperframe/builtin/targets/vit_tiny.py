@@ -25,7 +25,7 @@ class Options:
 
     def __attrs_post_init__(self) -> None:
         if len(self.input_shape) != 3:
-            raise ValueError(f"input_shape: expected three numbers, but got {len(self.input_shape)}")
+            raise ValueError(f"input_shape: expected [channels, height, width], but got {list(self.input_shape)}")
         if any(size % self.patch for size in self.input_shape[1:]):
             height, width = self.input_shape[1:]
             raise ValueError(f"patch: {self.patch} does not divide images of {height} × {width} pixels")
