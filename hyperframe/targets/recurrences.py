@@ -17,7 +17,7 @@ Cell = Callable[[Tensor, State, Sequence[Tensor | None]], State]
 class AsEquations(TorchFunctionMode):
     """Within it nn.LSTM, nn.GRU, nn.RNN and their cells are made of products and functions of each entry.
 
-    Packed sequences stay as torch has them.
+    Packed sequences are refused: how many steps there are would depend on the data.
 
     Example:
         >>> net, x = nn.GRU(3, 2, bidirectional=True), torch.randn(5, 4, 3)
@@ -77,13 +77,20 @@ def _affine(
     return (linear(x, _given(own[0]), own[1]) + linear(hidden, _given(back[0]), back[1])).chunk(parts, -1)
 
 
-def _layers(cell: Cell, states: int, own: Callable[..., Any]) -> Callable[..., Any]:
+def _layers(cell: Cell, states: int) -> Callable[..., Any]:
     """Make the function of a module of layers: of inputs, states, weights and options as torch's own has them."""
 
-    def run(x: Tensor, first: Any, weights: Any, *rest: Any) -> Any:
-        if not isinstance(rest[0], bool):  # a packed sequence: data, sizes of batches, …
-            return own(x, first, weights, *rest)
-        biases, layers, dropout, training, both_ways, batch_first = rest
+    def run(
+        x: Tensor,
+        first: Any,
+        weights: Any,
+        biases: bool,
+        layers: int,
+        dropout: float,
+        training: bool,
+        both_ways: bool,
+        batch_first: bool,
+    ) -> Any:
         steps = list(x.unbind(1 if batch_first else 0))
         first = first if isinstance(first, tuple | list) else (first,)
         ways = 2 if both_ways else 1
@@ -133,13 +140,20 @@ def _single(cell: Cell) -> Callable[..., Any]:
     return run
 
 
+def _refuse_packed(*_: Any, **__: Any) -> Any:
+    raise TypeError(
+        "sequences that are packed cannot be followed: pad them, and read the states at their ends by gather"
+    )
+
+
 EQUATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
-    torch.lstm: _layers(lstm_cell, 2, torch.lstm),
-    torch.gru: _layers(gru_cell, 1, torch.gru),
-    torch.rnn_tanh: _layers(_plain_cell(torch.tanh), 1, torch.rnn_tanh),
-    torch.rnn_relu: _layers(_plain_cell(torch.relu), 1, torch.rnn_relu),
+    torch.lstm: _layers(lstm_cell, 2),
+    torch.gru: _layers(gru_cell, 1),
+    torch.rnn_tanh: _layers(_plain_cell(torch.tanh), 1),
+    torch.rnn_relu: _layers(_plain_cell(torch.relu), 1),
     torch.lstm_cell: _single(lstm_cell),
     torch.gru_cell: _single(gru_cell),
     torch.rnn_tanh_cell: _single(_plain_cell(torch.tanh)),
     torch.rnn_relu_cell: _single(_plain_cell(torch.relu)),
+    torch._pack_padded_sequence: _refuse_packed,
 }

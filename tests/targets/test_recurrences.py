@@ -10,6 +10,7 @@ from torch import nn
 from tracing_trials import case, check_symmetries
 
 import hyperframe as hf
+from hyperframe.errors import SpecError
 from hyperframe.networks.target import Target
 from hyperframe.targets.recurrences import AsEquations
 from hyperframe.targets.symmetry.exact import redraw
@@ -127,3 +128,17 @@ def test_a_recurrent_module_trains(tmp_path, kind):
     data = torch.randn(40, 3, 2), torch.arange(40) % 3
     run = hf.train(overrides={**tiny.GENERATED, "trainer.steps": 1}, module=rows(kind), data=data, out=tmp_path / "run")
     assert run.sample(2).predict(data[0]).shape == (2, 40, 3)
+
+
+def test_a_packed_sequence_is_refused_with_what_helps():
+    class Packing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.steps, self.out = nn.GRU(3, 4, batch_first=True), nn.Linear(4, 2)
+
+        def forward(self, x):
+            packed = nn.utils.rnn.pack_padded_sequence(x, torch.full((len(x),), 5), batch_first=True)
+            return self.out(self.steps(packed)[1][-1])
+
+    with pytest.raises(SpecError, match="cannot be traced: sequences that are packed cannot be followed: pad them"):
+        hf.trace(Packing(), (5, 3))
