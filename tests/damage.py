@@ -65,7 +65,7 @@ OF_MODULE = {"generator.extractor": [8], "generator.weight_generators": [8]}
 OF_TABLE = {"target": "mlp", "target.hidden": [4], "generator": "mlp", "generator.hidden": [8]}
 OF_TABLE |= {"task": "arrays", "evaluation.test_networks": 4}
 
-OF_REPORT = ["--analysis", "ensembles", "ensembles.draws=2"]
+OF_REPORT = ["--analysis", "ensembles,pca", "ensembles.draws=2"]
 COMMANDS = {
     "runs": ["runs", "{runs}"],
     "runs as JSON": ["runs", "{runs}", "--json"],
@@ -102,7 +102,7 @@ READ = {
     "run analysis": ("analyses/ensembles", ["analyse", "report"]),
     "run evaluation": ("analyses/evaluation/results.json", ["report", "evaluate"]),
     "run results": ("analyses/ensembles/results.json", ["report", "analyse"]),
-    "run points": ("analyses/ensembles/accuracy.json", ["report", "analyse"]),
+    "run points": ("analyses/pca/pca.json", ["report"]),
     "run picture": ("analyses/ensembles/accuracy.png", ["report", "analyse"]),
     "run report": ("report.html", ["again", "report"]),
     "run all results": ("results.json", ["again", "report"]),

@@ -95,7 +95,7 @@ def test_results_are_those_of_the_drawn_networks(run):
 
 def test_it_needs_classes_and_three_networks(tmp_path, run):
     toy = {"trainer.steps": 1, "trainer.device": "cpu", "evaluation.test_networks": 3, "evaluation.networks": 2}
-    with pytest.raises(NotApplicableError, match="classes"):
+    with pytest.raises(NotApplicableError, match="one class for each example"):
         analyse(hf.train("toy", toy, out=tmp_path / "toy"), "function_spectrum", make_registry())
     held = {key: value for key, value in PERCEPTRON.items() if not key.startswith("generator")}
     held |= {"generator": {"name": "direct", "networks": 2}, "trainer.networks": 2, "trainer.steps": 1}

@@ -163,7 +163,7 @@ def _apply_kernel(
 def _read(found: Discovery, x: Activation, dim: int) -> Labels:
     """Find what a kernel reads: one number throughout, such as zeros that a recurrence begins with, is of any unit."""
     read = found.along(x, dim)
-    if x.has_units or varies(x.code, dim):
+    if x.has_units or len(read.unit) == 1 or varies(x.code, dim):
         return read
     return attrs.evolve(read, unit=found.units.new(len(read.unit)))
 
