@@ -138,6 +138,7 @@ def test_a_unit_that_reads_only_itself_is_idle(registry):
 # Derivatives.
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")  # torch's own, as it loads what forward mode needs
 def test_derivatives_of_first_and_second_order_agree_with_difference_quotients(registry):
     spec, gauge = perceptron(registry, 2, 2, 3, 2)

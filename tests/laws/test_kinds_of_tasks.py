@@ -74,6 +74,7 @@ APPLY = {
 """For each kind the analyses that apply to it; those of weights alone, or of losses, scores and metrics, do."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", wiring.OPTIONS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_analysis_runs_or_does_not_apply(trained, registry, tmp_path, kind, name):

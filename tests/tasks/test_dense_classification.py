@@ -215,6 +215,7 @@ def test_padded_sequences_train_and_networks_answer_each_step(tmp_path):
         nets.conformal(x, run.data("test").y[:5])
 
 
+@pytest.mark.slow
 def test_the_command_line_trains_on_masks_and_writes_maps(hyperframe, tmp_path):
     rng = np.random.default_rng(0)
     images = rng.random((40, 1, 8, 8)).astype(np.float32)

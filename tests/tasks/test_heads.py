@@ -62,6 +62,7 @@ def test_a_vector_holds_what_was_laid_out(shapes, seed):
     assert all(torch.equal(found[name], given[name]) for name in given)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [dict, tuple, torch.Tensor])
 def test_two_heads_train_and_answer_by_name(tmp_path, form):
     data = {"x": X, "y": {"kind": KIND, "size": SIZE}}

@@ -24,6 +24,8 @@ from hyperframe.targets.tracing.rules.registry import RULES
 from hyperframe.targets.tracing.tracer import trace
 from hyperframe.targets.trial_inputs import TrialInputs
 
+pytestmark = pytest.mark.slow  # each traces a network of its own; the kit's laws of vit_tiny are quick
+
 
 def plain(query, key, value):
     return (query @ key.mT / math.sqrt(query.shape[-1])).softmax(-1) @ value
