@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from hyperframe.runtime.rng import stream
@@ -241,3 +242,19 @@ def held_out_likelihoods(
             temperature = fit_temperature(known, right)
             found[part] += log_likelihoods(at_temperature(log_probabilities[part], temperature), labels[part]) / repeats
     return found
+
+
+def summarise_classes(predictions: Tensor) -> dict[str, Tensor]:
+    """Summarise probabilities [networks, ..., classes]: `probabilities` [..., classes], and all else [...].
+
+    See `hyperframe.tasks.classification.ClassificationTask.summarise`.
+    """
+    mean = predictions.mean(0)
+    votes = F.one_hot(predictions.argmax(-1), predictions.shape[-1]).sum(0)
+    entropy = entropy_of(mean)
+    return {
+        "probabilities": mean,
+        "vote": votes.argmax(-1),
+        "entropy": entropy,
+        "mutual_information": mutual_information(entropy, entropy_of(predictions).mean(0)),
+    }

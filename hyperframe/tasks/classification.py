@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hyperframe.errors import ConfigError, DataError
 from hyperframe.metrics import Meter, Metric, over_networks
-from hyperframe.tasks.calibration import disagreement, entropy_of, mutual_information, results_of
+from hyperframe.tasks.calibration import disagreement, results_of, summarise_classes
 from hyperframe.types import Task
 
 ACCURACY = Metric(name="accuracy", better="greater", percent=True, selects=True)
@@ -94,15 +94,7 @@ class ClassificationTask(Task):
 
         References: N. Houlsby, F. Huszár, Z. Ghahramani, M. Lengyel (2011), Bayesian Active Learning.
         """
-        mean = predictions.mean(0)
-        votes = F.one_hot(predictions.argmax(-1), predictions.shape[-1]).sum(0)
-        entropy = entropy_of(mean)
-        return {
-            "probabilities": mean,
-            "vote": votes.argmax(-1),
-            "entropy": entropy,
-            "mutual_information": mutual_information(entropy, entropy_of(predictions).mean(0)),
-        }
+        return summarise_classes(predictions)
 
     def meter(self, networks: int, examples: int, device: torch.device) -> Meter:
         """An empty meter."""

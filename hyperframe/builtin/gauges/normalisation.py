@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from hyperframe import Component, Weights, hookimpl
-from hyperframe.targets import Orbits, propagate_factors
-from hyperframe.targets.symmetry.propagate import apply_factors, carriers, norm_factors, sum_by_label
+from hyperframe.targets import Orbits
+from hyperframe.targets.symmetry.propagate import apply_factors, carriers, normalise_kernels, sum_by_label
 from hyperframe.types import Gauge, NoOptions
 
 
@@ -31,12 +31,7 @@ class NormalisationGauge(Gauge):
 
     def __call__(self, weights: Weights) -> Weights:
         """Return the representative of each weight set."""
-        result = dict(weights)
-        for layer, column in self._orbits.shifts.items():
-            theta = result[layer].clone()
-            theta[:, :, column] = 0
-            result[layer] = theta
-        result = propagate_factors(self._orbits.normalisation, result, norm_factors)
+        result = normalise_kernels(self._orbits, weights)
         if not self._orbits.norm_sign.count:
             return result
         return apply_factors(self._orbits.norm_sign, result, self._signs(result))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from hyperframe.targets.symmetry.orbits import Orbits
 from hyperframe.targets.symmetry.stages import LabelOrbit, Stage
 from hyperframe.types import Weights
 
@@ -33,6 +34,21 @@ def propagate_factors(orbit: LabelOrbit, weights: Weights, factor: Factor) -> We
         theta = stage.multiply(theta, factors)
         result[stage.layer] = stage.put(result[stage.layer], theta)
     return result
+
+
+def normalise_kernels(of: Orbits, weights: Weights) -> Weights:
+    """Give kernels before a normalisation the norm √n of their n entries, and no bias that it takes away.
+
+    Args:
+        of: the target's symmetries.
+        weights: for each layer [batch, filters, filter_size].
+    """
+    result = dict(weights)
+    for layer, column in of.shifts.items():
+        theta = result[layer].clone()
+        theta[:, :, column] = 0
+        result[layer] = theta
+    return propagate_factors(of.normalisation, result, norm_factors)
 
 
 def apply_factors(orbit: LabelOrbit, weights: Weights, factors: Tensor) -> Weights:

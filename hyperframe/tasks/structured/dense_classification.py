@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hyperframe.errors import DataError
 from hyperframe.metrics import Meter, Metric
-from hyperframe.tasks.calibration import entropy_of, mutual_information
+from hyperframe.tasks.calibration import summarise_classes
 from hyperframe.tasks.structured.dense_meter import UNLABELLED, DenseMeter
 from hyperframe.types import Task
 
@@ -128,15 +128,8 @@ class DenseClassificationTask(Task):
         `probabilities` [examples, classes, *places], and the others [examples, *places]; of equally many votes the
         lower class wins.
         """
-        mean = predictions.mean(0).movedim(1, -1)
-        votes = F.one_hot(predictions.argmax(2), self.num_outputs).sum(0)
-        entropy = entropy_of(mean)
-        return {
-            "probabilities": mean.movedim(-1, 1),
-            "vote": votes.argmax(-1),
-            "entropy": entropy,
-            "mutual_information": mutual_information(entropy, entropy_of(predictions.movedim(2, -1)).mean(0)),
-        }
+        found = summarise_classes(predictions.movedim(2, -1))
+        return {**found, "probabilities": found["probabilities"].movedim(-1, 1)}
 
     def meter(self, networks: int, examples: int, device: torch.device) -> Meter:
         """An empty meter."""

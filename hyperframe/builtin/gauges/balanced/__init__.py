@@ -8,7 +8,7 @@ from hyperframe import Component, Weights, hookimpl
 from hyperframe.builtin.gauges.balanced.minimum import find_minimum
 from hyperframe.builtin.gauges.balanced.posynomial import Posynomial
 from hyperframe.targets import Orbits, propagate_factors
-from hyperframe.targets.symmetry.propagate import norm_factors
+from hyperframe.targets.symmetry.propagate import norm_factors, normalise_kernels
 from hyperframe.types import Gauge, NoOptions
 
 
@@ -47,20 +47,11 @@ class BalancedGauge(Gauge):
             return dict(weights)
         double = {layer: theta.double() for layer, theta in weights.items()}
         begin = propagate_factors(self._orbits.scaling, double, norm_factors)
-        coefficients = self._norm.coefficients(self._normalised(begin))
+        coefficients = self._norm.coefficients(normalise_kernels(self._orbits, begin))
         alive = self._norm.alive(coefficients.detach())
         logarithms = find_minimum(self._norm, coefficients * alive)
         scaled = self._norm.multiply(begin, self._norm.exponents(logarithms).exp() * alive)
         return {layer: theta.to(weights[layer].dtype) for layer, theta in scaled.items()}
-
-    def _normalised(self, weights: Weights) -> Weights:
-        """Return weights whose kernels before a normalisation have the norm √n, and no bias that it takes away."""
-        result = dict(weights)
-        for layer, column in self._orbits.shifts.items():
-            theta = result[layer].clone()
-            theta[:, :, column] = 0
-            result[layer] = theta
-        return propagate_factors(self._orbits.normalisation, result, norm_factors)
 
 
 def _build(options: NoOptions, orbits: Orbits) -> BalancedGauge:
