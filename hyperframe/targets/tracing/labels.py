@@ -120,7 +120,10 @@ class Partition:
 
     def united(self) -> Tensor:
         """Return for every label its representative, also of frozen ones; the last entry is for `FIXED` itself."""
-        return torch.tensor([*(self.root(label) for label in range(len(self))), FIXED])
+        parent = torch.tensor(self._parent, dtype=torch.int64)
+        while not torch.equal(parent, higher := parent[parent]):
+            parent = higher
+        return torch.cat([parent, torch.tensor([FIXED])])
 
 
 @attrs.frozen(eq=False)
@@ -200,8 +203,13 @@ def squeeze(labels: Tensor) -> Tensor:
 def distinct_pairs(one: Tensor, other: Tensor) -> Tensor:
     """List the pairs of labels that stand at one place: [pairs, 2]."""
     one, other = torch.broadcast_tensors(one, other)
-    pairs: Tensor = torch.unique(torch.stack([_core(one, other), _core(other, one)], -1).reshape(-1, 2), dim=0)
-    return pairs
+    one, other = _core(one, other), _core(other, one)
+    if not one.numel():
+        return one.new_zeros(0, 2)
+    lowest = min(int(one.min()), int(other.min()))
+    width = int(other.max()) - lowest + 1
+    keys = torch.unique((one - lowest) * width + (other - lowest))  # far quicker than rows made distinct
+    return torch.stack([keys // width, keys % width], -1) + lowest
 
 
 def compact(labels: Tensor) -> Tensor:
