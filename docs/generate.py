@@ -277,6 +277,9 @@ def public_names(module: types.ModuleType) -> list[str]:
 def _described(name: str, value: object) -> Iterator[str]:
     """A name, its signature and its docstring; of a class also its public methods."""
     yield f"### {name}\n"
+    if isinstance(value, types.GenericAlias):
+        yield f"```text\n{name} = {value}\n```\n"
+        return
     if not callable(value) or not inspect.getdoc(value):
         return
     yield f"```text\n{name}{_signature(value)}\n\n{inspect.getdoc(value)}\n```\n"

@@ -1,10 +1,14 @@
-"""Data: inputs kept as they are, or as bytes."""
+"""Data: inputs kept as they are, or as bytes; named tensors in one vector; what every task says of its outputs."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hyperframe.types import Data
+from hyperframe.tasks.classification import ClassificationTask
+from hyperframe.tasks.regression import RegressionTask
+from hyperframe.tasks.structured import DenseClassificationTask, Head, HeadsTask, MultiLabelTask
+from hyperframe.types import Data, Layout
 
 BYTES = st.lists(st.integers(0, 255), min_size=4, max_size=4)
 
@@ -28,3 +32,52 @@ def test_bytes_stay_bytes_until_they_are_looked_at():
     assert len(data) == 3
     floats = Data(torch.zeros(3, 2), torch.zeros(3))
     assert floats.x is floats.kept
+
+
+@given(st.lists(st.lists(st.integers(1, 3), max_size=3), min_size=1, max_size=4), st.integers(0, 99))
+def test_a_vector_holds_what_was_laid_out(shapes, seed):
+    rng = torch.Generator().manual_seed(seed)
+    layout = Layout({str(number): shape for number, shape in enumerate(shapes)})
+    given = {name: torch.randn(2, 5, *shape, generator=rng) for name, shape in layout.shapes.items()}
+    packed = layout.pack(given)
+    assert packed.shape == (2, 5, layout.size)
+    found = layout.split(packed)
+    assert list(found) == list(given)
+    assert all(torch.equal(found[name], given[name]) for name in given)
+
+
+def with_outputs(kind, outputs, places=()):
+    task = type("Own", (kind,), {"data": lambda self, split: None})()
+    task.num_outputs, task.output_places = outputs, places
+    return task
+
+
+def two_heads():
+    places = Head(task=with_outputs(DenseClassificationTask, 3, (2, 5)), label_shape=(2, 5))
+    size = Head(task=with_outputs(RegressionTask, 2), label_shape=(2,), label_dtype=torch.float64)
+    return HeadsTask({"places": places, "size": size})
+
+
+@pytest.mark.parametrize(
+    ("task", "shape"),
+    [
+        (with_outputs(ClassificationTask, 4), (4,)),
+        (with_outputs(RegressionTask, 4), (4,)),
+        (with_outputs(MultiLabelTask, 4), (4,)),
+        (with_outputs(DenseClassificationTask, 3, (2, 5)), (3, 2, 5)),
+        (two_heads(), (3 * 2 * 5 + 2,)),
+    ],
+)
+def test_outputs_and_blank_labels_are_such_as_the_loss_takes(task, shape):
+    assert task.output_shape == shape
+    labels = task.blank_labels(6)
+    task.check_labels(labels, "here")
+    assert task.loss(torch.zeros(6, *shape), labels).shape == (6,)
+    named = task.named(torch.zeros(2, 6, *shape))
+    if task.layout is None:
+        assert named.shape == (2, 6, *shape)
+    else:
+        assert {name: tuple(part.shape) for name, part in named.items()} == {
+            "places": (2, 6, 3, 2, 5),
+            "size": (2, 6, 2),
+        }

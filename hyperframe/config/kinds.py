@@ -133,5 +133,6 @@ def check_component(component: object, base: type, where: str) -> None:
 def _is_missing(component: object, name: str) -> bool:
     if name.startswith("_") and name != "__call__":
         return False
-    of_class = getattr(type(component), name, None)
-    return not hasattr(component, name) or getattr(of_class, "__isabstractmethod__", False)
+    of_class = getattr(type(component), name, None)  # a property is there even where what it reads is missing
+    there = of_class is not None or hasattr(component, name)
+    return not there or getattr(of_class, "__isabstractmethod__", False)

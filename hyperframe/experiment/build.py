@@ -204,7 +204,7 @@ def _different(choices: tuple[Choice, ...], key: str) -> tuple[Choice, ...]:
 
 def _check_fit(config: Config, target: Target, task: Task) -> None:
     spec, keys = target.spec, {name: key for key, name in keys_of_task(type(config.target.options)).items()}
-    shape, outputs, classes = list(task.input_shape), (task.num_outputs, *task.output_places), task.classes
+    shape, outputs, classes = list(task.input_shape), task.output_shape, task.classes
     has, words = (outputs_in_words(*of) for of in (spec.output_shape, outputs))
     of_each = f", one for each of its classes {', '.join(classes[:8])}{', …' * (len(classes) > 8)}" if classes else ""
     for name, takes, wanted, said, way in (

@@ -77,7 +77,7 @@ def dry_run(target: Target, generator: Generator, task: Task) -> None:
             outputs = target.forward(weights, x, training=True)
     finally:
         generator.train(training)
-    wanted = (len(z), EXAMPLES, task.num_outputs, *task.output_places)
+    wanted = (len(z), EXAMPLES, *task.output_shape)
     if tuple(outputs.shape) != wanted:
         raise ConfigError(
             f"target '{target.spec.name}': for {EXAMPLES} inputs its forward must give outputs of shape {wanted[1:]}, "

@@ -18,7 +18,6 @@ from hyperframe.errors import Forgiven
 from hyperframe.experiment.loss import BatchLoss
 from hyperframe.networks.generator import Generator
 from hyperframe.runtime.modes import with_gradients
-from hyperframe.tasks.structured.heads import HeadsTask
 from hyperframe.types import Data, Task
 
 
@@ -132,10 +131,5 @@ def _leave_values_out(generator: Generator, mode: FakeTensorMode) -> None:
 
 
 def _examples(task: Task, sizes: tuple[int, ...], shape: tuple[int, ...]) -> Data:
-    """Examples [*sizes] without values: labels are numbers of classes, of places too, or else values."""
-    labels: Tensor = torch.zeros(*sizes, *task.output_places, dtype=torch.int64)
-    if isinstance(task, HeadsTask):
-        labels = torch.zeros(*sizes, task.labels.size, dtype=torch.float64)
-    elif not task.shift_invariant:
-        labels = torch.zeros(*sizes, task.num_outputs)
-    return Data(torch.zeros(*sizes, *shape), labels)
+    """Examples [*sizes] without values."""
+    return Data(torch.zeros(*sizes, *shape), task.blank_labels(*sizes))

@@ -23,9 +23,8 @@ from hyperframe.targets.spec import TargetSpec
 from hyperframe.targets.tracing.export import alone, choose_inputs, prepare
 from hyperframe.targets.tracing.tracer import Traced, trace_for
 from hyperframe.targets.trial_inputs import are_whole
-from hyperframe.tasks.structured.heads import HeadsTask
-from hyperframe.tasks.structured.layout import Layout, PackOutputs
-from hyperframe.types import Task
+from hyperframe.tasks.structured.named_outputs import PackOutputs
+from hyperframe.types import Layout, Task
 
 
 def build_target(
@@ -45,8 +44,7 @@ def build_target(
     data = inputs_of(task) if example is None else lambda: example
     if config.prior.adds and constants is not None:  # those of the network itself
         constants = {k.removeprefix(NETWORK): value for k, value in constants.items() if k.startswith(NETWORK)}
-    layout = task.layout if isinstance(task, HeadsTask) else None
-    target = make_target(config.target.fit(task), task.input_shape, config.trainer.seed, data, constants, layout)
+    target = make_target(config.target.fit(task), task.input_shape, config.trainer.seed, data, constants, task.layout)
     target.inputs = task.standardised_inputs
     if target.inputs is not None and target.tried_on.examples is not None:
         target.inputs = None

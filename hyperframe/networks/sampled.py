@@ -24,7 +24,6 @@ from hyperframe.targets.weights import batch_size, slice_weights
 from hyperframe.tasks.input_statistics import TrainedInputs
 from hyperframe.tasks.own_data.channels import laid_out
 from hyperframe.tasks.own_data.tensors import as_inputs
-from hyperframe.tasks.structured.heads import HeadsTask
 from hyperframe.types import Statistics, Task, Weights
 
 EXAMPLES_AT_ONCE = {"cpu": 250, "cuda": 1000}
@@ -229,7 +228,7 @@ class Networks:
             DataError: they are no numbers, or on another scale than the pixels that were trained on.
             ValueError: they have another shape.
         """
-        return self._by_head(self.gathered(self._inputs(x), self.task.predictions))
+        return self.task.named(self.gathered(self._inputs(x), self.task.predictions))
 
     def gathered(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
         """Apply `of` to every network's outputs and hold all results at once: [networks, examples, ...].
@@ -254,10 +253,7 @@ class Networks:
         total = next(iter(self.weights.values())).new_zeros(len(x), *self.target.spec.output_shape)
         for _, first_example, outputs in self.chunks(x):
             total[first_example : first_example + outputs.shape[1]] += self.task.predictions(outputs).sum(0)
-        return self._by_head(total / len(self))
-
-    def _by_head(self, predictions: Tensor) -> Any:
-        return self.task.layout.split(predictions) if isinstance(self.task, HeadsTask) else predictions
+        return self.task.named(total / len(self))
 
     def vote(self, x: Any) -> Tensor:
         """The class that most networks choose, the lower one of equals: int64 [examples, *places].

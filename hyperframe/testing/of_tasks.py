@@ -45,7 +45,7 @@ class TaskCase(Case):
     def make(self, draw: Draw) -> tuple[Tensor, Tensor]:
         """Draw outputs [networks, examples, *outputs] in float64; return them with labels of the data."""
         labels = self.data("train").y[: draw.examples]
-        shape = (draw.networks, len(labels), self.task.num_outputs, *self.task.output_places)
+        shape = (draw.networks, len(labels), *self.task.output_shape)
         return torch.randn(shape, generator=draw.rng(), dtype=torch.float64), labels
 
 

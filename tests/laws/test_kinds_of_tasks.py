@@ -108,7 +108,7 @@ def test_a_term_trains_or_does_not_apply(tmp_path, kind, term):
 def test_a_term_of_classes_sees_each_answer(trained, kind):
     """Disagreement of one network's answers with themselves is that of its own probabilities."""
     task = trained(kind).experiment.task
-    outputs = torch.randn(2, 3, task.num_outputs, *task.output_places, generator=torch.Generator().manual_seed(0))
+    outputs = torch.randn(2, 3, *task.output_shape, generator=torch.Generator().manual_seed(0))
     logits = task.class_logits(outputs)
     if kind == "heads":
         assert logits is None

@@ -267,7 +267,7 @@ def test_tasks(files, name, options):
     settings = options | files.get(name, {}) | {key: value for key, value in moved.items() if key in offered}
     task = make("task", name, settings)
     data = Data(torch.rand(6, *task.input_shape, dtype=torch.float64), labels_for(task, 6))
-    outputs = draw(3, len(data), task.num_outputs, *task.output_places)
+    outputs = draw(3, len(data), *task.output_shape)
 
     def in_a_step(task, data, outputs, rng):
         labels = data.y.expand(3, *data.y.shape)

@@ -16,7 +16,6 @@ from hyperframe.tasks.calibration import results_of
 from hyperframe.tasks.own_data.arrays import OwnOptions, own_task
 from hyperframe.tasks.own_data.facts import restore_task
 from hyperframe.tasks.structured.heads import Head, HeadsTask
-from hyperframe.tasks.structured.layout import Layout
 from hyperframe.tasks.structured.multi_label import MultiLabelMeter, MultiLabelTask
 from hyperframe.testing.laws import Draw
 from hyperframe.testing.of_tasks import LAWS, TaskCase
@@ -48,18 +47,6 @@ class TwoHeads(torch.nn.Module):
         if self.form is tuple:
             return heads["kind"], heads["size"]
         return torch.cat([heads["kind"], heads["size"]], 1)
-
-
-@given(st.lists(st.lists(st.integers(1, 3), max_size=3), min_size=1, max_size=4), st.integers(0, 99))
-def test_a_vector_holds_what_was_laid_out(shapes, seed):
-    rng = torch.Generator().manual_seed(seed)
-    layout = Layout({str(number): shape for number, shape in enumerate(shapes)})
-    given = {name: torch.randn(2, 5, *shape, generator=rng) for name, shape in layout.shapes.items()}
-    packed = layout.pack(given)
-    assert packed.shape == (2, 5, layout.size)
-    found = layout.split(packed)
-    assert list(found) == list(given)
-    assert all(torch.equal(found[name], given[name]) for name in given)
 
 
 @pytest.mark.slow

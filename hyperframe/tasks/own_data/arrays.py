@@ -15,8 +15,7 @@ from hyperframe.tasks.own_data.facts import OwnFacts, OwnHeads, OwnTask, task_of
 from hyperframe.tasks.own_data.labels import Labels, check_several, read_labels
 from hyperframe.tasks.own_data.tensors import as_inputs
 from hyperframe.tasks.standardisation import Standardisation
-from hyperframe.tasks.structured.layout import Layout
-from hyperframe.types import Data
+from hyperframe.types import Data, Layout
 
 FEW_EXAMPLES = 10
 """Below so many examples to be divided, a notice says that they are few."""

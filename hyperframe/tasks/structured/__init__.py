@@ -4,13 +4,13 @@
 - `dense_meter`: the meter of such networks and their ensembles
 - `multi_label`: several labels for an example, each of which is there or not; their meter
 - `heads`: a task made of named tasks, with a head and a loss for each; their meter
-- `layout`: named tensors laid out in one vector
+- `named_outputs`: what modules give by name, as one vector
 """
 
 from hyperframe.tasks.structured.dense_classification import DenseClassificationTask
 from hyperframe.tasks.structured.dense_meter import UNLABELLED
 from hyperframe.tasks.structured.heads import Head, HeadsTask
-from hyperframe.tasks.structured.layout import Layout
 from hyperframe.tasks.structured.multi_label import MultiLabelTask
+from hyperframe.types import Layout
 
 __all__ = ["UNLABELLED", "DenseClassificationTask", "Head", "HeadsTask", "Layout", "MultiLabelTask"]

@@ -92,7 +92,7 @@ class DenseClassificationTask(Task):
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Mean loss of an example's labelled places: [..., classes, *places] and [..., *places] give [...]."""
-        rows = outputs.reshape(-1, self.num_outputs, *self.output_places)
+        rows = outputs.reshape(-1, *self.output_shape)
         own = labels.reshape(-1, *self.output_places)
         losses = F.cross_entropy(rows, own, ignore_index=UNLABELLED, reduction="none")
         return self._mean(losses, own).view(self._examples(labels))
@@ -133,7 +133,7 @@ class DenseClassificationTask(Task):
 
     def meter(self, networks: int, examples: int, device: torch.device) -> Meter:
         """An empty meter."""
-        return DenseMeter(networks, examples, (self.num_outputs, *self.output_places), device)
+        return DenseMeter(networks, examples, self.output_shape, device)
 
     @property
     def _axis(self) -> int:

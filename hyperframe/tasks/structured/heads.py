@@ -9,8 +9,7 @@ from torch import Tensor
 
 from hyperframe.errors import DataError
 from hyperframe.metrics import Meter, Metric
-from hyperframe.tasks.structured.layout import Layout
-from hyperframe.types import Task
+from hyperframe.types import Layout, Task
 
 LOSS = Metric(name="loss", label="weighted loss of all heads", better="lower", selects=True)
 
@@ -56,12 +55,14 @@ class HeadsTask(Task):
         ValueError: there is no head.
     """
 
+    layout: Layout
+
     def __init__(self, heads: Mapping[str, Head]) -> None:
         if not heads:
             raise ValueError("a task of several heads needs one or more")
         self.heads = dict(heads)
         tasks = {name: head.task for name, head in self.heads.items()}
-        self.layout = Layout({name: (task.num_outputs, *task.output_places) for name, task in tasks.items()})
+        self.layout = Layout({name: task.output_shape for name, task in tasks.items()})
         self.labels = Layout({name: head.label_shape for name, head in self.heads.items()})
         self.num_outputs = self.layout.size
         self.shift_invariant = all(task.shift_invariant for task in tasks.values())
@@ -81,6 +82,10 @@ class HeadsTask(Task):
         """Take labels [..., entries] apart: for each head [..., *label_shape], as its task takes them."""
         parts = self.labels.split(labels)
         return {name: value.to(self.heads[name].label_dtype) for name, value in parts.items()}
+
+    def blank_labels(self, *sizes: int) -> Tensor:
+        """Labels [*sizes, entries] of zeros."""
+        return torch.zeros(*sizes, self.labels.size, dtype=torch.float64)
 
     def augment(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
         """Training inputs [..., *input_shape] as they are."""

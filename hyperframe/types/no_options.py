@@ -1,0 +1,8 @@
+"""The options of components that have none."""
+
+import attrs
+
+
+@attrs.frozen
+class NoOptions:
+    """The options of a component that has none."""
