@@ -15,13 +15,18 @@ class Ensemble(nn.Module):
     stored as any module is. Parameters have no gradient, and the module is in evaluation mode. What all networks have
     in common, as where a part of a module is generated, is in memory once.
 
+    Of a task with several heads its predictions are mappings of tensors by the heads' names, and so are the outputs of
+    single networks.
+
     Args:
         networks: the networks.
 
     Attributes:
         networks: the single networks, in their order.
         input_shape: shape of one input.
-        classes: names of the classes, in the order of the predictions; empty where there are none.
+        layout: the names of the predictions and their shapes for one example; None where they are one tensor.
+        classes: names of the classes, in the order of the predictions; empty where there are none. With a layout a
+            mapping of such names, of the heads that have any.
 
     Example:
         >>> import tempfile
@@ -38,26 +43,35 @@ class Ensemble(nn.Module):
         super().__init__()
         self.networks = nn.ModuleList(networks)
         self.input_shape = tuple(networks.target.spec.input_shape)
-        self.classes = tuple(networks.task.classes)
-        self._predictions = networks.task.predictions
+        self.layout = networks.task.layout
+        self.classes: Any = tuple(networks.task.classes) if self.layout is None else dict(networks.task.part_classes)
+        self._task = networks.task
         shared = dict(self.networks[0].named_parameters()) | dict(self.networks[0].named_buffers())
         for name in shared.keys() & networks.target.constants().keys():
             for network in self.networks[1:]:
                 _put(network, name, shared[name])
         self.eval().requires_grad_(False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the mean prediction: inputs [examples, *input_shape] give [examples, outputs]; see `members`."""
-        return self.members(x).mean(0)
+    def forward(self, x: Tensor) -> Any:
+        """Return the mean prediction: inputs [examples, *input_shape] give [examples, *outputs]; see `members`."""
+        return self.mean_and_members(x)[0]
 
-    def members(self, x: Tensor) -> Tensor:
-        """Return every network's prediction: inputs [examples, *input_shape] give [networks, examples, outputs].
+    def members(self, x: Tensor) -> Any:
+        """Return every network's prediction: inputs [examples, *input_shape] give [networks, examples, *outputs].
 
         Inputs are floating-point numbers as in training, images' pixels between 0 and 1. Predictions are what
-        `Networks.predict` gives: probabilities of classes, or values in their own units; those of several heads in one
-        vector, which `HeadsTask.layout` splits.
+        `Networks.predict` gives: probabilities of classes, or values in their own units; those of several heads by
+        name.
         """
-        return torch.stack([self._predictions(network(x)) for network in self.networks])
+        return self.mean_and_members(x)[1]
+
+    def mean_and_members(self, x: Tensor) -> tuple[Any, Any]:
+        """Return the mean prediction, as `forward` does, and every network's, as `members` does."""
+        outputs = [network(x) for network in self.networks]
+        if self.layout is not None:
+            outputs = [self.layout.pack(own) for own in outputs]
+        members = torch.stack([self._task.predictions(own) for own in outputs])
+        return self._task.named(members.mean(0)), self._task.named(members)
 
 
 def _put(module: nn.Module, name: str, value: Any) -> None:

@@ -1,13 +1,16 @@
 """Ensembles written as programs, which run without hyperframe: of `torch.export`, or in the ONNX format.
 
-A program takes `x` [examples, *input_shape], for any number of examples, and gives `prediction` [examples, outputs],
-the mean of all networks' predictions, and `members` [networks, examples, outputs], which say how far they agree.
+A program takes `x` [examples, *input_shape], for any number of examples, and gives `prediction` [examples, *outputs],
+the mean of all networks' predictions, and `members` [networks, examples, *outputs], which say how far they agree.
 
     from torch.export import load
     prediction, members = load("ensemble.pt2").module()(x)
 
     from onnxruntime import InferenceSession
     prediction, members = InferenceSession("ensemble.onnx").run(None, {"x": x})
+
+Of a task with several heads both are mappings by the heads' names. The ONNX format has no mappings: there the outputs
+are called `prediction.HEAD`, for all heads in their order, and then `members.HEAD`.
 """
 
 import json
@@ -45,9 +48,8 @@ class _Program(nn.Module):
         super().__init__()
         self.ensemble = ensemble
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        members = self.ensemble.members(x)
-        return members.mean(0), members
+    def forward(self, x: Tensor) -> tuple[Any, Any]:
+        return self.ensemble.mean_and_members(x)
 
 
 def is_program(path: str | Path) -> bool:
@@ -104,23 +106,38 @@ def write_program(path: str | Path, ensemble: Ensemble, example: Tensor, origin:
         RunError: the file cannot be written, or the networks cannot be made a program.
     """
     file = check_program(path)
-    shape, (outputs, *places) = list(ensemble.input_shape), ensemble(example).shape[1:]
-    content = {**origin, "input_shape": shape, "outputs": outputs, "classes": list(ensemble.classes)}
-    content |= {"output_places": places} if places else {}
+    content = {**origin, "input_shape": list(ensemble.input_shape), **_outputs(ensemble, example)}
     inputs = (example[torch.arange(EXAMPLES) % len(example)],)
     with whole_file(file) as partial, _quiet():
         _WRITERS[file.suffix](partial, _Program(ensemble).eval(), inputs, json.dumps(content), file)
     return file
 
 
-def _write_torch(partial: Path, program: nn.Module, inputs: tuple[Tensor], content: str, file: Path) -> None:
+def _outputs(ensemble: Ensemble, example: Tensor) -> dict[str, Any]:
+    """What a file says of predictions: how many there are, at which places, and names of classes; of heads by name."""
+    if ensemble.layout is not None:
+        shapes = {name: list(shape) for name, shape in ensemble.layout.shapes.items()}
+        return {"heads": shapes, "classes": {name: list(classes) for name, classes in ensemble.classes.items()}}
+    outputs, *places = ensemble(example).shape[1:]
+    known = {"outputs": outputs, "classes": list(ensemble.classes)}
+    return {**known, "output_places": places} if places else known
+
+
+def _output_names(ensemble: Ensemble) -> list[str]:
+    """The names of a program's outputs, one after the other."""
+    if ensemble.layout is None:
+        return list(OUTPUTS)
+    return [f"{name}.{head}" for name in OUTPUTS for head in ensemble.layout.shapes]
+
+
+def _write_torch(partial: Path, program: _Program, inputs: tuple[Tensor], content: str, file: Path) -> None:
     with _told_of(file):
         exported = torch.export.export(program, inputs, dynamic_shapes=_any_number())
     with partial.open("wb") as opened:  # by its name alone torch would tell that it is another format
         torch.export.save(exported, opened, extra_files={HEADER: content})
 
 
-def _write_onnx(partial: Path, program: nn.Module, inputs: tuple[Tensor], content: str, file: Path) -> None:
+def _write_onnx(partial: Path, program: _Program, inputs: tuple[Tensor], content: str, file: Path) -> None:
     held = {id(value): value.nbytes for value in (*program.parameters(), *program.buffers())}
     if sum(held.values()) > LARGEST_ONNX:
         raise RunError(
@@ -134,7 +151,7 @@ def _write_onnx(partial: Path, program: nn.Module, inputs: tuple[Tensor], conten
             dynamo=True,
             dynamic_shapes=_any_number(),
             input_names=[INPUT],
-            output_names=list(OUTPUTS),
+            output_names=_output_names(program.ensemble),
             verbose=False,
         )
     assert written is not None  # as no file was named
@@ -142,7 +159,7 @@ def _write_onnx(partial: Path, program: nn.Module, inputs: tuple[Tensor], conten
     written.save(partial, external_data=False)
 
 
-_WRITERS: dict[str, Callable[[Path, nn.Module, tuple[Tensor], str, Path], None]] = {
+_WRITERS: dict[str, Callable[[Path, _Program, tuple[Tensor], str, Path], None]] = {
     ".pt2": _write_torch,
     ".onnx": _write_onnx,
 }

@@ -24,6 +24,7 @@ from hyperframe.targets.weights import batch_size, slice_weights
 from hyperframe.tasks.input_statistics import TrainedInputs
 from hyperframe.tasks.own_data.channels import laid_out
 from hyperframe.tasks.own_data.tensors import as_inputs
+from hyperframe.tasks.structured.named_outputs import NameOutputs
 from hyperframe.types import Statistics, Task, Weights
 
 EXAMPLES_AT_ONCE = {"cpu": 250, "cuda": 1000}
@@ -95,12 +96,17 @@ class Networks:
     def __getitem__(self, index: int | slice) -> "nn.Module | Networks":
         """Network number `index` as an ordinary module of its own, in evaluation mode; of a slice, these networks.
 
+        Of a task with several heads the module gives a mapping of outputs by the heads' names.
+
         Raises:
             IndexError: there is no such network.
         """
         if isinstance(index, slice):
             return self._some(index)
-        return self.target.network(self.weights, self._checked(index), self.statistics)
+        module = self.target.network(self.weights, self._checked(index), self.statistics)
+        if self.task.layout is not None:
+            module.register_forward_hook(NameOutputs(self.task.layout))
+        return module
 
     def _some(self, numbers: slice) -> "Networks":
         chosen = torch.tensor(range(len(self))[numbers], dtype=torch.long)

@@ -1,6 +1,6 @@
 """The card of a folder that was saved to be used: what its networks are, their figures, and how they are used."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hyperframe.config.in_memory import MODULE
@@ -10,6 +10,7 @@ from hyperframe.metrics import metrics_of
 from hyperframe.networks.sampled import Networks
 from hyperframe.runs.checkpoints import Checkpoint, early_end
 from hyperframe.runs.provenance import version_of
+from hyperframe.types import Layout
 
 HEAD = """---
 library_name: hyperframe
@@ -48,7 +49,7 @@ def model_card(
         "\n## Inputs and predictions\n",
         *_inputs(networks),
         "\n## Use\n",
-        _use(name, config),
+        _use(name, config, task.layout),
         "\n## Training\n",
         *_training(config, checkpoint),
     ]
@@ -85,29 +86,40 @@ def _inputs(networks: Networks) -> Iterator[str]:
             "- They are in their own units; the ensemble standardises them itself. Who reads the weights of "
             "`networks.safetensors` alone finds the numbers in its header."
         )
-    if task.classes:
-        listed = ", ".join(f"`{name}`" for name in task.classes[:NAMES_SHOWN])
-        more = ", …" if len(task.classes) > NAMES_SHOWN else ""
-        yield f"- Classes{' of each place' * bool(task.output_places)}, in the order of the outputs: {listed}{more}."
+    if task.layout is not None:
+        yield "- Predictions: a mapping of tensors, each `[examples, …]`."
+        for head, outputs in task.layout.shapes.items():
+            classes = _listed(task.part_classes.get(head, ()))
+            named = f", classes in this order: {classes}" if classes else ""
+            yield f"  - `{head}`: `[{', '.join(map(str, outputs))}]`{named}."
+    elif task.classes:
+        places = " of each place" * bool(task.output_places)
+        yield f"- Classes{places}, in the order of the outputs: {_listed(task.classes)}."
     else:
         yield f"- Outputs: {task.num_outputs}" + (", in their own units." if task.standardised_labels else ".")
     if networks.statistics:
         yield "- The statistics of the networks' normalisations are kept with them; other draws need training data."
 
 
-def _use(name: str, config: Config) -> str:
+def _listed(names: Sequence[str]) -> str:
+    """The first of some names."""
+    return ", ".join(f"`{name}`" for name in names[:NAMES_SHOWN]) + (", …" if len(names) > NAMES_SHOWN else "")
+
+
+def _use(name: str, config: Config, layout: Layout | None) -> str:
     """How the folder is read."""
     own, code, again = config.target.name, "", ""
     if own == MODULE:
         code, again = ", module=...", "\nThe module is the one that was trained; a folder does not bring its code.\n"
     elif ":" in own:
         code, again = f', target="{own}"', "\nThe target's code must be installed; a folder does not bring it.\n"
+    each = "" if layout is None else "by head "
     return f"""```python
 import hyperframe as hf
 
 ensemble = hf.from_pretrained("{name}"{code})  # an nn.Module
-predictions = ensemble(x)  # the mean of its networks
-members = ensemble.members(x)  # [networks, examples, outputs]: they disagree where the answer is uncertain
+predictions = ensemble(x)  # {each}the mean of its networks
+members = ensemble.members(x)  # {each}[networks, examples, outputs]: they disagree where the answer is uncertain
 
 run = hf.load("{name}"{code})  # the generator
 networks = run.sample(200)  # others than those of the folder

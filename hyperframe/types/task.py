@@ -31,6 +31,7 @@ class Task:
         metrics: what its meter finds, in the order in which tables show it; exactly one of them `selects`.
         score_metric: what `score` measures, such as the accuracy.
         classes: names of the classes, in the order of the outputs; empty where there are none.
+        part_classes: the same of each part of the layout that has any.
         standardised_inputs: the `hyperframe.tasks.standardisation.Standardisation` of inputs, which `data` gives in
             their own units; or None.
         standardised_labels: that of labels, where outputs are of standardised ones; or None.
@@ -49,6 +50,7 @@ class Task:
     metrics: Sequence[Metric]
     score_metric: Metric
     classes: Sequence[str] = ()
+    part_classes: Mapping[str, Sequence[str]] = {}
     standardised_inputs: Any = None
     standardised_labels: Any = None
     pixels: bool | None = None

@@ -14,7 +14,10 @@ from hyperframe.errors import RunError
 from hyperframe.networks import programs
 from hyperframe.networks.programs import HEADER, write_program
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*number of networks:hyperframe.HyperframeWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*number of networks:hyperframe.HyperframeWarning"),
+    pytest.mark.filterwarnings("ignore:.*a class for each of 2 × 2 places:hyperframe.HyperframeWarning"),
+]
 SETTINGS = {**tiny.GENERATED, "trainer.steps": 2}
 
 
@@ -46,6 +49,23 @@ class Normed(nn.Module):
         return self.body(x)
 
 
+class Heads(nn.Module):
+    """A network with a head of classes of 2 × 2 places and one of classes, in another order than the labels."""
+
+    def __init__(self):
+        super().__init__()
+        self.kind, self.places = nn.Linear(6, 2), nn.Linear(6, 12)
+
+    def forward(self, x):
+        return {"places": self.places(x).view(-1, 3, 2, 2), "kind": self.kind(x)}
+
+
+def labels_by_name():
+    x, kind = table("classes")
+    places = torch.randint(3, (40, 2, 2), generator=torch.Generator().manual_seed(2))
+    return x, {"kind": np.array(["ant", "bee"])[kind], "places": places}
+
+
 def train(form, out):
     words = torch.randint(9, (40, 3), generator=torch.Generator().manual_seed(1))
     forms = {
@@ -62,6 +82,7 @@ def train(form, out):
             {**SETTINGS, "target.adapter": "lora", "target.rank": 2},
             {"module": Normed(), "data": table("classes"), "weights": True},
         ),
+        "heads": (SETTINGS, {"module": Heads(), "data": labels_by_name()}),
         "a prior": ({**SETTINGS, "prior.functions": 2}, {"module": nn.Linear(6, 2), "data": table("classes")}),
     }
     settings, own = forms[form]
@@ -69,7 +90,7 @@ def train(form, out):
     return hf.train("digits_hypernetwork", settings, out=out, **own)
 
 
-FORMS = ["images", "a table of classes", "values", "words", "statistics", "a part", "adapters", "a prior"]
+FORMS = ["images", "a table of classes", "values", "words", "statistics", "a part", "adapters", "a prior", "heads"]
 
 
 @pytest.fixture(scope="module", params=FORMS)
@@ -91,6 +112,24 @@ def test_an_ensemble_predicts_as_its_networks_do(trained):
     assert not ensemble.training
 
 
+def test_heads_have_their_names_in_single_networks_and_in_a_folder(tmp_path):
+    run = train("heads", tmp_path / "run")
+    nets, x = run.sample(3, 1), run.data("test").x
+    for number, net in enumerate(nets):
+        outputs = net(x)
+        assert list(outputs) == ["kind", "places"]
+        assert isinstance(net, Heads)
+        predictions = {name: value.softmax(1) for name, value in outputs.items()}
+        inside = {name: value[number] for name, value in nets.predict(x).items()}
+        torch.testing.assert_close(predictions, inside, rtol=1e-5, atol=1e-6)
+    exported = torch.export.export(nets[2], (x,)).module()
+    torch.testing.assert_close(exported(x), nets[2](x))
+    shared = run.save_pretrained(tmp_path / "shared", 3, 1)
+    torch.testing.assert_close(hf.from_pretrained(shared, module=Heads())(x), run.ensemble(3, 1)(x))
+    card = (shared / "README.md").read_text(encoding="utf-8")
+    assert "  - `kind`: `[2]`, classes in this order: `ant`, `bee`.\n  - `places`: `[3, 2, 2]`.\n" in card
+
+
 @pytest.mark.slow
 def test_a_program_of_torch_gives_the_same_for_any_number_of_examples(trained, tmp_path):
     file = trained.write_program(tmp_path / "ensemble.pt2", 3, 1)
@@ -104,7 +143,12 @@ def test_a_program_of_torch_gives_the_same_for_any_number_of_examples(trained, t
     header = json.loads(told[HEADER])
     assert (header["seed"], header["networks"], header["run"]) == ("1", "3", "run")
     assert header["input_shape"] == list(x.shape[1:])
-    assert header["outputs"] == trained.experiment.target.spec.num_outputs
+    if isinstance(ensemble(x), dict):
+        assert header["heads"] == {"kind": [2], "places": [3, 2, 2]}
+        assert header["classes"] == {"kind": ["ant", "bee"]}
+        assert ensemble.classes == {"kind": ("ant", "bee")}
+    else:
+        assert header["outputs"] == trained.experiment.target.spec.num_outputs
 
 
 @pytest.mark.slow
@@ -114,12 +158,14 @@ def test_a_program_of_onnx_gives_the_same_for_any_number_of_examples(trained, tm
     session = runtime.InferenceSession(file)
     assert json.loads(session.get_modelmeta().custom_metadata_map[HEADER])["seed"] == "1"
     assert [value.name for value in session.get_inputs()] == ["x"]
-    assert [value.name for value in session.get_outputs()] == ["prediction", "members"]
     ensemble, x = trained.ensemble(3, 1), as_taken(trained)
     for count in (1, 2, 7, len(x)):
-        mean, members = session.run(None, {"x": x[:count].numpy()})
-        np.testing.assert_allclose(mean, ensemble(x[:count]).numpy(), rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(members, ensemble.members(x[:count]).numpy(), rtol=1e-5, atol=1e-5)
+        wanted = {"prediction": ensemble(x[:count]), "members": ensemble.members(x[:count])}
+        if isinstance(wanted["members"], dict):  # a name for each head
+            wanted = {f"{of}.{head}": value for of, heads in wanted.items() for head, value in heads.items()}
+        assert [value.name for value in session.get_outputs()] == list(wanted)
+        for found, value in zip(session.run(None, {"x": x[:count].numpy()}), wanted.values(), strict=True):
+            np.testing.assert_allclose(found, value.numpy(), rtol=1e-5, atol=1e-5)
     assert [path.name for path in tmp_path.iterdir()] == ["ensemble.onnx"]  # all in one file
 
 

@@ -4,7 +4,7 @@
 - `dense_meter`: the meter of such networks and their ensembles
 - `multi_label`: several labels for an example, each of which is there or not; their meter
 - `heads`: a task made of named tasks, with a head and a loss for each; their meter
-- `named_outputs`: what modules give by name, as one vector
+- `named_outputs`: outputs of modules by name, as one vector and back
 """
 
 from hyperframe.tasks.structured.dense_classification import DenseClassificationTask

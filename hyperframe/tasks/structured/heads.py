@@ -65,6 +65,9 @@ class HeadsTask(Task):
         self.layout = Layout({name: task.output_shape for name, task in tasks.items()})
         self.labels = Layout({name: head.label_shape for name, head in self.heads.items()})
         self.num_outputs = self.layout.size
+        self.part_classes: Mapping[str, Sequence[str]] = {
+            name: tuple(task.classes) for name, task in tasks.items() if task.classes
+        }
         self.shift_invariant = all(task.shift_invariant for task in tasks.values())
         self.likelihood = all(head.task.likelihood and head.weight == 1 for head in self.heads.values())
         self.metrics: Sequence[Metric] = (

@@ -1,4 +1,4 @@
-"""What the modules of tasks of several heads give by name, as the vector that the engine carries."""
+"""Outputs of modules by name, where a task has a layout: as the vector that the engine carries, and back again."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -41,3 +41,14 @@ class PackOutputs:
                 found = str(list(own.shape)) if isinstance(own, Tensor) else type(own).__name__
                 raise SpecError(f"its head '{name}' must be {['examples', *shape]}, but is {found}")
         return self.layout.pack(outputs)
+
+
+@attrs.frozen
+class NameOutputs:
+    """A hook by which a module gives a mapping of tensors by name in place of the vector."""
+
+    layout: Layout
+
+    def __call__(self, module: nn.Module, inputs: Any, outputs: Tensor) -> dict[str, Tensor]:
+        """Return the mapping, in the order of the layout."""
+        return self.layout.split(outputs)
