@@ -51,8 +51,8 @@ def train(
         data: data of your own, in place of the configuration's task: `(x, y)`, tensors or numpy arrays; a torch
             Dataset of such pairs; a mapping with x, y and, as they are, x_validation, y_validation, x_test, y_test; or
             a `Task`. Whole numbers y are classes, of each place where they are masks, others values to be predicted; y
-            can be a mapping of labels, for a network with a head for each. Overrides such as `{"task.test": 0.2}` say
-            how it is divided, see `hyperframe.tasks.own_data.arrays.OwnOptions`.
+            can be a mapping of labels, in a Dataset that of each example, for a network with a head for each. Overrides
+            such as `{"task.test": 0.2}` say how it is divided, see `hyperframe.tasks.own_data.arrays.OwnOptions`.
         generate: what is generated: patterns of names of parameters or modules, such as `["layer4", "fc.*"]`, or a
             function of a name and a parameter that says so. All else stays as the module has it.
         weights: trained weights: a state_dict of the module, a safetensors file, or true for those that it has; see

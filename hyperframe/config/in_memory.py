@@ -8,20 +8,19 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset
 
 from hyperframe.component import Component
 from hyperframe.errors import ConfigError, DataError, described, others_code, unknown_name
 from hyperframe.hookspecs import hookimpl
 from hyperframe.options import shown
-from hyperframe.runtime.memory import missing_memory
 from hyperframe.targets.aliases import check_memory
 from hyperframe.targets.part import names_by
 from hyperframe.targets.spec import TargetSpec
 from hyperframe.tasks.own_data.array_names import chosen_parts, part_names
 from hyperframe.tasks.own_data.arrays import ARRAYS, OwnOptions, own_task
+from hyperframe.tasks.own_data.examples import read_examples
 from hyperframe.tasks.own_data.facts import OwnTask, restore_task
-from hyperframe.tasks.own_data.tensors import as_tensor
 from hyperframe.types import Task
 
 Generate = Sequence[str] | Callable[[str, nn.Parameter], bool] | None
@@ -201,48 +200,7 @@ def _arrays(data: Any) -> Mapping[str, Any]:
     if isinstance(data, tuple | list) and len(data) == 2:
         return {"x": data[0], "y": data[1]}
     if isinstance(data, Dataset):
-        return _collect(data)
+        return read_examples(data)
     raise DataError(
         f"data: expected (x, y), a torch Dataset, a mapping of arrays or a Task, but got {type(data).__name__}"
     )
-
-
-def _collect(dataset: "Dataset[Any]") -> dict[str, torch.Tensor]:
-    """All examples of a data set whose examples are pairs."""
-    if not hasattr(dataset, "__len__") or isinstance(dataset, IterableDataset):
-        raise DataError("data: the Dataset has no length, or no numbered examples; one with both is needed")
-    xs, ys = [], []
-    with others_code(lambda error: DataError(f"data: the length of the Dataset: {described(error)}")):
-        length = len(dataset)
-    for number in range(length):
-        item = _example(dataset, number)
-        if not isinstance(item, tuple | list) or len(item) != 2:
-            raise DataError(f"data: example {number} of the Dataset is {type(item).__name__}, expected a pair (x, y)")
-        x, y = item
-        xs.append(as_tensor(x, f"data: x of example {number}"))
-        ys.append(_label(y, f"data: y of example {number}"))
-        missing = missing_memory(2 * length * xs[0].nbytes) if number == 0 else None
-        if missing:
-            raise DataError(f"data: {length:,} examples are too many: {missing}")
-    if not xs:
-        raise DataError("data: the Dataset is empty")
-    for name, parts in (("x", xs), ("y", ys)):
-        for number, part in enumerate(parts):
-            if part.shape != parts[0].shape or part.dtype != parts[0].dtype:
-                raise DataError(
-                    f"data: {name} of example {number} is {part.dtype} {list(part.shape)}, that of example 0 "
-                    f"{parts[0].dtype} {list(parts[0].shape)}"
-                )
-    return {"x": torch.stack(xs), "y": torch.stack(ys)}
-
-
-def _example(dataset: "Dataset[Any]", number: int) -> Any:
-    with others_code(lambda error: DataError(f"data: example {number} of the Dataset: {described(error)}")):
-        return dataset[number]
-
-
-def _label(y: Any, where: str) -> torch.Tensor:
-    try:
-        return torch.as_tensor(y)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise DataError(f"{where} is {type(y).__name__}, expected a number or an array of numbers") from error

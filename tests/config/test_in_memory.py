@@ -261,6 +261,31 @@ def test_data_in_many_forms(tmp_path, data):
         assert torch.equal(found[2].y, Y)
 
 
+def test_labels_of_a_data_set_by_head(tmp_path):
+    """They are what the same labels as arrays are: in another order, with numbers of any kind."""
+    kind, place = Y, X @ torch.tensor([[1.0, 0.0], [0.0, 2.0], [0.5, 0.5]])
+
+    def item(number):
+        labels = {"kind": int(kind[number]), "place": place[number].numpy()}
+        return X[number], dict(reversed(labels.items())) if number % 2 else labels
+
+    class Heads(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.kind, self.place = torch.nn.Linear(3, 4), torch.nn.Linear(3, 2)
+
+        def forward(self, x):
+            return {"kind": self.kind(x), "place": self.place(x)}
+
+    given = {"items": Items(item, len(X)), "arrays": (X, {"kind": kind, "place": place})}
+    short = {**tiny.GENERATED, "trainer.steps": 1}
+    runs = [hf.train(module=Heads(), data=data, overrides=short, out=tmp_path / name) for name, data in given.items()]
+    found, wanted = (run.experiment.task for run in runs)
+    assert found.layout.shapes == {"kind": (4,), "place": (2,)}
+    assert found.facts == wanted.facts
+    assert torch.equal(found.data("test").y, wanted.data("test").y)
+
+
 def test_a_task_of_ones_own(tmp_path):
     class Own(hf.ClassificationTask):
         name, input_shape, num_outputs = "own", (3,), 4
@@ -316,6 +341,18 @@ class LongStream(Stream):
         ),
         (Items(lambda number: (X[number], 1 if number else 0.5)), "y of example 1 is torch.int64"),
         (Items(lambda number: (X[number] * torch.nan, number)), "x holds NaN or infinite values"),
+        (Items(lambda number: (X[number], {"one": 1, "two": "cat"})), "y of example 0, head 'two', is str, expected"),
+        (
+            Items(lambda number: (X[number], {"one": 1, "two": 1} if number < 3 else {"one": 1})),
+            "y of example 3 has heads one, that of example 0 heads one, two; all need the same",
+        ),
+        (Items(lambda number: (X[number], {"one": 1} if number else 1)), "has heads one, that of example 0 no heads"),
+        (
+            Items(lambda number: (X[number], {"one": torch.zeros(1 + number % 2)})),
+            r"y, head 'one', of example 1 is torch.float32 \[2\], that of example 0 torch.float32 \[1\]",
+        ),
+        (Items(lambda number: (X[number], {})), "must have labels by the names of heads, .* but there is none"),
+        (Items(lambda number: (X[number], {3: 1})), "names of heads, which are texts, but one is called 3"),
     ],
 )
 def test_data_that_is_none(tmp_path, data, message):

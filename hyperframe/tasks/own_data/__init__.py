@@ -5,6 +5,7 @@
 - `array_names`: names under which inputs and labels of each split are known
 - `channels`: where the channels of a user's images stand
 - `class_names`: labels of many kinds as numbers of classes, with the classes' names
+- `examples`: a torch Dataset as arrays
 - `facts`: tasks of a user's own arrays, and the facts that a run keeps of them
 - `labels`: of which kind labels are, by their numbers and their shape
 - `tensors`: arrays as tensors on the CPU, checked
