@@ -12,7 +12,7 @@ from torch import Tensor
 from hyperframe.errors import ConfigError, DataError
 from hyperframe.metrics import Meter, Metric, over_networks
 from hyperframe.tasks.calibration import disagreement, results_of, summarise_classes
-from hyperframe.types import Task
+from hyperframe.types import UNLABELLED, Task
 
 ACCURACY = Metric(name="accuracy", better="greater", percent=True, selects=True)
 
@@ -20,7 +20,8 @@ ACCURACY = Metric(name="accuracy", better="greater", percent=True, selects=True)
 class ClassificationTask(Task):
     """Base class of tasks with one label an example and softmax outputs; a subclass gives the data.
 
-    Outputs are logits [..., classes], labels int64 [...].
+    Outputs are logits [..., classes], labels int64 [...]. In a head of several tasks −1 says that an example has no
+    label there: loss and score are 0, and the meter leaves it out.
 
     Attributes:
         classes: the names of the classes, in their order; none where they are called by their numbers.
@@ -28,6 +29,7 @@ class ClassificationTask(Task):
 
     shift_invariant = True
     likelihood = True
+    skips_unlabelled = True
     metrics: Sequence[Metric] = (
         ACCURACY,
         Metric(name="majority", label="majority vote", better="greater", of="ensemble", percent=True),
@@ -62,12 +64,12 @@ class ClassificationTask(Task):
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Negative log-likelihood of every example (Eq. 4): [..., classes] and [...] give [...]."""
-        flat = F.cross_entropy(outputs.flatten(0, -2), labels.flatten(), reduction="none")
+        flat = F.cross_entropy(outputs.flatten(0, -2), labels.flatten(), ignore_index=UNLABELLED, reduction="none")
         return flat.view(labels.shape)
 
     def score(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """1 for every right answer, 0 for every wrong one."""
-        return (outputs.argmax(-1) == labels).to(outputs.dtype)
+        return (outputs.argmax(-1) == labels).to(outputs.dtype)  # no class is called −1
 
     def canonical_outputs(self, outputs: Tensor) -> Tensor:
         """Logits with mean zero: equal exactly where the probabilities are."""
@@ -122,6 +124,8 @@ class ClassificationMeter(Meter):
     probability of their most probable class; the error is the mean over the examples of |accuracy − confidence| of
     their bin, with confidence the mean of these probabilities.
 
+    All of them are of the examples that have a label, which −1 is not.
+
     Memory is (networks + examples × classes), whatever the sizes of the chunks. Of equally many votes the lower class
     wins.
 
@@ -146,7 +150,7 @@ class ClassificationMeter(Meter):
         self._nll = torch.zeros(networks, dtype=torch.float64, device=device)
         self._votes = torch.zeros(examples, classes, dtype=torch.int32, device=device)
         self._probability = torch.zeros(examples, classes, dtype=torch.float64, device=device)
-        self._labels = torch.zeros(examples, dtype=torch.int64, device=device)
+        self._labels = torch.full((examples,), UNLABELLED, device=device)
 
     def update(self, outputs: Tensor, labels: Tensor, first_network: int, first_example: int) -> None:
         """Take in logits [networks, examples, classes] and labels [examples] of a chunk."""
@@ -155,28 +159,29 @@ class ClassificationMeter(Meter):
         places = slice(first_example, first_example + examples)
         log_probability = outputs.double().log_softmax(-1)
         answers = outputs.argmax(-1)
-        chosen = labels.expand(networks, examples)[..., None]
+        chosen = labels.clamp(min=0).expand(networks, examples)[..., None]
+        likelihood = rearrange(log_probability.gather(-1, chosen), "n examples 1 -> n examples")
         self._right[rows] += (answers == labels).sum(1)
-        self._nll[rows] -= rearrange(log_probability.gather(-1, chosen), "n examples 1 -> n examples").sum(1)
+        self._nll[rows] -= likelihood.masked_fill(labels == UNLABELLED, 0).sum(1)
         self._votes[places] += F.one_hot(answers, classes).sum(0).int()
         self._probability[places] += log_probability.exp().sum(0)
         self._labels[places] = labels
 
     def result(self) -> dict[str, Any]:
         """Figures of the networks (mean, std, min, max) and of the ensemble."""
-        networks, examples = len(self._right), len(self._labels)
-        accuracy = self._right.double() / examples
-        mean = self._probability / networks
-        majority = (self._votes.argmax(1) == self._labels).double().mean()
-        together = results_of(mean, self._labels)
+        networks, seen = len(self._right), self._labels != UNLABELLED
+        labels, votes, mean = self._labels[seen], self._votes[seen], self._probability[seen] / networks
+        accuracy = self._right.double() / len(labels)
+        majority = (votes.argmax(1) == labels).double().mean()
+        together = results_of(mean, labels)
         return {
             "accuracy": over_networks(accuracy),
-            "nll": float(self._nll.mean() / examples),
+            "nll": float(self._nll.mean() / len(labels)),
             "ensemble": {
                 "majority": float(majority),
                 "mean_probability": together["accuracy"],
                 "nll": together["nll"],
                 "ece": together["ece"],
-                "disagreement": disagreement(self._votes, networks),
+                "disagreement": disagreement(votes, networks),
             },
         }

@@ -15,7 +15,7 @@ methods. Whether a component has it is checked as soon as it is made (`hyperfram
 """
 
 from hyperframe.types.analysis import Analysis
-from hyperframe.types.data import Data, Statistics, Weights
+from hyperframe.types.data import UNLABELLED, Data, Statistics, Weights
 from hyperframe.types.diversity import DiversityInputs, DiversityTerm
 from hyperframe.types.entropy import EntropyEstimator
 from hyperframe.types.gauge import Gauge
@@ -25,6 +25,7 @@ from hyperframe.types.objective import Objective
 from hyperframe.types.task import Task
 
 __all__ = [
+    "UNLABELLED",
     "Analysis",
     "Data",
     "DiversityInputs",

@@ -10,6 +10,9 @@ Weights = dict[str, Tensor]
 Statistics = dict[str, Tensor]
 """Numbers beside the weights that are not learnt, such as BatchNorm's moments: for each buffer [batch, *shape]."""
 
+UNLABELLED = -1
+"""The label of a place, or of an example in a head, that has none and does not count, such as padding."""
+
 
 @attrs.frozen
 class Data:

@@ -28,6 +28,8 @@ class Task:
             a mapping of tensors by these names. None where outputs are one tensor for users as well.
         shift_invariant: True where adding one number to all outputs of a place changes nothing (softmax).
         likelihood: True where the loss of an example is −log p(label | input) in nats, all constants included.
+        skips_unlabelled: whether loss, score and meter leave out an example whose label is −1 (`UNLABELLED`), as it may
+            be in a head of several.
         metrics: what its meter finds, in the order in which tables show it; exactly one of them `selects`.
         score_metric: what `score` measures, such as the accuracy.
         classes: names of the classes, in the order of the outputs; empty where there are none.
@@ -47,6 +49,7 @@ class Task:
     layout: Layout | None = None
     shift_invariant: bool
     likelihood: bool
+    skips_unlabelled: bool = False
     metrics: Sequence[Metric]
     score_metric: Metric
     classes: Sequence[str] = ()

@@ -16,7 +16,8 @@ from hyperframe.tasks.calibration import calibration_error
 from hyperframe.tasks.classification import ClassificationMeter
 from hyperframe.tasks.own_data.labels import read_labels
 from hyperframe.tasks.structured.dense_classification import DenseClassificationTask
-from hyperframe.tasks.structured.dense_meter import UNLABELLED, DenseMeter, mean_iou
+from hyperframe.tasks.structured.dense_meter import DenseMeter, mean_iou
+from hyperframe.types import UNLABELLED
 
 SIZES = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(2, 4))
 PLACES = st.sampled_from([(3,), (2, 3), (1, 1), (2, 1, 2)])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from hyperframe.tasks.structured.heads import Head, HeadsTask
 from hyperframe.tasks.structured.multi_label import MultiLabelMeter, MultiLabelTask
 from hyperframe.testing.laws import Draw
 from hyperframe.testing.of_tasks import LAWS, TaskCase
+from hyperframe.types import UNLABELLED
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(80, 4)).astype(np.float32)
@@ -111,6 +113,91 @@ def test_losses_are_the_heads_own_times_their_weights():
     assert found["ensemble"]["one.ece"] == pytest.approx(own.result()["ensemble"]["ece"])
 
 
+@given(st.integers(1, 4), st.integers(1, 6), st.integers(2, 4), st.integers(0, 99))
+def test_examples_without_a_label_count_nowhere(networks, examples, classes, seed):
+    """The meter is that of the others alone, in any chunks, and losses of the others stay."""
+    rng = torch.Generator().manual_seed(seed)
+    outputs = 2 * torch.randn(networks, examples, classes, generator=rng, dtype=torch.float64)
+    labels = torch.randint(-1, classes, (examples,), generator=rng)
+    labels[0] = 1
+    task, seen = Kinds(classes), labels != UNLABELLED
+    repeated = labels.expand(networks, examples)
+    for function in (task.loss, task.score):
+        found = function(outputs, repeated)
+        assert torch.equal(found[:, seen], function(outputs[:, seen], repeated[:, seen]))
+        assert not found[:, ~seen].any()
+    whole, alone = (task.meter(networks, count, torch.device("cpu")) for count in (examples, int(seen.sum())))
+    for row in range(networks):
+        for first in range(0, examples, 2):
+            whole.update(outputs[row : row + 1, first : first + 2], labels[first : first + 2], row, first)
+    alone.update(outputs[:, seen], labels[seen], 0, 0)
+    assert tiny.numbers(whole.result()) == pytest.approx(tiny.numbers(alone.result()), abs=1e-12)
+
+
+def test_labels_that_a_head_lacks_are_checked():
+    task = HeadsTask(
+        {"kind": Head(task=Kinds(3)), "other": Head(task=Kinds(2)), "size": Head(task=Named(1), label_shape=(1,))}
+    )
+
+    def check(**changed):
+        ones = torch.ones(4, dtype=torch.int64)
+        given = {"kind": ones, "other": ones, "size": ones[:, None]}
+        task.check_labels(task.pack_labels(given | {name: torch.tensor(own) for name, own in changed.items()}), "here")
+
+    check(kind=[-1, -1, 2, 0])
+    with pytest.raises(DataError, match="here, head 'other': all labels are -1; there is nothing to compare with"):
+        check(other=[-1] * 4)
+    with pytest.raises(DataError, match="here, head 'kind': labels must lie between 0 and 2, but go from -2 to 1"):
+        check(kind=[-2, -1, 1, 1])
+    with pytest.raises(DataError, match="here, head 'size': labels must be 0 or 1, but one is -1"):
+        check(size=[[-1], [0], [0], [0]])
+    with pytest.raises(DataError, match="labels must lie between 0 and 2, but go from -1 to 1"):
+        Kinds(3).check_labels(torch.tensor([-1, 1]), "alone")  # where an example without its only label says nothing
+
+
+@pytest.mark.slow
+def test_own_labels_of_a_head_may_be_missing(tmp_path):
+    lacking = np.random.default_rng(1).random(80) < 0.5
+    kind = np.where(lacking, -1, 3 * KIND)
+    with pytest.warns(HyperframeWarning, match=rf"head 'kind': {lacking.sum()} of 80 labels are -1, which says that"):
+        run = hf.train(
+            module=TwoHeads(), data={"x": X, "y": {"kind": kind, "size": SIZE}}, out=tmp_path, overrides=SHORT
+        )
+    task, test = run.experiment.task, run.data("test")
+    assert task.part_classes == {"kind": ("0", "3", "6")}
+    labels = task.labels_of(test.y)["kind"]
+    assert {-1, 1} <= set(labels.tolist()) <= {-1, 0, 1, 2}
+    probabilities = run.sample(4).predict(test.x)["kind"]
+    seen = labels != UNLABELLED
+    right = probabilities.argmax(-1)[:, seen] == labels[seen]
+    assert run.evaluate()["kind.accuracy"]["mean"] == pytest.approx(float(right.double().mean()))
+
+
+@pytest.mark.filterwarnings("ignore:.*have no label in this head:hyperframe.HyperframeWarning")
+def test_a_head_without_labels_is_told():
+    signs = np.where(KIND > 1, 1, -1)
+    with pytest.raises(
+        DataError, match=r"'kind': all labels to train on are 1 or -1, .* where -1 is a class, number the"
+    ):
+        own_task("mine", {"x": X, "y": {"kind": signs, "size": SIZE}}, OwnOptions())
+    assert own_task("mine", {"x": X, "y": signs}, OwnOptions()).classes == ("-1", "1")  # where there is one label alone
+    test = {"x_test": X, "y_test": {"kind": KIND * 0 - 1, "size": SIZE}}
+    with pytest.raises(DataError, match="head 'kind': all of y_test is -1, which means that there is no label"):
+        own_task("mine", {"x": X, "y": {"kind": KIND, "size": SIZE}, **test}, OwnOptions())
+
+
+class Kinds(hf.ClassificationTask):
+    """One label."""
+
+    name, input_shape = "kinds", (4,)
+
+    def __init__(self, classes):
+        self.num_outputs = classes
+
+    def data(self, split):
+        raise NotImplementedError
+
+
 class Named(MultiLabelTask):
     """Several labels."""
 
@@ -198,10 +285,12 @@ def test_masks_are_classes_of_places_by_their_shape(tmp_path):
     assert hf.load(tmp_path / "run", module=net).sample(2).vote(images).shape == (30, 4, 6)
 
 
+@pytest.mark.filterwarnings("ignore:.*have no label in this head:hyperframe.HyperframeWarning")
 @pytest.mark.parametrize("kind", ["multi_label", "dense_classification", "heads"])
 def test_own_data_make_tasks_that_keep_the_laws(kind):
     several = (RNG.random((80, 3)) < 0.5).astype(np.int64)
-    given = {"x": X, "y": {"kind": KIND, "size": SIZE, "several": several + 0.0} if kind == "heads" else several}
+    heads = {"kind": np.where(X[:, 3] > 0, KIND, -1), "size": SIZE, "several": several + 0.0}
+    given = {"x": X, "y": heads if kind == "heads" else several}
     options = OwnOptions() if kind == "heads" else OwnOptions(kind=kind)
     task = own_task("mine", given, options)
     case = TaskCase(task, lambda facts: restore_task("mine", facts, lambda: own_task("mine", given, options)))

@@ -14,8 +14,9 @@ from hyperframe.analysis import COLOURS, keep_picture, new_figure
 from hyperframe.analysis.scoring import some_examples
 from hyperframe.errors import NotApplicableError
 from hyperframe.tasks.calibration import auroc
-from hyperframe.tasks.structured import UNLABELLED, DenseClassificationTask
+from hyperframe.tasks.structured import DenseClassificationTask
 from hyperframe.tasks.structured.dense_meter import iou_of_classes, mean_iou
+from hyperframe.types import UNLABELLED
 
 NAME = "uncertainty_maps"
 SCORES = {"entropy": "entropy", "mutual_information": "mutual information"}

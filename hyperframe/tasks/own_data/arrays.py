@@ -94,8 +94,9 @@ def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions) -> OwnTa
             )
     pixels = _are_pixels(arrays, inputs, where)
 
-    def read(labels: Mapping[str, Any], where: str) -> Labels:
-        return read_labels(labels, {split: len(x) for split, x in inputs.items()}, options.kind, options.classes, where)
+    def read(labels: Mapping[str, Any], where: str, *, partly: bool = False) -> Labels:
+        sizes = {split: len(x) for split, x in inputs.items()}
+        return read_labels(labels, sizes, options.kind, options.classes, where, partly=partly)
 
     def facts(labels: Labels, own: Tensor, where: str) -> OwnFacts:
         check_several(own, labels, where)
@@ -116,7 +117,7 @@ def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions) -> OwnTa
         splits = divide({split: Data(inputs[split], y) for split, y in found.of_splits.items()}, options, where)
         moments = _input_moments(splits["train"].x, options, where)
         return task_of(name, facts(found, splits["train"].y, where), lambda: splits)
-    several = {head: read(labels, f"{where}, head '{head}'") for head, labels in heads.items()}
+    several = {head: read(labels, f"{where}, head '{head}'", partly=True) for head, labels in heads.items()}
     layout = Layout({head: labels.of_splits["train"].shape[1:] for head, labels in several.items()})
     packed = {
         split: layout.pack({head: labels.of_splits[split].double() for head, labels in several.items()})

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from hyperframe.errors import DataError, notice
-from hyperframe.tasks.own_data.class_names import are_values, as_classes, is_one_hot, texts_as_numbers
+from hyperframe.tasks.own_data.class_names import Classes, are_values, as_classes, is_one_hot, texts_as_numbers
 from hyperframe.tasks.own_data.tensors import as_tensor, check_finite
-from hyperframe.tasks.structured.dense_meter import UNLABELLED
+from hyperframe.types import UNLABELLED
 
 Kind = Literal["classification", "dense_classification", "multi_label", "regression"]
 NO_CLASSES = ("multi_label", "regression")
@@ -36,7 +36,13 @@ class Labels:
 
 
 def read_labels(
-    arrays: Mapping[str, Any], examples: Mapping[str, int], kind: str, classes: int | None, where: str
+    arrays: Mapping[str, Any],
+    examples: Mapping[str, int],
+    kind: str,
+    classes: int | None,
+    where: str,
+    *,
+    partly: bool = False,
 ) -> Labels:
     """Find out what labels are, and bring them into the form that tasks take.
 
@@ -47,6 +53,8 @@ def read_labels(
             the examples', of places; other numbers are values.
         classes: the number of classes, where it is said.
         where: they come from, for messages.
+        partly: whether −1 among classes says that an example has no label, as in a head, with a notice; else it is a
+            class like any other. Of places it always says so.
 
     Raises:
         DataError: they are of no such kind, or it is not clear of which.
@@ -76,7 +84,7 @@ def read_labels(
         if len({y.shape[1] for y in values.values()}) > 1:
             raise DataError(f"{where}: the splits have labels of different sizes")
         return Labels(kind="regression", of_splits=values, outputs=values["train"].shape[1])
-    found = as_classes(labels, classes, where)
+    found = _of_some(labels, classes, where) if partly else as_classes(labels, classes, where)
     names = names or found.names
     return Labels(kind="classification", of_splits=found.labels, outputs=found.number, names=names)
 
@@ -137,18 +145,42 @@ def _of_places(
             f"{where}: y has the shape {[*labels['train'].shape]}, expected a class for each place, [examples, …], "
             "with as many places in each split"
         )
-    # In uint8, −1 is 255, which masks of black and white pixels have for their second class.
-    labels = {split: y if y.is_floating_point() else y.long() for split, y in labels.items()}
+    found = _number_labelled(labels, classes, where)
+    names = names or found.names
+    return Labels(kind="dense_classification", of_splits=found.labels, outputs=found.number, places=places, names=names)
+
+
+def _of_some(labels: Mapping[str, Tensor], classes: int | None, where: str) -> Classes:
+    """Classes of examples, some of which may have none, −1."""
+    labels = {split: y[:, 0] if y.shape[1:] == (1,) else y for split, y in labels.items()}
+    lacking = sum(int((_signed(y) == UNLABELLED).sum()) for y in labels.values())
+    if not lacking or any(y.dim() > 1 for y in labels.values()):
+        return as_classes(labels, classes, where)
+    every = sum(len(y) for y in labels.values())
+    notice(
+        f"{where}: {lacking:,} of {every:,} labels are {UNLABELLED}, which says that these examples have no label in "
+        "this head"
+    )
+    return _number_labelled(labels, classes, where)
+
+
+def _number_labelled(labels: Mapping[str, Tensor], classes: int | None, where: str) -> Classes:
+    """Classes numbered as `as_classes` does it, in labels of any shape of which −1 stays."""
+    labels = {split: _signed(y) for split, y in labels.items()}
     seen = {split: y != UNLABELLED for split, y in labels.items()}
     for split, marks in seen.items():
         if not marks.any():
             raise DataError(f"{where}: all of {_name(split)} is {UNLABELLED}, which means that there is no label")
     found = as_classes({split: y[seen[split]] for split, y in labels.items()}, classes, where)
-    names = names or found.names
     numbered = {split: torch.full(y.shape, UNLABELLED) for split, y in labels.items()}
     for split, y in numbered.items():
         y[seen[split]] = found.labels[split]
-    return Labels(kind="dense_classification", of_splits=numbered, outputs=found.number, places=places, names=names)
+    return attrs.evolve(found, labels=numbered)
+
+
+def _signed(y: Tensor) -> Tensor:
+    """Labels among which −1 is −1: as bytes it would be 255, which masks have for the second of two classes."""
+    return y if y.is_floating_point() else y.long()
 
 
 def _values(y: Tensor, where: str) -> Tensor:
@@ -165,12 +197,17 @@ def _values(y: Tensor, where: str) -> Tensor:
 
 def check_several(own: Tensor, labels: Labels, where: str) -> None:
     """Raise `DataError` where labels to train on, some of `labels`, are classes and all the same."""
-    own = own[own != UNLABELLED]
-    if labels.kind in NO_CLASSES or not len(own):
+    if labels.kind in NO_CLASSES:
         return
-    low, high = int(own.min()), int(own.max())
+    seen = own[own != UNLABELLED]
+    if not len(seen):
+        return
+    low, high = int(seen.min()), int(seen.max())
     if low == high:
         only = labels.names[low] if labels.names else low
+        none = "" if seen.numel() == own.numel() else f" or {UNLABELLED}, which says that there is none"
+        way = none and f"; where {UNLABELLED} is a class, number the classes from 0"
         raise DataError(
-            f"{where}: all labels to train on are {only}; there is nothing to tell apart, two classes are needed"
+            f"{where}: all labels to train on are {only}{none}; there is nothing to tell apart, two classes are "
+            f"needed{way}"
         )

@@ -8,9 +8,7 @@
 """
 
 from hyperframe.tasks.structured.dense_classification import DenseClassificationTask
-from hyperframe.tasks.structured.dense_meter import UNLABELLED
 from hyperframe.tasks.structured.heads import Head, HeadsTask
 from hyperframe.tasks.structured.multi_label import MultiLabelTask
-from hyperframe.types import Layout
 
-__all__ = ["UNLABELLED", "DenseClassificationTask", "Head", "HeadsTask", "Layout", "MultiLabelTask"]
+__all__ = ["DenseClassificationTask", "Head", "HeadsTask", "MultiLabelTask"]

@@ -10,8 +10,8 @@ from torch import Tensor
 from hyperframe.errors import DataError
 from hyperframe.metrics import Meter, Metric
 from hyperframe.tasks.calibration import summarise_classes
-from hyperframe.tasks.structured.dense_meter import UNLABELLED, DenseMeter
-from hyperframe.types import Task
+from hyperframe.tasks.structured.dense_meter import DenseMeter
+from hyperframe.types import UNLABELLED, Task
 
 ACCURACY = Metric(name="accuracy", label="accuracy of places", better="greater", percent=True)
 

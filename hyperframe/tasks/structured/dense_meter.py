@@ -9,9 +9,7 @@ from torch import Tensor
 
 from hyperframe.metrics import Meter, over_networks
 from hyperframe.tasks.calibration import disagreement, results_of
-
-UNLABELLED = -1
-"""The label of a place that does not count, such as padding."""
+from hyperframe.types import UNLABELLED
 
 
 class DenseMeter(Meter):

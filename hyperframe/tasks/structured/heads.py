@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hyperframe.errors import DataError
 from hyperframe.metrics import Meter, Metric
-from hyperframe.types import Layout, Task
+from hyperframe.types import UNLABELLED, Layout, Task
 
 LOSS = Metric(name="loss", label="weighted loss of all heads", better="lower", selects=True)
 
@@ -38,6 +38,11 @@ class HeadsTask(Task):
     or a tuple in the order of the heads. They are laid out in one vector, which the engine carries, and so are labels,
     in float64: `layout` and `labels` say where a head's are, `pack_labels` makes `Data.y` of labels by name, and
     `layout.split` takes outputs and predictions apart again.
+
+    An example need not have a label in each head: where a head's label is a class, −1 (`UNLABELLED`) says that there is
+    none, and a head of places has it at all places. Its loss in that head is then 0, so that losses that are negative
+    log-likelihoods stay those of the labels that there are, and metrics of the head are of the other examples. A head
+    with few labels thus counts little, which its weight can change.
 
     The loss is the sum of the heads' losses times their weights, L = Σ_h w_h L_h; it is a negative log-likelihood where
     all heads' are and all weights are 1. The score is that of the first head. Metrics and results of summaries are
@@ -106,7 +111,11 @@ class HeadsTask(Task):
                 f"pack_labels makes them, but are {labels.dtype} {list(labels.shape)}"
             )
         for name, own in self.labels_of(labels).items():
-            self.heads[name].task.check_labels(own, f"{where}, head '{name}'")
+            task, here = self.heads[name].task, f"{where}, head '{name}'"
+            seen = own[own != UNLABELLED] if task.skips_unlabelled else own
+            if not len(seen):
+                raise DataError(f"{here}: all labels are {UNLABELLED}; there is nothing to compare with")
+            task.check_labels(seen, here)
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """The weighted sum of the heads' losses: [..., num_outputs] and [..., entries] give [...]."""
