@@ -95,15 +95,15 @@ def make_target(
         made = choice.make()
     given, spec = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     module = given.module if isinstance(given, Traced) else given
+    known = given.spec if isinstance(given, Traced) else spec
+    name = known.name if isinstance(known, TargetSpec) else choice.name
     if isinstance(module, nn.Module):
         check_memory(module, f"target '{choice.name}'")
         if layout is not None:
             module = copy.deepcopy(module)
-            module.register_forward_hook(PackOutputs(layout))
+            module.register_forward_hook(PackOutputs(layout, f"target '{name}'"))
             given = attrs.evolve(given, module=module) if isinstance(given, Traced) else module
         if not choice.common.is_all:
-            name = given.spec.name if isinstance(given, Traced) else choice.name if spec is None else spec.name
-            known = given.spec if isinstance(given, Traced) else spec
             layers = (
                 {layer.name: [param.parameter for param in layer.params] for layer in known.layers} if known else {}
             )

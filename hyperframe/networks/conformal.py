@@ -97,9 +97,16 @@ def calibrate(
         networks: how many there are.
 
     Raises:
-        DataError: there is not one label for each input, or a label is none of the task's.
+        DataError: there is not one label for each input, a label is none of the task's, or the task has several answers
+            for an example.
         ValueError: alpha is not between 0 and 1, or there is no such method.
     """
+    if task.layout is not None:
+        raise DataError(
+            f"task '{task.name}': sets and intervals are of one answer for each example, and it has several heads, "
+            f"{', '.join(task.layout.shapes)}; calibrate one of them: hyperframe.networks.conformal.calibrate takes "
+            "what Networks.summary gives for the head, and the head's task"
+        )
     found = summarise(x)
     classifies = "probabilities" in found
     known = SCORES if classifies else (RESIDUAL,)

@@ -23,6 +23,17 @@ SIZES = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(2, 4))
 PLACES = st.sampled_from([(3,), (2, 3), (1, 1), (2, 1, 2)])
 
 
+def test_one_hot_labels_of_places_are_told_what_is_wanted():
+    labels = F.one_hot(torch.randint(3, (5, 2, 3)), 3).movedim(-1, 1)
+    with pytest.raises(
+        DataError, match=r"are torch.int64 \[5, 3, 2, 3\]; they are one-hot along axis 1: take labels.arg"
+    ):
+        Places().check_labels(labels, "here")
+    Places().check_labels(labels.argmax(1), "here")
+    with pytest.raises(DataError, match=r"are torch.float32 \[5, 3, 2\]$"):
+        Places().check_labels(torch.rand(5, 3, 2), "here")
+
+
 class Places(DenseClassificationTask):
     """A task as a user writes it."""
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import hyperframe as hf
 from hyperframe.errors import DataError, HyperframeWarning, SpecError
+from hyperframe.networks.conformal import calibrate
 from hyperframe.options import read_options
 from hyperframe.tasks.calibration import results_of
 from hyperframe.tasks.own_data.arrays import OwnOptions, own_task
@@ -26,6 +27,7 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(80, 4)).astype(np.float32)
 KIND = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0)
 SIZE = 100 + 20 * X[:, 2] + X[:, 3]
+ONE_HOT = np.eye(3, dtype=np.float32)[RNG.integers(3, size=(80, 2, 2))].transpose(0, 3, 1, 2)
 SHORT = {
     "generator": {"name": "mlp", "hidden": [8]},
     "trainer": {"networks": 4, "batch_size": 16, "steps": 40, "rate": 0.02},
@@ -83,6 +85,42 @@ def test_two_heads_train_and_answer_by_name(tmp_path, form):
     assert torch.equal(without.sample(3).predict(x)["kind"], predictions["kind"])
     with pytest.raises(DataError, match=r"heads is .* was"):
         hf.load(tmp_path / "run", module=TwoHeads(form), data={"x": X, "y": {"kind": KIND, "width": SIZE}})
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"one": torch.ones(5, 3)}, "labels must be of heads one, two, but are of one"),
+        (
+            {"one": torch.ones(5, 3), "two": torch.ones(5)},
+            r"head 'two': labels must be \['examples', 1\], but are \[5\]",
+        ),
+    ],
+)
+def test_labels_of_other_heads_are_not_laid_out(labels, message):
+    heads = {name: Head(task=Named(size), label_shape=(size,)) for name, size in (("one", 3), ("two", 1))}
+    with pytest.raises(DataError, match=message):
+        HeadsTask(heads).pack_labels(labels)
+
+
+@pytest.mark.slow
+def test_a_head_is_calibrated_by_itself(tmp_path):
+    short = {**SHORT, "trainer": {**SHORT["trainer"], "steps": 2}}
+    run = hf.train(module=TwoHeads(), data={"x": X, "y": {"kind": KIND, "size": SIZE}}, out=tmp_path, overrides=short)
+    task, nets, known = run.experiment.task, run.sample(4), run.data("train")
+    with pytest.raises(
+        DataError, match="of one answer for each example, and it has several heads, kind, size; calibrate"
+    ):
+        nets.conformal(known.x, known.y)
+
+    def of_head(x):
+        return {key.removeprefix("kind."): value for key, value in nets.summary(x).items() if key.startswith("kind.")}
+
+    labels = task.labels_of(known.y)["kind"]
+    found = calibrate(of_head, task.heads["kind"].task, known.x, labels, 0.2, networks=4)
+    sets = found.predict(known.x)
+    assert sets.shape == (len(known), 3)
+    assert float(sets.gather(1, labels[:, None]).double().mean()) >= 0.8
 
 
 def test_losses_are_the_heads_own_times_their_weights():
@@ -213,10 +251,13 @@ class Named(MultiLabelTask):
 @pytest.mark.parametrize(
     ("forward", "message"),
     [
-        (lambda heads: {"kind": heads["kind"]}, "must return the heads kind, size, by name or in this order, not kind"),
+        (
+            lambda heads: {"kind": heads["kind"]},
+            "^target 'module': its forward must return the heads kind, size, by name or in this order, not kind",
+        ),
         (
             lambda heads: {**heads, "size": heads["kind"]},
-            r"head 'size' must be \['examples', 1\], but is \[.*, 3\]",
+            r"^target 'module': its head 'size' must be \['examples', 1\], but is \[.*, 3\]",
         ),
         (lambda heads: torch.cat([heads["kind"], heads["kind"], heads["size"]], 1), "has 7 outputs, .* needs 4"),
     ],
@@ -310,11 +351,29 @@ def test_own_data_make_tasks_that_keep_the_laws(kind):
         ({}, {}, "y_train must have labels by the names of heads, which are texts, but there is none"),
         ({1: KIND, "size": SIZE}, {}, "names of heads, which are texts, but one is called 1"),
         ({"kind": KIND * 0}, {}, "head 'kind': all labels to train on are 0"),
+        (
+            {"kind": KIND, "mask": ONE_HOT},
+            {},
+            r"head 'mask': y is one-hot along axis 1, \[80, 3, 2, 2\], expected the number of each place's class, "
+            r"\[examples, 2, 2\]: hand over y.argmax\(1\)",
+        ),
+        (np.moveaxis(ONE_HOT, 1, 3).astype(int), {}, r"y is one-hot along axis 3, .* hand over y.argmax\(3\)"),
     ],
 )
 def test_labels_that_make_no_task(y, options, message):
     with pytest.raises(DataError, match=message):
         own_task("mine", {"x": X, "y": y}, read_options(OwnOptions, options, "task"))
+
+
+def test_one_hot_labels_are_places_where_that_is_said():
+    with pytest.warns(
+        HyperframeWarning, match=r"one-hot along axis 1, .* classes of 3 × 2 × 2 places, .* y.argmax\(1\)"
+    ):
+        task = own_task("mine", {"x": X, "y": ONE_HOT}, OwnOptions(kind="dense_classification"))
+    assert task.output_shape == (2, 3, 2, 2)
+    with pytest.warns(HyperframeWarning, match=r"a class for each of 2 × 2 places"):
+        task = own_task("mine", {"x": X, "y": ONE_HOT.argmax(1)}, OwnOptions())
+    assert task.output_shape == (3, 2, 2)
 
 
 def test_a_file_has_the_labels_of_heads_behind_a_dot(tmp_path, monkeypatch):

@@ -51,6 +51,19 @@ def is_one_hot(y: Tensor) -> bool:
     return y.dim() == 2 and y.shape[1] > 1 and bool(((y == 0) | (y == 1)).all() and (y.sum(1) == 1).all())
 
 
+def one_hot_axis(y: Tensor) -> int | None:
+    """The axis of classes where labels of places are one-hot, with all values 0 or 1, behind the examples' or the last.
+
+    Example:
+        >>> masks = torch.eye(3)[torch.randint(3, (5, 4, 6))]
+        >>> one_hot_axis(masks), one_hot_axis(masks.movedim(-1, 1)), one_hot_axis(torch.ones(5, 4, 6))
+        (3, 1, None)
+    """
+    if y.dim() < 3 or not bool(((y == 0) | (y == 1)).all()):
+        return None
+    return next((axis for axis in (1, y.dim() - 1) if y.shape[axis] > 1 and bool((y.sum(axis) == 1).all())), None)
+
+
 def are_values(labels: Mapping[str, Tensor], kind: str, classes: int | None, where: str) -> bool:
     """Whether labels are values to be predicted, and not classes; a notice says so where they could be both.
 

@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from hyperframe.errors import DataError, notice
-from hyperframe.tasks.own_data.class_names import Classes, are_values, as_classes, is_one_hot, texts_as_numbers
+from hyperframe.tasks.own_data.class_names import (
+    Classes,
+    are_values,
+    as_classes,
+    is_one_hot,
+    one_hot_axis,
+    texts_as_numbers,
+)
 from hyperframe.tasks.own_data.tensors import as_tensor, check_finite
 from hyperframe.types import UNLABELLED
 
@@ -109,11 +116,18 @@ def _numbered_texts(labels: Mapping[str, Any], kind: str, where: str) -> tuple[M
 def _kind_of(labels: Mapping[str, Tensor], where: str) -> str:
     """Whether whole numbers are classes of places, by their shape; "auto" where an example has one label, or values."""
     y = labels["train"]
+    axis = one_hot_axis(y)
+    if axis is not None:
+        wanted = ", ".join(["examples", *(str(size) for at, size in enumerate(y.shape) if at not in (0, axis))])
+        raise DataError(
+            f"{where}: y is one-hot along axis {axis}, {list(y.shape)}, expected the number of each place's class, "
+            f"[{wanted}]: hand over y.argmax({axis}). Where these are indeed classes 0 and 1 of "
+            f"{_of_all(y)} places, set task.kind=dense_classification"
+        )
     if y.is_floating_point() or y.dim() == 1 or y.shape[1:] == (1,) or is_one_hot(y):
         return "auto"
     if y.dim() > 2:
-        places = " × ".join(map(str, y.shape[1:]))
-        notice(f"{where}: y is whole numbers {list(y.shape)}, and read as a class for each of {places} places")
+        notice(f"{where}: y is whole numbers {list(y.shape)}, and read as a class for each of {_of_all(y)} places")
         return "dense_classification"
     raise DataError(
         f"{where}: y has the shape {list(y.shape)}, expected a class for each example, [examples]. Where these are "
@@ -121,6 +135,10 @@ def _kind_of(labels: Mapping[str, Tensor], where: str) -> str:
         "they are 0 or 1, for labels of which an example can have several, task.kind=multi_label; where they are "
         "values, task.kind=regression"
     )
+
+
+def _of_all(y: Tensor) -> str:
+    return " × ".join(map(str, y.shape[1:]))
 
 
 def _of_several(labels: Mapping[str, Tensor], shapes: set[tuple[int, ...]], where: str) -> Labels:
@@ -144,6 +162,12 @@ def _of_places(
         raise DataError(
             f"{where}: y has the shape {[*labels['train'].shape]}, expected a class for each place, [examples, …], "
             "with as many places in each split"
+        )
+    axis = one_hot_axis(labels["train"])
+    if axis is not None:
+        notice(
+            f"{where}: y is one-hot along axis {axis}, and its 0 and 1 are read as classes of "
+            f"{_of_all(labels['train'])} places, as task.kind=dense_classification says; y.argmax({axis}) is the number of each place's class"
         )
     found = _number_labelled(labels, classes, where)
     names = names or found.names

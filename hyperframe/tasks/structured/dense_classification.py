@@ -10,6 +10,7 @@ from torch import Tensor
 from hyperframe.errors import DataError
 from hyperframe.metrics import Meter, Metric
 from hyperframe.tasks.calibration import summarise_classes
+from hyperframe.tasks.own_data.class_names import one_hot_axis
 from hyperframe.tasks.structured.dense_meter import DenseMeter
 from hyperframe.types import UNLABELLED, Task
 
@@ -80,7 +81,11 @@ class DenseClassificationTask(Task):
         """
         if labels.dtype != torch.int64 or tuple(labels.shape[1:]) != tuple(self.output_places):
             wanted = ", ".join(map(str, ("examples", *self.output_places)))
-            raise DataError(f"{where}: labels must be int64 [{wanted}], but are {labels.dtype} {list(labels.shape)}")
+            axis = one_hot_axis(labels)
+            way = "" if axis is None else f"; they are one-hot along axis {axis}: take labels.argmax({axis})"
+            raise DataError(
+                f"{where}: labels must be int64 [{wanted}], but are {labels.dtype} {list(labels.shape)}{way}"
+            )
         low, high = int(labels.min()), int(labels.max())
         if low < UNLABELLED or high >= self.num_outputs:
             raise DataError(

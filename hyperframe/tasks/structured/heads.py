@@ -83,7 +83,19 @@ class HeadsTask(Task):
         self.score_metric = attrs.evolve(task.score_metric, label=f"{first}: {task.score_metric.label}")
 
     def pack_labels(self, labels: Mapping[str, Tensor]) -> Tensor:
-        """Lay labels of all heads, each [examples, *label_shape], out as `Data.y`: float64 [examples, entries]."""
+        """Lay labels of all heads, each [examples, *label_shape], out as `Data.y`: float64 [examples, entries].
+
+        Raises:
+            DataError: there are labels of other heads, or of other shapes.
+        """
+        if set(labels) != set(self.heads):
+            raise DataError(
+                f"labels must be of heads {', '.join(self.heads)}, but are of {', '.join(labels) or 'none'}"
+            )
+        for name, head in self.heads.items():
+            if tuple(labels[name].shape[1:]) != tuple(head.label_shape):
+                wanted = ["examples", *head.label_shape]
+                raise DataError(f"head '{name}': labels must be {wanted}, but are {list(labels[name].shape)}")
         return self.labels.pack({name: value.double() for name, value in labels.items()})
 
     def labels_of(self, labels: Tensor) -> dict[str, Tensor]:

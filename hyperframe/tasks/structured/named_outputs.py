@@ -15,9 +15,14 @@ class PackOutputs:
     """A hook that lays out what a module returns: a mapping by name, or a tuple in the order of the layout.
 
     One tensor passes as it is.
+
+    Attributes:
+        layout: the names and shapes that the task has.
+        where: begins messages, such as "target 'net'".
     """
 
     layout: Layout
+    where: str
 
     def __call__(self, module: nn.Module, inputs: Any, outputs: Any) -> Any:
         """Return the vector.
@@ -33,13 +38,14 @@ class PackOutputs:
         if not isinstance(outputs, Mapping) or set(outputs) != set(wanted):
             found = ", ".join(map(str, outputs)) if isinstance(outputs, Mapping) else type(outputs).__name__
             raise SpecError(
-                f"its forward must return the heads {', '.join(wanted)}, by name or in this order, not {found}"
+                f"{self.where}: its forward must return the heads {', '.join(wanted)}, by name or in this order, not "
+                f"{found}"
             )
         for name, shape in wanted.items():
             own = outputs[name]
             if not isinstance(own, Tensor) or tuple(own.shape[1:]) != shape:
                 found = str(list(own.shape)) if isinstance(own, Tensor) else type(own).__name__
-                raise SpecError(f"its head '{name}' must be {['examples', *shape]}, but is {found}")
+                raise SpecError(f"{self.where}: its head '{name}' must be {['examples', *shape]}, but is {found}")
         return self.layout.pack(outputs)
 
 
