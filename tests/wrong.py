@@ -856,6 +856,12 @@ class Steps(DenseClassificationTask):
         return hf.Data(torch.randn(40, 1, 4, generator=rng), torch.randint(-1, 3, (40, 4), generator=rng))
 
 
+class FlippedInputs(Steps):
+    def augment(self, inputs, rng):
+        flipped = torch.rand(inputs.shape[:-2], generator=rng)[..., None, None] < 0.5
+        return torch.where(flipped, inputs.flip(-1), inputs)
+
+
 class CentredOverPlaces(Steps):
     def canonical_outputs(self, outputs):
         return outputs - outputs.mean(-1, keepdim=True)
@@ -863,6 +869,7 @@ class CentredOverPlaces(Steps):
 
 TASKS = {
     "centred over places": (CentredOverPlaces, {"symmetry_is_as_declared"}),
+    "flips inputs and not their labels": (FlippedInputs, {"labels_move_with_inputs"}),
     "a loss that couples examples": (Coupled, {"loss_is_of_each_example"}),
     "validates on tests": (ValidatesOnTests, {"splits_are_data"}),
     "better the other way round": (otherwise("accuracy", better="lower"), {"meter_sees_no_chunks"}),

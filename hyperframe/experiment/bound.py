@@ -11,6 +11,7 @@ from hyperframe.experiment.preflight import load_data
 from hyperframe.networks.generator import initial_weights
 from hyperframe.networks.passes.probes import draws_numbers
 from hyperframe.runtime.rng import repeatable, stream
+from hyperframe.types import Data
 
 AT_ONCE = 8
 """Examples, and networks, that targets and generators are tried out on."""
@@ -33,10 +34,10 @@ def departures(experiment: Experiment) -> list[str] | None:
     own = experiment.loss.objective.departures()
     if own is None:
         return None
-    inputs = _some_inputs(experiment)
+    examples = _some_examples(experiment)
     return [
-        *_of_task(experiment, inputs),
-        *_of_target(experiment, inputs),
+        *_of_task(experiment, examples),
+        *_of_target(experiment, examples.x),
         *_of_gauges(experiment),
         *_of_terms(experiment),
         *own,
@@ -44,20 +45,21 @@ def departures(experiment: Experiment) -> list[str] | None:
     ]
 
 
-def _some_inputs(experiment: Experiment) -> Tensor:
-    """Take some training inputs [examples, *input_shape] from all over the split, which may be sorted."""
+def _some_examples(experiment: Experiment) -> Data:
+    """Take some training examples from all over the split, which may be sorted."""
     train = load_data(experiment.task, "train")
-    return train[:: -(-len(train) // AT_ONCE)].x.to(experiment.device)
+    return train[:: -(-len(train) // AT_ONCE)].to(experiment.device)
 
 
-def _of_task(experiment: Experiment, inputs: Tensor) -> list[str]:
+def _of_task(experiment: Experiment, examples: Data) -> list[str]:
     task, reasons = experiment.task, []
     if not task.likelihood:
         reasons.append(f"the loss of task '{task.name}' is no negative log-likelihood")
     if task.example_weights is not None:
         reasons.append(f"training examples of task '{task.name}' count differently")
-    copies = inputs.repeat(COPIES, *[1] * (inputs.dim() - 1))
-    if not torch.equal(task.augment(copies, stream(0, "bound", inputs.device)), copies):
+    copies = Data(*(part.repeat(COPIES, *[1] * (part.dim() - 1)) for part in (examples.x, examples.y)))
+    varied = task.augment_data(copies, stream(0, "bound", examples.device))
+    if not torch.equal(varied.x, copies.x) or not torch.equal(varied.y, copies.y):
         reasons.append(
             f"task '{task.name}' changes training inputs at random: the likelihood is that of other inputs than the "
             "training set's"

@@ -23,6 +23,7 @@ from hyperframe.targets.remedies import of_failure
 from hyperframe.targets.spec import TargetSpec
 from hyperframe.targets.symmetry.exact import redraw
 from hyperframe.targets.weights import unpack
+from hyperframe.tasks.augmentation import moves_places
 from hyperframe.types import Data, Task, Weights
 
 NETWORKS, EXAMPLES = 2, 2
@@ -121,7 +122,7 @@ def dry_run_precision(loss: BatchLoss, generator: Generator, z: Tensor, x: Tenso
 
 
 def dry_run_task(loss: BatchLoss, generator: Generator, z: Tensor, examples: Data) -> None:
-    """Try the task's loss and score out on outputs of some networks; nothing changes.
+    """Try the task's augmentation out, and its loss and score on outputs of some networks; nothing changes.
 
     Args:
         loss: whose task it is.
@@ -130,9 +131,11 @@ def dry_run_task(loss: BatchLoss, generator: Generator, z: Tensor, examples: Dat
         examples: inputs [examples, *input_shape] and labels [examples].
 
     Raises:
-        ConfigError: one of them fails, or gives no number for every example.
+        ConfigError: one of them fails, or gives no number for every example, or inputs are moved along places whose
+            labels stay.
     """
     task = loss.task
+    _check_augmentation(task, examples.x)
     with torch.no_grad():
         unpacked = unpack(loss.target.spec, generator(z))
         outputs = run_in_training(loss.target, unpacked, examples.x, loss.precision, shared=True)
@@ -146,6 +149,19 @@ def dry_run_task(loss: BatchLoss, generator: Generator, z: Tensor, examples: Dat
                     f"task '{task.name}': for {given} its {what} must be one number for every example, "
                     f"{list(outputs.shape[:2])}, but is {_form(value)}"
                 )
+
+
+def _check_augmentation(task: Task, x: Tensor) -> None:
+    """Refuse a task that moves inputs [examples, *input_shape] and not their labels of places."""
+    if not task.label_places or type(task).augment_data is not Task.augment_data:
+        return
+    with _refused(f"task '{task.name}': its augment does not work on inputs {list(x.shape)}"):
+        moves = moves_places(task.augment, x, task.label_places)
+    if moves:
+        raise ConfigError(
+            f"task '{task.name}': its augment moves inputs to other places, but not the labels of these places; move "
+            "both in augment_data(data, rng), or let augment change values alone"
+        )
 
 
 def dry_run_objective(loss: BatchLoss, generator: Generator, z: Tensor, examples: int, seed: int) -> None:

@@ -1,6 +1,7 @@
-"""Training images moved at random, each image by itself: affine maps; crops and flips."""
+"""Training images moved at random, each image by itself: affine maps; crops and flips; and whether inputs are moved."""
 
 import math
+from collections.abc import Callable, Sequence
 
 import attrs
 import torch
@@ -8,6 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hyperframe.options import option
+from hyperframe.runtime.rng import stream
+
+COPIES, MOST_NUMBERS = 64, 1 << 22
+"""On so many copies of an example an augmentation is tried, or on as many as have so many numbers."""
+
+NOTHING = 1e-3
+"""The part of the greatest difference that counts as none."""
 
 
 @attrs.frozen(kw_only=True, slots=False)  # with slots no class could have these and other options as bases
@@ -101,3 +109,48 @@ def random_crop(images: Tensor, options: CropOptions, rng: torch.Generator) -> T
     padded = F.pad(flat, (border, border, border, border)).flatten(2)
     places = rows[:, :, None] * (width + 2 * border) + columns[:, None]
     return padded.gather(2, places.flatten(1)[:, None].expand(-1, flat.shape[1], -1)).view_as(images)
+
+
+def moves_places(
+    augment: Callable[[Tensor, torch.Generator], Tensor], inputs: Tensor, places: Sequence[int], seed: int = 0
+) -> bool:
+    """Whether an augmentation carries what stands at a place of inputs to another place.
+
+    Copies of an example are varied, once as they are and once with another value at one place, by the same random
+    numbers. Where these differ at a few places, and hardly at the one, what stood there has gone. Changes of values
+    alone, such as noise, contrast or blur, leave a difference at the place, or make one nearly everywhere.
+
+    Args:
+        augment: as `Task.augment`.
+        inputs: some examples [examples, *input_shape], with places as their last axes.
+        places: sizes of the places that have labels; where they do not divide those of the inputs' last axes, inputs
+            have no such places, and nothing is said of them.
+        seed: of the places that are tried, and of the augmentation.
+
+    Example:
+        >>> images = torch.arange(12.0).view(1, 1, 3, 4)
+        >>> flip = lambda x, rng: random_crop(x, CropOptions(flip=True), rng)
+        >>> noise = lambda x, rng: x + torch.randn(x.shape, generator=rng)
+        >>> moves_places(flip, images, (3, 4)), moves_places(noise, images, (3, 4))
+        (True, False)
+    """
+    axes, sizes = len(places), tuple(inputs.shape[1:])[-len(places) :]
+    if len(sizes) < axes or any(size % own for size, own in zip(sizes, places, strict=True)):
+        return False
+    copies = max(1, min(COPIES, MOST_NUMBERS // inputs[0].numel()))
+    rng = stream(seed, "places that are tried")
+    x = inputs[torch.randint(len(inputs), (copies,), generator=rng).to(inputs.device)]
+    values = x.flatten(-axes).reshape(copies, -1, math.prod(sizes))  # [copies, channels, places]
+    rows = torch.arange(copies, device=x.device)
+    chosen = torch.randint(values.shape[2], (copies,), generator=rng).to(x.device)
+    unlike = (values - values[rows, :, chosen][..., None]).abs().sum(1).argmax(1)
+    changed = values.clone()
+    changed[rows, :, chosen] = values[rows, :, unlike]
+    one, other = (
+        augment(given, stream(seed, "augmentation", x.device)).reshape(values.shape).double()
+        for given in (x, changed.reshape(x.shape))
+    )
+    difference = (one - other).abs().sum(1)
+    most, there = difference.amax(1), difference[rows, chosen]
+    few = (difference > NOTHING * most[:, None]).sum(1) <= values.shape[2] / 2
+    return bool(((there < most / 2) & few).any())

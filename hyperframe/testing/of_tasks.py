@@ -11,6 +11,7 @@ from torch import Tensor
 from hyperframe.errors import DataError, PluginError
 from hyperframe.metrics import Metric, check_metrics, declare_results, validation_score
 from hyperframe.runtime.files import as_json, from_json
+from hyperframe.tasks.augmentation import moves_places
 from hyperframe.testing.laws import Broken, Case, Draw, Law, Vacuous, relative
 from hyperframe.types import Data, Task
 
@@ -215,6 +216,21 @@ def _answers(case: TaskCase, draw: Draw) -> None:
         raise Broken("augment gives other inputs with the same random numbers")
 
 
+def _moves(case: TaskCase, draw: Draw) -> str:
+    """What moves inputs along places that have labels moves the labels as well."""
+    task, data = case.task, case.data("train")[: draw.examples]
+    found = [task.augment_data(data, torch.Generator().manual_seed(draw.seed)) for _ in range(2)]
+    if found[0].y.shape != data.y.shape or found[0].y.dtype != data.y.dtype:
+        raise Broken("augment_data changes the shape or the dtype of the labels")
+    if not torch.equal(found[0].y, found[1].y):
+        raise Broken("augment_data gives other labels with the same random numbers")
+    if not task.label_places:
+        return "its labels are of no places"
+    if type(task).augment_data is Task.augment_data and moves_places(task.augment, data.x, task.label_places):
+        raise Broken("augment moves inputs to other places, and the labels of these places stay")
+    return "labels are of the places of their inputs"
+
+
 def _restores(case: TaskCase, draw: Draw) -> str:
     """The facts that a run keeps of a task make the same task again."""
     if case.restore is None:
@@ -275,6 +291,13 @@ LAWS = (
         text="predictions, summaries and augmented inputs have a row for each example, and augment draws from its rng",
         cause="numbers from torch's global generator, or an in-place change",
         holds=_answers,
+    ),
+    Law(
+        name="labels_move_with_inputs",
+        text="what moves inputs along places that have labels moves the labels as well",
+        cause="a flip or a crop in 'augment', which has no labels, in place of 'augment_data'",
+        holds=_moves,
+        examples=1,
     ),
     Law(
         name="is_restored",

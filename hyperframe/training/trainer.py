@@ -229,7 +229,7 @@ class Trainer:
         if own is not None:
             chosen, rng = chosen[own], self.experiment.processes.own_stream(rng)
         drawn = self.train[chosen]
-        return Data(self.experiment.task.augment(drawn.x, rng), drawn.y), chosen
+        return self.experiment.task.augment_data(drawn, rng), chosen
 
     def read_metrics(self) -> dict[str, float]:
         """Mean metrics of the steps since the last call; waits for the device."""

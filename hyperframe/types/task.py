@@ -65,6 +65,11 @@ class Task:
         """The shape of one example's outputs: (num_outputs, *output_places)."""
         return (self.num_outputs, *self.output_places)
 
+    @property
+    def label_places(self) -> tuple[int, ...]:
+        """The axes of places that have labels, which must be moved where inputs are moved along theirs."""
+        return self.output_places
+
     def named(self, outputs: Tensor) -> Any:
         """Outputs or predictions [..., *outputs] as users get them: by name where the task has a layout."""
         return outputs if self.layout is None else self.layout.split(outputs)
@@ -90,6 +95,13 @@ class Task:
     @abstractmethod
     def augment(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
         """Vary training inputs [..., *input_shape] at random, by numbers from `rng`; or return them as they are."""
+
+    def augment_data(self, data: Data, rng: torch.Generator) -> Data:
+        """Vary training examples [...] at random: by default inputs as `augment` does, and no labels.
+
+        A task with labels of places moves both here, where it moves any; that `augment` moves inputs alone is refused.
+        """
+        return Data(self.augment(data.x, rng), data.y)
 
     @abstractmethod
     def check_labels(self, labels: Tensor, where: str) -> None:

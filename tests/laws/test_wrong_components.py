@@ -104,6 +104,15 @@ class OneClass(Pictures):
         return hf.Data(data.x, torch.zeros_like(data.y))
 
 
+class FlippedSteps(Steps):
+    """Sequences that are turned round with their labels, at other brightness."""
+
+    def augment_data(self, data, rng):
+        flipped = torch.rand(len(data), generator=rng) < 0.5
+        x = torch.where(flipped[:, None, None], data.x.flip(-1), data.x) * (1 + torch.rand(1, generator=rng))
+        return hf.Data(x, torch.where(flipped[:, None], data.y.flip(-1), data.y))
+
+
 class TwoHeads(HeadsTask):
     """Heads of classes alone, whose loss sees no common shift, one of them with several labels an example."""
 
@@ -137,6 +146,7 @@ RIGHT = {
     "inputs of few values": ("task", lambda options: Yes()),
     "one class": ("task", lambda options: OneClass()),
     "padded sequences": ("task", lambda options: Steps()),
+    "sequences turned round": ("task", lambda options: FlippedSteps()),
     "two heads of classes": ("task", lambda options: TwoHeads()),
     "two networks at random": ("diversity", lambda options, estimator: SubsetTerm()),
     "thin": ("target", lambda options: thin()),

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hyperframe.tasks.augmentation import AffineOptions, CropOptions, random_affine, random_crop
+from hyperframe.tasks.augmentation import AffineOptions, CropOptions, moves_places, random_affine, random_crop
 
 
 def moved(images, seed=0, **limits):
@@ -106,3 +106,39 @@ def test_without_options_images_come_back_themselves_and_nothing_is_drawn():
     before = rng.get_state()
     assert random_crop(images, CropOptions(), rng) is images
     assert torch.equal(rng.get_state(), before)
+
+
+MOVES = {
+    "flips": lambda x, rng: random_crop(x, CropOptions(flip=True), rng),
+    "crops": lambda x, rng: random_crop(x, CropOptions(crop=2), rng),
+    "turns": lambda x, rng: random_affine(x, AffineOptions(rotation=90), rng),
+    "shifts": lambda x, rng: random_affine(x, AffineOptions(translation=3), rng),
+    "rolls": lambda x, rng: x.roll(1, -1),
+}
+STAYS = {
+    "nothing": lambda x, rng: x,
+    "noise": lambda x, rng: x + torch.randn(x.shape, generator=rng, dtype=x.dtype),
+    "contrast": lambda x, rng: (x - x.mean()) * torch.rand(len(x), 1, 1, 1, generator=rng, dtype=x.dtype) + x.mean(),
+    "the greatest is 1": lambda x, rng: x / x.abs().amax((-1, -2, -3), keepdim=True),
+    "places left out": lambda x, rng: x * (torch.rand(x.shape, generator=rng) < 0.7),
+    "channels change places": lambda x, rng: x.flip(1),
+    "blur": lambda x, rng: torch.nn.functional.avg_pool2d(x, 3, 1, 1),
+}
+
+
+@given(
+    name=st.sampled_from([*MOVES, *STAYS]), seed=st.integers(0, 99), height=st.integers(4, 8), width=st.integers(4, 8)
+)
+def test_whether_places_are_moved_is_found_out(name, seed, height, width):
+    rng = torch.Generator().manual_seed(seed)
+    images = torch.randn(2, 3, height, width, generator=rng, dtype=torch.float64)
+    kept = images.clone()
+    assert moves_places((MOVES | STAYS)[name], images, (height, width), seed) == (name in MOVES)
+    assert torch.equal(images, kept)
+
+
+def test_inputs_without_the_places_of_the_labels_are_not_looked_at():
+    images = torch.randn(2, 3, 6, 6)
+    assert moves_places(MOVES["rolls"], images, (3, 3))  # a label for each 2 × 2 pixels
+    assert not moves_places(MOVES["rolls"], images, (4, 4))
+    assert not moves_places(MOVES["rolls"], images, (2, 3, 6, 6))

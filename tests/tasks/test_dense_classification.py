@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hyperframe as hf
-from hyperframe.errors import DataError
+from hyperframe.errors import ConfigError, DataError
 from hyperframe.tasks.calibration import calibration_error
 from hyperframe.tasks.classification import ClassificationMeter
 from hyperframe.tasks.own_data.labels import read_labels
 from hyperframe.tasks.structured.dense_classification import DenseClassificationTask
 from hyperframe.tasks.structured.dense_meter import DenseMeter, mean_iou
+from hyperframe.tasks.structured.heads import Head, HeadsTask
 from hyperframe.types import UNLABELLED
 
 SIZES = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(2, 4))
@@ -225,6 +226,71 @@ def test_padded_sequences_train_and_networks_answer_each_step(tmp_path):
     assert results["ensemble"]["mean_probability"] > 0.6
     with pytest.raises(DataError, match="one answer for each example"):
         nets.conformal(x, run.data("test").y[:5])
+
+
+STEPS = {
+    "generator": {"name": "mlp", "hidden": [8]},
+    "trainer": {"networks": 4, "batch_size": 16, "steps": 1},
+    "evaluation": {"networks": 4},
+}
+
+
+class ByName(Recogniser):
+    """As a head."""
+
+    def forward(self, x):
+        return {"steps": super().forward(x)}
+
+
+class Flipped(Sequences):
+    """Turned round, or not, and its labels not at all."""
+
+    def augment(self, inputs, rng):
+        there = torch.rand(inputs.shape[:-2], generator=rng)[..., None, None] < 0.5
+        return torch.where(there, inputs.flip(-1), inputs)
+
+
+class Both(Sequences):
+    """Turned round, with other labels; which labels the loss sees is kept."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def augment_data(self, data, rng):
+        return hf.Data(data.x.flip(-1), torch.full_like(data.y, 2))
+
+    def loss(self, outputs, labels):
+        self.seen.append(labels.unique().tolist())
+        return super().loss(outputs, labels)
+
+
+def test_inputs_that_are_moved_without_their_labels_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"task 'places': its augment moves inputs .* move both in augment_data"):
+        hf.train(module=Recogniser(), data=Flipped(), out=tmp_path / "run", overrides=STEPS)
+    assert not (tmp_path / "run").exists()
+    heads = type("Own", (HeadsTask,), {**HEAD, "augment": Flipped.augment})
+    with pytest.raises(ConfigError, match="task 'own': its augment moves inputs"):
+        hf.train(
+            module=ByName(),
+            data=heads({"steps": Head(task=Sequences(), label_shape=(8,))}),
+            out=tmp_path / "run",
+            overrides=STEPS,
+        )
+
+
+def sequences_of_head(task, split):
+    data = Sequences().data(split)
+    return hf.Data(data.x, task.pack_labels({"steps": data.y}))
+
+
+HEAD = {"name": "own", "input_shape": (2, 8), "data": sequences_of_head}
+
+
+def test_a_task_moves_labels_with_its_inputs(tmp_path):
+    task = Both()
+    hf.train(module=Recogniser(), data=task, out=tmp_path / "run", overrides=STEPS)
+    assert [2] in task.seen  # in the step itself
 
 
 @pytest.mark.slow

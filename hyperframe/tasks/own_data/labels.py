@@ -167,7 +167,8 @@ def _of_places(
     if axis is not None:
         notice(
             f"{where}: y is one-hot along axis {axis}, and its 0 and 1 are read as classes of "
-            f"{_of_all(labels['train'])} places, as task.kind=dense_classification says; y.argmax({axis}) is the number of each place's class"
+            f"{_of_all(labels['train'])} places, as task.kind=dense_classification says; y.argmax({axis}) is the "
+            "number of each place's class"
         )
     found = _number_labelled(labels, classes, where)
     names = names or found.names

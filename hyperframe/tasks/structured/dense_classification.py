@@ -70,7 +70,7 @@ class DenseClassificationTask(Task):
     score_metric = ACCURACY
 
     def augment(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
-        """Training inputs [..., *input_shape] as they are; what moves pixels would have to move labels as well."""
+        """Training inputs [..., *input_shape] as they are; what moves places moves labels too, in `augment_data`."""
         return inputs
 
     def check_labels(self, labels: Tensor, where: str) -> None:

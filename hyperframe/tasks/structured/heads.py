@@ -103,6 +103,11 @@ class HeadsTask(Task):
         parts = self.labels.split(labels)
         return {name: value.to(self.heads[name].label_dtype) for name, value in parts.items()}
 
+    @property
+    def label_places(self) -> tuple[int, ...]:
+        """The places of the first head that has any."""
+        return next((head.task.label_places for head in self.heads.values() if head.task.label_places), ())
+
     def blank_labels(self, *sizes: int) -> Tensor:
         """Labels [*sizes, entries] of zeros."""
         return torch.zeros(*sizes, self.labels.size, dtype=torch.float64)
