@@ -423,6 +423,14 @@ MIXABLE = {
         lambda: chain(dense(8, 6), Net(lambda m, x: x**3), dense(6, 4), nn.ReLU(), nn.Flatten(), dense(20, 2)),
         [],
     ),
+    "a bias of which some entries are not read": (
+        lambda: Net(
+            lambda m, x: m.out(torch.cat([m.w(x)[..., :3], m.w(x)[..., :3]], -1).relu().flatten(1)),
+            w=dense(8, 7),
+            out=dense(30, 2),
+        ),
+        [],
+    ),
 }
 
 
