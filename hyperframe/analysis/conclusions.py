@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hyperframe.errors import unknown_name
-from hyperframe.metrics import Metric, first_metric, metrics_of
+from hyperframe.metrics import first_metric, metrics_of
 
 QUESTIONS = {
     "quality": "Is it accurate?",
@@ -66,13 +66,7 @@ def evaluation_sentence(results: Mapping[str, Any]) -> str:
         "network": "for one network" if results["networks"] > 1 else "for the network",
         "ensemble": f"for {results['networks']:,} together",
     }
-    texts = [f"{_with_unit(metric, metric.text(results) or '')} {whose[metric.of]}" for metric in shown]
+    texts = [f"{metric.text(results)} {metric.unit}".rstrip() + f" {whose[metric.of]}" for metric in shown]
     if ensemble in shown and (single not in shown or ensemble.label != single.label):
         texts[-1] += f" ({ensemble.label})"
     return f"{shown[0].title}: {', '.join(texts)}, on {results['examples']:,} {results['split']} examples."
-
-
-def _with_unit(metric: Metric, text: str) -> str:
-    """Write a metric's text with its unit, which a value and its deviation share."""
-    text = text.replace("% ± ", " ± ").replace("%", " %")
-    return f"{text} {metric.unit}".rstrip()
