@@ -50,6 +50,7 @@ def evaluation_sentence(results: Mapping[str, Any]) -> str:
     one. Empty where the task declares no metric with a better direction.
 
     Example:
+        >>> from hyperframe.metrics import Metric
         >>> error = Metric(name="mae", label="mean absolute error", unit="°", better="lower")
         >>> results = {"networks": 9, "examples": 50, "split": "test", "mae": 2.5, "metrics": [error.plain()]}
         >>> evaluation_sentence(results)
