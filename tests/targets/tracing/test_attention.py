@@ -473,7 +473,7 @@ def test_describe_shows_heads_and_what_any_matrix_may_mix(hyperframe, tmp_path, 
     code, out, _ = hyperframe("describe", "own_attention:Rows", "generator=mlp", "--json")
     target = json.loads(out)["target"]
     assert code == 0
-    assert target["heads"] == [{"blocks": 2, "units": 8, "writers": ["inner.in_proj_weight"]}]
+    assert target["blocks"] == [{"count": 2, "units": 8, "writers": ["inner.in_proj_weight"]}]
     packed = {"writers": ["inner.in_proj_weight"], "units": 4, "sets": 2, "directions": 24}
     assert target["linear"] == [packed | {"readers": [name]} for name in ("inner.in_proj_weight", "inner.out_proj")]
     assert target["frozen"] == []
