@@ -53,7 +53,8 @@ def main() -> None:
             sum(count for (_, result), count in chosen.items() if result == wanted)
             for wanted in ("found", "missed", "right")
         )
-        print(f"| {mistake} | {caught + missed} | {caught} ({caught / (caught + missed):.2%}) | {missed} | {right} |")
+        share = 100 * caught / (caught + missed)
+        print(f"| {mistake} | {caught + missed} | {caught} ({share:.2f} %) | {missed} | {right} |")
 
 
 Claimed = tuple[nn.Module, Structure]

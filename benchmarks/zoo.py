@@ -1,11 +1,14 @@
-"""Trace networks of torchvision, and test the claims of tracing: `python benchmarks/zoo.py [NAME…]` prints a table.
+"""Trace networks of torchvision, and test what tracing claims: `python benchmarks/zoo.py [NAME[@SIZE]…]`.
 
-For each network: seconds of tracing, directions of each kind, whether powers of two keep outputs bit for bit, by how
-much a permutation changes them, and in how many draws an action that leaves out one reader or writer is caught.
+It prints a table. For each network: CPU seconds of tracing, directions of each kind, blocks of units that change places
+as wholes, sets of units that any invertible matrix may mix, whether powers of two keep outputs bit for bit, by how much
+a permutation changes them, and in how many draws an action that leaves out one reader or writer is caught. Images are
+of SIZE × SIZE pixels, 32 where it is not given.
 """
 
 import sys
 import time
+from collections import Counter
 
 import attrs
 import torch
@@ -18,6 +21,7 @@ from hyperframe.targets.tracing.tracer import Traced
 NETWORKS = (
     *("resnet18", "vgg11_bn", "densenet121", "shufflenet_v2_x0_5", "mobilenet_v3_small", "efficientnet_b0"),
     *("squeezenet1_1", "convnext_tiny", "regnet_y_400mf", "mnasnet0_5", "googlenet", "resnext50_32x4d"),
+    *("vit_b_16", "swin_t", "swin_v2_t", "maxvit_t@224", "inception_v3@75"),
 )
 IMAGES, LEFT_OUT = 12, 24
 
@@ -26,17 +30,22 @@ def main() -> None:
     """Print a row for each network."""
     component = make_registry().get("target", "torchvision").component
     print("| network | tracing, s | free factors | signs | units | taken away | signs before norms | frozen |", end="")
-    print(" equal bit for bit | permutation moves | forgotten, caught |")
-    print("|" + " --- |" * 11)
-    for name in sys.argv[1:] or NETWORKS:
+    print(" blocks | linear sets | equal bit for bit | permutation moves | forgotten, caught |")
+    print("|" + " --- |" * 13)
+    for network in sys.argv[1:] or NETWORKS:
+        name, _, size = network.partition("@")
         torch.manual_seed(0)
-        started = time.perf_counter()
-        traced = component.factory(component.options(model=name))
-        seconds = time.perf_counter() - started
+        started = time.process_time()
+        traced = component.factory(component.options(model=name, image_size=int(size or 32)))
+        seconds = time.process_time() - started
         of = orbits(traced.structure, shift_invariant=True)
         kinds = ("scaling", "sign", "permutation", "normalisation", "norm_sign")
         results = " | ".join(f"{of.counts[kind]:,}" for kind in kinds)
-        print(f"| {name} | {seconds:.1f} | {results} | {len(traced.frozen)} | {_try(traced, of)} |", flush=True)
+        sets = Counter(map(len, traced.structure.linear))
+        mixed = ", ".join(f"{count} of {size}" for size, count in sorted(sets.items())) or "0"
+        moving = sum(map(len, traced.structure.blocks))
+        row = f"{seconds:.1f} | {results} | {len(traced.frozen)} | {moving} | {mixed} | {_try(traced, of)}"
+        print(f"| {name} | {row} |", flush=True)
 
 
 def _try(traced: Traced, of: Orbits) -> str:

@@ -52,8 +52,8 @@ class Metric:
 
     Example:
         >>> error = Metric(name="mae", label="mean absolute error", unit="°", better="lower", selects=True)
-        >>> error.shown(2.51), Metric(name="accuracy", better="greater", percent=True).shown(0.5)
-        ('2.51', '50.00%')
+        >>> error.shown(2.51), Metric(name="accuracy", better="greater", percent=True).shown(0.5, 0.01)
+        ('2.51', '50.00 ± 1.00 %')
         >>> error.words("{} of one network")
         'mean absolute error of one network (°) ↓'
     """
@@ -84,9 +84,11 @@ class Metric:
         """The label for the beginning of a sentence; short labels are abbreviations, such as RMSE."""
         return self.label.upper() if len(self.label) < 5 else self.label[:1].upper() + self.label[1:]
 
-    def shown(self, value: float) -> str:
-        """A value as text, without the unit."""
-        return f"{value:.2%}" if self.percent else f"{value:.4g}"
+    def shown(self, value: float, deviation: float | None = None) -> str:
+        """A value as text, with its deviation if there is one, without the unit."""
+        if not self.percent:
+            return with_deviation(".4g", value, deviation)
+        return in_percent(value) if deviation is None else with_deviation(".2f", 100 * value, 100 * deviation) + " %"
 
     def words(self, sentence: str) -> str:
         """A heading: the label in a sentence at {}, then the unit and which way is better."""
@@ -113,11 +115,31 @@ class Metric:
         value, spread = self.value(results), self.spread(results)
         if value is None:
             return None
-        return self.shown(value) + ("" if spread is None else f" ± {self.shown(spread['std'])}")
+        return self.shown(value, None if spread is None else spread["std"])
 
     def plain(self) -> dict[str, Any]:
         """The declaration as plain data, from which `Metric(**plain)` makes it again."""
         return attrs.asdict(self)
+
+
+def with_deviation(form: str, value: float, deviation: float | None = None) -> str:
+    """Write a value by a format, with its deviation if there is one.
+
+    Example:
+        >>> with_deviation(".1f", 3.14159), with_deviation(".1f", 3.14159, 0.2)
+        ('3.1', '3.1 ± 0.2')
+    """
+    return format(value, form) + ("" if deviation is None else f" ± {deviation:{form}}")
+
+
+def in_percent(share: float, digits: int = 2) -> str:
+    """Write a share of 1 as percent.
+
+    Example:
+        >>> in_percent(0.9861), in_percent(0.5, 0)
+        ('98.61 %', '50 %')
+    """
+    return f"{100 * share:.{digits}f} %"
 
 
 def _is_number(value: Any) -> TypeGuard[int | float]:

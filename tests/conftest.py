@@ -31,7 +31,15 @@ def pytest_addoption(parser):
     parser.addoption("--programs", type=int, default=50, help="how many random networks test_programs.py traces")
 
 
+SLOW = ("plugins/hyperframe-max-scale/tests/test_max_scale.py::test_laws",)
+"""Slow tests that do not say it themselves, since a page has them for projects without such a mark."""
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.nodeid.startswith(SLOW):
+            item.add_marker("slow")
     reasons = {
         "cuda": None if torch.cuda.is_available() else "needs a CUDA device",
         "data": None if os.environ.get("HYPERFRAME_DATA") else "needs the data sets, set HYPERFRAME_DATA",

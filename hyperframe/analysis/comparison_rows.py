@@ -3,10 +3,11 @@
 import json
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from hyperframe.analysis.evaluation_rows import quantity
-from hyperframe.metrics import WORDS, Metric, metrics_of
+from hyperframe.metrics import WORDS, Metric, metrics_of, with_deviation
 from hyperframe.runs.comparison import repeats
 
 MISSING = "—"
@@ -42,27 +43,27 @@ def comparison_rows(content: Mapping[str, Any]) -> Iterator[tuple[str, list[str]
             [_comparison_cell(metric, [row["results"] for row in own]) for own in points],
         )
     for name in points[0][0]["entropies"]:
-        yield (
-            f"entropy in gauge (nats): {name}",
-            [_over([row["entropies"][name] for row in own], "{:.1f}".format) for own in points],
-        )
-    yield "training time, s", [_over([row["training_seconds"] for row in own], "{:.4g}".format) for own in points]
+        found = ([row["entropies"][name] for row in own] for own in points)
+        yield f"entropy in gauge (nats): {name}", [_over(values, partial(with_deviation, ".1f")) for values in found]
+    found = ([row["training_seconds"] for row in own] for own in points)
+    yield "training time, s", [_over(values, partial(with_deviation, ".4g")) for values in found]
 
 
 def _comparison_cell(metric: Metric, found: Sequence[Mapping[str, Any]]) -> str:
     """A run's value of a metric, with the deviation over its networks; of repeats as `_over` shows them."""
     values = [metric.value(results) if metric in metrics_of(results) else None for results in found]
     spread = metric.spread(found[0]) if len(found) == 1 and values[0] is not None else None
-    return _over(values, metric.shown) + (f" ± {metric.shown(spread['std'])}" if spread is not None else "")
+    return _over(values, metric.shown, None if spread is None else spread["std"])
 
 
-def _over(values: Sequence[float | None], shown: Callable[[float], str]) -> str:
-    """A value, or of repeats their mean ± the deviation over them; what one does not have is missing."""
+def _over(
+    values: Sequence[float | None], shown: Callable[[float, float | None], str], deviation: float | None = None
+) -> str:
+    """A value ± its deviation, or of repeats their mean ± the one over them; what one does not have is missing."""
     there = [value for value in values if value is not None]
     if len(there) < len(values):
         return MISSING
-    deviation = f" ± {shown(statistics.stdev(there))}" if len(there) > 1 else ""
-    return shown(statistics.fmean(there)) + deviation
+    return shown(statistics.fmean(there), statistics.stdev(there) if len(there) > 1 else deviation)
 
 
 def _as_text(value: Any) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hyperframe.errors import unknown_name
-from hyperframe.metrics import Metric, first_metric, metrics_of
+from hyperframe.metrics import first_metric, metrics_of
 
 QUESTIONS = {
     "quality": "Is it accurate?",
@@ -50,6 +50,7 @@ def evaluation_sentence(results: Mapping[str, Any]) -> str:
     one. Empty where the task declares no metric with a better direction.
 
     Example:
+        >>> from hyperframe.metrics import Metric
         >>> error = Metric(name="mae", label="mean absolute error", unit="°", better="lower")
         >>> results = {"networks": 9, "examples": 50, "split": "test", "mae": 2.5, "metrics": [error.plain()]}
         >>> evaluation_sentence(results)
@@ -66,13 +67,7 @@ def evaluation_sentence(results: Mapping[str, Any]) -> str:
         "network": "for one network" if results["networks"] > 1 else "for the network",
         "ensemble": f"for {results['networks']:,} together",
     }
-    texts = [f"{_with_unit(metric, metric.text(results) or '')} {whose[metric.of]}" for metric in shown]
+    texts = [f"{metric.text(results)} {metric.unit}".rstrip() + f" {whose[metric.of]}" for metric in shown]
     if ensemble in shown and (single not in shown or ensemble.label != single.label):
         texts[-1] += f" ({ensemble.label})"
     return f"{shown[0].title}: {', '.join(texts)}, on {results['examples']:,} {results['split']} examples."
-
-
-def _with_unit(metric: Metric, text: str) -> str:
-    """Write a metric's text with its unit, which a value and its deviation share."""
-    text = text.replace("% ± ", " ± ").replace("%", " %")
-    return f"{text} {metric.unit}".rstrip()

@@ -4,14 +4,13 @@
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from hyperframe.analysis.evaluation_rows import evaluation_rows, evaluation_title
 from hyperframe.analysis.runner import analyse, kept_analysis
 from hyperframe.config.registry import Registry
 from hyperframe.errors import HyperframeError, NotApplicableError
-from hyperframe.runs.comparison import compare, write_picture
+from hyperframe.runs.comparison import compare_runs, write_picture
 from hyperframe.runs.folder import ANALYSES, EVALUATION, RESULTS
 from hyperframe.runs.provenance import read_provenance
 from hyperframe.runs.run import Run
@@ -41,6 +40,7 @@ def collect(
     names: Sequence[str],
     options: Mapping[str, Mapping[str, Any]] | None = None,
     *,
+    evaluation: Mapping[str, Any] | None = None,
     again: bool = False,
 ) -> dict[str, Any]:
     """Run the evaluation and the analyses, or read results that are kept for the same step and options.
@@ -53,6 +53,7 @@ def collect(
         registry: where analyses are looked up.
         names: of the analyses, in order.
         options: of the analyses, by name.
+        evaluation: of the run, as `evaluation_of` gives it; left out, it is made or read here.
         again: compute everything anew, even where results are kept.
 
     Returns:
@@ -65,14 +66,13 @@ def collect(
         HyperframeError: the run's own evaluation fails.
     """
     chosen = options or {}
-    evaluation = None if again else _kept_evaluation(run)
     content: dict[str, Any] = {
         "run": run.folder.name,
         "step": run.step,
         "classes": list(run.experiment.task.classes),
         "config": run.config.plain(),
         "provenance": read_provenance(run.folder),
-        "evaluation": evaluation or run.evaluate(),
+        "evaluation": evaluation_of(run, again=again) if evaluation is None else dict(evaluation),
         "headings": {},
         "analyses": {},
         "left_out": {},
@@ -100,21 +100,24 @@ def collect(
     return content
 
 
-def compare_with(
-    run: Run,
-    others: Sequence[Path],
-    *,
-    device: str | None = None,
-    checkpoint: str | int = "last",
-    overrides: Sequence[str] = (),
-) -> dict[str, Any]:
+def evaluation_of(run: Run, *, again: bool = False) -> dict[str, Any]:
+    """Evaluate a run, or read its evaluation where it is kept for the same step and settings, and not made `again`."""
+    return (None if again else _kept_evaluation(run)) or run.evaluate()
+
+
+def compare_with_first(runs: Sequence[Run], evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """Measure a run beside others, and draw them into its folder; see `hyperframe.runs.comparison.compare`.
+
+    Args:
+        runs: the run, then the others.
+        evaluation: of the run, as `evaluation_of` gives it.
 
     Returns:
         What `compare` returns, and `picture`: what a report must know to show it, None where tasks have nothing that
         could be drawn.
     """
-    content = compare([run.folder, *others], run.registry, device=device, checkpoint=checkpoint, overrides=overrides)
+    run = runs[0]
+    content = compare_runs(runs, run.registry, evaluation=evaluation)
     caption = (
         "Each run at how far two of its networks differ: what one network is worth, mean ± standard deviation, and "
         f"what {content['networks']} are worth together."

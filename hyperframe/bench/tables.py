@@ -5,7 +5,7 @@ from typing import Any
 
 from hyperframe.analysis.evaluation_rows import quantity
 from hyperframe.bench.cells import COSTS_OF, EVALUATION
-from hyperframe.metrics import WORDS, Metric
+from hyperframe.metrics import WORDS, Metric, with_deviation
 
 MISSING = "–"
 WHOLE = 1000
@@ -131,8 +131,7 @@ def _cell(row: Mapping[str, Any], label: str) -> str:
     value = row["values"].get(label)
     if value is None:
         return MISSING
-    deviation = f" ± {_shown(row, value['deviation'])}" if value["deviation"] else ""
-    return f"{_shown(row, value['mean'])}{deviation}"
+    return _shown(row, value["mean"], value["deviation"] or None)
 
 
 def _difference(row: Mapping[str, Any], label: str) -> str:
@@ -148,9 +147,11 @@ def _signed(row: Mapping[str, Any], value: float) -> str:
     return text if text.startswith("-") else f"+{text}"
 
 
-def _shown(row: Mapping[str, Any], value: float) -> str:
+def _shown(row: Mapping[str, Any], value: float, deviation: float | None = None) -> str:
     """A value as its metric shows it; counts with all their digits."""
-    return f"{value:,.0f}" if abs(value) >= WHOLE else Metric(**row["metric"]).shown(value)
+    if abs(value) >= WHOLE:
+        return with_deviation(",.0f", value, deviation)
+    return Metric(**row["metric"]).shown(value, deviation)
 
 
 def _head(first: str, labels: list[str]) -> list[str]:

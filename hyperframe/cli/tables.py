@@ -79,9 +79,10 @@ def print_distillation(content: Mapping[str, Any]) -> None:
     table.title = f"{networks} and one by '{content['method']}' on {content['examples']} test examples"
     for words, row in content["results"].items():
         values = [(metric, row["metrics"][metric.name]) for metric in metrics]
-        cells = [MISSING if value is None else metric.shown(value) for metric, value in values]
-        if row["std"] is not None:
-            cells[0] += f" ± {metrics[0].shown(row['std'])}"
+        cells = [
+            MISSING if value is None else metric.shown(value, row["std"] if metric is metrics[0] else None)
+            for metric, value in values
+        ]
         table.add_row(words, *cells)
     output().print(table)
 
@@ -254,8 +255,8 @@ def _print_symmetries(console: Console, content: Mapping[str, Any]) -> None:
         known, fixed = counts["known"], counts["fixed"]
         table.add_row(kind, f"{known:,}", f"{fixed:,}", f"{known - fixed:,}")
     console.print(table)
-    for entry in target["heads"]:
-        each = f"{entry['blocks']} blocks of {quantity(entry['units'], 'unit')}"
+    for entry in target["blocks"]:
+        each = f"{entry['count']} blocks of {quantity(entry['units'], 'unit')}"
         console.print(f"{each} change places as wholes, in: {_few(entry['writers'])}")
     if target["linear"]:
         table = Table("written by", "read by", "sets", "units of each", "directions", title_justify="left")

@@ -6,6 +6,7 @@ Built-in components come through the same entry-point group as everybody else's.
 import os
 from collections.abc import Iterable, Sequence
 from functools import partial
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import attrs
@@ -17,6 +18,11 @@ from hyperframe.config.kinds import KINDS, Kind
 from hyperframe.entry_points import LIMIT_VARIABLE, OWN_DISTRIBUTION, Source, find_entry_points
 from hyperframe.errors import Forgiven, PluginError, described, notice, unknown_name
 from hyperframe.options import key_of
+
+MARK = f"{hookspecs.GROUP}_impl"
+"""The attribute by which pluggy knows a function that is marked as a hook."""
+CALLED = (FunctionType, MethodType, staticmethod, classmethod)
+"""Types of what can be marked; others are not asked, since they may answer anything."""
 
 
 @attrs.frozen(kw_only=True)
@@ -54,6 +60,14 @@ class PluginManager(pluggy.PluginManager):
         self.sources: dict[str, Source] = {}
         self.handed_over: set[str] = set()
         self.broken: list[BrokenPlugin] = []
+
+    def parse_hookimpl_opts(self, plugin: Any, name: str) -> pluggy.HookimplOpts | None:
+        """Read how a name of a plugin is marked as a hook; what a module has that is not marked is soon passed over."""
+        if isinstance(plugin, ModuleType):
+            value = vars(plugin).get(name)
+            if not isinstance(value, CALLED) or not hasattr(value, MARK):
+                return None
+        return super().parse_hookimpl_opts(plugin, name)
 
     def add(self, plugin: Any, source: Source) -> None:
         """Register a loaded plugin; one with a hook that does not exist, or a wrong signature, counts as broken."""

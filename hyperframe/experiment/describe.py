@@ -43,10 +43,10 @@ def describe(config: Config) -> dict[str, Any]:
 
     Returns:
         `target` (name, weights, layers with filters, filter_size and weights, unit spaces, blocks of units that change
-        places as wholes, such as heads, sets of units that any invertible matrix may mix, what was left without
-        symmetries, and, where a part alone is generated, `constant`: how many weights are not, the modules that have
-        them, and those of the trunk, which run once for inputs that all networks see), `symmetries` (of each kind how
-        many directions are known and how many the gauges fix), the generator's own description under its name, and
+        places as wholes, such as heads of attention, sets of units that any invertible matrix may mix, what was left
+        without symmetries, and, where a part alone is generated, `constant`: how many weights are not, the modules that
+        have them, and those of the trunk, which run once for inputs that all networks see), `symmetries` (of each kind
+        how many directions are known and how many the gauges fix), the generator's own description under its name, and
         `step_memory`, bytes of the tensors of a training step on a CPU beyond the data, or None where components cannot
         do with tensors without values.
     """
@@ -78,7 +78,7 @@ def describe(config: Config) -> dict[str, Any]:
             **({"output_places": list(spec.output_places)} if spec.output_places else {}),
             "layers": layers,
             "units": spaces,
-            "heads": _heads(of.structure),
+            "blocks": exchanged_blocks(of.structure),
             "linear": linear_spaces(of.structure),
             "frozen": [attrs.asdict(entry) for entry in target.frozen],
             **_constant(target),
@@ -147,16 +147,17 @@ def unit_spaces(of: Orbits) -> list[dict[str, Any]]:
     return spaces
 
 
-def _heads(structure: Structure) -> list[dict[str, Any]]:
-    """Blocks of units that change places, such as heads of attention, with the layers that write them first.
+def exchanged_blocks(structure: Structure) -> list[dict[str, Any]]:
+    """Blocks of units that change places as wholes, with the layers that write them first.
 
-    `blocks` counts those that change places with each other, `units` those of each.
+    They are heads of attention, groups of a normalisation, or whatever else units hang together in. `count` says how
+    many change places with each other, `units` how many are in each.
     """
     found: dict[tuple[int, int], list[str]] = {}
     for blocks in structure.blocks:
         writing = (layer.name for layer in structure.spec.layers if _labels(structure, layer, 1)[0] & set(blocks[0]))
         found.setdefault((len(blocks), len(blocks[0])), []).append(next(writing, ""))
-    return [{"blocks": count, "units": size, "writers": names} for (count, size), names in found.items()]
+    return [{"count": count, "units": size, "writers": names} for (count, size), names in found.items()]
 
 
 def linear_spaces(structure: Structure) -> list[dict[str, Any]]:

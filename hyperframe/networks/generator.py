@@ -287,10 +287,16 @@ def _by_role(layer: LayerSpec, values: dict[str, float]) -> Tensor:
     return entries
 
 
+def split_latent(generator: Generator, z: Tensor) -> tuple[Tensor, ...]:
+    """Split z so that the weights of each part are few numbers: a part of one network, if that has many."""
+    parts: tuple[Tensor, ...] = z.split(max(1, NUMBERS_DRAWN_AT_ONCE // generator.spec.num_weights))
+    return parts
+
+
 def generate_in_parts(generator: Generator, z: Tensor) -> Weights:
     """Generate weights of all z, some at a time, into memory that holds them all."""
     drawn, first = Weights(), 0
-    for some in z.split(max(1, NUMBERS_DRAWN_AT_ONCE // generator.spec.num_weights)):
+    for some in split_latent(generator, z):
         part: Weights = generator(some)
         if len(some) == len(z):
             return part

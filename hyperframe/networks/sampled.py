@@ -30,8 +30,6 @@ from hyperframe.types import Statistics, Task, Weights
 EXAMPLES_AT_ONCE = {"cpu": 250, "cuda": 1000}
 """Examples that drawn networks run on at a time."""
 
-DRAWN_AT_ONCE = 64
-
 PROBED = 2
 """Inputs on which networks are tried out before they are given away."""
 

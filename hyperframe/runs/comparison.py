@@ -23,6 +23,9 @@ from hyperframe.runs.run import Run
 from hyperframe.runtime.files import whole_file
 from hyperframe.types import EntropyEstimator
 
+OF_EVALUATION = ("run", "step", "seed", "gradient_evaluations", "split", "entropy")
+"""What an evaluation has beside the results of the task's meter."""
+
 
 def compare(
     folders: Sequence[str | Path],
@@ -57,21 +60,81 @@ def compare(
         RunError: fewer than two runs, a run twice, a folder that is no run, a component that is not installed, or more
             networks than a run holds.
     """
-    paths = [check_is_run(folder) for folder in folders]
+    runs = load_runs(folders, registry, device=device, checkpoint=checkpoint, overrides=overrides)
+    return compare_runs(runs, registry, networks, seed, names=names)
+
+
+def load_runs(
+    which: Sequence[str | Path | Run],
+    registry: Registry,
+    *,
+    device: str | None = None,
+    checkpoint: str | int = "last",
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+) -> list[Run]:
+    """Load runs that are to be compared; those that are loaded already are taken as they are.
+
+    Args:
+        which: run folders or runs, two or more, each another run.
+        registry: the components to choose from.
+        device: as for `compare`.
+        checkpoint: likewise.
+        overrides: likewise.
+
+    Raises:
+        RunError: fewer than two runs, a run twice, a folder that is no run, or a component that is not installed.
+    """
+    paths = [one.folder if isinstance(one, Run) else check_is_run(one) for one in which]
     _check_different(paths)
-    names = _names(paths) if names is None else names
     stored = [read_run_config(path, registry)[0] for path in paths]
-    configs = {name: config.plain() for name, config in zip(names, stored, strict=True)}
-    runs = [
-        load_run(path, registry, device, checkpoint, own)
-        for path, own in zip(paths, _overrides_of_each(stored, override_pairs(overrides)), strict=True)
+    own = _overrides_of_each(stored, override_pairs(overrides))
+    return [
+        one if isinstance(one, Run) else load_run(path, registry, device, checkpoint, pairs)
+        for one, path, pairs in zip(which, paths, own, strict=True)
     ]
+
+
+def compare_runs(
+    runs: Sequence[Run],
+    registry: Registry,
+    networks: int | None = None,
+    seed: int | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    evaluation: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Measure the networks of runs that are loaded, as `compare` does.
+
+    Args:
+        runs: two or more.
+        registry: the components, for their entropy estimators.
+        networks: as for `compare`.
+        seed: likewise.
+        names: likewise.
+        evaluation: of the first run with this seed, as `Run.evaluate` returns it; where it is of as many networks these
+            are not run again.
+
+    Returns:
+        What `compare` returns.
+
+    Raises:
+        RunError: more networks than a run holds.
+    """
+    paths = [run.folder for run in runs]
+    names = _names(paths) if names is None else names
+    configs = {name: read_run_config(run.folder, registry)[0].plain() for name, run in zip(names, runs, strict=True)}
     count = min(run.default_count for run in runs) if networks is None else networks
     for run in runs:
         held = run.experiment.generator.at_most(count)
         if held < count:
             raise RunError(f"{run.folder} holds {held} networks, {count} were asked for; compare at most {held}")
-    rows = [{"run": name, **_measure(run, count, seed, registry)} for name, run in zip(names, runs, strict=True)]
+    known = None
+    if evaluation is not None and evaluation["networks"] == count:
+        known = {key: value for key, value in evaluation.items() if key not in OF_EVALUATION}
+    rows = [
+        {"run": name, **_measure(run, count, seed, registry, known if run is runs[0] else None)}
+        for name, run in zip(names, runs, strict=True)
+    ]
     return {"networks": count, "different": differences(configs), "runs": rows}
 
 
@@ -131,8 +194,10 @@ def repeats(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, An
     return found
 
 
-def _measure(run: Run, count: int, seed: int | None, registry: Registry) -> dict[str, Any]:
-    """The row of a run."""
+def _measure(
+    run: Run, count: int, seed: int | None, registry: Registry, results: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The row of a run; its results are measured where they are not known."""
     nets = run.sample(count, seed)
     flat, dimension = gauged_rows(run.experiment, nets)
     entropies = {
@@ -144,7 +209,7 @@ def _measure(run: Run, count: int, seed: int | None, registry: Registry) -> dict
         "folder": str(run.folder),
         "task": run.experiment.task.name,
         "step": run.step,
-        "results": measure(run.experiment, nets, run.data("test")),
+        "results": measure(run.experiment, nets, run.data("test")) if results is None else results,
         "entropies": entropies,
         "training_seconds": training_seconds(run.folder, run.step)[0],
     }

@@ -9,6 +9,7 @@
 - `augmentation`: training images moved at random
 - `term_inputs`: inputs on which diversity terms compare networks
 - `calibration`: how well probabilities fit what happens: likelihood, Brier score, calibration error, temperature
+- `confusion`: how often a class is the label and another the answer; overlap of labels with answers
 - `conformal`: sets of classes and intervals of values that hold the label with a chosen probability
 - `own_data`: a user's own arrays, tables and images, made a task
 - `structured`: base classes of tasks whose outputs are not one vector

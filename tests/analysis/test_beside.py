@@ -9,8 +9,10 @@ from tiny import PERCEPTRON
 import hyperframe as hf
 from hyperframe.analysis.comparison_rows import comparison_rows, difference_rows
 from hyperframe.analysis.page.document import page
-from hyperframe.analysis.report import collect, compare_with
+from hyperframe.analysis.report import collect, compare_with_first, evaluation_of
 from hyperframe.api import make_registry
+from hyperframe.runs import comparison
+from hyperframe.runs.comparison import compare, compare_runs
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,8 @@ def runs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(runs):
     first, other = runs.values()
-    content = {**collect(first, make_registry(), []), "comparison": compare_with(first, [other.folder])}
+    content = collect(first, make_registry(), [])
+    content["comparison"] = compare_with_first([first, other], content["evaluation"])
     return content, page(content, first.folder / "analyses")
 
 
@@ -42,7 +45,8 @@ def test_the_page_has_the_runs_side_by_side(whole, runs):
     for run in runs.values():
         assert run.folder.name in parsed.words
         results = next(row for row in content["comparison"]["runs"] if row["run"] == run.folder.name)["results"]
-        assert f"{results['accuracy']['mean']:.2%} ± {results['accuracy']['std']:.2%}" in words
+        accuracy = results["accuracy"]
+        assert f"{100 * accuracy['mean']:.2f} ± {100 * accuracy['std']:.2f}\u00a0%" in words
     assert "objective.lambda" in parsed.words
     assert [source[:22] for source in parsed.sources] == ["data:image/png;base64,"]
 
@@ -71,7 +75,32 @@ def test_rows_have_a_cell_for_each_run(whole):
 def test_runs_without_such_metrics_have_no_picture(tmp_path):
     settings = {"trainer.steps": 2, "trainer.device": "cpu", "evaluation.test_networks": 3, "evaluation.networks": 2}
     one, other = (hf.train("toy", {**settings, "trainer.seed": n}, out=tmp_path / f"toy{n}") for n in range(2))
-    assert compare_with(one, [other.folder])["picture"] is None
+    assert compare_with_first([one, other], evaluation_of(one))["picture"] is None
+
+
+def test_a_run_is_measured_once(runs, monkeypatch):
+    first, other = runs.values()
+    evaluation = evaluation_of(first, again=True)
+    wanted = compare([run.folder for run in (first, other)], make_registry(), device="cpu")
+    measured = []
+    whole = comparison.measure
+    monkeypatch.setattr(comparison, "measure", lambda of, *rest: measured.append(of) or whole(of, *rest))
+    found = compare_with_first([first, other], evaluation)
+    assert measured == [other.experiment]
+    assert [row["results"] for row in found["runs"]] == [row["results"] for row in wanted["runs"]]
+    assert [row["entropies"] for row in found["runs"]] == [row["entropies"] for row in wanted["runs"]]
+    compare_runs([first, other], make_registry(), 2, evaluation=evaluation)  # of fewer networks it says nothing
+    assert measured == [other.experiment, first.experiment, other.experiment]
+
+
+def test_the_command_tells_of_the_runs_before_the_file(runs, hyperframe, tmp_path):
+    (tmp_path / "report.html").touch()
+    (tmp_path / "none").mkdir()
+    first, other = (run.folder for run in runs.values())
+    for compared, message in ((tmp_path / "none", "none"), (first, "are the same run"), (other, "exists already")):
+        code, _, err = hyperframe("report", first, compared, "--device", "cpu", "--out", "report.html")
+        assert code == 2
+        assert message in err
 
 
 def test_the_command_compares(runs, hyperframe, monkeypatch, tmp_path):

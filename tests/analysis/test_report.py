@@ -118,7 +118,8 @@ def test_the_page_tells_everything(whole):
     content, text = whole
     words = " ".join(Parsed(text).words)
     results = content["evaluation"]
-    assert f"{results['accuracy']['mean']:.2%} ± {results['accuracy']['std']:.2%}" in words
+    accuracy = results["accuracy"]
+    assert f"{100 * accuracy['mean']:.2f} ± {100 * accuracy['std']:.2f}\u00a0%" in words
     for expected in (
         "a<b>run",
         "digits_cnn on digits · mlp · trade_off, lambda\u00a0=\u00a01,000 · step 1 of 1",

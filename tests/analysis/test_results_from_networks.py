@@ -96,6 +96,7 @@ def held_out(p, test, validation, folds=10):
     return found
 
 
+@pytest.mark.slow
 def test_the_comparison_is_paired_and_of_calibrated_likelihoods(learnt, registry):
     own = OPTIONS["deep_ensemble"]
     found = analyse(learnt, "deep_ensemble", registry, own)

@@ -228,7 +228,7 @@ def test_repeats_are_one_point_with_their_mean(grid, registry, hyperframe, monke
     code, out, err = hyperframe("sweep", *arguments)
     assert (code, err) == (0, "")
     cells = [[cell.strip() for cell in line.split("│")] for line in out.splitlines() if "majority vote" in line]
-    assert cells[0][2] == f"{statistics.fmean(votes):.2%} ± {statistics.stdev(votes):.2%}"
+    assert cells[0][2] == f"{100 * statistics.fmean(votes):.2f} ± {100 * statistics.stdev(votes):.2f} %"
     code, out, _ = hyperframe("sweep", *arguments, "--json")
     assert json.loads(out)["runs"] == content["runs"]
 

@@ -17,7 +17,8 @@ from hyperframe.networks.hypernetwork import Hypernetwork, HypernetworkOptions
 
 @pytest.fixture(scope="module")
 def mnist(registry):
-    return describe(load_config("mnist", ["target=mnist_cnn"], registry))
+    small = ["trainer.networks=2", "trainer.batch_size=2"]  # the memory of a step is found quickly then
+    return describe(load_config("mnist", ["target=mnist_cnn", *small], registry))
 
 
 def test_table_2_mnist_target(mnist):

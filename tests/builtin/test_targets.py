@@ -136,18 +136,20 @@ def test_the_transformer_computes_what_it_says(registry):
     torch.testing.assert_close(net(x), dense(normed(tokens, "norm").mean(1), "out"))
 
 
+@pytest.mark.slow
 def test_weights_of_the_transformer_with_its_defaults(registry):
     assert make_target(registry, "vit_tiny", {}).spec.num_weights == 18_154
 
 
 @pytest.mark.parametrize("layers", [1, 2])
 def test_symmetries_of_the_recurrent_network(registry, layers):
-    target = make_target(registry, "lstm_classifier", {"hidden": 6, "layers": layers})
+    target = make_target(registry, "lstm_classifier", {"hidden": 6, "layers": layers, "input_shape": (4, 3)})
     counts = orbits(target.structure, shift_invariant=True).counts
     expected = {"permutation": 6 * layers, "sign": 6 * layers, "logit_shift": 6 + 1}
     assert {kind: count for kind, count in counts.items() if count} == expected
 
 
+@pytest.mark.slow
 def test_weights_of_the_recurrent_network_with_its_defaults(registry):
     assert make_target(registry, "lstm_classifier", {}).spec.num_weights == 2_692
 

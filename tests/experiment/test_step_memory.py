@@ -23,9 +23,11 @@ FORMS = {
     "a part": {"target.generate": ["7"], "target.weights": True, "trainer.same_examples": True},
     "a prior": {"prior.functions": 3},
 }
+LONG = {"adapters", "in chunks"}
+"""Forms that take long, beside others."""
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [pytest.param(form, marks=[pytest.mark.slow] * (form in LONG)) for form in FORMS])
 def test_the_memory_of_a_step_is_that_of_its_tensors(registry, form):
     config = load_config("digits", {**SETTINGS, **FORMS[form]}, registry)
     built = build_experiment(config)
@@ -63,6 +65,7 @@ def test_nothing_changes(registry):
     assert built.target.forward(weights, x, shared=True).isfinite().all()
 
 
+@pytest.mark.slow
 def test_more_networks_take_more_and_chunks_bound_their_activations(registry):
     def of(**changes):
         own = {key.replace("__", "."): value for key, value in changes.items()}

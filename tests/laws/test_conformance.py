@@ -7,8 +7,9 @@ from PIL import Image
 
 from hyperframe.api import make_registry
 from hyperframe.config.kinds import KINDS
+from hyperframe.entry_points import OWN_DISTRIBUTION
 from hyperframe.tasks.term_inputs import MadeKind
-from hyperframe.testing import checks
+from hyperframe.testing import checks as checks_of
 
 ELSEWHERE = {"resnet32", "cifar100"}  # like resnet20, and checked with the larger networks; like cifar10
 OPTIONS = {
@@ -17,9 +18,9 @@ OPTIONS = {
     "image_folder": {"folder": "photos", "size": [8, 8]},
 }
 DATA = ("mnist", "fashion_mnist", "cifar10")
-REGISTERED = [
-    entry for entry in make_registry().all() if entry.component.name not in ELSEWHERE and entry.kind != "analysis"
-]
+INSTALLED = make_registry()
+"""Made once: each takes a fortieth of a second, and there are a hundred lists of checks."""
+REGISTERED = [entry for entry in INSTALLED.all() if entry.component.name not in ELSEWHERE and entry.kind != "analysis"]
 OF_EXAMPLES = {"example_weights_are_numbers", "examples_count_one", "networks_keep_their_data"}
 """Laws of objectives that do not count all examples alike."""
 LONG = {"diversity", "gauge"}
@@ -30,7 +31,9 @@ LONG_ONES = {
     "fashion_mnist",
     "lstm_classifier",
     "mnfg",
+    "modes",
     "resnet20",
+    "shapes",
     "torchvision",
     "unet_tiny",
     "vit_tiny",
@@ -38,10 +41,15 @@ LONG_ONES = {
 """Components of other kinds whose laws do, and beside which quicker ones of their kind are left."""
 
 
+def checks(name, options=None, **chosen):
+    return checks_of(name, options, registry=INSTALLED, **chosen)
+
+
 def marks_of(entry):
-    """Whether the laws of a component need data sets, and whether they take long."""
+    """Whether the laws of a component need data sets, and take long; a plugin's own tests have its laws as well."""
     marks = [pytest.mark.data] if entry.component.name in DATA and entry.kind == "task" else []
-    return [*marks, pytest.mark.slow] if entry.kind in LONG or entry.component.name in LONG_ONES else marks
+    long = entry.kind in LONG or entry.component.name in LONG_ONES or entry.source.distribution != OWN_DISTRIBUTION
+    return [*marks, pytest.mark.slow] if long else marks
 
 
 ALL = [
@@ -76,8 +84,17 @@ OTHERS = [
     ("mlp", {"hidden": [5, 4], "activation": "tanh"}),
     ("mlp", {"hidden": [5, 4], "activation": "gelu"}),
 ]
+OF_ONE_KIND = {"scaling", "sign", "normalisation", "norm_sign", "logit_shift", "permutation"}
+"""Laws of which `all_together` has each; those of a target that takes long are slow."""
+
+
+def marks_of_law(check):
+    long = check.component in LONG_ONES and (check.law.name in OF_ONE_KIND or check.component == "lstm_classifier")
+    return [pytest.mark.slow] if long else []
+
+
 OTHER_TARGETS = [
-    pytest.param(check, id=f"{check.id}-{options}")
+    pytest.param(check, id=f"{check.id}-{options}", marks=marks_of_law(check))
     for name, options in OTHERS
     for check in checks(name, options, kind="target")
 ]

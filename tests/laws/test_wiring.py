@@ -255,7 +255,11 @@ def test_symmetries_change_what_they_should(run, exact, found, registry, tmp_pat
 
 
 OF_WEIGHTS = ("filters", "pca", "toy_curve", "unit_diversity")
-RUNS_NETWORKS = [name for name in wiring.OPTIONS if name not in (*OF_WEIGHTS, "training_curves")]
+RUNS_NETWORKS = [
+    pytest.param(name, marks=[pytest.mark.slow] if name in TRAINS else [])
+    for name in wiring.OPTIONS
+    if name not in (*OF_WEIGHTS, "training_curves")
+]
 """All analyses but those of weights, and of what the training wrote, alone."""
 
 

@@ -141,7 +141,7 @@ def test_the_wrapping_generator_keeps_the_laws(name):
         assert verdict.state == "passed", verdict.explain()
 
 
-@pytest.mark.parametrize("name", ["dense", "residual"])
+@pytest.mark.parametrize("name", ["dense", pytest.param("residual", marks=pytest.mark.slow)])
 def test_targets_keep_their_symmetries_and_gain_none(name):
     target = with_prior(tiny.target_of(EXAMPLES[name]()), functions=3, hidden=4, scale=1.0, rng=rng())
     case = of_targets.TargetCase(target)

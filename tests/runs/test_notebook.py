@@ -74,8 +74,8 @@ def test_an_evaluation_is_shown_where_one_is_kept(small, tmp_path, monkeypatch):
     rows = dict(shown(run).rows)
     assert rows["evaluation"] == "6 networks, 360 examples (test), at step 6"
     accuracy = results["accuracy"]
-    assert rows["accuracy of one network ↑"] == f"{accuracy['mean']:.2%} ± {accuracy['std']:.2%}"
-    assert rows["ensemble: majority vote ↑"] == f"{results['ensemble']['majority']:.2%}"
+    assert rows["accuracy of one network ↑"] == f"{100 * accuracy['mean']:.2f} ± {100 * accuracy['std']:.2f} %"
+    assert rows["ensemble: majority vote ↑"] == f"{100 * results['ensemble']['majority']:.2f} %"
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"accuracy": "<b>", "split": "<script>"}', '{"ensemble": 3}'])

@@ -106,8 +106,9 @@ def test_the_card_has_the_run_s_own_figures(run, tmp_path):
     assert card.startswith("---\nlibrary_name: hyperframe\n")
     assert "# digits-mlp" in card
     results = json.loads((run.folder / "analyses" / "evaluation" / "results.json").read_text())
-    for value in (results["accuracy"]["mean"], results["ensemble"]["majority"]):
-        assert f"{value:.2%}" in card
+    accuracy, vote = results["accuracy"], results["ensemble"]["majority"]
+    for text in (f"{100 * accuracy['mean']:.2f} ± {100 * accuracy['std']:.2f} %", f"{100 * vote:.2f} %"):
+        assert text in card
     assert f"{results['networks']} networks drawn with seed {results['seed']}" in card
     assert f"{run.experiment.target.spec.num_weights:,} weights" in card
     assert json.loads((folder / "config.json").read_text())["library_name"] == "hyperframe"

@@ -135,26 +135,32 @@ def test_networks_are_taken_out_merged(registry):
         torch.testing.assert_close(target.network(weights, number)(x), outputs[number], rtol=1e-12, atol=1e-12)
 
 
+@pytest.fixture(scope="module")
+def case(registry):
+    return TargetCase(adapted(registry))
+
+
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
-def test_targets_with_adapters_keep_the_laws(registry, law):
+def test_targets_with_adapters_keep_the_laws(case, law):
     """The pairs of U's columns and D's rows change places, and share factors and signs."""
-    assert try_law(law, [TargetCase(adapted(registry))]).state != "failed"
+    assert try_law(law, [case]).state != "failed"
 
 
-def test_what_is_known_of_the_freedom_of_an_adapter(registry):
+def test_what_is_known_of_the_freedom_of_an_adapter(case):
     """Of GL(rank) its permutations, factors and signs: as many of each as there are ranks in all layers."""
     from hyperframe.targets.symmetry.orbits import orbits
 
-    target = adapted(registry)
+    target = case.target
     layers = len(target.spec.layers) // 2
     counts = orbits(target.structure, True).counts
     assert (layers, counts["permutation"], counts["scaling"], counts["sign"]) == (3, 6, 6, 6)
 
 
-def test_both_factors_begin_as_kernels_do(registry):
+def test_both_factors_begin_as_kernels_do(case):
     """Else D, which tracing takes for a table, would begin at 0."""
-    for layer in adapted(registry).spec.layers:
-        assert (initial_std(adapted(registry).spec, layer) > 0).all()
+    spec = case.target.spec
+    for layer in spec.layers:
+        assert (initial_std(spec, layer) > 0).all()
 
 
 def test_layers_that_the_file_lacks_are_generated_whole(registry, tmp_path):

@@ -127,8 +127,19 @@ KNOWN = {
 }
 
 
-@pytest.mark.parametrize("checked", [True, False], ids=["checked", "by rules alone"])
-@pytest.mark.parametrize("name", KNOWN)
+LONG = {
+    ("a transformer", True),
+    ("a transformer with more positions", True),
+    ("a transformer with more positions", False),
+}
+CASES = [
+    pytest.param(name, checked, id=f"{name}-{words}", marks=[pytest.mark.slow] * ((name, checked) in LONG))
+    for name in KNOWN
+    for checked, words in ((True, "checked"), (False, "by rules alone"))
+]
+
+
+@pytest.mark.parametrize(("name", "checked"), CASES)
 def test_symmetries_of_tables_are_found_and_hold(name, checked, monkeypatch):
     if not checked:
         monkeypatch.setattr(tracer, "verify", lambda module, structure, inputs: (structure, ()))

@@ -175,7 +175,7 @@ def test_where_the_metric_that_selects_gets_worse_the_best_checkpoint_is_named()
     known = Validations(AMONG_EXAMPLES, STEPS)
     told = [known.add(step, results(0.9 - 0.05 * step, 1.0 + step)) for step in range(9)]
     (warning,) = filter(None, told)
-    assert "accuracy ↑ was 90.00% at step 0 and is 60.00% at step 6. " in warning
+    assert "accuracy ↑ was 90.00 % at step 0 and is 60.00 % at step 6. " in warning
     assert "--checkpoint best" in warning
     assert "trainer.patience=N" in warning
 
@@ -330,7 +330,9 @@ def test_whoever_trains_is_warned_once(tmp_path, small, monkeypatch):
     with pytest.warns(HyperframeWarning) as caught:
         small(tmp_path / "run", trainer__stop_after=9)
     (told,) = [str(one.message) for one in caught if "become worse" in str(one.message)]
-    assert told.startswith(f"{tmp_path / 'run'}: validations have become worse: accuracy ↑ was 90.00% at step 1 and is")
+    assert told.startswith(
+        f"{tmp_path / 'run'}: validations have become worse: accuracy ↑ was 90.00 % at step 1 and is"
+    )
     hf.resume(tmp_path / "run")  # a second warning would be an error
 
 

@@ -7,7 +7,8 @@ import torch
 
 from hyperframe.analysis.requirements import has_latent
 from hyperframe.errors import RunError
-from hyperframe.networks.sampled import DRAWN_AT_ONCE, Networks
+from hyperframe.networks.generator import split_latent
+from hyperframe.networks.sampled import Networks
 from hyperframe.runs.run import Run
 from hyperframe.runtime.rng import stream
 from hyperframe.targets.weights import batch_size
@@ -91,6 +92,6 @@ def _draw_parts(run: Run, count: int, seed: int | None, scale: float, gauge: boo
     """Draw the networks to average, some at a time."""
     experiment = run.experiment
     rng = stream(run.config.evaluation.seed if seed is None else seed, "sample", experiment.device)
-    for z in experiment.generator.latent(count, rng).split(DRAWN_AT_ONCE):
+    for z in split_latent(experiment.generator, experiment.generator.latent(count, rng)):
         weights = experiment.generator(z if scale == 1 else scale * z)
         yield experiment.gauge(weights) if gauge else weights

@@ -13,9 +13,10 @@ from hyperframe import Component, Run, hookimpl, option
 from hyperframe.analysis import COLOURS, keep_picture, new_figure
 from hyperframe.analysis.scoring import some_examples
 from hyperframe.errors import NotApplicableError
+from hyperframe.metrics import in_percent
 from hyperframe.tasks.calibration import auroc
+from hyperframe.tasks.confusion import confusion_matrix, iou_of_classes, mean_iou
 from hyperframe.tasks.structured import DenseClassificationTask
-from hyperframe.tasks.structured.dense_meter import iou_of_classes, mean_iou
 from hyperframe.types import UNLABELLED
 
 NAME = "uncertainty_maps"
@@ -69,8 +70,7 @@ class UncertaintyMaps:
         answers = maps["probabilities"].argmax(1)
         seen = labels != UNLABELLED
         wrong = (answers != labels)[seen]
-        confusion = torch.bincount(labels[seen] * task.num_outputs + answers[seen], minlength=task.num_outputs**2)
-        confusion = confusion.view(task.num_outputs, task.num_outputs)
+        confusion = confusion_matrix(labels[seen], answers[seen], task.num_outputs)
         names = task.classes or tuple(map(str, range(task.num_outputs)))
         results: dict[str, Any] = {
             "networks": len(networks),
@@ -128,15 +128,17 @@ def _show(
             axis.set_yticks([])
     for axis, title in zip(grid[0], COLUMNS, strict=True):
         axis.set_title(title, fontsize="medium")
-    parts = [f"{name} {'none' if value is None else f'{value:.1%}'}" for name, value in results["classes"].items()]
+    iou = in_percent(results["iou"], 1)
+    shares = [(name, "none" if value is None else in_percent(value, 1)) for name, value in results["classes"].items()]
+    each = ", ".join(map(" ".join, shares))
     caption = (
-        f"{results['networks']} networks on test examples: mean IoU {results['iou']:.1%} ({', '.join(parts)}). "
+        f"{results['networks']} networks on test examples: mean IoU {iou} ({each}). "
         f"Entropy tells wrong places from right ones with an AUROC of {_told(results['entropy']['auroc'])}, mutual "
         f"information with {_told(results['mutual_information']['auroc'])}. Places without a label are white."
     )
     return {
         "highlights": {
-            "mean IoU of the mean prediction": f"{results['iou']:.1%}",
+            "mean IoU of the mean prediction": iou,
             **{f"AUROC of wrong places, {words}": _told(results[name]["auroc"]) for name, words in SCORES.items()},
         },
         "pictures": [keep_picture(folder, "maps.png", figure, title="Maps of uncertainty", caption=caption)],

@@ -55,6 +55,8 @@ def _arguments(options: Options, builder: Any) -> dict[str, Any]:
         arguments = {"aux_logits": False, "init_weights": False}
     if options.model.startswith("vit_"):
         arguments = {"image_size": options.image_size}
+    if options.model.startswith("maxvit_"):
+        arguments = {"input_size": (options.image_size, options.image_size)}
     for text in options.arguments:
         key, equals, value = text.partition("=")
         if not equals or not key.isidentifier():

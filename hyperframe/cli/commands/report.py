@@ -48,9 +48,10 @@ def report_command(
     says where the run's data lie now, such as task.folder=/data.
     """
     from hyperframe.analysis.page.document import page
-    from hyperframe.analysis.report import collect, compare_with, report_order
+    from hyperframe.analysis.report import collect, compare_with_first, evaluation_of, report_order
     from hyperframe.analysis.runner import chosen_names, chosen_options
     from hyperframe.api import make_registry
+    from hyperframe.runs.comparison import load_runs
     from hyperframe.runs.folder import ANALYSES, RESULTS, check_is_run
     from hyperframe.runtime.files import as_json, user_path, write_json, write_text
     from hyperframe.runtime.terminal import printable
@@ -59,19 +60,20 @@ def report_command(
     overrides, rest = split_overrides(arguments)
     options = [argument for argument in rest if "=" in argument]
     folder, others = check_is_run(run), [check_is_run(other) for other in rest if other not in options]
-    file = folder / REPORT if out is None else user_path(out)
-    _check_file(file, again)
     registry = make_registry()
     names = report_order(registry) if analysis is None else chosen_names(analysis)
     chosen_for = chosen_options(options, names, registry)
     chosen = open_run(run, checkpoint, device, target, overrides)
+    runs = [chosen]
+    if others:
+        runs = load_runs([chosen, *others], chosen.registry, device=device, checkpoint=checkpoint, overrides=overrides)
+    file = folder / REPORT if out is None else user_path(out)
+    _check_file(file, again)
     with shown_progress(json_wanted):
-        # First, since what does not fit together is then told before the work of the analyses.
-        beside = (
-            compare_with(chosen, others, device=device, checkpoint=checkpoint, overrides=overrides) if others else None
-        )
-        content = collect(chosen, registry, names, chosen_for, again=again)
-    content |= {} if beside is None else {"comparison": beside}
+        evaluation = evaluation_of(chosen, again=again)
+        # Before the analyses, since what does not fit together is then told before their work.
+        beside = {"comparison": compare_with_first(runs, evaluation)} if others else {}
+        content = collect(chosen, registry, names, chosen_for, evaluation=evaluation, again=again) | beside
     write_json(folder / RESULTS, content)
     write_text(file, page(content, folder / ANALYSES))
     if json_wanted:

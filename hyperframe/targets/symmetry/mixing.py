@@ -19,23 +19,26 @@ from hyperframe.types import Weights
 def linear_sets(structure: Structure) -> tuple[tuple[int, ...], ...]:
     """List sets of units that seem to be linear: scaling labels of all that may change places, see `Structure.linear`.
 
-    Each unit has one factor and one sign of its own wherever it stands. That is no proof: it is to be tried out.
+    Each unit has one factor and one sign of its own wherever it stands, and is read: what nothing reads, such as a bias
+    that the softmax forgets, is idle and no space. That is no proof: it is to be tried out.
     """
     places = _places(structure)
     of_unit: dict[int, set[tuple[int, int]]] = {}
     of_factor: dict[int, set[int]] = {}
+    read: set[int] = set()
     for place in places.values():
         for unit, factors, signs in zip(place.units, place.factors, place.signs, strict=True):
             pair = (factors[0][0], signs[0]) if len(factors) == len(signs) == 1 else (FROZEN, FROZEN)
             of_unit.setdefault(unit, set()).add(pair)
-            for factor, _ in factors:
+            for factor, exponent in factors:
                 of_factor.setdefault(factor, set()).add(unit)
+                read |= {factor} if exponent < 0 else set()
     found = []
     for members in structure.classes:
         own = [next(iter(of_unit[unit])) for unit in members if len(of_unit.get(unit, ())) == 1]
         labels, flips = [pair[0] for pair in own], [pair[1] for pair in own]
         distinct = len(set(labels)) == len(set(flips)) == len(members) and FROZEN not in labels
-        if distinct and all(len(of_factor[label]) == 1 for label in labels):
+        if distinct and read.issuperset(labels) and all(len(of_factor[label]) == 1 for label in labels):
             found.append(tuple(labels))
     return tuple(found)
 

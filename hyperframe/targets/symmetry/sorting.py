@@ -1,12 +1,12 @@
 """Units that may change places, brought into an order: the walk over the layers, and the lexicographic order."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+import attrs
 import torch
 from torch import Tensor
 
-from hyperframe.targets.spec import LayerSpec
 from hyperframe.targets.symmetry.orbits import Orbits, permute
 from hyperframe.targets.symmetry.structure import FROZEN, Structure
 from hyperframe.targets.weights import batch_size
@@ -54,7 +54,6 @@ class UnitWalk:
 
     def __init__(self, orbits: Orbits) -> None:
         self._structure = orbits.structure
-        self._classes = {label: members for members in orbits.permutations for label in members}
         self._plan = _plan(orbits)
 
     def sources(self, weights: Weights, placing: Placing) -> Tensor:
@@ -70,34 +69,20 @@ class UnitWalk:
         sources = torch.arange(self._structure.highest("permutation") + 1).repeat(batch_size(weights), 1)
         seen = {layer: theta.detach() for layer, theta in weights.items()}
         placed = torch.zeros(sources.shape[1], dtype=torch.bool)
-        for layer, classes, sets in self._plan:
-            filters = _Filters(self._structure, layer, sources, seen, placed)
-            for blocks in sets:
-                order = placing.blocks(blocks, [filters.of(group) for group in self._groups(blocks, filters)]).cpu()
+        for stop in self._plan:
+            filters = _Filters(stop, permute(self._structure, sources, seen, [stop.layer])[stop.layer], placed)
+            for blocks, groups in stop.sets:
+                order = placing.blocks(blocks, [filters.of(group) for group in groups]).cpu()
                 labels = torch.tensor(blocks)
                 sources[:, labels] = sources[:, labels].take_along_dim(order[:, :, None], 1)
-            if sets:
-                filters = _Filters(self._structure, layer, sources, seen, placed)
-            for members in classes:
+            if stop.sets:
+                filters = _Filters(stop, permute(self._structure, sources, seen, [stop.layer])[stop.layer], placed)
+            for members in stop.classes:
                 order = placing.units(members, filters.of([members])[:, 0]).cpu()
                 labels = torch.tensor(members)
                 sources[:, labels] = sources[:, labels].gather(1, order)
-                placed[labels] = True
-            alone = (label for blocks in sets for block in blocks for label in block if label not in self._classes)
-            placed[list(alone)] = True
+            placed[stop.placed] = True
         return sources
-
-    def _groups(self, blocks: tuple[Block, ...], filters: "_Filters") -> list[list[tuple[int, ...]]]:
-        """Return sets of labels that may change places within a block, of those that a layer writes: one a block."""
-        groups: list[list[tuple[int, ...]]] = []
-        places = {label: place for place, label in enumerate(blocks[0])}
-        seen: set[int] = set()
-        for label in blocks[0]:
-            if label not in seen and bool((filters.writes == label).any()):
-                members = self._classes.get(label, (label,))
-                seen.update(members)
-                groups.append([tuple(block[places[member]] for member in members) for block in blocks])
-        return groups
 
     def permute(self, weights: Weights, sources: Tensor) -> Weights:
         """Put units in the places that `sources` gave, differentiably in the weights."""
@@ -105,21 +90,22 @@ class UnitWalk:
 
 
 class _Filters:
-    """A layer's filters, with the units so far in their places, and which label each of them writes."""
+    """A layer's filters, with the units so far in their places, of what it reads of the others zero.
 
-    def __init__(
-        self, structure: Structure, layer: LayerSpec, sources: Tensor, weights: Weights, placed: Tensor
-    ) -> None:
-        current = permute(structure, sources, weights, [layer.name])[layer.name]
-        roles = [param.role for param in layer.params]
-        reads = structure.grid(layer, roles, "permutation", -1)
-        loose = (reads != FROZEN) & ~placed[reads.clamp(min=0)]
+    Args:
+        stop: of the layer.
+        current: its filters [batch, filters, filter_size], with units in their places.
+        placed: which labels have their place.
+    """
+
+    def __init__(self, stop: "_Stop", current: Tensor, placed: Tensor) -> None:
+        loose = (stop.reads != FROZEN) & ~placed[stop.reads.clamp(min=0)]
         self._current = current.masked_fill(loose.to(current.device), 0.0)
-        self.writes = structure.grid(layer, roles, "permutation", 1).amax(1)
+        self._rows = stop.rows
 
     def of(self, sets: Sequence[Sequence[int]]) -> Tensor:
         """Return what writes each label of some sets of one size: [batch, sets, labels, columns]."""
-        rows = torch.stack([torch.stack([(self.writes == label).nonzero()[:, 0] for label in own]) for own in sets])
+        rows = torch.stack([torch.stack([self._rows[label] for label in own]) for own in sets])
         return self._current[:, rows].flatten(3)
 
 
@@ -193,21 +179,75 @@ def _tied(keys: Tensor, order: Tensor) -> bool:
     return bool((ordered.diff(dim=1).abs() <= rounding_of(keys)[:, None, None]).all(2).any())
 
 
-def _plan(orbits: Orbits) -> list[tuple[LayerSpec, list[tuple[int, ...]], list[tuple[Block, ...]]]]:
-    """List the layers that are the first to write classes or blocks, in execution order, with these."""
-    waiting = {label: members for members in orbits.permutations for label in members}
-    apart = list(orbits.structure.blocks)
-    plan = []
+@attrs.frozen(eq=False)
+class _Stop:
+    """A layer that is the first to write classes of units or blocks.
+
+    Attributes:
+        layer: its name.
+        reads: labels of units that its weights read, [filters or 1, columns or 1].
+        rows: for each label that it writes the filters that do so.
+        classes: those that are placed here.
+        sets: blocks that are placed here; with each set those sets of labels of every block that may change places
+            within it and are written here.
+        placed: all labels that have their place after it and had none before.
+    """
+
+    layer: str
+    reads: Tensor
+    rows: dict[int, Tensor]
+    classes: list[tuple[int, ...]]
+    sets: list[tuple[tuple[Block, ...], list[list[tuple[int, ...]]]]]
+    placed: list[int]
+
+
+def _plan(orbits: Orbits) -> list[_Stop]:
+    """List the layers that are the first to write classes or blocks, in execution order."""
+    class_of = {label: members for members in orbits.permutations for label in members}
+    waiting, apart, plan = dict(class_of), list(orbits.structure.blocks), []
     for layer in orbits.structure.spec.layers:
-        writes = orbits.structure.grid(layer, [param.role for param in layer.params], "permutation", 1)
-        written = set(torch.unique(writes).tolist())
+        roles = [param.role for param in layer.params]
+        rows = _rows(orbits.structure.grid(layer, roles, "permutation", 1).amax(1))
+        written = set(rows) - {FROZEN}
         found = dict.fromkeys(waiting[label] for label in sorted(written) if label in waiting)
         sets = [blocks for blocks in apart if written & set(blocks[0])]
         if found or sets:
-            plan.append((layer, list(found), sets))
+            alone = [label for blocks in sets for block in blocks for label in block if label not in class_of]
+            plan.append(
+                _Stop(
+                    layer=layer.name,
+                    reads=orbits.structure.grid(layer, roles, "permutation", -1),
+                    rows=rows,
+                    classes=list(found),
+                    sets=[(blocks, _groups(blocks, written, class_of)) for blocks in sets],
+                    placed=[*(label for members in found for label in members), *alone],
+                )
+            )
             waiting = {label: members for label, members in waiting.items() if members not in found}
             apart = [blocks for blocks in apart if blocks not in sets]
     return plan
+
+
+def _rows(labels: Tensor) -> dict[int, Tensor]:
+    """Return for each label the places where it stands, in order."""
+    order = labels.argsort(stable=True)
+    found, counts = torch.unique_consecutive(labels[order], return_counts=True)
+    return dict(zip(found.tolist(), order.split(counts.tolist()), strict=True))
+
+
+def _groups(
+    blocks: tuple[Block, ...], written: set[int], class_of: Mapping[int, tuple[int, ...]]
+) -> list[list[tuple[int, ...]]]:
+    """Return sets of labels that may change places within a block, of those that a layer writes: one a block."""
+    groups: list[list[tuple[int, ...]]] = []
+    places = {label: place for place, label in enumerate(blocks[0])}
+    seen: set[int] = set()
+    for label in blocks[0]:
+        if label not in seen and label in written:
+            members = class_of.get(label, (label,))
+            seen.update(members)
+            groups.append([tuple(block[places[member]] for member in members) for block in blocks])
+    return groups
 
 
 def rounding_of(keys: Tensor) -> Tensor:

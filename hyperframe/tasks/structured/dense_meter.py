@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hyperframe.metrics import Meter, over_networks
 from hyperframe.tasks.calibration import disagreement, results_of
+from hyperframe.tasks.confusion import confusion_matrix, mean_iou
 from hyperframe.types import UNLABELLED
 
 
@@ -43,7 +44,7 @@ class DenseMeter(Meter):
     def __init__(self, networks: int, examples: int, output_shape: Sequence[int], device: torch.device) -> None:
         classes, *places = output_shape
         self._nll = torch.zeros(networks, dtype=torch.float64, device=device)
-        self._confusion = torch.zeros(networks, classes * classes, dtype=torch.int64, device=device)
+        self._confusion = torch.zeros(networks, classes, classes, dtype=torch.int64, device=device)
         self._votes = torch.zeros(examples, *places, classes, dtype=torch.int32, device=device)
         self._probability = torch.zeros(examples, *places, classes, dtype=torch.float64, device=device)
         self._labels = torch.full((examples, *places), UNLABELLED, device=device)
@@ -58,8 +59,7 @@ class DenseMeter(Meter):
         seen = labels != UNLABELLED
         own = labels[seen]
         self._nll[rows] -= log_probability[:, seen].gather(-1, own.expand(networks, -1)[..., None])[..., 0].sum(1)
-        pairs = own * classes + answers[:, seen]
-        self._confusion[rows] = self._confusion[rows].scatter_add(1, pairs, torch.ones_like(pairs))
+        self._confusion[rows] += confusion_matrix(own, answers[:, seen], classes)
         self._votes[items] += F.one_hot(answers, classes).sum(0).int()
         self._probability[items] += log_probability.exp().sum(0)
         self._labels[items] = labels
@@ -67,17 +67,15 @@ class DenseMeter(Meter):
     def result(self) -> dict[str, Any]:
         """Figures of the networks (`iou`, `accuracy`: mean, std, min, max; `nll`) and of the ensemble."""
         networks, classes = len(self._nll), self._votes.shape[-1]
-        confusion = self._confusion.view(networks, classes, classes)
         seen = self._labels != UNLABELLED
         labels, votes, mean = self._labels[seen], self._votes[seen], self._probability[seen] / networks
         together = results_of(mean, labels)
-        pairs = torch.bincount(labels * classes + mean.argmax(-1), minlength=classes * classes)
         return {
-            "iou": over_networks(mean_iou(confusion)),
-            "accuracy": over_networks(confusion.diagonal(dim1=1, dim2=2).sum(1).double() / len(labels)),
+            "iou": over_networks(mean_iou(self._confusion)),
+            "accuracy": over_networks(self._confusion.diagonal(dim1=1, dim2=2).sum(1).double() / len(labels)),
             "nll": float(self._nll.mean() / len(labels)),
             "ensemble": {
-                "iou": float(mean_iou(pairs.view(classes, classes))),
+                "iou": float(mean_iou(confusion_matrix(labels, mean.argmax(-1), classes))),
                 "majority": float((votes.argmax(-1) == labels).double().mean()),
                 "mean_probability": together["accuracy"],
                 "nll": together["nll"],
@@ -85,24 +83,3 @@ class DenseMeter(Meter):
                 "disagreement": disagreement(votes, networks),
             },
         }
-
-
-def mean_iou(confusion: Tensor) -> Tensor:
-    """Mean intersection over union of the classes: counts [..., labels, answers] give float64 [...].
-
-    Example:
-        >>> mean_iou(torch.tensor([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))      # ¾ and ⅘; of the third class there is none
-        tensor(0.7750, dtype=torch.float64)
-    """
-    return iou_of_classes(confusion).nanmean(-1)
-
-
-def iou_of_classes(confusion: Tensor) -> Tensor:
-    """Intersection over union of each class, NaN for one that there is not: [..., labels, answers] give [..., classes].
-
-    Example:
-        >>> iou_of_classes(torch.tensor([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))
-        tensor([0.7500, 0.8000,    nan], dtype=torch.float64)
-    """
-    both = confusion.diagonal(dim1=-2, dim2=-1).double()
-    return both / (confusion.sum(-1) + confusion.sum(-2) - both)

@@ -18,6 +18,7 @@ FEW = settings(max_examples=12, deadline=None)
 SEEDS = st.integers(0, 999)
 
 
+@pytest.mark.slow
 @conformance("bhn")
 def test_laws(check):
     check()

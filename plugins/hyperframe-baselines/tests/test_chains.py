@@ -194,6 +194,7 @@ class Line(hf.RegressionTask):
 
 
 @pytest.mark.filterwarnings("ignore:objective vi")
+@pytest.mark.slow
 def test_a_linear_regression_has_the_posterior_of_bayes_law(tmp_path):
     """The squared error is the potential of noise with variance 1/2; `vi` adds the prior; the training the rest."""
     settings = {

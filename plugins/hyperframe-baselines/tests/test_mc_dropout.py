@@ -42,6 +42,7 @@ def test_laws(check):
     check()
 
 
+@pytest.mark.slow
 @conformance("mc_dropout", {"rate": 0.7})
 def test_laws_where_most_are_left_out(check):
     check()

@@ -50,6 +50,7 @@ def test_laws(check):
     check()
 
 
+@pytest.mark.slow
 @conformance("rank1", {"components": 1, "spread": 0.0})
 def test_laws_with_one_component(check):
     check()

@@ -23,6 +23,7 @@ def test_laws(check):
     check()
 
 
+@pytest.mark.slow
 @conformance("log_determinant", {"bandwidth": 2.0, "jitter": 1e-3}, kind="diversity")
 def test_laws_with_a_wide_kernel(check):
     check()

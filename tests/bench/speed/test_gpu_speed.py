@@ -71,6 +71,7 @@ def test_wrong_arguments_are_told(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_script_says_where_there_is_no_device(root, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHON", sys.executable)
     script = ["bash", root / "benchmarks" / "gpu_speed.sh"]

@@ -259,7 +259,7 @@ def test_values_are_compared_with_labels(valuing):
     assert {one["question"] for one in found["conclusions"]} >= {"quality", "uncertainty"}
 
 
-@pytest.mark.parametrize("values", [2, 5])
+@pytest.mark.parametrize("values", [2, pytest.param(5, marks=pytest.mark.slow)])
 def test_several_values_have_panels(tmp_path, values):
     x = torch.randn(300, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     y = x.flatten(1)[:, :values] ** 2

@@ -77,6 +77,7 @@ def test_a_curve_is_flat_where_more_networks_are_no_measurable_gain():
     assert saturation(levels.flip(0) + noise) == 0
 
 
+@pytest.mark.slow
 def test_an_interval_holds_the_mean_in_19_of_20_cases():
     rng, held = torch.Generator().manual_seed(0), 0
     for _ in range(200):

@@ -41,7 +41,7 @@ FLAT = [0.2, 0.8, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9]
         ),
         (
             {"accuracy": [0.2, 0.8, 0.9, 0.9, 0.9, 0.5, 0.5, 0.5]},
-            "The validation's accuracy became worse after step 300 (90.00% there, 50.00% at step 800): take the best "
+            "The validation's accuracy became worse after step 300 (90.00 % there, 50.00 % at step 800): take the best "
             "checkpoint (--checkpoint best), or train for",
         ),
         ({"accuracy": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]}, "Train longer: 23 % of what"),

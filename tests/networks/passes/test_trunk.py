@@ -1,5 +1,7 @@
 """The trunk: what comes before any generated weight, its mode, and that it runs once for all networks."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -48,10 +50,15 @@ def part_of(module, generated):
     return traced_target(trace(module, (4,))).to("cpu", torch.float64)
 
 
-@pytest.fixture
-def target():
-    RUNS.clear()
+@pytest.fixture(scope="module")
+def of_the_last_layer():
     return part_of(network(), "3")
+
+
+@pytest.fixture
+def target(of_the_last_layer):
+    RUNS.clear()
+    return copy.deepcopy(of_the_last_layer)
 
 
 def weights_of(target, count):

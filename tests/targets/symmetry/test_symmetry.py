@@ -102,7 +102,7 @@ def moving_action(of, batch, kind, seed=0):
 
 @pytest.mark.parametrize("training", [False, True], ids=["stored", "batch"])
 @pytest.mark.parametrize("name", COUNTS)
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(data=st.data())
 def test_powers_of_two_keep_outputs_bit_for_bit(registry, name, training, data):
     target, of, weights, x = draw_case(data, registry, name)
@@ -120,7 +120,7 @@ def test_other_factors_keep_outputs_but_for_rounding(registry, name, data):
 
 
 @pytest.mark.parametrize("name", COUNTS)
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(data=st.data(), training=st.booleans())
 def test_permutations_keep_outputs(registry, name, data, training):
     target, of, weights, x = draw_case(data, registry, name)

@@ -423,6 +423,14 @@ MIXABLE = {
         lambda: chain(dense(8, 6), Net(lambda m, x: x**3), dense(6, 4), nn.ReLU(), nn.Flatten(), dense(20, 2)),
         [],
     ),
+    "a bias of which some entries are not read": (
+        lambda: Net(
+            lambda m, x: m.out(torch.cat([m.w(x)[..., :3], m.w(x)[..., :3]], -1).relu().flatten(1)),
+            w=dense(8, 7),
+            out=dense(30, 2),
+        ),
+        [],
+    ),
 }
 
 
@@ -465,7 +473,7 @@ def test_describe_shows_heads_and_what_any_matrix_may_mix(hyperframe, tmp_path, 
     code, out, _ = hyperframe("describe", "own_attention:Rows", "generator=mlp", "--json")
     target = json.loads(out)["target"]
     assert code == 0
-    assert target["heads"] == [{"blocks": 2, "units": 8, "writers": ["inner.in_proj_weight"]}]
+    assert target["blocks"] == [{"count": 2, "units": 8, "writers": ["inner.in_proj_weight"]}]
     packed = {"writers": ["inner.in_proj_weight"], "units": 4, "sets": 2, "directions": 24}
     assert target["linear"] == [packed | {"readers": [name]} for name in ("inner.in_proj_weight", "inner.out_proj")]
     assert target["frozen"] == []

@@ -101,6 +101,16 @@ def test_describe_shows_what_was_frozen(hyperframe, tmp_path, monkeypatch):
     assert described["target"]["units"] == []
 
 
+def test_blocks_are_counted_where_they_are_no_heads():
+    from hyperframe.experiment.describe import exchanged_blocks
+
+    grouped = nn.Sequential(
+        nn.Conv2d(1, 6, 3), nn.GroupNorm(3, 6), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 2)
+    )
+    of = hf.trace(grouped, [1, 5, 5]).structure
+    assert exchanged_blocks(of) == [{"count": 3, "units": 2, "writers": ["0"]}]
+
+
 @pytest.mark.slow
 def test_unit_spaces_name_all_that_writes_and_reads_them(tmp_path):
     from hyperframe.experiment.describe import unit_spaces

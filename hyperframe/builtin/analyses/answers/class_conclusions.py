@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hyperframe.metrics import in_percent
+
 FEW = 10
 """Fewer wrong answers, or right ones, say little of how well they are told apart."""
 
@@ -14,9 +16,8 @@ WELL, SOMEWHAT = 0.9, 0.7
 def baseline(found: Mapping[str, Any], names: Sequence[str]) -> str:
     """Say what the most frequent class alone would give, and which classes are most often confused."""
     frequent = found["frequent"]
-    text = (
-        f"Always answering “{names[frequent['class']]}”, the most frequent class, gives {_percent(frequent['share'])}."
-    )
+    share = in_percent(frequent["share"])
+    text = f"Always answering “{names[frequent['class']]}”, the most frequent class, gives {share}."
     if not found["mistakes"]:
         return f"{text} No answer of the ensemble is wrong."
     first = found["mistakes"][0]
@@ -42,13 +43,13 @@ def detection(found: Mapping[str, Any]) -> str:
 
 def confidence(found: Mapping[str, Any]) -> str:
     """Say whether the ensemble is as often right as it is confident."""
-    numbers = f"{_percent(found['confidence'])} sure on average and right on {_percent(found['accuracy'])}"
+    numbers = f"{in_percent(found['confidence'])} sure on average and right on {in_percent(found['accuracy'])}"
     verdict = {
         0: "Its confidence fits",
         1: "It is too sure of itself",
         -1: "It is less sure than it could be",
     }[_excess(found)]
-    return f"{verdict}: {numbers} (calibration error {_percent(found['ece'])})."
+    return f"{verdict}: {numbers} (calibration error {in_percent(found['ece'])})."
 
 
 def _excess(found: Mapping[str, Any]) -> int:
@@ -68,7 +69,3 @@ def advice(found: Mapping[str, Any]) -> str:
         "The ensemble is too sure of itself: fewer steps, a prior (objective=vi) or inputs that are varied at random "
         "help; conformal sets (networks.conformal) hold the label as often as they promise."
     )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f} %"

@@ -13,6 +13,7 @@ from hyperframe.builtin.analyses.answers.asked import Asked
 from hyperframe.builtin.analyses.answers.class_conclusions import advice, baseline, confidence, detection
 from hyperframe.builtin.analyses.answers.class_pictures import confusion_picture, reliability_picture
 from hyperframe.tasks.calibration import auroc, calibration_error, reliability
+from hyperframe.tasks.confusion import confusion_matrix
 
 DRAWN_CLASSES = 100
 """The most classes of a confusion matrix that is drawn."""
@@ -42,7 +43,6 @@ def measure_classes(networks: Networks, asked: Asked) -> dict[str, Any]:
         {"label": int(pair) // classes, "answer": int(pair) % classes, "count": int(count)}
         for pair, count in zip(*pairs, strict=True)
     ]
-    confusion = (labels * classes + answers).bincount(minlength=classes**2).view(classes, classes)
     entropy = predicted.total
 
     def rows(places: Tensor) -> list[dict[str, Any]]:
@@ -70,7 +70,7 @@ def measure_classes(networks: Networks, asked: Asked) -> dict[str, Any]:
             name: auroc(scores, ~right)
             for name, scores in (("entropy", entropy), ("mutual_information", predicted.mutual_information))
         },
-        "confusion": confusion.tolist() if classes <= DRAWN_CLASSES else None,
+        "confusion": confusion_matrix(labels, answers, classes).tolist() if classes <= DRAWN_CLASSES else None,
         "mistakes": sorted(mistakes, key=lambda one: -one["count"])[:MISTAKES],
         "least_certain": rows(entropy.argsort(descending=True, stable=True)[: asked.shown]),
         "worst": rows(worst[confidences[worst].argsort(descending=True, stable=True)][: asked.shown]),

@@ -163,7 +163,7 @@ class Ensembles:
 
 
 def _own_text(metric: Metric, value: Mapping[str, float]) -> str:
-    return f"{metric.shown(value['mean'])} ± {metric.shown(value['std'])} {metric.unit}".rstrip()
+    return f"{metric.shown(value['mean'], value['std'])} {metric.unit}".rstrip()
 
 
 def _highlights(found: Mapping[str, Any]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from hyperframe.builtin.analyses.novelty.neighbourhood import (
     pairs_of,
     reach,
 )
+from hyperframe.metrics import in_percent
 from hyperframe.targets import concatenate, slice_weights
 
 AT_ONCE = 10
@@ -216,7 +217,7 @@ def _verdict(typical: float, far: float | None, overlap: float, at_reach: float 
     common = "fewer" if overlap < at_reach else "no fewer"
     return (
         f"drawn networks are {word} noise that costs one standard deviation of their accuracy ({typical:.3g} against "
-        f"{far:.3g}), and share {common} mistakes ({overlap:.0%} against {at_reach:.0%})"
+        f"{far:.3g}), and share {common} mistakes ({in_percent(overlap, 0)} against {in_percent(at_reach, 0)})"
     )
 
 
@@ -226,13 +227,14 @@ def _illustrate(folder: Path, groups: dict[str, Group], results: dict[str, Any])
     sentence = verdict[0].upper() + verdict[1:] + "."
     highlights = {
         "distance to the nearest other network, relative to the norm": f"{drawn['distance']['median']:.3g}",
-        "mistakes shared with the most similar network": f"{drawn['overlap']['median']:.1%}",
-        "accuracy, drawn": f"{drawn['accuracy']['mean']:.2%}",
-        "accuracy, averages of nearest pairs": f"{results['averaged']['accuracy']['mean']:.2%}",
+        "mistakes shared with the most similar network": in_percent(drawn["overlap"]["median"], 1),
+        "accuracy, drawn": in_percent(drawn["accuracy"]["mean"]),
+        "accuracy, averages of nearest pairs": in_percent(results["averaged"]["accuracy"]["mean"]),
         "novelty": verdict,
     }
     same = results["correlation"]["distance_and_overlap"]
     together = "" if same is None else f" Over pairs, distance and overlap correlate with {same:.2f}."
+    overlaps = [in_percent(results[group]["overlap"]["median"], 0) for group in ("drawn", "noised", "averaged")]
     pictures = [
         keep_picture(
             folder,
@@ -246,9 +248,8 @@ def _illustrate(folder: Path, groups: dict[str, Group], results: dict[str, Any])
             "overlap.png",
             _scatter(groups, 1, None),
             title="Accuracy against the mistakes shared with the most similar network",
-            caption=f"The median overlap of mistakes is {drawn['overlap']['median']:.0%} for drawn networks, "
-            f"{results['noised']['overlap']['median']:.0%} for noised copies and "
-            f"{results['averaged']['overlap']['median']:.0%} for averages.{together}",
+            caption=f"The median overlap of mistakes is {overlaps[0]} for drawn networks, {overlaps[1]} for noised "
+            f"copies and {overlaps[2]} for averages.{together}",
         ),
     ]
     series = {name: {"axes": list(AXES), "points": group.points()} for name, group in groups.items()}

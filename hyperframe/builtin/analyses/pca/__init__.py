@@ -12,7 +12,7 @@ from torch import Tensor
 from hyperframe import Component, Run, hookimpl, option
 from hyperframe.analysis import COLOURS, check_count, keep_picture, keep_scatter, new_figure
 from hyperframe.builtin.analyses.pca.components import Components, Gram
-from hyperframe.networks.sampled import DRAWN_AT_ONCE
+from hyperframe.networks.generator import split_latent
 from hyperframe.runtime.progress import tell
 from hyperframe.runtime.rng import stream
 from hyperframe.targets import LayerSpec, TargetSpec
@@ -107,7 +107,7 @@ def filters_of(run: Run, z: Tensor) -> Iterator[tuple[LayerSpec, int, Tensor]]:
     """
     experiment = run.experiment
     passes = group_filters(experiment.target.spec, max(1, NUMBERS_AT_ONCE // len(z)))
-    parts = z.split(DRAWN_AT_ONCE)
+    parts = split_latent(experiment.generator, z)
     for number, claims in enumerate(passes):
         held: list[list[Tensor]] = [[] for _ in claims]
         for drawn, part in enumerate(parts):

@@ -10,6 +10,7 @@ from hyperframe import Component, hookimpl, option
 from hyperframe.analysis import COLOURS, check_count, keep_picture, new_figure
 from hyperframe.builtin.analyses.unit_diversity.units import LayerUnits, layer_units
 from hyperframe.errors import NotApplicableError
+from hyperframe.metrics import in_percent
 from hyperframe.networks.sampled import draw_weights
 from hyperframe.runtime.rng import stream
 from hyperframe.targets import slice_weights
@@ -91,18 +92,19 @@ def _share(part: float, whole: float) -> float:
 
 def _illustrate(folder: Path, found: list[LayerUnits], results: dict[str, Any], weak: float) -> dict[str, Any]:
     """Write the picture; return it with the highlights."""
+    diversity, share = (in_percent(results[key], 1) for key in ("weak_diversity", "weak_units"))
+    below = f"read with less than {in_percent(weak, 0)}"
     caption = (
-        f"{results['weak_diversity']:.1%} of the diversity is in units that are read with less than {weak:.0%} of the "
-        f"mean strength, and {results['weak_units']:.1%} of all units are such; large points are filters, small ones "
-        "those of single networks."
+        f"{diversity} of the diversity is in units that are {below} of the mean strength, and {share} of all units are "
+        "such; large points are filters, small ones those of single networks."
     )
     spreads = {units.layer: f"{float(units.spread.mean()):.2f}" for units in found}
     ends = [found[0].layer] if len(found) == 1 else [found[0].layer, found[-1].layer]
     title = "Spread of each filter over networks, and how strongly its unit is read"
     return {
         "highlights": {
-            f"diversity in units read with less than {weak:.0%}": f"{results['weak_diversity']:.1%}",
-            f"units read with less than {weak:.0%}": f"{results['weak_units']:.1%}",
+            f"diversity in units {below}": diversity,
+            f"units {below}": share,
             **{f"mean spread of a filter, {layer}": spreads[layer] for layer in ends},
         },
         "pictures": [keep_picture(folder, "units.png", _figure(found, weak), title=title, caption=caption)],
@@ -124,7 +126,7 @@ def _figure(found: list[LayerUnits], weak: float) -> Any:
         label = units.layer if few or number in named else None
         look = {"s": 30, "zorder": 2, "color": colour, "edgecolor": "white", "linewidth": 0.5, "label": label}
         axes.scatter(units.strength.mean(0).clamp(min=LEAST), units.spread, **look)
-    axes.axvline(weak, color="#999999", linewidth=1, linestyle="--", label=f"{weak:.0%} of the mean")
+    axes.axvline(weak, color="#999999", linewidth=1, linestyle="--", label=f"{in_percent(weak, 0)} of the mean")
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set(
