@@ -32,6 +32,7 @@ from hyperframe.experiment.evaluation import measure
 from hyperframe.targets.weights import flatten, slice_weights
 from hyperframe.tasks.classification import ClassificationTask
 from hyperframe.tasks.regression import RegressionTask
+from hyperframe.types import Data
 
 TINY = {**PERCEPTRON, "trainer.steps": 3}
 VALUES = {
@@ -138,7 +139,8 @@ def test_the_loss_is_the_divergence_of_classes_and_the_squared_error_of_values(s
 def test_lessons_have_training_inputs_and_mixtures(examples, mixed, train, seed):
     x = torch.arange(train, dtype=torch.float64)[:, None, None].expand(train, 2, 1)
     options = DistillationOptions(examples=examples, mixed=mixed)
-    found = lesson_inputs(ClassificationTask(), x, options, torch.Generator().manual_seed(seed))
+    data = Data(x, torch.zeros(train, dtype=torch.int64))
+    found = lesson_inputs(ClassificationTask(), data, options, torch.Generator().manual_seed(seed))
     assert tuple(found.shape[1:]) == (2, 1)
     assert len(found) == (min(examples, 4 * train) if mixed else min(examples, train))
     assert torch.equal(found[:, 0], found[:, 1])  # one factor for the whole input
@@ -153,8 +155,14 @@ def test_a_task_that_varies_its_inputs_varies_the_mixtures():
         def augment(self, inputs, rng):
             return 2 * inputs
 
-    found = lesson_inputs(Doubling(), torch.ones(4, 2), DistillationOptions(examples=8), torch.Generator())
-    assert found[:, 0].tolist() == [1.0] * 4 + [2.0] * 4
+    class Moving(ClassificationTask):
+        def augment_data(self, data, rng):
+            return Data(2 * data.x, data.y)
+
+    data = Data(torch.ones(4, 2), torch.zeros(4, dtype=torch.int64))
+    for task in (Doubling(), Moving()):
+        found = lesson_inputs(task, data, DistillationOptions(examples=8), torch.Generator())
+        assert found[:, 0].tolist() == [1.0] * 4 + [2.0] * 4
 
 
 def test_a_student_that_starts_as_its_teacher_does_not_change(run):

@@ -16,7 +16,7 @@ from hyperframe.options import option
 from hyperframe.runs.run import Run
 from hyperframe.runtime.progress import tell
 from hyperframe.runtime.rng import seeded, stream
-from hyperframe.types import Task
+from hyperframe.types import Data, Task
 
 LARGEST = 1 << 27
 """The most numbers that all inputs of a student's training may have together: half a GiB."""
@@ -89,12 +89,12 @@ def distillation_loss(task: Task, outputs: Tensor, taught: Tensor) -> Tensor:
 
 def lesson_of(run: Run, networks: Networks, options: DistillationOptions, seed: int) -> Lesson:
     """Draw inputs (see `lesson_inputs`) and let an ensemble predict them."""
-    task, train, device = run.experiment.task, run.data("train").x, run.experiment.device
+    task, train, device = run.experiment.task, run.data("train"), run.experiment.device
     x = lesson_inputs(task, train, options, stream(seed, "distillation inputs")).to(device)
     return Lesson(x, ensemble_outputs(networks, x))
 
 
-def lesson_inputs(task: Task, train: Tensor, options: DistillationOptions, rng: torch.Generator) -> Tensor:
+def lesson_inputs(task: Task, train: Data, options: DistillationOptions, rng: torch.Generator) -> Tensor:
     """Draw the inputs that a student is trained on, [examples, *input_shape].
 
     Some are training inputs, each at most once; the others are mixtures λ a + (1 − λ) b of two training inputs under
@@ -103,7 +103,7 @@ def lesson_inputs(task: Task, train: Tensor, options: DistillationOptions, rng: 
 
     Args:
         task: whose augmentation is used.
-        train: training inputs, on the device of `rng`.
+        train: training examples, on the device of `rng`.
         options: how many inputs, and which part of them are mixtures. Where there are too few training inputs, mixtures
             take their place, unless `mixed` is 0.
         rng: for the choice.
@@ -111,13 +111,14 @@ def lesson_inputs(task: Task, train: Tensor, options: DistillationOptions, rng: 
     References: L. Beyer et al. (2022), Knowledge Distillation: A Good Teacher is Patient and Consistent; H. Zhang,
     M. Cisse, Y. Dauphin, D. Lopez-Paz (2018), mixup.
     """
-    examples = max(1, min(options.examples, FOR_EACH * len(train), LARGEST // math.prod(train.shape[1:])))
-    plain = train[torch.randperm(len(train), generator=rng)[: math.ceil(examples * (1 - options.mixed))]]
+    examples = max(1, min(options.examples, FOR_EACH * len(train), LARGEST // train.kept[0].numel()))
+    plain = train[torch.randperm(len(train), generator=rng)[: math.ceil(examples * (1 - options.mixed))]].x
     others = examples - len(plain) if options.mixed else 0
     if not others:
         return plain
-    one, other = (task.augment(train[torch.randint(len(train), (others,), generator=rng)], rng) for _ in range(2))
-    part = torch.rand(others, *[1] * (train.dim() - 1), generator=rng, dtype=train.dtype)
+    chosen = (train[torch.randint(len(train), (others,), generator=rng)] for _ in range(2))
+    one, other = (task.augment_data(data, rng).x for data in chosen)
+    part = torch.rand(others, *[1] * (plain.dim() - 1), generator=rng, dtype=plain.dtype)
     return torch.cat([plain, other + part * (one - other)])
 
 
