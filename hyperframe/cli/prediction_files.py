@@ -18,6 +18,9 @@ from hyperframe.tasks.own_data.tensors import as_inputs
 
 RESULT_FILES = (".npz", ".safetensors")
 
+Classes = Sequence[str] | Mapping[str, Sequence[str]]
+"""Names of classes in the order of their numbers, or those of each head."""
+
 
 def read_inputs(
     paths: Sequence[Path], shape: Sequence[int], trained: TrainedInputs | None = None
@@ -57,27 +60,25 @@ def read_inputs(
     return images, [str(file) for file in files]
 
 
-def write_result(path: Path, results: Mapping[str, Tensor], classes: Sequence[str] = ()) -> None:
+def write_result(path: Path, results: Mapping[str, Tensor], classes: Classes = ()) -> None:
     """Write results [examples, ...] to a .npz or .safetensors file.
 
-    The names of classes, where there are any, are an array `classes` of texts, or metadata `classes` as JSON.
+    The names of classes, where there are any, are an array `classes` of texts, of heads `HEAD.classes`, or metadata
+    `classes` as JSON.
 
     Raises:
         RunError: the file cannot be written.
     """
     if path.suffix == ".safetensors":
-        write_tensors(path, results, {"classes": json.dumps(list(classes))} if classes else None)
+        write_tensors(path, results, {"classes": json.dumps(classes)} if classes else None)
         return
     arrays: dict[str, Any] = {name: value.cpu().numpy() for name, value in results.items()}
-    if classes:
-        arrays["classes"] = np.array(classes)
+    arrays |= {f"{part}classes": np.array(own) for part, own in _of_parts(classes).items()}
     with whole_file(path) as partial, partial.open("wb") as file:
         np.savez(file, **arrays)
 
 
-def as_rows(
-    results: Mapping[str, Tensor], names: Sequence[str], classes: Sequence[str] = ()
-) -> list[dict[str, object]]:
+def as_rows(results: Mapping[str, Tensor], names: Sequence[str], classes: Classes = ()) -> list[dict[str, object]]:
     """A row for each example: its name, its results as plain numbers, and the name of the class that has most votes.
 
     A `set` is the numbers of the classes in it, or their names.
@@ -86,13 +87,23 @@ def as_rows(
         >>> import torch
         >>> as_rows({"vote": torch.tensor([1])}, ["a.png"], ["ant", "bee"])
         [{'example': 'a.png', 'vote': 1, 'class': 'bee'}]
+        >>> as_rows({"insect.vote": torch.tensor([1])}, ["a.png"], {"insect": ["ant", "bee"]})
+        [{'example': 'a.png', 'insect.vote': 1, 'insect.class': 'bee'}]
     """
     columns: dict[str, list[Any]] = {name: value.tolist() for name, value in results.items()}
-    if classes and "vote" in columns and results["vote"].dim() == 1:
-        columns["class"] = [classes[number] for number in columns["vote"]]
+    for part, own in _of_parts(classes).items():
+        vote = f"{part}vote"
+        if vote in columns and results[vote].dim() == 1:
+            columns[f"{part}class"] = [own[number] for number in columns[vote]]
     if "set" in columns:
-        known = classes or range(results["set"].shape[1])
+        known = _of_parts(classes).get("") or range(results["set"].shape[1])
         columns["set"] = [[known[number] for number, inside in enumerate(row) if inside] for row in columns["set"]]
     return [
         {"example": item, **{name: column[row] for name, column in columns.items()}} for row, item in enumerate(names)
     ]
+
+
+def _of_parts(classes: Classes) -> dict[str, Sequence[str]]:
+    """Names of classes by what the names of their results begin with: nothing, or the head and a point."""
+    parts = {f"{head}.": own for head, own in classes.items()} if isinstance(classes, Mapping) else {"": classes}
+    return {part: own for part, own in parts.items() if own}

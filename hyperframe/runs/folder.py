@@ -275,16 +275,17 @@ def _owners(folder: Path, content: Mapping[str, Any]) -> str:
     """Name the distributions of the run's components that are not installed, as a sentence."""
     used = used_distributions(read_provenance(folder))
     own = (HANDED_OVER, TYPED)
-    lost = {name: version for name, version in used.items() if version_of(name) is None and name not in own}
-    if lost:
-        names = ", ".join(f"{name} {version}".rstrip() for name, version in sorted(lost.items()))
+    absent = {name: version for name, version in used.items() if version_of(name) is None and name not in own}
+    if absent:
+        names = ", ".join(f"{name} {version}".rstrip() for name, version in sorted(absent.items()))
         return f"\nThe run used components of {names[:200]}, which is not installed here."
     handed = {"target": (MODULE, "module=..."), "task": (DATA, "data=...")}
-    again = [how for key, (name, how) in handed.items() if as_mapping(content.get(key)).get("name") == name]
-    if again:
+    lost = [key for key, (name, _) in handed.items() if as_mapping(content.get(key)).get("name") == name]
+    if lost:
+        were, them = ("was", "it") if len(lost) == 1 else ("were", "them")
         return (
-            f"\nThe run's {' and '.join(key for key in handed if handed[key][1] in again)} was handed over in Python; "
-            f"hand it over again: hyperframe.load('{folder}', {', '.join(again)}), or hyperframe.resume likewise; a "
-            "module with the spec that it had, if any."
+            f"\nThe run's {' and '.join(lost)} {were} handed over in Python; hand {them} over again: hyperframe.load("
+            f"'{folder}', {', '.join(handed[key][1] for key in lost)}), or hyperframe.resume likewise; a module with "
+            "the spec that it had, if any."
         )
     return ""

@@ -1,5 +1,6 @@
 """Tasks of several heads, with several labels, and their modules: by name, by order, in one vector."""
 
+import json
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import safe_open
 
 import hyperframe as hf
 from hyperframe.errors import DataError, HyperframeWarning, SpecError
@@ -384,6 +386,37 @@ def test_a_file_has_the_labels_of_heads_behind_a_dot(tmp_path, monkeypatch):
     )
     assert [head.weight for head in run.experiment.task.heads.values()] == [1, 0.1]
     assert list(run.experiment.task.heads) == ["kind", "size"]
+
+
+@pytest.mark.slow
+def test_the_command_predicts_heads_with_the_names_of_their_classes(hyperframe, tmp_path, monkeypatch):
+    (tmp_path / "of_two_heads.py").write_text(
+        "from torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.kind, self.size = nn.Linear(4, 3), nn.Linear(4, 1)\n"
+        "    def forward(self, x):\n"
+        "        return {'kind': self.kind(x), 'size': self.size(x)}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    kinds = np.array(["ant", "bee", "cat"])
+    np.savez(tmp_path / "mine.npz", **{"x": X, "y.kind": kinds[KIND], "y.size": SIZE})
+    np.save(tmp_path / "x.npy", X[:5])
+    settings = ["generator=mlp", "generator.hidden=[8]", "trainer.networks=2", "trainer.steps=2", "--out", "run"]
+    options = ["task=arrays", "task.file=mine.npz", "target=of_two_heads:Net", *settings]
+    assert hyperframe("train", *options)[0] == 0
+    command = ["predict", "run", "x.npy", "-n", "3", "--target", "of_two_heads:Net"]
+    code, out, _ = hyperframe(*command, "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["classes"] == {"kind": kinds.tolist()}
+    assert [row["kind.class"] for row in found["examples"]] == [kinds[row["kind.vote"]] for row in found["examples"]]
+    assert hyperframe(*command, "--out", "found.npz")[0] == 0
+    assert np.load(tmp_path / "found.npz")["kind.classes"].tolist() == kinds.tolist()
+    assert hyperframe(*command, "--out", "found.safetensors")[0] == 0
+    with safe_open(tmp_path / "found.safetensors", "numpy") as file:
+        assert json.loads(file.metadata()["classes"]) == {"kind": kinds.tolist()}
 
 
 @pytest.fixture(scope="module")

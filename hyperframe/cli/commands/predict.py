@@ -74,12 +74,13 @@ def predict(
             known = chosen.data("validation")
             sets = drawn.conformal(known.x, known.y, alpha).of_summary(results)
             results["set" if sets.dtype == torch.bool else "interval"] = sets
-    classes = chosen.experiment.task.classes
+    task = chosen.experiment.task
+    classes = task.classes if task.layout is None else task.part_classes
     if out is not None:
         write_result(user_path(out), results, classes)
     rows = as_rows(results, names, classes)
     if json_wanted:
-        click.echo(as_json({"networks": len(drawn), "classes": list(classes), "examples": rows}))
+        click.echo(as_json({"networks": len(drawn), "classes": classes, "examples": rows}))
     elif out is not None:
         click.echo(f"{len(rows)} predictions of {len(drawn)} networks written to {out}")
     else:
