@@ -282,9 +282,11 @@ def _owners(folder: Path, content: Mapping[str, Any]) -> str:
     handed = {"target": (MODULE, "module=..."), "task": (DATA, "data=...")}
     again = [how for key, (name, how) in handed.items() if as_mapping(content.get(key)).get("name") == name]
     if again:
+        kept = " and ".join(key for key in handed if handed[key][1] in again)
+        was, those = ("was", "it") if len(again) == 1 else ("were", "both")
         return (
-            f"\nThe run's {' and '.join(key for key in handed if handed[key][1] in again)} was handed over in Python; "
-            f"hand it over again: hyperframe.load('{folder}', {', '.join(again)}), or hyperframe.resume likewise; a "
-            "module with the spec that it had, if any."
+            f"\nThe run's {kept} {was} handed over in Python; hand {those} over again: "
+            f"hyperframe.load('{folder}', {', '.join(again)}), or hyperframe.resume likewise; a module with the spec "
+            "that it had, if any."
         )
     return ""

@@ -35,6 +35,13 @@ def test_one_hot_labels_of_places_are_told_what_is_wanted():
         Places().check_labels(torch.rand(5, 3, 2), "here")
 
 
+def test_masks_of_another_form_in_one_split_are_named():
+    masks = torch.randint(3, (20, 2, 3))
+    labels = {"train": masks, "test": F.one_hot(masks, 3)}
+    with pytest.raises(DataError, match=r"y has the shape \[20, 2, 3\] and y_test has the shape \[20, 2, 3, 3\], exp"):
+        read_labels(labels, {"train": 20, "test": 20}, "dense_classification", None, "here")
+
+
 class Places(DenseClassificationTask):
     """A task as a user writes it."""
 
