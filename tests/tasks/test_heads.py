@@ -224,6 +224,22 @@ def test_a_head_without_labels_is_told():
         own_task("mine", {"x": X, "y": {"kind": KIND, "size": SIZE}, **test}, OwnOptions())
 
 
+def test_heads_of_a_run_are_found_in_any_order():
+    def made(**labels):
+        return own_task("mine", {"x": X, "y": labels}, OwnOptions())
+
+    task = made(kind=KIND, size=SIZE)
+    again = restore_task("mine", task.facts, lambda: made(size=SIZE, kind=KIND))
+    for split in ("train", "validation", "test"):
+        assert torch.equal(again.data(split).y, task.data(split).y)
+    for other, message in (
+        ({"kind": KIND, "place": SIZE}, "labels are of heads kind, place, were of heads kind, size"),
+        ({"kind": KIND % 2, "size": SIZE}, "head 'kind': num_outputs is 2, was "),
+    ):
+        with pytest.raises(DataError, match=f"not those that the run was trained on: {message}"):
+            restore_task("mine", task.facts, lambda other=other: made(**other)).data("train")
+
+
 class Kinds(hf.ClassificationTask):
     """One label."""
 
