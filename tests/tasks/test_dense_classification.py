@@ -295,6 +295,28 @@ def test_a_task_moves_labels_with_its_inputs(tmp_path):
     assert [2] in task.seen  # in the step itself
 
 
+@pytest.mark.parametrize(
+    ("varied", "message"),
+    [
+        (lambda data: (data.x, data.y), r"must give hyperframe.Data\(inputs, labels\), but gives tuple"),
+        (lambda data: data.nothing, "does not work on inputs .*: AttributeError: .* 'nothing'"),
+        (
+            lambda data: hf.Data(data.x[..., :5], data.y),
+            r"must give inputs as it takes them, torch.float32 .*, but gives torch.float32 \[.*5\]",
+        ),
+        (
+            lambda data: hf.Data(data.x, data.y.float()),
+            "must give labels as it takes them, torch.int64 .*, but gives torch.float32",
+        ),
+    ],
+)
+def test_data_that_are_varied_into_others_are_refused(tmp_path, varied, message):
+    task = type("Own", (Sequences,), {"augment_data": lambda self, data, rng: varied(data)})()
+    with pytest.raises(ConfigError, match=f"task 'places': its augment_data {message}"):
+        hf.train(module=Recogniser(), data=task, out=tmp_path / "run", overrides=STEPS)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 def test_the_command_line_trains_on_masks_and_writes_maps(hyperframe, tmp_path):
     rng = np.random.default_rng(0)
