@@ -81,7 +81,12 @@ class Metric:
 
     @property
     def title(self) -> str:
-        """The label for the beginning of a sentence; short labels are abbreviations, such as RMSE."""
+        """The label for the beginning of a sentence; short labels are abbreviations, such as RMSE.
+
+        A label that begins with a name, as "digit: accuracy" does for a head, stays as it is.
+        """
+        if ": " in self.label:
+            return self.label
         return self.label.upper() if len(self.label) < 5 else self.label[:1].upper() + self.label[1:]
 
     def shown(self, value: float, deviation: float | None = None) -> str:

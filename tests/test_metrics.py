@@ -270,6 +270,14 @@ def test_a_metric_that_the_meter_does_not_find_is_named():
     assert metrics_of(json.loads(json.dumps(found))) == metrics
 
 
+@pytest.mark.parametrize(
+    ("label", "title"),
+    [("accuracy", "Accuracy"), ("rmse", "RMSE"), ("digit: accuracy", "digit: accuracy"), ("x_1: rmse", "x_1: rmse")],
+)
+def test_titles_keep_the_names_of_heads(label, title):
+    assert hf.Metric(name="own", label=label).title == title
+
+
 def test_scores_order_by_the_direction():
     metrics = [hf.Metric(name="spread", of="ensemble"), single()]
     assert validation_score(metrics, {"mae": 2}) == -2.0

@@ -8,7 +8,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Column, Table
 
-from hyperframe.analysis.comparison_rows import MISSING, comparison_rows, comparison_title, difference_rows
+from hyperframe.analysis.comparison_rows import MISSING, comparison_rows, comparison_title, difference_rows, task_note
 from hyperframe.analysis.evaluation_rows import evaluation_rows, evaluation_title, quantity
 from hyperframe.config.registry import BrokenPlugin, Registered
 from hyperframe.entry_points import OWN_DISTRIBUTION
@@ -48,8 +48,7 @@ def print_evaluation(results: Mapping[str, Any]) -> None:
 
 def print_comparison(content: Mapping[str, Any]) -> None:
     """Print runs side by side: keys in which they differ, then their results."""
-    rows, console = content["runs"], output()
-    points = repeats(rows)
+    points, console = repeats(content["runs"]), output()
     if content["different"]:
         table = Table(*_run_columns("key", points), title="differences", title_justify="left")
         for key, cells in difference_rows(content):
@@ -61,9 +60,9 @@ def print_comparison(content: Mapping[str, Any]) -> None:
     for words, cells in comparison_rows(content):
         table.add_row(escape(words), *cells)
     console.print(table)
-    if len({row["task"] for row in rows}) > 1:
-        told = ", ".join(f"{row['run']} {row['task']}" for row in rows)
-        console.print(f"these are different tasks ({told}): results are not of the same data", markup=False)
+    note = task_note(content)
+    if note:
+        console.print(note, markup=False)
 
 
 def _run_columns(first: str, names: Iterable[str]) -> list[Column]:

@@ -135,7 +135,7 @@ def dry_run_task(loss: BatchLoss, generator: Generator, z: Tensor, examples: Dat
             labels stay.
     """
     task = loss.task
-    _check_augmentation(task, examples.x)
+    _check_augmentation(task, examples)
     with torch.no_grad():
         unpacked = unpack(loss.target.spec, generator(z))
         outputs = run_in_training(loss.target, unpacked, examples.x, loss.precision, shared=True)
@@ -151,9 +151,13 @@ def dry_run_task(loss: BatchLoss, generator: Generator, z: Tensor, examples: Dat
                 )
 
 
-def _check_augmentation(task: Task, x: Tensor) -> None:
-    """Refuse a task that moves inputs [examples, *input_shape] and not their labels of places."""
-    if not task.label_places or type(task).augment_data is not Task.augment_data:
+def _check_augmentation(task: Task, examples: Data) -> None:
+    """Refuse a task that moves inputs and not their labels of places, or gives other data than it takes."""
+    x = examples.x
+    if type(task).augment_data is not Task.augment_data:
+        _check_varied(task, Data(x[None], examples.y[None]))
+        return
+    if not task.label_places:
         return
     with _refused(f"task '{task.name}': its augment does not work on inputs {list(x.shape)}"):
         moves = moves_places(task.augment, x, task.label_places)
@@ -162,6 +166,21 @@ def _check_augmentation(task: Task, x: Tensor) -> None:
             f"task '{task.name}': its augment moves inputs to other places, but not the labels of these places; move "
             "both in augment_data(data, rng), or let augment change values alone"
         )
+
+
+def _check_varied(task: Task, given: Data) -> None:
+    """Refuse a task whose own `augment_data` gives something else than such data [networks, examples, ...]."""
+    before = f"task '{task.name}': its augment_data"
+    with _refused(f"{before} does not work on inputs {list(given.x.shape)} and labels {list(given.y.shape)}"):
+        found = task.augment_data(given, stream(0, "augmentation", given.device))
+    if not isinstance(found, Data):
+        raise ConfigError(f"{before} must give hyperframe.Data(inputs, labels), but gives {type(found).__name__}")
+    for what, own, wanted in (("inputs", found.x, given.x), ("labels", found.y, given.y)):
+        if own.shape != wanted.shape or own.dtype != wanted.dtype:
+            raise ConfigError(
+                f"{before} must give {what} as it takes them, {wanted.dtype} {list(wanted.shape)}, but gives "
+                f"{own.dtype} {list(own.shape)}"
+            )
 
 
 def dry_run_objective(loss: BatchLoss, generator: Generator, z: Tensor, examples: int, seed: int) -> None:

@@ -1,13 +1,14 @@
 """Reports of a run beside others: the table, what differs, the picture, and mistakes."""
 
 import json
+from pathlib import Path
 
 import pytest
 from pages import HOSTILE, Parsed, Shop
 from tiny import PERCEPTRON
 
 import hyperframe as hf
-from hyperframe.analysis.comparison_rows import comparison_rows, difference_rows
+from hyperframe.analysis.comparison_rows import MISSING, comparison_rows, difference_rows
 from hyperframe.analysis.page.document import page
 from hyperframe.analysis.report import collect, compare_with_first, evaluation_of
 from hyperframe.api import make_registry
@@ -76,6 +77,25 @@ def test_runs_without_such_metrics_have_no_picture(tmp_path):
     settings = {"trainer.steps": 2, "trainer.device": "cpu", "evaluation.test_networks": 3, "evaluation.networks": 2}
     one, other = (hf.train("toy", {**settings, "trainer.seed": n}, out=tmp_path / f"toy{n}") for n in range(2))
     assert compare_with_first([one, other], evaluation_of(one))["picture"] is None
+
+
+def test_runs_of_other_tasks_are_told_on_the_page(whole):
+    content, text = whole
+    assert "different tasks" not in text
+    first, other = content["comparison"]["runs"]
+    mixed = {**content["comparison"], "runs": [first, {**other, "task": "a<b>"}], "picture": None}
+    told = " ".join(Parsed(page({**content, "comparison": mixed}, Path())).words)
+    assert "These are different tasks (first digits, other<b> a<b>): results are not of the same data." in told
+
+
+def test_what_tasks_show_alike_is_one_row(whole):
+    content = json.loads(json.dumps(whole[0]["comparison"]))
+    words = [label for label, _ in comparison_rows(content)]
+    for metric in content["runs"][1]["results"]["metrics"]:
+        metric |= {"selects": metric["name"] == "nll" and metric["of"] == "network", "mean_of": ""}
+    rows = list(comparison_rows(content))
+    assert [label for label, _ in rows] == words
+    assert MISSING not in [cell for _, cells in rows for cell in cells]
 
 
 def test_a_run_is_measured_once(runs, monkeypatch):

@@ -35,6 +35,13 @@ def test_one_hot_labels_of_places_are_told_what_is_wanted():
         Places().check_labels(torch.rand(5, 3, 2), "here")
 
 
+def test_masks_of_another_form_in_one_split_are_named():
+    masks = torch.randint(3, (20, 2, 3))
+    labels = {"train": masks, "test": F.one_hot(masks, 3)}
+    with pytest.raises(DataError, match=r"y has the shape \[20, 2, 3\] and y_test has the shape \[20, 2, 3, 3\], exp"):
+        read_labels(labels, {"train": 20, "test": 20}, "dense_classification", None, "here")
+
+
 class Places(DenseClassificationTask):
     """A task as a user writes it."""
 
@@ -286,6 +293,28 @@ def test_a_task_moves_labels_with_its_inputs(tmp_path):
     task = Both()
     hf.train(module=Recogniser(), data=task, out=tmp_path / "run", overrides=STEPS)
     assert [2] in task.seen  # in the step itself
+
+
+@pytest.mark.parametrize(
+    ("varied", "message"),
+    [
+        (lambda data: (data.x, data.y), r"must give hyperframe.Data\(inputs, labels\), but gives tuple"),
+        (lambda data: data.nothing, "does not work on inputs .*: AttributeError: .* 'nothing'"),
+        (
+            lambda data: hf.Data(data.x[..., :5], data.y),
+            r"must give inputs as it takes them, torch.float32 .*, but gives torch.float32 \[.*5\]",
+        ),
+        (
+            lambda data: hf.Data(data.x, data.y.float()),
+            "must give labels as it takes them, torch.int64 .*, but gives torch.float32",
+        ),
+    ],
+)
+def test_data_that_are_varied_into_others_are_refused(tmp_path, varied, message):
+    task = type("Own", (Sequences,), {"augment_data": lambda self, data, rng: varied(data)})()
+    with pytest.raises(ConfigError, match=f"task 'places': its augment_data {message}"):
+        hf.train(module=Recogniser(), data=task, out=tmp_path / "run", overrides=STEPS)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

@@ -185,7 +185,7 @@ def test_labels_that_a_head_lacks_are_checked():
         task.check_labels(task.pack_labels(given | {name: torch.tensor(own) for name, own in changed.items()}), "here")
 
     check(kind=[-1, -1, 2, 0])
-    with pytest.raises(DataError, match="here, head 'other': all labels are -1; there is nothing to compare with"):
+    with pytest.raises(DataError, match=r"here, head 'other': all labels are -1; .* needs labels in each split"):
         check(other=[-1] * 4)
     with pytest.raises(DataError, match="here, head 'kind': labels must lie between 0 and 2, but go from -2 to 1"):
         check(kind=[-2, -1, 1, 1])
@@ -222,8 +222,24 @@ def test_a_head_without_labels_is_told():
         own_task("mine", {"x": X, "y": {"kind": signs, "size": SIZE}}, OwnOptions())
     assert own_task("mine", {"x": X, "y": signs}, OwnOptions()).classes == ("-1", "1")  # where there is one label alone
     test = {"x_test": X, "y_test": {"kind": KIND * 0 - 1, "size": SIZE}}
-    with pytest.raises(DataError, match="head 'kind': all of y_test is -1, which means that there is no label"):
+    with pytest.raises(DataError, match=r"head 'kind': all of y_test is -1, .* there is no label; give"):
         own_task("mine", {"x": X, "y": {"kind": KIND, "size": SIZE}, **test}, OwnOptions())
+
+
+def test_heads_of_a_run_are_found_in_any_order():
+    def made(**labels):
+        return own_task("mine", {"x": X, "y": labels}, OwnOptions())
+
+    task = made(kind=KIND, size=SIZE)
+    again = restore_task("mine", task.facts, lambda: made(size=SIZE, kind=KIND))
+    for split in ("train", "validation", "test"):
+        assert torch.equal(again.data(split).y, task.data(split).y)
+    for other, message in (
+        ({"kind": KIND, "place": SIZE}, "labels are of heads kind, place, were of heads kind, size"),
+        ({"kind": KIND % 2, "size": SIZE}, "head 'kind': num_outputs is 2, was "),
+    ):
+        with pytest.raises(DataError, match=f"not those that the run was trained on: {message}"):
+            restore_task("mine", task.facts, lambda other=other: made(**other)).data("train")
 
 
 class Kinds(hf.ClassificationTask):
@@ -350,7 +366,8 @@ def test_own_data_make_tasks_that_keep_the_laws(kind):
         (X, {"kind": "multi_label"}, "labels that are there or not are 1 or 0, but one is"),
         (KIND, {"kind": "dense_classification"}, r"y has the shape \[80\], expected a class for each place"),
         ({"kind": KIND, "size": SIZE[:5]}, {}, "head 'size': x holds 80 examples, but y 5 labels"),
-        ({}, {}, "y_train must have labels by the names of heads, which are texts, but there is none"),
+        ({}, {}, "task 'mine': y must have labels by the names of heads, which are texts, but there is none"),
+        ({"kind": KIND, "": SIZE}, {}, "names of heads, which are texts, but one is called ''"),
         ({1: KIND, "size": SIZE}, {}, "names of heads, which are texts, but one is called 1"),
         ({"kind": KIND * 0}, {}, "head 'kind': all labels to train on are 0"),
         (

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hyperframe.analysis.comparison_rows import comparison_rows, comparison_title, difference_rows
+from hyperframe.analysis.comparison_rows import comparison_rows, comparison_title, difference_rows, task_note
 from hyperframe.analysis.page.elements import picture
 from hyperframe.analysis.page.texts import text, unbroken
 from hyperframe.runs.comparison import repeats
@@ -16,7 +16,7 @@ def comparison(content: Mapping[str, Any], folder: Path) -> str:
     """Return the section, or nothing where the report is about one run alone.
 
     Args:
-        content: of the report; its `comparison` is what `hyperframe.analysis.report.compare_with` returned.
+        content: of the report; its `comparison` is what `hyperframe.analysis.report.compare_with_first` returned.
         folder: that holds the picture.
     """
     found = content.get("comparison")
@@ -27,6 +27,8 @@ def comparison(content: Mapping[str, Any], folder: Path) -> str:
         f'<section id="{PLACE}"><h2>{HEADING}</h2><p class="summary">{text(comparison_title(found))}.</p>',
         _table(names, comparison_rows(found)),
     ]
+    note = task_note(found)
+    parts.append(f"<p>{text(note[0].upper() + note[1:])}.</p>" if note else "")
     different = list(difference_rows(found))
     if different:
         parts.append(f"<h3>Where the configurations differ</h3>{_table(names, different)}")

@@ -140,12 +140,13 @@ def _by_head(labels: Mapping[str, Any], options: OwnOptions, where: str) -> dict
     """
     heads = list(labels["train"]) if isinstance(labels["train"], Mapping) else []
     for split, own in labels.items():
-        odd = [head for head in own if not isinstance(head, str)] if isinstance(own, Mapping) else []
+        name = "y" if split == "train" else f"y_{split}"
+        odd = [head for head in own if not isinstance(head, str) or not head] if isinstance(own, Mapping) else []
         if odd or (isinstance(own, Mapping) and not own):
             found = f"one is called {odd[0]!r}" if odd else "there is none"
-            raise DataError(f"{where}: y_{split} must have labels by the names of heads, which are texts, but {found}")
+            raise DataError(f"{where}: {name} must have labels by the names of heads, which are texts, but {found}")
         if sorted(own if isinstance(own, Mapping) else []) != sorted(heads):
-            raise DataError(f"{where}: y_{split} must have labels of the heads of y, {', '.join(heads) or 'none'}")
+            raise DataError(f"{where}: {name} must have labels of the heads of y, {', '.join(heads) or 'none'}")
     weights = options.head_weights
     if weights and len(weights) != len(heads):
         found = (

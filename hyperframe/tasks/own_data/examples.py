@@ -10,6 +10,7 @@ from torch.utils.data import Dataset, IterableDataset
 from hyperframe.errors import DataError, described, others_code
 from hyperframe.runtime.memory import missing_memory
 from hyperframe.tasks.own_data.tensors import as_tensor
+from hyperframe.types import UNLABELLED
 
 
 def read_examples(dataset: "Dataset[Any]") -> dict[str, Any]:
@@ -39,7 +40,7 @@ def read_examples(dataset: "Dataset[Any]") -> dict[str, Any]:
         if ys[number].keys() != ys[0].keys():
             raise DataError(
                 f"data: y of example {number} has {_heads(ys[number])}, that of example 0 {_heads(ys[0])}; all need "
-                "the same"
+                f"the same, and an example without a class in one has {UNLABELLED} there"
             )
         missing = missing_memory(2 * length * xs[0].nbytes) if number == 0 else None
         if missing:

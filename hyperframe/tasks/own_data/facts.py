@@ -178,10 +178,17 @@ def restore_task(name: str, facts: Mapping[str, Any], make: Callable[[], OwnTask
     def splits() -> Mapping[str, Data]:
         made = make()
         check_facts(name, _without_moments(made.facts), _without_moments(restored.facts))
-        return made.splits()
+        return _in_order(restored, made)
 
     restored = _restored(name, facts, splits)
     return restored
+
+
+def _in_order(restored: OwnTask, made: OwnTask) -> Mapping[str, Data]:
+    """The splits of a task that was made of data, whose heads may stand in another order than those of the run."""
+    if not isinstance(restored, OwnHeads) or not isinstance(made, OwnHeads) or list(restored.heads) == list(made.heads):
+        return made.splits()
+    return {split: Data(data.x, restored.pack_labels(made.labels_of(data.y))) for split, data in made.splits().items()}
 
 
 def _restored(name: str, facts: Mapping[str, Any], splits: Callable[[], Mapping[str, Data]]) -> OwnTask:
@@ -206,11 +213,17 @@ def _without_moments(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_facts(name: str, found: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
-    """Raise `DataError` where data say something else of their task than what a run keeps."""
-    for key, value in kept.items():
-        if found.get(key) != value:
-            said = f"{key} is {found.get(key)}, was {value}"
-            raise DataError(f"task '{name}': the data are not those that the run was trained on: {said}")
+    """Raise `DataError` where data say something else of their task than what a run keeps; heads may have any order."""
+    before = f"task '{name}': the data are not those that the run was trained on: "
+    own, wanted = ({one[HEAD]: one for one in facts.get("heads", ())} for facts in (found, kept))
+    if own.keys() != wanted.keys():
+        told = [f"heads {', '.join(heads)}" if heads else "no heads" for heads in (own, wanted)]
+        raise DataError(f"{before}labels are of {told[0]}, were of {told[1]}")
+    pairs = [(f"head '{head}': ", own[head], facts) for head, facts in wanted.items()] or [("", found, kept)]
+    for where, here, facts in pairs:
+        for key, value in facts.items():
+            if here.get(key) != value:
+                raise DataError(f"{before}{where}{key} is {here.get(key)}, was {value}")
 
 
 def chosen_split(splits: Mapping[str, Data], split: str) -> Data:

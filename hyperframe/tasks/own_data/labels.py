@@ -137,6 +137,13 @@ def _kind_of(labels: Mapping[str, Tensor], where: str) -> str:
     )
 
 
+def _shapes(labels: Mapping[str, Tensor]) -> str:
+    """The shapes of labels in words, of all splits where examples of some have another one."""
+    alike = len({y.shape[1:] for y in labels.values()}) == 1
+    told = ["train"] if alike else list(labels)
+    return " and ".join(f"{_name(split)} has the shape {list(labels[split].shape)}" for split in told)
+
+
 def _of_all(y: Tensor) -> str:
     return " × ".join(map(str, y.shape[1:]))
 
@@ -160,8 +167,8 @@ def _of_places(
     places = next(iter(shapes))
     if len(shapes) > 1 or not places:
         raise DataError(
-            f"{where}: y has the shape {[*labels['train'].shape]}, expected a class for each place, [examples, …], "
-            "with as many places in each split"
+            f"{where}: {_shapes(labels)}, expected a class for each place, [examples, …], with as many places in each "
+            "split"
         )
     axis = one_hot_axis(labels["train"])
     if axis is not None:
@@ -195,7 +202,10 @@ def _number_labelled(labels: Mapping[str, Tensor], classes: int | None, where: s
     seen = {split: y != UNLABELLED for split, y in labels.items()}
     for split, marks in seen.items():
         if not marks.any():
-            raise DataError(f"{where}: all of {_name(split)} is {UNLABELLED}, which means that there is no label")
+            raise DataError(
+                f"{where}: all of {_name(split)} is {UNLABELLED}, which means that there is no label; give some of "
+                "its examples one"
+            )
     found = as_classes({split: y[seen[split]] for split, y in labels.items()}, classes, where)
     numbered = {split: torch.full(y.shape, UNLABELLED) for split, y in labels.items()}
     for split, y in numbered.items():

@@ -131,7 +131,10 @@ class HeadsTask(Task):
             task, here = self.heads[name].task, f"{where}, head '{name}'"
             seen = own[own != UNLABELLED] if task.skips_unlabelled else own
             if not len(seen):
-                raise DataError(f"{here}: all labels are {UNLABELLED}; there is nothing to compare with")
+                raise DataError(
+                    f"{here}: all labels are {UNLABELLED}; a head needs labels in each split: give more examples one, "
+                    "or divide them otherwise"
+                )
             task.check_labels(seen, here)
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
