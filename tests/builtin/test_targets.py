@@ -141,6 +141,7 @@ def test_weights_of_the_transformer_with_its_defaults(registry):
     assert make_target(registry, "vit_tiny", {}).spec.num_weights == 18_154
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [1, 2])
 def test_symmetries_of_the_recurrent_network(registry, layers):
     target = make_target(registry, "lstm_classifier", {"hidden": 6, "layers": layers, "input_shape": (4, 3)})
@@ -175,6 +176,7 @@ def test_shapes_that_do_not_fit_are_refused(registry, name, options, message):
 # U-Net.
 
 
+@pytest.mark.slow
 def test_the_logits_of_each_pixel_can_be_shifted(registry):
     """One vector that is added to all rows of the last convolution shifts the classes of each pixel alike."""
     target = make_target(registry, "unet_tiny", {"channels": (3, 4, 5)})

@@ -274,6 +274,7 @@ def test_nothing_is_learnt_from_test_items(with_norms, found, registry, tmp_path
     assert before == spy.networks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS_NETWORKS)
 def test_statistics_are_those_of_training_images(with_norms, found, registry, tmp_path, name):
     before = found(name, with_norms)[1].networks

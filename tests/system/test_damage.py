@@ -130,6 +130,7 @@ def names_nothing(out):
     raise SystemExit(2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("careless", [dies, shows_a_traceback, says_nothing, obeys_a_run, names_nothing])
 def test_a_careless_command_is_found(campaign, careless, monkeypatch):
     monkeypatch.setattr(damage, "run_command_line", lambda: careless(campaign.table))
