@@ -44,7 +44,7 @@ class Ensemble(nn.Module):
         self.networks = nn.ModuleList(networks)
         self.input_shape = tuple(networks.target.spec.input_shape)
         self.layout = networks.task.layout
-        self.classes: Any = tuple(networks.task.classes) if self.layout is None else dict(networks.task.part_classes)
+        self.classes: Any = networks.task.class_names
         self._task = networks.task
         shared = dict(self.networks[0].named_parameters()) | dict(self.networks[0].named_buffers())
         for name in shared.keys() & networks.target.constants().keys():

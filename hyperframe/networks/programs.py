@@ -114,7 +114,7 @@ def write_program(path: str | Path, ensemble: Ensemble, example: Tensor, origin:
 
 
 def _outputs(ensemble: Ensemble, example: Tensor) -> dict[str, Any]:
-    """What a file says of predictions: how many there are, at which places, and names of classes; of heads by name."""
+    """Describe predictions for the file's header: how many, at which places, and names of classes; of heads by name."""
     if ensemble.layout is not None:
         shapes = {name: list(shape) for name, shape in ensemble.layout.shapes.items()}
         return {"heads": shapes, "classes": {name: list(classes) for name, classes in ensemble.classes.items()}}

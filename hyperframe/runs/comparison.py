@@ -24,7 +24,7 @@ from hyperframe.runtime.files import whole_file
 from hyperframe.types import EntropyEstimator
 
 OF_EVALUATION = ("run", "step", "seed", "gradient_evaluations", "split", "entropy")
-"""What an evaluation has beside the results of the task's meter."""
+"""Keys that an evaluation has beside the results of the task's meter."""
 
 
 def compare(

@@ -217,7 +217,7 @@ def _answers(case: TaskCase, draw: Draw) -> None:
 
 
 def _moves(case: TaskCase, draw: Draw) -> str:
-    """What moves inputs along places that have labels moves the labels as well."""
+    """Labels of places move where inputs are moved along these."""
     task, data = case.task, case.data("train")[: draw.examples]
     found = [task.augment_data(data, torch.Generator().manual_seed(draw.seed)) for _ in range(2)]
     if found[0].y.shape != data.y.shape or found[0].y.dtype != data.y.dtype:

@@ -1,4 +1,4 @@
-"""What all components share: batches of weights, and data on one device."""
+"""Data that all components share: batches of weights, and data on one device."""
 
 import attrs
 import torch

@@ -74,6 +74,11 @@ class Task:
         """Outputs or predictions [..., *outputs] as users get them: by name where the task has a layout."""
         return outputs if self.layout is None else self.layout.split(outputs)
 
+    @property
+    def class_names(self) -> Sequence[str] | Mapping[str, Sequence[str]]:
+        """Names of the classes as `named` gives what is of them: by name where the task has a layout."""
+        return tuple(self.classes) if self.layout is None else self.part_classes
+
     def blank_labels(self, *sizes: int) -> Tensor:
         """Labels [*sizes, ...] of zeros, for what asks for their shape and type alone.
 

@@ -94,7 +94,7 @@ TERMS = [entry.component.name for entry in make_registry().all() if entry.kind =
 
 @pytest.fixture(scope="module")
 def traced_once():
-    """What tracing finds of each kind's module, which takes most of the time of a training in a few steps."""
+    """Trace each kind's module once, which takes most of the time of a training in a few steps."""
     known, whole = {}, targets.trace_for
 
     def trace_for(module, *rest):

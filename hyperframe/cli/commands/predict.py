@@ -74,8 +74,7 @@ def predict(
             known = chosen.data("validation")
             sets = drawn.conformal(known.x, known.y, alpha).of_summary(results)
             results["set" if sets.dtype == torch.bool else "interval"] = sets
-    task = chosen.experiment.task
-    classes = task.classes if task.layout is None else task.part_classes
+    classes = chosen.experiment.task.class_names
     if out is not None:
         write_result(user_path(out), results, classes)
     rows = as_rows(results, names, classes)

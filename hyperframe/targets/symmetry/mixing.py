@@ -32,7 +32,8 @@ def linear_sets(structure: Structure) -> tuple[tuple[int, ...], ...]:
             of_unit.setdefault(unit, set()).add(pair)
             for factor, exponent in factors:
                 of_factor.setdefault(factor, set()).add(unit)
-                read |= {factor} if exponent < 0 else set()
+                if exponent < 0:
+                    read.add(factor)
     found = []
     for members in structure.classes:
         own = [next(iter(of_unit[unit])) for unit in members if len(of_unit.get(unit, ())) == 1]

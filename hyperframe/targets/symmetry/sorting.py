@@ -69,14 +69,18 @@ class UnitWalk:
         sources = torch.arange(self._structure.highest("permutation") + 1).repeat(batch_size(weights), 1)
         seen = {layer: theta.detach() for layer, theta in weights.items()}
         placed = torch.zeros(sources.shape[1], dtype=torch.bool)
+
+        def filters_of(stop: _Stop) -> _Filters:
+            return _Filters(stop, permute(self._structure, sources, seen, [stop.layer])[stop.layer], placed)
+
         for stop in self._plan:
-            filters = _Filters(stop, permute(self._structure, sources, seen, [stop.layer])[stop.layer], placed)
+            filters = filters_of(stop)
             for blocks, groups in stop.sets:
                 order = placing.blocks(blocks, [filters.of(group) for group in groups]).cpu()
                 labels = torch.tensor(blocks)
                 sources[:, labels] = sources[:, labels].take_along_dim(order[:, :, None], 1)
             if stop.sets:
-                filters = _Filters(stop, permute(self._structure, sources, seen, [stop.layer])[stop.layer], placed)
+                filters = filters_of(stop)
             for members in stop.classes:
                 order = placing.units(members, filters.of([members])[:, 0]).cpu()
                 labels = torch.tensor(members)

@@ -7,7 +7,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from hyperframe.targets.tracing.labels import FIXED, ZERO, Partition
+from hyperframe.targets.tracing.labels import FIXED, ZERO, Partition, distinct_pairs
 
 Exponent = int | Fraction
 Combination = dict[int, Exponent]
@@ -84,9 +84,7 @@ class Factors(Partition):
 
     def inverse(self, one: Tensor, other: Tensor) -> None:
         """Note that labels are each other's inverse, pairwise; where one of a pair is `FIXED` the other is frozen."""
-        one, other = torch.broadcast_tensors(one, other)
-        pairs = torch.stack([one, other], -1).reshape(-1, 2)
-        for a, b in torch.unique(pairs, dim=0).tolist():
+        for a, b in distinct_pairs(one, other).tolist():
             if a >= 0 and b >= 0:
                 self.relate({a: 2} if a == b else {a: 1, b: 1})
             elif ZERO not in (a, b):

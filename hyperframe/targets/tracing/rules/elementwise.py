@@ -201,7 +201,7 @@ def _unite(found: Discovery, one: Activation, other: Activation) -> Activation:
 
 def _lie_inside(found: Discovery, many: Tensor, few: Tensor) -> bool:
     """Whether units would be tied to each other by what each of them meets one of, as by a gate that some share."""
-    pairs = torch.unique(found.units.united()[distinct_pairs(few, many)], dim=0)
+    pairs = distinct_pairs(*found.units.united()[distinct_pairs(few, many)].unbind(1))
     pairs = pairs[(pairs != FIXED).all(1)]
     outer, sizes = torch.unique(pairs[:, 0], return_counts=True)
     if len(outer) == len(pairs) or len(torch.unique(pairs[:, 1])) < len(pairs):
