@@ -98,7 +98,7 @@ PROFILED: dict[str, tuple[str, dict[str, Any]]] = {
 
 @attrs.frozen(kw_only=True)
 class Bench:
-    """What every part is given: where it runs, how much of it, and where profiles lie."""
+    """The arguments of every part: where it runs, how much of it, and where profiles lie."""
 
     device: torch.device
     scale: Scale

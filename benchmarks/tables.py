@@ -47,7 +47,7 @@ Figures = dict[str, float]
 
 
 def classifiers(seed: int) -> dict[str, Callable[[], list[Any]]]:
-    """What each method fits; their mean probabilities count."""
+    """The classifiers of each method; their mean probabilities count."""
     return {
         HYPER: lambda: [HyperClassifier(random_state=seed)],
         ONE: lambda: [_scaled(MLPClassifier(random_state=seed))],
@@ -58,7 +58,7 @@ def classifiers(seed: int) -> dict[str, Callable[[], list[Any]]]:
 
 
 def regressors(seed: int) -> dict[str, Callable[[], list[Any]]]:
-    """What each method fits; the mean of their predictions counts."""
+    """The regressors of each method; the mean of their predictions counts."""
     return {
         HYPER: lambda: [HyperRegressor(random_state=seed)],
         ONE: lambda: [_scaled_labels(MLPRegressor(random_state=seed))],

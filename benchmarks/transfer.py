@@ -32,7 +32,7 @@ def shrunk_mnist() -> tuple[Tensor, Tensor]:
 
 
 def settings(steps: int, seed: int) -> dict[str, Any]:
-    """What all trainings share."""
+    """The settings that all trainings share."""
     return {"trainer.steps": steps, "trainer.seed": seed, "trainer.device": "cpu", "evaluation.every": steps}
 
 

@@ -1,4 +1,4 @@
-"""What the examples share: the methods that they compare, at one budget, and how curves are kept and shown."""
+"""The examples' common parts: the methods that they compare, at one budget, and how curves are kept and shown."""
 
 import json
 import math
@@ -56,7 +56,7 @@ def networks_of(
 
 
 def kept(folder: Path, name: str, seed: int, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What `measure` finds; read from the folder where that has it already."""
+    """The results of `measure`, read from the folder where that has them already."""
     file = folder / f"{name.replace(' ', '_')}-{seed}.json"
     if not file.is_file():
         found = measure()

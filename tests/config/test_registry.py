@@ -211,7 +211,7 @@ def test_two_plugins_of_one_class_can_be_passed_in():
 
 @pytest.mark.parametrize(("kind", "key"), [("target", "rank"), ("diversity", "weight")])
 def test_a_component_cannot_have_an_option_that_all_of_its_kind_have(kind, key):
-    """What a user sets would go to the other one."""
+    """A user's settings would go to the other one."""
     options = attrs.make_class("Options", {key: option(1)}, frozen=True)
     component = Component(name="own", factory=lambda options: None, options=options, summary="a test")
 

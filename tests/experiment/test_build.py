@@ -29,7 +29,7 @@ LACKS = {
     "diversity": "__call__, needs",
     "objective": "accuracy_weight",
 }
-"""What an empty subclass of each base class lacks."""
+"""Methods that an empty subclass of each base class lacks."""
 
 
 def registry_with(kind, made):

@@ -30,7 +30,7 @@ SETTINGS = {
 
 
 def filled(value, networks):
-    """What the generator's parameters are where some networks' weights are this value."""
+    """The generator's parameters where some networks' weights are this value."""
 
     def change(parameter):
         parameter = parameter.clone()

@@ -201,7 +201,7 @@ def test_diversity_terms(digits, name, options):
 
 
 def test_moments_and_determinants(digits):
-    """What `manifold_entropy` is made of, but for derivatives."""
+    """The parts of `manifold_entropy`, but for derivatives."""
     other = copy.deepcopy(digits.generator)
     z, columns, probe = digits.generator.latent(NETWORKS, torch.Generator().manual_seed(0)), draw(2, 6, 3), draw(2, 3)
 

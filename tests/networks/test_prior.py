@@ -320,7 +320,7 @@ def test_a_prior_that_does_not_fit_is_refused(monkeypatch):
 
 
 def test_a_prior_on_a_device():
-    """What is drawn on the CPU moves with target and generator, and no step waits for it."""
+    """Functions drawn on the CPU move with target and generator, and no step waits for them."""
     made = built(SETTINGS)
     z, x = made.generator.latent(4, rng()), torch.rand(3, 1, 8, 8, generator=rng())
     wanted = made.target.forward(made.generator(z), x, shared=True)

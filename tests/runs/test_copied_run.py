@@ -44,7 +44,7 @@ def image_folder(folder):
 
 
 def said(hyperframe, run, asked, out):
-    """What commands say of a run, and the tensors and the description of networks that it draws."""
+    """The output of commands about a run, and the tensors and the description of networks that it draws."""
     code, rows, err = hyperframe("predict", run, asked, "-n", "3", "--json")
     assert (code, err) == (0, "")
     content = json.loads(rows)

@@ -71,7 +71,7 @@ HOSTILE = (
     [{"name": "accuracy", "percent": "yes", "better": "greater"}],
     [{"name": "accuracy", "better": []}],
 )
-"""What stands in the place of declarations in a file that was changed by hand."""
+"""Values in the place of declarations, in a file that was changed by hand."""
 
 
 @pytest.mark.slow
@@ -115,7 +115,7 @@ BAD = {
     "half a letter in metrics": lambda run: (run / "metrics.jsonl").write_text('{"step": 2, "failed": "\\ud800"}\n'),
     "escapes": lambda run: (run / "metrics.jsonl").write_text('{"step": 2, "failed": "\\u001b[31m"}\n'),
 }
-"""What may be wrong with a run that a list names all the same."""
+"""Faults of a run that a list names all the same."""
 
 
 @pytest.mark.parametrize("wrong", BAD)

@@ -1,4 +1,4 @@
-"""What notebooks show: tables that hold what is known, and nothing that a page would have to fetch or to run."""
+"""Notebooks show tables that hold what is known, and nothing that a page would have to fetch or to run."""
 
 import re
 from html.parser import HTMLParser

@@ -1,4 +1,4 @@
-"""What `print` shows of runs, networks and traced modules."""
+"""Texts that `print` shows of runs, networks and traced modules."""
 
 import torch
 from torch import nn

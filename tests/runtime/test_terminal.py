@@ -1,4 +1,4 @@
-"""What lists look like on a terminal of 80 columns, and where standard output is none."""
+"""Lists on a terminal of 80 columns, and where standard output is none."""
 
 import sys
 

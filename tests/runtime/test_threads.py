@@ -30,7 +30,7 @@ from hyperframe.testing.examples import random_weights
 from hyperframe.training.trainer import Trainer
 
 SECONDS = 30
-"""What a test waits for threads to meet, before it fails."""
+"""How long a test waits for threads to meet before it fails."""
 
 
 @given(items=st.lists(st.integers(), max_size=12), workers=st.integers(1, 3))

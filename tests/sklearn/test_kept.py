@@ -1,4 +1,4 @@
-"""What a fitted estimator keeps, draws and leaves alone."""
+"""A fitted estimator: what it keeps, draws and leaves alone."""
 
 import io
 import os

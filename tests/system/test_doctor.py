@@ -18,7 +18,7 @@ DATA = os.environ.get("HYPERFRAME_DATA", "")
 
 @pytest.fixture
 def examined(hyperframe, monkeypatch, tmp_path):
-    """What the command finds, without importing all of it in another process; exit code, JSON."""
+    """The command's findings, without importing all of it in another process: exit code, JSON."""
     monkeypatch.setattr(doctor, "broken_imports", lambda names: iter(()))
     monkeypatch.setenv("HYPERFRAME_DATA", str(tmp_path / "data"))
 

@@ -1,4 +1,4 @@
-"""What is released is whole: the distributions are built, installed alone, and used where there is no checkout."""
+"""A release is whole: the distributions are built, installed alone, and used where there is no checkout."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What needs no torch does not import it, lazy names are those that type checkers see, and commands are added."""
+"""Commands that need no torch do not import it, lazy names are those that type checkers see, and commands are added."""
 
 import ast
 import contextlib

@@ -1,4 +1,4 @@
-"""What a run keeps of its training inputs, and what is said of inputs that are unlike them; names of classes."""
+"""Statistics that a run keeps of its training inputs, warnings of inputs unlike them, and names of classes."""
 
 import json
 import re

@@ -417,7 +417,7 @@ def test_files_for_which_there_is_no_room(tmp_path, monkeypatch, name):
 
 
 class Trap:
-    """What runs code where it is unpickled."""
+    """An object that runs code where it is unpickled."""
 
     def __init__(self, path):
         self.path = path

@@ -1,4 +1,4 @@
-"""What tasks promise beyond the laws of their kind: the base classes, the meters, and the data's splits."""
+"""Promises of tasks beyond the laws of their kind: the base classes, the meters, and the data's splits."""
 
 import os
 

@@ -397,7 +397,7 @@ def test_what_is_no_run(tmp_path, small):
 
 @pytest.mark.parametrize(("diversity", "shared"), [("none", 0), ("disagreement", 5)])
 def test_the_budget_is_counted_and_kept_with_the_run(tmp_path, small, diversity, shared):
-    """What all networks see in a step counts too; validations do not, and a run that goes on counts on."""
+    """Examples that all networks see in a step count too; validations do not, and a run that goes on counts on."""
     settings = {"diversity": [diversity], "trainer.shared_examples": 5, "trainer.batch_size": 4}
     run = small(tmp_path / "run", **settings, **{"trainer.steps": 6, "trainer.stop_after": 2})
     networks = run.config.trainer.networks

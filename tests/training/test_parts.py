@@ -211,7 +211,7 @@ def test_the_same_examples_give_the_gradient_of_their_copies(registry):
 
 
 def test_the_same_examples_are_drawn_for_all_networks(registry, monkeypatch):
-    """What the loss is given, and which examples an objective is asked about."""
+    """The loss is given the right parts, and an objective is asked about the right examples."""
     for same in (True, False):
         built = experiment_of(registry, **{"trainer.same_examples": same, "objective.bootstrap": "exponential"})
         trainer = Trainer(built, built.task.data("train"))

@@ -62,7 +62,7 @@ def test_more_processes_than_networks_are_refused():
 
 @pytest.fixture(scope="module")
 def shared_steps(tmp_path_factory):
-    """What two processes make of the steps of all trainings."""
+    """The results of all trainings' steps in two processes."""
     folder = tmp_path_factory.mktemp("steps")
     torch.multiprocessing.spawn(one_of, (2, str(folder), steps_of_all), nprocs=2)
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]

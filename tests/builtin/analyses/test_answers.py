@@ -23,7 +23,7 @@ NAMES = ["cat", "dog", "owl"]
 
 
 def answered(**changes):
-    """What is found of 200 answers, 20 of them wrong, that are 90 % sure."""
+    """The results of 200 answers, 20 of them wrong, that are 90 % sure."""
     return {
         "examples": 200,
         "networks": 10,

@@ -93,6 +93,27 @@ def test_results_are_those_of_the_drawn_networks(run):
     assert (found["networks"], found["examples"]) == (5, len(data))
 
 
+def test_networks_that_have_run_away_are_counted(tmp_path):
+    """The weights of one base point of four are made greater until its logits are far longer than the others'."""
+    settings = {key: value for key, value in PERCEPTRON.items() if not key.startswith("generator")}
+    settings |= {"generator": {"name": "direct", "networks": 4}, "trainer.networks": 4, "trainer.steps": 20}
+    settings |= {"evaluation.networks": 4, "evaluation.test_networks": 4, "diversity": "none", "trainer.rate": 1e-2}
+    run = hf.train("digits", settings, out=tmp_path / "run")
+    found = analyse(run, "function_spectrum", make_registry(), {"networks": 4})
+    assert found["run_away"] == 0
+    assert "run away" not in found["conclusions"][0]["sentence"]
+    assert sorted(found["logit_lengths"])[1] == 1
+    networks, data = run.sample(4, run.config.evaluation.seed), run.data("test")
+    lengths = networks.gathered(data.x, lambda outputs: outputs - outputs.mean(-1, keepdim=True)).flatten(1).norm(dim=1)
+    torch.testing.assert_close(torch.tensor(found["logit_lengths"]), lengths / lengths.median(), rtol=1e-3, atol=1e-3)
+    with torch.no_grad():
+        for parameter in run.experiment.generator.parameters():
+            parameter[2] *= 8
+    found = analyse(run, "function_spectrum", make_registry(), {"networks": 4})
+    assert found["run_away"] == 1
+    assert "1 of them has run away, with logits up to " in found["conclusions"][0]["sentence"]
+
+
 def test_it_needs_classes_and_three_networks(tmp_path, run):
     toy = {"trainer.steps": 1, "trainer.device": "cpu", "evaluation.test_networks": 3, "evaluation.networks": 2}
     with pytest.raises(NotApplicableError, match="one class for each example"):

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import torch
+from torch import Tensor
 
 from hyperframe import Component, Data, Metric, Networks, Run, hookimpl, option
 from hyperframe.analysis import COLOURS, check_classifies, check_count, conclude, keep_picture, new_figure
@@ -18,6 +20,8 @@ SHOWN = 30
 """Principal directions in the picture."""
 AT_ONCE = 250
 """Examples whose outputs of all networks are held at once."""
+FAR = 5.0
+"""Networks have run away whose logits are so many times as long as the median's; trained apart they are within 2."""
 
 
 @attrs.frozen(kw_only=True)
@@ -40,6 +44,9 @@ class FunctionSpectrum:
     The ensemble's negative log-likelihood is that of its networks in the mean less the Jensen gap, E[−log p] − (−log
     E[p]): what it gains by its networks being different.
 
+    Networks whose logits are FAR times as long as the median's have run away: nothing that the training saw held them.
+    They alone then decide how many functions there seem to be, and how much the networks differ.
+
     References: S. Fort, H. Hu, B. Lakshminarayanan (2019), Deep Ensembles: A Loss Landscape Perspective; T. Abe et al.
     (2022), Deep Ensembles Work, But Are They Necessary?, for the gap.
     """
@@ -53,7 +60,8 @@ class FunctionSpectrum:
         Returns:
             `networks`, `examples`; `functions` and `weights`, for each the `participation_ratio` and the `shares` of
             the variance along the first principal directions; `share_along_mean`, of the functions' variance along
-            the mean logits, which is that of confidence; `nll`: `members`, `ensemble` and `jensen_gap`, in nats.
+            the mean logits, which is that of confidence; `nll`: `members`, `ensemble` and `jensen_gap`, in nats;
+            `logit_lengths`, of each network's centred logits over the median's, and how many have `run_away`.
 
         Raises:
             NotApplicableError: the task has no classes, or the generator holds fewer than three networks.
@@ -72,6 +80,7 @@ class FunctionSpectrum:
             "weights": _plain(weights),
             "share_along_mean": functions.share_along_mean(),
             "nll": nll,
+            **_run_away(functions.lengths()),
             "ensemble": {"functions": functions.participation_ratio()},
         }
         return {**results, **_show(folder, results)}
@@ -89,6 +98,15 @@ def _functions(networks: Networks, data: Data) -> tuple[Spectrum, dict[str, floa
         ensemble -= float(log_likelihoods(log_probabilities.exp().mean(0), part.y).sum())
     nll = {"members": members / len(data), "ensemble": ensemble / len(data)}
     return spectrum, {**nll, "jensen_gap": nll["members"] - nll["ensemble"]}
+
+
+def _run_away(lengths: Tensor) -> dict[str, Any]:
+    """How long each network's logits are beside the median's, and how many are FAR times as long."""
+    relative = lengths / lengths.median().clamp(min=torch.finfo(lengths.dtype).tiny)
+    return {
+        "logit_lengths": [round(value, 4) for value in relative.tolist()],
+        "run_away": int((relative > FAR).sum()),
+    }
 
 
 def _plain(spectrum: Spectrum) -> dict[str, Any]:
@@ -117,6 +135,12 @@ def _show(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
     nll = results["nll"]
     picture = keep_picture(folder, "spectrum.png", figure, title="Spectrum of functions", caption=caption)
     answer = f"In what they answer {results['networks']} networks are about {functions:.1f} different ones."
+    if results["run_away"]:
+        have = "has" if results["run_away"] == 1 else "have"
+        answer += (
+            f" {results['run_away']} of them {have} run away, with logits up to {max(results['logit_lengths']):.0f} "
+            "times as long as the median's, which decides that number alone."
+        )
     return {
         "conclusions": [conclude("ensemble", answer, picture)],
         "highlights": {

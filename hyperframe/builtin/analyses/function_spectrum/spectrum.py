@@ -51,6 +51,10 @@ class Spectrum:
         along = float(((with_mean - with_mean.mean()) ** 2).sum())
         return along / (mean * total) if mean > 0 and total > 0 else 0.0
 
+    def lengths(self) -> Tensor:
+        """The length of each network's row, float64 [networks]: of logits how sure a network is of itself."""
+        return self.gram.diagonal().clamp(min=0).sqrt().cpu()
+
     def _centred(self) -> Tensor:
         """The Gram matrix of rows from which the mean row is taken away."""
         rows = self.gram - self.gram.mean(0)
