@@ -49,6 +49,7 @@ class Metric:
             checkpoint is the best.
         mean_of: of the ensemble: the name of the metric of single networks that this one is of the mean of their
             predictions, with which it can be compared; empty where there is none.
+        head: in a task of several heads, the one it is of, whose name its label begins with; empty in all others.
 
     Example:
         >>> error = Metric(name="mae", label="mean absolute error", unit="°", better="lower", selects=True)
@@ -66,6 +67,7 @@ class Metric:
     percent: bool = attrs.field(default=False, validator=instance_of(bool))
     selects: bool = attrs.field(default=False, validator=instance_of(bool))
     mean_of: str = attrs.field(default="", validator=instance_of(str))
+    head: str = attrs.field(default="", validator=instance_of(str))
 
     @label.default
     def _name(self) -> str:
@@ -83,9 +85,9 @@ class Metric:
     def title(self) -> str:
         """The label for the beginning of a sentence; short labels are abbreviations, such as RMSE.
 
-        A label that begins with a name, as "digit: accuracy" does for a head, stays as it is.
+        That of a head's metric begins with the head's name, as in "digit: accuracy", and stays as it is.
         """
-        if ": " in self.label:
+        if self.head:
             return self.label
         return self.label.upper() if len(self.label) < 5 else self.label[:1].upper() + self.label[1:]
 

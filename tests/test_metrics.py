@@ -271,11 +271,17 @@ def test_a_metric_that_the_meter_does_not_find_is_named():
 
 
 @pytest.mark.parametrize(
-    ("label", "title"),
-    [("accuracy", "Accuracy"), ("rmse", "RMSE"), ("digit: accuracy", "digit: accuracy"), ("x_1: rmse", "x_1: rmse")],
+    ("label", "head", "title"),
+    [
+        ("accuracy", "", "Accuracy"),
+        ("rmse", "", "RMSE"),
+        ("recall: all classes", "", "Recall: all classes"),
+        ("digit: accuracy", "digit", "digit: accuracy"),
+        ("x: f", "x", "x: f"),
+    ],
 )
-def test_titles_keep_the_names_of_heads(label, title):
-    assert hf.Metric(name="own", label=label).title == title
+def test_titles_keep_the_names_of_heads(label, head, title):
+    assert hf.Metric(name="own", label=label, head=head).title == title
 
 
 def test_scores_order_by_the_direction():

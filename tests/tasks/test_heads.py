@@ -83,6 +83,12 @@ def test_two_heads_train_and_answer_by_name(tmp_path, form):
     assert torch.equal(again.sample(3).predict(x)["size"], predictions["size"])
     assert again.experiment.task.metrics == task.metrics
     assert [metric.name for metric in task.metrics if metric.selects] == ["loss"]
+    assert {(metric.head, metric.name.split(".")[0]) for metric in task.metrics} == {
+        ("kind", "kind"),
+        ("size", "size"),
+        ("", "loss"),
+    }
+    assert task.score_metric.head == "kind"
     without = hf.load(tmp_path / "run", module=TwoHeads(form))
     assert torch.equal(without.sample(3).predict(x)["kind"], predictions["kind"])
     with pytest.raises(DataError, match="labels are of heads kind, width, were of heads kind, size"):

@@ -80,7 +80,7 @@ class HeadsTask(Task):
             LOSS,
         )
         first, task = next(iter(tasks.items()))
-        self.score_metric = attrs.evolve(task.score_metric, label=f"{first}: {task.score_metric.label}")
+        self.score_metric = attrs.evolve(task.score_metric, label=f"{first}: {task.score_metric.label}", head=first)
 
     def pack_labels(self, labels: Mapping[str, Tensor]) -> Tensor:
         """Lay labels of all heads, each [examples, *label_shape], out as `Data.y`: float64 [examples, entries].
@@ -180,7 +180,7 @@ def _named(metric: Metric, head: str) -> Metric:
     """A head's metric among those of all heads; none of them selects."""
     of = f"{head}.{metric.mean_of}" if metric.mean_of else ""
     name, label = f"{head}.{metric.name}", f"{head}: {metric.label}"
-    return attrs.evolve(metric, name=name, label=label, mean_of=of, selects=False)
+    return attrs.evolve(metric, name=name, label=label, mean_of=of, selects=False, head=head)
 
 
 class HeadsMeter(Meter):
