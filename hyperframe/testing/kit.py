@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
+from itertools import combinations
 from typing import Any, TypeVar
 from unittest import SkipTest
 
@@ -98,7 +99,7 @@ class _Subject:
         def make(of: Orbits) -> dict[str, Gauge]:
             return {choice.name: choice.make(of) for choice in self.choices}
 
-        make(network("dense", Draw()).orbits)
+        _check_list(make(network("dense", Draw()).orbits))
         return of_gauges.gauge_cases(make, lambda of: self._complete(of, make(of)))
 
     def _complete(self, of: Orbits, given: Mapping[str, Gauge] | None = None) -> dict[str, Gauge]:
@@ -140,6 +141,17 @@ class _Subject:
         return [of_tasks.TaskCase(task, None if restore is None else partial(restore, self.choices[0].options))]
 
 
+def _check_list(gauges: Mapping[str, Gauge]) -> None:
+    """Check that gauges by name can stand in one list: it is whoever lists them who is wrong otherwise, not a gauge."""
+    for (one, first), (other, second) in combinations(gauges.items(), 2):
+        both = sorted(set(first.fixes) & set(second.fixes))
+        if both:
+            raise ConfigError(
+                f"'{one}' and '{other}' are no list of gauges: both fix the orbit '{both[0]}', and a configuration can "
+                f"have one of them; check each by itself: hyperframe check {one}, and hyperframe check {other}"
+            )
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class Check:
     """One law of one component.
@@ -161,7 +173,11 @@ class Check:
         return f"{self.kind}-{self.component}-{self.law.name}"
 
     def verdict(self) -> Verdict:
-        """Test the law."""
+        """Test the law.
+
+        Raises:
+            ConfigError: wrong options, or gauges that cannot stand in one list.
+        """
         cases = self._subject.cases
         if not isinstance(cases, Exception):
             return try_law(self.law, cases if self.law is not BUILT else [Case()])
@@ -175,6 +191,7 @@ class Check:
 
         Raises:
             ConformanceError: it does not hold.
+            ConfigError: wrong options, or gauges that cannot stand in one list.
             SkipTest: there is nothing to test; pytest and unittest show the reason.
         """
         verdict = self.verdict()

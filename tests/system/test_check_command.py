@@ -83,6 +83,13 @@ def test_wrong_arguments(hyperframe, arguments, message):
     assert "Traceback" not in out + err
 
 
+def test_gauges_for_one_orbit_are_refused_with_what_to_type(hyperframe):
+    code, out, err = hyperframe("check", "permutation_sort,permutation_match")
+    assert (code, out) == (2, "")
+    assert "both fix the orbit 'permutation'" in err
+    assert err.endswith("hyperframe check permutation_sort, and hyperframe check permutation_match\n")
+
+
 def run_pytest(folder, *arguments):
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
