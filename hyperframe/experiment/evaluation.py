@@ -1,7 +1,9 @@
 """Evaluation: networks are drawn, run on one data set, and measured alone and together."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import attrs
 import torch
 from torch import Tensor
 
@@ -15,6 +17,45 @@ from hyperframe.types import Data, Weights
 
 STATISTICS_BATCH = 250
 """Training examples of one part, at most, from whose moments a network's statistics are made."""
+
+ENTROPY = "entropy"
+"""The key of what `evaluate` finds beside what `measure` does."""
+
+
+@attrs.frozen(kw_only=True)
+class Origin:
+    """Which networks an evaluation is of, and which data: what it tells beside its results.
+
+    Attributes:
+        run: the name of the run folder.
+        samples: the file that the networks were read from; None where they were drawn, as all that follow are where
+            they were not.
+        step: of the checkpoint whose generator drew them.
+        seed: of the draws.
+        gradient_evaluations: what the training had cost by then.
+        split: of the task's data.
+
+    Example:
+        >>> Origin(run="one", samples="some.safetensors", split="test").plain()
+        {'run': 'one', 'samples': 'some.safetensors', 'split': 'test'}
+    """
+
+    run: str
+    samples: str | None = None
+    step: int | None = None
+    seed: int | None = None
+    gradient_evaluations: int | None = None
+    split: str
+
+    def plain(self) -> dict[str, Any]:
+        """What it says, without what is None."""
+        return {key: value for key, value in attrs.asdict(self).items() if value is not None}
+
+
+def measured_part(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """What `measure` found, of an evaluation with its origin and entropy."""
+    beside = (ENTROPY, *attrs.fields_dict(Origin))
+    return {key: value for key, value in evaluation.items() if key not in beside}
 
 
 def draw_networks(
@@ -70,7 +111,7 @@ def evaluate(experiment: Experiment, networks: Networks, data: Data) -> dict[str
     Raises:
         PluginError: the meter does not find a metric that the task declares.
     """
-    return {**measure(experiment, networks, data), "entropy": weight_entropy(experiment, networks)}
+    return {**measure(experiment, networks, data), ENTROPY: weight_entropy(experiment, networks)}
 
 
 @torch.no_grad()

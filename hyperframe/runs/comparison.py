@@ -14,7 +14,7 @@ from hyperframe.config.dotted_keys import walk
 from hyperframe.config.registry import Registry
 from hyperframe.config.schema import Config, override_pairs
 from hyperframe.errors import Forgiven, NotApplicableError, RunError, described, notice
-from hyperframe.experiment.evaluation import gauged_rows, measure
+from hyperframe.experiment.evaluation import gauged_rows, measure, measured_part
 from hyperframe.metrics import Metric, first_metric, metrics_of
 from hyperframe.runs.folder import check_is_run, folder_identity, read_run_config
 from hyperframe.runs.loading import load_run
@@ -22,9 +22,6 @@ from hyperframe.runs.metrics_log import read_metrics
 from hyperframe.runs.run import Run
 from hyperframe.runtime.files import whole_file
 from hyperframe.types import EntropyEstimator
-
-OF_EVALUATION = ("run", "step", "seed", "gradient_evaluations", "split", "entropy")
-"""Keys that an evaluation has beside the results of the task's meter."""
 
 
 def compare(
@@ -130,7 +127,7 @@ def compare_runs(
             raise RunError(f"{run.folder} holds {held} networks, {count} were asked for; compare at most {held}")
     known = None
     if evaluation is not None and evaluation["networks"] == count:
-        known = {key: value for key, value in evaluation.items() if key not in OF_EVALUATION}
+        known = measured_part(evaluation)
     rows = [
         {"run": name, **_measure(run, count, seed, registry, known if run is runs[0] else None)}
         for name, run in zip(names, runs, strict=True)

@@ -6,13 +6,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import attrs
 import torch
 
 from hyperframe.config.registry import Registry
 from hyperframe.config.schema import Config
 from hyperframe.errors import DataError, RunError, notice
 from hyperframe.experiment.build import Experiment
-from hyperframe.experiment.evaluation import draw_networks, evaluate, networks_of
+from hyperframe.experiment.evaluation import Origin, draw_networks, evaluate, networks_of
 from hyperframe.experiment.preflight import load_data
 from hyperframe.networks.ensemble import Ensemble
 from hyperframe.networks.programs import check_program, write_program
@@ -307,10 +308,11 @@ class Run:
         """
         sample = self.networks(networks, seed, samples)
         results = evaluate(self.experiment, sample, self.data(split))
-        origin: dict[str, Any] = {"samples": str(samples)}
+        origin = Origin(run=self.folder.name, samples=None if samples is None else str(samples), split=split)
         if samples is None:
-            origin = {"step": self.step, "seed": self._seed(seed), "gradient_evaluations": self.gradient_evaluations}
-        result = {"run": self.folder.name, **origin, "split": split, **results}
+            spent = self.gradient_evaluations
+            origin = attrs.evolve(origin, step=self.step, seed=self._seed(seed), gradient_evaluations=spent)
+        result = {**origin.plain(), **results}
         try:
             write_json(inside(self.folder, ANALYSES, EVALUATION) / RESULTS, result)
         except RunError as error:  # the results are worth more than the file
