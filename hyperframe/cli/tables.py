@@ -79,7 +79,7 @@ def print_distillation(content: Mapping[str, Any]) -> None:
     for words, row in content["results"].items():
         values = [(metric, row["metrics"][metric.name]) for metric in metrics]
         cells = [
-            MISSING if value is None else metric.shown(value, row["std"] if metric is metrics[0] else None)
+            MISSING if value is None else metric.shown(value, row["deviations"].get(metric.name))
             for metric, value in values
         ]
         table.add_row(words, *cells)

@@ -27,6 +27,7 @@ from hyperframe.analysis.distillation.student import (
 )
 from hyperframe.analysis.runner import analyse
 from hyperframe.builtin.analyses import distillation as analysis
+from hyperframe.cli import tables
 from hyperframe.errors import HyperframeWarning, RunError, TrainingError
 from hyperframe.experiment.evaluation import measure
 from hyperframe.targets.weights import flatten, slice_weights
@@ -235,6 +236,24 @@ def test_the_command(runs, hyperframe, tmp_path):
     assert "rmse" in out
 
 
+def test_every_metric_with_a_deviation_shows_it(capsys):
+    metrics = [
+        hf.Metric(name="digit.accuracy", label="digit: accuracy", better="greater", percent=True, head="digit"),
+        hf.Metric(name="size.rmse", label="size: rmse", unit="km", better="lower", head="size"),
+        hf.Metric(name="loss", label="loss", better="lower"),
+    ]
+    values = {"digit.accuracy": 0.5, "size.rmse": 2.5, "loss": 1.25}
+    results = {
+        "mean member": {"metrics": values, "deviations": {"digit.accuracy": 0.01, "size.rmse": 0.5}},
+        "ensemble": {"metrics": {**values, "loss": None}, "deviations": {}},
+    }
+    plain = [metric.plain() for metric in metrics]
+    tables.print_distillation({"networks": 2, "method": "average", "examples": 5, "metrics": plain, "results": results})
+    out = capsys.readouterr().out
+    for cells in (["50.00 ± 1.00 %", "2.5 ± 0.5", "1.25"], ["50.00 %", "2.5", tables.MISSING]):
+        assert any(all(f" {cell} " in line for cell in cells) for line in out.splitlines()), out
+
+
 @pytest.mark.slow
 def test_wrong_arguments(runs, hyperframe, tmp_path):
     (tmp_path / "taken.safetensors").write_bytes(b"")
@@ -269,10 +288,12 @@ def test_the_analysis(runs, registry):
     assert list(results)[:3] == ["mean member", "ensemble", "distilled network"]
     assert len(results) == 3 + 2 * 3  # averages for three scales, as generated and in gauge
     drawn = measure(run.experiment, run.sample(3), run.data("test"))
-    assert results["mean member"]["std"] == drawn["accuracy"]["std"]
+    assert results["mean member"]["deviations"] == {"accuracy": drawn["accuracy"]["std"]}
     assert results["ensemble"]["score"] == drawn["ensemble"]["mean_probability"]
     assert "skipped" not in found
-    assert found["highlights"]["accuracy, mean member"] == f"{100 * drawn['accuracy']['mean']:.2f} %"
+    wanted = f"{100 * drawn['accuracy']['mean']:.2f} ± {100 * drawn['accuracy']['std']:.2f} %"
+    assert found["highlights"]["accuracy, mean member"] == wanted
+    assert f"{wanted} of the mean member" in found["pictures"][0]["caption"]
     assert (run.folder / "analyses" / "distillation" / "distillation.png").stat().st_size > 1000
     assert analyse(run, "distillation", registry, OPTIONS) == found
 
@@ -280,7 +301,10 @@ def test_the_analysis(runs, registry):
 def test_the_analysis_of_values_of_held_networks_and_of_the_toy(runs, registry):
     values = analyse(runs["values"], "distillation", registry, OPTIONS)
     assert values["metric"]["name"] == "rmse"
-    assert f"{values['results']['distilled network']['score']:#.4g}" in values["pictures"][0]["caption"]
+    assert f"{values['results']['distilled network']['score']:.4g}" in values["pictures"][0]["caption"]
+    drawn = measure(runs["values"].experiment, runs["values"].sample(3), runs["values"].data("test"))
+    wanted = f"{drawn['rmse']['mean']:.4g} ± {drawn['rmse']['std']:.4g}"
+    assert values["highlights"]["rmse, mean member"] == wanted
     held = analyse(runs["held"], "distillation", registry, {**OPTIONS, "networks": 50})
     assert held["networks"] == 3
     assert list(held["results"])[3:] == ["average, z × 1"]  # the run has no gauges

@@ -55,8 +55,9 @@ def results_of_networks(run: Run, networks: int, seed: int | None = None) -> dic
 
     Returns:
         `mean member` and `ensemble`, each with `score` (see `score_metric`; for the ensemble the score of its mean
-        prediction), `std` (over the members; None for the ensemble) and `metrics`, the values of all metrics that
-        the task declares of single networks, by name; None where the task has no such metric.
+        prediction); `metrics`, the values of all metrics that the task declares of single networks, by name, None
+        where the task has no such metric; `deviations`, those over the members in the metrics' own units, by name, of
+        all metrics whose values the task's meter gives one by one (none for the ensemble).
     """
     drawn = run.sample(run.experiment.generator.at_most(networks), seed)
     results = measure(run.experiment, drawn, run.data("test"))
@@ -64,13 +65,13 @@ def results_of_networks(run: Run, networks: int, seed: int | None = None) -> dic
     together = {metric.name: of_mean.get(metric.name) for metric in network_metrics(run)}
     return {
         "mean member": _of_members(run, results),
-        "ensemble": {"score": together[score_metric(run).name], "std": None, "metrics": together},
+        "ensemble": {"score": together[score_metric(run).name], "metrics": together, "deviations": {}},
     }
 
 
 def results_of_one(run: Run, network: Networks) -> dict[str, Any]:
-    """Measure one network on the test set: returns `score`, a `std` that is None, and `metrics`."""
-    return {**_of_members(run, measure(run.experiment, network, run.data("test"))), "std": None}
+    """Measure one network on the test set: returns `score`, `metrics`, and `deviations` that are empty."""
+    return {**_of_members(run, measure(run.experiment, network, run.data("test"))), "deviations": {}}
 
 
 def score_metric(run: Run) -> Metric:
@@ -84,12 +85,11 @@ def network_metrics(run: Run) -> list[Metric]:
 
 
 def _of_members(run: Run, results: Mapping[str, Any]) -> dict[str, Any]:
-    metric = score_metric(run)
-    spread = metric.spread(results)
+    spreads = {metric.name: metric.spread(results) for metric in network_metrics(run)}
     return {
-        "score": metric.value(results),
-        "std": None if spread is None else spread["std"],
-        "metrics": {one.name: one.value(results) for one in network_metrics(run)},
+        "score": score_metric(run).value(results),
+        "metrics": {metric.name: metric.value(results) for metric in network_metrics(run)},
+        "deviations": {name: spread["std"] for name, spread in spreads.items() if spread is not None},
     }
 
 

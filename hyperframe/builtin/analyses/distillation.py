@@ -46,7 +46,7 @@ class Distillation:
 
         Returns:
             `networks` of the ensemble; `examples` of the test set; `metric`, the one that `score` holds; `results`, for
-            each way its `score`, `std` (over the members) and `nll`, None where the task has none.
+            each way what `hyperframe.analysis.distillation.distill.results_of_networks` returns for one.
         """
         count = run.experiment.generator.at_most(self.options.networks)
         ways = {"mean member": lambda: results_of_networks(run, count), **self._single_networks(run, count)}
@@ -79,7 +79,7 @@ def _average_of(run: Run, count: int, scale: float, gauge: bool) -> Callable[[],
 
 
 def highlights(found: Mapping[str, Any]) -> dict[str, str]:
-    """Return the scores of a member, the ensemble, the student and the best average as texts."""
+    """Return the scores of a member (± deviation), the ensemble, the student and the best average as texts."""
     metric, results = Metric(**found["metric"]), found["results"]
     name, best = metric.label, max if metric.better == "greater" else min
     averages = {way: row["score"] for way, row in results.items() if way.startswith("average")}
@@ -89,22 +89,27 @@ def highlights(found: Mapping[str, Any]) -> dict[str, str]:
         # It is chosen by the test score that is shown, which is therefore a little too good; the label says so.
         chosen[f"{name}, best on the test set of {len(averages)} averages: {first}"] = first
     return {
-        words: score_text(metric, results[way]["score"])
+        words: score_text(metric, results[way]["score"], _deviation(metric, results[way]))
         for words, way in chosen.items()
         if results[way]["score"] is not None
     }
 
 
-def score_text(metric: Metric, score: float) -> str:
-    """Write a score as text.
+def score_text(metric: Metric, score: float, deviation: float | None = None) -> str:
+    """Write a score with its unit as text, and its deviation over the members where there is one.
 
     Example:
         >>> score_text(Metric(name="accuracy", percent=True), 0.9861)
         '98.61 %'
-        >>> score_text(Metric(name="angle", unit="°"), 53.217)
-        '53.22 °'
+        >>> score_text(Metric(name="angle", unit="°"), 53.217, 1.5)
+        '53.22 ± 1.5 °'
     """
-    return f"{100 * score:.2f} %" if metric.percent else f"{score:#.4g} {metric.unit}".rstrip()
+    return f"{metric.shown(score, deviation)} {metric.unit}".rstrip()
+
+
+def _deviation(metric: Metric, row: Mapping[str, Any]) -> float | None:
+    found: float | None = row["deviations"].get(metric.name)
+    return found
 
 
 def _picture(folder: Path, found: Mapping[str, Any]) -> dict[str, str]:
@@ -129,7 +134,9 @@ def _picture(folder: Path, found: Mapping[str, Any]) -> dict[str, str]:
             va="center",
             size=9,
         )
-    axes.set_yticks(range(len(rows)), [f"{way} ± deviation" if row["std"] else way for way, row in rows.items()])
+    axes.set_yticks(
+        range(len(rows)), [f"{way} ± deviation" if _deviation(metric, row) else way for way, row in rows.items()]
+    )
     axes.invert_yaxis()
     axes.margins(x=0.14, y=0.08)
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
@@ -155,7 +162,7 @@ def _as_error(metric: Metric) -> bool:
 
 def _span(metric: Metric, row: Mapping[str, Any], least: float) -> tuple[float, float, float]:
     """Return the start of a row's line, its point, and the line's end: the score and a deviation to both sides."""
-    deviation = row["std"] or 0.0
+    deviation = _deviation(metric, row) or 0.0
     if not _as_error(metric):
         return row["score"] - deviation, row["score"], row["score"] + deviation
     error = 1 - row["score"]
@@ -165,7 +172,8 @@ def _span(metric: Metric, row: Mapping[str, Any], least: float) -> tuple[float, 
 
 def _sentence(found: Mapping[str, Any]) -> str:
     metric, results = Metric(**found["metric"]), found["results"]
-    others = [f"{score_text(metric, results['mean member']['score'])} of the mean member"]
+    member = results["mean member"]
+    others = [f"{score_text(metric, member['score'], _deviation(metric, member))} of the mean member"]
     if results["ensemble"]["score"] is not None:
         others.insert(0, f"{score_text(metric, results['ensemble']['score'])} of the ensemble of {found['networks']}")
     student = score_text(metric, results[STUDENT]["score"])
