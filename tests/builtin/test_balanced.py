@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tiny import double_target
 from torch import nn
@@ -44,7 +44,8 @@ def test_no_other_network_of_the_orbit_has_a_smaller_norm(registry, name, seed, 
     of = orbits(target.structure, shift_invariant=True)
     weights = data.draw(strategies.weights(target.spec))
     found = gauge_for(registry, of)(weights)
-    written, read = Posynomial(of).sides(Posynomial(of).coefficients(found))
+    logarithms, some = Posynomial(of).coefficients(found)
+    written, read = Posynomial(of).sides(some * logarithms.exp())
     torch.testing.assert_close(written, read, rtol=1e-11, atol=0)
     rng = torch.Generator().manual_seed(seed)
     action = random_action(of, batch_size(weights), rng, kinds=["scaling"], exponents=None)
@@ -58,6 +59,27 @@ def test_a_factor_between_two_layers_is_shared_equally(registry):
     found = gauge_for(registry, of)(weights)
     assert [float(found[layer]) for layer in spec.layer_names] == [2.0, 2.0]
     assert all(theta.dtype == torch.float32 for theta in found.values())
+
+
+def deep():
+    layers = [part for _ in range(8) for part in (nn.Linear(3, 3), nn.ReLU())]
+    return nn.Sequential(*layers, nn.Linear(3, 2))
+
+
+@pytest.mark.parametrize("name", [*PLAIN, "deep"])
+@settings(max_examples=8, deadline=None)
+@given(seed=strategies.seeds(), exponent=st.integers(-100, 100))
+@example(seed=0, exponent=100)
+@example(seed=0, exponent=-100)
+def test_weights_of_any_size_are_balanced_alike(registry, name, seed, exponent):
+    if name == "deep":
+        spec, of = traced(deep(), 3)
+    else:
+        target = double_target(registry, name)
+        spec, of = target.spec, orbits(target.structure, shift_invariant=True)
+    gauge, weights = gauge_for(registry, of), random_weights(spec, 2, seed)
+    found = flatten(spec, gauge({layer: theta * 2.0**exponent for layer, theta in weights.items()}))
+    torch.testing.assert_close(found * 2.0**-exponent, flatten(spec, gauge(weights)), rtol=1e-10, atol=1e-12)
 
 
 class Recurrent(nn.Module):

@@ -26,8 +26,9 @@ class BalancedGauge(Gauge):
     Kernels before a normalisation can have any norm; they are counted with the norm √n of their n entries, where other
     factors are those of the gauge `scale`. The sum of squares is least for these kernels.
 
-    All is computed in float64, to about 1e-12 of each factor. It takes several times as long as `scale`, the more the
-    more units there are.
+    All is computed in float64 and in logarithms of sums of squares, to about 1e-12 of each factor, whatever the size of
+    weights as long as the product of all layers' norms is a number of float64. It takes several times as long as
+    `scale`, the more the more units there are.
 
     Shapes: each layer [batch, filters, filter_size], in and out.
 
@@ -47,9 +48,9 @@ class BalancedGauge(Gauge):
             return dict(weights)
         double = {layer: theta.double() for layer, theta in weights.items()}
         begin = propagate_factors(self._orbits.scaling, double, norm_factors)
-        coefficients = self._norm.coefficients(normalise_kernels(self._orbits, begin))
-        alive = self._norm.alive(coefficients.detach())
-        logarithms = find_minimum(self._norm, coefficients * alive)
+        coefficients, some = self._norm.coefficients(normalise_kernels(self._orbits, begin))
+        alive = self._norm.alive(some)
+        logarithms = find_minimum(self._norm, coefficients, alive)
         scaled = self._norm.multiply(begin, self._norm.exponents(logarithms).exp() * alive)
         return {layer: theta.to(weights[layer].dtype) for layer, theta in scaled.items()}
 

@@ -23,7 +23,7 @@ EXACT = 1e-14
 """The residual that will do in the last two steps."""
 
 
-def find_minimum(norm: Posynomial, coefficients: Tensor) -> Tensor:
+def find_minimum(norm: Posynomial, coefficients: Tensor, alive: Tensor) -> Tensor:
     """Find the logarithms of factors at which the norm is least, [batch, labels].
 
     The last two steps are differentiable, with the curvature held fixed. The first of them makes the first derivatives
@@ -31,25 +31,29 @@ def find_minimum(norm: Posynomial, coefficients: Tensor) -> Tensor:
 
     Args:
         norm: the function.
-        coefficients: c, [batch, terms]; each label has terms on both sides, or none at all.
+        coefficients: log c, [batch, terms].
+        alive: 1 for terms that count, 0 for others, [batch, terms]; each label has such terms on both sides, or none.
     """
     with torch.no_grad():
-        u = _approach(norm, coefficients.detach())
+        u = _approach(norm, coefficients.detach(), alive)
     for _ in range(2):
-        u = u - _step(norm, coefficients, u, EXACT)
+        u = u - _step(norm, coefficients, alive, u, EXACT)
     return u
 
 
-def _approach(norm: Posynomial, coefficients: Tensor) -> Tensor:
-    """Go down to the minimum from factors of 1."""
-    u = coefficients.new_zeros(len(coefficients), norm.count)
+def _approach(norm: Posynomial, coefficients: Tensor, alive: Tensor) -> Tensor:
+    """Go down to the minimum from factors that make all terms as equal as they can be, however far apart they are.
+
+    There the variance over the terms of log c_t + 2 Σ_l a_tl u_l is least. No common factor of all weights counts.
+    """
+    u = _solve(norm, alive, -norm.gather(_centred(coefficients, alive)) / 2, NEAR, centred=True)
     for _ in range(SWEEPS):
-        up, down = norm.sides(coefficients * (2 * norm.exponents(u)).exp())
-        alive = (up > 0) & (down > 0)
-        ratio = torch.where(alive, down, 1.0) / torch.where(alive, up, 1.0)
+        up, down = norm.sides(norm.values(coefficients, alive, u))
+        some = (up > 0) & (down > 0)
+        ratio = torch.where(some, down, 1.0) / torch.where(some, up, 1.0)
         u = u + ratio.log() / (4 * norm.width)
     for _ in range(STEPS):
-        step = _step(norm, coefficients, u, NEAR)
+        step = _step(norm, coefficients, alive, u, NEAR)
         size = step.abs().amax(1, keepdim=True)
         u = u - step / size.clamp(min=1)
         if _is_over(size <= NEAR):
@@ -62,9 +66,9 @@ def _is_over(finished: Tensor) -> bool:
     return finished.device.type == "cpu" and bool(finished.all())
 
 
-def _step(norm: Posynomial, coefficients: Tensor, u: Tensor, precision: float) -> Tensor:
+def _step(norm: Posynomial, coefficients: Tensor, alive: Tensor, u: Tensor, precision: float) -> Tensor:
     """Return what Newton's method takes away from u: the gradient divided by the curvature."""
-    values = coefficients * (2 * norm.exponents(u)).exp()
+    values = norm.values(coefficients, alive, u)
     found: Tensor = _Solution.apply(values.detach(), norm.gather(values) / 2, norm, precision)
     return found
 
@@ -91,8 +95,17 @@ class _Solution(torch.autograd.Function):
         return _Solution.apply(*ctx.saved_tensors, tangent, ctx.norm, ctx.precision)
 
 
-def _solve(norm: Posynomial, values: Tensor, right: Tensor, precision: float) -> Tensor:
-    """Solve Aᵀ diag(v) A x = b by conjugate gradients, preconditioned by the diagonal."""
+def _centred(x: Tensor, weights: Tensor) -> Tensor:
+    """Return w (x − the mean of x with weights w) of each network, [batch, terms]."""
+    total = weights.sum(1, keepdim=True)
+    return weights * (x - (weights * x).sum(1, keepdim=True) / torch.where(total > 0, total, 1.0))
+
+
+def _solve(norm: Posynomial, values: Tensor, right: Tensor, precision: float, *, centred: bool = False) -> Tensor:
+    """Solve Aᵀ diag(v) A x = b by conjugate gradients, preconditioned by the diagonal.
+
+    Where it is centred, A x is taken less its mean with weights v.
+    """
     diagonal = norm.weigh(values)
     diagonal = torch.where(diagonal > 0, diagonal, 1.0)
     x, residual = torch.zeros_like(right), right
@@ -102,7 +115,8 @@ def _solve(norm: Posynomial, values: Tensor, right: Tensor, precision: float) ->
     for _ in range(PRODUCTS):
         if _is_over(size <= goal):
             break
-        product = norm.gather(values * norm.exponents(way))
+        moved = norm.exponents(way)
+        product = norm.gather(_centred(moved, values) if centred else values * moved)
         curvature = (way * product).sum(1, keepdim=True)
         length = torch.where(curvature > 0, size / torch.where(curvature > 0, curvature, 1.0), 0.0)
         x, residual = x + length * way, residual - length * product

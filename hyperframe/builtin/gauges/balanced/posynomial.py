@@ -1,5 +1,7 @@
 """The squared norm of scaled weights as a function of the factors: a sum of products of their powers."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -39,14 +41,27 @@ class Posynomial:
         parts = numbers.split([filters * columns for filters, columns in sizes])
         self._numbers = [part.view(size) for part, size in zip(parts, sizes, strict=True)]
 
-    def coefficients(self, weights: Weights) -> Tensor:
-        """Return c, [batch, terms], of weights [batch, filters, filter_size]."""
+    def coefficients(self, weights: Weights) -> tuple[Tensor, Tensor]:
+        """Return log c, [batch, terms], of weights [batch, filters, filter_size], and 1 where c is not zero, else 0.
+
+        The logarithm of a coefficient that is zero is returned as 0.
+        """
         first = next(iter(weights.values()))
-        squares = first.new_zeros(len(first), len(self._labels) + 1)
-        for stage, numbers in zip(self._stages, self._numbers, strict=True):
-            theta = stage.take(weights[stage.layer])
-            squares = squares.index_add(1, numbers.flatten(), theta.square().flatten(1))
-        return squares[:, :-1]
+        parts = [
+            (numbers.flatten(), stage.take(weights[stage.layer]).flatten(1))
+            for stage, numbers in zip(self._stages, self._numbers, strict=True)
+        ]
+        # The largest entry of a term is taken out first: squares neither overflow nor vanish.
+        largest = first.new_zeros(len(first), len(self._labels) + 1)
+        for numbers, theta in parts:
+            largest = largest.scatter_reduce(1, numbers.expand_as(theta), theta.detach().abs(), "amax")
+        some = largest > 0
+        largest = torch.where(some, largest, 1.0)
+        squares = torch.zeros_like(largest)
+        for numbers, theta in parts:
+            squares = squares.index_add(1, numbers, (theta / largest[:, numbers]).square())
+        logarithms = torch.where(some, squares, 1.0).log() + 2 * largest.log()
+        return logarithms[:, :-1], some[:, :-1].to(first.dtype)
 
     def multiply(self, weights: Weights, factors: Tensor) -> Weights:
         """Multiply the weights of each term by a factor, [batch, terms]."""
@@ -56,6 +71,18 @@ class Posynomial:
             theta = result[stage.layer]
             result[stage.layer] = stage.put(theta, stage.take(theta) * padded[:, numbers])
         return result
+
+    def values(self, coefficients: Tensor, alive: Tensor, logarithms: Tensor) -> Tensor:
+        """Return the values of all terms, [batch, terms], beside the largest one of each network.
+
+        Args:
+            coefficients: log c, [batch, terms].
+            alive: 1 for terms that count, 0 for others, [batch, terms].
+            logarithms: u, [batch, labels].
+        """
+        exponents = coefficients + 2 * self.exponents(logarithms)
+        largest = torch.where(alive > 0, exponents.detach(), -math.inf).amax(1, keepdim=True)
+        return alive * torch.where(alive > 0, exponents - largest, 0.0).exp()
 
     def exponents(self, logarithms: Tensor) -> Tensor:
         """Return Σ_l a_tl u_l of each term, [batch, terms], of u [batch, labels]."""
@@ -83,15 +110,16 @@ class Posynomial:
             total = total.index_add(1, labels, values * each)
         return total[:, :-1]
 
-    def alive(self, coefficients: Tensor) -> Tensor:
+    def alive(self, some: Tensor) -> Tensor:
         """Return 1 for terms that have a part in the function, 0 for those of units which nothing writes or reads.
 
-        Coefficients [batch, terms] give [batch, terms]. A term that vanishes may leave others without a reader, or a
-        writer: it is gone on with until nothing changes, which takes no more rounds than there are layers.
+        Terms, 1 where the coefficient is not zero, [batch, terms], give [batch, terms]. A term that vanishes may leave
+        others without a reader, or a writer: it is gone on with until nothing changes, which takes no more rounds than
+        there are layers.
         """
-        kept = torch.ones_like(coefficients)
+        kept = torch.ones_like(some)
         for _ in self._stages:
-            written, read = self.sides(coefficients * kept)
+            written, read = self.sides(some * kept)
             idle = ((written == 0) | (read == 0)).to(kept.dtype)
             kept = (self._add_none(idle) == 0).to(kept.dtype)
         return kept
