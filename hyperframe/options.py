@@ -30,6 +30,7 @@ def option(
     below: float | None = None,
     run: bool = False,
     location: bool = False,
+    networks: bool = False,
     of_task: str | None = None,
     names_task: bool = False,
     given: Literal["budget", "folder"] | None = None,
@@ -37,13 +38,15 @@ def option(
     """Declare one option of an attrs class: its default, one line of help, and the range it may lie in.
 
     `minimum` and `maximum` belong to the range, `above` and `below` do not. With `run` the value is the folder of
-    another run, and what an analysis found with it is taken again only while that run has the same newest checkpoint.
-    With `location` the value says where data lie, or how they get there: paths are kept absolute, and may change
-    without making a run another one. With `of_task`, an attribute of tasks such as "num_outputs", an option of a target
-    that is left out, or null, is what the task has; the default stands for it where there is no task. With `names_task`
-    the value of an option of a diversity term is the name of a registered task, which the term has as `other_task`. An
-    option of an analysis with `given` is set where generators are compared, unless the user sets it: "budget" is the
-    number of gradient evaluations that each training may take, "folder" a folder that all runs of one seed share.
+    another run, and what an analysis found with it is taken again only while that run has the same newest
+    checkpoint. With `location` the value says where data lie, or how they get there: paths are kept absolute, and
+    may change without making a run another one. With `networks` the values are files of networks of the target,
+    each a state_dict at which a part of what is trained begins. With `of_task`, an attribute of tasks such as
+    "num_outputs", an option of a target that is left out, or null, is what the task has; the default stands for it
+    where there is no task. With `names_task` the value of an option of a diversity term is the name of a registered
+    task, which the term has as `other_task`. An option of an analysis with `given` is set where generators are
+    compared, unless the user sets it: "budget" is the number of gradient evaluations that each training may take,
+    "folder" a folder that all runs of one seed share.
 
     Example:
         >>> @attrs.frozen(kw_only=True)
@@ -60,6 +63,7 @@ def option(
         "bounds": {word: limit for word, limit in bounds.items() if limit is not None},
         "run": run,
         "location": location,
+        "networks": networks,
         "of_task": of_task,
         "names_task": names_task,
         "given": given,
@@ -175,6 +179,12 @@ def locations(options: Any) -> dict[str, Any]:
     """
     fields = [field for field in attrs.fields(type(options)) if field.metadata.get("location")]
     return {key_of(field): getattr(options, field.name) for field in fields}
+
+
+def files_of_networks(options: Any) -> dict[str, tuple[str, ...]]:
+    """Keys and files of options that were declared with `networks`."""
+    fields = [field for field in attrs.fields(type(options)) if field.metadata.get("networks")]
+    return {key_of(field): tuple(getattr(options, field.name)) for field in fields}
 
 
 def named_task(options: Any) -> tuple[str, str | None]:

@@ -4,14 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from hyperframe.errors import ConfigError, HyperframeError, notice
 from hyperframe.experiment.build import Experiment
 from hyperframe.networks.prior import NETWORK
+from hyperframe.options import files_of_networks
 from hyperframe.runs.checkpoints import newest_checkpoint
 from hyperframe.runs.folder import TARGET, check_is_run
 from hyperframe.runs.provenance import as_mapping
-from hyperframe.runtime.files import different_tensors, read_tensors
+from hyperframe.runtime.files import different_tensors, read_tensors, user_path
 from hyperframe.runtime.rng import stream
 from hyperframe.targets.params import Param
 from hyperframe.targets.part import trained_names
@@ -32,7 +34,8 @@ def begin(experiment: Experiment) -> dict[str, Any]:
 
     Raises:
         ConfigError: that run is none, has no checkpoint, or has another target or generator; or trained weights would
-            count for nothing.
+            count for nothing; or networks that the generator begins at were trained around other weights than those
+            that a part of a network keeps.
         HyperframeError: the generator cannot begin.
     """
     folder, begun = experiment.config.trainer.from_, {}
@@ -43,6 +46,8 @@ def begin(experiment: Experiment) -> dict[str, Any]:
             raise ConfigError(f"trainer.from: {error}") from error
     elif experiment.config.target.common.weights:
         _begin_at_trained(experiment)
+    if experiment.config.target.common.generate:
+        _check_given(experiment)
     experiment.generator.before_training()
     return begun
 
@@ -80,6 +85,31 @@ def _begin_at_trained(experiment: Experiment) -> None:
         f"target.weights: generator '{name}' has no base points: {len(whole)} layers that it generates whole begin "
         "without trained weights"
     )
+
+
+def _check_given(experiment: Experiment) -> None:
+    """Refuse a network as the beginning of a part where all else in its file is not what the part's network keeps.
+
+    What was trained around other weights is of no worth around these, though nothing else would tell.
+    """
+    kept = {name.removeprefix(NETWORK): value.cpu() for name, value in experiment.target.constants().items()}
+    for key, files in files_of_networks(experiment.config.generator.options).items():
+        for file in files:
+            found = {name.removeprefix(NETWORK): value for name, value in read_tensors(user_path(file)).items()}
+            other = next((name for name, value in kept.items() if not _is_same(found.get(name), value)), None)
+            if other is not None:
+                raise ConfigError(
+                    f"generator.{key}: {file} holds a network that was trained around other weights than those that "
+                    f"are kept here: '{other}' differs. Set target.weights={file}, so that these are kept, or leave "
+                    "all but the generated parameters out of the file"
+                )
+
+
+def _is_same(found: Tensor | None, kept: Tensor) -> bool:
+    """Whether a tensor of a file is the one that is kept, up to rounding; one that it lacks says nothing."""
+    if found is None or not kept.is_floating_point():
+        return True
+    return found.shape == kept.shape and torch.allclose(found.to(kept.dtype), kept, rtol=1e-4, atol=1e-6)
 
 
 def _check_scatter(experiment: Experiment) -> None:

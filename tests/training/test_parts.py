@@ -175,6 +175,24 @@ def test_base_points_begin_at_trained_weights(registry, tmp_path, generator, pri
             assert at_trained or torch.equal(points[number], before[number])
 
 
+@pytest.mark.parametrize("prior", [0, 3])
+def test_a_network_that_a_part_begins_at_was_trained_around_what_is_kept(registry, tmp_path, prior):
+    own = dict(experiment_of(registry, **{"trainer.seed": 5}).target.module.state_dict())
+    trunk = next(iter(own))
+    head = {name: value for name, value in own.items() if name.startswith("3")}
+    for name, held in (("whole", own), ("head", head), ("rounded", {**own, trunk: own[trunk] * (1 + 1e-6)})):
+        save_file(held, tmp_path / f"{name}.safetensors")
+    whole, alone, rounded = (str(tmp_path / f"{name}.safetensors") for name in ("whole", "head", "rounded"))
+    modes = {"generator": "modes", "generator.modes": 2, "target.generate": [3], "prior.functions": prior}
+    for kept, given in ((True, alone), (whole, whole), (whole, rounded)):
+        begin(experiment_of(registry, **{**modes, "target.weights": kept, "generator.from": [given]}))
+    built = experiment_of(registry, **{**modes, "target.weights": True, "generator.from": [alone, whole]})
+    with pytest.raises(
+        ConfigError, match=rf"generator\.from: .*whole.* '{trunk}' differs. Set target\.weights=.*whole"
+    ):
+        begin(built)
+
+
 def test_trained_weights_that_would_count_for_nothing_are_told(registry):
     with pytest.raises(ConfigError, match="generator 'mlp' has no base points, and all weights are generated"):
         begin(experiment_of(registry, **{"target.weights": True}))

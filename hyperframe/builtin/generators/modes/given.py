@@ -17,8 +17,8 @@ def read_points(files: Sequence[str], spec: TargetSpec) -> Weights:
 
     A file holds a state_dict, as 'hyperframe sample --split' and 'hyperframe distill' write it. Buffers, such as a
     normalisation's running moments, are not looked at. Where the target is a module around the network, as with prior
-    functions, the network's own state_dict does too. Of a part of a network the file's other weights are not looked at;
-    at adapters (`target.adapter`) no file can begin.
+    functions, the network's own state_dict does too. Of a part of a network the file's other weights are not looked at
+    here; `hyperframe.training.beginning` compares them. At adapters (`target.adapter`) no file can begin.
 
     Raises:
         ConfigError: a file holds no network of this target.

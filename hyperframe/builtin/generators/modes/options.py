@@ -15,7 +15,10 @@ class Options(StackOptions):
 
     modes: int = option(4, "how many base points; trainer.networks must be as many or more", minimum=1)
     from_: tuple[str, ...] = option(
-        (), "safetensors files of trained networks' state_dicts: where the first base points begin", location=True
+        (),
+        "safetensors files of trained networks' state_dicts: where the first base points begin",
+        location=True,
+        networks=True,
     )
     around: Literal["hypernetwork", "moments"] = option(
         "hypernetwork", "what is drawn around a base point: hypernetwork's offsets, or the moments of its training"
