@@ -13,7 +13,7 @@ from hyperframe.config.in_memory import HANDED_OVER
 from hyperframe.config.schema import Config
 from hyperframe.errors import PluginError, notice
 from hyperframe.experiment.preflight import load_data
-from hyperframe.networks.prior import NETWORK, with_prior
+from hyperframe.networks.prior import with_prior, without_prior
 from hyperframe.networks.target import Target
 from hyperframe.runtime.rng import seeded, stream
 from hyperframe.targets.adapters import with_adapters
@@ -43,7 +43,7 @@ def build_target(
     """
     data = inputs_of(task) if example is None else lambda: example
     if config.prior.adds and constants is not None:  # those of the network itself
-        constants = {k.removeprefix(NETWORK): value for k, value in constants.items() if k.startswith(NETWORK)}
+        constants = without_prior(constants)
     target = make_target(config.target.fit(task), task.input_shape, config.trainer.seed, data, constants, task.layout)
     target.inputs = task.standardised_inputs
     if target.inputs is not None and target.tried_on.examples is not None:

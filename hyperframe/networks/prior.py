@@ -1,6 +1,7 @@
 """Additive prior functions: a mixture of fixed random networks, drawn with each network and added to its outputs."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -21,6 +22,16 @@ NETWORK = "network."
 
 LAYER = "prior functions"
 """Name of the layer of a target's weights that holds the coefficients."""
+
+
+def without_prior(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the network's own tensors, by their own names, of those of a network with prior functions.
+
+    Example:
+        >>> list(without_prior({"network.0.weight": torch.ones(1), "prior.last": torch.ones(1)}))
+        ['0.weight']
+    """
+    return {name.removeprefix(NETWORK): value for name, value in tensors.items() if name.startswith(NETWORK)}
 
 
 class PriorFunctions(nn.Module):

@@ -47,7 +47,12 @@ class PartOptions:
     @property
     def is_all(self) -> bool:
         """Whether the whole network is generated, as it is made."""
-        return not self.generate and self.adapter == "none" and not isinstance(self.weights, str)
+        return not self.keeps and not isinstance(self.weights, str)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the network keeps weights that are not generated."""
+        return bool(self.generate) or self.adapter != "none"
 
     def read_weights(self) -> dict[str, Tensor] | None:
         """Read the file of trained weights; None where there is none.
@@ -174,21 +179,21 @@ def take_part(
     return module
 
 
-def trained_names(options: PartOptions, generated: Mapping[str, Tensor]) -> list[str]:
-    """Find which generated parameters have trained weights to begin at.
+def trained_weights(options: PartOptions, generated: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Find the trained weights that generated parameters have to begin at, by name.
 
     Args:
         options: where trained weights are.
-        generated: the generated parameters, by their names in the network.
+        generated: the generated parameters, by their names in the network, as it is made.
 
     Raises:
         HyperframeError: as `PartOptions.read_weights`.
     """
-    own = [name for name in generated if not is_of_adapter(name)]
+    own = {name: value.detach() for name, value in generated.items() if not is_of_adapter(name)}
     state = options.read_weights()
     if state is None:
-        return own if options.weights else []
-    return [name for name in own if _fits(state.get(name), generated[name])]
+        return own if options.weights else {}
+    return {name: state[name].to(value) for name, value in own.items() if _fits(state.get(name), value)}
 
 
 def _fits(found: Tensor | None, wanted: Tensor) -> bool:

@@ -1,33 +1,57 @@
 """Where a training begins: at a generator's first parameters, or at those that another run has come to."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from hyperframe.config.registry import Registry
+from hyperframe.config.schema import Config
 from hyperframe.errors import ConfigError, HyperframeError, notice
-from hyperframe.experiment.build import Experiment
+from hyperframe.experiment.build import Experiment, build_experiment
 from hyperframe.networks.prior import NETWORK
 from hyperframe.options import files_of_networks
 from hyperframe.runs.checkpoints import newest_checkpoint
-from hyperframe.runs.folder import TARGET, check_is_run
+from hyperframe.runs.folder import TARGET, check_is_run, free_folder
 from hyperframe.runs.provenance import as_mapping
-from hyperframe.runtime.files import different_tensors, read_tensors, user_path
+from hyperframe.runs.run import Run
+from hyperframe.runtime.distributed import ALONE, Processes
+from hyperframe.runtime.files import different_tensors, is_file, read_tensors, user_path
 from hyperframe.runtime.rng import stream
 from hyperframe.targets.params import Param
-from hyperframe.targets.part import trained_names
+from hyperframe.targets.part import trained_weights
 from hyperframe.targets.spec import TargetSpec
 from hyperframe.targets.weights import pack
 
 
-def begin(experiment: Experiment) -> dict[str, Any]:
+def new_run(
+    config: Config,
+    registry: Registry,
+    out: str | Path | None = None,
+    processes: Processes = ALONE,
+    constants: Mapping[str, Tensor] | None = None,
+) -> tuple[Run, dict[str, Any]]:
+    """A run at its beginning, of which nothing is written, and where its generator begins, for the provenance."""
+    config = config.with_absolute_locations()
+    folder = processes.decided(lambda: free_folder(out, config))
+    run = Run(folder, config, 0, build_experiment(config, constants=constants, processes=processes), registry)
+    return run, begin(run.experiment, constants)
+
+
+def begin(experiment: Experiment, constants: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
     """Put the generator of a new training where it begins.
 
     With `trainer.from` it has the parameters and buffers of that run's newest checkpoint, whatever the run's task was;
     the optimiser and the schedule begin anew. Both have the same target and the same generator. Else, with
     `target.weights`, base points begin at trained weights. After it comes what the generator does itself,
     `Generator.before_training`, such as to begin at base points that are given.
+
+    Args:
+        experiment: of the training.
+        constants: what another run of the same target has kept of it, which is kept here too. A file of trained weights
+            is then needed for what is generated alone, and a notice says where it is gone.
 
     Returns:
         For the run's provenance: `began_with`, the `run` and its `step`; empty where it begins at first parameters.
@@ -39,14 +63,22 @@ def begin(experiment: Experiment) -> dict[str, Any]:
         HyperframeError: the generator cannot begin.
     """
     folder, begun = experiment.config.trainer.from_, {}
+    options = experiment.config.target.common
+    if constants:
+        experiment.target.load_constants(constants)
     if folder is not None:
         try:
             begun = {"began_with": _load(check_is_run(folder), experiment)}
         except HyperframeError as error:
             raise ConfigError(f"trainer.from: {error}") from error
-    elif experiment.config.target.common.weights:
+    elif constants and options.keeps and isinstance(options.weights, str) and not is_file(user_path(options.weights)):
+        notice(
+            f"target.weights: {options.weights} is gone; what is not generated has the weights that the run has kept, "
+            "and what is generated begins without trained ones"
+        )
+    elif options.weights:
         _begin_at_trained(experiment)
-    if experiment.config.target.common.generate:
+    if options.generate:
         _check_given(experiment)
     experiment.generator.before_training()
     return begun
@@ -57,7 +89,7 @@ def _begin_at_trained(experiment: Experiment) -> None:
     target, options = experiment.target, experiment.config.target.common
     parameters = dict(target.module.named_parameters())
     generated = {param.parameter.removeprefix(NETWORK): param.parameter for param in _params(target.spec.trained)}
-    trained = trained_names(options, {own: parameters[name] for own, name in generated.items()})
+    trained = trained_weights(options, {own: parameters[name] for own, name in generated.items()})
     whole = [
         layer.name
         for layer in target.spec.trained.layers
@@ -66,7 +98,9 @@ def _begin_at_trained(experiment: Experiment) -> None:
     if not whole:
         return
     spec = target.spec.part(whole)
-    weights = pack(spec, {param.parameter: parameters[param.parameter].detach()[None] for param in _params(spec)})
+    weights = pack(
+        spec, {param.parameter: trained[param.parameter.removeprefix(NETWORK)][None] for param in _params(spec)}
+    )
     points = experiment.generator.base_points()
     if points is not None:
         with torch.no_grad():

@@ -16,7 +16,8 @@ from hyperframe.experiment.preflight import load_data
 from hyperframe.experiment.step_memory import step_memory
 from hyperframe.runs.run import Run
 from hyperframe.runtime.memory import available_memory
-from hyperframe.training.loop import Training, new_run
+from hyperframe.training.beginning import new_run
+from hyperframe.training.loop import Training
 from hyperframe.training.reporter import Reporter
 from hyperframe.types import Data
 

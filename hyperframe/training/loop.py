@@ -4,11 +4,13 @@ import math
 import shlex
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from hyperframe.config.registry import Registry
 from hyperframe.config.schedule import rate_at
@@ -24,7 +26,6 @@ from hyperframe.errors import (
     others_code,
 )
 from hyperframe.experiment.bound import departures
-from hyperframe.experiment.build import build_experiment
 from hyperframe.experiment.evaluation import draw_networks, evaluate
 from hyperframe.experiment.preflight import check_precision, load_data, tell_left_out
 from hyperframe.metrics import validation_score
@@ -49,7 +50,7 @@ from hyperframe.runtime.rng import seeded
 from hyperframe.runtime.signals import StopSignals
 from hyperframe.runtime.threads import cpu_threads
 from hyperframe.tasks.input_statistics import trained_inputs
-from hyperframe.training.beginning import begin
+from hyperframe.training.beginning import new_run
 from hyperframe.training.early_stopping import Validations, tell_idle_patience
 from hyperframe.training.reporter import Observers, Reporter, Warner
 from hyperframe.training.trainer import Trainer, check_room, shortages_told
@@ -62,6 +63,7 @@ def train_run(
     out: str | Path | None = None,
     reporter: Reporter | None = None,
     processes: Processes = ALONE,
+    constants: Mapping[str, Tensor] | None = None,
 ) -> Run:
     """Train a generator from a configuration into a run folder.
 
@@ -73,12 +75,13 @@ def train_run(
         out: the run folder, absent or empty; by default a new one under `runs`.
         reporter: is told how it goes; by default one that passes on warnings alone.
         processes: those that train together, each with a call of this; the first writes the folder.
+        constants: see `hyperframe.training.beginning.begin`.
 
     Raises:
         HyperframeError: anything a user can mend.
         KeyboardInterrupt: Ctrl-C; what was trained is saved first.
     """
-    run, begun = new_run(config, registry, out, processes)
+    run, begun = new_run(config, registry, out, processes, constants)
     training = Training(run, reporter or Warner())
     processes.wait()  # all are good
     with claim(run.folder) if processes.first else nullcontext(), training.settings(config.trainer.threads):
@@ -87,16 +90,6 @@ def train_run(
             create_run(run.folder, run.config, run.experiment, training.inputs, begun)
         training.go_on()
     return run
-
-
-def new_run(
-    config: Config, registry: Registry, out: str | Path | None = None, processes: Processes = ALONE
-) -> tuple[Run, dict[str, Any]]:
-    """A run at its beginning, of which nothing is written, and where its generator begins, for the provenance."""
-    config = config.with_absolute_locations()
-    folder = processes.decided(lambda: free_folder(out, config))
-    run = Run(folder, config, 0, build_experiment(config, processes=processes), registry)
-    return run, begin(run.experiment)
 
 
 class Training:

@@ -6,6 +6,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from hyperframe.config.dotted_keys import changes
 from hyperframe.config.registry import Registry
 from hyperframe.config.schema import Config, override_pairs
@@ -51,6 +53,7 @@ def resume_run(
     registry: Registry,
     reporter: Reporter | None = None,
     processes: Processes = ALONE,
+    constants: Mapping[str, Tensor] | None = None,
 ) -> Run:
     """Go on with a run from its newest checkpoint that is whole.
 
@@ -65,6 +68,7 @@ def resume_run(
         registry: the components to choose from.
         reporter: is told how it goes; by default one that passes on warnings alone.
         processes: those that train together, each with a call of this; the first writes the folder.
+        constants: for a run that starts anew, see `begin`.
 
     Raises:
         HyperframeError: anything a user can mend.
@@ -79,14 +83,14 @@ def resume_run(
         step = found.step if found else 0
         _check_changes(stored, config, step)
         # A run that starts anew reads trained weights again.
-        kept = read_example(path), read_constants(path) if found else None
+        kept = read_example(path), read_constants(path) if found else constants
         experiment = build_experiment(config, restore_task(path, config), *kept, processes)
         run = Run(path, config, step, experiment, registry)
         training = Training(run, reporter or Warner())
         with training.settings(_threads(config, found)):
             if found is None:
                 notice(f"{path} has no checkpoint yet; it starts anew")
-                begun = begin(run.experiment)
+                begun = begin(run.experiment, constants)
                 processes.wait()  # all have read the folder
                 if processes.first:
                     create_run(path, config, run.experiment, training.inputs, begun)

@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from hyperframe.errors import ConfigError, RunError
-from hyperframe.targets.part import PartOptions, find_parameters, take_part, trained_names
+from hyperframe.targets.part import PartOptions, find_parameters, take_part, trained_weights
 
 WHERE = "target 'net'"
 
@@ -80,7 +80,7 @@ def test_all_else_has_the_weights_of_the_file(tmp_path):
     own = part.state_dict()
     assert all(torch.equal(own[name], value) for name, value in state.items() if not name.startswith("3"))
     assert part[3].weight.shape == (3, 5)
-    assert trained_names(options, dict(part[3].named_parameters(prefix="3"))) == []
+    assert trained_weights(options, dict(part[3].named_parameters(prefix="3"))) == {}
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,8 @@ def test_weights_to_begin_at_are_those_that_are_given(tmp_path):
     state = network().state_dict()
     save_file({name: value for name, value in state.items() if name != "3.bias"}, tmp_path / "given.safetensors")
     parameters = dict(network().named_parameters())
-    named = {weights: trained_names(PartOptions(weights=weights), parameters) for weights in (False, True)}
+    named = {weights: list(trained_weights(PartOptions(weights=weights), parameters)) for weights in (False, True)}
     assert named == {False: [], True: list(parameters)}
-    of_file = trained_names(PartOptions(weights=str(tmp_path / "given.safetensors")), parameters)
-    assert of_file == [name for name in parameters if name != "3.bias"]
+    of_file = trained_weights(PartOptions(weights=str(tmp_path / "given.safetensors")), parameters)
+    assert list(of_file) == [name for name in parameters if name != "3.bias"]
+    assert all(torch.equal(value, state[name]) for name, value in of_file.items())

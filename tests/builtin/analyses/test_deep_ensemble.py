@@ -2,6 +2,7 @@
 
 import copy
 import shutil
+from contextlib import nullcontext
 from unittest import mock
 
 import attrs
@@ -9,7 +10,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from tiny import PERCEPTRON
+from torch import nn
 
 import hyperframe as hf
 from hyperframe.analysis import bootstrap
@@ -18,7 +21,7 @@ from hyperframe.analysis.runner import analyse
 from hyperframe.api import make_registry
 from hyperframe.builtin.analyses import deep_ensemble as deep_ensemble_analysis
 from hyperframe.builtin.analyses.deep_ensemble import baseline, conclusions
-from hyperframe.builtin.analyses.deep_ensemble.baseline import Recipe, deep_ensemble
+from hyperframe.builtin.analyses.deep_ensemble.baseline import Recipe, deep_ensemble, of_budget
 from hyperframe.builtin.analyses.deep_ensemble.equivalent import deep_ensemble_equivalent, saturation
 from hyperframe.builtin.objectives.trade_off import Options
 from hyperframe.config.sections import PriorOptions
@@ -30,6 +33,7 @@ from hyperframe.errors import (
     RunError,
     TrainingError,
 )
+from hyperframe.networks.prior import without_prior
 from hyperframe.runs.loading import load_run
 from hyperframe.training.trainer import Trainer
 
@@ -265,13 +269,61 @@ def test_a_rate_that_is_too_high_is_named(run, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_module_that_was_handed_over(tmp_path):
-    from torch import nn
-
     module = nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.ReLU(), nn.Linear(5, 10))
     settings = {key: value for key, value in PERCEPTRON.items() if not key.startswith("target")}
     run = hf.train("digits", {**settings, "trainer.steps": 2}, module=module, out=tmp_path / "run")
     for _ in range(2):  # the second time the references are read
         assert len(analyse(run, "deep_ensemble", make_registry(), QUICK)["references"]) == 2
+
+
+def of_part(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.ReLU(), nn.Linear(5, 10))
+
+
+def same_constants(one, other):
+    here, there = one.experiment.target.constants(), without_prior(other.experiment.target.constants())
+    return bool(here) and here.keys() == there.keys() and all(torch.equal(here[name], there[name]) for name in here)
+
+
+@pytest.mark.filterwarnings("ignore:.*is gone:hyperframe.errors.HyperframeWarning")
+@pytest.mark.parametrize("kept", ["file", "module"])
+def test_references_keep_what_the_run_keeps(tmp_path, kept):
+    """The file of trained weights may be gone, and a module that is handed over again may have other weights."""
+    settings = {key: value for key, value in PERCEPTRON.items() if not key.startswith("target")}
+    settings |= {"trainer.steps": 2, "prior.functions": 2}
+    weights = None if kept == "module" else tmp_path / "trained.safetensors"
+    if weights is not None:
+        save_file({name: value for name, value in of_part().state_dict().items() if name.startswith("1")}, weights)
+    own = {"module": of_part(3), "generate": ["3"], "weights": weights}
+    trained = hf.train("digits", settings, **own, out=tmp_path / "run")
+    if weights is not None:
+        weights.unlink()
+    run = hf.load(trained.folder, module=of_part(1))
+    recipe = of_budget(120, 2, 8, 0.01, averaged=False)
+    with pytest.warns(HyperframeWarning, match="trained.safetensors is gone") if weights else nullcontext():
+        reference = deep_ensemble(run, tmp_path / "reference", recipe)
+    assert same_constants(reference, run)
+    assert same_constants(deep_ensemble(run, tmp_path / "reference", recipe), run)  # as it is read
+    shutil.rmtree(tmp_path / "reference" / "checkpoints")
+    with pytest.warns(HyperframeWarning, match="it starts anew"):
+        assert same_constants(deep_ensemble(run, tmp_path / "reference", recipe), run)
+
+
+def test_references_that_would_begin_at_a_file_that_is_gone_are_refused(tmp_path):
+    """Where all is generated nothing is kept, and references without trained weights would be no match."""
+    file = tmp_path / "trained.safetensors"
+    settings = {key: value for key, value in PERCEPTRON.items() if not key.startswith("generator")}
+    modes = {"name": "modes", "modes": 2, "extractor": [6], "weight_generators": [5]}
+    module = of_part()
+    save_file(module.state_dict(), file)
+    settings = {key: value for key, value in settings.items() if not key.startswith("target")}
+    settings |= {"generator": modes, "diversity": "none", "trainer.steps": 2}
+    run = hf.train("digits", settings, module=module, weights=file, out=tmp_path / "run")
+    file.unlink()
+    with pytest.raises(RunError, match="there is no file"):
+        deep_ensemble(run, tmp_path / "reference", of_budget(120, 2, 8, 0.01, averaged=False))
+    assert not (tmp_path / "reference").exists()
 
 
 @pytest.mark.slow

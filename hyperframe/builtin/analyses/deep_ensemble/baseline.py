@@ -13,6 +13,7 @@ from hyperframe.config.registry import Registry
 from hyperframe.config.schema import Config
 from hyperframe.config.sections import PriorOptions, TrainerOptions
 from hyperframe.errors import NotApplicableError, RunError, TrainingError
+from hyperframe.networks.prior import without_prior
 from hyperframe.options import plain_options
 from hyperframe.runs.checkpoints import checkpoint_steps
 from hyperframe.runs.folder import CONFIG, read_run_config
@@ -86,7 +87,8 @@ def deep_ensemble(run: Run, folder: Path, recipe: Recipe) -> Run:
     """Train independent networks of a run's target on its task, or load those that the folder holds.
 
     The generator is `direct`: Adam trains the weights themselves, without a diversity term, on examples of each
-    network's own, which the task varies as it does for the run. A training that was interrupted goes on.
+    network's own, which the task varies as it does for the run. What the run's target keeps beside generated weights is
+    the run's. A training that was interrupted goes on.
 
     Args:
         run: the run whose target and task are taken.
@@ -97,11 +99,13 @@ def deep_ensemble(run: Run, folder: Path, recipe: Recipe) -> Run:
         RunError: the folder holds something else, networks of another target or task, or of another recipe.
         KeyboardInterrupt: Ctrl-C; a checkpoint is written first.
     """
-    registry = run.registry
+    registry, constants = run.registry, run.experiment.target.constants()
+    if run.config.prior.adds:  # references have none
+        constants = without_prior(constants)
     reporter = StepsReporter(f"steps of {recipe.networks} networks", recipe.steps)
     if not is_file(folder / CONFIG):
         with _told_of(recipe):
-            return train_run(_config(run, recipe, registry), registry, folder, reporter)
+            return train_run(_config(run, recipe, registry), registry, folder, reporter, constants=constants)
     check_reference(run, folder, recipe)
     data = {key: value for key, value in run.config.locations.items() if key.startswith("task.")}  # may have moved
     if checkpoint_steps(folder):
@@ -109,7 +113,7 @@ def deep_ensemble(run: Run, folder: Path, recipe: Recipe) -> Run:
         if known.finished:
             return known
     with _told_of(recipe):
-        return resume_run(folder, data, registry, reporter)
+        return resume_run(folder, data, registry, reporter, constants=constants)
 
 
 def check_reference(run: Run, folder: Path, recipe: Recipe) -> None:
