@@ -3,22 +3,26 @@
 import copy
 import logging
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from hyperframe.config.schema import Config
-from hyperframe.errors import Forgiven
+from hyperframe.errors import Forgiven, MemoryShortageError
 from hyperframe.experiment.loss import BatchLoss
 from hyperframe.networks.generator import Generator
+from hyperframe.runtime.chunks import Chunks
 from hyperframe.runtime.modes import with_gradients
 from hyperframe.types import Data, Task
+
+T = TypeVar("T")
 
 
 class LivingBytes(TorchDispatchMode):
@@ -64,6 +68,51 @@ class LivingBytes(TorchDispatchMode):
         self.now -= self._known.pop(key)
 
 
+class SampledChunks(Chunks):
+    """Chunks of which the first two and the last two are worked on; what the others give is made without work.
+
+    All but the last have the same size, and the work on each takes the same memory: what was made before grows, and one
+    chunk before is still there. So the most memory is that of the first two or of the last two.
+
+    Example:
+        >>> def work(rows):
+        ...     print("worked on", rows.start)
+        ...     return torch.ones(rows.stop - rows.start)
+        >>> [(rows.start, len(found)) for rows, found in SampledChunks(2).over(11, work, MemoryError)]
+        worked on 0
+        worked on 2
+        worked on 8
+        worked on 10
+        [(0, 2), (2, 2), (4, 2), (6, 2), (8, 2), (10, 1)]
+    """
+
+    def over(
+        self,
+        count: int,
+        work: Callable[[slice], T],
+        too_large: Callable[[], MemoryShortageError | MemoryError],
+        *,
+        numbers: int = 1,
+        in_threads: bool = False,
+    ) -> Iterator[tuple[slice, T]]:
+        """Yield each chunk and what the work gave, or tensors of the same shapes."""
+        rows = [slice(start, min(start + self.size, count)) for start in range(0, count, self.size)]
+        made: Any = None
+        makers: Any = None
+        for number, chunk in enumerate(rows):
+            made = tree_map(lambda make: make(), makers) if 2 <= number < len(rows) - 2 else work(chunk)
+            if number == 1:
+                makers = tree_map(_maker, made)
+            yield chunk, made
+
+
+def _maker(value: Any) -> Callable[[], Any]:
+    """A function that makes a tensor like this one, which it does not keep; for anything else it gives that."""
+    if isinstance(value, Tensor):
+        return partial(torch.empty, value.shape, dtype=value.dtype)
+    return lambda: value
+
+
 @with_gradients
 def step_memory(loss: BatchLoss, generator: Generator, task: Task, config: Config) -> int | None:
     """Count the bytes that tensors of a training step take on a CPU: parameters, moments, weights, activations.
@@ -82,7 +131,7 @@ def step_memory(loss: BatchLoss, generator: Generator, task: Task, config: Confi
     """
     options, target = config.trainer, loss.target
     alone = loss.evolved(target, loss.chunks.size * _at_the_same_time(loss, options.networks, options.batch_size))
-    alone.chunks.sequential = True
+    alone.chunks = SampledChunks(alone.chunks.size)
     trained = sum(value.numel() * value.element_size() for value in generator.parameters() if value.requires_grad)
     held = sum(value.numel() * value.element_size() for value in generator.parameters())
     held += (2 if options.average_tail is None else 3) * trained  # Adam's moments, and the mean of the last steps

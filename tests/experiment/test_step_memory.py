@@ -6,9 +6,12 @@ import pytest
 import torch
 
 from hyperframe.config.schema import load_config
+from hyperframe.experiment import step_memory as module
 from hyperframe.experiment.build import build_experiment
 from hyperframe.experiment.describe import describe
+from hyperframe.experiment.loss import BatchLoss
 from hyperframe.experiment.step_memory import LivingBytes, step_memory
+from hyperframe.runtime.chunks import Chunks
 from hyperframe.runtime.rng import stream
 from hyperframe.types import Data
 
@@ -47,6 +50,25 @@ def test_the_memory_of_a_step_is_that_of_its_tensors(registry, form):
         compared = shared if built.loss.compares_outputs else None
         built.loss.gradients(generator, z, batch, rng, accuracy_weight=1.0, shared=compared)
     assert predicted == pytest.approx(3 * held + living.most, rel=0.02)
+
+
+@pytest.mark.parametrize("changes", [{}, {"diversity": ["disagreement", "weight_entropy"], "trainer.chunk": 3}])
+def test_four_chunks_tell_what_all_would(registry, monkeypatch, changes):
+    settings = {**SETTINGS, "trainer.networks": 20, "trainer.chunk": 2, **changes}
+    built = build_experiment(load_config("digits", settings, registry))
+    passes, run = [], BatchLoss._pass
+    monkeypatch.setattr(BatchLoss, "_pass", lambda *given, **named: passes.append(1) or run(*given, **named))
+    predicted = step_memory(built.loss, built.generator, built.task, built.config)
+    assert len(passes) == 4
+
+    def all_of_them(size):
+        chunks = Chunks(size)
+        chunks.sequential = True
+        return chunks
+
+    monkeypatch.setattr(module, "SampledChunks", all_of_them)
+    assert step_memory(built.loss, built.generator, built.task, built.config) == predicted
+    assert len(passes) > 4 + 4
 
 
 def test_nothing_changes(registry):
