@@ -8,9 +8,9 @@ from typing import Any
 
 import attrs
 
-from hyperframe.analysis.evaluation_rows import quantity
 from hyperframe.metrics import WORDS, Metric, metrics_of, with_deviation
 from hyperframe.runs.comparison import repeats
+from hyperframe.runtime.progress import quantity
 
 MISSING = "—"
 """Stands where a run has no such result, or no such key."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hyperframe.metrics import WORDS, metrics_of
+from hyperframe.runtime.progress import quantity
 
 
 def evaluation_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -26,14 +27,5 @@ def evaluation_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def evaluation_title(results: Mapping[str, Any]) -> str:
     """Say how many networks an evaluation drew, and on how many examples of which split it ran them."""
-    return f"{quantity(results['networks'], 'generated network')} on {results['examples']} {results['split']} examples"
-
-
-def quantity(count: int, what: str) -> str:
-    """Return a count with the word for what is counted, in the plural where it must be.
-
-    Example:
-        >>> quantity(1, "network"), quantity(3, "network")
-        ('1 network', '3 networks')
-    """
-    return f"{count} {what}{'' if count == 1 else 's'}"
+    examples = quantity(results["examples"], f"{results['split']} example")
+    return f"{quantity(results['networks'], 'generated network')} on {examples}"

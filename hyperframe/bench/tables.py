@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hyperframe.analysis.evaluation_rows import quantity
 from hyperframe.bench.cells import COSTS_OF, EVALUATION
 from hyperframe.metrics import WORDS, Metric, with_deviation
+from hyperframe.runtime.progress import quantity
 
 MISSING = "–"
 WHOLE = 1000
@@ -100,7 +100,7 @@ def table1_markdown(content: Mapping[str, Any]) -> str:
     for label, one in found:
         lines.append(
             f"- `{label}`: {quantity(one['networks'], 'network')}, {one['gradient_evaluations']:,} gradient "
-            f"evaluations, {one['checkpoints']} checkpoints; {one['machine']}, torch {one['torch']}, "
+            f"evaluations, {quantity(one['checkpoints'], 'checkpoint')}; {one['machine']}, torch {one['torch']}, "
             f"revision {one['revision']}; `{one['command']}`"
         )
     return "\n".join([*lines, ""])

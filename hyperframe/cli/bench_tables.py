@@ -6,11 +6,11 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Column, Table
 
-from hyperframe.analysis.evaluation_rows import quantity
 from hyperframe.bench.speed.growth_page import growth_rows, growth_title
 from hyperframe.bench.speed.work import OURS, WAYS
 from hyperframe.bench.tables import TABLE1, best_of, comparison_rows, comparison_title, table1_rows
 from hyperframe.cli.tables import output
+from hyperframe.runtime.progress import quantity
 
 
 def print_benchmark(content: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from hyperframe.cli.completion import RUNS
 from hyperframe.cli.extensions import GROUP
 from hyperframe.entry_points import LIMIT_VARIABLE, OWN_DISTRIBUTION, find_entry_points
 from hyperframe.errors import Forgiven, described
+from hyperframe.runtime.progress import quantity
 
 IMPORTS = """
 import importlib, os, sys
@@ -314,7 +315,8 @@ def _room_lines(content: dict[str, Any]) -> Iterator[str]:
 
 def _plugin_lines(content: dict[str, Any]) -> Iterator[str]:
     for name, row in content["distributions"].items():
-        yield f"{name} {row['version']}: {row['components']} components, {row['commands']} commands"
+        counts = quantity(row["components"], "component"), quantity(row["commands"], "command")
+        yield f"{name} {row['version']}: {', '.join(counts)}"
     if content["limited_to"] is not None:
         yield f"limited by {LIMIT_VARIABLE}={content['limited_to']}"
 

@@ -9,13 +9,13 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from hyperframe.analysis.comparison_rows import MISSING, comparison_rows, comparison_title, difference_rows, task_note
-from hyperframe.analysis.evaluation_rows import evaluation_rows, evaluation_title, quantity
+from hyperframe.analysis.evaluation_rows import evaluation_rows, evaluation_title
 from hyperframe.config.registry import BrokenPlugin, Registered
 from hyperframe.entry_points import OWN_DISTRIBUTION
 from hyperframe.metrics import Metric, metrics_of
 from hyperframe.runs.comparison import repeats
 from hyperframe.runs.folder import ANALYSES
-from hyperframe.runtime.progress import in_words
+from hyperframe.runtime.progress import in_words, quantity
 from hyperframe.runtime.terminal import Console, printable
 from hyperframe.targets.notebook import outputs_in_words
 
@@ -75,7 +75,7 @@ def print_distillation(content: Mapping[str, Any]) -> None:
     metrics = metrics_of(content)
     table = Table("", *(escape(metric.words("{}")) for metric in metrics), title_justify="left")
     networks = quantity(content["networks"], "network")
-    table.title = f"{networks} and one by '{content['method']}' on {content['examples']} test examples"
+    table.title = f"{networks} and one by '{content['method']}' on {quantity(content['examples'], 'test example')}"
     for words, row in content["results"].items():
         values = [(metric, row["metrics"][metric.name]) for metric in metrics]
         cells = [
@@ -191,7 +191,7 @@ def print_dry_run(content: Mapping[str, Any]) -> None:
         "generator": f"{content['generator']['name']}: {content['generator']['parameters']:,} parameters",
         "loss": f"objective {content['objective']}, diversity {', '.join(content['diversity']) or 'none'}, "
         f"gauges {', '.join(content['gauges']) or 'none'}",
-        "step": f"{content['networks']:,} networks on {content['batch_size']:,} examples each",
+        "step": f"{quantity(content['networks'], 'network')} on {quantity(content['batch_size'], 'example')} each",
         "memory of a step": f"{_mebibytes(memory['step'])}, data {_mebibytes(memory['data'])}, "
         f"free {_mebibytes(memory['free'])}",
         "time": MISSING if content["time"] is None else _time_in_words(content["time"]),
@@ -209,7 +209,8 @@ def _mebibytes(size: int | None) -> str:
 def _time_in_words(found: Mapping[str, Any]) -> str:
     validations, patience = quantity(found["validations"], "validation"), found["patience"]
     return (
-        f"about {in_words(found['seconds'])}: {found['steps']:,} steps of {in_words(found['step'])}, {validations} of "
+        f"about {in_words(found['seconds'])}: {quantity(found['steps'], 'step')} of {in_words(found['step'])}, "
+        f"{validations} of "
         f"{in_words(found['validation'])}{'' if patience is None else f', or less with trainer.patience={patience}'}"
     )
 

@@ -21,6 +21,7 @@ from hyperframe.networks.prior import GeneratorWithPrior
 from hyperframe.networks.target import Target
 from hyperframe.options import keys_of_task
 from hyperframe.runtime.distributed import ALONE, Processes
+from hyperframe.runtime.progress import quantity
 from hyperframe.runtime.rng import seeded, stream
 from hyperframe.targets.notebook import outputs_in_words
 from hyperframe.targets.spec import TargetSpec
@@ -76,7 +77,7 @@ def resolve_device(name: str, processes: Processes = ALONE) -> torch.device:
             )
         return torch.device(kind, processes.local_rank)
     if int(index or 0) >= count:
-        there = f"there are {count} CUDA devices" if count else "torch finds no CUDA device"
+        there = f"torch finds {quantity(count, 'CUDA device') if count else 'no CUDA device'}"
         raise DeviceError(f"trainer.device: '{name}' was asked for, but {there} here; use auto or cpu")
     return torch.device(kind, int(index or 0))
 
@@ -171,8 +172,10 @@ def build_experiment(
 
 def _check_threads(threads: int | None) -> None:
     cores = os.cpu_count() or 1
-    if (threads or 1) > cores:
-        raise ConfigError(f"trainer.threads: {threads} threads were asked for, there are {cores} cores")
+    if threads is not None and threads > cores:
+        raise ConfigError(
+            f"trainer.threads: {quantity(threads, 'thread')} asked for, and the machine has {quantity(cores, 'core')}"
+        )
 
 
 def _build_terms(config: Config, estimator: EntropyEstimator) -> list[WeightedTerm]:
@@ -234,8 +237,8 @@ def _check_batch(config: Config, generator: Generator, terms: list[WeightedTerm]
     drawn, name, fixed = config.trainer.networks, config.generator.name, generator.networks_per_step
     if fixed is not None and drawn != fixed:
         raise ConfigError(
-            f"trainer.networks is {drawn}, but generator '{name}' trains {fixed} networks in every step; set "
-            f"trainer.networks={fixed}, or give it {drawn}"
+            f"trainer.networks is {drawn}, but generator '{name}' trains {quantity(fixed, 'network')} in every step; "
+            f"set trainer.networks={fixed}, or give it {drawn}"
         )
     if drawn < generator.minimum_batch:
         raise ConfigError(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hyperframe.errors import DataError, notice, unknown_name
+from hyperframe.runtime.progress import quantity
 from hyperframe.runtime.rng import stream
 from hyperframe.tasks.conformal import (
     SCORES,
@@ -127,7 +128,7 @@ def calibrate(
     if len(scores) < fewest_examples(alpha):
         everything = "sets hold all classes" if classifies else "intervals have no ends"
         notice(
-            f"{len(scores)} calibration examples are too few for alpha={alpha:g}, so that {everything}; "
+            f"{quantity(len(scores), 'calibration example')} cannot give alpha={alpha:g}, so that {everything}; "
             f"{fewest_examples(alpha)} or more are needed"
         )
     return Conformal(
@@ -151,7 +152,10 @@ def _labels(task: Task, y: Any, beside: Tensor) -> Tensor:
         labels = labels[:, None] if labels.dim() == 1 and task.num_outputs == 1 else labels
     task.check_labels(labels, "y")
     if len(labels) != len(beside):
-        raise DataError(f"y: there are {len(labels)} labels for {len(beside)} inputs")
+        raise DataError(
+            f"y: expected as many labels as inputs, but got {quantity(len(labels), 'label')} for "
+            f"{quantity(len(beside), 'input')}"
+        )
     return labels.to(beside.device)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from hyperframe.errors import MemoryShortageError
 from hyperframe.options import option
 from hyperframe.runtime.memory import missing_memory
+from hyperframe.runtime.progress import quantity
 from hyperframe.targets.spec import LayerSpec, TargetSpec
 from hyperframe.types import Weights
 
@@ -140,11 +141,11 @@ class Generator(nn.Module):
         """
         reasons, weights = [], self.spec.num_weights
         if self.networks is not None:
-            reasons.append(f"holds {self.networks} networks: q is no density")
+            reasons.append(f"holds {quantity(self.networks, 'network')}: q is no density")
         elif self.dimension < weights:
             reasons.append(
-                f"makes draws of {self.dimension:,} dimensions, and the weights have {weights:,}: q has no density "
-                "among all weights, and its entropy is the one on its own manifold"
+                f"makes draws of {quantity(self.dimension, 'dimension')}, and the weights have {weights:,}: q has no "
+                "density among all weights, and its entropy is the one on its own manifold"
             )
         if type(self).penalty is not Generator.penalty:
             reasons.append("adds a penalty of its own to the loss")

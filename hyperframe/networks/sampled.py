@@ -17,7 +17,7 @@ from hyperframe.networks.conformal import Conformal, calibrate
 from hyperframe.networks.generator import Generator, generate_in_parts
 from hyperframe.networks.target import Target
 from hyperframe.runtime.memory import if_it_fits, missing_memory, shortage_as
-from hyperframe.runtime.progress import tell
+from hyperframe.runtime.progress import quantity, tell
 from hyperframe.runtime.threads import in_order
 from hyperframe.targets.notebook import html_table, outputs_in_words
 from hyperframe.targets.weights import batch_size, slice_weights
@@ -80,7 +80,7 @@ class Networks:
             ("statistics", ", ".join(self.statistics) or "none"),
             ("origin", self.origin),
         ]
-        return html_table(f"{len(self):,} networks", rows)
+        return html_table(quantity(len(self), "network"), rows)
 
     def __len__(self) -> int:
         return batch_size(self.weights)
@@ -159,9 +159,9 @@ class Networks:
         if numbers:
             listed = ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
             raise DivergedError(
-                f"{self.origin}: {what} of {len(numbers)} of {len(self)} networks (number {listed}) are not finite "
-                "numbers; the training has diverged, or the file is damaged. Take another checkpoint or file, or train "
-                "anew with a lower trainer.rate"
+                f"{self.origin}: {what} of {len(numbers):,} of {quantity(len(self), 'network')} (number {listed}) are "
+                "not finite numbers; the training has diverged, or the file is damaged. Take another checkpoint or "
+                "file, or train anew with a lower trainer.rate"
             )
 
     @torch.no_grad()
@@ -209,7 +209,8 @@ class Networks:
             raise MemoryShortageError(f"out of memory: one network of target '{name}' on one example does not fit")
         halves = (networks // 2, examples) if networks > 1 else (1, examples // 2)
         if halves < self._at_once:
-            notice(f"out of memory: {halves[0]} networks are run on {halves[1]} examples at a time from here on")
+            most = f"{quantity(halves[0], 'network')} on {quantity(halves[1], 'example')}"
+            notice(f"out of memory: at most {most} at a time from here on")
             self._at_once = halves
         parts = []
         for first in range(rows.start, rows.stop, halves[0]):

@@ -35,6 +35,7 @@ from hyperframe.runtime.files import (
     writing,
 )
 from hyperframe.runtime.links import inside
+from hyperframe.runtime.progress import quantity
 
 CHECKPOINTS = "checkpoints"
 GENERATOR, TRAINER, STATE = "generator.safetensors", "trainer.safetensors", "state.json"
@@ -262,7 +263,7 @@ def early_end(state: Mapping[str, Any], patience: int | None, steps: int) -> str
     if patience is None or not isinstance(count, int) or count < patience or state["step"] >= steps:
         return None
     since = "the beginning" if seen.get("best_step") is None else f"step {seen['best_step']}"
-    return f"no new best in {count} validation{'s' * (count != 1)} since {since}"
+    return f"no new best in {quantity(count, 'validation')} since {since}"
 
 
 def ended_early(run: Path, patience: int | None, steps: int) -> str | None:

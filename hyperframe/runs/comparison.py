@@ -21,6 +21,7 @@ from hyperframe.runs.loading import load_run
 from hyperframe.runs.metrics_log import read_metrics
 from hyperframe.runs.run import Run
 from hyperframe.runtime.files import whole_file
+from hyperframe.runtime.progress import quantity
 from hyperframe.types import EntropyEstimator
 
 
@@ -124,7 +125,9 @@ def compare_runs(
     for run in runs:
         held = run.experiment.generator.at_most(count)
         if held < count:
-            raise RunError(f"{run.folder} holds {held} networks, {count} were asked for; compare at most {held}")
+            raise RunError(
+                f"{run.folder} holds {quantity(held, 'network')}, {count} were asked for; compare at most {held}"
+            )
     known = None
     if evaluation is not None and evaluation["networks"] == count:
         known = measured_part(evaluation)

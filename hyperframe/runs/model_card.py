@@ -10,6 +10,7 @@ from hyperframe.metrics import metrics_of
 from hyperframe.networks.sampled import Networks
 from hyperframe.runs.checkpoints import Checkpoint, early_end
 from hyperframe.runs.provenance import version_of
+from hyperframe.runtime.progress import quantity
 from hyperframe.types import Layout
 
 HEAD = """---
@@ -40,9 +41,9 @@ def model_card(
     parts = [
         HEAD,
         f"# {name}\n",
-        f"{len(networks)} networks `{spec.name}` ({spec.num_weights:,} weights) for the task `{task.name}`, and the "
-        f"generator `{config.generator.name}` that draws any number of others. Every draw is a whole network; together "
-        "they are an ensemble, and where they disagree its answer is uncertain. Trained with "
+        f"{quantity(len(networks), 'network')} `{spec.name}` ({spec.num_weights:,} weights) for the task "
+        f"`{task.name}`, and the generator `{config.generator.name}` that draws any number of others. Every draw is a "
+        "whole network; together they are an ensemble, and where they disagree its answer is uncertain. Trained with "
         f"{OWN_DISTRIBUTION} {version_of(OWN_DISTRIBUTION)}.\n",
         "## Figures\n",
         *_figures(figures, checkpoint),
@@ -62,8 +63,8 @@ def _figures(figures: Mapping[str, Any] | None, checkpoint: Checkpoint) -> Itera
         yield "These networks have not been measured; `hyperframe evaluate FOLDER` does it, where the data are."
         return
     yield (
-        f"{figures['networks']} networks drawn with seed {figures['seed']}, on {figures['examples']:,} "
-        f"{figures['split']} examples:\n\n| | |\n| --- | --- |"
+        f"{quantity(figures['networks'], 'network')} drawn with seed {figures['seed']}, on "
+        f"{quantity(figures['examples'], figures['split'] + ' example')}:\n\n| | |\n| --- | --- |"
     )
     for metric in metrics_of(figures):
         text = metric.text(figures)
@@ -133,7 +134,8 @@ def _training(config: Config, checkpoint: Checkpoint) -> Iterator[str]:
     ended = early_end(checkpoint.state, options.patience, options.steps)
     end = "" if ended is None else f"; it ended early, with {ended}"
     yield (
-        f"{checkpoint.step:,} of {options.steps:,} steps of {options.networks} networks on {options.batch_size} "
-        f"examples each, seed {options.seed}{end}; {checkpoint.state['gradient_evaluations']:,} gradient evaluations "
-        "of a network at an example. `config.yaml` has every setting, `provenance.json` the versions and the machine."
+        f"{checkpoint.step:,} of {quantity(options.steps, 'step')} of {quantity(options.networks, 'network')} on "
+        f"{quantity(options.batch_size, 'example')} each, seed {options.seed}{end}; "
+        f"{checkpoint.state['gradient_evaluations']:,} gradient evaluations of a network at an example. `config.yaml` "
+        "has every setting, `provenance.json` the versions and the machine."
     )

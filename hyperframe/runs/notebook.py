@@ -6,6 +6,7 @@ from hyperframe.experiment.describe import parts_of
 from hyperframe.metrics import WORDS
 from hyperframe.runs.folder import ANALYSES, EVALUATION, RESULTS
 from hyperframe.runtime.files import LARGEST_RESULTS, kept_json
+from hyperframe.runtime.progress import quantity
 from hyperframe.targets.notebook import html_table
 
 
@@ -26,13 +27,18 @@ def run_table(run: Any) -> str:
     return html_table(f"run {run.folder.name}", [*rows, *_results(run)])
 
 
+def _count(number: object, word: str) -> str:
+    """A count of a kept evaluation, which a file that was changed by hand need not have."""
+    return quantity(number, word) if isinstance(number, int) else f"{number} {word}s"
+
+
 def _results(run: Any) -> list[tuple[str, object]]:
     """The metrics of a kept evaluation, and what it is of."""
     results = kept_json(run.folder / ANALYSES / EVALUATION / RESULTS, LARGEST_RESULTS)
     if results is None:
         return [("evaluation", "none is kept yet; run.evaluate() makes one")]
     origin = f"at step {results['step']}" if "step" in results else f"of {results.get('samples')}"
-    counts = [f"{results.get(key)} {words}" for key, words in (("networks", "networks"), ("examples", "examples"))]
+    counts = [_count(results.get(f"{word}s"), word) for word in ("network", "example")]
     rows: list[tuple[str, object]] = [("evaluation", f"{', '.join(counts)} ({results.get('split')}), {origin}")]
     for metric in run.experiment.task.metrics:
         text = metric.text(results)

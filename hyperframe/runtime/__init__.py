@@ -6,7 +6,7 @@
 - `rng`: seeds of independent streams of random numbers
 - `signals`: Ctrl-C and SIGTERM, noted so that a training can save first
 - `distributed`: processes that train together: their shares, what they exchange, how they begin and end
-- `progress`: how far long work has come, told to whoever listens
+- `progress`: how far long work has come, told to whoever listens; durations and counts in words
 - `files`: files that are written whole or not at all, and checked when they are read
 - `links`: links in a run folder, which nothing is written or removed through
 - `precision`: arithmetic in which products are rounded: single precision, or a faster one

@@ -1,4 +1,4 @@
-"""Progress of long work: whoever does it tells, and whoever listens shows it; and how long, in words."""
+"""Progress of long work: whoever does it tells, and whoever listens shows it; how long, and how many, in words."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,9 +29,24 @@ def in_words(seconds: float) -> str:
         count = round(seconds / part)
         if count * part >= size:
             whole, rest = divmod(count, size // part)
-            plural = "s" if unit == "day" and whole > 1 else ""
-            return f"{whole} {unit}{plural}" + (f" {rest} {smaller}" if rest else "")
+            words = quantity(whole, unit) if unit == "day" else f"{whole} {unit}"
+            return words + (f" {rest} {smaller}" if rest else "")
     return f"{seconds:.0f} s"
+
+
+def quantity(count: int, what: str, several: str | None = None) -> str:
+    """A count with the word for what is counted, in the plural where it must be.
+
+    Args:
+        count: how many.
+        what: the word in the singular.
+        several: in the plural; by default with an s.
+
+    Example:
+        >>> quantity(1, "network"), quantity(3000, "network"), quantity(2, "batch", "batches")
+        ('1 network', '3,000 networks', '2 batches')
+    """
+    return f"{count:,} {what if count == 1 else several or f'{what}s'}"
 
 
 def tell(what: str, done: int, total: int) -> None:

@@ -5,6 +5,7 @@ from html import escape
 from typing import Any
 
 from hyperframe.errors import SpecError
+from hyperframe.runtime.progress import quantity
 
 LAYERS = 30
 """Layers that a table has at most."""
@@ -60,7 +61,7 @@ def spec_table(spec: Any) -> str:
 
 def _place(place: Any) -> str:
     """A unit space, or some units of one."""
-    return place if isinstance(place, str) else f"{place.space} ({len(place.indices)} units)"
+    return place if isinstance(place, str) else f"{place.space} ({quantity(len(place.indices), 'unit')})"
 
 
 def _known(count: Any) -> str:
@@ -78,4 +79,4 @@ def outputs_in_words(number: int, *places: int) -> str:
         >>> outputs_in_words(4), outputs_in_words(4, 32, 32)
         ('4 outputs', '4 outputs at each of 32 × 32 places')
     """
-    return f"{number} outputs" + (f" at each of {' × '.join(map(str, places))} places" if places else "")
+    return quantity(number, "output") + (f" at each of {' × '.join(map(str, places))} places" if places else "")

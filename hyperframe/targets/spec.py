@@ -8,6 +8,7 @@ import attrs
 from torch import nn
 
 from hyperframe.errors import SpecError, unknown_name
+from hyperframe.runtime.progress import quantity
 from hyperframe.targets.notebook import spec_table
 from hyperframe.targets.params import Param, Role
 from hyperframe.targets.units import UnitSpec
@@ -192,8 +193,8 @@ class TargetSpec:
         filters = self.num_outputs if self.logits is None else self.layer(self.logits).filters
         if filters != self.num_outputs:
             raise SpecError(
-                f"target '{self.name}': the logits' layer '{self.logits}' has {filters} filters, but there are "
-                f"{self.num_outputs} outputs"
+                f"target '{self.name}': the logits' layer '{self.logits}' has {quantity(filters, 'filter')}, and "
+                f"the target {quantity(self.num_outputs, 'output')}"
             )
 
     def _check_places(self, layer: LayerSpec, written: set[str]) -> None:

@@ -19,6 +19,7 @@ from hyperframe.runs.provenance import as_mapping
 from hyperframe.runs.run import Run
 from hyperframe.runtime.distributed import ALONE, Processes
 from hyperframe.runtime.files import different_tensors, is_file, read_tensors, user_path
+from hyperframe.runtime.progress import quantity
 from hyperframe.runtime.rng import stream
 from hyperframe.targets.params import Param
 from hyperframe.targets.part import trained_weights
@@ -116,8 +117,8 @@ def _begin_at_trained(experiment: Experiment) -> None:
             "part"
         )
     notice(
-        f"target.weights: generator '{name}' has no base points: {len(whole)} layers that it generates whole begin "
-        "without trained weights"
+        f"target.weights: generator '{name}' has no base points: {quantity(len(whole), 'layer')} that it generates "
+        f"whole would have had trained weights, and {'begins' if len(whole) == 1 else 'begin'} without them"
     )
 
 

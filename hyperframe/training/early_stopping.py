@@ -9,6 +9,7 @@ import attrs
 from hyperframe.config.schema import Config
 from hyperframe.errors import RunError, brief, notice
 from hyperframe.metrics import Course, Metric
+from hyperframe.runtime.progress import quantity
 
 
 class Validations:
@@ -103,6 +104,7 @@ def tell_idle_patience(config: Config) -> None:
     before_last = (steps - 1) // every
     if patience is not None and patience >= before_last:
         notice(
-            f"trainer.patience={patience} ends nothing: {before_last} validations come before the last of {steps} "
-            f"steps, one every evaluation.every={every}, and the first has nothing to be compared with"
+            f"trainer.patience={patience} ends nothing: before the last of {quantity(steps, 'step')} there is time for "
+            f"{quantity(before_last, 'validation')}, one every evaluation.every={every}, and the first has nothing "
+            "to be compared with"
         )

@@ -46,6 +46,7 @@ from hyperframe.runs.run import Run
 from hyperframe.runtime.distributed import ALONE, Processes
 from hyperframe.runtime.links import inside
 from hyperframe.runtime.memory import keep_freed, unless_out_of_memory
+from hyperframe.runtime.progress import quantity
 from hyperframe.runtime.rng import seeded
 from hyperframe.runtime.signals import StopSignals
 from hyperframe.runtime.threads import cpu_threads
@@ -202,7 +203,7 @@ class Training:
     def _failed(self, error: BaseException) -> TrainingError:
         """Say that components failed, which are code of others."""
         done, steps = self.trainer.step_count, self.options.steps
-        return TrainingError(f"a component failed after {done} of {steps} steps: {described(error)}")
+        return TrainingError(f"a component failed after {done:,} of {quantity(steps, 'step')}: {described(error)}")
 
     def _loop(self, log: MetricsLog | None, signals: StopSignals) -> str:
         """Train until the last step or an early end, or until there is a reason to pause, which is returned."""

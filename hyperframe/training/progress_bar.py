@@ -14,7 +14,7 @@ from rich.text import Text
 from hyperframe.errors import notice
 from hyperframe.metrics import metrics_of
 from hyperframe.runs.run import Run
-from hyperframe.runtime.progress import heard_by, in_words, tell
+from hyperframe.runtime.progress import heard_by, in_words, quantity, tell
 from hyperframe.runtime.terminal import Console
 from hyperframe.training.reporter import Reporter, Warner
 
@@ -100,7 +100,10 @@ class ProgressReporter(Warner):
 
     def validated(self, step: int, results: Mapping[str, Any]) -> None:
         """Print a line."""
-        parts = [f"step {step:>6}", f"{results['networks']} networks on {results['examples']} validation examples"]
+        parts = [
+            f"step {step:>6}",
+            f"{quantity(results['networks'], 'network')} on {quantity(results['examples'], 'validation example')}",
+        ]
         for metric in metrics_of(results):
             value, spread = metric.value(results), metric.spread(results)
             of_whom = "ensemble's " if metric.of == "ensemble" else ""

@@ -29,6 +29,7 @@ from hyperframe.runs.loading import recorded_data, restore
 from hyperframe.runs.provenance import add_resumption
 from hyperframe.runs.run import Run
 from hyperframe.runtime.distributed import ALONE, Processes
+from hyperframe.runtime.progress import quantity
 from hyperframe.targets.trial_inputs import read_example
 from hyperframe.training.beginning import begin
 from hyperframe.training.loop import Training
@@ -107,7 +108,8 @@ def resume_run(
 def _what_extends(run: Run) -> str:
     """Say why a run has nothing left to do, and by which key it would go on."""
     if run.ended is None:
-        return f"all {run.step} steps are done; a larger number, trainer.steps=N, extends the run"
+        done = quantity(run.step, "step")
+        return f"the run has done {done}, which is all; a larger number, trainer.steps=N, extends the run"
     return (
         f"the run ended early at step {run.step}: {run.ended}; a larger number than "
         f"trainer.patience={run.config.trainer.patience}, or trainer.patience=null, lets it go on"
@@ -130,7 +132,10 @@ def _check_changes(stored: Config, config: Config, step: int) -> None:
             "again; train a new run for others"
         )
     if config.trainer.steps < step:
-        raise ConfigError(f"trainer.steps: {config.trainer.steps} steps were asked for, but {step} are done already")
+        raise ConfigError(
+            f"trainer.steps={config.trainer.steps} is less than the {quantity(step, 'step')} that the run has done "
+            "already"
+        )
 
 
 def _is_one(change: str, keys: Sequence[str]) -> bool:

@@ -117,7 +117,7 @@ def test_what_is_found_is_what_is_kept(run):
     found = analyse(run, "own", registry)
     assert (found["step"], found["odd"], found["1"], type(found["pictures"])) == (2, None, 2, list)
     assert kept_analysis(run, "own", registry) == found
-    with pytest.warns(HyperframeWarning, match="all 2 steps are done"):
+    with pytest.warns(HyperframeWarning, match="has done 2 steps, which is all"):
         other = resume_run(run.folder, {"evaluation.seed": 7}, registry)
     assert kept_analysis(other, "own", registry) is None
 

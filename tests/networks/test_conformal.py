@@ -93,7 +93,7 @@ def test_a_deviation_of_the_task_is_preferred(tmp_path):
 def test_too_few_examples_give_everything_and_say_so(request, kind, words):
     run = request.getfixturevalue(kind)
     nets, known = run.sample(3), run.data("validation")[:18]
-    with pytest.warns(HyperframeWarning, match=f"18 calibration examples are too few for alpha=0.05.*{words}; 19 or"):
+    with pytest.warns(HyperframeWarning, match=f"18 calibration examples cannot give alpha=0.05.*{words}; 19 or"):
         found = nets.conformal(known.x, known.y, 0.05).predict(known.x)
     assert found.isinf().all() if kind == "values" else found.all()
     nets.conformal(known.x, known.y, 0.06)  # 1/17 and more is possible
@@ -106,7 +106,7 @@ def test_too_few_examples_give_everything_and_say_so(request, kind, words):
         ({"method": "raps"}, ValueError, "unknown method 'raps'; did you mean 'aps'"),
         ({"method": "residual"}, ValueError, "unknown method 'residual'"),
         ({"y": [1, 2]}, DataError, "y is list"),
-        ({"y": torch.arange(5)}, DataError, "there are 5 labels for 240 inputs"),
+        ({"y": torch.arange(5)}, DataError, "as many labels as inputs, but got 5 labels for 240 inputs"),
         ({"y": torch.full((240,), 10)}, DataError, "y: "),
         ({"y": torch.zeros(240)}, DataError, "y: "),
     ],

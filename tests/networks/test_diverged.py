@@ -133,7 +133,7 @@ def test_outputs_that_overflow_on_the_inputs_at_hand(run):
     for ask in (nets.predict, nets.mean, nets.vote, nets.summary):
         with pytest.raises(DivergedError, match=r"step 2: outputs of 1 of 3 networks \(number 1\)"):
             ask(x)
-    with pytest.raises(DivergedError, match=r"outputs of 1 of 1 networks \(number 0\)"):
+    with pytest.raises(DivergedError, match=r"outputs of 1 of 1 network \(number 0\)"):
         select(nets, slice(1, 2)).predict(x)
     assert nets.predict(x / 1e15).isfinite().all()
 

@@ -119,7 +119,7 @@ def test_an_evaluation_goes_on_in_halves(tmp_path, small, limited):
     with pytest.warns(hf.HyperframeWarning, match="out of memory") as caught:
         halved = nets.predict(x)
     assert [str(warning.message) for warning in caught] == [
-        f"out of memory: 1 networks are run on {examples} examples at a time from here on" for examples in (15, 7)
+        f"out of memory: at most 1 network on {examples} examples at a time from here on" for examples in (15, 7)
     ]
     torch.testing.assert_close(halved, predicted)
     assert max(networks * examples for networks, examples in tried if networks * examples <= 7) == 7

@@ -181,7 +181,7 @@ WRONG = {
     "logits of another size": (
         lambda: attrs.evolve(spec(logits="last"), num_outputs=7),
         "the logits' layer 'last' has 2 filters",
-        "but there are 7 outputs",
+        "and the target 7 outputs",
     ),
     "layer by a wrong name": (lambda: spec().layer("fist"), "target 'net'", "layer 'fist'", "did you mean 'first'"),
     "unit space by a wrong name": (lambda: spec().unit("h"), "net", "unit space 'h'", "Known: hidden"),

@@ -22,6 +22,7 @@ from hyperframe.runs.checkpoints import checkpoint_steps, early_end, read_checkp
 from hyperframe.runs.listing import list_runs
 from hyperframe.runs.metrics_log import read_metrics
 from hyperframe.runs.provenance import read_provenance
+from hyperframe.runtime.progress import quantity
 from hyperframe.tasks.regression import RMSE, SQUARED_ERROR
 from hyperframe.training.early_stopping import Validations
 from hyperframe.training.reporter import Reporter
@@ -371,7 +372,9 @@ def test_a_wrong_patience_is_named(tmp_path, small, changes, message):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(("patience", "every", "idle"), [(5, 1, True), (4, 1, False), (2, 2, True), (1, 2, False)])
+@pytest.mark.parametrize(
+    ("patience", "every", "idle"), [(5, 1, True), (4, 1, False), (2, 2, True), (1, 2, False), (1, 5, True)]
+)
 def test_a_patience_that_can_end_nothing_is_told(tmp_path, small, monkeypatch, patience, every, idle):
     scripted(monkeypatch, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     settings = {**small.settings, "trainer.patience": patience, "evaluation.every": every}
@@ -380,4 +383,5 @@ def test_a_patience_that_can_end_nothing_is_told(tmp_path, small, monkeypatch, p
         hf.train("digits_hypernetwork", settings, out=tmp_path / "run")
     told = [str(one.message) for one in caught if "ends nothing" in str(one.message)]
     assert len(told) == idle
-    assert all(f"={patience} ends nothing: {5 // every} validations come before the last of 6" in text for text in told)
+    wanted = f"before the last of 6 steps there is time for {quantity(5 // every, 'validation')}, one every"
+    assert all(f"={patience} ends nothing: {wanted}" in text for text in told)

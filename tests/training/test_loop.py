@@ -441,7 +441,7 @@ def test_a_checkpoint_of_another_configuration(tmp_path, small):
             ConfigError,
             r"trainer.networks is 4, .* trains 3 networks in every step",
         ),
-        ({"trainer.threads": 100_000}, ConfigError, "trainer.threads: 100000 threads were asked for"),
+        ({"trainer.threads": 100_000}, ConfigError, "trainer.threads: 100,000 threads asked for"),
         ({"trainer.device": "gpu"}, DeviceError, "expected auto, cpu, cuda or cuda:INDEX, but got 'gpu'"),
         ({"trainer.device": "cuda:99"}, DeviceError, "'cuda:99' was asked for"),
     ],

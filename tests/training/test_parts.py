@@ -200,7 +200,7 @@ def test_trained_weights_that_would_count_for_nothing_are_told(registry):
 
 def test_a_generator_without_base_points_says_which_layers_begin_anew(registry):
     built = experiment_of(registry, **{"target.weights": True, "target.generate": ["*.bias", "3"]})
-    with pytest.warns(HyperframeWarning, match="begin without trained weights"):
+    with pytest.warns(HyperframeWarning, match="would have had trained weights, and begins? without them"):
         begin(built)
 
 

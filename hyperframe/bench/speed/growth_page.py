@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hyperframe.analysis.evaluation_rows import quantity
 from hyperframe.analysis.plots import COLOURS, new_figure
 from hyperframe.bench.speed.work import WAYS
 from hyperframe.runtime.files import whole_file
 from hyperframe.runtime.memory import MEBIBYTE
+from hyperframe.runtime.progress import quantity
 
 MISSING = "–"
 DIGITS = 3

@@ -16,6 +16,7 @@ from hyperframe.errors import RunError
 from hyperframe.experiment.evaluation import measure
 from hyperframe.networks.sampled import select
 from hyperframe.runs.loading import load_run
+from hyperframe.runtime.progress import quantity
 
 MEASURED_AT_ONCE = 10
 """Networks measured in one part of the work."""
@@ -134,9 +135,8 @@ def _illustrate(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
     words = {each["label"]: _words(each, metric) for each in runs}
     several = len(runs) > 1
     said = "; ".join(f"{label}: {text}" if several else text for label, text in words.items())
-    caption = (
-        f"{metric.title} of {runs[0]['networks']:,} drawn networks on {results['examples']:,} test examples: {said}."
-    )
+    drawn = quantity(runs[0]["networks"], "drawn network")
+    caption = f"{metric.title} of {drawn} on {results['examples']:,} test examples: {said}."
     title = f"{metric.title} of drawn networks"
     picture = keep_picture(folder, "accuracies.png", _figure(results, metric), title=title, caption=caption)
     return {
@@ -183,7 +183,8 @@ def _figure(results: Mapping[str, Any], metric: Metric) -> Any:
         axes.hist([factor * value for value in each["values"]], bins=edges, color=COLOURS[number])
         mean = factor * each["mean"]
         axes.axvline(mean, color="black", linewidth=1, linestyle="--")
-        said = f"{each['label']}, {each['networks']:,} networks, mean (dashed) {mean:.4g}{' %' if percent else ''}"
+        said = f"{each['label']}, {quantity(each['networks'], 'network')}, mean (dashed) {mean:.4g}"
+        said += " %" if percent else ""
         axes.set_title(said, fontsize="medium")
         axes.set_ylabel("networks")
         axes.yaxis.get_major_locator().set_params(integer=True)

@@ -12,6 +12,7 @@ from hyperframe.analysis.distillation.averaging import average
 from hyperframe.analysis.distillation.distill import results_of_networks, results_of_one, score_metric
 from hyperframe.analysis.distillation.student import taught_network
 from hyperframe.analysis.requirements import has_latent
+from hyperframe.runtime.progress import quantity
 
 PICTURE = "distillation.png"
 STUDENT = "distilled network"
@@ -87,7 +88,7 @@ def highlights(found: Mapping[str, Any]) -> dict[str, str]:
     if averages:
         first = best(averages, key=lambda way: averages[way])
         # It is chosen by the test score that is shown, which is therefore a little too good; the label says so.
-        chosen[f"{name}, best on the test set of {len(averages)} averages: {first}"] = first
+        chosen[f"{name}, best on the test set of {quantity(len(averages), 'average')}: {first}"] = first
     return {
         words: score_text(metric, results[way]["score"], _deviation(metric, results[way]))
         for words, way in chosen.items()

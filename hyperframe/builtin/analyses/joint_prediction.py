@@ -14,6 +14,7 @@ from hyperframe.analysis import COLOURS, check_likelihood, keep_picture, new_fig
 from hyperframe.analysis.ensemble_metrics import growing_sizes
 from hyperframe.analysis.plots import size_axis
 from hyperframe.analysis.scoring import some_examples
+from hyperframe.runtime.progress import quantity
 from hyperframe.runtime.rng import stream
 
 NAME = "joint_prediction"
@@ -154,21 +155,22 @@ def _show(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
         axes.plot(sizes, means, "o-", color=colour, markersize=4, label=kind)
         axes.fill_between(sizes, means - errors, means + errors, color=colour, alpha=0.15, linewidth=0)
     size_axis(axes, sizes)
-    axes.set_ylabel(f"log-loss of {inputs} inputs, nats")
+    axes.set_ylabel(f"log-loss of {quantity(inputs, 'input')}, nats")
     axes.set_ylim(bottom=0 if results["joint"][-1]["loss"] > 0 else None)  # densities can be greater than 1
     axes.legend(frameon=False)
     one, (joint, marginal) = results["joint"][0], (results[kind][-1] for kind in KINDS)
     caption = (
-        f"Log-loss of {inputs} inputs around {results['anchors']} test examples, mean ± standard error over "
-        f"{results['batches']} batches: of one network {one['loss']:.3f} nats; of {sizes[-1]} together "
-        f"{joint['loss']:.3f}, where {marginal['loss']:.3f} is the sum of their losses of single inputs."
+        f"Log-loss of {quantity(inputs, 'input')} around {quantity(results['anchors'], 'test example')}, mean ± "
+        f"standard error over {quantity(results['batches'], 'batch', 'batches')}: of one network {one['loss']:.3f} "
+        f"nats; of {sizes[-1]} together {joint['loss']:.3f}, where {marginal['loss']:.3f} is the sum of their losses "
+        "of single inputs."
     )
     return {
         "highlights": {
-            f"joint log-loss of {inputs} inputs: one network, {sizes[-1]}": (
+            f"joint log-loss of {quantity(inputs, 'input')}: one network, {sizes[-1]}": (
                 f"{one['loss']:.3f}, {joint['loss']:.3f} ± {joint['standard_error']:.3f} nats"
             ),
-            f"sum of the log-losses of single inputs, {sizes[-1]} networks": f"{marginal['loss']:.3f} nats",
+            f"sum of the log-losses of single inputs, {quantity(sizes[-1], 'network')}": f"{marginal['loss']:.3f} nats",
         },
         "pictures": [keep_picture(folder, "joint.png", figure, title="Joint predictions", caption=caption)],
     }

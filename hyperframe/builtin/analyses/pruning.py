@@ -12,6 +12,7 @@ from hyperframe.analysis import COLOURS, check_classifies, in_parts, keep_pictur
 from hyperframe.analysis.scoring import some_examples
 from hyperframe.errors import NotApplicableError
 from hyperframe.experiment.evaluation import measure
+from hyperframe.runtime.progress import quantity
 from hyperframe.targets import TargetSpec
 
 NAME = "pruning"
@@ -154,10 +155,10 @@ def _show(folder: Path, results: Mapping[str, Any], accuracies: Mapping[str, Seq
     fractions = {who: f"{100 * fraction:g} %" for who, fraction in results["within_a_point"].items()}
     before = {who: f"{100 * values[0]:.2f} %" for who, values in accuracies.items()}
     caption = (
-        f"Accuracy of {results['networks']} networks, mean ± deviation, and of their ensemble on {results['examples']} "
-        f"test examples, with the smallest of {results['kernel_weights']:,} kernel weights in gauge set to zero. With "
-        f"{fractions['single']} zeros single networks lose at most one point of {before['single']}, and with "
-        f"{fractions['ensemble']} the ensemble of {before['ensemble']}."
+        f"Accuracy of {quantity(results['networks'], 'network')}, mean ± deviation, and of their ensemble on "
+        f"{results['examples']} test examples, with the smallest of {results['kernel_weights']:,} kernel weights in "
+        f"gauge set to zero. With {fractions['single']} zeros single networks lose at most one point of "
+        f"{before['single']}, and with {fractions['ensemble']} the ensemble of {before['ensemble']}."
     )
     title = "The smallest weights set to zero"
     return {

@@ -14,6 +14,7 @@ from hyperframe.analysis import COLOURS, keep_picture, new_figure
 from hyperframe.analysis.scoring import some_examples
 from hyperframe.errors import NotApplicableError
 from hyperframe.metrics import in_percent
+from hyperframe.runtime.progress import quantity
 from hyperframe.tasks.calibration import auroc
 from hyperframe.tasks.confusion import confusion_matrix, iou_of_classes, mean_iou
 from hyperframe.tasks.structured import DenseClassificationTask
@@ -132,7 +133,7 @@ def _show(
     shares = [(name, "none" if value is None else in_percent(value, 1)) for name, value in results["classes"].items()]
     each = ", ".join(map(" ".join, shares))
     caption = (
-        f"{results['networks']} networks on test examples: mean IoU {iou} ({each}). "
+        f"{quantity(results['networks'], 'network')} on test examples: mean IoU {iou} ({each}). "
         f"Entropy tells wrong places from right ones with an AUROC of {_told(results['entropy']['auroc'])}, mutual "
         f"information with {_told(results['mutual_information']['auroc'])}. Places without a label are white."
     )

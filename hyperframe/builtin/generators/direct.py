@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from hyperframe import Component, Generator, Task, Weights, hookimpl, option
 from hyperframe.errors import ConfigError
 from hyperframe.networks import initial_weights
+from hyperframe.runtime.progress import quantity
 from hyperframe.targets import TargetSpec
 
 
@@ -42,7 +43,7 @@ class Direct(Generator):
         """Draw the numbers of `count` different networks, int64 [count]."""
         assert self.networks is not None
         if count > self.networks:
-            raise ConfigError(f"generator 'direct' holds {self.networks} networks, {count} were asked for")
+            raise ConfigError(f"generator 'direct' holds {quantity(self.networks, 'network')}, {count} were asked for")
         if count == self.networks:
             return torch.arange(count, device=rng.device)
         return torch.randperm(self.networks, generator=rng, device=rng.device)[:count]

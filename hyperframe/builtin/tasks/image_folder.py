@@ -13,6 +13,7 @@ from hyperframe import ClassificationTask, Component, Data, hookimpl, option
 from hyperframe.errors import DataError
 from hyperframe.options import read_options
 from hyperframe.runtime.files import exists, user_path
+from hyperframe.runtime.progress import quantity
 from hyperframe.tasks.augmentation import AffineOptions, random_affine
 from hyperframe.tasks.own_data.array_files import entries, image_aspects, image_paths, read_images
 from hyperframe.tasks.own_data.arrays import SplitOptions, divide
@@ -33,7 +34,7 @@ class Options(AffineOptions, SplitOptions):
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         if len(self.size) != 2:
-            raise ValueError(f"size: expected a height and a width, but got {len(self.size)} numbers")
+            raise ValueError(f"size: expected a height and a width, but got {quantity(len(self.size), 'number')}")
 
 
 @attrs.frozen(kw_only=True)
@@ -83,7 +84,8 @@ class ImageFolder(ClassificationTask):
         found = [path for path in entries(folder) if path.is_dir() and not path.name.startswith(".")]
         if len(found) < 2:
             raise DataError(
-                f"task 'image_folder': {folder} holds {len(found)} folders, one for each class; two classes are needed"
+                f"task 'image_folder': {folder} holds {quantity(len(found), 'folder')}, one for each class; two "
+                "classes are needed"
             )
         files = [(image, label) for label, path in enumerate(found) for image in image_paths(path)]
         labels = torch.tensor([label for _, label in files])

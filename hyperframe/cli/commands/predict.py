@@ -12,6 +12,7 @@ from hyperframe.cli.arguments import (
     samples_option,
     split_overrides,
 )
+from hyperframe.runtime.progress import quantity
 
 
 @click.command(cls=Command)
@@ -81,6 +82,6 @@ def predict(
     if json_wanted:
         click.echo(as_json({"networks": len(drawn), "classes": classes, "examples": rows}))
     elif out is not None:
-        click.echo(f"{len(rows)} predictions of {len(drawn)} networks written to {out}")
+        click.echo(f"{quantity(len(rows), 'prediction')} of {quantity(len(drawn), 'network')} written to {out}")
     else:
         tables.print_prediction(rows)

@@ -8,6 +8,7 @@ import click
 from hyperframe.cli.arguments import Command, json_option, open_run, run_options, split_overrides
 from hyperframe.cli.completion import complete_run
 from hyperframe.errors import PluginError, RunError
+from hyperframe.runtime.progress import quantity
 
 REPORT = "report.html"
 
@@ -81,7 +82,7 @@ def report_command(
     else:
         for name, reason in content["left_out"].items():
             click.echo(printable(f"left out {name}: {reason}"))
-        click.echo(f"report of {len(content['analyses'])} analyses: {file}")
+        click.echo(f"report of {quantity(len(content['analyses']), 'analysis', 'analyses')}: {file}")
     if opened:
         webbrowser.open(file.resolve().as_uri())
     if content["failed"]:

@@ -3,6 +3,7 @@
 import click
 
 from hyperframe.cli.arguments import Command, draw_options, open_run, run_options
+from hyperframe.runtime.progress import quantity
 
 
 @click.command(cls=Command)
@@ -39,7 +40,7 @@ def sample(
         if out is not None
         else chosen.write_state_dicts(str(split), count, seed, gauge=gauge)
     )
-    click.echo(f"{count} networks written to {written}")
+    click.echo(f"{quantity(count, 'network')} written to {written}")
 
 
 @click.command(cls=Command)

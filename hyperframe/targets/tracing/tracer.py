@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hyperframe.errors import SpecError
 from hyperframe.runtime.modes import with_gradients
+from hyperframe.runtime.progress import quantity
 from hyperframe.targets.notebook import outputs_in_words
 from hyperframe.targets.spec import TargetSpec
 from hyperframe.targets.symmetry.exact import as_evaluated
@@ -58,7 +59,10 @@ class Traced:
         spec = self.spec
         head = f"Traced target {spec.name}: {spec.num_weights:,} weights, inputs {list(spec.input_shape)}"
         lines = [f"{head}, {outputs_in_words(*spec.output_shape)}"]
-        lines += [f"  layer {layer.name}: {layer.filters:,} filters of {layer.filter_size:,}" for layer in spec.layers]
+        lines += [
+            f"  layer {layer.name}: {quantity(layer.filters, 'filter')} of {layer.filter_size:,}"
+            for layer in spec.layers
+        ]
         sizes = ", ".join(f"{len(labels):,}" for labels in self.structure.classes)
         lines += [f"  exchangeable units, in groups of: {sizes}"] if sizes else []
         lines += [f"  frozen: {entry.op} in {entry.place or 'the network'}: {entry.why}" for entry in self.frozen]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hyperframe import Generator, Weights, option
 from hyperframe.errors import ConfigError
 from hyperframe.networks import TrainingOptions, initial_weights
+from hyperframe.runtime.progress import quantity
 from hyperframe.targets import TargetSpec, flatten, unflatten
 
 
@@ -96,7 +97,7 @@ class Chains(Generator):
         """Draw the numbers of `count` different chains in training, else of as many states, int64 [count]."""
         held = self.chains if self.training else self.networks
         if count > held:
-            raise ConfigError(f"generator '{self.name}' holds {held} networks, {count} were asked for")
+            raise ConfigError(f"generator '{self.name}' holds {quantity(held, 'network')}, {count} were asked for")
         if count == held:
             return torch.arange(count, device=rng.device)
         return torch.randperm(held, generator=rng, device=rng.device)[:count]

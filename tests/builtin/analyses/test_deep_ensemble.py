@@ -22,7 +22,7 @@ from hyperframe.api import make_registry
 from hyperframe.builtin.analyses import deep_ensemble as deep_ensemble_analysis
 from hyperframe.builtin.analyses.deep_ensemble import baseline, conclusions
 from hyperframe.builtin.analyses.deep_ensemble.baseline import Recipe, deep_ensemble, of_budget
-from hyperframe.builtin.analyses.deep_ensemble.equivalent import deep_ensemble_equivalent, saturation
+from hyperframe.builtin.analyses.deep_ensemble.equivalent import Equivalent, deep_ensemble_equivalent, saturation
 from hyperframe.builtin.objectives.trade_off import Options
 from hyperframe.config.sections import PriorOptions
 from hyperframe.errors import (
@@ -69,6 +69,21 @@ def test_known_values():
     found = [deep_ensemble_equivalent(nll, [2, 4, 8, 16], reference, flat=1) for nll in nlls]
     assert [one.bound for one in found] == ["below", "", "", *["saturated"] * 4]
     assert [one.networks for one in found] == pytest.approx([2, 2, 3, 4, 4, 4, 4])
+
+
+@pytest.mark.parametrize(
+    ("networks", "bound", "text"),
+    [
+        (1, "", "1 network"),
+        (1.001, "", "1 network"),
+        (1.5, "", "1.5 networks"),
+        (1, "below", "fewer than 1 network"),
+        (16, "above", "more than 16 networks"),
+        (1, "saturated", "1 or more networks (saturated)"),
+    ],
+)
+def test_an_equivalent_in_words(networks, bound, text):
+    assert str(Equivalent(networks, bound)) == text
 
 
 def test_a_curve_is_flat_where_more_networks_are_no_measurable_gain():

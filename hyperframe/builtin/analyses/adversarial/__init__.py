@@ -27,6 +27,7 @@ from hyperframe.builtin.analyses.adversarial.success_rates import (
     success_rates,
 )
 from hyperframe.networks.sampled import select
+from hyperframe.runtime.progress import quantity
 from hyperframe.runtime.rng import stream
 
 NAME = "adversarial"
@@ -184,7 +185,8 @@ def _left_out_words(results: Results, who: str) -> str:
     wrong, examples = results["wrong_before"], results["examples"]
     if _rate_key(results) == "all":
         return f"all {examples} images, which {who} got wrong without an attack, are counted"
-    return f"{wrong} of {examples} images, which {who} got wrong without an attack, are left out"
+    kept = "is" if wrong == 1 else "are"
+    return f"{wrong} of {quantity(examples, 'image')}, which {who} got wrong without an attack, {kept} left out"
 
 
 def _clip_words(options: AttackOptions) -> str:
@@ -227,14 +229,14 @@ def _strong_picture(
     last = attacks["steps_on_ensemble"]
     at, errors = _nearest(last["sizes"]), last[_rate_key(last)]["any_error"]
     caption = (
-        f"An attack in {options.steps} steps of ε = {last['sizes'][at]:g}{_clip_words(options)} on the mean "
-        f"probability of {networks['attacked_in_ensemble']} networks makes their ensemble of {networks['ensemble']} "
-        f"err on {_percent(errors['ensemble_mean'][at])} of the images, and a fresh ensemble on "
+        f"An attack in {quantity(options.steps, 'step')} of ε = {last['sizes'][at]:g}{_clip_words(options)} on the "
+        f"mean probability of {quantity(networks['attacked_in_ensemble'], 'network')} makes their ensemble of "
+        f"{networks['ensemble']} err on {_percent(errors['ensemble_mean'][at])} of the images, and a fresh ensemble on "
         f"{_percent(errors['fresh_mean'][at])}; {_left_out_words(last, 'the ensemble')}."
     )
     figure = new_figure(9.0, 4.2)
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
-    words = {"one_step": "one step", "steps": f"{options.steps} steps"}
+    words = {"one_step": "one step", "steps": quantity(options.steps, "step")}
     people = {"single": "attacked network", "ensemble_mean": "ensemble", "fresh_mean": "fresh ensemble"}
     for axes, kind in zip(panels, ("single", "ensemble"), strict=True):
         for colour, (key, how) in zip(COLOURS, words.items(), strict=False):

@@ -12,6 +12,7 @@ from hyperframe.analysis.scoring import predict
 from hyperframe.builtin.analyses.answers.asked import Asked
 from hyperframe.builtin.analyses.answers.class_conclusions import advice, baseline, confidence, detection
 from hyperframe.builtin.analyses.answers.class_pictures import confusion_picture, reliability_picture
+from hyperframe.runtime.progress import quantity
 from hyperframe.tasks.calibration import auroc, calibration_error, reliability
 from hyperframe.tasks.confusion import confusion_matrix
 
@@ -91,7 +92,12 @@ def show_classes(folder: Path, found: Mapping[str, Any], asked: Asked) -> dict[s
     tables: list[dict[str, Any]] = []
     for key, file, title, caption in (
         ("least_certain", "least-certain.png", "The least certain examples", "Examples of the highest entropy."),
-        ("worst", "wrong.png", "Wrong answers", f"Of {found['wrong']:,} wrong answers those of highest confidence."),
+        (
+            "worst",
+            "wrong.png",
+            "Wrong answers",
+            f"Of {quantity(found['wrong'], 'wrong answer')} those of highest confidence.",
+        ),
     ):
         rows = [{**row, **_told(row, names)} for row in found[key]]
         shown = asked.show(folder, file, rows, title=title, caption=f"{caption} {_legend(asked)}")

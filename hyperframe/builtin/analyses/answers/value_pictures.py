@@ -9,6 +9,7 @@ import attrs
 from torch import Tensor
 
 from hyperframe.analysis import COLOURS, keep_picture, new_figure
+from hyperframe.runtime.progress import quantity
 
 PANELS = 4
 """The most values of a label that are drawn."""
@@ -48,7 +49,7 @@ def value_picture(folder: Path, found: Mapping[str, Any], points: Points) -> dic
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=9)
     caption = (
-        f"Predictions of {found['networks']:,} networks together, with their deviation, and labels of "
+        f"Predictions of {quantity(found['networks'], 'network')} together, with their deviation, and labels of "
         f"{found['examples']:,} test examples."
     )
     return keep_picture(folder, "predictions.png", figure, title="Predictions and labels", caption=caption)

@@ -20,6 +20,7 @@ from hyperframe.builtin.analyses.deep_ensemble.pictures import draw_curves, draw
 from hyperframe.errors import ConfigError, RunError
 from hyperframe.runs.folder import CONFIG
 from hyperframe.runtime.files import is_file, user_path
+from hyperframe.runtime.progress import quantity
 from hyperframe.tasks.calibration import held_out_likelihoods
 
 NAME = "deep_ensemble"
@@ -205,7 +206,7 @@ def _curve(recipes: Sequence[Recipe], nlls: Tensor) -> tuple[list[int], Tensor]:
 def _highlights(found: Mapping[str, Any], words: str) -> dict[str, str]:
     best, size = found["references"][found["best"]], found["sizes"][-1]
     low, high = best["interval"]
-    words_of_best = f"{best['networks']} networks, {weights_of(best)}"
+    words_of_best = f"{quantity(best['networks'], 'network')}, {weights_of(best)}"
     return {
         f"calibrated NLL of an ensemble of {size}": f"{found['ensembles']['calibrated_nll'][-1]:.4f} nats",
         "that of the best deep ensemble of the same budget": f"{best['calibrated_nll']:.4f} nats ({words_of_best})",

@@ -19,6 +19,7 @@ from hyperframe.runs.checkpoints import checkpoint_steps
 from hyperframe.runs.folder import CONFIG, read_run_config
 from hyperframe.runs.loading import load_run
 from hyperframe.runtime.files import is_file
+from hyperframe.runtime.progress import quantity
 from hyperframe.training.loop import train_run
 from hyperframe.training.progress_bar import StepsReporter
 from hyperframe.training.resume import resume_run
@@ -77,8 +78,8 @@ def of_budget(budget: int, networks: int, examples: int, rate: float, *, average
     steps = budget // (networks * examples)
     if not steps:
         raise NotApplicableError(
-            f"deep_ensemble.networks: {networks} networks take {networks * examples:,} gradient evaluations a step, "
-            f"more than the budget of {budget:,}; name fewer networks, or set deep_ensemble.budget"
+            f"deep_ensemble.networks: a step of {quantity(networks, 'network')} takes {networks * examples:,} gradient "
+            f"evaluations, more than the budget of {budget:,}; name fewer networks, or set deep_ensemble.budget"
         )
     return Recipe(networks=networks, steps=steps, examples=examples, rate=rate, averaged=averaged)
 
@@ -102,7 +103,7 @@ def deep_ensemble(run: Run, folder: Path, recipe: Recipe) -> Run:
     registry, constants = run.registry, run.experiment.target.constants()
     if run.config.prior.adds:  # references have none
         constants = without_prior(constants)
-    reporter = StepsReporter(f"steps of {recipe.networks} networks", recipe.steps)
+    reporter = StepsReporter(f"steps of {quantity(recipe.networks, 'network')}", recipe.steps)
     if not is_file(folder / CONFIG):
         with _told_of(recipe):
             return train_run(_config(run, recipe, registry), registry, folder, reporter, constants=constants)
@@ -133,8 +134,8 @@ def _told_of(recipe: Recipe) -> Iterator[None]:
         yield
     except TrainingError as error:
         raise TrainingError(
-            f"a deep ensemble of {recipe.networks} networks with deep_ensemble.rate={recipe.rate:g} could not be "
-            f"trained; a lower rate may help. {error}"
+            f"a deep ensemble of {quantity(recipe.networks, 'network')} with deep_ensemble.rate={recipe.rate:g} could "
+            f"not be trained; a lower rate may help. {error}"
         ) from error
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from hyperframe.runtime.progress import quantity
+
 MINUS = "−"
 
 
@@ -13,9 +15,9 @@ def comparison(found: Mapping[str, Any]) -> str:
     verdict = "is ahead of" if high < 0 else "is behind" if low > 0 else "is level with"
     ends = " to ".join(f"{end:+.4f}".replace("-", MINUS) for end in (low, high))
     return (
-        f"It {verdict} the best deep ensemble of the same cost ({best['networks']} networks): calibrated negative "
-        f"log-likelihood {found['ensembles']['calibrated_nll'][-1]:.4f} and {best['calibrated_nll']:.4f} nats, "
-        f"difference {ends}."
+        f"It {verdict} the best deep ensemble of the same cost ({quantity(best['networks'], 'network')}): calibrated "
+        f"negative log-likelihood {found['ensembles']['calibrated_nll'][-1]:.4f} and {best['calibrated_nll']:.4f} "
+        f"nats, difference {ends}."
     )
 
 

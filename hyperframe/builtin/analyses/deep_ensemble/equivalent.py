@@ -22,10 +22,11 @@ class Equivalent:
     bound: str = ""
 
     def __str__(self) -> str:
-        words = {"below": "fewer than {} networks", "above": "more than {} networks"}
-        words["saturated"] = "{} or more networks (saturated)"
-        plain = "{} network" if self.networks == 1 else "{} networks"
-        return words.get(self.bound, plain).format(f"{self.networks:.3g}")
+        if self.bound == "saturated":
+            return f"{self.networks:.3g} or more networks (saturated)"
+        number = f"{self.networks:.3g}"
+        words = {"below": "fewer than ", "above": "more than "}
+        return f"{words.get(self.bound, '')}{number} {'network' if number == '1' else 'networks'}"
 
 
 def saturation(nlls: Tensor) -> int:

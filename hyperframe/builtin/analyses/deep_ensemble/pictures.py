@@ -6,6 +6,7 @@ from typing import Any
 
 from hyperframe.analysis import COLOURS, keep_picture, new_figure
 from hyperframe.analysis.plots import size_axis
+from hyperframe.runtime.progress import quantity
 
 STYLES = {False: (COLOURS[1], "s"), True: (COLOURS[2], "^")}
 """Colours and markers of references with last and with averaged weights."""
@@ -35,7 +36,7 @@ def draw_curves(folder: Path, found: Mapping[str, Any], words: str) -> dict[str,
     axes.legend(frameon=False)
     caption = (
         "Log-likelihood of ensembles of generated networks, and of deep ensembles that each took "
-        f"{found['budget']:,} gradient evaluations: {found['sizes'][-1]} generated networks are worth {words}."
+        f"{found['budget']:,} gradient evaluations: an ensemble of {found['sizes'][-1]} is worth {words}."
     )
     return keep_picture(folder, "equivalent.png", figure, title="Ensembles of one budget", caption=caption)
 
@@ -50,7 +51,7 @@ def draw_differences(folder: Path, found: Mapping[str, Any]) -> dict[str, str]:
         axes.plot(one["interval"], [row, row], color=colour, linewidth=2)
         axes.plot(one["difference"], row, marker, color=colour, markersize=6)
     axes.axvline(0, color="0.6", linestyle=":", linewidth=1)
-    words = [f"{one['networks']} × {one['steps']:,} steps, {weights_of(one)}" for one in references]
+    words = [f"{one['networks']} × {quantity(one['steps'], 'step')}, {weights_of(one)}" for one in references]
     axes.set_yticks(range(len(references)), words)
     axes.invert_yaxis()
     axes.set_xlabel("NLL, generated less deep ensemble, nats (left: generated is better)")
@@ -59,7 +60,7 @@ def draw_differences(folder: Path, found: Mapping[str, Any]) -> dict[str, str]:
     low, high = best["interval"]
     caption = (
         f"Paired differences over {found['examples']:,} test examples, with 95 % intervals by bootstrap over examples "
-        f"and draws; to the best deep ensemble, {best['networks']} networks with {weights_of(best)}, it is "
+        f"and draws; to the best deep ensemble, {quantity(best['networks'], 'network')} with {weights_of(best)}, it is "
         f"{best['difference']:+.4f} [{low:+.4f}, {high:+.4f}] nats."
     )
     return keep_picture(folder, "differences.png", figure, title="Against deep ensembles", caption=caption)

@@ -26,6 +26,7 @@ from hyperframe.builtin.analyses.ensembles.pictures import (
     growth_pictures,
 )
 from hyperframe.errors import NotApplicableError
+from hyperframe.runtime.progress import quantity
 
 NAME = "ensembles"
 METRICS = (
@@ -153,7 +154,7 @@ class Ensembles:
                 *(conclude("next", sentence) for sentence in advice if sentence),
             ],
             "highlights": {
-                f"{metric.label} of {sizes[-1]}, mean ± deviation over {len(parts)} draws": _own_text(
+                f"{metric.label} of {sizes[-1]}, mean ± deviation over {quantity(len(parts), 'draw')}": _own_text(
                     metric, found["growth"][metric.name][-1]
                 )
                 for metric in shown
@@ -169,7 +170,7 @@ def _own_text(metric: Metric, value: Mapping[str, float]) -> str:
 def _highlights(found: Mapping[str, Any]) -> dict[str, str]:
     largest, draws = found["sizes"][-1], found["draws"]
     last = {rule: values[-1] for rule, values in found["ensembles"].items()}
-    of = f"of {largest}, mean ± deviation over {draws} draws"
+    of = f"of {largest}, mean ± deviation over {quantity(draws, 'draw')}"
     single, mean = found["single"], last["mean_probability"]
     scaled = [results["calibrated_nll"]["mean"] for results in (single, mean)]
     return {

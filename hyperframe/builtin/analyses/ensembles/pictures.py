@@ -10,6 +10,7 @@ from hyperframe import Metric
 from hyperframe.analysis import COLOURS, keep_picture, new_figure
 from hyperframe.analysis.ensemble_metrics import RULES
 from hyperframe.analysis.plots import axis_label, size_axis
+from hyperframe.runtime.progress import quantity
 
 WORDS = {"majority": "majority vote", "mean_probability": "mean probability", "most_confident": "most confident member"}
 
@@ -34,8 +35,8 @@ def accuracy_picture(folder: Path, found: Mapping[str, Any]) -> dict[str, str]:
     axes.legend(frameon=False)
     gain = 100 * (found["ensembles"]["majority"][-1]["accuracy"]["mean"] - single["accuracy"]["mean"])
     caption = (
-        f"Accuracy of ensembles as they grow, mean ± deviation over {found['draws']} draws: the majority vote of "
-        f"{sizes[-1]} is {gain:.2f} points above a single network."
+        f"Accuracy of ensembles as they grow, mean ± deviation over {quantity(found['draws'], 'draw')}: the majority "
+        f"vote of {sizes[-1]} is {gain:.2f} points above a single network."
     )
     return keep_picture(folder, "accuracy.png", figure, title="Accuracy as the ensemble grows", caption=caption)
 
@@ -83,7 +84,7 @@ def _growth_picture(folder: Path, file: str, found: Mapping[str, Any], metric: M
     axes.legend(frameon=False)
     first, last = (metric.shown(values[place]["mean"]) for place in (0, -1))
     caption = (
-        f"{metric.title} as the ensemble grows, mean ± deviation over {found['draws']} draws: {first} with "
+        f"{metric.title} as the ensemble grows, mean ± deviation over {quantity(found['draws'], 'draw')}: {first} with "
         f"{sizes[0]}, {last} with {sizes[-1]} networks."
     )
     title = f"{metric.title} as the ensemble grows"

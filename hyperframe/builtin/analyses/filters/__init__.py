@@ -13,6 +13,7 @@ from hyperframe.analysis import check_count, keep_picture, new_figure
 from hyperframe.builtin.analyses.filters.slices import slice_shape, slices_of, spreads
 from hyperframe.errors import NotApplicableError
 from hyperframe.networks.sampled import draw_weights
+from hyperframe.runtime.progress import quantity
 from hyperframe.runtime.rng import stream
 
 SIDE = 5
@@ -106,9 +107,9 @@ def _results(slices: Tensor) -> dict[str, Any]:
 def _sentence(layer: Mapping[str, Any], shown: int) -> str:
     most, least = layer["most"], layer["least"]
     return (
-        f"The same slice in {shown} drawn networks, in gauge: left the one of {layer['slices']:,} that differs most "
-        f"between networks, spread {most['spread']:.2f}, right the one that differs least, {least['spread']:.2f} "
-        "(0: always the same, 1: no common part)."
+        f"The same slice in {quantity(shown, 'drawn network')}, in gauge: left the one of {layer['slices']:,} that "
+        f"differs most between networks, spread {most['spread']:.2f}, right the one that differs least, "
+        f"{least['spread']:.2f} (0: always the same, 1: no common part)."
     )
 
 

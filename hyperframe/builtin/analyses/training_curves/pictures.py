@@ -8,6 +8,7 @@ from hyperframe import Metric
 from hyperframe.analysis import COLOURS, keep_picture, new_figure
 from hyperframe.analysis.plots import axis_label
 from hyperframe.builtin.analyses.training_curves.curves import ENTROPY, key_of
+from hyperframe.runtime.progress import quantity
 
 LOSS, TASK_LOSS, DIVERSITY = "loss", "accuracy_loss", "diversity."
 
@@ -41,8 +42,8 @@ def curves_picture(folder: Path, found: Mapping[str, Any], metrics: Sequence[Met
         axes.set_visible(False)
     training, validation = found["training"]["steps"], found["validation"]["steps"]
     caption = (
-        f"Means of {len(training):,} intervals of the training's {training[-1]:,} steps, and {len(validation):,} "
-        "validations of networks that were drawn for them."
+        f"Means of {quantity(len(training), 'interval')} of the training's {quantity(training[-1], 'step')}, and "
+        f"{quantity(len(validation), 'validation')} of networks that were drawn for them."
     )
     return keep_picture(folder, "curves.png", figure, title="The training, step by step", caption=caption)
 

@@ -13,6 +13,7 @@ from hyperframe import Component, Generator, hookimpl, option
 from hyperframe.builtin.diversities.manifold_entropy.held_moments import HeldMoments
 from hyperframe.builtin.diversities.manifold_entropy.logdet import exact_logdet, probed_logdet
 from hyperframe.errors import ConfigError
+from hyperframe.runtime.progress import quantity
 from hyperframe.types import DiversityInputs, DiversityTerm, EntropyEstimator
 
 
@@ -90,8 +91,8 @@ class ManifoldEntropy(DiversityTerm):
         if z[0].numel() > left:
             fewest = "weights after the gauge have" if left == inputs.directions else "what the generator draws has"
             raise ConfigError(
-                f"diversity 'manifold_entropy' is minus infinity: z has {z[0].numel()} entries, but {fewest} only "
-                f"{left} directions; use a smaller latent, a wider generator, or fewer gauges"
+                f"diversity 'manifold_entropy' is minus infinity: z has {quantity(z[0].numel(), 'entry', 'entries')}, "
+                f"but {fewest} only {left} directions; use a smaller latent, a wider generator, or fewer gauges"
             )
         held = HeldMoments(inputs.generator, z)
         gauged = inputs.gauged
