@@ -61,6 +61,20 @@ class TrainingOptions(Protocol):
         ...
 
 
+def too_many(count: int, why: str) -> str:
+    """Say that so many networks do not fit into memory at once, why, and what helps.
+
+    Example:
+        >>> too_many(2000, "out of memory")
+        '2,000 networks at once are too many: out of memory; draw fewer'
+        >>> too_many(1, "out of memory")
+        'not even one network fits: out of memory; take a smaller target or generator'
+    """
+    if count == 1:
+        return f"not even one network fits: {why}; take a smaller target or generator"
+    return f"{count:,} networks at once are too many: {why}; draw fewer"
+
+
 class Generator(nn.Module):
     """Base class of generators: anything that draws weights of a target.
 
@@ -215,7 +229,7 @@ class LatentOptions:
         """Draw z, shape [count, latent]; raises `MemoryShortageError` where that does not fit into memory."""
         missing = missing_memory(count * self.latent * dtype.itemsize) if rng.device.type == "cpu" else None
         if missing:
-            raise MemoryShortageError(f"{count:,} networks at once are too many: {missing}; draw fewer")
+            raise MemoryShortageError(too_many(count, missing))
         z = torch.empty(count, self.latent, device=rng.device, dtype=dtype)
         if self.latent_distribution == "normal":
             return self.latent_scale * z.normal_(generator=rng)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hyperframe.errors import DivergedError, MemoryShortageError, notice
 from hyperframe.networks.conformal import Conformal, calibrate
-from hyperframe.networks.generator import Generator, generate_in_parts
+from hyperframe.networks.generator import Generator, generate_in_parts, too_many
 from hyperframe.networks.target import Target
 from hyperframe.runtime.memory import if_it_fits, missing_memory, shortage_as
 from hyperframe.runtime.progress import quantity, tell
@@ -334,11 +334,11 @@ def draw_weights(generator: Generator, count: int, rng: torch.Generator) -> Weig
     needed = 4 * count * (generator.dimension + generator.spec.num_weights)
     missing = missing_memory(needed) if rng.device.type == "cpu" else None
     if missing:
-        raise MemoryShortageError(f"{count:,} networks at once are too many: {missing}; draw fewer")
+        raise MemoryShortageError(too_many(count, missing))
     training = generator.training
     generator.eval()
     try:
-        with shortage_as(f"{count:,} networks at once are too many: out of memory; draw fewer"):
+        with shortage_as(too_many(count, "out of memory")):
             return generate_in_parts(generator, generator.latent(count, rng))
     finally:
         generator.train(training)

@@ -9,9 +9,10 @@ from torch import nn
 from hyperframe.builtin.diversities.manifold_entropy.held_moments import HeldMoments
 from hyperframe.config.registry import Registry, make_plugin_manager
 from hyperframe.config.schema import load_config
-from hyperframe.errors import ConfigError
+from hyperframe.errors import ConfigError, MemoryShortageError
 from hyperframe.experiment.build import build_experiment
 from hyperframe.networks.generator import initial_std
+from hyperframe.networks.sampled import draw_weights
 from hyperframe.options import read_options
 from hyperframe.testing import strategies
 
@@ -136,6 +137,20 @@ def test_running_moments_start_from_the_first_batch(digits):
         evaluated = generator.eval()(z)
     for name, value in trained.items():
         assert float((evaluated[name] - value).norm()) < 0.1 * float(value.norm()), name
+
+
+@pytest.mark.parametrize(
+    ("count", "message"),
+    [
+        (2000, "2,000 networks at once are too many: no room; draw fewer"),
+        (1, "not even one network fits: no room; take"),
+    ],
+)
+@pytest.mark.parametrize("where", ["generator", "sampled"])
+def test_what_helps_where_networks_do_not_fit(digits, monkeypatch, where, count, message):
+    monkeypatch.setattr(f"hyperframe.networks.{where}.missing_memory", lambda needed: "no room")
+    with pytest.raises(MemoryShortageError, match=message):
+        draw_weights(build("mlp", digits), count, rng())
 
 
 def test_direct_draws_each_network_once(digits):
