@@ -62,6 +62,10 @@ def test_the_gain_by_a_tasks_own_metric_is_told():
 def test_more_networks_are_advised_where_the_last_ones_still_help(values, advised):
     advice = conclusions.more_networks(3.0, [1, 2, 40], values, "lower")
     assert ("draw more than 40 of them" in advice) is advised
+    assert conclusions.more_networks(3.0, [1, 2, 40], values, "lower", 41) == advice
+    held = conclusions.more_networks(3.0, [1, 2, 40], values, "lower", 40)
+    assert ("holds no more than 40: train one that holds more" in held) is advised
+    assert "draw more" not in held
     assert conclusions.more_networks(3.0, [1], [2.0], "lower") == ""
 
 

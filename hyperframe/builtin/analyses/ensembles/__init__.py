@@ -107,8 +107,9 @@ class Ensembles:
         grown = found["ensembles"]["mean_probability"]
         found["ensemble"] = {metric.name: grown[-1][metric.name]["mean"] for metric in METRICS}
         pictures = [accuracy_picture(folder, found), calibration_picture(folder, found)]
+        held = run.experiment.generator.networks
         advice = (
-            more_networks(found["single"]["nll"]["mean"], sizes, [at["nll"]["mean"] for at in grown], "lower"),
+            more_networks(found["single"]["nll"]["mean"], sizes, [at["nll"]["mean"] for at in grown], "lower", held),
             other_diversity(
                 found["ensembles"]["uncertainty"][-1]["disagreement"]["mean"],
                 1 - found["single"]["accuracy"]["mean"],
@@ -138,8 +139,9 @@ class Ensembles:
         found = {"draws": len(parts), "examples": len(test), "sizes": sizes, **over_draws(parts)}
         shown = [metric for metric in metrics if metric.name in found["growth"]]
         pictures = growth_pictures(folder, found, shown)
+        held = run.experiment.generator.networks
         advice = [
-            more_networks(one_network(found, metric), sizes, means_of(found, metric), metric.better)
+            more_networks(one_network(found, metric), sizes, means_of(found, metric), metric.better, held)
             for metric in shown[:1]
         ]
         return {

@@ -85,10 +85,25 @@ def _suffices(count: int | None) -> str:
     return f"{count:,} networks have nine tenths of the gain."
 
 
-def more_networks(single: float, sizes: Sequence[int], values: Sequence[float], better: str) -> str:
-    """Advise to draw more networks where only the largest ensemble has nine tenths of its gain; else say nothing."""
+def more_networks(
+    single: float, sizes: Sequence[int], values: Sequence[float], better: str, held: int | None = None
+) -> str:
+    """Advise to draw more networks where only the largest ensemble has nine tenths of its gain; else say nothing.
+
+    Args:
+        single: the metric of one network.
+        sizes: of the ensembles.
+        values: the metric of each ensemble.
+        better: which values are better.
+        held: how many networks the generator holds; None where its draws have no end.
+    """
     if len(sizes) < 2 or enough(single, sizes, values, better) != sizes[-1]:
         return ""
+    if held is not None and held <= sizes[-1]:
+        return (
+            f"The ensemble still gains with its last networks, and the generator holds no more than {held:,}: train "
+            "one that holds more, or one whose draws have no end (generator=modes)."
+        )
     return (
         f"The ensemble still gains with its last networks: draw more than {sizes[-1]:,} of them "
         "(evaluation.test_networks, or -n of a command)."
