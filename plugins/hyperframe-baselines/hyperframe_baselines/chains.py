@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from hyperframe import Generator, Weights, option
 from hyperframe.errors import ConfigError
 from hyperframe.networks import TrainingOptions, initial_weights
-from hyperframe.runtime.progress import quantity
 from hyperframe.targets import TargetSpec, flatten, unflatten
 
 
@@ -97,7 +96,7 @@ class Chains(Generator):
         """Draw the numbers of `count` different chains in training, else of as many states, int64 [count]."""
         held = self.chains if self.training else self.networks
         if count > held:
-            raise ConfigError(f"generator '{self.name}' holds {quantity(held, 'network')}, {count} were asked for")
+            raise ConfigError(f"{count} networks were asked for, and generator '{self.name}' holds {held}")
         if count == held:
             return torch.arange(count, device=rng.device)
         return torch.randperm(held, generator=rng, device=rng.device)[:count]

@@ -168,7 +168,7 @@ def test_budgets_are_matched(run, tmp_path):
 
 def test_a_budget_of_less_than_a_step(run):
     with pytest.raises(
-        NotApplicableError, match=r"3 networks take 24 gradient evaluations .* budget of 20; name fewer"
+        NotApplicableError, match=r"a step of 3 networks takes 24 gradient evaluations, .* budget of 20; name fewer"
     ):
         analyse(run, "deep_ensemble", make_registry(), {**QUICK, "budget": 20})
     with pytest.raises(ConfigError, match="at least one size is needed"):
@@ -274,7 +274,7 @@ def test_a_file_is_no_folder_of_references(run, tmp_path):
 def test_a_rate_that_is_too_high_is_named(run, tmp_path, monkeypatch):
     options = {**QUICK, "reference": str(tmp_path / "references"), "rate": 9}
 
-    def not_finite(*parts):
+    def not_finite(*parts, **named):
         raise TrainingError("not finite")
 
     monkeypatch.setattr(baseline, "train_run", not_finite)
