@@ -39,10 +39,10 @@ def direct(networks: int, images: int = 32, **others: Any) -> Recipe:
     return Recipe(networks=networks, images=images, settings={**settings, **others}, held=networks)
 
 
-def modes(count: int, factor: float, networks: int = 16, shared: int = 0, **others: Any) -> Recipe:
+def modes(count: int, factor: float, networks: int = 16, images: int = 32, shared: int = 0, **others: Any) -> Recipe:
     """Base points with generated offsets, and a λ."""
     settings = {"generator": {"name": "modes", "modes": count}, "objective.lambda": factor, "trainer.rate": 1e-2}
-    return Recipe(networks=networks, settings={**settings, **others}, shared=shared, held=count)
+    return Recipe(networks=networks, settings={**settings, **others}, images=images, shared=shared, held=count)
 
 
 AVERAGED = {"trainer.schedule": "one_cycle_tail", "trainer.average_tail": 0.3}
@@ -62,6 +62,11 @@ RECIPES: dict[str, Recipe] = {
     **{
         f"modes {count}, λ = {factor:g}, {networks} networks a step": modes(count, factor, networks)
         for count, networks in ((2, 4), (2, 8), (4, 4), (4, 8), (8, 8))
+        for factor in (1e3, 1e4, 1e5)
+    },
+    **{
+        f"modes {count}, λ = {factor:g}, {2 * count} networks of 16 images": modes(count, factor, 2 * count, 16)
+        for count in (4, 8)
         for factor in (1e3, 1e4, 1e5)
     },
     "modes 8, λ = 10000, 8 networks a step, rate 0.003": modes(8, 1e4, 8, **{"trainer.rate": 3e-3}),
