@@ -67,8 +67,9 @@ RECIPES: dict[str, Recipe] = {
         for factor in (1e3, 1e4, 1e5)
     },
     **{
-        f"modes {count}, λ = {factor:g}, {2 * count} networks of 16 images": modes(count, factor, 2 * count, 16)
-        for count in (4, 8)
+        f"modes {count}, λ = {factor:g}, {networks} networks of {images} images": modes(count, factor, networks, images)
+        for count in (2, 4, 8, 16)
+        for networks, images in ((8, 16), (16, 8), (16, 16), (32, 8))
         for factor in (1e3, 1e4, 1e5)
     },
     "modes 8, λ = 10000, 8 networks a step, rate 0.003": modes(8, 1e4, 8, **{"trainer.rate": 3e-3}),
