@@ -12,14 +12,14 @@ class Recipe:
     Attributes:
         networks: in a step; None: as many as the configuration has.
         settings: what it changes of the configuration.
-        images: training images of a network in a step.
+        images: training images of a network in a step; None: as many as the data's other recipes have.
         shared: images in a step that all networks see, for each diversity term with inputs of its own.
         held: how many independent networks or base points there are; None: no number.
     """
 
     networks: int | None
     settings: dict[str, Any]
-    images: int = 32
+    images: int | None = None
     shared: int = 0
     held: int | None = None
 
@@ -33,16 +33,18 @@ class Recipe:
         )
 
 
-def direct(networks: int, images: int = 32, **others: Any) -> Recipe:
+def direct(networks: int, images: int | None = None, **others: Any) -> Recipe:
     """Independent networks, each trained for its part of the budget."""
-    settings = {"generator": {"name": "direct", "networks": networks}, "diversity": "none", "trainer.rate": 1e-2}
+    settings = {"generator": {"name": "direct", "networks": networks}, "diversity": "none"}
     return Recipe(networks=networks, images=images, settings={**settings, **others}, held=networks)
 
 
-def modes(count: int, factor: float, networks: int = 16, shared: int = 0, **others: Any) -> Recipe:
+def modes(
+    count: int, factor: float, networks: int = 16, images: int | None = None, shared: int = 0, **others: Any
+) -> Recipe:
     """Base points with generated offsets, and a λ."""
-    settings = {"generator": {"name": "modes", "modes": count}, "objective.lambda": factor, "trainer.rate": 1e-2}
-    return Recipe(networks=networks, settings={**settings, **others}, shared=shared, held=count)
+    settings = {"generator": {"name": "modes", "modes": count}, "objective.lambda": factor}
+    return Recipe(networks=networks, settings={**settings, **others}, images=images, shared=shared, held=count)
 
 
 AVERAGED = {"trainer.schedule": "one_cycle_tail", "trainer.average_tail": 0.3}
@@ -57,15 +59,23 @@ def informed(factor: float, examples: int, inputs: str = "shuffled") -> dict[str
 
 RECIPES: dict[str, Recipe] = {
     "hypernetwork": Recipe(networks=None, settings={}),
-    **{f"direct {count}": direct(count) for count in (2, 4, 8, 16)},
+    **{f"direct {count}": direct(count) for count in (2, 4, 8, 10, 16)},
     **{f"modes {count}, λ = {factor:g}": modes(count, factor) for count in (2, 4, 8, 16) for factor in (1e3, 1e4, 1e5)},
     **{
         f"modes {count}, λ = {factor:g}, {networks} networks a step": modes(count, factor, networks)
         for count, networks in ((2, 4), (2, 8), (4, 4), (4, 8), (8, 8))
         for factor in (1e3, 1e4, 1e5)
     },
+    **{
+        f"modes {count}, λ = {factor:g}, {networks} networks of {images} images": modes(count, factor, networks, images)
+        for count in (2, 4, 8, 16)
+        for networks, images in ((8, 16), (16, 8), (16, 16), (32, 8))
+        for factor in (1e3, 1e4, 1e5)
+    },
     "modes 8, λ = 10000, 8 networks a step, rate 0.003": modes(8, 1e4, 8, **{"trainer.rate": 3e-3}),
     "direct 8, rate 0.003": direct(8, **{"trainer.rate": 3e-3}),
+    **{f"direct 10, rate {rate:g}": direct(10, **{"trainer.rate": rate}) for rate in (1e-3, 5e-3, 1e-2)},
+    **{f"modes 10, λ = {factor:g}, 10 networks a step": modes(10, factor, 10) for factor in (1e4, 1e5)},
     **{f"direct 8, {images} images": direct(8, images) for images in (16, 64)},
     **{f"direct {count}, averaged": direct(count, **AVERAGED) for count in (4, 8, 16)},
     **{f"modes {count}, λ = 10000, 8 networks a step, averaged": modes(count, 1e4, 8, **AVERAGED) for count in (4, 8)},

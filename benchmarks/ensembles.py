@@ -6,7 +6,9 @@ It prints tables. Every recipe spends the same number of gradient evaluations, t
 - `digits`, with the budget of its configuration, 2,000 · 16 · 32. Five folds let each of the 1,797 images be a test
   image once, for an ensemble that has not seen it;
 - `mnist` or `fashion_mnist`, with the paper's target, the images moved at random as in `mnist_best`, and 200 passes
-  over the 55,000 training images, 20 for each of ten networks. The 10,000 test images test.
+  over the 55,000 training images, 20 for each of ten networks. The 10,000 test images test;
+- `cifar10`, with LeNet, the images cropped and mirrored at random as in `cifar10_lenet`, and 400 passes over the 45,000
+  training images, 40 for each of ten networks. The 10,000 test images test.
 
 PART of the budget is spent where it is given. Runs are kept in FOLDER, which is for one DATA and PART, and taken from
 there again. The temperature of one half of the test answers is that of the other half, over several halvings: a
@@ -49,16 +51,20 @@ class Source:
         budget: gradient evaluations of a training.
         networks: that the configuration's own generator makes in a step.
         largest: the most networks that are drawn for an ensemble.
+        images: of a network in a step, where a recipe does not say.
         folds: how many parts of the data test in turn; None: the task's own test images.
         settings: that all recipes have.
+        training: settings of recipes with another generator than the configuration's, where a recipe does not say.
     """
 
     config: str
     budget: int
     networks: int
     largest: int
+    images: int = 32
     folds: int | None = None
     settings: dict[str, Any] = attrs.field(factory=dict)
+    training: dict[str, Any] = attrs.field(factory=lambda: {"trainer.rate": 1e-2})
 
     @property
     def trainings(self) -> int:
@@ -66,7 +72,7 @@ class Source:
         return self.folds or 1
 
 
-PASSES = 200 * 55_000
+PASSES, CIFAR_PASSES = 200 * 55_000, 400 * 45_000
 MOVED = {"task.rotation": 10, "task.shear": 10, "task.zoom": 0.1, "task.translation": 1.5}
 """How `mnist_best` moves images; its settings do not stay where the task is another one."""
 SOURCES = {
@@ -74,6 +80,14 @@ SOURCES = {
     "mnist": Source(config="mnist_best", budget=PASSES, networks=32, largest=100),
     "fashion_mnist": Source(
         config="mnist_best", budget=PASSES, networks=32, largest=100, settings={"task.name": "fashion_mnist", **MOVED}
+    ),
+    "cifar10": Source(
+        config="cifar10_lenet",
+        budget=CIFAR_PASSES,
+        networks=10,
+        largest=200,
+        images=64,
+        training={"trainer.rate": 2e-3, "trainer.schedule": "one_cycle"},
     ),
 }
 
@@ -132,14 +146,16 @@ def trained(folder: Path, source: Source, part: float, name: str, seed: int, fol
 
 
 def _train(place: Path, source: Source, part: float, recipe: Recipe, seed: int, fold: int) -> hf.Run:
-    networks, budget = recipe.networks or source.networks, round(part * source.budget)
+    networks, images = recipe.networks or source.networks, recipe.images or source.images
+    budget = round(part * source.budget)
     held = recipe.settings.get("generator", {}).get("networks", source.largest)
     settings = {
         **source.settings,
+        **(source.training if "generator" in recipe.settings else {}),
         **recipe.settings,
         "trainer.networks": networks,
-        "trainer.steps": budget // (networks * (recipe.images + recipe.shared)),
-        "trainer.batch_size": recipe.images,
+        "trainer.steps": budget // (networks * (images + recipe.shared)),
+        "trainer.batch_size": images,
         "trainer.seed": seed,
         "trainer.threads": 1,
         "evaluation.every": 10**6,
