@@ -143,7 +143,7 @@ class OwnCode:
             return own_task(DATA, data, options)
 
         def restore(options: OwnOptions, facts: Mapping[str, Any]) -> OwnTask:
-            task = restore_task(DATA, facts, lambda: build(options))
+            task = restore_task(DATA, facts, lambda heads: own_task(DATA, data, options, heads))
             task.splits()  # the data are here: whether they are of this task is told now
             return task
 
@@ -160,7 +160,7 @@ class KeptData:
         """Register the data, which nobody can read."""
 
         def restore(options: OwnOptions, facts: Mapping[str, Any]) -> OwnTask:
-            return restore_task(DATA, facts, lambda: _missing(options))
+            return restore_task(DATA, facts, lambda heads: _missing(options))
 
         return [
             Component(name=DATA, factory=_missing, options=OwnOptions, restore=restore, summary="handed over before")
