@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils.data import Dataset
 
 from hyperframe.component import Component
+from hyperframe.config.import_path import MODULE
 from hyperframe.errors import ConfigError, DataError, described, others_code, unknown_name
 from hyperframe.hookspecs import hookimpl
 from hyperframe.options import shown
@@ -25,7 +26,7 @@ from hyperframe.types import Task
 
 Generate = Sequence[str] | Callable[[str, nn.Parameter], bool] | None
 
-MODULE, DATA = "module", "data"
+DATA = "data"
 HANDED_OVER = "python"
 """Stands for the distribution of these components."""
 

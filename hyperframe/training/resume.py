@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hyperframe.config.dotted_keys import changes
+from hyperframe.config.import_path import MODULE, is_factory
 from hyperframe.config.registry import Registry
 from hyperframe.config.schema import Config, override_pairs
 from hyperframe.errors import ConfigError, notice
@@ -72,7 +73,7 @@ def resume_run(
     """
     path = check_is_run(folder)
     with claim(path) if processes.first else nullcontext():
-        stored, config = read_run_config(path, registry, override_pairs(overrides))
+        stored, config = read_run_config(path, registry, _of_run(path, override_pairs(overrides), registry))
         config = config.with_absolute_locations()
         changed = list(changes(stored.without_pauses().plain(), config.without_pauses().plain()))
         found = newest_checkpoint(path)
@@ -98,6 +99,13 @@ def resume_run(
             else:
                 training.go_on()
     return run
+
+
+def _of_run(folder: Path, pairs: Sequence[tuple[str, Any]], registry: Registry) -> Sequence[tuple[str, Any]]:
+    """Overrides less a target that says what makes the module which was handed over in Python, and changes nothing."""
+    if read_run_config(folder, registry)[0].target.name != MODULE:
+        return pairs
+    return [(key, value) for key, value in pairs if key not in ("target", "target.name") or not is_factory(value)]
 
 
 def _what_extends(run: Run) -> str:
