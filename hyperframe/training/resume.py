@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hyperframe.config.dotted_keys import changes
-from hyperframe.config.import_path import MODULE, is_factory
+from hyperframe.config.import_path import MODULE, TYPED, is_factory
 from hyperframe.config.registry import Registry
 from hyperframe.config.schema import Config, override_pairs
 from hyperframe.errors import ConfigError, notice
@@ -103,7 +103,8 @@ def resume_run(
 
 def _of_run(folder: Path, pairs: Sequence[tuple[str, Any]], registry: Registry) -> Sequence[tuple[str, Any]]:
     """Overrides less a target that says what makes the module which was handed over in Python, and changes nothing."""
-    if read_run_config(folder, registry)[0].target.name != MODULE:
+    target = read_run_config(folder, registry)[0].target
+    if target.name != MODULE or target.registered.source.distribution != TYPED:
         return pairs
     return [(key, value) for key, value in pairs if key not in ("target", "target.name") or not is_factory(value)]
 

@@ -553,6 +553,8 @@ def test_a_run_goes_on_where_what_makes_its_module_is_typed(tmp_path, written, h
     assert hf.load(resumed.folder, module=net()).config.target.name == "module"
     with pytest.raises(ConfigError, match="a run keeps its target"):
         hf.resume(tmp_path / "typed", {"target": "mlp", "trainer.steps": 9}, module=net())
+    with pytest.raises(ConfigError, match="a run keeps its target"):  # the module is here, and needs nothing typed
+        hf.resume(tmp_path / "typed", {"target": f"{handed}:net", "trainer.steps": 9}, module=net())
 
 
 @pytest.mark.slow
