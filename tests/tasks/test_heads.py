@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 import hyperframe as hf
-from hyperframe.errors import DataError, HyperframeWarning, SpecError
+from hyperframe.errors import ConfigError, DataError, HyperframeWarning, SpecError
 from hyperframe.networks.conformal import calibrate
 from hyperframe.options import read_options
 from hyperframe.tasks.calibration import results_of
@@ -422,6 +422,19 @@ def test_each_head_has_a_kind_of_its_own():
     labels = task.labels_of(task.data("train").y)
     assert labels["count"].dtype == torch.float64
     assert set(labels["count"].flatten().tolist()) <= set(map(float, COUNT))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": ["auto", "ranking"]}, r"regression or a list of these, but got \['auto', 'ranking'\]"),
+        ({"kind": {"size": "regression"}}, "task.kind: expected one of auto, .*, but got {'size': 'regression'}"),
+        ({"classes": [4, 1]}, r"a whole number or null or a list of these, at least 2, but got \[4, 1\]"),
+    ],
+)
+def test_kinds_that_there_are_not_are_named(options, message):
+    with pytest.raises(ConfigError, match=message):
+        read_options(OwnOptions, options, "task")
 
 
 @pytest.mark.parametrize("last", ["classification", "regression"])
