@@ -102,7 +102,8 @@ def resume(
     Args:
         folder: the run folder.
         overrides: dotted keys and their values, such as `{"trainer.steps": 4000}` to extend the run.
-        target: the target `package.module:factory` of a run that has one; code is never taken from the folder.
+        target: the target `package.module:factory` of a run that has one, or one that makes the module that the run was
+            trained with; code is never taken from the folder.
         module: the module that the run was trained with, where it was.
         spec: the module's spec.
         data: the data that the run was trained with, where it was.
@@ -114,7 +115,7 @@ def resume(
         KeyboardInterrupt: Ctrl-C; what was trained is saved first.
     """
     typed = typed_targets(override_pairs(overrides or {}))
-    registry = _choose_registry(registry, OwnCode(module, spec, data), [*_as_list(target), *typed])
+    registry = _choose_registry(registry, OwnCode(module, spec, data), [*_as_list(target), *typed], opens=True)
     with _choose_reporter(reporter) as told:
         return resume_run(folder, overrides or {}, registry, told)
 
@@ -139,7 +140,8 @@ def load(
         overrides: where the run's data lie now, such as `{"task.folder": "/data"}`; nothing else of it can be changed.
         device: auto, cpu, cuda or cuda:INDEX; by default auto.
         checkpoint: "last", "best" (on validation data), or a step that is kept.
-        target: the target `package.module:factory` of a run that has one; code is never taken from the folder.
+        target: the target `package.module:factory` of a run that has one, or one that makes the module that the run was
+            trained with; code is never taken from the folder.
         module: the module that the run was trained with, where it was.
         spec: the module's spec.
         data: the data that the run was trained with, where it was.
@@ -148,7 +150,7 @@ def load(
     Raises:
         HyperframeError: anything that you can mend; the message says how.
     """
-    chosen = _choose_registry(registry, OwnCode(module, spec, data), _as_list(target))
+    chosen = _choose_registry(registry, OwnCode(module, spec, data), _as_list(target), opens=True)
     return load_run(folder, chosen, device, checkpoint, overrides or {})
 
 
@@ -168,7 +170,8 @@ def from_pretrained(
     Args:
         folder: the folder.
         device: auto, cpu, cuda or cuda:INDEX; by default auto.
-        target: the target `package.module:factory` of a run that has one; code is never taken from the folder.
+        target: the target `package.module:factory` of a run that has one, or one that makes the module that the run was
+            trained with; code is never taken from the folder.
         module: the module that the run was trained with, where it was.
         spec: the module's spec.
         registry: the components to choose from; by default all that are installed.
@@ -200,11 +203,11 @@ def _as_list(target: str | None) -> list[str]:
     return [] if target is None else [check_factory(target)]
 
 
-def _choose_registry(registry: Registry | None, own: OwnCode, typed: Sequence[str]) -> Registry:
-    """The components to choose from, with what the user handed over or typed."""
+def _choose_registry(registry: Registry | None, own: OwnCode, typed: Sequence[str], *, opens: bool = False) -> Registry:
+    """The components to choose from, with what the user handed over or typed; `opens` a run."""
     extra: list[Any] = [own] if own.settings else []
     if typed:
-        extra.append(Factories(typed))
+        extra.append(Factories(typed, opens=opens and "target" not in own.settings))
     if registry is None:
         return make_registry(extra)
     return registry.with_plugins(extra) if extra else registry

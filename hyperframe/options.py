@@ -82,18 +82,28 @@ def expected(kind: Any, bounds: Mapping[str, float] | None = None) -> str:
     Example:
         >>> expected(tuple[int, ...], {"at least": 1})
         'a list of whole numbers, at least 1'
+        >>> expected(int | tuple[int | None, ...] | None)
+        'a whole number or null or a list of these'
     """
     origin, args = get_origin(kind), get_args(kind)
     if origin is Literal:
         words = "one of " + ", ".join(map(str, args))
     elif origin in (Union, types.UnionType):
-        words = " or ".join(expected(arg) for arg in args)
+        single = {arg for arg in args if get_origin(arg) not in (tuple, list)}
+        of_these = [arg for arg in args if arg not in single and {*_alternatives(get_args(arg)[0])} == single]
+        told = [expected(arg) for arg in args if arg not in of_these]
+        words = " or ".join([*told, *("a list of these" for _ in of_these)])
     elif origin in (tuple, list):
         words = "a list of " + _plural(args[0])
     else:
         words = _PLAIN_NAMES.get(kind, getattr(kind, "__name__", str(kind)))
     limits = " and ".join(f"{word} {limit:g}" for word, limit in (bounds or {}).items())
     return f"{words}, {limits}" if limits else words
+
+
+def _alternatives(kind: Any) -> tuple[Any, ...]:
+    """The types that a type is made of, which is one where it is no union."""
+    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
 
 
 def _plural(kind: Any) -> str:

@@ -107,6 +107,9 @@ def test_a_value_without_default_is_asked_for():
         (tuple[str, ...], "a list of texts"),
         (tuple[tuple[int, ...], ...], "a list of lists of whole numbers"),
         (Literal["a", "b"], "one of a, b"),
+        (Literal["a", "b"] | tuple[Literal["a", "b"], ...], "one of a, b or a list of these"),
+        (int | tuple[int | None, ...] | None, "a whole number or null or a list of these"),
+        (int | tuple[int | None, ...], "a whole number or a list of a whole number or null"),
     ],
 )
 def test_kinds_in_words(kind, words):

@@ -862,6 +862,12 @@ class FlippedInputs(Steps):
         return torch.where(flipped, inputs.flip(-1), inputs)
 
 
+class ForgottenLabels(Steps):
+    def augment_data(self, data, rng):
+        flipped = torch.rand(len(data), generator=rng)[:, None, None] < 0.5
+        return hf.Data(torch.where(flipped, data.x.flip(-1), data.x), data.y)
+
+
 class CentredOverPlaces(Steps):
     def canonical_outputs(self, outputs):
         return outputs - outputs.mean(-1, keepdim=True)
@@ -870,6 +876,7 @@ class CentredOverPlaces(Steps):
 TASKS = {
     "centred over places": (CentredOverPlaces, {"symmetry_is_as_declared"}),
     "flips inputs and not their labels": (FlippedInputs, {"labels_move_with_inputs"}),
+    "flips in augment_data, and forgets the labels": (ForgottenLabels, {"labels_move_with_inputs"}),
     "a loss that couples examples": (Coupled, {"loss_is_of_each_example"}),
     "validates on tests": (ValidatesOnTests, {"splits_are_data"}),
     "better the other way round": (otherwise("accuracy", better="lower"), {"meter_sees_no_chunks"}),

@@ -91,7 +91,9 @@ def run_options(command: F) -> F:
     """Add what every command takes that loads a run."""
     run = click.argument("run", type=click.Path(), shell_complete=complete_run)
     target = click.option(
-        "--target", help="package.module:factory of a run with such a target; a folder cannot bring code."
+        "--target",
+        help="package.module:factory of a run with such a target, or that makes the module that was handed over in "
+        "Python; a folder cannot bring code.",
     )
     return run(load_options(target(command)))
 
@@ -114,26 +116,26 @@ def open_run(run: str, checkpoint: str, device: str, target: str | None, overrid
     from hyperframe.config.import_path import check_factory
     from hyperframe.runs.loading import load_run
 
-    registry = registry_with([] if target is None else [check_factory(target)])
+    registry = registry_with([] if target is None else [check_factory(target)], opens=True)
     return load_run(run, registry, device, checkpoint, overrides)
 
 
-def registry_with(typed: Sequence[str]) -> "Registry":
-    """All components that are installed, and targets `package.module:factory` that the user has typed."""
+def registry_with(typed: Sequence[str], *, opens: bool = False) -> "Registry":
+    """All components that are installed, and targets `package.module:factory` that were typed; `opens` a run."""
     from hyperframe.api import make_registry
     from hyperframe.config.import_path import Factories
 
     if typed and "" not in sys.path:
         sys.path.append("")  # modules in the current folder, as python -m has it
-    return make_registry([Factories(typed)] if typed else [])
+    return make_registry([Factories(typed, opens=opens)] if typed else [])
 
 
-def registry_for(overrides: Sequence[str]) -> "Registry":
-    """All components that are installed, and the target that overrides name where it is such a factory."""
+def registry_for(overrides: Sequence[str], *, opens: bool = False) -> "Registry":
+    """All components that are installed, and the target that overrides name where it is a factory; `opens` a run."""
     from hyperframe.config.import_path import typed_targets
     from hyperframe.config.schema import override_pairs
 
-    return registry_with(typed_targets(override_pairs(overrides)))
+    return registry_with(typed_targets(override_pairs(overrides)), opens=opens)
 
 
 def check_samples(samples: str | None, networks: int | None, seed: int | None) -> None:

@@ -19,6 +19,10 @@ from hyperframe.config.kinds import KINDS
 from hyperframe.errors import ConfigError, PluginError, described, others_code
 from hyperframe.hookspecs import hookimpl
 from hyperframe.options import option, plain_options, read_options, shown
+from hyperframe.types import NoOptions
+
+MODULE = "module"
+"""The name of a target that was handed over in Python."""
 
 TYPED = "package.module:factory"
 """Stands for the distribution of these components."""
@@ -88,6 +92,8 @@ class Factories:
 
     Args:
         names: what the user typed.
+        opens: whether it was typed to open a run. The only name then also stands for a module that was handed over in
+            Python when the run was trained.
 
     Raises:
         PluginError: a module cannot be imported, has no such callable, or the callable needs what no option can be.
@@ -95,8 +101,11 @@ class Factories:
 
     __name__ = TYPED
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self._components = [_component(name) for name in dict.fromkeys(names)]
+    def __init__(self, names: Iterable[str], *, opens: bool = False) -> None:
+        different = list(dict.fromkeys(names))
+        self._components = [_component(name) for name in different]
+        if opens and len(different) == 1:
+            self._components.append(_in_place_of_module(different[0]))
 
     @hookimpl
     def hyperframe_targets(self) -> list[Component]:
@@ -105,18 +114,7 @@ class Factories:
 
 
 def _component(name: str) -> Component:
-    module_name, _, path = name.partition(":")
-    with _code_of(name, f"importing {module_name} failed"):
-        found: Any = importlib.import_module(module_name)
-    for part in path.split("."):
-        # A module may load its parts when they are asked for, and fail then.
-        with _code_of(name, f"getting '{path}' of {module_name} failed"):
-            try:
-                found = getattr(found, part)
-            except AttributeError as error:
-                raise PluginError(f"target '{name}': {module_name} has no '{path}'") from error
-    if not callable(found):
-        raise PluginError(f"target '{name}': '{path}' is no callable, but {type(found).__name__}")
+    found = _found(name)
     kinds, defaults = _options(name, found)
     of_task = {key: OF_TASK[key] for key, kind in kinds.items() if key in OF_TASK and _fits(kind, OF_TASK[key])}
     alone = {key: ALONE[of] for key, of in of_task.items()}
@@ -135,6 +133,42 @@ def _component(name: str) -> Component:
 
     summary = (inspect.getdoc(found) or "").partition("\n")[0] or "a factory of one's own"
     return Component(name=name, factory=factory, options=options, summary=summary)
+
+
+def _in_place_of_module(name: str) -> Component:
+    """The target of a run whose module was handed over in Python, made by a function without parameters."""
+
+    def factory(options: NoOptions) -> Any:
+        found = _found(name)
+        with _code_of(name, "its parameters cannot be read"):
+            parameters = inspect.signature(found).parameters.values()
+        for one in parameters:
+            if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
+                raise PluginError(
+                    f"target '{name}': the run's module was handed over in Python, so that the run knows no values of "
+                    f"parameters, and '{one.name}' needs one; name a function that makes the module without any"
+                )
+        with _code_of(name, "making the module failed"):
+            return found()
+
+    return Component(name=MODULE, factory=factory, summary=f"made by {name}")
+
+
+def _found(name: str) -> Callable[..., Any]:
+    """The callable of that name."""
+    module_name, _, path = name.partition(":")
+    with _code_of(name, f"importing {module_name} failed"):
+        found: Any = importlib.import_module(module_name)
+    for part in path.split("."):
+        # A module may load its parts when they are asked for, and fail then.
+        with _code_of(name, f"getting '{path}' of {module_name} failed"):
+            try:
+                found = getattr(found, part)
+            except AttributeError as error:
+                raise PluginError(f"target '{name}': {module_name} has no '{path}'") from error
+    if not callable(found):
+        raise PluginError(f"target '{name}': '{path}' is no callable, but {type(found).__name__}")
+    return found  # type: ignore[no-any-return]
 
 
 def _code_of(name: str, what: str) -> AbstractContextManager[None]:

@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils.data import Dataset
 
 from hyperframe.component import Component
+from hyperframe.config.import_path import MODULE
 from hyperframe.errors import ConfigError, DataError, described, others_code, unknown_name
 from hyperframe.hookspecs import hookimpl
 from hyperframe.options import shown
@@ -25,7 +26,7 @@ from hyperframe.types import Task
 
 Generate = Sequence[str] | Callable[[str, nn.Parameter], bool] | None
 
-MODULE, DATA = "module", "data"
+DATA = "data"
 HANDED_OVER = "python"
 """Stands for the distribution of these components."""
 
@@ -143,7 +144,7 @@ class OwnCode:
             return own_task(DATA, data, options)
 
         def restore(options: OwnOptions, facts: Mapping[str, Any]) -> OwnTask:
-            task = restore_task(DATA, facts, lambda: build(options))
+            task = restore_task(DATA, facts, lambda heads: own_task(DATA, data, options, heads))
             task.splits()  # the data are here: whether they are of this task is told now
             return task
 
@@ -160,7 +161,7 @@ class KeptData:
         """Register the data, which nobody can read."""
 
         def restore(options: OwnOptions, facts: Mapping[str, Any]) -> OwnTask:
-            return restore_task(DATA, facts, lambda: _missing(options))
+            return restore_task(DATA, facts, lambda heads: _missing(options))
 
         return [
             Component(name=DATA, factory=_missing, options=OwnOptions, restore=restore, summary="handed over before")

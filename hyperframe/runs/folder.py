@@ -27,8 +27,8 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from hyperframe.config.dotted_keys import first_missing
-from hyperframe.config.import_path import TYPED
-from hyperframe.config.in_memory import DATA, HANDED_OVER, MODULE
+from hyperframe.config.import_path import MODULE, TYPED
+from hyperframe.config.in_memory import DATA, HANDED_OVER
 from hyperframe.config.overrides import apply_overrides, read_yaml
 from hyperframe.config.registry import Registry
 from hyperframe.config.schema import Config, read_config
@@ -232,7 +232,7 @@ def read_run_config(folder: Path, registry: Registry, pairs: Sequence[tuple[str,
         content = read_yaml(folder / CONFIG)
         stored = read_config(folder.name, apply_overrides(content, []), registry)
     except PluginError as error:
-        raise RunError(f"{folder / CONFIG}: {error}{_owners(folder, content)}") from error
+        raise RunError(f"{folder / CONFIG}: {error}{_owners(folder, content, registry)}") from error
     except HyperframeError as error:
         raise RunError(f"{folder / CONFIG}: {error}") from error
     missing = first_missing(stored.plain(), content)
@@ -271,8 +271,8 @@ def _other_writer(folder: Path) -> str:
     )
 
 
-def _owners(folder: Path, content: Mapping[str, Any]) -> str:
-    """Name the distributions of the run's components that are not installed, as a sentence."""
+def _owners(folder: Path, content: Mapping[str, Any], registry: Registry) -> str:
+    """Say where components of the run come from that are not there: distributions, or the user in Python."""
     used = used_distributions(read_provenance(folder))
     own = (HANDED_OVER, TYPED)
     absent = {name: version for name, version in used.items() if version_of(name) is None and name not in own}
@@ -280,12 +280,18 @@ def _owners(folder: Path, content: Mapping[str, Any]) -> str:
         names = ", ".join(f"{name} {version}".rstrip() for name, version in sorted(absent.items()))
         return f"\nThe run used components of {names[:200]}, which is not installed here."
     handed = {"target": (MODULE, "module=..."), "task": (DATA, "data=...")}
+    if any((entry.kind, entry.component.name) == ("target", MODULE) for entry in registry.all()):
+        del handed["target"]
     lost = [key for key, (name, _) in handed.items() if as_mapping(content.get(key)).get("name") == name]
     if lost:
         were, them = ("was", "it") if len(lost) == 1 else ("were", "them")
+        named = (
+            " A command takes --target package.module:function, and 'train --resume' target=package.module:function, "
+            "a function that makes the module."
+        )
         return (
             f"\nThe run's {' and '.join(lost)} {were} handed over in Python; hand {them} over again: hyperframe.load("
             f"'{folder}', {', '.join(handed[key][1] for key in lost)}), or hyperframe.resume likewise; a module with "
-            "the spec that it had, if any."
+            f"the spec that it had, if any.{named if 'target' in lost else ''}"
         )
     return ""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hyperframe.config.in_memory import MODULE
+from hyperframe.config.import_path import MODULE
 from hyperframe.config.schema import Config
 from hyperframe.entry_points import OWN_DISTRIBUTION
 from hyperframe.metrics import metrics_of

@@ -7,6 +7,7 @@ of your own, `hyperframe.testing.examples` the example networks.
 - `kit`: finds a component's checks by its name, and makes tests of them
 - `laws`: what a law is, how it is tested, and the verdict
 - `of_targets`, `of_tasks`, `of_gauges`, `of_generators`: the laws of these kinds
+- `moved_labels`: whether labels of places come to where their inputs come
 - `of_training`: more of generators, about how they are trained
 - `of_estimators`, `of_diversities`, `of_objectives`: the laws of these
 - `of_exports`: the laws of targets that leave the framework, as modules and in files

@@ -12,7 +12,9 @@ from hyperframe.errors import DataError, PluginError
 from hyperframe.metrics import Metric, check_metrics, declare_results, validation_score
 from hyperframe.runtime.files import as_json, from_json
 from hyperframe.tasks.augmentation import moves_places
+from hyperframe.tasks.structured.heads import HeadsTask
 from hyperframe.testing.laws import Broken, Case, Draw, Law, Vacuous, relative
+from hyperframe.testing.moved_labels import LabelsOfPlaces, labels_astray
 from hyperframe.types import Data, Task
 
 SPLITS = ("train", "validation", "test")
@@ -218,7 +220,8 @@ def _answers(case: TaskCase, draw: Draw) -> None:
 
 def _moves(case: TaskCase, draw: Draw) -> str:
     """Labels of places move where inputs are moved along these."""
-    task, data = case.task, case.data("train")[: draw.examples]
+    task: Task = case.task
+    data = case.data("train")[: draw.examples]
     found = [task.augment_data(data, torch.Generator().manual_seed(draw.seed)) for _ in range(2)]
     if found[0].y.shape != data.y.shape or found[0].y.dtype != data.y.dtype:
         raise Broken("augment_data changes the shape or the dtype of the labels")
@@ -226,9 +229,35 @@ def _moves(case: TaskCase, draw: Draw) -> str:
         raise Broken("augment_data gives other labels with the same random numbers")
     if not task.label_places:
         return "its labels are of no places"
-    if type(task).augment_data is Task.augment_data and moves_places(task.augment, data.x, task.label_places):
-        raise Broken("augment moves inputs to other places, and the labels of these places stay")
-    return "labels are of the places of their inputs"
+    if type(task).augment_data is Task.augment_data:
+        if moves_places(task.augment, data.x, task.label_places):
+            raise Broken("augment moves inputs to other places, and the labels of these places stay")
+        return "labels are of the places of their inputs"
+    told = 0
+    for name, labels in _labels_of_places(task).items():
+        astray, seen = labels_astray(task.augment_data, case.data("train"), labels, draw.seed)
+        if astray:
+            raise Broken(
+                f"augment_data carries inputs to other places than their labels{name}, in {astray} of the {seen} "
+                "examples in which it can be told where both have come"
+            )
+        told += seen
+    return f"labels come to where inputs come, in {told} examples" if told else "it could not be told where labels come"
+
+
+def _labels_of_places(task: Task) -> dict[str, LabelsOfPlaces]:
+    """The labels of places that a task has, of each head that has any; messages name the head."""
+    if not isinstance(task, HeadsTask):
+        return {"": LabelsOfPlaces(sizes=task.label_places, of=lambda y: y, put=lambda y, own: own)}
+
+    def of_head(name: str) -> LabelsOfPlaces:
+        def put(labels: Tensor, own: Tensor) -> Tensor:
+            return task.pack_labels({**task.labels_of(labels), name: own})
+
+        places = task.heads[name].task.label_places
+        return LabelsOfPlaces(sizes=places, of=lambda labels: task.labels_of(labels)[name], put=put)
+
+    return {f", head '{name}'": of_head(name) for name, head in task.heads.items() if head.task.label_places}
 
 
 def _restores(case: TaskCase, draw: Draw) -> str:
@@ -295,7 +324,7 @@ LAWS = (
     Law(
         name="labels_move_with_inputs",
         text="what moves inputs along places that have labels moves the labels as well",
-        cause="a flip or a crop in 'augment', which has no labels, in place of 'augment_data'",
+        cause="a flip or a crop in 'augment', which has no labels, or in 'augment_data' of the inputs alone",
         holds=_moves,
         examples=1,
     ),

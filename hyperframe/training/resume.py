@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from hyperframe.config.dotted_keys import changes
+from hyperframe.config.import_path import MODULE, TYPED, is_factory
 from hyperframe.config.registry import Registry
 from hyperframe.config.schema import Config, override_pairs
 from hyperframe.errors import ConfigError, notice
@@ -77,7 +78,7 @@ def resume_run(
     """
     path = check_is_run(folder)
     with claim(path) if processes.first else nullcontext():
-        stored, config = read_run_config(path, registry, override_pairs(overrides))
+        stored, config = read_run_config(path, registry, _of_run(path, override_pairs(overrides), registry))
         config = config.with_absolute_locations()
         changed = list(changes(stored.without_pauses().plain(), config.without_pauses().plain()))
         found = newest_checkpoint(path)
@@ -103,6 +104,14 @@ def resume_run(
             else:
                 training.go_on()
     return run
+
+
+def _of_run(folder: Path, pairs: Sequence[tuple[str, Any]], registry: Registry) -> Sequence[tuple[str, Any]]:
+    """Overrides less a target that says what makes the module which was handed over in Python, and changes nothing."""
+    target = read_run_config(folder, registry)[0].target
+    if target.name != MODULE or target.registered.source.distribution != TYPED:
+        return pairs
+    return [(key, value) for key, value in pairs if key not in ("target", "target.name") or not is_factory(value)]
 
 
 def _what_extends(run: Run) -> str:

@@ -3,12 +3,16 @@
 import importlib
 import itertools
 import json
+import re
+import shutil
 import sys
 from typing import get_type_hints
 
 import attrs
+import numpy as np
 import pytest
 import tiny
+import torch
 import yaml
 
 import hyperframe as hf
@@ -470,3 +474,105 @@ def test_a_parameter_with_the_name_of_an_option_of_every_target_is_none_of_the_f
     assert component.factory(component.options()).out_features == 3
     with pytest.raises(PluginError, match="'rank' cannot be an option: the key 'rank' is that of every target"):
         Factories(["common_keys:needed"])
+
+
+# Runs of modules that were handed over in Python
+
+HANDED = """
+from torch import nn
+
+def net(width: int = 6, activation=nn.Tanh):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), activation(), nn.Linear(width, 10))
+
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__(*net())
+
+def wide():
+    return net(width=7)
+
+def other():
+    return net(activation=nn.ReLU)
+
+def sized(width: int):
+    return net(width)
+
+def failing():
+    raise ZeroDivisionError("no such thing")
+
+def number():
+    return 3
+"""
+
+
+@pytest.mark.slow
+def test_a_typed_factory_stands_for_the_module_that_was_handed_over(tmp_path, written, hyperframe):
+    handed = written(HANDED)
+    net = importlib.import_module(handed).net
+    run = hf.train("digits", {**FAST, "trainer.stop_after": 2}, module=net(), out=tmp_path / "run")
+    shutil.copytree(run.folder, tmp_path / "copy")
+    for command in (["sample", "run", "--out", "a"], ["evaluate", "run"], ["compare", "run", "copy"]):
+        code, _, err = hyperframe(*command)
+        assert code == 2
+        assert "The run's target was handed over in Python; hand it over again: hyperframe.load(" in err
+        assert "A command takes --target package.module:function" in err
+    for name in (f"{handed}:net", f"{handed}:Net"):
+        code, out, err = hyperframe("evaluate", "run", "--target", name, "--json")
+        assert (code, err) == (0, "")
+        assert json.loads(out) == run.evaluate()
+    assert hf.load(run.folder, target=f"{handed}:net").evaluate() == run.evaluate()
+    code, out, err = hyperframe("compare", "run", "copy", "--target", f"{handed}:net", "--json")
+    assert code == 0, err
+    assert hyperframe("compare", "run", "copy", "--target", f"{handed}:net", "--target", f"{handed}:wide")[0] == 2
+    for function, message in (
+        ("wide", "the checkpoint of step 2 does not fit its configuration"),
+        ("other", "was trained with another target: .* 'tanh ' and not .* 'relu '"),
+        ("sized", "the run's module was handed over in Python, .* and 'width' needs one; name a function that makes"),
+        ("failing", f"target '{handed}:failing': making the module failed: ZeroDivisionError: no such thing"),
+        ("number", "must return a module, .* but gives int"),
+    ):
+        code, out, err = hyperframe("sample", "run", "--target", f"{handed}:{function}", "--out", "b")
+        assert (code, out) == (2, ""), function
+        assert re.search(message, err), err
+    with pytest.raises(PluginError, match="unknown target 'module'"):  # it opens runs, and trains none
+        hf.train("digits", {**FAST, "target": "module"}, out=tmp_path / "none")
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_where_what_makes_its_module_is_typed(tmp_path, written, hyperframe):
+    handed = written(HANDED)
+    net = importlib.import_module(handed).net
+    whole = hf.train("digits", FAST, module=net(), out=tmp_path / "whole")
+    for folder in ("typed", "target"):
+        hf.train("digits", {**FAST, "trainer.stop_after": 2}, module=net(), out=tmp_path / folder)
+    code, out, err = hyperframe("train", "--resume", "typed", f"target={handed}:net", "--json")
+    assert code == 0, err
+    assert {**json.loads(out), "run": "whole"} == whole.evaluate()
+    resumed = hf.resume(tmp_path / "target", target=f"{handed}:net")
+    assert {**resumed.evaluate(), "run": "whole"} == whole.evaluate()
+    assert hf.load(resumed.folder, module=net()).config.target.name == "module"
+    with pytest.raises(ConfigError, match="a run keeps its target"):
+        hf.resume(tmp_path / "typed", {"target": "mlp", "trainer.steps": 9}, module=net())
+    with pytest.raises(ConfigError, match="a run keeps its target"):  # the module is here, and needs nothing typed
+        hf.resume(tmp_path / "typed", {"target": f"{handed}:net", "trainer.steps": 9}, module=net())
+
+
+@pytest.mark.slow
+def test_a_run_of_data_and_a_module_answers_where_the_module_is_typed(tmp_path, written, hyperframe):
+    handed = written(HANDED)
+    net = importlib.import_module(handed).net
+    x, y = np.random.default_rng(0).random((90, 1, 8, 8), dtype=np.float32), np.arange(90) % 10
+    run = hf.train("digits", FAST, module=net(), data=(x, y), out=tmp_path / "run")
+    np.save(tmp_path / "x.npy", x[:4])
+    command = ["predict", "run", "x.npy", "-n", "3", "--json"]
+    code, out, err = hyperframe(*command, "--target", f"{handed}:net")
+    assert code == 0, err
+    votes = run.sample(3).summary(torch.from_numpy(x[:4]))["vote"].tolist()
+    assert [row["vote"] for row in json.loads(out)["examples"]] == votes
+    code, _, err = hyperframe("evaluate", "run", "--target", f"{handed}:net")
+    assert code == 2
+    assert "hand them over again: hyperframe.load(folder, data=...)" in err
+    code, _, err = hyperframe("train", "--resume", "run", f"target={handed}:net", "trainer.steps=9")
+    assert code == 2
+    assert "The run's task was handed over in Python; hand it over again: hyperframe.load(" in err
+    assert "--target" not in err

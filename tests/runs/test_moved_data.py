@@ -310,7 +310,7 @@ class Forgetful:
 
     def __init__(self, wrong):
         def restore(options, facts):
-            task = restore_task("arrays", facts, lambda: build(options))
+            task = restore_task("arrays", facts, lambda heads: build(options, heads))
             wrong(task)
             return task
 

@@ -14,6 +14,7 @@ import hyperframe as hf
 from hyperframe.errors import ConfigError, DataError
 from hyperframe.tasks.calibration import calibration_error
 from hyperframe.tasks.classification import ClassificationMeter
+from hyperframe.tasks.own_data.kinds import Said
 from hyperframe.tasks.own_data.labels import read_labels
 from hyperframe.tasks.structured.dense_classification import DenseClassificationTask
 from hyperframe.tasks.structured.dense_meter import DenseMeter
@@ -39,7 +40,7 @@ def test_masks_of_another_form_in_one_split_are_named():
     masks = torch.randint(3, (20, 2, 3))
     labels = {"train": masks, "test": F.one_hot(masks, 3)}
     with pytest.raises(DataError, match=r"y has the shape \[20, 2, 3\] and y_test has the shape \[20, 2, 3, 3\], exp"):
-        read_labels(labels, {"train": 20, "test": 20}, "dense_classification", None, "here")
+        read_labels(labels, {"train": 20, "test": 20}, Said(kinds=("dense_classification",)), "here")
 
 
 class Places(DenseClassificationTask):
@@ -203,7 +204,7 @@ class Sequences(Places):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.int64])
 def test_black_and_white_masks_have_two_classes_in_every_type(dtype):
     mask = np.array([[[0, 255], [255, 0]]], dtype=dtype)
-    found = read_labels({"train": mask}, {"train": 1}, "dense_classification", None, "here")
+    found = read_labels({"train": mask}, {"train": 1}, Said(kinds=("dense_classification",)), "here")
     assert found.names == ("0", "255")
     assert found.of_splits["train"].tolist() == [[[0, 1], [1, 0]]]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 import hyperframe as hf
-from hyperframe.errors import DataError, HyperframeWarning, SpecError
+from hyperframe.errors import ConfigError, DataError, HyperframeWarning, SpecError
 from hyperframe.networks.conformal import calibrate
 from hyperframe.options import read_options
 from hyperframe.tasks.calibration import results_of
@@ -233,19 +233,27 @@ def test_a_head_without_labels_is_told():
 
 
 def test_heads_of_a_run_are_found_in_any_order():
-    def made(**labels):
-        return own_task("mine", {"x": X, "y": labels}, OwnOptions())
+    options = OwnOptions(kind=("multi_label", "auto", "regression"), classes=(None, 4, None), head_weights=(1, 2, 3))
 
-    task = made(kind=KIND, size=SIZE)
-    again = restore_task("mine", task.facts, lambda: made(size=SIZE, kind=KIND))
+    def made(heads=(), **labels):
+        return own_task("mine", {"x": X, "y": labels}, options, heads)
+
+    several, size = (X > 0).astype(int), SIZE.round().astype(int)
+    task = made(several=several, kind=KIND, size=size)
+    again = restore_task("mine", task.facts, lambda heads: made(heads, size=size, kind=KIND, several=several))
     for split in ("train", "validation", "test"):
         assert torch.equal(again.data(split).y, task.data(split).y)
+    before = "^task 'mine': the data are not those that the run was trained on: "
     for other, message in (
-        ({"kind": KIND, "place": SIZE}, "labels are of heads kind, place, were of heads kind, size"),
-        ({"kind": KIND % 2, "size": SIZE}, "head 'kind': num_outputs is 2, was "),
+        ({"kind": KIND, "place": size}, "labels are of heads kind, place, were of heads several, kind, size$"),
+        ({"kind": KIND, "size": size, "several": several[:, :3]}, "head 'several': num_outputs is 3, was 4$"),
     ):
-        with pytest.raises(DataError, match=f"not those that the run was trained on: {message}"):
-            restore_task("mine", task.facts, lambda other=other: made(**other)).data("train")
+        with pytest.raises(DataError, match=before + message):
+            restore_task("mine", task.facts, lambda heads, other=other: made(heads, **other)).data("train")
+    with pytest.raises(DataError, match=f"{before}labels are of no heads, were of heads several, kind, size$"):
+        restore_task("mine", task.facts, lambda heads: own_task("mine", {"x": X, "y": KIND}, OwnOptions(), heads)).data(
+            "train"
+        )
 
 
 class Kinds(hf.ClassificationTask):
@@ -358,7 +366,9 @@ def test_own_data_make_tasks_that_keep_the_laws(kind):
     given = {"x": X, "y": heads if kind == "heads" else several}
     options = OwnOptions() if kind == "heads" else OwnOptions(kind=kind)
     task = own_task("mine", given, options)
-    case = TaskCase(task, lambda facts: restore_task("mine", facts, lambda: own_task("mine", given, options)))
+    case = TaskCase(
+        task, lambda facts: restore_task("mine", facts, lambda heads: own_task("mine", given, options, heads))
+    )
     for law in LAWS:
         law.holds(case, Draw(networks=3, examples=5))
 
@@ -368,6 +378,15 @@ def test_own_data_make_tasks_that_keep_the_laws(kind):
     [
         ({"kind": KIND}, {"head_weights": [1, 2]}, "task.head_weights has 2 numbers, but there are 1 heads, kind"),
         (KIND, {"head_weights": [1]}, "has 1 numbers, but there are no heads"),
+        (
+            {"kind": KIND, "size": SIZE},
+            {"kind": ["auto"]},
+            "^task 'mine': task.kind has 1 kinds, .* 2 heads, kind, size",
+        ),
+        ({"kind": KIND}, {"classes": [4, None]}, "task.classes has 2 numbers, but there are 1 heads, kind"),
+        (KIND, {"kind": ["auto"]}, "task.kind has 1 kinds, but there are no heads: y is a mapping of labels where"),
+        (KIND, {"kind": []}, "task.kind has 0 kinds, but there are no heads"),
+        (KIND, {"classes": [4]}, "task.classes has 1 numbers, but there are no heads"),
         (KIND + 0.5, {"kind": "multi_label"}, r"y has the shape \[80\], expected 0 or 1, \[examples, labels\]"),
         (X, {"kind": "multi_label"}, "labels that are there or not are 1 or 0, but one is"),
         (KIND, {"kind": "dense_classification"}, r"y has the shape \[80\], expected a class for each place"),
@@ -390,6 +409,158 @@ def test_labels_that_make_no_task(y, options, message):
         own_task("mine", {"x": X, "y": y}, read_options(OwnOptions, options, "task"))
 
 
+COUNT = RNG.permutation(80)
+SEVERAL = (RNG.random((80, 3)) < 0.5).astype(np.int64)
+MASKS = RNG.integers(3, size=(80, 2, 5))
+
+
+def test_each_head_has_a_kind_of_its_own():
+    """Whole numbers that are values beside such that are classes, and every other kind beside them."""
+    y = {"kind": KIND, "count": COUNT, "several": SEVERAL, "steps": MASKS[:, 0], "level": KIND}
+    kinds = ("auto", "regression", "multi_label", "dense_classification", "classification")
+    task = own_task("mine", {"x": X, "y": y}, OwnOptions(kind=kinds, classes=(None, None, None, 4, 5)))
+    assert {own["head"]: own["kind"] for own in task.facts["heads"]} == {
+        **dict(zip(y, kinds, strict=True)),
+        "kind": "classification",
+    }
+    shapes = {"kind": (3,), "count": (1,), "several": (3,), "steps": (4, 5), "level": (5,)}
+    assert task.layout.shapes == shapes
+    labels = task.labels_of(task.data("train").y)
+    assert labels["count"].dtype == torch.float64
+    assert set(labels["count"].flatten().tolist()) <= set(map(float, COUNT))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": ["auto", "ranking"]}, r"regression or a list of these, but got \['auto', 'ranking'\]"),
+        ({"kind": {"size": "regression"}}, "task.kind: expected one of auto, .*, but got {'size': 'regression'}"),
+        ({"classes": [4, 1]}, r"a whole number or null or a list of these, at least 2, but got \[4, 1\]"),
+    ],
+)
+def test_kinds_that_there_are_not_are_named(options, message):
+    with pytest.raises(ConfigError, match=message):
+        read_options(OwnOptions, options, "task")
+
+
+@pytest.mark.parametrize("last", ["classification", "regression"])
+def test_a_kind_without_a_list_is_said_of_all_heads(last):
+    y = {"kind": KIND, "level": 2 * KIND}
+    listed, single = (own_task("mine", {"x": X, "y": y}, OwnOptions(kind=said)) for said in ((last, last), last))
+    assert listed.facts == single.facts
+    assert [own["kind"] for own in single.facts["heads"]] == [last, last]
+
+
+AS_EACH = r"task\.kind=\[auto,{}\]"
+
+
+@pytest.mark.parametrize(
+    ("y", "options", "message"),
+    [
+        (COUNT[:, None] + [0, 1], {}, AS_EACH.format("multi_label") + ".* values, " + AS_EACH.format("regression")),
+        (SEVERAL.astype(str), {"kind": ["auto", "regression"]}, AS_EACH.format("classification") + " reads them"),
+        (ONE_HOT, {}, "set " + AS_EACH.format("dense_classification")),
+        (
+            ONE_HOT,
+            {"kind": ["auto", "regression"]},
+            r"places \(" + AS_EACH.format("dense_classification") + r"\) have more",
+        ),
+        (SIZE, {"kind": "classification"}, r"where they are values, set task.kind=\[classification,regression\]$"),
+        (SIZE, {"classes": 4}, r"where they are values, set task.classes=\[4,null\]$"),
+        (
+            SIZE,
+            {"kind": ["auto", "regression"], "classes": 4},
+            r"4, but task.kind=\[auto,regression\] has none; set task.classes=\[4,null\]$",
+        ),
+        (SIZE, {"kind": ["auto", "regression"], "classes": [None, 4]}, "has none; leave task.classes out$"),
+    ],
+)
+def test_advice_is_of_the_head_that_it_helps(y, options, message):
+    with pytest.raises(DataError, match=f"^task 'mine', head 'other': .*{message}"):
+        own_task("mine", {"x": X, "y": {"kind": KIND, "other": y}}, read_options(OwnOptions, options, "task"))
+
+
+def test_advice_for_heads_of_all_of_which_a_kind_is_said():
+    for kind, message in (
+        (
+            "multi_label",
+            r"\[examples, labels\]; task.kind=multi_label is said of all heads, task.kind=\[auto,multi_label\] ",
+        ),
+        ("dense_classification", r"task.kind=\[auto,dense_classification\] of the others alone$"),
+    ):
+        with pytest.raises(DataError, match=f"head 'kind': .*{message}"):
+            own_task("mine", {"x": X, "y": {"kind": KIND, "several": SEVERAL}}, OwnOptions(kind=kind))
+    with pytest.raises(DataError, match=r"head 'kind': .*; leave task.classes out$"):  # all of them are values
+        own_task("mine", {"x": X, "y": {"kind": KIND, "count": COUNT}}, OwnOptions(kind="regression", classes=4))
+
+
+def test_a_notice_names_the_setting_of_its_head_which_is_then_taken():
+    y = {"kind": KIND, "count": COUNT}
+    with pytest.warns(HyperframeWarning, match=r"head 'count': .* classes, task.kind=\[auto,regression\] reads them"):
+        task = own_task("mine", {"x": X, "y": y}, OwnOptions())
+    assert task.layout.shapes == {"kind": (3,), "count": (80,)}
+    assert own_task("mine", {"x": X, "y": y}, OwnOptions(kind=("auto", "regression"))).layout.shapes["count"] == (1,)
+
+
+@pytest.mark.parametrize(
+    ("masks", "way"), [(MASKS[:, None], "y[:, 0]"), (MASKS[..., None], "y[..., 0]"), (MASKS[:, :1], "y[:, 0]")]
+)
+def test_masks_with_an_axis_of_size_one_are_told_how_they_are_handed_over(masks, way):
+    of_all = " × ".join(map(str, masks.shape[1:]))
+    message = (
+        rf"hand over {re.escape(way)}\. Where these are indeed classes of {of_all} places, set task.kind=dense_class"
+    )
+    with pytest.raises(DataError, match=message):
+        own_task("mine", {"x": X, "y": masks}, OwnOptions())
+    with pytest.raises(DataError, match=rf"dense_classification\) have more axes; {re.escape(way)} has one less"):
+        own_task("mine", {"x": X, "y": masks.astype(np.float32)}, OwnOptions())
+    with pytest.warns(HyperframeWarning, match=rf"{re.escape(way)} has no axis of size 1"):
+        task = own_task("mine", {"x": X, "y": masks}, OwnOptions(kind="dense_classification"))
+    assert task.output_places == masks.shape[1:]
+
+
+class KindAndCount(TwoHeads):
+    """A network with a head of three classes and one of a value, under other names."""
+
+    def forward(self, x):
+        heads = super().forward(x)
+        return {"kind": heads["kind"], "count": heads["size"]}
+
+
+class Both(torch.utils.data.Dataset):
+    """Examples with both labels."""
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, number):
+        return X[number], {"kind": KIND[number], "count": COUNT[number]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["pair", "mapping", "dataset"])
+def test_kinds_of_heads_are_those_of_a_run_that_is_read_and_resumed(tmp_path, form):
+    y = {"kind": KIND, "count": COUNT}
+    data = {"pair": (X, y), "mapping": {"x": X, "y": y}, "dataset": Both()}[form]
+    kinds = {"task.kind": ["auto", "regression"], "task.classes": [3, None], "task.head_weights": [1, 0.5]}
+    short = {**SHORT, "trainer": {**SHORT["trainer"], "steps": 2}, **kinds}
+    run = hf.train(module=KindAndCount(), data=data, out=tmp_path / "run", overrides=short)
+    facts = run.experiment.task.facts
+    assert [own["kind"] for own in facts["heads"]] == ["classification", "regression"]
+    without = hf.load(tmp_path / "run", module=KindAndCount())
+    assert without.experiment.task.facts == facts
+    nets, x = run.sample(2), run.data("test").x
+    assert torch.equal(without.sample(2).predict(x)["count"], nets.predict(x)["count"])
+    turned = (X, {"count": COUNT, "kind": KIND})  # what is said of each head is said in the order of the run
+    again = hf.load(tmp_path / "run", module=KindAndCount(), data=turned)
+    assert torch.equal(again.data("test").y, run.data("test").y)
+    assert again.evaluate() == run.evaluate()
+    with pytest.warns(HyperframeWarning, match=r"without the interruption: trainer.steps: 2 → 4$"):  # no other data
+        resumed = hf.resume(tmp_path / "run", {"trainer.steps": 4}, module=KindAndCount(), data=turned)
+    assert resumed.step == 4
+    assert resumed.experiment.task.facts == facts
+
+
 def test_one_hot_labels_are_places_where_that_is_said():
     with pytest.warns(
         HyperframeWarning, match=r"one-hot along axis 1, .* classes of 3 × 2 × 2 places, .* y.argmax\(1\)"
@@ -403,10 +574,9 @@ def test_one_hot_labels_are_places_where_that_is_said():
 
 def test_a_file_has_the_labels_of_heads_behind_a_dot(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    np.savez("mine.npz", **{"x": X, "y.kind": KIND, "y.size": SIZE})
-    run = hf.train(
-        module=TwoHeads(), overrides={**SHORT, "task": {"name": "arrays", "file": "mine.npz", "head_weights": [1, 0.1]}}
-    )
+    np.savez("mine.npz", **{"x": X, "y.kind": KIND, "y.size": COUNT})
+    task = {"name": "arrays", "file": "mine.npz", "head_weights": [1, 0.1], "kind": ["auto", "regression"]}
+    run = hf.train(module=TwoHeads(), overrides={**SHORT, "task": task})
     assert [head.weight for head in run.experiment.task.heads.values()] == [1, 0.1]
     assert list(run.experiment.task.heads) == ["kind", "size"]
 

@@ -1,6 +1,6 @@
 """The task `arrays`: a user's own arrays in a file, for classification or regression."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,15 +24,15 @@ class Options(OwnOptions):
     )
 
 
-def build(options: Options) -> OwnTask:
-    """Read the file and make a task of its arrays."""
+def build(options: Options, heads: Sequence[str] = ()) -> OwnTask:
+    """Read the file and make a task of its arrays; `heads` are in the order of a run's, where it is the data of one."""
     if options.file is None:
         raise DataError("task 'arrays' needs a file: set task.file to a .npz or .safetensors file with x and y")
     path = user_path(options.file)
     parts = chosen_parts(array_names(path), f"task 'arrays': {path}")
     arrays = read_arrays(path, list(parts.values()))
     where = f"task 'arrays': {path}"
-    return own_task("arrays", with_heads({part: arrays[name] for part, name in parts.items()}, where), options)
+    return own_task("arrays", with_heads({part: arrays[name] for part, name in parts.items()}, where), options, heads)
 
 
 def restore(options: Options, facts: Mapping[str, Any]) -> OwnTask:

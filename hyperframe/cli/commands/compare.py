@@ -11,7 +11,9 @@ from hyperframe.cli.completion import complete_run
     "arguments", nargs=-1, type=click.Path(), metavar="RUN RUN... [KEY=VALUE]...", shell_complete=complete_run
 )
 @load_options
-@click.option("--target", "targets", multiple=True, help="package.module:factory of runs with such a target.")
+@click.option(
+    "--target", "targets", multiple=True, help="package.module:factory of runs with such a target; see 'evaluate'."
+)
 @draw_options
 @click.option("--out", type=click.Path(), metavar="FILE.png", help="Draw accuracy against diversity into this file.")
 @json_option
@@ -43,7 +45,7 @@ def compare_command(
         raise click.UsageError("Missing argument 'RUN RUN...'.")
     if out is not None:
         check_new_file(user_path(out), (".png",), "the picture is")
-    registry = registry_with([check_factory(target) for target in targets])
+    registry = registry_with([check_factory(target) for target in targets], opens=True)
     with shown_progress(json_wanted):
         content = compare(runs, registry, networks, seed, device=device, checkpoint=checkpoint, overrides=overrides)
     if json_wanted:

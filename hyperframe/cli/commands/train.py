@@ -59,7 +59,7 @@ def train(arguments: tuple[str, ...], out: str | None, resume: str | None, dry_r
         _dry_run(source or "digits", overrides, out, json_wanted)
         return
     with reporter if isinstance(reporter, ProgressReporter) else nullcontext(), joined() as processes:
-        registry = registry_for(overrides)
+        registry = registry_for(overrides, opens=resume is not None)
         if resume is not None:
             run = resume_run(resume, overrides, registry, reporter, processes)
         else:

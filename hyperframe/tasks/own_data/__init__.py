@@ -7,6 +7,7 @@
 - `class_names`: labels of many kinds as numbers of classes, with the classes' names
 - `examples`: a torch Dataset as arrays
 - `facts`: tasks of a user's own arrays, and the facts that a run keeps of them
+- `kinds`: kinds of labels, and what options say of those of each head
 - `labels`: of which kind labels are, by their numbers and their shape
 - `tensors`: arrays as tensors on the CPU, checked
 """

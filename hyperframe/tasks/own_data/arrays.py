@@ -1,7 +1,7 @@
 """A user's own arrays: checked, divided into splits, and made a task of classes or values."""
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 import numpy as np
@@ -11,7 +11,8 @@ from torch import Tensor
 from hyperframe.errors import DataError, notice
 from hyperframe.options import option
 from hyperframe.tasks.own_data.channels import channels_first
-from hyperframe.tasks.own_data.facts import OwnFacts, OwnHeads, OwnTask, task_of
+from hyperframe.tasks.own_data.facts import OwnFacts, OwnHeads, OwnTask, check_heads, task_of
+from hyperframe.tasks.own_data.kinds import AnyKind, Said, check_number, said_of
 from hyperframe.tasks.own_data.labels import Labels, check_several, read_labels
 from hyperframe.tasks.own_data.tensors import as_inputs
 from hyperframe.tasks.standardisation import Standardisation
@@ -42,12 +43,15 @@ class SplitOptions:
 class OwnOptions(SplitOptions):
     """Options: how own arrays are divided, and what their labels are."""
 
-    kind: Literal["auto", "classification", "dense_classification", "multi_label", "regression"] = option(
+    kind: AnyKind | tuple[AnyKind, ...] = option(
         "auto",
         "auto: whole numbers and texts are classes, of each place where labels have two axes and more beside the "
-        "examples'; other numbers are values; multi_label: 0 or 1 for each of several labels",
+        "examples'; other numbers are values; multi_label: 0 or 1 for each of several labels; a list has a kind for "
+        "each head, where labels are of several heads",
     )
-    classes: int | None = option(None, "number of classes, 0, 1, …; null: the labels that occur", minimum=2)
+    classes: int | tuple[int | None, ...] | None = option(
+        None, "number of classes, 0, 1, …; null: the labels that occur; a list has one for each head", minimum=2
+    )
     head_weights: tuple[float, ...] = option(
         (), "what the loss of each head counts, where labels are of several heads; empty: 1 each", above=0
     )
@@ -56,7 +60,7 @@ class OwnOptions(SplitOptions):
     )
 
 
-def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions) -> OwnTask:
+def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions, heads: Sequence[str] = ()) -> OwnTask:
     """Make a task of arrays.
 
     Args:
@@ -66,6 +70,8 @@ def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions) -> OwnTa
             there are also `x_test` and `y_test`, or `x_validation` and `y_validation`, they are those splits; the
             others are drawn from `x` and `y`.
         options: how they are divided and what `y` means.
+        heads: the order of the heads of a run whose data these are, in which `options` say something of each; none
+            where these are no data of a run, and the order is that of `y`.
 
     Raises:
         DataError: something in them is missing, has another type, shape or number than it should, is not finite, or
@@ -94,9 +100,8 @@ def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions) -> OwnTa
             )
     pixels = _are_pixels(arrays, inputs, where)
 
-    def read(labels: Mapping[str, Any], where: str, *, partly: bool = False) -> Labels:
-        sizes = {split: len(x) for split, x in inputs.items()}
-        return read_labels(labels, sizes, options.kind, options.classes, where, partly=partly)
+    def read(labels: Mapping[str, Any], said: Said, where: str, *, partly: bool = False) -> Labels:
+        return read_labels(labels, {split: len(x) for split, x in inputs.items()}, said, where, partly=partly)
 
     def facts(labels: Labels, own: Tensor, where: str) -> OwnFacts:
         check_several(own, labels, where)
@@ -111,13 +116,22 @@ def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions) -> OwnTa
             **(_moments("label", Standardisation.of(own)) if labels.kind == "regression" else {}),
         )
 
-    heads = _by_head({split: y for split, (_, y) in given.items()}, options, where)
-    if not heads:
-        found = read({split: y for split, (_, y) in given.items()}, where)
+    by_head = _by_head({split: y for split, (_, y) in given.items()}, where)
+    if heads:
+        check_heads(name, list(by_head), heads)
+        by_head = {head: by_head[head] for head in heads}
+    said = said_of(options.kind, options.classes, list(by_head), where)
+    if options.head_weights:
+        check_number("task.head_weights", "numbers", options.head_weights, list(by_head), where)
+    if not by_head:
+        found = read({split: y for split, (_, y) in given.items()}, said[0], where)
         splits = divide({split: Data(inputs[split], y) for split, y in found.of_splits.items()}, options, where)
         moments = _input_moments(splits["train"].x, options, where)
         return task_of(name, facts(found, splits["train"].y, where), lambda: splits)
-    several = {head: read(labels, f"{where}, head '{head}'", partly=True) for head, labels in heads.items()}
+    several = {
+        head: read(labels, own, f"{where}, head '{head}'", partly=True)
+        for (head, labels), own in zip(by_head.items(), said, strict=True)
+    }
     layout = Layout({head: labels.of_splits["train"].shape[1:] for head, labels in several.items()})
     packed = {
         split: layout.pack({head: labels.of_splits[split].double() for head, labels in several.items()})
@@ -131,12 +145,11 @@ def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions) -> OwnTa
     return OwnHeads(name, of_heads, weights, lambda: splits)
 
 
-def _by_head(labels: Mapping[str, Any], options: OwnOptions, where: str) -> dict[str, dict[str, Any]]:
+def _by_head(labels: Mapping[str, Any], where: str) -> dict[str, dict[str, Any]]:
     """Labels of each head, for each split; empty where labels are no mappings.
 
     Raises:
-        DataError: some of them are, or have other heads; heads are not called by texts; or there is another number of
-            weights.
+        DataError: some of them are, or have other heads; or heads are not called by texts.
     """
     heads = list(labels["train"]) if isinstance(labels["train"], Mapping) else []
     for split, own in labels.items():
@@ -147,12 +160,6 @@ def _by_head(labels: Mapping[str, Any], options: OwnOptions, where: str) -> dict
             raise DataError(f"{where}: {name} must have labels by the names of heads, which are texts, but {found}")
         if sorted(own if isinstance(own, Mapping) else []) != sorted(heads):
             raise DataError(f"{where}: {name} must have labels of the heads of y, {', '.join(heads) or 'none'}")
-    weights = options.head_weights
-    if weights and len(weights) != len(heads):
-        found = (
-            f"{len(heads)} heads, {', '.join(heads)}" if heads else "no heads: y is a mapping of labels where there are"
-        )
-        raise DataError(f"{where}: task.head_weights has {len(weights)} numbers, but there are {found}")
     return {head: {split: own[head] for split, own in labels.items()} for head in heads}
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hyperframe.errors import DataError, notice
+from hyperframe.tasks.own_data.kinds import Said
 
 EXAMPLES_A_CLASS = 3
 """Examples a class, in the mean, from which on whole numbers are classes where they are not of a whole-number type."""
@@ -51,6 +52,16 @@ def is_one_hot(y: Tensor) -> bool:
     return y.dim() == 2 and y.shape[1] > 1 and bool(((y == 0) | (y == 1)).all() and (y.sum(1) == 1).all())
 
 
+def is_whole(y: Tensor) -> bool:
+    """Whether labels are whole numbers, of whatever type, that int64 can hold.
+
+    Example:
+        >>> is_whole(torch.tensor([1.0, -2.0])), is_whole(torch.tensor([0.5])), is_whole(torch.tensor([1e30]))
+        (True, False, False)
+    """
+    return not y.is_floating_point() or bool((y.to(torch.int64).to(y.dtype) == y).all())
+
+
 def one_hot_axis(y: Tensor) -> int | None:
     """The axis of classes where labels of places are one-hot, with all values 0 or 1, behind the examples' or the last.
 
@@ -64,7 +75,7 @@ def one_hot_axis(y: Tensor) -> int | None:
     return next((axis for axis in (1, y.dim() - 1) if y.shape[axis] > 1 and bool((y.sum(axis) == 1).all())), None)
 
 
-def are_values(labels: Mapping[str, Tensor], kind: str, classes: int | None, where: str) -> bool:
+def are_values(labels: Mapping[str, Tensor], said: Said, where: str) -> bool:
     """Whether labels are values to be predicted, and not classes; a notice says so where they could be both.
 
     Floating-point numbers are classes where all are whole and there are some examples of each, or where rows are
@@ -72,17 +83,14 @@ def are_values(labels: Mapping[str, Tensor], kind: str, classes: int | None, whe
 
     Args:
         labels: for the name of each array of labels the array.
-        kind: "classification", "regression", or "auto".
-        classes: the number of classes, where it is said.
+        said: what options say of them: that they are "classification", "regression", or "auto".
         where: they come from, for messages.
 
     Raises:
         DataError: it is not clear.
     """
-    if kind == "regression" and classes is not None:
-        raise DataError(f"{where}: task.classes is {classes}, but task.kind=regression has none")
-    if kind != "auto" or classes is not None or all(is_one_hot(y) for y in labels.values()):
-        return kind == "regression"
+    if said.kind != "auto" or said.classes is not None or all(is_one_hot(y) for y in labels.values()):
+        return said.kind == "regression"
     broken = [name for name, y in labels.items() if y.is_floating_point()]
     values = torch.cat([y.double().flatten() for y in labels.values()])
     one_column = all(y.dim() == 1 or y.shape[1:] == (1,) for y in labels.values())
@@ -90,7 +98,8 @@ def are_values(labels: Mapping[str, Tensor], kind: str, classes: int | None, whe
         if 0 < len(broken) < len(labels):
             listed = ", ".join(f"{name} is {str(y.dtype).removeprefix('torch.')}" for name, y in labels.items())
             raise DataError(
-                f"{where}: {listed}; whole numbers are classes, others are values: set task.kind to say which"
+                f"{where}: {listed}; whole numbers are classes, others are values: set "
+                f"{said.setting('classification')} or {said.setting('regression')}"
             )
         return bool(broken)
     examples, different = len(values), len(values.unique())
@@ -101,7 +110,7 @@ def are_values(labels: Mapping[str, Tensor], kind: str, classes: int | None, whe
         )
         notice(
             f"{where}: y holds whole numbers{' as floating-point numbers' if broken else ''}, {different} different "
-            f"ones in {examples} examples; they are read as {read}, task.kind={other} reads them the other way"
+            f"ones in {examples} examples; they are read as {read}, {said.setting(other)} reads them the other way"
         )
     return bool(broken) and not several
 
@@ -125,12 +134,12 @@ def as_classes(labels: Mapping[str, Tensor], classes: int | None, where: str) ->
     """Number classes from 0 without gaps.
 
     Args:
-        labels: for each split [examples], [examples, 1], or one-hot [examples, classes].
+        labels: for each split whole numbers [examples] or [examples, 1], or one-hot [examples, classes].
         classes: their number where it is known; labels then keep the numbers that they have.
         where: they come from, for messages.
 
     Raises:
-        DataError: labels have another shape, are no whole numbers, or are none of the classes.
+        DataError: labels have another shape, or are none of the classes.
 
     Example:
         >>> found = as_classes({"train": torch.tensor([1, 5, 5])}, None, "here")
@@ -160,7 +169,4 @@ def _whole(y: Tensor, where: str) -> Tensor:
     y = y[:, 0] if y.dim() == 2 and y.shape[1] == 1 else y
     if y.dim() != 1:
         raise DataError(f"{where}: y has the shape {list(y.shape)}, expected a class for each example, [examples]")
-    whole = y.to(torch.int64)
-    if y.is_floating_point() and not bool((whole.to(y.dtype) == y).all()):
-        raise DataError(f"{where}: classes must be whole numbers, but y is {str(y.dtype).removeprefix('torch.')}")
-    return whole
+    return y.to(torch.int64)

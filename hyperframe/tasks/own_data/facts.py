@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from math import prod
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 import torch
@@ -11,6 +11,7 @@ import torch
 from hyperframe.errors import ConfigError, DataError, unknown_name
 from hyperframe.options import option, plain_options, read_options
 from hyperframe.tasks.classification import ClassificationTask
+from hyperframe.tasks.own_data.kinds import Kind
 from hyperframe.tasks.regression import RegressionTask
 from hyperframe.tasks.standardisation import Standardisation
 from hyperframe.tasks.structured.dense_classification import DenseClassificationTask
@@ -29,7 +30,7 @@ MOMENTS = ("input_mean", "input_std", "label_mean", "label_std")
 class OwnFacts:
     """Facts of the task that own data say, and that a run keeps."""
 
-    kind: Literal["classification", "dense_classification", "multi_label", "regression"] = option()
+    kind: Kind = option()
     input_shape: tuple[int, ...] = option(minimum=1)
     num_outputs: int = option(minimum=1)
     output_places: tuple[int, ...] = option((), "axes of places, each with labels of its own", minimum=1)
@@ -161,13 +162,13 @@ class OwnHeads(HeadsTask):
 OwnTask = OwnSingle | OwnHeads
 
 
-def restore_task(name: str, facts: Mapping[str, Any], make: Callable[[], OwnTask]) -> OwnTask:
+def restore_task(name: str, facts: Mapping[str, Any], make: Callable[[Sequence[str]], OwnTask]) -> OwnTask:
     """The task of own data as a run keeps it; the data are read when a split is first asked for.
 
     Args:
         name: the task's name.
         facts: what `OwnTask.facts` was.
-        make: reads the data, and makes the task of them.
+        make: reads the data, and makes the task of them with its heads in the order of these names, see `own_task`.
 
     Raises:
         ConfigError: the facts are damaged.
@@ -176,19 +177,12 @@ def restore_task(name: str, facts: Mapping[str, Any], make: Callable[[], OwnTask
 
     @cache
     def splits() -> Mapping[str, Data]:
-        made = make()
+        made = make([one[HEAD] for one in restored.facts.get("heads", ())])
         check_facts(name, _without_moments(made.facts), _without_moments(restored.facts))
-        return _in_order(restored, made)
+        return made.splits()
 
     restored = _restored(name, facts, splits)
     return restored
-
-
-def _in_order(restored: OwnTask, made: OwnTask) -> Mapping[str, Data]:
-    """The splits of a task that was made of data, whose heads may stand in another order than those of the run."""
-    if not isinstance(restored, OwnHeads) or not isinstance(made, OwnHeads) or list(restored.heads) == list(made.heads):
-        return made.splits()
-    return {split: Data(data.x, restored.pack_labels(made.labels_of(data.y))) for split, data in made.splits().items()}
 
 
 def _restored(name: str, facts: Mapping[str, Any], splits: Callable[[], Mapping[str, Data]]) -> OwnTask:
@@ -214,16 +208,25 @@ def _without_moments(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_facts(name: str, found: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
     """Raise `DataError` where data say something else of their task than what a run keeps; heads may have any order."""
-    before = f"task '{name}': the data are not those that the run was trained on: "
+    before = _before(name)
     own, wanted = ({one[HEAD]: one for one in facts.get("heads", ())} for facts in (found, kept))
-    if own.keys() != wanted.keys():
-        told = [f"heads {', '.join(heads)}" if heads else "no heads" for heads in (own, wanted)]
-        raise DataError(f"{before}labels are of {told[0]}, were of {told[1]}")
+    check_heads(name, list(own), list(wanted))
     pairs = [(f"head '{head}': ", own[head], facts) for head, facts in wanted.items()] or [("", found, kept)]
     for where, here, facts in pairs:
         for key, value in facts.items():
             if here.get(key) != value:
                 raise DataError(f"{before}{where}{key} is {here.get(key)}, was {value}")
+
+
+def check_heads(name: str, found: Sequence[str], kept: Sequence[str]) -> None:
+    """Raise `DataError` where labels are of other heads than what a run keeps; they may have any order."""
+    if set(found) != set(kept):
+        told = [f"heads {', '.join(heads)}" if heads else "no heads" for heads in (found, kept)]
+        raise DataError(f"{_before(name)}labels are of {told[0]}, were of {told[1]}")
+
+
+def _before(name: str) -> str:
+    return f"task '{name}': the data are not those that the run was trained on: "
 
 
 def chosen_split(splits: Mapping[str, Data], split: str) -> Data:

@@ -1,7 +1,7 @@
 """Labels of a user's own data: of which kind they are, by their numbers and their shape, as tasks take them."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 import torch
@@ -13,14 +13,13 @@ from hyperframe.tasks.own_data.class_names import (
     are_values,
     as_classes,
     is_one_hot,
+    is_whole,
     one_hot_axis,
     texts_as_numbers,
 )
+from hyperframe.tasks.own_data.kinds import NO_CLASSES, Kind, Said
 from hyperframe.tasks.own_data.tensors import as_tensor, check_finite
 from hyperframe.types import UNLABELLED
-
-Kind = Literal["classification", "dense_classification", "multi_label", "regression"]
-NO_CLASSES = ("multi_label", "regression")
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -45,8 +44,7 @@ class Labels:
 def read_labels(
     arrays: Mapping[str, Any],
     examples: Mapping[str, int],
-    kind: str,
-    classes: int | None,
+    said: Said,
     where: str,
     *,
     partly: bool = False,
@@ -56,9 +54,8 @@ def read_labels(
     Args:
         arrays: for each split, "train" and others, an array of labels.
         examples: how many inputs each split has.
-        kind: a `Kind`, or "auto": whole numbers and texts are classes, of examples or, with two axes and more behind
-            the examples', of places; other numbers are values.
-        classes: the number of classes, where it is said.
+        said: what options say of them. By "auto" whole numbers and texts are classes, of examples or, with two axes and
+            more behind the examples', of places; other numbers are values.
         where: they come from, for messages.
         partly: whether −1 among classes says that an example has no label, as in a head, with a notice; else it is a
             class like any other. Of places it always says so.
@@ -67,7 +64,7 @@ def read_labels(
         DataError: they are of no such kind, or it is not clear of which.
     """
     by_name = {_name(split): array for split, array in arrays.items()}
-    numbers, names = _numbered_texts(by_name, kind, where)
+    numbers, names = _numbered_texts(by_name, said, where)
     labels = {split: as_tensor(numbers[_name(split)], f"{where}: {_name(split)}") for split in arrays}
     for split, y in labels.items():
         if len(y) != examples[split]:
@@ -77,21 +74,19 @@ def read_labels(
                 f"{where}: {inputs} holds {examples[split]} examples, but {name} {len(y)} labels; "
                 "each example needs one"
             )
-    if kind in NO_CLASSES and classes is not None:
-        raise DataError(f"{where}: task.classes is {classes}, but task.kind={kind} has none")
+    _check_classes(labels, said, where)
     shapes = {tuple(y.shape[1:]) for y in labels.values()}
-    if kind == "auto":
-        kind = _kind_of(labels, where)
+    kind = said.kind if said.kind != "auto" else _kind_of(labels, said, where)
     if kind == "multi_label":
-        return _of_several(labels, shapes, where)
+        return _of_several(labels, shapes, said, where)
     if kind == "dense_classification":
-        return _of_places(labels, shapes, classes, names, where)
-    if are_values({_name(split): y for split, y in labels.items()}, kind, classes, where):
-        values = {split: _values(y, where) for split, y in labels.items()}
+        return _of_places(labels, shapes, said, names, where)
+    if are_values({_name(split): y for split, y in labels.items()}, said, where):
+        values = {split: _values(y, said, where) for split, y in labels.items()}
         if len({y.shape[1] for y in values.values()}) > 1:
             raise DataError(f"{where}: the splits have labels of different sizes")
         return Labels(kind="regression", of_splits=values, outputs=values["train"].shape[1])
-    found = _of_some(labels, classes, where) if partly else as_classes(labels, classes, where)
+    found = _of_some(labels, said.classes, where) if partly else as_classes(labels, said.classes, where)
     names = names or found.names
     return Labels(kind="classification", of_splits=found.labels, outputs=found.number, names=names)
 
@@ -100,20 +95,42 @@ def _name(split: str) -> str:
     return "y" if split == "train" else f"y_{split}"
 
 
-def _numbered_texts(labels: Mapping[str, Any], kind: str, where: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+def _check_classes(labels: Mapping[str, Tensor], said: Said, where: str) -> None:
+    """Raise `DataError` where options say that labels are classes, or how many classes there are, and they are none."""
+    if said.kind in NO_CLASSES and said.classes is not None:
+        raise DataError(
+            f"{where}: task.classes is {said.classes}, but {said.setting(said.kind)} has none; {said.without_classes()}"
+        )
+    if said.kind in NO_CLASSES or (said.kind == "auto" and said.classes is None):
+        return
+    broken = next((split for split, y in labels.items() if not is_whole(y)), None)
+    if broken is not None:
+        way = said.without_classes() if said.kind == "auto" else f"set {said.setting('regression')}"
+        dtype = str(labels[broken].dtype).removeprefix("torch.")
+        raise DataError(
+            f"{where}: classes must be whole numbers, but {_name(broken)} is {dtype}; where they are values, {way}"
+        )
+
+
+def _numbered_texts(labels: Mapping[str, Any], said: Said, where: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
     """The arrays, with numbers for labels that are texts, and the texts that the numbers stand for."""
     try:
         numbered, names = texts_as_numbers(labels)
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
-    if names and kind == "regression":
-        raise DataError(f"{where}: y holds texts, which are no values to be predicted (task.kind=regression)")
-    if names and kind == "multi_label":
-        raise DataError(f"{where}: y holds texts, but labels that are there or not are 0 or 1 (task.kind=multi_label)")
+    wanted = {
+        "regression": "are no values to be predicted",
+        "multi_label": "do not say with 0 or 1 which labels there are",
+    }
+    if names and said.kind in wanted:
+        raise DataError(
+            f"{where}: y holds texts, which {wanted[said.kind]} ({said.setting(said.kind)}); "
+            f"{said.setting('classification')} reads them as classes"
+        )
     return numbered, names
 
 
-def _kind_of(labels: Mapping[str, Tensor], where: str) -> str:
+def _kind_of(labels: Mapping[str, Tensor], said: Said, where: str) -> str:
     """Whether whole numbers are classes of places, by their shape; "auto" where an example has one label, or values."""
     y = labels["train"]
     axis = one_hot_axis(y)
@@ -122,19 +139,31 @@ def _kind_of(labels: Mapping[str, Tensor], where: str) -> str:
         raise DataError(
             f"{where}: y is one-hot along axis {axis}, {list(y.shape)}, expected the number of each place's class, "
             f"[{wanted}]: hand over y.argmax({axis}). Where these are indeed classes 0 and 1 of "
-            f"{_of_all(y)} places, set task.kind=dense_classification"
+            f"{_of_all(y)} places, set {said.setting('dense_classification')}"
         )
     if y.is_floating_point() or y.dim() == 1 or y.shape[1:] == (1,) or is_one_hot(y):
         return "auto"
+    if _without_axis(y):
+        raise DataError(
+            f"{where}: y is whole numbers {list(y.shape)} with an axis of size 1, which masks of classes do without: "
+            f"hand over {_without_axis(y)}. Where these are indeed classes of {_of_all(y)} places, set "
+            f"{said.setting('dense_classification')}"
+        )
     if y.dim() > 2:
         notice(f"{where}: y is whole numbers {list(y.shape)}, and read as a class for each of {_of_all(y)} places")
         return "dense_classification"
     raise DataError(
         f"{where}: y has the shape {list(y.shape)}, expected a class for each example, [examples]. Where these are "
-        f"classes of {y.shape[1]} places, such as the steps of a sequence, set task.kind=dense_classification; where "
-        "they are 0 or 1, for labels of which an example can have several, task.kind=multi_label; where they are "
-        "values, task.kind=regression"
+        f"classes of {y.shape[1]} places, such as the steps of a sequence, set "
+        f"{said.setting('dense_classification')}; where they are 0 or 1, for labels of which an example can have "
+        f"several, {said.setting('multi_label')}; where they are values, {said.setting('regression')}"
     )
+
+
+def _without_axis(y: Tensor) -> str:
+    """Labels [examples, 1, ...] or [examples, ..., 1] without the axis of size 1, as one writes it; else nothing."""
+    axes = {1: "y[:, 0]", y.dim() - 1: "y[..., 0]"} if y.dim() > 2 else {}
+    return next((way for axis, way in axes.items() if y.shape[axis] == 1), "")
 
 
 def _shapes(labels: Mapping[str, Tensor]) -> str:
@@ -148,36 +177,45 @@ def _of_all(y: Tensor) -> str:
     return " × ".join(map(str, y.shape[1:]))
 
 
-def _of_several(labels: Mapping[str, Tensor], shapes: set[tuple[int, ...]], where: str) -> Labels:
+def _of_several(labels: Mapping[str, Tensor], shapes: set[tuple[int, ...]], said: Said, where: str) -> Labels:
     """Labels that are there or not."""
     shape = next(iter(shapes))
     if len(shapes) > 1 or len(shape) != 1:
-        raise DataError(f"{where}: y has the shape {[*labels['train'].shape]}, expected 0 or 1, [examples, labels]")
+        raise DataError(
+            f"{where}: y has the shape {[*labels['train'].shape]}, expected 0 or 1, [examples, labels]{said.of_all()}"
+        )
     for y in labels.values():
         odd = y[(y != 0) & (y != 1)]
         if len(odd):
-            raise DataError(f"{where}: labels that are there or not are 1 or 0, but one is {odd[0].item():g}")
+            raise DataError(
+                f"{where}: labels that are there or not are 1 or 0, but one is {odd[0].item():g}{said.of_all()}"
+            )
     return Labels(kind="multi_label", of_splits={split: y.long() for split, y in labels.items()}, outputs=shape[0])
 
 
 def _of_places(
-    labels: Mapping[str, Tensor], shapes: set[tuple[int, ...]], classes: int | None, names: tuple[str, ...], where: str
+    labels: Mapping[str, Tensor], shapes: set[tuple[int, ...]], said: Said, names: tuple[str, ...], where: str
 ) -> Labels:
     """Classes of places: numbered from 0 without gaps, where their number is not said; −1 stays."""
     places = next(iter(shapes))
     if len(shapes) > 1 or not places:
         raise DataError(
             f"{where}: {_shapes(labels)}, expected a class for each place, [examples, …], with as many places in each "
-            "split"
+            f"split{said.of_all()}"
         )
     axis = one_hot_axis(labels["train"])
     if axis is not None:
         notice(
             f"{where}: y is one-hot along axis {axis}, and its 0 and 1 are read as classes of "
-            f"{_of_all(labels['train'])} places, as task.kind=dense_classification says; y.argmax({axis}) is the "
+            f"{_of_all(labels['train'])} places, as {said.setting(said.kind)} says; y.argmax({axis}) is the "
             "number of each place's class"
         )
-    found = _number_labelled(labels, classes, where)
+    if _without_axis(labels["train"]):
+        notice(
+            f"{where}: y is read as classes of {_of_all(labels['train'])} places, as {said.setting(said.kind)} says; "
+            f"{_without_axis(labels['train'])} has no axis of size 1"
+        )
+    found = _number_labelled(labels, said.classes, where)
     names = names or found.names
     return Labels(kind="dense_classification", of_splits=found.labels, outputs=found.number, places=places, names=names)
 
@@ -218,12 +256,13 @@ def _signed(y: Tensor) -> Tensor:
     return y if y.is_floating_point() else y.long()
 
 
-def _values(y: Tensor, where: str) -> Tensor:
+def _values(y: Tensor, said: Said, where: str) -> Tensor:
     """Values to be predicted, in their own units: float64 [examples, values]."""
     if y.dim() > 2:
+        way = f"; {_without_axis(y)} has one less" if _without_axis(y) else ""
         raise DataError(
             f"{where}: y has the shape {list(y.shape)}, expected [examples] or [examples, values]; only classes of "
-            "places (task.kind=dense_classification) have more axes"
+            f"places ({said.setting('dense_classification')}) have more axes{way}"
         )
     values = y.double().reshape(len(y), -1)
     check_finite(values.float(), f"{where}: y")
