@@ -222,7 +222,7 @@ def test_files_that_hold_no_network_of_the_target_are_refused(tmp_path, trained)
             {"generator.from": files, "target.hidden": [7]},
             r"generator\.from: .* holds no network of target 'mlp': '.*' is",
         ),
-        ({"generator.from": files, "generator.modes": 1}, r"2 files are more than the 1 base points"),
+        ({"generator.from": files, "generator.modes": 1}, r"2 files are more than the 1 base point of"),
         ({"generator.from": [str(tmp_path / "absent")]}, "absent"),
     ):
         with pytest.raises(hf.HyperframeError, match=message):

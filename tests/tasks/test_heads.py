@@ -376,17 +376,17 @@ def test_own_data_make_tasks_that_keep_the_laws(kind):
 @pytest.mark.parametrize(
     ("y", "options", "message"),
     [
-        ({"kind": KIND}, {"head_weights": [1, 2]}, "task.head_weights has 2 numbers, but there are 1 heads, kind"),
-        (KIND, {"head_weights": [1]}, "has 1 numbers, but there are no heads"),
+        ({"kind": KIND}, {"head_weights": [1, 2]}, "task.head_weights has 2 numbers, but there is 1 head, kind"),
+        (KIND, {"head_weights": [1]}, "has 1 number, but there are no heads"),
         (
             {"kind": KIND, "size": SIZE},
             {"kind": ["auto"]},
-            "^task 'mine': task.kind has 1 kinds, .* 2 heads, kind, size",
+            "^task 'mine': task.kind has 1 kind, .* 2 heads, kind, size",
         ),
-        ({"kind": KIND}, {"classes": [4, None]}, "task.classes has 2 numbers, but there are 1 heads, kind"),
-        (KIND, {"kind": ["auto"]}, "task.kind has 1 kinds, but there are no heads: y is a mapping of labels where"),
+        ({"kind": KIND}, {"classes": [4, None]}, "task.classes has 2 numbers, but there is 1 head, kind"),
+        (KIND, {"kind": ["auto"]}, "task.kind has 1 kind, but there are no heads: y is a mapping of labels where"),
         (KIND, {"kind": []}, "task.kind has 0 kinds, but there are no heads"),
-        (KIND, {"classes": [4]}, "task.classes has 1 numbers, but there are no heads"),
+        (KIND, {"classes": [4]}, "task.classes has 1 number, but there are no heads"),
         (KIND + 0.5, {"kind": "multi_label"}, r"y has the shape \[80\], expected 0 or 1, \[examples, labels\]"),
         (X, {"kind": "multi_label"}, "labels that are there or not are 1 or 0, but one is"),
         (KIND, {"kind": "dense_classification"}, r"y has the shape \[80\], expected a class for each place"),

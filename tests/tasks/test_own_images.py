@@ -203,7 +203,7 @@ def test_images_for_which_there_is_no_room(folder):
     [
         (lambda path: None, {"folder": None}, "needs a folder: set task.folder"),
         (lambda path: None, {"folder": "absent"}, "there is no folder absent"),
-        (lambda path: None, {"size": [8]}, "size: expected a height and a width, but got 1 numbers"),
+        (lambda path: None, {"size": [8]}, "size: expected a height and a width, but got 1 number$"),
         (lambda path: None, {"size": [8, 0]}, "task.size: expected a list of whole numbers, at least 1"),
         (lambda path: (path / "dog").mkdir(), {}, "dog holds no images"),
         (lambda path: (path / "bee").rename(path.parent / "away"), {"folder": "images/ant"}, "holds 0 folders"),

@@ -122,7 +122,7 @@ def own_task(name: str, arrays: Mapping[str, Any], options: OwnOptions, heads: S
         by_head = {head: by_head[head] for head in heads}
     said = said_of(options.kind, options.classes, list(by_head), where)
     if options.head_weights:
-        check_number("task.head_weights", "numbers", options.head_weights, list(by_head), where)
+        check_number("task.head_weights", "number", options.head_weights, list(by_head), where)
     if not by_head:
         found = read({split: y for split, (_, y) in given.items()}, said[0], where)
         splits = divide({split: Data(inputs[split], y) for split, y in found.of_splits.items()}, options, where)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import attrs
 
 from hyperframe.errors import DataError
+from hyperframe.runtime.progress import quantity
 
 Kind = Literal["classification", "dense_classification", "multi_label", "regression"]
 AnyKind = Literal["auto", "classification", "dense_classification", "multi_label", "regression"]
@@ -77,18 +78,19 @@ def said_of(
         >>> [said.kind for said in said_of(["auto", "regression"], None, ["digit", "size"], "here")]
         ['auto', 'regression']
     """
-    kinds = _of_each("task.kind", "kinds", kind, heads, where)
-    counts = _of_each("task.classes", "numbers", classes, heads, where)
+    kinds = _of_each("task.kind", "kind", kind, heads, where)
+    counts = _of_each("task.classes", "number", classes, heads, where)
     return [Said(kinds=kinds, counts=counts, place=place) for place in range(len(kinds))]
 
 
 def check_number(key: str, what: str, values: Sequence[Any], heads: Sequence[str], where: str) -> None:
-    """Raise `DataError` where an option that says something of each head says it of another number of them."""
+    """Raise `DataError` where an option that says something of each head, `what`, says it of another number of them."""
     if not heads or len(values) != len(heads):
-        there = (
-            f"{len(heads)} heads, {', '.join(heads)}" if heads else "no heads: y is a mapping of labels where there are"
-        )
-        raise DataError(f"{where}: {key} has {len(values)} {what}, but there are {there}")
+        there = "there are no heads: y is a mapping of labels where there are"
+        if heads:
+            are = "there is" if len(heads) == 1 else "there are"
+            there = f"{are} {quantity(len(heads), 'head')}, {', '.join(heads)}"
+        raise DataError(f"{where}: {key} has {quantity(len(values), what)}, but {there}")
 
 
 def _of_each(key: str, what: str, value: Any, heads: Sequence[str], where: str) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from hyperframe.builtin.generators.modes.options import Options
 from hyperframe.builtin.generators.modes.surroundings import Surroundings
 from hyperframe.errors import ConfigError
 from hyperframe.networks import initial_weights
+from hyperframe.runtime.progress import quantity
 from hyperframe.targets import TargetSpec
 
 
@@ -33,8 +34,8 @@ class Modes(Generator):
     def __init__(self, options: Options, spec: TargetSpec) -> None:
         if len(options.from_) > options.modes:
             raise ConfigError(
-                f"generator.from: {len(options.from_)} files are more than the {options.modes} base points of "
-                f"generator.modes; set generator.modes={len(options.from_)}, or name fewer"
+                f"generator.from: {len(options.from_)} files are more than the {quantity(options.modes, 'base point')} "
+                f"of generator.modes; set generator.modes={len(options.from_)}, or name fewer"
             )
         points = initial_weights(spec, options.modes)
         kind = {"hypernetwork": Offsets, "moments": Moments}[options.around]
