@@ -72,6 +72,10 @@ RECIPES: dict[str, Recipe] = {
         for networks, images in ((8, 16), (16, 8), (16, 16), (32, 8))
         for factor in (1e3, 1e4, 1e5)
     },
+    **{
+        f"modes 8, λ = 10000, 8 networks a step, decay {decay:g}": modes(8, 1e4, 8, **{"objective.weight_l2": decay})
+        for decay in (1e-3, 1e-2, 1e-1)
+    },
     "modes 8, λ = 10000, 8 networks a step, rate 0.003": modes(8, 1e4, 8, **{"trainer.rate": 3e-3}),
     "direct 8, rate 0.003": direct(8, **{"trainer.rate": 3e-3}),
     **{f"direct 10, rate {rate:g}": direct(10, **{"trainer.rate": rate}) for rate in (1e-3, 5e-3, 1e-2)},
