@@ -50,7 +50,14 @@ FIGURES_OF_TEST_ITEMS = {
     "deep_ensemble": ["ensembles/*", *OF_REFERENCES],
     "distillation": ["results/*"],
     "ensembles": ["single/*", "ensembles/*", "ensemble/*", "!*/temperature/*"],
-    "function_spectrum": ["functions/*", "share_along_mean", "nll/*", "ensemble/functions"],
+    "function_spectrum": [
+        "functions/*",
+        "share_along_mean",
+        "nll/*",
+        "logit_lengths",
+        "?run_away",
+        "ensemble/functions",
+    ],
     "joint_prediction": ["joint/*", "marginal/*"],
     "novelty": [
         *("drawn/*", "noised/*", "averaged/*", "levels/*", "correlation/*", *OF_NOISE),
