@@ -66,7 +66,7 @@ def deep():
     return nn.Sequential(*layers, nn.Linear(3, 2))
 
 
-@pytest.mark.parametrize("name", [*PLAIN, "deep"])
+@pytest.mark.parametrize("name", [*PLAIN, pytest.param("deep", marks=pytest.mark.slow)])
 @settings(max_examples=8, deadline=None)
 @given(seed=strategies.seeds(), exponent=st.integers(-100, 100))
 @example(seed=0, exponent=100)

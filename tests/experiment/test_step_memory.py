@@ -52,6 +52,7 @@ def test_the_memory_of_a_step_is_that_of_its_tensors(registry, form):
     assert predicted == pytest.approx(3 * held + living.most, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"diversity": ["disagreement", "weight_entropy"], "trainer.chunk": 3}])
 def test_four_chunks_tell_what_all_would(registry, monkeypatch, changes):
     settings = {**SETTINGS, "trainer.networks": 20, "trainer.chunk": 2, **changes}

@@ -301,6 +301,7 @@ def same_constants(one, other):
     return bool(here) and here.keys() == there.keys() and all(torch.equal(here[name], there[name]) for name in here)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*is gone:hyperframe.errors.HyperframeWarning")
 @pytest.mark.parametrize("kept", ["file", "module"])
 def test_references_keep_what_the_run_keeps(tmp_path, kept):
@@ -325,6 +326,7 @@ def test_references_keep_what_the_run_keeps(tmp_path, kept):
         assert same_constants(deep_ensemble(run, tmp_path / "reference", recipe), run)
 
 
+@pytest.mark.slow
 def test_references_that_would_begin_at_a_file_that_is_gone_are_refused(tmp_path):
     """Where all is generated nothing is kept, and references without trained weights would be no match."""
     file = tmp_path / "trained.safetensors"
