@@ -168,7 +168,8 @@ def _found(name: str) -> Callable[..., Any]:
                 raise PluginError(f"target '{name}': {module_name} has no '{path}'") from error
     if not callable(found):
         raise PluginError(f"target '{name}': '{path}' is no callable, but {type(found).__name__}")
-    return found  # type: ignore[no-any-return]
+    factory: Callable[..., Any] = found
+    return factory
 
 
 def _code_of(name: str, what: str) -> AbstractContextManager[None]:

@@ -48,12 +48,12 @@ class Origin:
     split: str
 
     def plain(self) -> dict[str, Any]:
-        """What it says, without what is None."""
+        """Its fields by their names, without those that are None."""
         return {key: value for key, value in attrs.asdict(self).items() if value is not None}
 
 
 def measured_part(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """What `measure` found, of an evaluation with its origin and entropy."""
+    """The part of an evaluation that `measure` found, without its origin and entropy."""
     beside = (ENTROPY, *attrs.fields_dict(Origin))
     return {key: value for key, value in evaluation.items() if key not in beside}
 

@@ -96,7 +96,7 @@ class SampledChunks(Chunks):
         in_threads: bool = False,
     ) -> Iterator[tuple[slice, T]]:
         """Yield each chunk and what the work gave, or tensors of the same shapes."""
-        rows = [slice(start, min(start + self.size, count)) for start in range(0, count, self.size)]
+        rows = self.divide(count)
         made: Any = None
         makers: Any = None
         for number, chunk in enumerate(rows):

@@ -59,7 +59,7 @@ class Chunks:
         """
         first = 0
         while first < count:
-            chunks = [slice(start, min(start + self.size, count)) for start in range(first, count, self.size)]
+            chunks = self.divide(count, first)
             workers = self.workers(count - first, numbers) if in_threads and not self.sequential else 1
             with closing(in_order(lambda rows: if_it_fits(partial(work, rows)), chunks, workers)) as outcomes:
                 for rows, done in zip(chunks, outcomes, strict=True):
@@ -69,6 +69,10 @@ class Chunks:
                     first = rows.stop
             if first < count:
                 self._lessen(workers, min(self.size, count - first), too_large)
+
+    def divide(self, count: int, first: int = 0) -> list[slice]:
+        """The chunks of `count` networks, from the `first` on."""
+        return [slice(start, min(start + self.size, count)) for start in range(first, count, self.size)]
 
     def workers(self, count: int, numbers: int) -> int:
         """How many chunks of so many networks are worked on at the same time, where threads may; see `over`."""

@@ -108,10 +108,11 @@ def resume_run(
 
 def _of_run(folder: Path, pairs: Sequence[tuple[str, Any]], registry: Registry) -> Sequence[tuple[str, Any]]:
     """Overrides less a target that says what makes the module which was handed over in Python, and changes nothing."""
-    target = read_run_config(folder, registry)[0].target
-    if target.name != MODULE or target.registered.source.distribution != TYPED:
+    others = [(key, value) for key, value in pairs if key not in ("target", "target.name") or not is_factory(value)]
+    if len(others) == len(pairs):
         return pairs
-    return [(key, value) for key, value in pairs if key not in ("target", "target.name") or not is_factory(value)]
+    target = read_run_config(folder, registry)[0].target
+    return others if target.name == MODULE and target.registered.source.distribution == TYPED else pairs
 
 
 def _what_extends(run: Run) -> str:

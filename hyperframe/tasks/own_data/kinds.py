@@ -15,7 +15,7 @@ NO_CLASSES = ("multi_label", "regression")
 
 @attrs.frozen(kw_only=True)
 class Said:
-    """What options say of labels: of the only ones, or of those of one head of several.
+    """The kind and the number of classes that options name for labels: the only ones, or those of one head of several.
 
     Attributes:
         kinds: a `Kind`, or "auto", for the labels of each head; one where there are no heads.
@@ -63,7 +63,7 @@ class Said:
 def said_of(
     kind: str | Sequence[str], classes: int | Sequence[int | None] | None, heads: Sequence[str], where: str
 ) -> list[Said]:
-    """What options say of the labels of each head, or of the only labels where there are no heads.
+    """Read off options the kind and classes of the labels of each head, or of the only labels where there are no heads.
 
     Args:
         kind: one for all labels, or one for each head.
