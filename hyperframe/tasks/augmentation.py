@@ -111,6 +111,12 @@ def random_crop(images: Tensor, options: CropOptions, rng: torch.Generator) -> T
     return padded.gather(2, places.flatten(1)[:, None].expand(-1, flat.shape[1], -1)).view_as(images)
 
 
+def draw_tried(inputs: Tensor, rng: torch.Generator) -> Tensor:
+    """Draw the numbers of examples, with repetitions, on which an augmentation of inputs [examples, …] is tried."""
+    copies = max(1, min(COPIES, MOST_NUMBERS // inputs[0].numel()))
+    return torch.randint(len(inputs), (copies,), generator=rng)
+
+
 def moves_places(
     augment: Callable[[Tensor, torch.Generator], Tensor], inputs: Tensor, places: Sequence[int], seed: int = 0
 ) -> bool:
@@ -137,9 +143,9 @@ def moves_places(
     axes, sizes = len(places), tuple(inputs.shape[1:])[-len(places) :]
     if len(sizes) < axes or any(size % own for size, own in zip(sizes, places, strict=True)):
         return False
-    copies = max(1, min(COPIES, MOST_NUMBERS // inputs[0].numel()))
     rng = stream(seed, "places that are tried")
-    x = inputs[torch.randint(len(inputs), (copies,), generator=rng).to(inputs.device)]
+    tried = draw_tried(inputs, rng)
+    copies, x = len(tried), inputs[tried.to(inputs.device)]
     values = x.flatten(-axes).reshape(copies, -1, math.prod(sizes))  # [copies, channels, places]
     rows = torch.arange(copies, device=x.device)
     chosen = torch.randint(values.shape[2], (copies,), generator=rng).to(x.device)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
-from itertools import combinations
 from typing import Any, TypeVar
 from unittest import SkipTest
 
@@ -18,6 +17,7 @@ from hyperframe.entry_points import OWN_DISTRIBUTION
 from hyperframe.errors import ConfigError, Forgiven, PluginError, brief, described, unknown_name
 from hyperframe.experiment.targets import inputs_of, make_target
 from hyperframe.targets.spec import TargetSpec
+from hyperframe.targets.symmetry.gauge import find_conflict
 from hyperframe.targets.symmetry.orbits import Orbits
 from hyperframe.testing import (
     of_diversities,
@@ -143,13 +143,13 @@ class _Subject:
 
 def _check_list(gauges: Mapping[str, Gauge]) -> None:
     """Check that gauges by name can stand in one list: it is whoever lists them who is wrong otherwise, not a gauge."""
-    for (one, first), (other, second) in combinations(gauges.items(), 2):
-        both = sorted(set(first.fixes) & set(second.fixes))
-        if both:
-            raise ConfigError(
-                f"'{one}' and '{other}' are no list of gauges: both fix the orbit '{both[0]}', and a configuration can "
-                f"have one of them; check each by itself: hyperframe check {one}, and hyperframe check {other}"
-            )
+    conflict = find_conflict(gauges)
+    if conflict is not None:
+        one, other, kind = conflict
+        raise ConfigError(
+            f"'{one}' and '{other}' are no list of gauges: both fix the orbit '{kind}', and a configuration can have "
+            f"one of them; check each by itself: hyperframe check {one}, and hyperframe check {other}"
+        )
 
 
 @attrs.frozen(kw_only=True, eq=False)

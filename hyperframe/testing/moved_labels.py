@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hyperframe.runtime.rng import stream
-from hyperframe.tasks.augmentation import COPIES, MOST_NUMBERS, NOTHING
+from hyperframe.tasks.augmentation import NOTHING, draw_tried
 from hyperframe.types import Data
 
 TRIALS = 16
@@ -71,8 +71,7 @@ def labels_astray(vary: Vary, data: Data, labels: LabelsOfPlaces, seed: int = 0)
     if tuple(own.shape[-axes:]) != sizes:
         return 0, 0
     rng, count = stream(seed, "places that are tried"), math.prod(sizes)
-    copies = max(1, min(COPIES, MOST_NUMBERS // data[:1].x.numel()))
-    data = data[torch.randint(len(data), (copies,), generator=rng)]
+    data = data[draw_tried(data.x, rng)]
     astray = told = 0
     for trial, place in enumerate(torch.randperm(count, generator=rng)[:TRIALS].tolist()):
         x, y, own = data.x, data.y, labels.of(data.y)

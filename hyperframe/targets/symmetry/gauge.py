@@ -1,10 +1,20 @@
 """Composition of gauges: one order, and no two for one kind of orbit."""
 
 from collections.abc import Mapping
+from itertools import combinations
 
 from hyperframe.errors import ConfigError
 from hyperframe.targets.symmetry.orbits import CONTINUOUS, KINDS
 from hyperframe.types import Gauge, Weights
+
+
+def find_conflict(gauges: Mapping[str, Gauge]) -> tuple[str, str, str] | None:
+    """Find two gauges of a list that fix one kind of orbit: their names and the kind; None where there are none."""
+    for (one, first), (other, second) in combinations(gauges.items(), 2):
+        both = sorted(set(first.fixes) & set(second.fixes))
+        if both:
+            return one, other, both[0]
+    return None
 
 
 class ComposedGauge:
@@ -18,17 +28,17 @@ class ComposedGauge:
     """
 
     def __init__(self, gauges: Mapping[str, Gauge]) -> None:
-        by_kind: dict[str, str] = {}
         for name, gauge in gauges.items():
             if not isinstance(gauge.fixes, frozenset):
                 raise ConfigError(f"gauge '{name}': fixes must be a frozenset of {', '.join(KINDS)}")
             if not gauge.fixes or not gauge.fixes <= set(KINDS):
                 wrong = ", ".join(sorted(gauge.fixes - set(KINDS))) or "nothing"
                 raise ConfigError(f"gauge '{name}' fixes {wrong}; a gauge fixes one or more of {', '.join(KINDS)}")
-            for kind in sorted(gauge.fixes):
-                if kind in by_kind:
-                    raise ConfigError(f"gauges: '{by_kind[kind]}' and '{name}' both fix the orbit '{kind}'; keep one")
-                by_kind[kind] = name
+        conflict = find_conflict(gauges)
+        if conflict is not None:
+            one, other, kind = conflict
+            raise ConfigError(f"gauges: '{one}' and '{other}' both fix the orbit '{kind}'; keep one")
+        by_kind = {kind: name for name, gauge in gauges.items() for kind in gauge.fixes}
         self.names = list(dict.fromkeys(by_kind[kind] for kind in KINDS if kind in by_kind))
         self._gauges = [gauges[name] for name in self.names]
 
