@@ -3,9 +3,10 @@
     python benchmarks/matching.py [--networks 8] [--steps 2000] [--points 21]
 
 Networks of a few widths are trained on scikit-learn's digits, each from its own beginning. Every pair is brought to its
-representatives under lists of gauges; the second network of a pair is matched to the first. Measured are the distance
-between the two, beside that under the same factors without a permutation, and the barrier of the straight path between
-them: how far the test loss on the path rises at most above the straight line between the losses at its ends.
+representatives under lists of gauges; the second network of a pair is matched to the first: by the filters that write
+units in one pass, where `permutation_match` begins, and as it ends. Measured are the distance between the two, beside
+that under the same factors without a permutation, and the barrier of the straight path between them: how far the test
+loss on the path rises at most above the straight line between the losses at its ends.
 """
 
 import argparse
@@ -22,7 +23,8 @@ from torch import Tensor
 import hyperframe as hf
 from hyperframe.api import make_registry
 from hyperframe.targets import flatten, slice_weights
-from hyperframe.targets.symmetry.matching import Matching
+from hyperframe.targets.symmetry.matching import FilterMatching, Matching
+from hyperframe.targets.symmetry.sorting import Sorting
 from hyperframe.types import Weights
 
 TARGETS: dict[str, dict[str, Any]] = {
@@ -32,7 +34,11 @@ TARGETS: dict[str, dict[str, Any]] = {
     "mlp, 512 and 512 units": {"name": "mlp", "hidden": [512, 512]},
 }
 FACTORS = ("none", "scale", "balanced")
-PERMUTATIONS = ("none", "permutation_sort", "permutation_match")
+UNMATCHED = ("none", "permutation_sort")
+MATCHED = {
+    "one pass by filters": lambda of, one, other: FilterMatching(of, one)(Sorting(of)(other)),
+    "permutation_match": lambda of, one, other: Matching(of, one)(other),
+}
 
 
 def train(target: dict[str, Any], networks: int, steps: int, folder: Path) -> hf.Run:
@@ -90,13 +96,13 @@ def compare(run: hf.Run, weights: Weights, pairs: Sequence[tuple[int, int]], poi
     for factors in FACTORS:
         scaled = gauged(run, factors, weights)
         apart: list[float] = []
-        for permutation in PERMUTATIONS:
-            ordered = scaled if permutation == "permutation_match" else gauged(run, permutation, scaled)
+        for permutation in (*UNMATCHED, *MATCHED):
+            ordered = scaled if permutation in MATCHED else gauged(run, permutation, scaled)
             distances, barriers = [], []
             for i, j in pairs:
                 one, other = (slice_weights(ordered, slice(k, k + 1)) for k in (i, j))
-                if permutation == "permutation_match":
-                    other = Matching(run.experiment.orbits, one)(other)
+                if permutation in MATCHED:
+                    other = MATCHED[permutation](run.experiment.orbits, one, other)
                 distances.append(distance(run, one, other))
                 barriers.append(barrier(run, one, other, points))
             apart = apart or distances

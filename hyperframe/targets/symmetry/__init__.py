@@ -9,6 +9,7 @@
 - `precision`: casts and new tensors in float64, whatever a forward asks for
 - `mixing`: units that any invertible matrix may mix, as channels in a head of attention
 - `sorting`: units that may change places, walked through layer by layer, and sorted
+- `descent`: weight matching: units assigned to those of a reference network class by class, until none changes
 - `matching`: units matched to those of a reference network by assignments
 - `gauge`: several gauges as one
 """

@@ -1,50 +1,42 @@
-"""Units that may change places, matched to those of a reference network by an assignment for each class."""
+"""Units that may change places, matched to those of a reference network by assignments."""
 
 import torch
 from torch import Tensor
 
 from hyperframe.runtime.rng import stream
-from hyperframe.targets.symmetry.orbits import Orbits
+from hyperframe.targets.symmetry.descent import Descent, assign
+from hyperframe.targets.symmetry.orbits import Orbits, permute
 from hyperframe.targets.symmetry.sorting import Block, Sorting, UnitWalk, rounding_of
 from hyperframe.types import Weights
 
 
 class Matching:
-    """Gives every unit the place of that unit of a reference which is written by the most similar filter.
+    """Gives units those places in which all weights that write and read them agree most with a reference.
 
-    The layers are walked in execution order (`hyperframe.targets.symmetry.sorting.UnitWalk`). At the layer that first
-    writes a class the units are assigned to those of the reference, one to one, so that the sum of the inner products
+    `FilterMatching` places every unit by the filters that write it, in one pass; from there
+    `hyperframe.targets.symmetry.descent.Descent` assigns class after class by all weights, until none changes. The
+    distance to the reference is never larger than after the pass. It need not be the least of the orbit: which
+    permutation of all classes together is best is not known to be found in less time than by trying all.
 
-        Σ_u ⟨θ_{π(u)}, ρ_u⟩
+    The pass gives all permutations of one network one result, and so the descent, which begins there, does too: had it
+    begun at the units as they stand, each of them would end at an optimum of its own. Weights that were near the
+    reference stay where they are, and near weights mostly get near representatives, which a sorted order does not give
+    them: there a first weight that passes that of another unit changes the places of both.
 
-    of their filters θ with the reference's ρ is greatest, which makes the distance Σ_u ‖θ_{π(u)} − ρ_u‖² least
-    (`scipy.optimize.linear_sum_assignment`). One pass does; later layers do not change what was decided. Weights that
-    were near the reference stay where they are, and near weights mostly get near representatives, which a sorted order
-    does not give them: there a first weight that passes that of another unit changes the places of both.
-
-    Blocks, such as heads of attention, are assigned before the units in them: two agree as much as their units do, each
-    assigned to one of the other's.
-
-    Units are sorted first, and units with equal filters keep the order that they were sorted in, so that all
-    permutations of one network give one result. The assignment is done by the host, without a gradient; the result is
-    differentiable in the weights.
+    Assignments are solved on the host, without a gradient; the result is differentiable in the weights.
 
     Args:
         orbits: the target's symmetries.
         reference: for each layer [1, filters, filter_size]; detached.
 
     Shapes: each layer [batch, filters, filter_size], in and out.
-
-    References: H. W. Kuhn (1955), The Hungarian Method for the Assignment Problem; S. Ainsworth, J. Hayase,
-    S. Srinivasa (2023), Git Re-Basin: Merging Models modulo Permutation Symmetries.
     """
 
     def __init__(self, orbits: Orbits, reference: Weights) -> None:
+        self._structure = orbits.structure
         self._sorted = Sorting(orbits)
-        self._walk = UnitWalk(orbits)
-        noted = _Notes()
-        self._walk.sources(reference, noted)
-        self._assigned = _Assignment(noted)
+        self._first = FilterMatching(orbits, reference)
+        self._descent = Descent(orbits, reference)
 
     def __call__(self, weights: Weights) -> Weights:
         """Put the units of weights in the places of the reference's."""
@@ -52,6 +44,42 @@ class Matching:
 
     def of_sorted(self, weights: Weights) -> Weights:
         """Do so for weights that `Sorting` gave; for many references they are sorted once."""
+        placed = self._first(weights)
+        return permute(self._structure, self._descent.sources(placed), placed, self._structure.spec.layer_names)
+
+
+class FilterMatching:
+    """Gives every unit the place of that unit of a reference which is written by the most similar filter.
+
+    The layers are walked in execution order (`hyperframe.targets.symmetry.sorting.UnitWalk`). At the layer that first
+    writes a class the units are assigned to those of the reference, one to one, so that the sum of the inner products
+
+        Σ_u ⟨θ_{π(u)}, ρ_u⟩
+
+    of their filters θ with the reference's ρ is greatest, which makes the distance Σ_u ‖θ_{π(u)} − ρ_u‖² least. Later
+    layers do not change what was decided.
+
+    Blocks, such as heads of attention, are assigned before the units in them: two agree as much as their units do, each
+    assigned to one of the other's.
+
+    Units with equal filters keep the order that `Sorting` gave them, so that all permutations of one network give one
+    result.
+
+    Args:
+        orbits: the target's symmetries.
+        reference: for each layer [1, filters, filter_size]; detached.
+
+    Shapes: each layer [batch, filters, filter_size], in and out.
+    """
+
+    def __init__(self, orbits: Orbits, reference: Weights) -> None:
+        self._walk = UnitWalk(orbits)
+        noted = _Notes()
+        self._walk.sources(reference, noted)
+        self._assigned = _Assignment(noted)
+
+    def __call__(self, weights: Weights) -> Weights:
+        """Put the units of weights that `Sorting` gave in the places of the reference's."""
         return self._walk.permute(weights, self._walk.sources(weights, self._assigned))
 
 
@@ -83,24 +111,17 @@ class _Assignment:
         """Assign the units of a class."""
         wanted, keys = self._wanted.of_units[members], keys.cpu()
         agreement = torch.einsum("pk,nuk->npu", wanted, keys.double())
-        return _in_order(torch.stack([_assign(one) for one in agreement]), _number_different(keys))
+        return _in_order(torch.stack([assign(one) for one in agreement]), _number_different(keys))
 
     def blocks(self, blocks: tuple[Block, ...], keys: list[Tensor]) -> Tensor:
         """Assign blocks: two agree as much as their units do, assigned to each other within them."""
         agreement = torch.zeros(len(keys[0]), len(blocks), len(blocks), dtype=torch.float64)
         for wanted, group in zip(self._wanted.of_blocks[blocks], keys, strict=True):
             each = torch.einsum("pik,nujk->npuij", wanted, group.double().cpu())
-            best = [one[torch.arange(len(one)), _assign(one)].sum() for one in each.flatten(0, 2)]
+            best = [one[torch.arange(len(one)), assign(one)].sum() for one in each.flatten(0, 2)]
             agreement += torch.stack(best).view(agreement.shape)
         flat = torch.cat([group.flatten(2) for group in keys], 2).cpu()
-        return _in_order(torch.stack([_assign(one) for one in agreement]), _number_different(flat))
-
-
-def _assign(agreement: Tensor) -> Tensor:
-    """Return for each row of a square matrix the column that it gets, so that the sum is greatest."""
-    from scipy.optimize import linear_sum_assignment  # noqa: PLC0415  (slow to import)
-
-    return torch.from_numpy(linear_sum_assignment(agreement.numpy(), maximize=True)[1])
+        return _in_order(torch.stack([assign(one) for one in agreement]), _number_different(flat))
 
 
 def _number_different(keys: Tensor) -> Tensor:

@@ -4,7 +4,7 @@
 `random_action` draws from them, `apply_action` applies what was drawn.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 import attrs
@@ -262,16 +262,24 @@ def permute(structure: Structure, sources: Tensor, weights: Weights, layers: Ite
         layers: those that are wanted.
     """
     wanted = set(layers)
-    claims = [(layer.name, param) for layer in structure.spec.layers for param in layer.params]
-    chosen = {param.parameter: param for layer, param in claims if layer in wanted}
-    needed = {layer for layer, param in claims if param.parameter in chosen}
+    claims = [(layer.name, param.parameter) for layer in structure.spec.layers for param in layer.params]
+    chosen = {parameter for layer, parameter in claims if layer in wanted}
+    needed = {layer for layer, parameter in claims if parameter in chosen}
     spec = structure.spec.part(needed)
     parameters = unpack(spec, {layer: weights[layer] for layer in needed})
+    moved = permute_parameters(structure, sources, {name: parameters[name] for name in chosen})
+    return pack(spec, parameters | moved)
+
+
+def permute_parameters(structure: Structure, sources: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Put the units of some of the module's parameters, each [batch, *shape], in other places; see `permute`."""
+    params = {param.parameter: param for layer in structure.spec.layers for param in layer.params}
+    moved = dict(parameters)
     # What writes and reads on one axis, as a depthwise kernel's filters do, moves once.
-    moves = {(axis.parameter, axis.dim, axis.permutation): axis for axis in structure.axes if axis.parameter in chosen}
-    for axis in moves.values():
-        parameters[axis.parameter] = _gather(axis, chosen[axis.parameter], parameters[axis.parameter], sources)
-    return pack(spec, parameters)
+    axes = {(axis.parameter, axis.dim, axis.permutation): axis for axis in structure.axes if axis.parameter in moved}
+    for axis in axes.values():
+        moved[axis.parameter] = _gather(axis, params[axis.parameter], moved[axis.parameter], sources)
+    return moved
 
 
 def _factors(axis: Axis, param: Param, labels: tuple[int, ...], values: Tensor) -> Tensor:

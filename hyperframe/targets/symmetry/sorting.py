@@ -1,6 +1,6 @@
 """Units that may change places, brought into an order: the walk over the layers, and the lexicographic order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Protocol
 
 import attrs
@@ -223,7 +223,7 @@ def _plan(orbits: Orbits) -> list[_Stop]:
                     reads=orbits.structure.grid(layer, roles, "permutation", -1),
                     rows=rows,
                     classes=list(found),
-                    sets=[(blocks, _groups(blocks, written, class_of)) for blocks in sets],
+                    sets=[(blocks, groups_of(blocks, written, class_of)) for blocks in sets],
                     placed=[*(label for members in found for label in members), *alone],
                 )
             )
@@ -239,10 +239,20 @@ def _rows(labels: Tensor) -> dict[int, Tensor]:
     return dict(zip(found.tolist(), order.split(counts.tolist()), strict=True))
 
 
-def _groups(
-    blocks: tuple[Block, ...], written: set[int], class_of: Mapping[int, tuple[int, ...]]
+def groups_of(
+    blocks: tuple[Block, ...], written: Container[int], class_of: Mapping[int, tuple[int, ...]]
 ) -> list[list[tuple[int, ...]]]:
-    """Return sets of labels that may change places within a block, of those that a layer writes: one a block."""
+    """Return sets of labels that may change places within a block, of those that are written: one a block.
+
+    Args:
+        blocks: their labels.
+        written: those that are wanted.
+        class_of: for each label that may change places with others these and itself.
+
+    Example:
+        >>> groups_of(((0, 1, 2), (3, 4, 5)), {0, 1, 2}, {0: (0, 1), 1: (0, 1), 3: (3, 4), 4: (3, 4)})
+        [[(0, 1), (3, 4)], [(2,), (5,)]]
+    """
     groups: list[list[tuple[int, ...]]] = []
     places = {label: place for place, label in enumerate(blocks[0])}
     seen: set[int] = set()
