@@ -22,14 +22,15 @@ class Options:
 
 
 class PermutationMatchGauge(Gauge):
-    """Fixes permutations: units of one class are assigned to those of a reference by the filters that first write them.
+    """Fixes permutations: units of one class are assigned to those of a reference by all weights that meet in them.
 
-    See `hyperframe.targets.symmetry.matching.Matching`. `permutation_sort` fixes permutations by sorting the filters,
-    which needs no reference but is discontinuous: where the first weights of two units become equal, both jump. Matched
-    units jump only where two assignments agree equally well with the reference, which is never near it. Networks that
-    are near each other up to a permutation thus have representatives that are near each other, as distances and
-    averages of networks need. Assignments are solved on the host, so the gauge is for analyses rather than for
-    training.
+    See `hyperframe.targets.symmetry.matching.Matching`: after a first pass, by the filters that write units, each class
+    in turn is assigned by the weights that write and read it, until none changes. `permutation_sort` fixes permutations
+    by sorting the filters, which needs no reference but is discontinuous: where the first weights of two units become
+    equal, both jump. Matched units jump only where two assignments agree equally well with the reference, which is
+    never near it. Networks that are near each other up to a permutation thus have representatives that are near each
+    other, as distances and averages of networks need. Assignments are solved on the host, so the gauge is for analyses
+    rather than for training.
 
     A reference from a file should be a representative under the list's other gauges (`sample --gauge`), since the
     weights that it is compared with are.
@@ -39,6 +40,9 @@ class PermutationMatchGauge(Gauge):
         reference: for each layer [1, filters, filter_size].
 
     Shapes: each layer [batch, filters, filter_size], in and out.
+
+    References: S. Ainsworth, J. Hayase, S. Srinivasa (2022), Git Re-Basin: Merging Models modulo Permutation
+    Symmetries, arXiv:2209.04836, algorithm 1.
     """
 
     fixes = frozenset({"permutation"})
