@@ -12,17 +12,29 @@ from hyperframe.types import DiversityInputs, DiversityTerm, EntropyEstimator
 class Options:
     """Options of the term."""
 
-    unit_norm: bool = option(
-        False, "each network's gauged weights are divided by their norm, so that growing gains none"
-    )
+    unit_norm: bool = option(False, "take each network's gauged weights divided by their norm: growing gains nothing")
 
 
 class WeightEntropy(DiversityTerm):
     """L_diversity = −H[gauge(G(z))], estimated from the batch of networks.
 
-    With `unit_norm` it is that of G(z) / ‖G(z)‖ in gauge. Gauges put a network's scale into its last layer, which no
-    symmetry holds: where a network is right about all that it is trained on, longer logits cost it next to nothing, and
-    are far from everything. With few networks in a step some then grow without end.
+    With `unit_norm` the entropy is that of gauge(G(z)) / ‖gauge(G(z))‖, whose gradient along a network's own weights is
+    zero. Scaling gauges leave a network's size to its last layer, so longer logits add to the distance from every other
+    network. Where a network is right about all that it trains on, they cost it next to nothing, and in long trainings
+    with few networks a step some grow without end.
+
+    Example:
+        >>> import torch
+        >>> class Spread(EntropyEstimator):
+        ...     minimum_samples = 2
+        ...
+        ...     def __call__(self, samples, dimension, rng=None):
+        ...         return samples.std(0).sum()
+        >>> flat = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+        >>> long = flat * torch.tensor([[1.0], [100.0]])
+        >>> term = WeightEntropy(Options(unit_norm=True), Spread())
+        >>> term(DiversityInputs(flat=long)) == term(DiversityInputs(flat=flat))
+        tensor(True)
     """
 
     needs = frozenset({"flat", "rng"})
@@ -33,14 +45,19 @@ class WeightEntropy(DiversityTerm):
         self._estimator = estimator
 
     def departures(self, generator: Generator) -> list[str]:
-        """List what keeps the term from being the weights' negative entropy, as the estimator says."""
-        return self._estimator.departures(generator.spec.num_weights, generator.dimension)
+        """List what keeps the term from being the weights' negative entropy."""
+        reasons = self._estimator.departures(generator.spec.num_weights, generator.dimension)
+        if self.options.unit_norm:
+            reasons = [*reasons, "weight_entropy takes weights of norm one: set its unit_norm=false"]
+        return reasons
 
     def __call__(self, inputs: DiversityInputs) -> Tensor:
         """Return the negative entropy, in nats."""
         assert inputs.flat is not None
-        flat = normalize(inputs.flat) if self.options.unit_norm else inputs.flat
-        return -self._estimator(flat, min(inputs.dimension, inputs.directions), inputs.rng)
+        flat, directions = inputs.flat, inputs.directions
+        if self.options.unit_norm:
+            flat, directions = normalize(flat), max(directions - 1, 1)  # the norm is one direction
+        return -self._estimator(flat, min(inputs.dimension, directions), inputs.rng)
 
 
 def _build(options: Options, estimator: EntropyEstimator) -> WeightEntropy:
