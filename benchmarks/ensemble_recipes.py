@@ -73,8 +73,29 @@ RECIPES: dict[str, Recipe] = {
         for factor in (1e3, 1e4, 1e5)
     },
     **{
-        f"modes 8, λ = 10000, 8 networks a step, decay {decay:g}": modes(8, 1e4, 8, **{"objective.weight_l2": decay})
+        f"modes {count}, λ = 10000, {networks} networks a step, decay {decay:g}": modes(
+            count, 1e4, networks, **{"objective.weight_l2": decay}
+        )
+        for count, networks in ((4, 8), (8, 8), (10, 10))
         for decay in (1e-3, 1e-2, 1e-1)
+    },
+    **{
+        f"modes {count}, λ = 10000, 16 networks of 16 images, decay {decay:g}": modes(
+            count, 1e4, 16, 16, **{"objective.weight_l2": decay}
+        )
+        for count in (4, 8)
+        for decay in (1e-3, 1e-2)
+    },
+    **{
+        f"direct {count}, decay {decay:g}": direct(count, **{"objective.weight_l2": decay})
+        for count in (4, 8, 10)
+        for decay in (1e-3, 1e-2)
+    },
+    **{
+        f"modes {count}, λ = 10000, {networks} networks of {images} images, unit norm": modes(
+            count, 1e4, networks, images, diversity=[{"name": "weight_entropy", "unit_norm": True}]
+        )
+        for count, networks, images in ((4, 8, 32), (8, 8, 32), (8, 16, 16))
     },
     "modes 8, λ = 10000, 8 networks a step, rate 0.003": modes(8, 1e4, 8, **{"trainer.rate": 3e-3}),
     "direct 8, rate 0.003": direct(8, **{"trainer.rate": 3e-3}),

@@ -111,6 +111,27 @@ def test_the_entropy_of_weights_counts_no_more_directions_than_are_left(dimensio
     assert float(found) == pytest.approx(-float(ESTIMATOR(rows(9), counted)), rel=1e-12)
 
 
+@given(powers=st.lists(st.integers(-8, 8), min_size=9, max_size=9), seed=st.integers(0, 99))
+def test_growing_adds_to_the_entropy_of_weights_but_not_to_that_of_their_directions(powers, seed):
+    flat, factors = rows(9, seed=seed), torch.tensor([2.0**power for power in powers], dtype=torch.float64)[:, None]
+    unit = {"options": {"unit_norm": True}}
+    assert torch.equal(value("weight_entropy", flat=flat, **unit), value("weight_entropy", flat=factors * flat, **unit))
+    grown = value("weight_entropy", flat=flat) - value("weight_entropy", flat=256 * flat)
+    assert float(grown) == pytest.approx(2 * math.log(256), rel=1e-9)
+
+
+def test_the_entropy_of_directions_is_that_of_weights_of_norm_one_and_pulls_along_no_network():
+    flat = rows(9).requires_grad_()
+    found = value("weight_entropy", flat=flat, directions=2, options={"unit_norm": True})
+    each = flat.detach() / flat.detach().norm(dim=1, keepdim=True)
+    assert float(found.detach()) == pytest.approx(
+        -float(ESTIMATOR(each, 1)), rel=1e-12
+    )  # one of two directions is the norm
+    (gradient,) = torch.autograd.grad(found, [flat])
+    assert float(gradient.abs().max()) > 0
+    assert float((gradient * flat.detach()).sum(1).abs().max()) < 1e-12 * float(gradient.abs().max())
+
+
 @pytest.mark.slow
 def test_probabilities_of_two_classes_are_one_number(outputs):
     task = choose(REGISTRY, "task", "digits", "task").make()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import hyperframe as hf
-from hyperframe.builtin.diversities.weight_entropy import WeightEntropy
+from hyperframe.builtin.diversities.weight_entropy import Options, WeightEntropy
 from hyperframe.builtin.objectives import trade_off, vi
 from hyperframe.builtin.objectives.trade_off import TradeOff
 from hyperframe.builtin.objectives.vi import VariationalInference
@@ -414,8 +414,15 @@ class Own(hf.types.EntropyEstimator):
 )
 def test_components_of_others_answer_for_themselves(registry, says, expected):
     built = build_experiment(load_config("diabetes", ["trainer.device=cpu"], registry))
-    built.loss.terms = [WeightedTerm(name="own", term=WeightEntropy(Own(says)), weight=1.0)]
+    built.loss.terms = [WeightedTerm(name="own", term=WeightEntropy(Options(), Own(says)), weight=1.0)]
     assert departures(built) == expected
+
+
+def test_the_entropy_of_directions_is_not_that_of_the_weights(registry):
+    built = build_experiment(load_config("diabetes", ["trainer.device=cpu"], registry))
+    term = WeightEntropy(Options(unit_norm=True), Own([]))
+    built.loss.terms = [WeightedTerm(name="own", term=term, weight=1.0)]
+    assert departures(built) == ["weight_entropy takes weights of norm one: set its unit_norm=false"]
 
 
 def test_a_generator_with_a_penalty_or_noise_of_its_own_is_named(registry):
