@@ -141,7 +141,7 @@ def test_compare_shows_label_unit_and_direction_and_draws_them(runs, hyperframe,
         "ensemble: circular deviation between the networks (°)",
     ):
         (line,) = [line for line in out.splitlines() if words in line]
-        assert "—" not in line
+        assert "–" not in line
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 

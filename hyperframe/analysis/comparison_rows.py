@@ -10,10 +10,7 @@ import attrs
 
 from hyperframe.metrics import WORDS, Metric, metrics_of, with_deviation
 from hyperframe.runs.comparison import repeats
-from hyperframe.runtime.progress import quantity
-
-MISSING = "—"
-"""Stands where a run has no such result, or no such key."""
+from hyperframe.runtime.progress import MISSING, quantity
 
 
 def difference_rows(content: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:

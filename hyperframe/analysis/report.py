@@ -141,6 +141,7 @@ def _kept_evaluation(run: Run) -> dict[str, Any] | None:
         "seed": run.config.evaluation.seed,
         "split": "test",
         "networks": run.default_count,
+        "settings": run.evaluation_settings,
     }
     return kept if all(kept.get(key) == value for key, value in wanted.items()) and _can_be_shown(kept) else None
 

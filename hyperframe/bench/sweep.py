@@ -16,7 +16,7 @@ from hyperframe.errors import STOPPED, RunError, notice
 from hyperframe.experiment.build import build_experiment
 from hyperframe.runs.comparison import compare, write_picture
 from hyperframe.runs.folder import ANALYSES, CONFIG, EVALUATION, RESULTS
-from hyperframe.runtime.files import contents, is_file, write_json
+from hyperframe.runtime.files import contents, is_file, write_json, writing
 from hyperframe.runtime.progress import tell
 
 PICTURE, LOGS = "comparison.png", "logs"
@@ -110,7 +110,8 @@ def train_cells(
     if not open_:
         return failed
     logs = cells[0].out / LOGS
-    logs.mkdir(parents=True, exist_ok=True)
+    with writing(logs):
+        logs.mkdir(parents=True, exist_ok=True)
     commands = {cell.folder.name: command_of(cell, source, threads_of(jobs)) for cell in open_}
     tell("trainings", 0, len(open_))
     try:

@@ -5,9 +5,8 @@ from typing import Any
 
 from hyperframe.bench.cells import COSTS_OF, EVALUATION
 from hyperframe.metrics import WORDS, Metric, with_deviation
-from hyperframe.runtime.progress import quantity
+from hyperframe.runtime.progress import MISSING, quantity
 
-MISSING = "–"
 WHOLE = 1000
 """From here on numbers are shown without decimals."""
 

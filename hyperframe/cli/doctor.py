@@ -21,7 +21,7 @@ from hyperframe.cli.completion import RUNS
 from hyperframe.cli.extensions import GROUP
 from hyperframe.entry_points import LIMIT_VARIABLE, OWN_DISTRIBUTION, find_entry_points
 from hyperframe.errors import Forgiven, described
-from hyperframe.runtime.progress import quantity
+from hyperframe.runtime.progress import MISSING, quantity
 
 IMPORTS = """
 import importlib, os, sys
@@ -285,7 +285,7 @@ def as_lines(found: Findings) -> Iterator[str]:
 
 def _pairs(content: dict[str, Any]) -> Iterator[str]:
     for key, value in content.items():
-        yield f"{key.replace('_', ' ')}: {'—' if value is None else value}"
+        yield f"{key.replace('_', ' ')}: {MISSING if value is None else value}"
 
 
 def _version_lines(content: dict[str, Any]) -> Iterator[str]:

@@ -8,14 +8,14 @@ from rich import box
 from rich.markup import escape
 from rich.table import Column, Table
 
-from hyperframe.analysis.comparison_rows import MISSING, comparison_rows, comparison_title, difference_rows, task_note
+from hyperframe.analysis.comparison_rows import comparison_rows, comparison_title, difference_rows, task_note
 from hyperframe.analysis.evaluation_rows import evaluation_rows, evaluation_title
 from hyperframe.config.registry import BrokenPlugin, Registered
 from hyperframe.entry_points import OWN_DISTRIBUTION
 from hyperframe.metrics import Metric, metrics_of
 from hyperframe.runs.comparison import repeats
 from hyperframe.runs.folder import ANALYSES
-from hyperframe.runtime.progress import in_words, quantity
+from hyperframe.runtime.progress import MISSING, in_words, quantity
 from hyperframe.runtime.terminal import Console, printable
 from hyperframe.targets.notebook import outputs_in_words
 
@@ -161,7 +161,8 @@ def print_description(content: Mapping[str, Any]) -> None:
     table.title = f"target {target['name']}: {target['weights']:,} weights"
     for layer in target["layers"]:
         numbers = [f"{layer[key]:,}" for key in ("filters", "filter_size", "weights")]
-        table.add_row(escape(layer["name"]), *numbers, _few(layer["reads"]) or "–", _few(layer["writes"]) or "–")
+        places = (_few(layer[key]) or MISSING for key in ("reads", "writes"))
+        table.add_row(escape(layer["name"]), *numbers, *places)
     console.print(table)
     if "constant" in target:
         constant = target["constant"]

@@ -8,7 +8,7 @@ import attrs
 from hyperframe.config.kinds import KINDS, check_component
 from hyperframe.config.overrides import as_section
 from hyperframe.config.registry import Registered, Registry
-from hyperframe.errors import ConfigError, PluginError, described, others_code
+from hyperframe.errors import ConfigError, HyperframeError, MemoryShortageError, PluginError, described, others_code
 from hyperframe.options import (
     keys_of_task,
     locations,
@@ -18,6 +18,7 @@ from hyperframe.options import (
     shown,
     with_absolute_locations,
 )
+from hyperframe.runtime.memory import is_out_of_memory
 from hyperframe.types import NoOptions, Task
 
 
@@ -78,14 +79,20 @@ class Choice:
         Raises:
             PluginError: the factory fails for a reason of its own, or makes what is no such component; the message
                 names the component's distribution.
+            MemoryShortageError: what its options ask for does not fit into memory.
         """
         # What fails is reported with the name of who can mend it.
-        with others_code(lambda error: PluginError(f"{self.described}: its factory failed: {described(error)}")):
+        with others_code(self._failed):
             made = self.registered.component.factory(self.options, *arguments)
         base = KINDS[self.registered.kind].base
         if base is not None:
             check_component(made, base, self.described)
         return made
+
+    def _failed(self, error: BaseException) -> HyperframeError:
+        if is_out_of_memory(error):
+            return MemoryShortageError(f"{self.described} does not fit into memory; take smaller options")
+        return PluginError(f"{self.described}: its factory failed: {described(error)}")
 
     @property
     def described(self) -> str:

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from hyperframe.component import Component
 from hyperframe.config.import_path import MODULE
+from hyperframe.config.overrides import no_overrides
 from hyperframe.errors import ConfigError, DataError, described, others_code, unknown_name
 from hyperframe.hookspecs import hookimpl
 from hyperframe.options import shown
@@ -111,6 +112,8 @@ class OwnCode:
             >>> own.chosen({"task": {"test": 0.5}, "trainer.steps": 9})
             {'task': {'name': 'data', 'test': 0.5}, 'trainer.steps': 9}
         """
+        if not isinstance(overrides, Mapping):
+            raise no_overrides(overrides)
         result = {**overrides, **self._part}
         for key, name in self.settings.items():
             given = result.get(key, {})

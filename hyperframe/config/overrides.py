@@ -143,6 +143,13 @@ def read_value(text: str, where: str) -> Any:
         raise ConfigError(f"{where} is no YAML value: {brief(error)}") from error
 
 
+def no_overrides(given: Any) -> ConfigError:
+    """Make the error for something else than overrides."""
+    return ConfigError(
+        f"overrides: expected dotted keys and their values, such as {{'trainer.steps': 500}}, but got {shown(given)}"
+    )
+
+
 def check_override(key: Any, value: Any) -> tuple[str, Any]:
     """Refuse a key that is no text, and interpolations in the value."""
     if not isinstance(key, str):
@@ -236,7 +243,7 @@ def _set(result: dict[str, Any], key: str, value: Any) -> None:
         items = result.get(head, [])
         if not isinstance(items, list):
             raise ConfigError(f"{head}: expected a list, but got {shown(items)}")
-        if not (rest[0].isascii() and rest[0].isdecimal()) or int(rest[0]) >= len(items):
+        if rest[0] not in map(str, range(len(items))):
             numbers = f"0 to {len(items) - 1}" if items else "none, it is empty"
             raise ConfigError(f"{key}: '{rest[0]}' is no item of '{head}'; its items are {numbers}")
         items[int(rest[0])] = _override(items[int(rest[0])], rest[1:], value, key)

@@ -1,11 +1,22 @@
 """The learning rate as a function of the step."""
 
 import math
+from fractions import Fraction
 
 from hyperframe.config.sections import TrainerOptions
 
 FINAL_PART = 1e-3
 """The last rate of a one-cycle schedule, as a part of its highest."""
+
+
+def tail_start(part: float, steps: int) -> int:
+    """The first of the steps, counted from 0, that lies in their last part, for the part that is written.
+
+    Example:
+        >>> tail_start(0.3, 10), tail_start(0.7, 10)      # 1 − 0.7 is a rounding error more than 0.3
+        (7, 3)
+    """
+    return math.ceil((1 - Fraction(repr(float(part)))) * steps)
 
 
 def rate_at(step: int, options: TrainerOptions) -> float:
@@ -30,7 +41,7 @@ def rate_at(step: int, options: TrainerOptions) -> float:
         return options.rate * (1 + math.cos(math.pi * (step - cycle.start) / len(cycle))) / 2
     steps = options.steps
     if options.schedule == "one_cycle_tail":
-        steps = math.ceil((1 - options.tail) * steps)
+        steps = tail_start(options.tail, steps)
         if step >= steps:
             return options.tail_rate * options.rate
     rising = options.warmup * steps

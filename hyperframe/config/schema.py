@@ -1,5 +1,6 @@
 """Complete configurations: every component found, every option known, typed and in range."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hyperframe.config.overrides import (
     apply_overrides,
     check_override,
     named_section,
+    no_overrides,
     read_yaml,
     split_all,
 )
@@ -27,7 +29,7 @@ from hyperframe.options import (
     shown,
     with_absolute_locations,
 )
-from hyperframe.runtime.files import is_file, user_path
+from hyperframe.runtime.files import exists, is_file, user_path
 
 
 @attrs.frozen(kw_only=True)
@@ -132,6 +134,8 @@ def load_config(
 
 def override_pairs(overrides: Sequence[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Overrides as keys and values: of `KEY=VALUE` texts with VALUE in YAML, or a mapping of dotted keys to values."""
+    if not isinstance(overrides, Mapping | Sequence) or isinstance(overrides, str | bytes):
+        raise no_overrides(overrides)
     if isinstance(overrides, Mapping):
         return [check_override(key, value) for key, value in overrides.items()]
     return split_all(overrides)
@@ -180,6 +184,10 @@ def _read_source(source: str | Path, read: tuple[Path, ...] = ()) -> tuple[str, 
         source: a name that ships, or a path.
         read: the files that lead to it by their bases.
     """
+    if not isinstance(source, str | Path):
+        raise ConfigError(
+            f"expected a configuration's name or a YAML file, but got {shown(source)}; keys and values are overrides"
+        )
     shipped = shipped_configs()
     path = shipped.get(str(source))
     if path is None:
@@ -188,6 +196,10 @@ def _read_source(source: str | Path, read: tuple[Path, ...] = ()) -> tuple[str, 
             path = read[-1].parent / path
         if not is_file(path):
             where = f"{read[-1]}: base: " if read else ""
+            if exists(path):
+                own, resumed = path / "config.yaml", f"--resume {shlex.quote(str(path))}"
+                way = f", a run's is {own}, and {resumed} goes on with it" if is_file(own) else ""
+                raise ConfigError(f"{where}{path} is a folder; a configuration is a YAML file{way}")
             if path.suffix in (".yaml", ".yml"):
                 raise ConfigError(f"{where}configuration file {path} does not exist")
             raise ConfigError(

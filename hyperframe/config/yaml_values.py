@@ -5,7 +5,6 @@ for 1000, `2024-05-01` for a date and `no` for false. Whatever would be cut or c
 """
 
 import re
-from collections import Counter
 from typing import Any
 
 import yaml
@@ -28,10 +27,16 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  (as the base class has it)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        counts = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
-        for key, count in counts.items():
-            if count > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"found duplicate key {key}", node.start_mark)
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            line = key.start_mark.line + 1
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"found duplicate key '{key.value}' in line {line}, which line {seen[key.value]} has too"
+                )
+            seen[key.value] = line
         content: dict[Any, Any] = super().construct_mapping(node, deep)
         return content
 

@@ -34,6 +34,7 @@ class Origin:
         seed: of the draws.
         gradient_evaluations: what the training had cost by then.
         split: of the task's data.
+        settings: of the run, which a resumption may change without another step, and on which results depend.
 
     Example:
         >>> Origin(run="one", samples="some.safetensors", split="test").plain()
@@ -46,6 +47,7 @@ class Origin:
     seed: int | None = None
     gradient_evaluations: int | None = None
     split: str
+    settings: Mapping[str, Any] | None = None
 
     def plain(self) -> dict[str, Any]:
         """Its fields by their names, without those that are None."""

@@ -231,7 +231,7 @@ class BatchLoss:
             partial(self._pass, one, Data(batch.x[:1, :fitting], batch.y[:1, :fitting]), 1, 1.0)
         ):
             fitting //= 2
-        would = f"with trainer.{key}={fitting} it does" if fitting else "not even one image does"
+        would = f"with trainer.{key}={fitting} it does" if fitting else "not even one example does"
         return MemoryShortageError(
             f"out of memory: a pass of one network of target '{self.target.spec.name}' on trainer.{key}={examples} "
             f"does not fit; {would}. A smaller target, or a device with more memory, helps as well"

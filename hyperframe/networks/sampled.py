@@ -23,7 +23,7 @@ from hyperframe.targets.notebook import html_table, outputs_in_words
 from hyperframe.targets.weights import batch_size, slice_weights
 from hyperframe.tasks.input_statistics import TrainedInputs
 from hyperframe.tasks.own_data.channels import laid_out
-from hyperframe.tasks.own_data.tensors import as_inputs
+from hyperframe.tasks.own_data.tensors import as_inputs, check_finite
 from hyperframe.tasks.structured.named_outputs import NameOutputs
 from hyperframe.types import Statistics, Task, Weights
 
@@ -300,6 +300,7 @@ class Networks:
         inputs = x if isinstance(x, Tensor) and x.is_floating_point() else as_inputs(x, "x")
         inputs = laid_out(inputs, self.target.spec.input_shape)
         self._check_inputs(inputs)
+        check_finite(inputs, "x")  # else the networks would be blamed
         self.target.check_inputs(inputs)
         if self.trained_inputs is not None:
             if pixels:

@@ -25,7 +25,7 @@ from hyperframe.targets.tracing.findings import Frozen
 from hyperframe.targets.trial_inputs import TrialInputs
 from hyperframe.targets.weights import batch_size, slice_weights, to_state_dict, unpack
 from hyperframe.tasks.standardisation import Standardisation
-from hyperframe.types import Statistics, Weights
+from hyperframe.types import Data, Statistics, Weights
 
 NUMBERS_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 28}
 """Activations and weights that a batch of networks may hold: 4 MiB on a CPU, 1 GiB on a CUDA device."""
@@ -194,6 +194,11 @@ class Target:
             DataError: one is no row of the table that it is looked up in, or is broken where whole numbers are taken.
         """
         self.tried_on.check(self.module, x, f"target '{self.spec.name}'")
+
+    def check_data(self, data: Data) -> None:
+        """Check the inputs of data likewise; of a module that takes all numbers no byte becomes another number."""
+        if self.tried_on.examples is not None:
+            self.check_inputs(data.x)
 
     @cached_property
     def activations(self) -> int:

@@ -79,10 +79,11 @@ def checkpoint_steps(run: Path) -> list[int]:
     """The steps of a run's checkpoints, in order, whether they are damaged or not."""
     parent = run / CHECKPOINTS
     found = contents(parent) if exists(parent) and parent.is_dir() else []
-    return sorted(int(path.name) for path in found if _is_step(path.name) and exists(path) and path.is_dir())
+    return sorted(int(path.name) for path in found if is_step(path.name) and exists(path) and path.is_dir())
 
 
-def _is_step(name: str) -> bool:
+def is_step(name: str) -> bool:
+    """Whether a text is the number of a step, as the folder of a checkpoint is called."""
     return name.isascii() and name.isdecimal() and len(name) < 19 and str(int(name)) == name
 
 

@@ -16,6 +16,7 @@ Files are safetensors, JSON and YAML: nothing that is loaded runs code.
 import hashlib
 import itertools
 import json
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from hyperframe.config.dotted_keys import first_missing
-from hyperframe.config.import_path import MODULE, TYPED
+from hyperframe.config.import_path import MODULE, TYPED, is_factory
 from hyperframe.config.in_memory import DATA, HANDED_OVER
 from hyperframe.config.overrides import apply_overrides, read_yaml
 from hyperframe.config.registry import Registry
@@ -92,7 +93,7 @@ def free_folder(chosen: str | Path | None, config: Config) -> Path:
     if is_file(path / CONFIG):
         raise RunError(
             f"the output folder {path} holds a run already; name another, or go on with "
-            f"'hyperframe train --resume {path}'"
+            f"'hyperframe train --resume {shlex.quote(str(path))}'"
         )
     if any(_counts(entry.name) for entry in contents(path)):
         raise RunError(f"the output folder {path} is not empty; name one that is, or one that does not exist yet")
@@ -232,7 +233,7 @@ def read_run_config(folder: Path, registry: Registry, pairs: Sequence[tuple[str,
         content = read_yaml(folder / CONFIG)
         stored = read_config(folder.name, apply_overrides(content, []), registry)
     except PluginError as error:
-        raise RunError(f"{folder / CONFIG}: {error}{_owners(folder, content, registry)}") from error
+        raise RunError(_told_of(error, folder, content, registry)) from error
     except HyperframeError as error:
         raise RunError(f"{folder / CONFIG}: {error}") from error
     missing = first_missing(stored.plain(), content)
@@ -271,27 +272,43 @@ def _other_writer(folder: Path) -> str:
     )
 
 
-def _owners(folder: Path, content: Mapping[str, Any], registry: Registry) -> str:
-    """Say where components of the run come from that are not there: distributions, or the user in Python."""
-    used = used_distributions(read_provenance(folder))
+def _told_of(error: PluginError, folder: Path, content: Mapping[str, Any], registry: Registry) -> str:
+    """Say how a component of a run that is not there can be had, and then what is wrong."""
+    lost = _handed_over(folder, content, registry)
+    if lost:
+        return lost
+    where, used = folder / CONFIG, used_distributions(read_provenance(folder))
     own = (HANDED_OVER, TYPED)
     absent = {name: version for name, version in used.items() if version_of(name) is None and name not in own}
-    if absent:
-        names = ", ".join(f"{name} {version}".rstrip() for name, version in sorted(absent.items()))
-        return f"\nThe run used components of {names[:200]}, which is not installed here."
+    if not absent:
+        return f"{where}: {error}"
+    names = ", ".join(f"{name} {version}".rstrip() for name, version in sorted(absent.items()))
+    return f"{where}: the run used components of {names[:200]}, which is not installed here: {error}"
+
+
+def _handed_over(folder: Path, content: Mapping[str, Any], registry: Registry) -> str:
+    """Say how what was handed over in Python is handed over again; nothing where all of it is there."""
     handed = {"target": (MODULE, "module=..."), "task": (DATA, "data=...")}
-    if any((entry.kind, entry.component.name) == ("target", MODULE) for entry in registry.all()):
-        del handed["target"]
-    lost = [key for key, (name, _) in handed.items() if as_mapping(content.get(key)).get("name") == name]
-    if lost:
-        were, them = ("was", "it") if len(lost) == 1 else ("were", "them")
-        named = (
-            " A command takes --target package.module:function, and 'train --resume' target=package.module:function, "
-            "a function that makes the module."
-        )
+    there = {(entry.kind, entry.component.name): entry for entry in registry.all()}
+    of_run = [key for key, (name, _) in handed.items() if as_mapping(content.get(key)).get("name") == name]
+    if all((key, handed[key][0]) in there for key in of_run):
+        return ""
+    lost = [key for key in of_run if key != "target" or ("target", MODULE) not in there]
+    were, them = ("was", "it") if len(lost) == 1 else ("were", "them")
+    told = (
+        f"the run's {' and '.join(lost)} {were} handed over in Python; hand {them} over again: hyperframe.load("
+        f"'{folder}', {', '.join(handed[key][1] for key in lost)}), or hyperframe.resume likewise; a module with the "
+        "spec that it had, if any."
+    )
+    if "target" not in lost:
+        return told
+    typed = [name for kind, name in there if kind == "target" and is_factory(name)]
+    if len(typed) > 1:
         return (
-            f"\nThe run's {' and '.join(lost)} {were} handed over in Python; hand {them} over again: hyperframe.load("
-            f"'{folder}', {', '.join(handed[key][1] for key in lost)}), or hyperframe.resume likewise; a module with "
-            f"the spec that it had, if any.{named if 'target' in lost else ''}"
+            f"{told} Of several, {', '.join(typed)}, none stands for the module, since it is not known which: name "
+            "only the one that makes it, and compare such runs without runs of other targets of your own"
         )
-    return ""
+    return (
+        f"{told} A command takes --target package.module:function, and 'train --resume' "
+        "target=package.module:function, a function that makes the module."
+    )

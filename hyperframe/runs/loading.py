@@ -1,5 +1,6 @@
 """Runs read from their folders: the configuration, a checkpoint, and what does not fit together."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,15 @@ from hyperframe.config.registry import Registry
 from hyperframe.config.schema import Config, override_pairs
 from hyperframe.errors import ConfigError, RunError, notice
 from hyperframe.experiment.build import Experiment, build_experiment, resolve_device
-from hyperframe.runs.checkpoints import Checkpoint, best_checkpoint, early_end, newest_checkpoint, read_checkpoint
+from hyperframe.options import shown
+from hyperframe.runs.checkpoints import (
+    Checkpoint,
+    best_checkpoint,
+    early_end,
+    is_step,
+    newest_checkpoint,
+    read_checkpoint,
+)
 from hyperframe.runs.fingerprints import computes_otherwise, probe_outputs
 from hyperframe.runs.folder import (
     CONFIG,
@@ -52,7 +61,7 @@ def load_run(
     if is_file(path / TASK) and all((entry.kind, entry.component.name) != ("task", DATA) for entry in registry.all()):
         registry = registry.with_plugins([KeptData()])
     # The number of threads belongs to training; this machine may have fewer.
-    here = [("trainer.device", device or "auto"), ("trainer.threads", None)]
+    here = [("trainer.device", "auto" if device is None else device), ("trainer.threads", None)]
     moved = override_pairs(overrides)
     stored, config = read_run_config(path, registry, here)
     for key, _ in moved:
@@ -121,9 +130,9 @@ def _checkpoint(folder: Path, which: str | int) -> Checkpoint:
         if found is None:
             raise RunError(
                 f"{folder} holds no checkpoint; the run was stopped before the first one. "
-                f"'hyperframe train --resume {folder}' goes on with it"
+                f"'hyperframe train --resume {shlex.quote(str(folder))}' goes on with it"
             )
         return found
-    if isinstance(which, int) or (which.isascii() and which.isdecimal()):
+    if type(which) is int or (isinstance(which, str) and is_step(which)):
         return read_checkpoint(folder, int(which))
-    raise RunError(f"checkpoint: expected last, best or a step, but got '{which}'")
+    raise RunError(f"checkpoint: expected last, best or a step, but got {shown(which)}")

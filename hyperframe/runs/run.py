@@ -93,6 +93,12 @@ class Run:
         return read_trained_inputs(self.folder)
 
     @property
+    def evaluation_settings(self) -> dict[str, Any]:
+        """What an evaluation depends on beside its networks' seed, and a resumption may change: plain data."""
+        plain = self.config.plain()
+        return {"statistics": self.config.evaluation.statistics, "gauges": plain["gauges"], "entropy": plain["entropy"]}
+
+    @property
     def default_count(self) -> int:
         """The number of networks drawn by default: `evaluation.test_networks`, or all that the generator holds."""
         return self.experiment.generator.at_most(self.config.evaluation.test_networks)
@@ -111,7 +117,7 @@ class Run:
             except DataError as error:
                 raise DataError(f"{error}{self._advice_where_data_moved()}") from error
             self._check_data(split)
-            self.experiment.target.check_inputs(self._data[split].x)
+            self.experiment.target.check_data(self._data[split])
         return self._data[split]
 
     def _advice_where_data_moved(self) -> str:
@@ -308,7 +314,8 @@ class Run:
         """
         sample = self.networks(networks, seed, samples)
         results = evaluate(self.experiment, sample, self.data(split))
-        origin = Origin(run=self.folder.name, samples=None if samples is None else str(samples), split=split)
+        named, settings = None if samples is None else str(samples), self.evaluation_settings
+        origin = Origin(run=self.folder.name, samples=named, split=split, settings=settings)
         if samples is None:
             spent = self.gradient_evaluations
             origin = attrs.evolve(origin, step=self.step, seed=self._seed(seed), gradient_evaluations=spent)

@@ -10,7 +10,7 @@ Every command that reads a run reads it. Of paths on the machine that trained it
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ from hyperframe.tasks.input_statistics import INPUTS
 
 NETWORKS, CARD, HUB = "networks.safetensors", "README.md", "config.json"
 COPIED = (PROVENANCE, TARGET, TASK, EXAMPLE, INPUTS, f"{ANALYSES}/{EVALUATION}/{RESULTS}")
+WITH_PATHS = (PROVENANCE, f"{ANALYSES}/{EVALUATION}/{RESULTS}")
+"""Of these, files that may name other runs and files of the machine."""
 LARGEST = 2**28
 """Bytes that the networks of a folder may take where nobody said how many they are to be."""
 
@@ -71,7 +73,11 @@ def write_shared(
         for name in COPIED:
             if is_file(source / name):
                 (partial / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source / name, partial / name)
+                content = kept_json(source / name) if name in WITH_PATHS else None
+                if content is None:
+                    shutil.copyfile(source / name, partial / name)
+                else:
+                    write_json(partial / name, without_paths(content, config.locations))
         write_text(partial / CONFIG, OmegaConf.to_yaml(OmegaConf.create(_without_paths(config))))
         write_checkpoint(partial, checkpoint.step, checkpoint.generator(), None, _plain_state(checkpoint))
         store_networks(partial / NETWORKS, networks, origin)
@@ -83,6 +89,35 @@ def write_shared(
 def _plain_state(checkpoint: Checkpoint) -> dict[str, Any]:
     """The state of a checkpoint without the keys that writing one adds."""
     return {key: value for key, value in checkpoint.state.items() if key not in ("format", "step", "files")}
+
+
+def without_paths(content: Mapping[str, Any], locations: Collection[str]) -> dict[str, Any]:
+    """What a run says of its beginning, its resumptions and its evaluation, with the last names of paths alone.
+
+    Args:
+        content: of `provenance.json`, or of the evaluation.
+        locations: keys that say where data lie; that they changed is left out.
+
+    Example:
+        >>> without_paths({"began_with": {"run": "/home/me/runs/first", "step": 9}}, [])
+        {'began_with': {'run': 'first', 'step': 9}}
+    """
+    found = dict(content)
+    if isinstance(found.get("began_with"), Mapping):
+        found["began_with"] = {key: _last(value) for key, value in found["began_with"].items()}
+    if isinstance(found.get("resumed"), list):
+        found["resumed"] = [_without_locations(one, locations) for one in found["resumed"]]
+    if "samples" in found:
+        found["samples"] = _last(found["samples"])
+    return found
+
+
+def _without_locations(resumption: Any, locations: Collection[str]) -> Any:
+    """A resumption without changes of where data lie."""
+    if not isinstance(resumption, Mapping) or not isinstance(resumption.get("changed"), list):
+        return resumption
+    changed = [one for one in resumption["changed"] if str(one).partition(":")[0] not in locations]
+    return {**resumption, "changed": changed}
 
 
 def _without_paths(config: Config) -> dict[str, Any]:

@@ -8,6 +8,9 @@ from itertools import pairwise
 Listener = Callable[[str, int, int], None]
 """Is told what is done, how many parts of it are ready, and how many there are."""
 
+MISSING = "–"
+"""Stands in a table where there is no value."""
+
 _LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 

@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from hyperframe.errors import SpecError
-from hyperframe.runtime.progress import quantity
+from hyperframe.runtime.progress import MISSING, quantity
 
 LAYERS = 30
 """Layers that a table has at most."""
@@ -49,7 +49,7 @@ def spec_table(spec: Any) -> str:
     rows: list[Sequence[object]] = []
     for layer in spec.layers[:LAYERS]:
         size, weights = _known(lambda layer=layer: layer.filter_size), _known(lambda layer=layer: layer.num_weights)
-        places = [", ".join(map(_place, places)) or "–" for places in (layer.reads, layer.writes)]
+        places = [", ".join(map(_place, places)) or MISSING for places in (layer.reads, layer.writes)]
         norm = "" if layer.norm == "none" else layer.norm
         rows.append([layer.name, f"{layer.filters:,}", size, weights, *places, norm])
     if len(spec.layers) > LAYERS:

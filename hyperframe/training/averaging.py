@@ -1,6 +1,5 @@
 """Tail averaging: parameters averaged over the last steps of a training, which take their places in the end."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from hyperframe.config.schedule import tail_start
 from hyperframe.networks.generator import Generator
 from hyperframe.runtime.rng import seeded, stream
 
@@ -37,7 +37,7 @@ class TailAverage:
 
     def __init__(self, parameters: Sequence[nn.Parameter], part: float | None, steps: int) -> None:
         self._parameters = parameters
-        self._first = steps if part is None else math.ceil((1 - part) * steps)
+        self._first = steps if part is None else tail_start(part, steps)
         self._averages: list[Tensor] = []
         self._count = 0
 

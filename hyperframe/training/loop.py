@@ -113,7 +113,7 @@ class Training:
         task, examples = run.experiment.task, run.config.evaluation.examples
         train, validation = data or (load_data(task, "train"), load_data(task, "validation"))
         for part in (train, validation):
-            run.experiment.target.check_inputs(part.x)
+            run.experiment.target.check_data(part)
         tell_left_out(run.experiment.target)
         check_precision(self.options.precision, run.experiment.device)
         run.fingerprints = fingerprints_of(task, {"train": train, "validation": validation})

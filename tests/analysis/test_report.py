@@ -14,9 +14,9 @@ import hyperframe as hf
 from hyperframe.analysis.page import elements
 from hyperframe.analysis.page.document import page
 from hyperframe.analysis.plots import keep_grid, keep_lines, keep_scatter
-from hyperframe.analysis.report import collect, report_order
+from hyperframe.analysis.report import collect, evaluation_of, report_order
 from hyperframe.api import make_registry
-from hyperframe.errors import NotApplicableError
+from hyperframe.errors import HyperframeWarning, NotApplicableError
 from hyperframe.runtime.files import read_json
 
 LONG = "unbroken" * 30
@@ -204,6 +204,18 @@ def test_what_is_kept_is_taken(run, monkeypatch):
     assert (shop.done, drawn) == (["one", "two"], [])
     collect(run, registry, ["one"], again=True)
     assert (shop.done, drawn) == (["one", "two", "one"], [1])
+
+
+@pytest.mark.slow
+def test_an_evaluation_is_not_taken_where_a_resumption_changed_what_it_depends_on(tmp_path, small):
+    run = small(tmp_path / "run", entropy="gaussian")
+    before = evaluation_of(run)
+    assert evaluation_of(hf.load(run.folder, device="cpu")) == before
+    with pytest.warns(HyperframeWarning, match="the run has done 6 steps, which is all"):
+        resumed = hf.resume(run.folder, {"entropy": "renyi"})
+    again = evaluation_of(resumed)
+    assert again == evaluation_of(hf.load(run.folder, device="cpu")) == resumed.evaluate()
+    assert again["entropy"] != before["entropy"]
 
 
 def test_again_takes_no_parts_of_a_call_that_failed(run):

@@ -289,6 +289,14 @@ def test_the_command_lists_cells_and_refuses_wrong_ones_before_anything_is_writt
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_place_for_logs_that_cannot_be_made_is_named(hyperframe, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "logs").write_text("no folder")
+    code, _, err = hyperframe("sweep", "digits_hypernetwork", *SETTINGS, "objective.lambda=1,10", "--out", "out")
+    assert code == 2
+    assert f"{tmp_path / 'out' / 'logs'} cannot be written: File exists" in err
+
+
 def test_runs_of_no_cell_are_named(hyperframe, tmp_path):
     (tmp_path / "out/runs/lambda-3-0").mkdir(parents=True)
     arguments = ["sweep", "digits_hypernetwork", *SETTINGS, "objective.lambda=1,10", "--out", "out"]

@@ -514,8 +514,9 @@ def test_a_typed_factory_stands_for_the_module_that_was_handed_over(tmp_path, wr
     for command in (["sample", "run", "--out", "a"], ["evaluate", "run"], ["compare", "run", "copy"]):
         code, _, err = hyperframe(*command)
         assert code == 2
-        assert "The run's target was handed over in Python; hand it over again: hyperframe.load(" in err
+        assert "hyperframe: the run's target was handed over in Python; hand it over again: hyperframe.load(" in err
         assert "A command takes --target package.module:function" in err
+        assert "digits_cnn" not in err  # targets that are there are of no help
     for name in (f"{handed}:net", f"{handed}:Net"):
         code, out, err = hyperframe("evaluate", "run", "--target", name, "--json")
         assert (code, err) == (0, "")
@@ -523,7 +524,10 @@ def test_a_typed_factory_stands_for_the_module_that_was_handed_over(tmp_path, wr
     assert hf.load(run.folder, target=f"{handed}:net").evaluate() == run.evaluate()
     code, out, err = hyperframe("compare", "run", "copy", "--target", f"{handed}:net", "--json")
     assert code == 0, err
-    assert hyperframe("compare", "run", "copy", "--target", f"{handed}:net", "--target", f"{handed}:wide")[0] == 2
+    code, _, err = hyperframe("compare", "run", "copy", "--target", f"{handed}:net", "--target", f"{handed}:wide")
+    assert code == 2
+    assert f"Of several, {handed}:net, {handed}:wide, none stands for the module" in err
+    assert "name only the one that makes it" in err
     for function, message in (
         ("wide", "the checkpoint of step 2 does not fit its configuration"),
         ("other", "was trained with another target: .* 'tanh ' and not .* 'relu '"),
@@ -574,5 +578,5 @@ def test_a_run_of_data_and_a_module_answers_where_the_module_is_typed(tmp_path, 
     assert "hand them over again: hyperframe.load(folder, data=...)" in err
     code, _, err = hyperframe("train", "--resume", "run", f"target={handed}:net", "trainer.steps=9")
     assert code == 2
-    assert "The run's task was handed over in Python; hand it over again: hyperframe.load(" in err
+    assert "hyperframe: the run's task was handed over in Python; hand it over again: hyperframe.load(" in err
     assert "--target" not in err

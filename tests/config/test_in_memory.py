@@ -94,6 +94,12 @@ def test_the_run_goes_on_where_the_module_is_handed_over_again(tmp_path):
     assert {**resumed.evaluate(), "run": ""} == {**whole.evaluate(), "run": ""}
 
 
+@pytest.mark.parametrize("given", [["trainer.steps=2"], "trainer.steps=2", 5])
+def test_overrides_are_a_mapping(tmp_path, given):
+    with pytest.raises(ConfigError, match=r"overrides: expected dotted keys and their values, such as .* but got"):
+        hf.train("digits", given, out=tmp_path / "run")
+
+
 @pytest.mark.parametrize(
     ("use", "given", "parts"),
     [

@@ -2,6 +2,7 @@
 
 import copy
 
+import attrs
 import pytest
 import tiny
 import torch
@@ -9,7 +10,8 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import hyperframe as hf
-from hyperframe.errors import HyperframeError, Terminated, TrainingError
+from hyperframe.config.choices import choose
+from hyperframe.errors import HyperframeError, MemoryShortageError, Terminated, TrainingError
 
 X, Y = torch.randn(60, 3, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 4
 FAILURES = [ValueError("on purpose"), SystemExit("on purpose"), BaseException("on purpose")]
@@ -166,3 +168,14 @@ def test_a_factory_that_exits(tmp_path, monkeypatch, hyperframe, text, message, 
     assert code == 2
     assert f"{message}: {type(error).__name__}: on purpose" in err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("on purpose")])
+def test_a_component_that_does_not_fit_into_memory_is_named(registry, error):
+    def build(options):
+        raise error
+
+    choice = choose(registry, "target", "mlp", "target")
+    full = attrs.evolve(choice.registered, component=attrs.evolve(choice.registered.component, factory=build))
+    with pytest.raises(MemoryShortageError, match=r"target 'mlp' of hyperframe-nn .* does not fit into memory; tak"):
+        attrs.evolve(choice, registered=full).make()

@@ -145,7 +145,7 @@ def test_files_are_read_alike(tmp_path):
     path.write_text("task: {folder: 010}  # a comment\ntrainer:\n  steps: 1e3\n  seed: 1_0\n")
     assert read_yaml(path) == {"task": {"folder": "010"}, "trainer": {"steps": 1000.0, "seed": "1_0"}}
     path.write_text("trainer: {steps: 1}\ntrainer: {steps: 2}\n")
-    with pytest.raises(ConfigError, match="duplicate key trainer"):
+    with pytest.raises(ConfigError, match="duplicate key 'trainer' in line 2, which line 1 has too"):
         read_yaml(path)
     path.write_text("")
     assert read_yaml(path) == {}

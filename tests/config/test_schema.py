@@ -1,10 +1,12 @@
+import re
+
 import pytest
 import yaml
 
 from hyperframe.config.documents.commented_yaml import commented_yaml
 from hyperframe.config.dotted_keys import changes
 from hyperframe.config.overrides import apply_overrides
-from hyperframe.config.schema import load_config, read_config
+from hyperframe.config.schema import load_config, override_pairs, read_config
 from hyperframe.config.sections import shipped_configs
 from hyperframe.errors import ConfigError, PluginError
 
@@ -84,6 +86,32 @@ def test_lists(registry):
     assert load(registry, "digits", "gauges=[]").gauges == ()
     assert [choice.name for choice in load(registry, "digits", "gauges=scale").gauges] == ["scale"]
     assert [choice.name for choice in load(registry, "digits", "diversity.0=none").diversity] == ["none"]
+
+
+def test_an_item_with_more_digits_than_a_number_can_have_is_no_item():
+    with pytest.raises(ConfigError, match="is no item of 'diversity'; its items are 0 to 0"):
+        apply_overrides({"diversity": [{"name": "variance"}]}, [(f"diversity.{'9' * 5000}.weight", 1)])
+
+
+@pytest.mark.parametrize("given", ["trainer.steps=2", 5])
+def test_what_is_neither_a_mapping_nor_a_list_is_no_overrides(given):
+    with pytest.raises(ConfigError, match="overrides: expected dotted keys and their values, such as"):
+        override_pairs(given)
+
+
+@pytest.mark.parametrize("source", [500, None, {"trainer.steps": 2}])
+def test_what_names_nothing_is_no_configuration(registry, source):
+    with pytest.raises(ConfigError, match=r"expected a configuration's name or a YAML file, but got .* are overrides"):
+        load_config(source, {}, registry)
+
+
+def test_a_folder_is_no_configuration(registry, tmp_path):
+    with pytest.raises(ConfigError, match=r"is a folder; a configuration is a YAML file$"):
+        load_config(tmp_path, {}, registry)
+    (tmp_path / "config.yaml").write_text("task: digits\n")
+    message = f"a run's is {tmp_path / 'config.yaml'}, and --resume {tmp_path} goes on with it"
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_config(tmp_path, {}, registry)
 
 
 def test_overrides_leave_their_input_alone():

@@ -147,9 +147,10 @@ def test_the_command_predicts_sets(hyperframe, learnt, tmp_path):
     assert hyperframe(*command, "--out", "found.npz")[0] == 0
     assert np.array_equal(np.load(tmp_path / "found.npz")["set"], sets.numpy())
     assert " set " in hyperframe(*command)[1]
-    code, _, err = hyperframe(*command[:-1], "1")
-    assert code == 2
-    assert "--alpha" in err
+    for alpha in ("1", "nan"):
+        code, _, err = hyperframe(*command[:-1], alpha)
+        assert code == 2
+        assert "--alpha" in err
 
 
 def test_the_command_predicts_intervals(hyperframe, tmp_path):

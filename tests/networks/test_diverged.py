@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 
 import hyperframe as hf
-from hyperframe.errors import DivergedError, HyperframeWarning
+from hyperframe.errors import DataError, DivergedError, HyperframeWarning
 from hyperframe.networks.sampled import Networks, select
 from hyperframe.runs.checkpoints import read_checkpoint, write_checkpoint
 
@@ -136,6 +136,15 @@ def test_outputs_that_overflow_on_the_inputs_at_hand(run):
     with pytest.raises(DivergedError, match=r"outputs of 1 of 1 network \(number 0\)"):
         select(nets, slice(1, 2)).predict(x)
     assert nets.predict(x / 1e15).isfinite().all()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_inputs_that_are_not_finite_are_not_said_to_be_the_networks_fault(run, value):
+    nets, x = run.sample(HELD), torch.zeros(3, 1, 8, 8)
+    x[1, 0, 2, 2] = value
+    for ask in (nets.predict, nets.mean, nets.vote, nets.summary):
+        with pytest.raises(DataError, match=r"x holds NaN or infinite values .* in 1 of 3 examples, .* is example 1"):
+            ask(x)
 
 
 def test_many_are_not_all_listed(run):

@@ -171,11 +171,11 @@ def test_runs_of_different_tasks(runs, hyperframe, monkeypatch):
     assert "these are different tasks (first digits, values diabetes): results are not of the same data" in out
     lines = [[cell.strip() for cell in line.split("│")] for line in out.splitlines() if "│" in line]
     cells = {line[1]: line[2:4] for line in lines}
-    assert cells["ensemble: disagreement of two networks"][1] == "—"
-    assert cells["ensemble: expected calibration error ↓"][1] == "—"
-    assert cells["rmse of one network ↓"][0] == cells["task.noise"][0] == "—"
+    assert cells["ensemble: disagreement of two networks"][1] == "–"
+    assert cells["ensemble: expected calibration error ↓"][1] == "–"
+    assert cells["rmse of one network ↓"][0] == cells["task.noise"][0] == "–"
     assert " ± " in cells["rmse of one network ↓"][1]
-    assert "—" not in cells["ensemble: negative log-likelihood (nats) ↓"]
+    assert "–" not in cells["ensemble: negative log-likelihood (nats) ↓"]
     assert "values is not in the picture: its task 'diabetes' has no such accuracy" in err
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 import hyperframe as hf
 from hyperframe.errors import RunError
-from hyperframe.runs.sharing import LARGEST, count_to_keep
+from hyperframe.runs.sharing import LARGEST, count_to_keep, without_paths
 
 pytestmark = pytest.mark.slow
 
@@ -71,6 +71,22 @@ def test_data_are_not_needed(tmp_path):
     assert "standardises them itself" in card
     assert str(tmp_path) not in "".join(path.read_text() for path in folder.rglob("*.[yj][as]*"))  # no paths of here
     assert "file: mine.npz" in (folder / "config.yaml").read_text()
+
+
+def test_no_path_of_other_runs_and_files_is_shared(run, tmp_path):
+    further = hf.train(
+        "digits_hypernetwork",
+        {**tiny.PERCEPTRON, "trainer.steps": 1, "trainer.from": str(run.folder)},
+        out=tmp_path / "further",
+    )
+    file = further.write_samples(tmp_path / "drawn.safetensors", 2)
+    further.evaluate(samples=file)
+    folder = further.save_pretrained(tmp_path / "shared", 2)
+    assert json.loads((folder / "provenance.json").read_text())["began_with"] == {"run": run.folder.name, "step": 4}
+    results = json.loads((folder / "analyses" / "evaluation" / "results.json").read_text())
+    assert results["samples"] == "drawn.safetensors"
+    changed = {"resumed": [{"step": 1, "changed": ["trainer.from: /a/b → /a/c", "trainer.rate: 1 → 2"]}]}
+    assert without_paths(changed, ["trainer.from"])["resumed"] == [{"step": 1, "changed": ["trainer.rate: 1 → 2"]}]
 
 
 class Normed(nn.Module):

@@ -86,7 +86,7 @@ def test_where_nothing_fits(limited, trainer):
     training = trainer(trainer__chunk=1)
     limited(0)
     with pytest.raises(
-        MemoryShortageError, match=r"not even one image does.*A smaller target, or a device with more memory"
+        MemoryShortageError, match=r"not even one example does.*A smaller target, or a device with more memory"
     ):
         training.step()
 

@@ -1,6 +1,7 @@
 """Tail averaging: which steps are averaged, what becomes of running moments, and runs that are paused or extended."""
 
 import copy
+from fractions import Fraction
 
 import pytest
 import torch
@@ -40,7 +41,8 @@ def test_the_average_is_the_mean_of_the_last_part(values, part):
             parameter.fill_(value)
         average.update(step)
     average.take_over(hf.Generator(None, 1), networks=2, seed=0)
-    tail = [value for step, value in enumerate(values) if step >= (1 - part) * len(values)] or values[-1:]
+    first = (1 - Fraction(repr(part))) * len(values)  # of the part that is written
+    tail = [value for step, value in enumerate(values) if step >= first] or values[-1:]
     assert parameter.tolist() == pytest.approx([sum(tail) / len(tail)] * 2)
     assert average.tensors() == {}
 

@@ -10,9 +10,8 @@ from hyperframe.analysis.plots import COLOURS, new_figure
 from hyperframe.bench.speed.work import WAYS
 from hyperframe.runtime.files import whole_file
 from hyperframe.runtime.memory import MEBIBYTE
-from hyperframe.runtime.progress import quantity
+from hyperframe.runtime.progress import MISSING, quantity
 
-MISSING = "–"
 DIGITS = 3
 """Digits of a time that are shown."""
 

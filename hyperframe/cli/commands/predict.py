@@ -1,5 +1,7 @@
 """The command `predict`."""
 
+import math
+
 import click
 
 from hyperframe.cli.arguments import (
@@ -62,6 +64,8 @@ def predict(
     if not files:
         raise click.UsageError("Missing argument 'FILE...'.")
     check_samples(samples, networks, seed)
+    if alpha is not None and math.isnan(alpha):  # which lies in every range
+        raise click.BadParameter("nan is no number between 0 and 1.", param_hint="--alpha")
     if out is not None:
         check_new_file(user_path(out), RESULT_FILES, "results are")
     chosen = open_run(run, checkpoint, device, target, overrides)

@@ -1,5 +1,6 @@
 """The command `train`."""
 
+import shlex
 from contextlib import nullcontext
 
 import click
@@ -81,7 +82,8 @@ def train(arguments: tuple[str, ...], out: str | None, resume: str | None, dry_r
         click.echo(as_json(results | ({"analyses": found} if found else {}) | ({"failed": failed} if failed else {})))
     else:
         tables.print_analyses(found, run.folder)
-        click.echo(f"beside deep ensembles of the same training cost, and more: hyperframe report {run.folder}")
+        report = f"hyperframe report {shlex.quote(str(run.folder))}"
+        click.echo(f"beside deep ensembles of the same training cost, and more: {report}")
         click.echo(f"run folder: {run.folder}")
     if failed:
         raise PluginError("; ".join(failed.values()))

@@ -6,11 +6,14 @@ never wrong ones.
 """
 
 from collections.abc import Callable, Sequence
+from numbers import Integral
+from typing import Any
 
 import attrs
 from torch import Tensor, nn
 
 from hyperframe.errors import SpecError
+from hyperframe.options import shown
 from hyperframe.runtime.modes import with_gradients
 from hyperframe.runtime.progress import quantity
 from hyperframe.targets.notebook import outputs_in_words
@@ -101,6 +104,10 @@ def trace(
         ((0, 1, 2),)
     """
     where = f"target '{name}'"
+    if not isinstance(module, nn.Module):
+        raise SpecError(f"{where}: expected an nn.Module, but got {shown(module)}")
+    if input_shape is not None and not _is_shape(input_shape):
+        raise SpecError(f"{where}: expected the shape of one input, such as [3, 32, 32], but got {shown(input_shape)}")
     if example is None and input_shape is None:
         raise SpecError(f"{where}: hand over the shape of one input, or some inputs as example=…")
     if example is not None and not (isinstance(example, Tensor) and example.dim() > 1 and len(example)):
@@ -114,6 +121,15 @@ def trace(
         copied = prepare(module, where)
         inputs = TrialInputs(shape) if example is None else example_inputs(copied, example, where)
         return _trace(module, copied, inputs, output_shape(copied, inputs, where), name)
+
+
+def _is_shape(given: Any) -> bool:
+    """Whether sizes of axes were given."""
+    return (
+        isinstance(given, Sequence)
+        and not isinstance(given, str)
+        and all(isinstance(size, Integral) and int(size) >= 0 for size in given)
+    )
 
 
 @with_gradients

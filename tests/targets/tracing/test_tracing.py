@@ -589,3 +589,15 @@ def test_sizes_that_depend_on_values_are_refused():
 def test_parameters_without_entries_are_refused():
     with pytest.raises(SpecError, match=r"parameter '0.weight' has the shape \(0, 6\)"):
         trace(chain(nn.Linear(6, 0), nn.Linear(0, 3)), (6,))
+
+
+@pytest.mark.parametrize("module", [None, nn.Linear, "net"])
+def test_only_a_module_is_traced(module):
+    with pytest.raises(SpecError, match=r"expected an nn\.Module, but got"):
+        trace(module, [3])
+
+
+@pytest.mark.parametrize("shape", [5, "ab", [-5], [2.5], ["3"]])
+def test_what_is_no_shape_is_told(shape):
+    with pytest.raises(SpecError, match=r"expected the shape of one input, such as \[3, 32, 32\], but got"):
+        trace(nn.Linear(5, 2), shape)

@@ -12,7 +12,7 @@ from hyperframe.analysis.scoring import predict
 from hyperframe.builtin.analyses.answers.asked import Asked
 from hyperframe.builtin.analyses.answers.class_conclusions import advice, baseline, confidence, detection
 from hyperframe.builtin.analyses.answers.class_pictures import confusion_picture, reliability_picture
-from hyperframe.runtime.progress import quantity
+from hyperframe.runtime.progress import MISSING, quantity
 from hyperframe.tasks.calibration import auroc, calibration_error, reliability
 from hyperframe.tasks.confusion import confusion_matrix
 
@@ -137,4 +137,4 @@ def _legend(asked: Asked) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return MISSING if value is None else f"{value:.3f}"

@@ -20,6 +20,7 @@ from hyperframe.builtin.analyses.answers.value_conclusions import (
     larger_errors,
 )
 from hyperframe.builtin.analyses.answers.value_pictures import Points, coverage_picture, error_picture, value_picture
+from hyperframe.runtime.progress import MISSING
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 """How many labels intervals should hold."""
@@ -124,7 +125,7 @@ def show_values(folder: Path, found: Mapping[str, Any], points: Points, asked: A
                 f"{first['rmse']:.4g}, {first['baseline']:.4g}"
             ),
             f"labels within intervals for {100 * LEVEL:g} %": f"{100 * held(found)[0]:.1f} %",
-            "rank correlation of errors and deviations": "–" if correlation is None else f"{correlation:.3f}",
+            "rank correlation of errors and deviations": MISSING if correlation is None else f"{correlation:.3f}",
         },
         "pictures": pictures,
         "tables": tables,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hyperframe.builtin.generators.modes.options import Options
 from hyperframe.builtin.generators.modes.surroundings import Surroundings
+from hyperframe.config.schedule import tail_start
 from hyperframe.networks import initial_std
 from hyperframe.targets import TargetSpec
 
@@ -71,10 +72,10 @@ class Moments(Surroundings):
     @torch.no_grad()
     def after_step(self, points: Sequence[Tensor], step: int, steps: int) -> None:
         """Take the base points in, in the tail of the training: running moments, and snapshots evenly spaced."""
-        first = math.ceil((1 - self.options.tail) * steps)
+        first = tail_start(self.options.tail, steps)
         if step < first:
             return
-        count, every = step - first + 1, (steps - first) / self.options.deviations
+        count, kept = step - first + 1, self.options.deviations
         mean, variance, snapshots = (self.get_buffer(name) for name in ("mean", "variance", "snapshots"))
         here = self._rows(points)
         if count == 1:
@@ -85,8 +86,8 @@ class Moments(Surroundings):
         before = here - mean
         mean += before / count
         variance += (before * (here - mean) - variance) / count
-        for number in range(self.options.deviations):
-            if count == max(1, math.floor((number + 1) * every)):
+        for number in range(kept):
+            if count == max(1, (number + 1) * (steps - first) // kept):
                 snapshots[number].copy_(here)
 
     @staticmethod
