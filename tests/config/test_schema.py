@@ -26,6 +26,7 @@ def test_configs_that_ship():
         "mnist",
         "mnist_authors",
         "mnist_best",
+        "mnist_hypernetwork",
         "shapes",
         "toy",
     }

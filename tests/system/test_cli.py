@@ -72,6 +72,7 @@ def test_config_lists_what_ships(hyperframe):
         "mnist",
         "mnist_authors",
         "mnist_best",
+        "mnist_hypernetwork",
         "shapes",
         "toy",
     ]
