@@ -112,6 +112,7 @@ def test_networks_that_have_run_away_are_counted(tmp_path):
     found = analyse(run, "function_spectrum", make_registry(), {"networks": 4})
     assert found["run_away"] == 1
     assert "1 of them has run away, with logits up to " in found["conclusions"][0]["sentence"]
+    assert found["conclusions"][0]["sentence"].endswith("docs/choosing.md says what holds them.")
 
 
 def test_it_needs_classes_and_three_networks(tmp_path, run):

@@ -139,7 +139,7 @@ def _show(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
         have = "has" if results["run_away"] == 1 else "have"
         answer += (
             f" {results['run_away']} of them {have} run away, with logits up to {max(results['logit_lengths']):.0f} "
-            "times as long as the median's, which decides that number alone."
+            "times as long as the median's, which decides that number alone; docs/choosing.md says what holds them."
         )
     return {
         "conclusions": [conclude("ensemble", answer, picture)],
