@@ -94,7 +94,7 @@ class Run:
 
     @property
     def evaluation_settings(self) -> dict[str, Any]:
-        """What an evaluation depends on beside its networks' seed, and a resumption may change: plain data."""
+        """Settings that an evaluation depends on and a resumption may change, as plain data."""
         plain = self.config.plain()
         return {"statistics": self.config.evaluation.statistics, "gauges": plain["gauges"], "entropy": plain["entropy"]}
 

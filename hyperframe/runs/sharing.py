@@ -92,7 +92,7 @@ def _plain_state(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def without_paths(content: Mapping[str, Any], locations: Collection[str]) -> dict[str, Any]:
-    """What a run says of its beginning, its resumptions and its evaluation, with the last names of paths alone.
+    """Leave of paths in what a run says of its beginning, resumptions and evaluation their last names alone.
 
     Args:
         content: of `provenance.json`, or of the evaluation.
