@@ -34,6 +34,7 @@ def option(
     of_task: str | None = None,
     names_task: bool = False,
     given: Literal["budget", "folder"] | None = None,
+    before: Any = attrs.NOTHING,
 ) -> Any:
     """Declare one option of an attrs class: its default, one line of help, and the range it may lie in.
 
@@ -46,7 +47,8 @@ def option(
     where there is no task. With `names_task` the value of an option of a diversity term is the name of a registered
     task, which the term has as `other_task`. An option of an analysis with `given` is set where generators are
     compared, unless the user sets it: "budget" is the number of gradient evaluations that each training may take,
-    "folder" a folder that all runs of one seed share.
+    "folder" a folder that all runs of one seed share. An option that joins a component which runs were trained with
+    has `before`, the value that they had without it: those that do not name it are read with that.
 
     Example:
         >>> @attrs.frozen(kw_only=True)
@@ -67,6 +69,7 @@ def option(
         "of_task": of_task,
         "names_task": names_task,
         "given": given,
+        "before": before,
     }
     return attrs.field(default=default, metadata=said)
 
@@ -189,6 +192,21 @@ def locations(options: Any) -> dict[str, Any]:
     """
     fields = [field for field in attrs.fields(type(options)) if field.metadata.get("location")]
     return {key_of(field): getattr(options, field.name) for field in fields}
+
+
+def values_before(options: Any) -> dict[str, Any]:
+    """Keys of options that were declared with `before`, and what runs had that do not name them.
+
+    Example:
+        >>> @attrs.frozen(kw_only=True)
+        ... class Options:
+        ...     size: int = option(3)
+        ...     flip: bool = option(True, "a later option", before=False)
+        >>> values_before(Options())
+        {'flip': False}
+    """
+    known = {key_of(field): field.metadata.get("before", attrs.NOTHING) for field in attrs.fields(type(options))}
+    return {key: value for key, value in known.items() if value is not attrs.NOTHING}
 
 
 def files_of_networks(options: Any) -> dict[str, tuple[str, ...]]:

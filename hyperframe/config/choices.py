@@ -16,6 +16,7 @@ from hyperframe.options import (
     plain_options,
     read_options,
     shown,
+    values_before,
     with_absolute_locations,
 )
 from hyperframe.runtime.memory import is_out_of_memory
@@ -72,6 +73,11 @@ class Choice:
         """Where data lie: keys and values."""
         common = {key: value for key, value in locations(self.common).items() if isinstance(value, str)}
         return {**common, **locations(self.options)}
+
+    @property
+    def before(self) -> dict[str, Any]:
+        """What runs had that do not name a later option: keys and values."""
+        return {**values_before(self.common), **values_before(self.options)}
 
     def make(self, *arguments: Any) -> Any:
         """Call the component's factory with its options and these arguments.

@@ -41,20 +41,23 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "")
             yield f"{key}: {texts[0]} → {texts[1]}"
 
 
-def first_missing(complete: Mapping[str, Any], found: Mapping[str, Any]) -> str | None:
-    """Return the first key of a complete configuration that another one lacks, or None.
+def missing(complete: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the keys of a complete configuration that another one lacks.
 
     A section that is missing as a whole counts as one key, and a component's bare name stands for all of its section.
 
     Example:
         >>> complete = {"task": {"name": "digits", "zoom": 0}, "trainer": {"steps": 5, "seed": 0}}
-        >>> first_missing(complete, {"task": "digits", "trainer": {"steps": 5}}), first_missing(complete, {"task": {}})
-        ('trainer.seed', 'task')
+        >>> list(missing(complete, {"task": "digits", "trainer": {"steps": 5}})), list(missing(complete, {"task": {}}))
+        (['trainer.seed'], ['task', 'trainer'])
     """
     known = dict(walk(found))
+    told = set()
     for key, _ in walk(complete):
         parts = key.split(".")
         above = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
         if known.keys().isdisjoint(above):
-            return next(one for one in above if not any(other.startswith(f"{one}.") for other in known))
-    return None
+            first = next(one for one in above if not any(other.startswith(f"{one}.") for other in known))
+            if first not in told:
+                told.add(first)
+                yield first

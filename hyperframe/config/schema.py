@@ -27,6 +27,7 @@ from hyperframe.options import (
     plain_options,
     read_options,
     shown,
+    values_before,
     with_absolute_locations,
 )
 from hyperframe.runtime.files import exists, is_file, user_path
@@ -70,6 +71,13 @@ class Config:
         """Where data lie: dotted keys and their values."""
         chosen = self.choices.items()
         return {f"{path}.{key}": value for path, choice in chosen for key, value in choice.locations.items()}
+
+    @property
+    def before(self) -> dict[str, Any]:
+        """What runs had that do not name a later option: dotted keys and their values."""
+        parts = {path: choice.before for path, choice in self.choices.items()}
+        parts |= {key: values_before(getattr(self, key)) for key in SECTIONS}
+        return {f"{path}.{key}": value for path, values in parts.items() for key, value in values.items()}
 
     def with_absolute_locations(self) -> "Config":
         """The same configuration, in which all paths of data are absolute: it means the same from another folder."""

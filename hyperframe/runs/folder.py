@@ -27,7 +27,7 @@ import filelock
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from hyperframe.config.dotted_keys import first_missing
+from hyperframe.config.dotted_keys import missing
 from hyperframe.config.import_path import MODULE, TYPED, is_factory
 from hyperframe.config.in_memory import DATA, HANDED_OVER
 from hyperframe.config.overrides import apply_overrides, read_yaml
@@ -223,7 +223,9 @@ def check_is_run(folder: str | Path) -> Path:
 
 
 def read_run_config(folder: Path, registry: Registry, pairs: Sequence[tuple[str, Any]] = ()) -> tuple[Config, Config]:
-    """Read a run's configuration, which names every key: as it is, and with overrides applied.
+    """Read a run's configuration: as it is, and with overrides applied.
+
+    It names every key, but those of options that came after it and say what a run had before (`option(before=…)`).
 
     Raises:
         RunError: it is damaged or not complete, or a component of it is not installed any more.
@@ -232,13 +234,17 @@ def read_run_config(folder: Path, registry: Registry, pairs: Sequence[tuple[str,
     try:
         content = read_yaml(folder / CONFIG)
         stored = read_config(folder.name, apply_overrides(content, []), registry)
+        later = {key: stored.before[key] for key in missing(stored.plain(), content) if key in stored.before}
+        if later:
+            content = apply_overrides(content, list(later.items()))
+            stored = read_config(folder.name, content, registry)
     except PluginError as error:
         raise RunError(_told_of(error, folder, content, registry)) from error
     except HyperframeError as error:
         raise RunError(f"{folder / CONFIG}: {error}") from error
-    missing = first_missing(stored.plain(), content)
-    if missing:
-        raise RunError(f"{folder / CONFIG} is not complete: '{missing}' is missing{_other_writer(folder)}")
+    lacking = next(missing(stored.plain(), content), None)
+    if lacking is not None:
+        raise RunError(f"{folder / CONFIG} is not complete: '{lacking}' is missing{_other_writer(folder)}")
     return stored, read_config(folder.name, apply_overrides(content, pairs), registry) if pairs else stored
 
 

@@ -12,7 +12,9 @@ from hyperframe.types import DiversityInputs, DiversityTerm, EntropyEstimator
 class Options:
     """Options of the term."""
 
-    unit_norm: bool = option(False, "take each network's gauged weights divided by their norm: growing gains nothing")
+    unit_norm: bool = option(
+        False, "take each network's gauged weights divided by their norm: growing gains nothing", before=False
+    )
 
 
 class WeightEntropy(DiversityTerm):
