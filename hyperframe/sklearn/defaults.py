@@ -76,7 +76,6 @@ def settings(examples: Examples, overrides: Mapping[str, Any], *, validates: boo
     std = PRIOR_STD if examples.classes is None else PRIOR_STD_OF_CLASSES
     return {
         "generator": {"name": "modes", "modes": MODES, "around": "moments", "deviations": DEVIATIONS},
-        "diversity": ["weight_entropy"],  # of networks of any norm, which the squared norm holds
         "objective": {"name": "trade_off", "lambda": accuracy, "weight_l2": accuracy / (2 * count * std**2)},
         "trainer.steps": steps,
         "trainer.networks": MODES,
