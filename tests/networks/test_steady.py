@@ -55,6 +55,13 @@ def held(part, x):
     return x + part.own.initial_seed() % 7
 
 
+def normed():
+    """A dense layer whose singular vectors are those of other weights, so that a call in training mode moves them."""
+    layer = parametrizations.spectral_norm(nn.Linear(64, 6))
+    layer.parametrizations.weight.original.data.copy_(torch.eye(6, 64) * torch.arange(1.0, 7)[:, None])
+    return layer
+
+
 UNSTEADY = {
     "a dropout": (
         net(Act(lambda m, x: F.dropout(x))),
@@ -77,7 +84,7 @@ UNSTEADY = {
         r"in training mode its part '2\.1' \(Act\) changes its buffer 'mean', .* BatchNorm and InstanceNorm are kept",
     ),
     "a spectral norm": (
-        net(nn.Identity(), parametrizations.spectral_norm(nn.Linear(64, 6))),
+        net(nn.Identity(), normed()),
         r"in training mode its part '1\.parametrizations\.weight\.0' \(_SpectralNorm\) changes its buffer '_[uv]'",
     ),
     "what training leaves": (net(Act(held)), r"in training mode its part '2\.1' \(Act\) changes what it holds"),
