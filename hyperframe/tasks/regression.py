@@ -153,7 +153,6 @@ class RegressionMeter(Meter):
         rmse = (self._squares / examples).sqrt()
         mean = self._sum / networks
         variance = (self._sum_of_squares / networks - mean.square()).clamp(min=0)
-        # The variance of equal labels need not be 0, since their mean is rounded.
         varies = bool((self._labels != self._labels[:1]).any())
         return {
             "rmse": over_networks(rmse),
