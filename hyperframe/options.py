@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 import attrs
+import numpy as np
 
 from hyperframe.errors import ConfigError, unknown_name
 
@@ -305,6 +306,8 @@ def _match_plain(value: Any, kind: Any) -> Any:
         if isinstance(value, numbers.Integral):
             return int(value)
         return int(number) if number.is_integer() else _MISMATCH
+    if kind is bool and isinstance(value, np.bool_):
+        return bool(value)
     if kind is str and isinstance(value, os.PathLike):
         return os.fspath(value)
     if kind in (bool, str, type(None)) and isinstance(value, kind):

@@ -120,3 +120,4 @@ def test_numbers_of_other_libraries_and_paths_are_taken():
     read = read_options(Options, {"count": np.int64(4), "rate": np.float32(0.5), "name": Path("a/b")}, "x")
     assert (read.count, read.rate, read.name) == (4, 0.5, "a/b")
     assert [type(value) for value in (read.count, read.rate, read.name)] == [int, float, str]
+    assert read_options(Options, {"flag": np.bool_(True)}, "x").flag is True

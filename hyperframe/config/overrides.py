@@ -14,7 +14,7 @@ from hyperframe.config.dotted_keys import walk
 from hyperframe.config.import_path import FAMILIES
 from hyperframe.config.kinds import KINDS
 from hyperframe.config.yaml_values import load_value, load_yaml
-from hyperframe.errors import ConfigError, RunError, brief, unknown_name
+from hyperframe.errors import ConfigError, RunError, brief
 from hyperframe.options import shown
 from hyperframe.runtime.files import read_text
 
@@ -233,8 +233,9 @@ def _names_component(key: str) -> bool:
 
 def _set(result: dict[str, Any], key: str, value: Any) -> None:
     head, *rest = key.split(".")
-    if head not in KEY_HELP:
-        raise ConfigError(unknown_name("key", head, KEY_HELP))
+    if head not in KEY_HELP:  # refused by `read_config`, which knows what the components' options are
+        result[head] = value
+        return
     if head in LISTS:
         if not rest:
             items = value if isinstance(value, list) else [value]

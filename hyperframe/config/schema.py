@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from hyperframe.config.choices import Choice, choose, plain_choice
+from hyperframe.config.kinds import KINDS
 from hyperframe.config.overrides import (
     DEFAULTS,
     KEY_HELP,
@@ -24,6 +25,7 @@ from hyperframe.config.registry import Registry
 from hyperframe.config.sections import SECTIONS, EvaluationOptions, PriorOptions, TrainerOptions, shipped_configs
 from hyperframe.errors import ConfigError, unknown_name
 from hyperframe.options import (
+    key_of,
     plain_options,
     read_options,
     shown,
@@ -151,10 +153,10 @@ def override_pairs(overrides: Sequence[str] | Mapping[str, Any]) -> list[tuple[s
 
 def read_config(name: str, content: Mapping[str, Any], registry: Registry) -> Config:
     """Check plain data and make a complete configuration of it."""
+    content = {**DEFAULTS, **content}
     for key in content:
         if key not in KEY_HELP:
-            raise ConfigError(unknown_name("key", str(key), KEY_HELP))
-    content = {**DEFAULTS, **content}
+            raise _unknown_key(str(key), content, registry)
     found: dict[str, Any] = {}
     for key, kind in SINGLE.items():
         if key not in content:
@@ -176,6 +178,23 @@ def read_config(name: str, content: Mapping[str, Any], registry: Registry) -> Co
     for number, analysis in enumerate(found["evaluation"].analyses):
         choose(registry, "analysis", {"name": analysis}, f"evaluation.analyses.{number}")
     return Config(name=name, **found)
+
+
+def _unknown_key(key: str, content: Mapping[str, Any], registry: Registry) -> ConfigError:
+    """Make the error for a key that there is not, with the sections that have an option of this name."""
+    options: dict[str, list[type[Any]]] = {section: [cls] for section, cls in SECTIONS.items()}
+    for section, kind in SINGLE.items():
+        chosen = named_section(content[section], section).get("name") if section in content else None
+        if isinstance(chosen, str):
+            options[section] = [registry.get(kind, chosen).component.options, KINDS[kind].common]
+    places = [
+        f"{section}.{key}"
+        for section in KEY_HELP
+        if any(key == key_of(field) for known in options.get(section, ()) for field in attrs.fields(known))
+    ]
+    if places:
+        return ConfigError(f"unknown key '{key}'; did you mean {' or '.join(map(repr, places))}?")
+    return ConfigError(unknown_name("key", key, KEY_HELP))
 
 
 def refuse_twice(names: Sequence[str], key: str) -> None:

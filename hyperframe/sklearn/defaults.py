@@ -57,7 +57,7 @@ def validating_part(said: float | str | None, examples: int, classes: int | None
     if said is None or examples < FEWEST_DIVIDED:
         return None
     if not isinstance(said, str):
-        return said
+        return float(said)
     if examples >= FEW:
         return PART
     return PART_OF_FEW if classes is None else None

@@ -1,5 +1,6 @@
 """The base class of regression tasks: the squared error, and the meter of networks and their mean."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -144,20 +145,23 @@ class RegressionMeter(Meter):
     def result(self) -> dict[str, Any]:
         """Figures of the networks (`rmse`: mean, std, min, max; `loss`) and of the ensemble.
 
-        The ensemble's `r2` is 1 − (its squared error) / (the variance of the labels), `spread` the root mean square
-        deviation of the networks' predictions from their mean. `rmse` and `spread` are in the labels' own units; `loss`
-        and `r2` are of standardised values, which weigh all the same.
+        The ensemble's `r2` is 1 − (its squared error) / (the variance of the labels), NaN where no label varies, and
+        `spread` the root mean square deviation of the networks' predictions from their mean. `rmse` and `spread` are in
+        the labels' own units; `loss` and `r2` are of standardised values, which weigh all the same.
         """
         networks, examples = len(self._squares), len(self._labels)
         rmse = (self._squares / examples).sqrt()
         mean = self._sum / networks
         variance = (self._sum_of_squares / networks - mean.square()).clamp(min=0)
+        varies = bool((self._labels != self._labels[:1]).any())
         return {
             "rmse": over_networks(rmse),
             "loss": float(self._losses.mean() / examples),
             "ensemble": {
                 "rmse": float((mean * self._scale).square().mean().sqrt()),
-                "r2": float(1 - mean.square().mean() / self._labels.var(0, correction=0).mean()),
+                "r2": float(1 - mean.square().mean() / self._labels.var(0, correction=0).mean())
+                if varies
+                else math.nan,
                 "spread": float((variance * self._scale.square()).mean().sqrt()),
             },
         }

@@ -128,6 +128,14 @@ def test_overrides_leave_their_input_alone():
         ("absent.yaml", [], ["absent.yaml", "does not exist"]),
         ("digits", ["trainr.steps=3"], ["unknown key 'trainr'", "did you mean 'trainer'"]),
         ("digits", ["trainer.step=3"], ["trainer: unknown key 'step'", "did you mean 'steps'"]),
+        (
+            "digits",
+            ["target=mlp", "hidden=5"],
+            ["unknown key 'hidden'; did you mean 'target.hidden' or 'prior.hidden'?"],
+        ),
+        ("digits", ["rank=5"], ["unknown key 'rank'; did you mean 'target.rank' or 'generator.rank'?"]),
+        ("digits", ["seed=5"], ["unknown key 'seed'; did you mean 'trainer.seed' or 'evaluation.seed'?"]),
+        ("digits", ["lambda=5"], ["unknown key 'lambda'; did you mean 'objective.lambda'?"]),
         ("digits", ["trainer.steps=many"], ["trainer.steps", "a whole number, at least 1", "'many'"]),
         ("digits", ["trainer.steps=-3"], ["trainer.steps", "at least 1", "-3"]),
         (

@@ -140,6 +140,7 @@ def test_what_is_not_said_follows_from_the_data():
         0.1,
     ]
     assert validating_part(0.3, 50, 2) == 0.3
+    assert type(validating_part(np.float32(0.5), 50, 2)) is float
     assert validating_part(None, 5000, None) is None
     assert isinstance(default_target([1, 8, 8], 3), nn.Module)
     assert default_target([1, 3, 3], 3) == default_target([7], 3) == {"name": "mlp", "hidden": [100, 100]}

@@ -247,6 +247,12 @@ BAD = [
     ({"x": np.full((40, 3), -np.inf), "y": Y}, {}, "x holds NaN or infinite values"),
     ({"x": X, "y": NAN}, {}, "y holds NaN or infinite values"),
     (
+        {"x": X, "y": np.array([0, 1, np.inf, -np.inf] * 10)},
+        {},
+        "y holds NaN or infinite values .* in 20 of 40 examples",
+    ),
+    ({"x": X, "y": np.array([0, np.nan] * 20)}, {"kind": "classification"}, "y holds NaN or infinite values"),
+    (
         {"x": X, "y": np.ones((40, 2, 2))},
         {},
         r"y has the shape \[40, 2, 2\], expected \[examples\] or \[examples, values\]",

@@ -74,6 +74,8 @@ def read_labels(
                 f"{where}: {inputs} holds {examples[split]} examples, but {name} {len(y)} labels; "
                 "each example needs one"
             )
+        if y.is_floating_point():  # as whole numbers they would be classes
+            check_finite(y[:, None], f"{where}: {_name(split)}")
     _check_classes(labels, said, where)
     shapes = {tuple(y.shape[1:]) for y in labels.values()}
     kind = said.kind if said.kind != "auto" else _kind_of(labels, said, where)
