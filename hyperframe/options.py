@@ -7,13 +7,13 @@ import math
 import numbers
 import operator
 import os
+import sys
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 import attrs
-import numpy as np
 
 from hyperframe.errors import ConfigError, unknown_name
 
@@ -306,7 +306,7 @@ def _match_plain(value: Any, kind: Any) -> Any:
         if isinstance(value, numbers.Integral):
             return int(value)
         return int(number) if number.is_integer() else _MISMATCH
-    if kind is bool and isinstance(value, np.bool_):
+    if kind is bool and isinstance(value, getattr(sys.modules.get("numpy"), "bool_", bool)):
         return bool(value)
     if kind is str and isinstance(value, os.PathLike):
         return os.fspath(value)

@@ -1,7 +1,6 @@
 """The base class of both estimators: the training behind `fit`, networks that are kept and drawn, and pickling."""
 
 import copy
-import numbers
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -99,9 +98,10 @@ class HyperEstimator(BaseEstimator):
         return self._draw(n, self._seed + 1 if seed is None else seed)
 
     def _check_parameters(self) -> None:
-        name, part = type(self).__name__, self.validation_fraction
+        name = type(self).__name__
+        part = self.validation_fraction
         _check_count(f"{name}: networks", self.networks)
-        if part not in (None, "auto") and not (isinstance(part, numbers.Real) and 0 < part < 1):
+        if part not in (None, "auto") and not (isinstance(part, float | np.floating) and 0 < part < 1):
             raise ValueError(f"{name}: validation_fraction must lie between 0 and 1, be 'auto' or None, not {part!r}")
         if self.overrides is not None and not isinstance(self.overrides, Mapping):
             raise ValueError(

@@ -153,15 +153,14 @@ class RegressionMeter(Meter):
         rmse = (self._squares / examples).sqrt()
         mean = self._sum / networks
         variance = (self._sum_of_squares / networks - mean.square()).clamp(min=0)
+        explained = 1 - mean.square().mean() / self._labels.var(0, correction=0).mean()
         varies = bool((self._labels != self._labels[:1]).any())
         return {
             "rmse": over_networks(rmse),
             "loss": float(self._losses.mean() / examples),
             "ensemble": {
                 "rmse": float((mean * self._scale).square().mean().sqrt()),
-                "r2": float(1 - mean.square().mean() / self._labels.var(0, correction=0).mean())
-                if varies
-                else math.nan,
+                "r2": float(explained) if varies else math.nan,
                 "spread": float((variance * self._scale.square()).mean().sqrt()),
             },
         }
