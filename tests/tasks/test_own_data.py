@@ -5,6 +5,7 @@ import json
 import math
 import pickle
 import struct
+import types
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -219,12 +220,14 @@ def test_arrays_that_change_later_change_nothing():
 
 
 X, Y = arrays()["x"], arrays()["y"]
+FRAME = types.SimpleNamespace(to_numpy=lambda: X)
 NAN = np.where(np.arange(40)[:, None] == 7, np.nan, X)
 BAD = [
     ({}, {}, "there is no array 'x', the inputs of 'y'; found: none"),
     ({"x": X, 3: Y}, {}, "there is no array 'y', the labels of 'x'; found: 3, x"),
     ({"x": X, "y": Y, "x_test": X}, {}, "there is no array 'y_test', the labels of 'x_test'; found: x, x_test, y"),
-    ({"x": X.tolist(), "y": Y}, {}, "x is list, expected a tensor or a numpy array"),
+    ({"x": X.tolist(), "y": Y}, {}, "x is list, expected a tensor or a numpy array$"),
+    ({"x": FRAME, "y": Y}, {}, r"x is SimpleNamespace, .*; its to_numpy\(\) makes one$"),
     ({"x": X.astype(str), "y": Y}, {}, "x is <U"),
     ({"x": X.astype(object), "y": Y}, {}, "x is object, expected real numbers"),
     ({"x": X.astype(complex), "y": Y}, {}, "x is complex128, expected real numbers"),

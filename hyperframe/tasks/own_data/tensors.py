@@ -30,7 +30,8 @@ def as_tensor(array: Any, where: str) -> Tensor:
     elif isinstance(array, Tensor):
         tensor = array.detach().clone()  # the caller's may change later
     else:
-        raise DataError(f"{where} is {type(array).__name__}, expected a tensor or a numpy array")
+        fix = "; its to_numpy() makes one" if hasattr(array, "to_numpy") else ""
+        raise DataError(f"{where} is {type(array).__name__}, expected a tensor or a numpy array{fix}")
     if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_meta:
         raise DataError(f"{where} is a sparse or nested tensor, or has no numbers; expected a dense one")
     if tensor.dtype not in _NUMBERS:
