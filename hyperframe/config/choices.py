@@ -76,7 +76,7 @@ class Choice:
 
     @property
     def before(self) -> dict[str, Any]:
-        """What runs had that do not name a later option: keys and values."""
+        """Keys of options that came after some runs, and the values that those runs had without them."""
         return {**values_before(self.common), **values_before(self.options)}
 
     def make(self, *arguments: Any) -> Any:

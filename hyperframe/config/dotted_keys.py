@@ -41,23 +41,21 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "")
             yield f"{key}: {texts[0]} → {texts[1]}"
 
 
-def missing(complete: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the keys of a complete configuration that another one lacks.
+def missing(complete: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """List the keys of a complete configuration that another one lacks.
 
     A section that is missing as a whole counts as one key, and a component's bare name stands for all of its section.
 
     Example:
         >>> complete = {"task": {"name": "digits", "zoom": 0}, "trainer": {"steps": 5, "seed": 0}}
-        >>> list(missing(complete, {"task": "digits", "trainer": {"steps": 5}})), list(missing(complete, {"task": {}}))
+        >>> missing(complete, {"task": "digits", "trainer": {"steps": 5}}), missing(complete, {"task": {}})
         (['trainer.seed'], ['task', 'trainer'])
     """
     known = dict(walk(found))
-    told = set()
+    lacking = []
     for key, _ in walk(complete):
         parts = key.split(".")
         above = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
         if known.keys().isdisjoint(above):
-            first = next(one for one in above if not any(other.startswith(f"{one}.") for other in known))
-            if first not in told:
-                told.add(first)
-                yield first
+            lacking.append(next(one for one in above if not any(other.startswith(f"{one}.") for other in known)))
+    return list(dict.fromkeys(lacking))

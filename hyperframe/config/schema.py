@@ -76,7 +76,7 @@ class Config:
 
     @property
     def before(self) -> dict[str, Any]:
-        """What runs had that do not name a later option: dotted keys and their values."""
+        """Dotted keys of options that came after some runs, and the values that those runs had without them."""
         parts = {path: choice.before for path, choice in self.choices.items()}
         parts |= {key: values_before(getattr(self, key)) for key in SECTIONS}
         return {f"{path}.{key}": value for path, values in parts.items() for key, value in values.items()}

@@ -234,7 +234,8 @@ def read_run_config(folder: Path, registry: Registry, pairs: Sequence[tuple[str,
     try:
         content = read_yaml(folder / CONFIG)
         stored = read_config(folder.name, apply_overrides(content, []), registry)
-        later = {key: stored.before[key] for key in missing(stored.plain(), content) if key in stored.before}
+        before, lacking = stored.before, missing(stored.plain(), content)
+        later = {key: before[key] for key in lacking if key in before}
         if later:
             content = apply_overrides(content, list(later.items()))
             stored = read_config(folder.name, content, registry)
@@ -242,9 +243,9 @@ def read_run_config(folder: Path, registry: Registry, pairs: Sequence[tuple[str,
         raise RunError(_told_of(error, folder, content, registry)) from error
     except HyperframeError as error:
         raise RunError(f"{folder / CONFIG}: {error}") from error
-    lacking = next(missing(stored.plain(), content), None)
-    if lacking is not None:
-        raise RunError(f"{folder / CONFIG} is not complete: '{lacking}' is missing{_other_writer(folder)}")
+    for key in lacking:
+        if key not in later:
+            raise RunError(f"{folder / CONFIG} is not complete: '{key}' is missing{_other_writer(folder)}")
     return stored, read_config(folder.name, apply_overrides(content, pairs), registry) if pairs else stored
 
 

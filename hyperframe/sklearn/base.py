@@ -98,8 +98,7 @@ class HyperEstimator(BaseEstimator):
         return self._draw(n, self._seed + 1 if seed is None else seed)
 
     def _check_parameters(self) -> None:
-        name = type(self).__name__
-        part = self.validation_fraction
+        name, part = type(self).__name__, self.validation_fraction
         _check_count(f"{name}: networks", self.networks)
         if part not in (None, "auto") and not (isinstance(part, float | np.floating) and 0 < part < 1):
             raise ValueError(f"{name}: validation_fraction must lie between 0 and 1, be 'auto' or None, not {part!r}")

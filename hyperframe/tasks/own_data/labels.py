@@ -75,7 +75,7 @@ def read_labels(
                 "each example needs one"
             )
         if y.is_floating_point():  # as whole numbers they would be classes
-            check_finite(y[:, None], f"{where}: {_name(split)}")
+            check_finite(y[:, None].float(), f"{where}: {_name(split)}")
     _check_classes(labels, said, where)
     shapes = {tuple(y.shape[1:]) for y in labels.values()}
     kind = said.kind if said.kind != "auto" else _kind_of(labels, said, where)
@@ -266,9 +266,7 @@ def _values(y: Tensor, said: Said, where: str) -> Tensor:
             f"{where}: y has the shape {list(y.shape)}, expected [examples] or [examples, values]; only classes of "
             f"places ({said.setting('dense_classification')}) have more axes{way}"
         )
-    values = y.double().reshape(len(y), -1)
-    check_finite(values.float(), f"{where}: y")
-    return values
+    return y.double().reshape(len(y), -1)
 
 
 def check_several(own: Tensor, labels: Labels, where: str) -> None:
