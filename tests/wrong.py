@@ -494,6 +494,13 @@ class SaysUniform(Weights):
     latent_distribution = "uniform"
 
 
+class EntropyWithoutItsConstant(Weights):
+    latent_distribution = "normal"
+
+    def latent_entropy(self):
+        return self.spec.num_weights / 2
+
+
 class OffCentre(Weights):
     latent_distribution = "normal"
 
@@ -691,6 +698,7 @@ GENERATORS = {
     "random numbers of its own": (OwnNumbers, {"draws_repeat"}),
     "a latent without its rng": (GlobalLatent, {"draws_repeat"}),
     "another distribution than it says": (SaysUniform, {"latent_is_distributed"}),
+    "an entropy without its constant": (EntropyWithoutItsConstant, {"latent_is_distributed"}),
     "a latent off its centre": (OffCentre, {"latent_is_distributed"}),
     "numbers of networks as vectors": (NumberedVector, {"latent_is_distributed"}),
     "moments of the batch in evaluation": (BatchMoments, {"draws_repeat"}),

@@ -38,7 +38,8 @@ def comparison_title(content: Mapping[str, Any]) -> str:
 def as_markdown(content: Mapping[str, Any]) -> str:
     """Write a comparison as a page: its table, in bold what is best of each row, differences, and commands."""
     labels, titles = [one["label"] for one in content["generators"]], comparison_rows(content)
-    lines = [f"# {comparison_title(content).capitalize()}", "", _origin(content), "", *_head("", labels)]
+    title = comparison_title(content)
+    lines = [f"# {title[0].upper()}{title[1:]}", "", _origin(content), "", *_head("", labels)]
     for row, (words, cells) in zip(content["rows"], titles, strict=True):
         best = best_of(row)
         marked = [f"**{cell}**" if label in best else cell for label, cell in zip(labels, cells, strict=True)]

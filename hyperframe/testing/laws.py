@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hyperframe.errors import described, others_code
+from hyperframe.errors import Terminated, described, others_code
 
 State = Literal["passed", "failed", "vacuous"]
 
@@ -214,6 +214,7 @@ def _try_case(law: Law, case: Case) -> str | None:
 
 def _call_with_draws(attempt: Callable[[Draw], None], examples: int) -> None:
     """Call a function with drawn examples and, if it fails, with smaller and smaller ones; the smallest comes last."""
+    signals: list[Terminated] = []
 
     @settings(
         max_examples=examples,
@@ -226,9 +227,19 @@ def _call_with_draws(attempt: Callable[[Draw], None], examples: int) -> None:
     )
     @given(draws())
     def trial(draw: Draw) -> None:
-        attempt(draw)
+        try:
+            attempt(draw)
+        except Terminated as signal:
+            # hypothesis takes a SystemExit for a failure, and would try the example again; it lets Ctrl-C through.
+            signals.append(signal)
+            raise KeyboardInterrupt from signal
 
-    trial()
+    try:
+        trial()
+    except KeyboardInterrupt:
+        if signals:
+            raise signals[0] from None
+        raise
 
 
 def check_slope(derivative: float, ends: tuple[float, float], size: float) -> None:

@@ -33,8 +33,16 @@ MANY = 1000
 
 KURTOSIS = {"uniform": 1.8, "normal": 3.0}
 
+ENTROPY = {"uniform": math.log(12) / 2, "normal": math.log(2 * math.pi * math.e) / 2}
+"""In nats, of a number whose standard deviation is 1."""
+
 NUMBERS = 5000
 """At least so many entries of z are drawn to tell distributions apart."""
+
+ROWS, MOST_ENTRIES, ENTROPY_ERROR = 20, 1000, 0.1
+"""Of z's entropy: how many z are drawn for each entry, of how many entries at most, and the error allowed in nats for
+each entry; so many rows miss 0.03, and a forgotten factor of 2 is 0.7.
+"""
 
 
 class GeneratorCase(Case):
@@ -142,6 +150,14 @@ def _distribution(case: GeneratorCase, draw: Draw) -> None:
             f"z's entries have the kurtosis {kurtosis:.2g}; of those of latent_distribution '{named}' it is "
             f"{KURTOSIS[named]}"
         )
+    declared, entries = generator.latent_entropy(), z.shape[1]
+    if declared is None or entries > MOST_ENTRIES:
+        return
+    z = generator.latent(max(NUMBERS, ROWS * entries), draw.rng()).double()
+    covariance = torch.cov(z.T).reshape(entries, entries)  # entries may be correlated
+    found = float(torch.linalg.slogdet(covariance).logabsdet) / 2 + ENTROPY[named] * entries
+    if not abs(declared - found) <= ENTROPY_ERROR * entries:
+        raise Broken(f"latent_entropy is {declared:.4g} nats, and that of z {found:.4g}")
 
 
 def _dimension(case: GeneratorCase, draw: Draw) -> None:
@@ -234,8 +250,10 @@ LAWS = (
     ),
     Law(
         name="latent_is_distributed",
-        text="where latent_distribution says how z's entries are distributed, z is a vector of such numbers around 0",
-        cause="the number of a network among the entries of z, or another distribution than that of the options",
+        text="where latent_distribution says how z's entries are distributed, z is a vector of such numbers around 0, "
+        "and latent_entropy, where it is given, is the entropy of z",
+        cause="the number of a network among the entries of z, another distribution than that of the options, or an "
+        "entropy without its scale",
         holds=_distribution,
     ),
     Law(

@@ -204,6 +204,7 @@ def test_analyses_that_compare_generators_declare_what_they_find(registry):
 def test_the_page_marks_what_is_best_and_has_the_commands(comparison, tmp_path, registry):
     out, content = comparison
     page = as_markdown(content)
+    assert as_markdown({**content, "config": "OwnNet"}).startswith("# Generators on OwnNet, ")
     row = next(row for row in content["rows"] if row["metric"]["name"] == "nll" and row["metric"]["of"] == "ensemble")
     means = {label: value["mean"] for label, value in row["values"].items()}
     assert best_of(row) == {min(means, key=means.get)}

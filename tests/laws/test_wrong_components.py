@@ -1,15 +1,18 @@
 """The conformance kit fails wrong components by the law that they break, and says where and why."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
-from wrong import GAUGES, KINDS, Pictures, Steps, plugin, registering
+from wrong import GAUGES, KINDS, Pictures, Steps, Weights, plugin, registering
 
 import hyperframe as hf
 from hyperframe.api import make_registry
-from hyperframe.errors import ConfigError, PluginError
+from hyperframe.errors import ConfigError, PluginError, Terminated
 from hyperframe.tasks.structured import Head, HeadsTask
 from hyperframe.testing import ConformanceError, checks
+from hyperframe.testing.laws import Case, Law, try_law
 from hyperframe.types import NoOptions
 
 WRONG = [(kind, name) for kind, (table, _) in KINDS.items() for name in table]
@@ -71,6 +74,17 @@ def test_a_check_raises_as_a_test_does():
         check()
 
 
+def test_a_signal_ends_a_law_and_is_no_failure_of_it():
+    signals = [Terminated(143)]
+
+    def holds(case, draw):
+        if signals:
+            raise signals.pop()
+
+    with pytest.raises(Terminated):
+        try_law(Law(name="law", text="holds", cause="none", holds=holds), [Case()])
+
+
 def test_what_cannot_be_built_is_not_tried():
     found = verdicts("target", "a shared weight claimed twice")
     assert {verdict.state for law, verdict in found.items() if law != "can_be_built"} == {"vacuous"}
@@ -126,6 +140,20 @@ class TwoHeads(HeadsTask):
         return hf.Data(one.x, self.pack_labels({"one": one.y, "steps": steps.y}))
 
 
+class Correlated(Weights):
+    """Entries of z that go together, and their entropy."""
+
+    latent_distribution = "normal"
+
+    def latent(self, count, rng):
+        z = super().latent(count, rng)
+        z[:, 1] = (z[:, 0] + z[:, 1]) / 2**0.5
+        return z
+
+    def latent_entropy(self):
+        return self.spec.num_weights * math.log(2 * math.pi * math.e) / 2 - math.log(2) / 2
+
+
 class SubsetTerm(hf.types.DiversityTerm):
     """A term that compares two networks drawn at random."""
 
@@ -149,6 +177,7 @@ RIGHT = {
     "sequences turned round": ("task", lambda options: FlippedSteps()),
     "two heads of classes": ("task", lambda options: TwoHeads()),
     "two networks at random": ("diversity", lambda options, estimator: SubsetTerm()),
+    "correlated z": ("generator", lambda options, spec, task: Correlated(spec)),
     "thin": ("target", lambda options: thin()),
 }
 

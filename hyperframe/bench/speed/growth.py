@@ -120,7 +120,8 @@ def measure_growth(
 
     Returns:
         `benchmark`, `config`, `over` (the key), `machine`, `device`, `threads`, `torch`, `revision`, `repeats`; and
-        `points`, for each value its `value` and what `summarise` gives.
+        `points`, for each value its `value` and what `summarise` gives. Where values have other devices or threads,
+        `device` names all, `threads` is None, and points have their own.
 
     Raises:
         HyperframeError: a value has no such piece of work.
@@ -144,6 +145,9 @@ def measure_growth(
             told(f"{key}={point.text}")
     contents = [{"value": text, **summarise(parts)} for text, parts in found.items()]
     shared = {name: contents[0][name] for name in ("benchmark", "config", "device", "threads", "torch", "repeats")}
+    shared["device"] = " and ".join(dict.fromkeys(content["device"] for content in contents))
+    if any(content["threads"] != shared["threads"] for content in contents):
+        shared["threads"] = None
     where = {"machine": processor(), "revision": revision()}
     return {**shared, **where, KEY: key, "points": [_without(content, shared) for content in contents]}
 
@@ -161,4 +165,5 @@ def _check_sizes(what: str, point: Point, sizes: Mapping[str, int]) -> None:
 
 
 def _without(content: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in content.items() if name not in others}
+    """Leave out what all points share."""
+    return {name: value for name, value in content.items() if name not in others or value != others[name]}

@@ -8,7 +8,7 @@ from tiny import PERCEPTRON
 from hyperframe.bench.speed import floor, growth
 from hyperframe.bench.speed.clock import Timing
 from hyperframe.bench.speed.growth import make_points, measure_growth
-from hyperframe.bench.speed.growth_page import draw_growth, growth_markdown, growth_rows
+from hyperframe.bench.speed.growth_page import draw_growth, growth_markdown, growth_rows, growth_title
 from hyperframe.bench.speed.timings import Measured
 from hyperframe.errors import ConfigError
 
@@ -140,6 +140,24 @@ def test_values_are_measured_there_and_back_again(registry, monkeypatch, repeats
     assert [point["ways"]["loop"] for point in content["points"]] == [None, None]
     assert [point["floor_s"] for point in content["points"]] == [3.0, 3.0]
     assert [point["unfused_s"] for point in content["points"]] == [4.0, 4.0]
+
+
+def test_values_with_other_threads_and_devices_are_not_labelled_as_the_first(registry, monkeypatch):
+    places = iter([("cpu", 1), ("a GPU", None)])
+
+    def measured(what, config, memory, **_):
+        where = dict.fromkeys(("benchmark", "config", "torch"), "") | {"sizes": {}}
+        where |= zip(("device", "threads"), next(places), strict=True)
+        rates = {"operations": 6, "bytes": 8, "matrix_product": 2.0, "memory_rate": 2.0}
+        return Measured(where=where, timings={"ours": Timing((1.0,), (1.0,), 8)}, **rates)
+
+    monkeypatch.setattr(growth, "measure", measured)
+    key, some = points(registry, ["2", "4"])
+    content = measure_growth("step", key, some, repeats=1, alone=False, told=lambda _: None)
+    assert (content["device"], content["threads"]) == ("cpu and a GPU", None)
+    assert [point["device"] for point in content["points"]] == ["cpu", "a GPU"]
+    assert content["points"][0]["threads"] == 1
+    assert "thread" not in growth_title({**content, "benchmark": "step"})
 
 
 def content_of(values, ways):
