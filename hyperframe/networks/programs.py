@@ -13,6 +13,7 @@ Of a task with several heads both are mappings by the heads' names. The ONNX for
 are called `prediction.HEAD`, for all heads in their order, and then `members.HEAD`.
 """
 
+import io
 import json
 import logging
 import warnings
@@ -50,6 +51,25 @@ class _Program(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Any, Any]:
         return self.ensemble.mean_and_members(x)
+
+
+class _Unfailing(io.FileIO):
+    """A file that keeps why it cannot be written, instead of raising it: torch's writer would end the process then.
+
+    Attributes:
+        failure: what the system said; None where all is written.
+    """
+
+    failure: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        left = memoryview(content)
+        try:
+            while left and self.failure is None:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.failure = error
+        return len(content)
 
 
 def is_program(path: str | Path) -> bool:
@@ -133,8 +153,10 @@ def _output_names(ensemble: Ensemble) -> list[str]:
 def _write_torch(partial: Path, program: _Program, inputs: tuple[Tensor], content: str, file: Path) -> None:
     with _told_of(file):
         exported = torch.export.export(program, inputs, dynamic_shapes=_any_number())
-    with partial.open("wb") as opened:  # by its name alone torch would tell that it is another format
+    with _Unfailing(partial, "wb") as opened:  # by its name alone torch would tell that it is another format
         torch.export.save(exported, opened, extra_files={HEADER: content})
+        if opened.failure is not None:
+            raise opened.failure
 
 
 def _write_onnx(partial: Path, program: _Program, inputs: tuple[Tensor], content: str, file: Path) -> None:

@@ -220,22 +220,34 @@ def test_a_full_disk_leaves_the_last_checkpoint_good(tmp_path):
     assert newest_checkpoint(tmp_path / "kept" / "later").step == 70
 
 
+def limit_files():
+    """Limit the size of a process's files, which works as a quota does, and needs no rights."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+
 @pytest.mark.slow
 @linux
 def test_a_quota_leaves_the_last_checkpoint_good(tmp_path):
-    """A limit on the size of a file works as a quota does, and needs no rights."""
-    import resource
-
     code, _, err = run("train", *SETTINGS, "trainer.steps=1000", "trainer.stop_after=30", "--out", "run", cwd=tmp_path)
     assert code == 0, err
-
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-
-    code, _, err = finish(start("train", "--resume", "run", cwd=tmp_path, preexec_fn=limit))
+    code, _, err = finish(start("train", "--resume", "run", cwd=tmp_path, preexec_fn=limit_files))
     assert code == 2
     assert re.search(r"run/checkpoints/\.50\..*generator\.safetensors cannot be written: ", err)
     assert "The last good checkpoint is run/checkpoints/30" in err
     assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["25", "30"]
     assert newest_checkpoint(tmp_path / "run").step == 30
+
+
+@pytest.mark.slow
+@linux
+def test_a_program_that_is_too_large_for_a_quota_is_told_and_leaves_nothing(tmp_path):
+    code, _, err = run("train", *SETTINGS, "trainer.steps=1", "--out", "run", cwd=tmp_path)
+    assert code == 0, err
+    export = ["export", "run", "-n", "20", "--out", "ensemble.pt2"]
+    code, _, err = finish(start(*export, cwd=tmp_path, preexec_fn=limit_files))
+    assert code == 2, err
+    assert err == "hyperframe: ensemble.pt2 cannot be written: File too large\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
