@@ -120,7 +120,7 @@ def test_an_unknown_component_of_a_plugin_that_was_not_loaded_is_told_why():
     manager = make_plugin_manager()
     source = Source(plugin="shop:own", distribution="shop", version="1.2")
     manager.leave_out(source, "ModuleNotFoundError: No module named 'own'")
-    with pytest.raises(PluginError, match="Not loaded: plugin 'shop:own' of shop 1.2: ModuleNotFoundError"):
+    with pytest.raises(PluginError, match=r"Not loaded: plugin 'shop:own' of shop 1\.2: ModuleNotFoundError"):
         checks("own", registry=Registry(manager))
 
 
