@@ -41,7 +41,7 @@ class Component:
     metrics: tuple[Metric, ...] = ()
 
     def __attrs_post_init__(self) -> None:
-        if not attrs.has(self.options):
+        if not isinstance(self.options, type) or not attrs.has(self.options):
             raise TypeError(f"component '{self.name}': options must be an attrs class, not {self.options!r}")
 
     @property

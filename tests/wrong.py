@@ -6,6 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import hyperframe as hf
+from hyperframe.builtin.entropies.kozachenko_leonenko import KozachenkoLeonenko
+from hyperframe.builtin.entropies.kozachenko_leonenko import Options as NeighbourOptions
 from hyperframe.config.kinds import KINDS as REGISTERED
 from hyperframe.errors import ConfigError
 from hyperframe.targets.symmetry.structure import FROZEN
@@ -373,7 +375,29 @@ def closest_to_the_largest(samples, dimension):
     return dimension * (3 * distances.amax().log() - 2 * distances.log().mean())
 
 
+class Neighbours(hf.types.EntropyEstimator):
+    """Right, and says so: nearest neighbours with their constants, or a function of that estimate."""
+
+    minimum_samples = 2
+
+    def __init__(self, change=lambda estimate: estimate, factor=1, departures=()):
+        self.inner = KozachenkoLeonenko(NeighbourOptions(constants=True))
+        self.change, self.factor, self.reasons = change, factor, departures
+
+    def __call__(self, samples, dimension, rng=None):
+        return self.change(self.inner(samples, dimension))
+
+    def scale_degree(self, count, entries, dimension):
+        return self.factor * dimension
+
+    def departures(self, entries, dimension):
+        return self.reasons if isinstance(self.reasons, str) else [*self.reasons]
+
+
 ESTIMATORS = {
+    "a constant left out": (Neighbours(lambda estimate: estimate - 0.5772), {"known_entropies"}),
+    "twice the entropy": (Neighbours(lambda estimate: 2 * estimate, factor=2), {"known_entropies"}),
+    "a text for a list of departures": (Neighbours(departures="a constant is left out"), {"known_entropies"}),
     "rewards small distances": (Function(closest_to_the_largest), {"coincident_samples"}),
     "an epsilon in the logarithm": (Pairs(lambda distances: (distances + 1e-2).log()), {"scale_law"}),
     "twice the dimension": (Pairs(torch.log, 2.0), {"scale_law"}),
@@ -488,6 +512,18 @@ class OwnNumbers(Weights):
 class GlobalLatent(Weights):
     def latent(self, count, rng):
         return torch.randn(count, self.spec.num_weights)
+
+
+class UnknownDistribution(Weights):
+    latent_distribution = "gaussian"
+
+
+class ForgetsLatent(hf.Generator):
+    def __init__(self, spec):
+        super().__init__(spec, dimension=1)
+
+    def forward(self, z):
+        return Weights.forward(self, z)
 
 
 class SaysUniform(Weights):
@@ -697,6 +733,8 @@ GENERATORS = {
     "one z for all": (OneZ, {"weights_follow_z"}),
     "random numbers of its own": (OwnNumbers, {"draws_repeat"}),
     "a latent without its rng": (GlobalLatent, {"draws_repeat"}),
+    "an unknown distribution": (UnknownDistribution, {"latent_is_distributed"}),
+    "no latent": (ForgetsLatent, {"weights_have_shapes"}),
     "another distribution than it says": (SaysUniform, {"latent_is_distributed"}),
     "an entropy without its constant": (EntropyWithoutItsConstant, {"latent_is_distributed"}),
     "a latent off its centre": (OffCentre, {"latent_is_distributed"}),
@@ -851,6 +889,26 @@ class ConstantMeter(Pictures):
         return AlwaysHalf()
 
 
+class InDoublePrecision(Pictures):
+    def data(self, split):
+        data = super().data(split)
+        return hf.Data(data.x.double(), data.y)
+
+
+class PairsOfTensors(Pictures):
+    def data(self, split):
+        data = super().data(split)
+        return data.x, data.y
+
+
+class WeightsOfFew(Pictures):
+    example_weights = torch.ones(3)
+
+
+class WeightsBelowZero(Pictures):
+    example_weights = torch.linspace(-1, 1, 40)
+
+
 class Steps(DenseClassificationTask):
     """Padded sequences."""
 
@@ -909,6 +967,10 @@ TASKS = {
     "other data every time": (AnotherEveryTime, {"splits_are_data"}),
     "tests on training data": (TestsOnTraining, {"splits_are_data"}),
     "another shape": (AnotherShape, {"splits_are_data"}),
+    "inputs in double precision": (InDoublePrecision, {"splits_are_data"}),
+    "a pair for Data": (PairsOfTensors, {"splits_are_data"}),
+    "weights of a few examples": (WeightsOfFew, {"splits_are_data"}),
+    "weights below zero": (WeightsBelowZero, {"splits_are_data"}),
     "labels outside of the classes": (LabelsOutside, {"splits_are_data"}),
     "softmax declared to see shifts": (SeesShifts, {"symmetry_is_as_declared"}),
     "a mean inside the loss": (MeanInside, {"loss_is_of_each_example"}),

@@ -51,12 +51,19 @@ class Choice:
 
         Raises:
             ConfigError: the options do not admit a value of the task's.
+            PluginError: an option is declared to be what the task does not have.
         """
         if not self.open:
             return self
         known = keys_of_task(type(self.options))
         plain = plain_options(self.options)
-        plain |= {key: _as_of_task(getattr(task, known[key]), plain[key]) for key in self.open}
+        for key in self.open:
+            if not hasattr(task, known[key]):
+                raise PluginError(
+                    f"{self.described}: its option '{key}' is declared with of_task='{known[key]}', which task "
+                    f"'{task.name}' does not have"
+                )
+            plain[key] = _as_of_task(getattr(task, known[key]), plain[key])
         try:
             options = read_options(type(self.options), plain, self.registered.kind)
         except ConfigError as error:
@@ -118,7 +125,7 @@ def choose(registry: Registry, kind: str, section: Any, path: str) -> Choice:
 
     Raises:
         ConfigError: an option that is unknown, mistyped, out of range or missing.
-        PluginError: there is no such component.
+        PluginError: there is no such component, or an option's default is no value of it.
     """
     section = as_section(section, path)
     if not isinstance(section.get("name"), str):
@@ -132,13 +139,20 @@ def choose(registry: Registry, kind: str, section: Any, path: str) -> Choice:
     read = read_options(known, options, path, beside=shared.common)
     key, named = named_task(read)
     other = None if named is None else choose(registry, "task", named, f"{path}.{key}")
-    return Choice(
+    choice = Choice(
         registered=registered,
         options=read,
         common=read_options(shared.common, common, path),
         open=left,
         other_task=other,
     )
+    try:
+        read_options(known, plain_options(read), path)
+    except ConfigError as error:  # what the user gave was read, so it is a default
+        raise PluginError(
+            f"{choice.described}: an option has a default that could not be read from a run folder again: {error}"
+        ) from error
+    return choice
 
 
 def plain_choice(choice: Choice) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from hyperframe.options import key_of
 
 MARK = f"{hookspecs.GROUP}_impl"
 """The attribute by which pluggy knows a function that is marked as a hook."""
+HOOKS = tuple(name for name in vars(hookspecs) if name.startswith(f"{hookspecs.GROUP}_"))
 CALLED = (FunctionType, MethodType, staticmethod, classmethod)
 """Types of what can be marked; others are not asked, since they may answer anything."""
 
@@ -67,7 +68,10 @@ class PluginManager(pluggy.PluginManager):
             value = vars(plugin).get(name)
             if not isinstance(value, CALLED) or not hasattr(value, MARK):
                 return None
-        return super().parse_hookimpl_opts(plugin, name)
+        found = super().parse_hookimpl_opts(plugin, name)
+        if found is not None and (found["specname"] or name) not in HOOKS and not found["optionalhook"]:
+            raise PluginError(unknown_name("hook", found["specname"] or name, HOOKS))
+        return found
 
     def add(self, plugin: Any, source: Source) -> None:
         """Register a loaded plugin; one with a hook that does not exist, or a wrong signature, counts as broken."""
@@ -75,13 +79,17 @@ class PluginManager(pluggy.PluginManager):
         def failed(error: BaseException) -> None:
             if self.get_plugin(source.plugin) is plugin:
                 self.unregister(plugin)
-            expected = isinstance(error, pluggy.PluginValidationError | ValueError)
+            expected = isinstance(error, pluggy.PluginValidationError | ValueError | PluginError)
             self.leave_out(source, str(error) if expected else described(error))
 
         with Forgiven(failed):  # registering looks at all that the plugin has
             self.register(plugin, name=source.plugin)
             self.check_pending()
             self.sources[source.plugin] = source
+            for name in HOOKS:
+                function = getattr(plugin, name, None)
+                if isinstance(function, CALLED) and not hasattr(function, MARK):
+                    self.leave_out(source, f"its function {name} is not marked with @hookimpl, and so never called")
 
     def reporters(self, run: Any) -> list[tuple[str, Any]]:
         """Ask plugins for those who observe a run's training, with distributions; one that fails is left out, named."""
@@ -189,6 +197,8 @@ class Registry:
             f"{entry.kind} '{name}' is registered twice: by {_owner(other.source)} and by {_owner(source)}; "
             f"uninstall one, or leave one out with {LIMIT_VARIABLE}"
         )
+        if other.source == source:
+            message = f"{entry.kind} '{name}' is registered twice by {_owner(source)}; name one of them otherwise"
         if source.plugin in self.manager.handed_over:
             raise PluginError(message)
         both = (other, entry)
@@ -238,12 +248,17 @@ class Registry:
                 f"for 'hyperframe train', --target {name} for other commands, target='{name}' in Python"
             )
         owners = {known: entry.source.distribution for known, entry in table.items()}
-        message = unknown_name(kind, name, table, owners)
+        raise PluginError(unknown_name(kind, name, table, owners) + self.left_out)
+
+    @property
+    def left_out(self) -> str:
+        """What is not there and why, as the lines that end a message about a name that is unknown."""
+        message = ""
         if os.environ.get(LIMIT_VARIABLE) is not None:
             message += f"\nThe variable {LIMIT_VARIABLE}='{os.environ[LIMIT_VARIABLE]}' leaves out other distributions."
         if self.manager.broken:
             message += "\nNot loaded: " + "; ".join(map(str, self.manager.broken))
-        raise PluginError(message)
+        return message
 
     def all(self) -> list[Registered]:
         """All components, by kind and name."""

@@ -1,5 +1,6 @@
 """Checks before a run writes anything: the data fits the task, and a small pass runs through all parts."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
@@ -53,6 +54,9 @@ def load_data(task: Task, split: str) -> Data:
         raise DataError(f"{where}: there are {len(data)} inputs and {len(data.y)} labels")
     if not data.kept.isfinite().all():
         raise DataError(f"{where}: an input is not a finite number")
+    counts = task.example_weights if split == "train" else None
+    if counts is not None and (counts.shape != (len(data),) or not bool((counts.isfinite() & (counts >= 0)).all())):
+        raise DataError(f"{where}: example_weights must be {len(data)} finite numbers from 0 on, one an input")
     task.check_labels(data.y, where)
     return data
 
@@ -67,15 +71,17 @@ def dry_run(target: Target, generator: Generator, task: Task) -> None:
     training = generator.training
     generator.eval()  # running moments stay as they are
     # Generators and targets are other people's code: whatever it raises on two zeros, it would raise in the first step.
-    failed = partial(_does_not_run, target)
+    drawing, failed = _refused("generator: it draws no weights"), partial(_does_not_run, target)
     try:
-        with others_code(failed), seeded(0, "dry run", device), torch.no_grad():
-            z = generator.latent(generator.at_most(NETWORKS), stream(0, "dry run", device))
-            weights = generator(z)
-            check_weights(target.spec, weights, len(z))
-            x = target.tried_on.first(EXAMPLES, like=next(iter(weights.values())))
-            x = x.repeat(len(z), *[1] * x.dim())
-            outputs = target.forward(weights, x, training=True)
+        with seeded(0, "dry run", device), torch.no_grad():
+            with drawing:
+                z = generator.latent(generator.at_most(NETWORKS), stream(0, "dry run", device))
+                weights = generator(z)
+                check_weights(target.spec, weights, len(z))
+            with others_code(failed):
+                x = target.tried_on.first(EXAMPLES, like=next(iter(weights.values())))
+                x = x.repeat(len(z), *[1] * x.dim())
+                outputs = target.forward(weights, x, training=True)
     finally:
         generator.train(training)
     wanted = (len(z), EXAMPLES, *task.output_shape)
@@ -227,7 +233,8 @@ def dry_run_terms(loss: BatchLoss, generator: Generator, z: Tensor, shared: Data
         size = f"trainer.shared_examples={len(shared)}"  # some targets take no single image
         with _refused(f"target '{loss.target.spec.name}' does not run on {size} in training mode"):
             outputs = loss.shared_outputs(weights, shared, rng)
-    inputs = loss.inputs(generator, z, weights, rng, shared)
+    with _refused("gauges: one of them does not work on weights of this target"):
+        inputs = loss.inputs(generator, z, weights, rng, shared)
     for item in loss.terms:
         with _refused(f"diversity '{item.name}' does not work with this generator, target and task"):
             value = item.term(restrict(inputs, item.term.needs, outputs.get(item.name)))
@@ -292,6 +299,8 @@ def check_steady(target: Target) -> None:
 
 def check_weights(spec: TargetSpec, weights: Weights, batch: int) -> None:
     """Check that a generator's weights are those of the target."""
+    if not isinstance(weights, Mapping):
+        raise ConfigError(f"generator: it must give a mapping of layers to weights, but gives {_form(weights)}")
     wanted = {layer.name: (batch, layer.filters, layer.filter_size) for layer in spec.layers}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     if wanted != found:

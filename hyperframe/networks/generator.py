@@ -1,6 +1,7 @@
 """The base class of generators: modules that draw latent vectors and turn them into weights."""
 
 import math
+from abc import abstractmethod
 from typing import Any, Literal, Protocol
 
 import attrs
@@ -116,13 +117,13 @@ class Generator(nn.Module):
         """
         return self._networks
 
+    @abstractmethod
     def latent(self, count: int, rng: torch.Generator) -> Tensor:
         """Draw latent vectors [count, …] on the device of `rng`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forward(self, z: Tensor) -> Weights:
         """Turn latent vectors into weights."""
-        raise NotImplementedError
 
     def code(self, z: Tensor) -> Tensor:
         """Return rows of numbers that tell networks apart [networks, entries], from which their data may be drawn.

@@ -269,7 +269,7 @@ def _kinds_of(names: list[str], kind: str | None, registry: Registry) -> list[st
     if not found and kind is not None:
         registry.get(kind, name)
     if not found:
-        raise PluginError(unknown_name("component", name, owners, owners))
+        raise PluginError(unknown_name("component", name, owners, owners) + registry.left_out)
     return [one for one in KINDS if one in found]
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from hyperframe.config.kinds import check_component
 from hyperframe.networks.generator import Generator
 from hyperframe.targets.spec import TargetSpec
 from hyperframe.targets.weights import slice_weights
@@ -63,6 +64,7 @@ class GeneratorCase(Case):
             generator = self._make(network(self.name, draw).spec)
         if not isinstance(generator, Generator):
             raise Broken(f"its factory returns {type(generator).__name__}, not a hyperframe.Generator")
+        check_component(generator, Generator, "a generator")
         return generator
 
     def several(self, generator: Generator, draw: Draw) -> int:
@@ -136,6 +138,8 @@ def _distribution(case: GeneratorCase, draw: Draw) -> None:
     named = generator.latent_distribution
     if named is None:
         return
+    if named not in KURTOSIS:
+        raise Broken(f"latent_distribution must be one of {', '.join(KURTOSIS)} or None, but is {named!r}")
     z = generator.latent(case.several(generator, draw), draw.rng())
     if z.dim() != 2 or not z.is_floating_point():
         raise Broken(

@@ -58,14 +58,19 @@ def _splits(case: TaskCase, draw: Draw) -> str:
     seen: dict[str, set[bytes]] = {}
     for split in SPLITS:
         data = case.data(split)
+        if not isinstance(data, Data) or not isinstance(data.kept, Tensor) or not isinstance(data.y, Tensor):
+            raise Broken(f"it is {type(data).__name__}, not Data of two tensors", f"split '{split}'")
         sizes.append(f"{len(data):,} {split}")
         if not len(data) or len(data.y) != len(data):
             raise Broken(f"{len(data)} inputs and {len(data.y)} labels", f"split '{split}'")
         x = data.x
         if tuple(x.shape[1:]) != tuple(case.task.input_shape):
             raise Broken(f"inputs of {list(x.shape[1:])}, not {list(case.task.input_shape)}", f"split '{split}'")
-        if not x.is_floating_point() or not bool(x.isfinite().all()):
-            raise Broken("inputs are not finite floating-point numbers", f"split '{split}'")
+        if data.kept.dtype not in (torch.float32, torch.uint8) or not bool(x.isfinite().all()):
+            raise Broken(f"inputs are {data.kept.dtype}, not float32 or uint8, or not finite", f"split '{split}'")
+        counts = case.task.example_weights if split == "train" else None
+        if counts is not None and (counts.shape != (len(data),) or not bool((counts.isfinite() & (counts >= 0)).all())):
+            raise Broken(f"example_weights are not {len(data)} finite numbers from 0 on")
         case.task.check_labels(data.y, f"split '{split}'")
         if not torch.equal(data.kept, case.data(split).kept) or not torch.equal(data.y, case.data(split).y):
             raise Broken("it is another one when it is asked for again", f"split '{split}'")

@@ -106,6 +106,16 @@ def test_blocked_plugins_are_left_out():
         ("import module_that_is_absent", "ModuleNotFoundError"),
         ("1 / 0", "ZeroDivisionError"),
         (GOOD.replace("hyperframe_gauges", "hyperframe_gauge"), "unknown hook"),
+        (GOOD.replace("hyperframe_gauges", "hyperframe_gauge"), "did you mean 'hyperframe_gauges'?"),
+        (GOOD.replace("@hookimpl\n", ""), "its function hyperframe_gauges is not marked with @hookimpl"),
+        (
+            GOOD.replace("return [", "return 2 * ["),
+            "'own' is registered twice by gauge-shop 1.2 (plugin 'gauge-shop:own'); name",
+        ),
+        (
+            GOOD.replace('name="own",', 'name="own", options=__import__("hyperframe").types.NoOptions(),'),
+            "options must be an attrs class",
+        ),
         (GOOD.replace("hyperframe_gauges()", "hyperframe_gauges(extra)"), "Argument"),
         (GOOD.replace("return [", "return 3, ["), "must return a list of Components"),
         (GOOD.replace('name="own"', "name=7"), "the name of a component must be a text, not 7"),

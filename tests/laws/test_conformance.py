@@ -68,6 +68,7 @@ NOTHING = (
     "all examples count 1",
     "it is not meant to be the negative evidence lower bound",
     "it compares no outputs",
+    "says what keeps it from Shannon's entropy",
 )
 """Reasons for which a law does not apply to a component that ships."""
 

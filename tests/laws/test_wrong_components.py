@@ -5,10 +5,12 @@ import math
 import pytest
 import torch
 from torch import nn
-from wrong import GAUGES, KINDS, Pictures, Steps, Weights, plugin, registering
+from wrong import GAUGES, KINDS, Neighbours, Pictures, Steps, Weights, plugin, registering
 
 import hyperframe as hf
 from hyperframe.api import make_registry
+from hyperframe.config.registry import Registry, make_plugin_manager
+from hyperframe.entry_points import Source
 from hyperframe.errors import ConfigError, PluginError, Terminated
 from hyperframe.tasks.structured import Head, HeadsTask
 from hyperframe.testing import ConformanceError, checks
@@ -88,6 +90,38 @@ def test_a_signal_ends_a_law_and_is_no_failure_of_it():
 def test_what_cannot_be_built_is_not_tried():
     found = verdicts("target", "a shared weight claimed twice")
     assert {verdict.state for law, verdict in found.items() if law != "can_be_built"} == {"vacuous"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "law", "said"),
+    [
+        (
+            "generator",
+            "an unknown distribution",
+            "latent_is_distributed",
+            "one of uniform, normal or None, but is 'gaus",
+        ),
+        ("generator", "no latent", "weights_have_shapes", "ForgetsLatent has no latent"),
+        ("entropy", "a constant left out", "known_entropies", "of 1000 uniform samples with 1 entries it is 0.5"),
+    ],
+)
+def test_a_failure_names_what_an_author_forgot(kind, name, law, said):
+    assert said in verdicts(kind, name, [law])[law].message
+
+
+def test_an_estimator_that_tells_its_departures_is_not_asked_for_known_entropies():
+    (check,) = [check for check in checks("gaussian", kind="entropy") if check.law.name == "known_entropies"]
+    verdict = check.verdict()
+    assert verdict.state == "vacuous"
+    assert "'gaussian' does not estimate Shannon's entropy" in verdict.message
+
+
+def test_an_unknown_component_of_a_plugin_that_was_not_loaded_is_told_why():
+    manager = make_plugin_manager()
+    source = Source(plugin="shop:own", distribution="shop", version="1.2")
+    manager.leave_out(source, "ModuleNotFoundError: No module named 'own'")
+    with pytest.raises(PluginError, match=r"Not loaded: plugin 'shop:own' of shop 1\.2: ModuleNotFoundError"):
+        checks("own", registry=Registry(manager))
 
 
 def test_wrong_names():
@@ -177,6 +211,7 @@ RIGHT = {
     "sequences turned round": ("task", lambda options: FlippedSteps()),
     "two heads of classes": ("task", lambda options: TwoHeads()),
     "two networks at random": ("diversity", lambda options, estimator: SubsetTerm()),
+    "known entropies": ("entropy", lambda options: Neighbours()),
     "correlated z": ("generator", lambda options, spec, task: Correlated(spec)),
     "thin": ("target", lambda options: thin()),
 }

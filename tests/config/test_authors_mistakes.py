@@ -1,0 +1,98 @@
+"""What an author of components got wrong is told with its name, before a run is written that nobody could read."""
+
+import attrs
+import pytest
+import torch
+from wrong import Pictures, Weights, registering
+
+import hyperframe as hf
+from hyperframe.api import make_registry
+from hyperframe.config.choices import choose
+from hyperframe.errors import HyperframeError, PluginError
+
+
+@attrs.frozen(kw_only=True)
+class BelowItsRange:
+    x: int = hf.option(0, "a number", minimum=1)
+
+
+@attrs.frozen(kw_only=True)
+class NoPlainType:
+    x: dict = hf.option({}, "a mapping")
+
+
+@attrs.frozen(kw_only=True)
+class OfNoTask:
+    x: int = hf.option(10, "a number", of_task="outputs")
+
+
+def chosen(options):
+    component = hf.Component(name="mine", factory=lambda options: None, options=options)
+    return choose(make_registry([registering("target", component)]), "target", "mine", "target")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(BelowItsRange, "a whole number, at least 1, but got 0"), (NoPlainType, "target.x: expected dict, but got {}")],
+)
+def test_defaults_that_a_run_could_not_be_read_with_are_refused(options, message):
+    with pytest.raises(PluginError, match=f"target 'mine' of Wrong: an option has a default .*{message}"):
+        chosen(options)
+
+
+def test_an_option_of_what_tasks_do_not_have_is_named():
+    with pytest.raises(PluginError, match="option 'x' is declared with of_task='outputs', which task 'pictures' does"):
+        chosen(OfNoTask).fit(Pictures())
+
+
+class FlatWeights(Weights):
+    def forward(self, z):
+        return self.mean + z
+
+
+class FailsToDraw(Weights):
+    def latent(self, count, rng):
+        raise ArithmeticError("on purpose")
+
+
+class FailingGauge(hf.types.Gauge):
+    fixes = frozenset({"scaling"})
+
+    def __call__(self, weights):
+        raise ArithmeticError("on purpose")
+
+
+@pytest.mark.parametrize(
+    ("kind", "factory", "settings", "message"),
+    [
+        (
+            "generator",
+            lambda options, spec, task: FlatWeights(spec),
+            {"generator": "mine"},
+            "it must give a mapping of layers",
+        ),
+        (
+            "generator",
+            lambda options, spec, task: FailsToDraw(spec),
+            {"generator": "mine"},
+            "it draws no weights: Arithmetic",
+        ),
+        ("gauge", lambda options, orbits: FailingGauge(), {"gauges": ["mine"]}, "gauges: one of them does not work"),
+    ],
+)
+def test_what_fails_is_named_before_anything_is_written(tmp_path, kind, factory, settings, message):
+    registry = make_registry([registering(kind, hf.Component(name="mine", factory=factory))])
+    settings = {"target": "mlp", "trainer.device": "cpu", **settings}
+    with pytest.raises(HyperframeError, match=message):
+        hf.train("digits", settings, registry=registry, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("weights", [torch.ones(3), torch.linspace(-1, 1, 40)])
+def test_weights_of_examples_that_are_none_are_refused(weights):
+    from hyperframe.experiment.preflight import load_data
+
+    task = Pictures()
+    task.example_weights = weights
+    with pytest.raises(HyperframeError, match="example_weights must be 40 finite numbers from 0 on"):
+        load_data(task, "train")
