@@ -12,6 +12,7 @@ from hyperframe.config.kinds import KINDS as REGISTERED
 from hyperframe.errors import ConfigError
 from hyperframe.targets.symmetry.structure import FROZEN
 from hyperframe.targets.tracing.tracer import trace
+from hyperframe.tasks.standardisation import Standardisation
 from hyperframe.tasks.structured import DenseClassificationTask
 from hyperframe.testing.examples import EXAMPLES
 from hyperframe.types import NoOptions
@@ -909,6 +910,27 @@ class WeightsBelowZero(Pictures):
     example_weights = torch.linspace(-1, 1, 40)
 
 
+class OneTextOfClasses(Pictures):
+    classes = "cat"
+
+
+class AClassShort(Pictures):
+    classes = ("cat", "dog")
+
+
+class NumberForMoments(Pictures):
+    standardised_inputs = 3
+
+
+class MomentsOfAnotherShape(Pictures):
+    standardised_inputs = Standardisation(torch.zeros(7), torch.ones(7))
+
+
+class TensorAmongFacts(Pictures):
+    def __init__(self):
+        self.facts = {"mean": torch.zeros(3)}
+
+
 class Steps(DenseClassificationTask):
     """Padded sequences."""
 
@@ -946,8 +968,13 @@ TASKS = {
     "a loss that couples examples": (Coupled, {"loss_is_of_each_example"}),
     "validates on tests": (ValidatesOnTests, {"splits_are_data"}),
     "better the other way round": (otherwise("accuracy", better="lower"), {"meter_sees_no_chunks"}),
-    "no metric selects": (otherwise("accuracy", selects=False), {"metrics_are_as_declared"}),
-    "two metrics select": (otherwise("nll", selects=True), {"metrics_are_as_declared"}),
+    "one text of classes": (OneTextOfClasses, {"declares_itself"}),
+    "one name of a class too few": (AClassShort, {"declares_itself"}),
+    "a number for moments of inputs": (NumberForMoments, {"declares_itself"}),
+    "moments of another shape": (MomentsOfAnotherShape, {"declares_itself"}),
+    "a tensor among the facts": (TensorAmongFacts, {"declares_itself"}),
+    "no metric selects": (otherwise("accuracy", selects=False), {"declares_itself"}),
+    "two metrics select": (otherwise("nll", selects=True), {"declares_itself"}),
     "a figure that no metric declares": (declaring(*Pictures.metrics[:-1]), {"metrics_are_as_declared"}),
     "a metric that the meter does not find": (
         declaring(*Pictures.metrics, hf.Metric(name="f1", better="greater")),
@@ -959,10 +986,10 @@ TASKS = {
     ),
     "one metric twice": (
         declaring(*Pictures.metrics, hf.Metric(name="accuracy", label="hits")),
-        {"metrics_are_as_declared"},
+        {"declares_itself"},
     ),
     "percent of percent": (SharesInPercent, {"metrics_are_as_declared"}),
-    "a name for the metric of the score": (NoMetricOfScore, {"metrics_are_as_declared"}),
+    "a name for the metric of the score": (NoMetricOfScore, {"declares_itself"}),
     "a meter that always says half": (ConstantMeter, {"meter_sees_no_chunks"}),
     "other data every time": (AnotherEveryTime, {"splits_are_data"}),
     "tests on training data": (TestsOnTraining, {"splits_are_data"}),

@@ -16,11 +16,11 @@ from hyperframe.config.registry import Registry
 from hyperframe.config.schema import Config, load_config
 from hyperframe.errors import ConfigError, HyperframeError
 from hyperframe.experiment.build import build_experiment
-from hyperframe.experiment.preflight import load_data
 from hyperframe.options import shown
 from hyperframe.runtime.files import user_path
 from hyperframe.runtime.rng import seeded
 from hyperframe.runtime.threads import cpu_threads
+from hyperframe.tasks.checked import load_data
 from hyperframe.training.beginning import begin
 from hyperframe.training.trainer import Trainer
 

@@ -15,7 +15,6 @@ from hyperframe.config.registry import Registry
 from hyperframe.config.schema import load_config
 from hyperframe.errors import ConfigError, unknown_name
 from hyperframe.experiment.evaluation import measure
-from hyperframe.experiment.preflight import load_data
 from hyperframe.runs.checkpoints import best_step, checkpoint_steps, validation_scores
 from hyperframe.runs.folder import claim
 from hyperframe.runs.loading import load_run
@@ -23,6 +22,7 @@ from hyperframe.runs.metrics_log import METRICS
 from hyperframe.runs.run import Run
 from hyperframe.runtime.files import as_json, digest, from_json, kept_json, write_json
 from hyperframe.runtime.progress import tell
+from hyperframe.tasks.checked import load_data
 
 TABLE, CELLS = "table1.json", "table1"
 """Where the table, and what was measured of each cell, are kept in its folder."""

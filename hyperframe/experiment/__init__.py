@@ -6,7 +6,7 @@
 - `terms`: diversity terms with their weights, and what each is given
 - `outputs`: outputs of all networks on the same inputs, and the way back of a gradient at them
 - `pairs`: distances of all pairs of networks, and a kernel's bandwidth, for terms that drive networks apart
-- `preflight`: data and one small pass, tried before anything is written
+- `preflight`: one small pass through all parts, tried before anything is written
 - `evaluation`: draw networks, measure them, estimate their entropy
 - `step_memory`: bytes of a training step, found by one with tensors without values
 - `describe`: layers, symmetries, sizes and memory, as results

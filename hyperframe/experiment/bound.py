@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from hyperframe.experiment.build import Experiment
-from hyperframe.experiment.preflight import load_data
 from hyperframe.networks.generator import initial_weights
 from hyperframe.networks.passes.probes import draws_numbers
 from hyperframe.runtime.rng import repeatable, stream
+from hyperframe.tasks.checked import load_data
 from hyperframe.types import Data
 
 AT_ONCE = 8

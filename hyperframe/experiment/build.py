@@ -15,7 +15,6 @@ from hyperframe.experiment.loss import BatchLoss
 from hyperframe.experiment.preflight import check_steady, dry_run
 from hyperframe.experiment.targets import build_target
 from hyperframe.experiment.terms import WeightedTerm
-from hyperframe.metrics import check_metrics
 from hyperframe.networks.generator import Generator
 from hyperframe.networks.prior import GeneratorWithPrior
 from hyperframe.networks.target import Target
@@ -27,6 +26,7 @@ from hyperframe.targets.notebook import outputs_in_words
 from hyperframe.targets.spec import TargetSpec
 from hyperframe.targets.symmetry.gauge import ComposedGauge
 from hyperframe.targets.symmetry.orbits import Orbits, orbits
+from hyperframe.tasks.checked import check_declarations
 from hyperframe.types import DiversityInputs, DiversityTerm, EntropyEstimator, Task
 
 
@@ -147,7 +147,7 @@ def build_experiment(
         task = config.task.make()
     else:
         check_component(task, Task, config.task.described)
-    check_metrics(task.metrics, task.name)
+    check_declarations(task)
     target = build_target(config, task, example, constants).to(device)
     _check_fit(config, target, task)
     symmetries = orbits(target.structure, task.shift_invariant).to(device)

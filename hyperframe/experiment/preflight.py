@@ -1,4 +1,4 @@
-"""Checks before a run writes anything: the data fits the task, and a small pass runs through all parts."""
+"""Checks before a run writes anything: a small pass runs through all parts."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -16,7 +16,6 @@ from hyperframe.experiment.terms import WeightedTerm, check_inputs, restrict
 from hyperframe.networks.generator import Generator
 from hyperframe.networks.passes.probes import unsteady
 from hyperframe.networks.target import Target
-from hyperframe.options import shown
 from hyperframe.runtime.memory import unless_out_of_memory
 from hyperframe.runtime.precision import bfloat16_on, has_tf32
 from hyperframe.runtime.rng import seeded, stream
@@ -30,35 +29,6 @@ from hyperframe.types import Data, Task, Weights
 NETWORKS, EXAMPLES = 2, 2
 ROUNDING = 1e-4
 """How far from 1 probabilities may add up."""
-
-
-def load_data(task: Task, split: str) -> Data:
-    """Load a split of a task's data and check that it is what the task says it is.
-
-    Raises:
-        DataError: the split is empty, or its inputs or labels have another type, shape or number.
-    """
-    where = f"task '{task.name}', split '{split}'"
-    with others_code(lambda error: DataError(f"{where}: its data cannot be had: {described(error)}")):
-        data = task.data(split)
-    if not isinstance(data, Data) or not isinstance(data.kept, Tensor) or not isinstance(data.y, Tensor):
-        raise DataError(f"{where}: expected Data of two tensors, but got {type(data).__name__}")
-    if data.kept.dtype not in (torch.float32, torch.uint8):
-        raise DataError(f"{where}: inputs must be float32, or pixels in uint8, but are {data.kept.dtype}")
-    if data.kept.dtype == torch.uint8 and task.pixels is False:
-        raise DataError(f"{where}: inputs in uint8 are pixels, which the task says they are not (`pixels`)")
-    if tuple(data.kept.shape[1:]) != tuple(task.input_shape):
-        shapes = f"{tuple(task.input_shape)}, but are {tuple(data.kept.shape[1:])}"
-        raise DataError(f"{where}: inputs must have the shape {shapes}")
-    if len(data) != len(data.y) or not len(data):
-        raise DataError(f"{where}: there are {len(data)} inputs and {len(data.y)} labels")
-    if not data.kept.isfinite().all():
-        raise DataError(f"{where}: an input is not a finite number")
-    counts = task.example_weights if split == "train" else None
-    if counts is not None and (counts.shape != (len(data),) or not bool((counts.isfinite() & (counts >= 0)).all())):
-        raise DataError(f"{where}: example_weights must be {len(data)} finite numbers from 0 on, one an input")
-    task.check_labels(data.y, where)
-    return data
 
 
 def dry_run(target: Target, generator: Generator, task: Task) -> None:
@@ -190,7 +160,7 @@ def _check_varied(task: Task, given: Data) -> None:
 
 
 def dry_run_objective(loss: BatchLoss, generator: Generator, z: Tensor, examples: int, seed: int) -> None:
-    """Ask the objective what the last examples count for some networks; nothing changes.
+    """Ask the objective what the last examples count for some networks, and what these cost; nothing changes.
 
     Args:
         loss: whose objective it is.
@@ -200,7 +170,7 @@ def dry_run_objective(loss: BatchLoss, generator: Generator, z: Tensor, examples
         seed: of the training.
 
     Raises:
-        ConfigError: it fails, or does not give a number for every network and example.
+        ConfigError: it fails, or does not give a number for every network and example, or a scalar for the weights.
     """
     ids = torch.full((len(z), EXAMPLES), examples - 1, device=z.device)
     with _refused("objective: example_weights does not work with this generator"):
@@ -210,6 +180,12 @@ def dry_run_objective(loss: BatchLoss, generator: Generator, z: Tensor, examples
             f"objective: example_weights must give a number for every network and "
             f"example, {list(ids.shape)}, but gives {_form(found)}"
         )
+    with torch.no_grad():
+        weights = generator(z)
+    with _refused("objective: cost does not work with this generator and target"):
+        cost = loss.objective.cost(weights)
+    if cost is not None and (not isinstance(cost, Tensor) or cost.dim()):
+        raise ConfigError(f"objective: cost must give a tensor without axes, or None, but gives {_form(cost)}")
 
 
 def dry_run_terms(loss: BatchLoss, generator: Generator, z: Tensor, shared: Data | None, rng: torch.Generator) -> None:
@@ -239,7 +215,7 @@ def dry_run_terms(loss: BatchLoss, generator: Generator, z: Tensor, shared: Data
         with _refused(f"diversity '{item.name}' does not work with this generator, target and task"):
             value = item.term(restrict(inputs, item.term.needs, outputs.get(item.name)))
         if not isinstance(value, Tensor) or value.dim():
-            raise ConfigError(f"diversity '{item.name}' must give a tensor without axes, but gives {shown(value)}")
+            raise ConfigError(f"diversity '{item.name}' must give a tensor without axes, but gives {_form(value)}")
 
 
 def _check_inputs_of(item: WeightedTerm, target: Target, shared: Data, rng: torch.Generator) -> None:

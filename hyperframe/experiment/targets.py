@@ -12,7 +12,6 @@ from hyperframe.config.import_path import TYPED
 from hyperframe.config.in_memory import HANDED_OVER
 from hyperframe.config.schema import Config
 from hyperframe.errors import PluginError, notice
-from hyperframe.experiment.preflight import load_data
 from hyperframe.networks.prior import with_prior, without_prior
 from hyperframe.networks.target import Target
 from hyperframe.runtime.rng import seeded, stream
@@ -23,6 +22,7 @@ from hyperframe.targets.spec import TargetSpec
 from hyperframe.targets.tracing.export import alone, choose_inputs, prepare
 from hyperframe.targets.tracing.tracer import Traced, trace_for
 from hyperframe.targets.trial_inputs import are_whole
+from hyperframe.tasks.checked import load_data
 from hyperframe.tasks.structured.named_outputs import PackOutputs
 from hyperframe.types import Layout, Task
 

@@ -3,6 +3,7 @@
 - `target`: the forward pass of a batch of networks; BatchNorm's statistics
 - `passes`: how a module runs with the weights of many networks
 - `generator`: the base class of generators; the latent distribution; initial variances
+- `groups`: a generator's groups of parameters, checked before an optimiser is made of them
 - `dense`: fully connected stacks and their initialisation
 - `hypernetwork`: the paper's extractor and weight generators
 - `prior`: fixed random functions that are added to a network's outputs, and a generator that draws them

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from hyperframe.errors import Forgiven
-from hyperframe.experiment.preflight import load_data
 from hyperframe.networks.target import Target
 from hyperframe.runtime.files import fingerprint
 from hyperframe.runtime.rng import stream
 from hyperframe.targets.symmetry.exact import redraw
 from hyperframe.targets.symmetry.precision import DoublePrecision
+from hyperframe.tasks.checked import load_data
 from hyperframe.types import Data, Task
 
 LARGEST = 1 << 29

@@ -14,7 +14,6 @@ from hyperframe.config.schema import Config
 from hyperframe.errors import DataError, RunError, notice
 from hyperframe.experiment.build import Experiment
 from hyperframe.experiment.evaluation import Origin, draw_networks, evaluate, networks_of
-from hyperframe.experiment.preflight import load_data
 from hyperframe.networks.ensemble import Ensemble
 from hyperframe.networks.programs import check_program, write_program
 from hyperframe.networks.sampled import Networks
@@ -28,6 +27,7 @@ from hyperframe.runs.sharing import count_to_keep, write_shared
 from hyperframe.runtime.files import write_json
 from hyperframe.runtime.links import inside
 from hyperframe.runtime.modes import with_gradients
+from hyperframe.tasks.checked import load_data
 from hyperframe.tasks.input_statistics import TrainedInputs, read_trained_inputs
 from hyperframe.types import Data, Weights
 

@@ -11,6 +11,7 @@
 - `calibration`: how well probabilities fit what happens: likelihood, Brier score, calibration error, temperature
 - `confusion`: how often a class is the label and another the answer; overlap of labels with answers
 - `conformal`: sets of classes and intervals of values that hold the label with a chosen probability
+- `checked`: a task's attributes and its data, checked to be what the task says they are
 - `own_data`: a user's own arrays, tables and images, made a task
 - `structured`: base classes of tasks whose outputs are not one vector
 """

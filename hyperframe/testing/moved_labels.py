@@ -10,7 +10,8 @@ from torch import Tensor
 
 from hyperframe.runtime.rng import stream
 from hyperframe.tasks.augmentation import NOTHING, draw_tried
-from hyperframe.types import Data
+from hyperframe.tasks.structured.heads import HeadsTask
+from hyperframe.types import Data, Task
 
 TRIALS = 16
 """So many places are tried."""
@@ -31,6 +32,21 @@ class LabelsOfPlaces:
     sizes: tuple[int, ...]
     of: Callable[[Tensor], Tensor]
     put: Callable[[Tensor, Tensor], Tensor]
+
+
+def labels_of_places(task: Task) -> dict[str, LabelsOfPlaces]:
+    """The labels of places that a task has, of each head that has any; messages name the head."""
+    if not isinstance(task, HeadsTask):
+        return {"": LabelsOfPlaces(sizes=task.label_places, of=lambda y: y, put=lambda y, own: own)}
+
+    def of_head(name: str) -> LabelsOfPlaces:
+        def put(labels: Tensor, own: Tensor) -> Tensor:
+            return task.pack_labels({**task.labels_of(labels), name: own})
+
+        places = task.heads[name].task.label_places
+        return LabelsOfPlaces(sizes=places, of=lambda labels: task.labels_of(labels)[name], put=put)
+
+    return {f", head '{name}'": of_head(name) for name, head in task.heads.items() if head.task.label_places}
 
 
 def labels_astray(vary: Vary, data: Data, labels: LabelsOfPlaces, seed: int = 0) -> tuple[int, int]:

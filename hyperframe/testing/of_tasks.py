@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from hyperframe.errors import DataError, PluginError
-from hyperframe.metrics import Metric, check_metrics, declare_results, validation_score
-from hyperframe.runtime.files import as_json, from_json
+from hyperframe.metrics import declare_results, validation_score
 from hyperframe.tasks.augmentation import moves_places
-from hyperframe.tasks.structured.heads import HeadsTask
+from hyperframe.tasks.checked import check_data, check_declarations
 from hyperframe.testing.laws import Broken, Case, Draw, Law, Vacuous, relative
-from hyperframe.testing.moved_labels import LabelsOfPlaces, labels_astray
+from hyperframe.testing.moved_labels import labels_astray, labels_of_places
 from hyperframe.types import Data, Task
 
 SPLITS = ("train", "validation", "test")
@@ -52,26 +51,25 @@ class TaskCase(Case):
         return torch.randn(shape, generator=draw.rng(), dtype=torch.float64), labels
 
 
+def _declared(case: TaskCase, draw: Draw) -> None:
+    """Its attributes are what they should be."""
+    try:
+        check_declarations(case.task)
+    except PluginError as error:
+        raise Broken(str(error)) from error
+
+
 def _splits(case: TaskCase, draw: Draw) -> str:
     """There are three splits of the declared shape, with finite inputs and labels that the loss takes."""
     sizes = []
     seen: dict[str, set[bytes]] = {}
     for split in SPLITS:
         data = case.data(split)
-        if not isinstance(data, Data) or not isinstance(data.kept, Tensor) or not isinstance(data.y, Tensor):
-            raise Broken(f"it is {type(data).__name__}, not Data of two tensors", f"split '{split}'")
+        try:
+            check_data(case.task, split, data)
+        except DataError as error:
+            raise Broken(str(error)) from error
         sizes.append(f"{len(data):,} {split}")
-        if not len(data) or len(data.y) != len(data):
-            raise Broken(f"{len(data)} inputs and {len(data.y)} labels", f"split '{split}'")
-        x = data.x
-        if tuple(x.shape[1:]) != tuple(case.task.input_shape):
-            raise Broken(f"inputs of {list(x.shape[1:])}, not {list(case.task.input_shape)}", f"split '{split}'")
-        if data.kept.dtype not in (torch.float32, torch.uint8) or not bool(x.isfinite().all()):
-            raise Broken(f"inputs are {data.kept.dtype}, not float32 or uint8, or not finite", f"split '{split}'")
-        counts = case.task.example_weights if split == "train" else None
-        if counts is not None and (counts.shape != (len(data),) or not bool((counts.isfinite() & (counts >= 0)).all())):
-            raise Broken(f"example_weights are not {len(data)} finite numbers from 0 on")
-        case.task.check_labels(data.y, f"split '{split}'")
         if not torch.equal(data.kept, case.data(split).kept) or not torch.equal(data.y, case.data(split).y):
             raise Broken("it is another one when it is asked for again", f"split '{split}'")
         rows = [row.numpy().tobytes() for row in data.kept.flatten(1)]
@@ -156,10 +154,6 @@ def _meters(case: TaskCase, draw: Draw) -> None:
 def _metrics(case: TaskCase, draw: Draw) -> str:
     """The meter finds each declared metric and no others, and metrics in percent are shares of 1."""
     metrics = case.task.metrics
-    try:
-        check_metrics(metrics, case.task.name)
-    except PluginError as error:
-        raise Broken(str(error)) from error
     outputs, labels = case.make(draw)
     results = _results(case, outputs, labels, len(outputs), len(labels))
     try:
@@ -174,8 +168,6 @@ def _metrics(case: TaskCase, draw: Draw) -> str:
         value = metric.value(results)
         if metric.percent and value is not None and not 0 <= value <= 1:
             raise Broken(f"'{metric.name}' is {value:.6g}, but is declared as a share of 1 that is shown as percent")
-    if not isinstance(case.task.score_metric, Metric):
-        raise Broken(f"score_metric is {case.task.score_metric!r}, not a hyperframe.Metric")
     return "metrics: " + ", ".join(metric.label for metric in metrics)
 
 
@@ -239,7 +231,7 @@ def _moves(case: TaskCase, draw: Draw) -> str:
             raise Broken("augment moves inputs to other places, and the labels of these places stay")
         return "labels are of the places of their inputs"
     told = 0
-    for name, labels in _labels_of_places(task).items():
+    for name, labels in labels_of_places(task).items():
         astray, seen = labels_astray(task.augment_data, case.data("train"), labels, draw.seed)
         if astray:
             raise Broken(
@@ -250,28 +242,13 @@ def _moves(case: TaskCase, draw: Draw) -> str:
     return f"labels come to where inputs come, in {told} examples" if told else "it could not be told where labels come"
 
 
-def _labels_of_places(task: Task) -> dict[str, LabelsOfPlaces]:
-    """The labels of places that a task has, of each head that has any; messages name the head."""
-    if not isinstance(task, HeadsTask):
-        return {"": LabelsOfPlaces(sizes=task.label_places, of=lambda y: y, put=lambda y, own: own)}
-
-    def of_head(name: str) -> LabelsOfPlaces:
-        def put(labels: Tensor, own: Tensor) -> Tensor:
-            return task.pack_labels({**task.labels_of(labels), name: own})
-
-        places = task.heads[name].task.label_places
-        return LabelsOfPlaces(sizes=places, of=lambda labels: task.labels_of(labels)[name], put=put)
-
-    return {f", head '{name}'": of_head(name) for name, head in task.heads.items() if head.task.label_places}
-
-
 def _restores(case: TaskCase, draw: Draw) -> str:
     """The facts that a run keeps of a task make the same task again."""
     if case.restore is None:
         return "it needs no restoring, since its factory reads no data"
     facts = case.task.facts
-    if not isinstance(facts, Mapping) or from_json(as_json(facts)) != facts:
-        raise Broken(f"its attribute 'facts' must be plain data, but is {facts!r}")
+    if facts is None:
+        raise Broken("it has no attribute 'facts' to be restored from")
     again = case.restore(facts)
     names = ("name", "input_shape", "num_outputs", "output_places", "shift_invariant", "likelihood", "metrics")
     for name in (*names, "score_metric"):
@@ -289,6 +266,13 @@ def _restores(case: TaskCase, draw: Draw) -> str:
 
 
 LAWS = (
+    Law(
+        name="declares_itself",
+        text="shapes, metrics, names of classes, standardisations and facts are what hyperframe.Task says they are",
+        cause="classes as one text, one name too few, two metrics that select, or a tensor among the facts",
+        holds=_declared,
+        examples=1,
+    ),
     Law(
         name="splits_are_data",
         text="three splits of finite inputs of the declared shape, with labels that the loss takes, always the same",
@@ -316,7 +300,7 @@ LAWS = (
     ),
     Law(
         name="metrics_are_as_declared",
-        text="the meter returns the declared metrics and no others, one selects, and those in percent are shares of 1",
+        text="the meter returns the declared metrics and no others, and those in percent are shares of 1",
         cause="a key that is spelt differently, or a value in percent instead of a share of 1",
         holds=_metrics,
     ),

@@ -1,15 +1,15 @@
 """Laws of generators in training: what is trained, by which optimiser, and what is held and kept afterwards."""
 
 import copy
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hyperframe.config.sections import TrainerOptions
-from hyperframe.errors import HyperframeError
+from hyperframe.errors import HyperframeError, PluginError
 from hyperframe.networks.generator import Generator
+from hyperframe.networks.groups import trained_groups
 from hyperframe.targets.weights import slice_weights
 from hyperframe.testing.laws import Broken, Draw, Law, farthest
 from hyperframe.testing.of_generators import GeneratorCase, evaluate
@@ -58,22 +58,10 @@ def _trains(case: GeneratorCase, draw: Draw) -> None:
 
 
 def _groups(case: GeneratorCase, draw: Draw) -> None:
-    generator = case.make(draw)
-    names = {id(parameter): name for name, parameter in generator.named_parameters()}
-    left = {id(parameter) for parameter in generator.parameters() if parameter.requires_grad}
-    seen: set[int] = set()
-    for rate, parameters in generator.parameter_groups():
-        if not (isinstance(rate, int | float) and math.isfinite(rate) and rate > 0):
-            raise Broken(f"a group's part of the rate must be a finite number above 0, but is {rate!r}")
-        for parameter in parameters:
-            name = names.get(id(parameter))
-            if name is None:
-                raise Broken("a group has a parameter that is not the generator's", f"shape {list(parameter.shape)}")
-            if id(parameter) in seen:
-                raise Broken("a parameter is in the groups more than once", f"parameter '{name}'")
-            seen.add(id(parameter))
-    for missing in left - seen:
-        raise Broken("a parameter is in no group: it would never be trained", f"parameter '{names[missing]}'")
+    try:
+        trained_groups(case.make(draw))
+    except PluginError as error:
+        raise Broken(str(error)) from error
 
 
 def _optimiser(case: GeneratorCase, draw: Draw) -> None:

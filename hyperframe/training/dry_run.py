@@ -12,10 +12,10 @@ from hyperframe.config.schema import Config
 from hyperframe.errors import DataError
 from hyperframe.experiment.build import Experiment
 from hyperframe.experiment.describe import parts_of
-from hyperframe.experiment.preflight import load_data
 from hyperframe.experiment.step_memory import step_memory
 from hyperframe.runs.run import Run
 from hyperframe.runtime.memory import available_memory
+from hyperframe.tasks.checked import load_data
 from hyperframe.training.beginning import new_run
 from hyperframe.training.loop import Training
 from hyperframe.training.reporter import Reporter

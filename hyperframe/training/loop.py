@@ -27,7 +27,7 @@ from hyperframe.errors import (
 )
 from hyperframe.experiment.bound import departures
 from hyperframe.experiment.evaluation import draw_networks, evaluate
-from hyperframe.experiment.preflight import check_precision, load_data, tell_left_out
+from hyperframe.experiment.preflight import check_precision, tell_left_out
 from hyperframe.metrics import validation_score
 from hyperframe.runs.checkpoints import (
     CHECKPOINTS,
@@ -50,6 +50,7 @@ from hyperframe.runtime.progress import quantity
 from hyperframe.runtime.rng import seeded
 from hyperframe.runtime.signals import StopSignals
 from hyperframe.runtime.threads import cpu_threads
+from hyperframe.tasks.checked import load_data
 from hyperframe.tasks.input_statistics import trained_inputs
 from hyperframe.training.beginning import new_run
 from hyperframe.training.early_stopping import Validations, tell_idle_patience

@@ -12,6 +12,7 @@ from hyperframe.errors import MemoryShortageError, RunError, TrainingError, brie
 from hyperframe.experiment.build import Experiment
 from hyperframe.experiment.preflight import dry_run_objective, dry_run_precision, dry_run_task, dry_run_terms
 from hyperframe.networks.generator import Generator
+from hyperframe.networks.groups import trained_groups
 from hyperframe.runtime.memory import missing_memory, shortage_as
 from hyperframe.runtime.precision import tf32_products
 from hyperframe.runtime.rng import seed_global, seeded, stream, stream_seed
@@ -108,11 +109,10 @@ class Trainer:
         counts = experiment.task.example_weights
         self._counts = None if counts is None else counts.to(experiment.device)
         self.step_count = 0
-        groups = experiment.generator.parameter_groups()
-        trained = [[value for value in parameters if value.requires_grad] for _, parameters in groups]
-        self.parameters = [value for values in trained for value in values]
+        groups = trained_groups(experiment.generator)
+        self.parameters = [value for _, values in groups for value in values]
         self._parts = [part for part, _ in groups]
-        self.optimizer = experiment.generator.make_optimizer([{"params": values} for values in trained], options)
+        self.optimizer = experiment.generator.make_optimizer([{"params": values} for _, values in groups], options)
         self.average = TailAverage(self.parameters, options.average_tail, options.steps)
         self.streams = {name: stream(options.seed, name, experiment.device) for name in STREAMS}
         self._recorder = self._make_recorder() if options.cuda_graph and experiment.device.type == "cuda" else None

@@ -1,14 +1,27 @@
 """What an author of components got wrong is told with its name, before a run is written that nobody could read."""
 
+import inspect
+
 import attrs
 import pytest
 import torch
-from wrong import Pictures, Weights, registering
+from wrong import (
+    AGroupShort,
+    NumberForMoments,
+    OneTextOfClasses,
+    Pictures,
+    TensorAmongFacts,
+    Term,
+    Weights,
+    registering,
+)
 
 import hyperframe as hf
 from hyperframe.api import make_registry
 from hyperframe.config.choices import choose
 from hyperframe.errors import HyperframeError, PluginError
+from hyperframe.tasks.checked import load_data
+from hyperframe.types import Objective
 
 
 @attrs.frozen(kw_only=True)
@@ -55,6 +68,27 @@ class FailsToDraw(Weights):
         raise ArithmeticError("on purpose")
 
 
+class NoPairs(Weights):
+    def parameter_groups(self):
+        return list(self.parameters())
+
+
+class CostOfEach(Objective):
+    def accuracy_weight(self, step, steps, examples):
+        return 1.0
+
+    def cost(self, weights):
+        return next(iter(weights.values())).flatten(1).square().sum(1)
+
+
+class CostsANumber(CostOfEach):
+    def cost(self, weights):
+        return 0.5
+
+
+RowsForAScalar = Term({"flat"}, lambda inputs: inputs.flat.sum(1))
+
+
 class FailingGauge(hf.types.Gauge):
     fixes = frozenset({"scaling"})
 
@@ -63,26 +97,28 @@ class FailingGauge(hf.types.Gauge):
 
 
 @pytest.mark.parametrize(
-    ("kind", "factory", "settings", "message"),
+    ("kind", "make", "message"),
     [
-        (
-            "generator",
-            lambda options, spec, task: FlatWeights(spec),
-            {"generator": "mine"},
-            "it must give a mapping of layers",
-        ),
-        (
-            "generator",
-            lambda options, spec, task: FailsToDraw(spec),
-            {"generator": "mine"},
-            "it draws no weights: Arithmetic",
-        ),
-        ("gauge", lambda options, orbits: FailingGauge(), {"gauges": ["mine"]}, "gauges: one of them does not work"),
+        ("generator", FlatWeights, "it must give a mapping of layers"),
+        ("generator", FailsToDraw, "it draws no weights: Arithmetic"),
+        ("generator", NoPairs, "parameter_groups must be a list of pairs"),
+        ("generator", AGroupShort, "parameter_groups lack 'unused', which would never be trained"),
+        ("gauge", lambda orbits: FailingGauge(), "gauges: one of them does not work"),
+        ("objective", CostOfEach, r"cost must give a tensor without axes, or None, but gives \[8\]"),
+        ("objective", CostsANumber, "cost must give a tensor without axes, or None, but gives float"),
+        ("diversity", lambda: RowsForAScalar, r"must give a tensor without axes, but gives \[8\]"),
+        ("task", OneTextOfClasses, "classes must be a sequence of texts, but is 'cat'"),
+        ("task", NumberForMoments, "standardised_inputs must be a .*, but is 3"),
+        ("task", TensorAmongFacts, "facts must be plain data that a JSON file gives"),
     ],
 )
-def test_what_fails_is_named_before_anything_is_written(tmp_path, kind, factory, settings, message):
+def test_what_fails_is_named_before_anything_is_written(tmp_path, kind, make, message):
+    def factory(options, *given):
+        return make(*given[: len(inspect.signature(make).parameters)])
+
     registry = make_registry([registering(kind, hf.Component(name="mine", factory=factory))])
-    settings = {"target": "mlp", "trainer.device": "cpu", **settings}
+    chosen = {"gauge": {"gauges": ["mine"]}, "diversity": {"diversity": ["mine"]}}.get(kind, {kind: "mine"})
+    settings = {"target": "mlp", "trainer.device": "cpu", **chosen}
     with pytest.raises(HyperframeError, match=message):
         hf.train("digits", settings, registry=registry, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -90,8 +126,6 @@ def test_what_fails_is_named_before_anything_is_written(tmp_path, kind, factory,
 
 @pytest.mark.parametrize("weights", [torch.ones(3), torch.linspace(-1, 1, 40)])
 def test_weights_of_examples_that_are_none_are_refused(weights):
-    from hyperframe.experiment.preflight import load_data
-
     task = Pictures()
     task.example_weights = weights
     with pytest.raises(HyperframeError, match="example_weights must be 40 finite numbers from 0 on"):

@@ -13,10 +13,11 @@ from hyperframe.bench.speed.floor import count, matrix_product_rate, memory_rate
 from hyperframe.bench.speed.work import OURS, Making
 from hyperframe.config.schema import Config
 from hyperframe.experiment.build import build_experiment, resolve_device
-from hyperframe.experiment.preflight import check_precision, load_data
+from hyperframe.experiment.preflight import check_precision
 from hyperframe.runtime.memory import PeakMemory, keep_freed
 from hyperframe.runtime.rng import seeded
 from hyperframe.runtime.threads import cpu_threads
+from hyperframe.tasks.checked import load_data
 
 NETWORKS, EXAMPLES = 200, 1000
 """Defaults of the pieces that take a number of networks, and of examples."""
