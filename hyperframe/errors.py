@@ -2,9 +2,27 @@
 
 import difflib
 import re
+import sysconfig
+import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+
+INSTALLED = {"site-packages", "dist-packages"}
+LIBRARIES = {
+    "torch",
+    "torchvision",
+    "numpy",
+    "einops",
+    "attr",
+    "omegaconf",
+    "pluggy",
+    "hypothesis",
+    "_pytest",
+    "sklearn",
+}
+"""Packages whose lines no author of components looks for a mistake in."""
 
 
 class HyperframeError(Exception):
@@ -84,13 +102,30 @@ def brief(error: BaseException) -> str:
 
 
 def described(error: BaseException) -> str:
-    """Say in one line what other people's code raised.
+    """Say in one line what other people's code raised and, where it is known, in which file and line of theirs.
 
     Example:
         >>> described(SystemExit(3))
         'SystemExit: 3'
     """
-    return f"{type(error).__name__}: {brief(error)}"
+    return f"{type(error).__name__}: {brief(error)}{_place(error)}"
+
+
+def _place(error: BaseException) -> str:
+    """Say which line of other people's own code raised it, or called what did, as Python does of syntax errors."""
+    steps = [(Path(frame.f_code.co_filename), line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    own = [f" ({file.name}, line {line})" for file, line in steps if file.is_absolute() and not _is_of_library(file)]
+    return own[-1] if own else ""
+
+
+def _is_of_library(file: Path) -> bool:
+    """Whether a file is of this package, of Python, or of a library that much of such code calls."""
+    if file.is_relative_to(Path(__file__).parent):
+        return True
+    place = next((number for number, part in enumerate(file.parts) if part in INSTALLED), None)
+    if place is None:
+        return file.is_relative_to(sysconfig.get_path("stdlib"))
+    return file.parts[place + 1] in LIBRARIES
 
 
 @contextmanager

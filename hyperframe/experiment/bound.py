@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from hyperframe.errors import PluginError
 from hyperframe.experiment.build import Experiment
 from hyperframe.networks.generator import initial_weights
 from hyperframe.networks.passes.probes import draws_numbers
@@ -30,6 +31,9 @@ def departures(experiment: Experiment) -> list[str] | None:
     diversity term, estimator and generator answer for themselves (`departures` in their contracts, docs/hooks.md), and
     so does the task by its `likelihood`. What task, target and generator do in training is tried out on some training
     examples.
+
+    Raises:
+        PluginError: a component returns something else than a list of texts.
     """
     own = experiment.loss.objective.departures()
     if own is None:
@@ -40,9 +44,16 @@ def departures(experiment: Experiment) -> list[str] | None:
         *_of_target(experiment, examples.x),
         *_of_gauges(experiment),
         *_of_terms(experiment),
-        *own,
+        *_checked(own, f"objective '{experiment.config.objective.name}'"),
         *_of_generator(experiment),
     ]
+
+
+def _checked(reasons: object, whose: str) -> list[str]:
+    """Check what a component returned: a text would be taken for a list of its letters."""
+    if not isinstance(reasons, list) or not all(isinstance(reason, str) and reason for reason in reasons):
+        raise PluginError(f"{whose}: departures must return a list of texts, but returns {reasons!r}")
+    return reasons
 
 
 def _some_examples(experiment: Experiment) -> Data:
@@ -101,7 +112,7 @@ def _of_terms(experiment: Experiment) -> list[str]:
     if len(terms) == 1 and terms[0].weight == 1:
         departures_of_term = terms[0].term.departures(experiment.generator)
         if departures_of_term is not None:
-            return departures_of_term
+            return _checked(departures_of_term, f"diversity '{terms[0].name}', or the entropy estimator that it asks")
     listed = ", ".join(f"{item.weight:g} · {item.name}" for item in terms) or "nothing"
     return [f"the diversity terms are {listed}, not one that is the negative entropy of the weights, with weight 1"]
 
@@ -109,7 +120,7 @@ def _of_terms(experiment: Experiment) -> list[str]:
 def _of_generator(experiment: Experiment) -> list[str]:
     generator = copy.deepcopy(experiment.generator).train()  # running moments stay as they are
     name = f"generator '{experiment.config.generator.name}'"
-    reasons = [f"{name} {reason}" for reason in generator.departures()]
+    reasons = [f"{name} {reason}" for reason in _checked(generator.departures(), name)]
     with torch.no_grad():
         z = generator.latent(generator.at_most(AT_ONCE), stream(0, "bound", experiment.device))
 

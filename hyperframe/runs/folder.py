@@ -40,7 +40,6 @@ from hyperframe.runs.checkpoints import FORMAT
 from hyperframe.runs.provenance import (
     PROVENANCE,
     as_mapping,
-    bound_of,
     provenance,
     read_provenance,
     revision,
@@ -156,7 +155,7 @@ def is_claimed(folder: Path) -> bool:
 
 
 def create_run(
-    folder: Path, config: Config, experiment: Experiment, inputs: TrainedInputs, begun: Mapping[str, Any]
+    folder: Path, config: Config, experiment: Experiment, inputs: TrainedInputs, noted: Mapping[str, Any]
 ) -> None:
     """Write what a run folder holds from the start; may be called again for a run that was killed in doing so.
 
@@ -165,7 +164,7 @@ def create_run(
         config: its complete configuration.
         experiment: what is trained.
         inputs: the inputs that it is trained on, in a few numbers.
-        begun: where the generator begins, for the provenance.
+        noted: for the provenance: where the generator begins, and whether the loss is a bound.
 
     Raises:
         RunError: the folder cannot be written.
@@ -179,7 +178,7 @@ def create_run(
     write_trained_inputs(folder, inputs)
     write_example(folder, experiment.target.tried_on)
     origin = provenance(config, experiment.device, experiment.processes)
-    write_json(folder / PROVENANCE, {**origin, **bound_of(experiment), **begun})
+    write_json(folder / PROVENANCE, {**origin, **noted})
 
 
 def read_constants(folder: Path) -> dict[str, Tensor] | None:

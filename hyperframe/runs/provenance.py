@@ -13,7 +13,6 @@ import torch
 from hyperframe.config.schema import Config
 from hyperframe.entry_points import OWN_DISTRIBUTION
 from hyperframe.errors import RunError, notice
-from hyperframe.experiment.bound import departures
 from hyperframe.experiment.build import Experiment
 from hyperframe.runs.checkpoints import FORMAT
 from hyperframe.runtime.distributed import ALONE, Processes
@@ -64,16 +63,17 @@ def processor() -> str:
     return next(names, platform.processor())
 
 
-def bound_of(experiment: Experiment) -> dict[str, Any]:
-    """Say whether a variational loss bounds the evidence, and why not; empty for another loss."""
-    reasons = departures(experiment)
+def bound_of(reasons: list[str] | None) -> dict[str, Any]:
+    """Say whether a variational loss bounds the evidence, and why not; empty for another loss, which has None."""
     return {} if reasons is None else {"bound": {"holds": not reasons, "departures": reasons}}
 
 
-def add_resumption(folder: Path, step: int, changed: Sequence[str], experiment: Experiment) -> None:
-    """Note in `provenance.json` at which step a run goes on, with which changes, and where."""
+def add_resumption(
+    folder: Path, step: int, changed: Sequence[str], experiment: Experiment, noted: Mapping[str, Any]
+) -> None:
+    """Note in `provenance.json` at which step a run goes on, with which changes and where, and what else is `noted`."""
     device, processes = experiment.device, experiment.processes
-    content = (read_provenance(folder) or provenance(experiment.config, device, processes)) | bound_of(experiment)
+    content = (read_provenance(folder) or provenance(experiment.config, device, processes)) | dict(noted)
     here = environment(device, processes)
     entry = {"step": step, "changed": list(changed), "environment": here, "revision": revision()}
     before = content.get("resumed")

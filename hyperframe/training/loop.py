@@ -41,7 +41,7 @@ from hyperframe.runs.checkpoints import (
 from hyperframe.runs.fingerprints import fingerprints_of, probe_outputs
 from hyperframe.runs.folder import claim, create_run, folder_identity, free_folder
 from hyperframe.runs.metrics_log import MetricsLog
-from hyperframe.runs.provenance import add_early_end, environment
+from hyperframe.runs.provenance import add_early_end, bound_of, environment
 from hyperframe.runs.run import Run
 from hyperframe.runtime.distributed import ALONE, Processes
 from hyperframe.runtime.links import inside
@@ -89,7 +89,7 @@ def train_run(
     with claim(run.folder) if processes.first else nullcontext(), training.settings(config.trainer.threads):
         if processes.first:
             free_folder(run.folder, run.config)  # another run may have used it meanwhile
-            create_run(run.folder, run.config, run.experiment, training.inputs, begun)
+            create_run(run.folder, run.config, run.experiment, training.inputs, begun | bound_of(training.departures))
         training.go_on()
     return run
 
@@ -124,6 +124,7 @@ class Training:
         self.trainer = Trainer(run.experiment, train)
         with shortages_told(self.options):
             self.trainer.dry_run()
+        self.departures = departures(run.experiment)
         self.validations = Validations(task.metrics, self.options.steps)
         self._scores: dict[int, float] = {}
         self._place: tuple[int, int] | None = None
@@ -179,7 +180,7 @@ class Training:
     def tell_doubts(self) -> None:
         """Say why the loss of a variational objective is no bound of the evidence, and which patience ends nothing."""
         tell_idle_patience(self.run.config)
-        for reason in departures(self.run.experiment) or ():
+        for reason in self.departures or ():
             notice(f"objective {self.run.config.objective.name}: the loss is no bound of the evidence, since {reason}")
 
     def _opened_log(self) -> AbstractContextManager[MetricsLog | None]:

@@ -27,7 +27,7 @@ from hyperframe.runs.folder import (
     write_config,
 )
 from hyperframe.runs.loading import recorded_data, restore
-from hyperframe.runs.provenance import add_resumption
+from hyperframe.runs.provenance import add_resumption, bound_of
 from hyperframe.runs.run import Run
 from hyperframe.runtime.distributed import ALONE, Processes
 from hyperframe.runtime.progress import quantity
@@ -95,7 +95,7 @@ def resume_run(
                 begun = begin(run.experiment, constants)
                 processes.wait()  # all have read the folder
                 if processes.first:
-                    create_run(path, config, run.experiment, training.inputs, begun)
+                    create_run(path, config, run.experiment, training.inputs, begun | bound_of(training.departures))
             else:
                 _restore(training, found, changed)
             if run.finished:
@@ -207,4 +207,4 @@ def _restore(training: Training, found: Checkpoint, changed: Sequence[str]) -> N
         return
     set_damaged_aside(run.folder)
     write_config(run.folder, run.config)
-    add_resumption(run.folder, found.step, changed, run.experiment)
+    add_resumption(run.folder, found.step, changed, run.experiment, bound_of(training.departures))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from wrong import (
     AGroupShort,
+    Neighbours,
     NumberForMoments,
     OneTextOfClasses,
     Pictures,
@@ -130,3 +131,18 @@ def test_weights_of_examples_that_are_none_are_refused(weights):
     task.example_weights = weights
     with pytest.raises(HyperframeError, match="example_weights must be 40 finite numbers from 0 on"):
         load_data(task, "train")
+
+
+class ATextForAList(Neighbours):
+    def departures(self, entries, dimension):
+        return "a constant is left out"
+
+
+def test_a_text_for_a_list_of_departures_is_refused_before_its_letters_are_told(tmp_path):
+    registry = make_registry(
+        [registering("entropy", hf.Component(name="mine", factory=lambda options: ATextForAList()))]
+    )
+    settings = {"target": "mlp", "trainer.device": "cpu", "entropy": "mine", "objective": "vi", "gauges": []}
+    with pytest.raises(PluginError, match="that it asks: departures must return a list of texts, but returns 'a const"):
+        hf.train("digits", {**settings, "diversity": ["weight_entropy"]}, registry=registry, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
