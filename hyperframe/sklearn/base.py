@@ -1,6 +1,7 @@
 """The base class of both estimators: the training behind `fit`, networks that are kept and drawn, and pickling."""
 
 import copy
+import math
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -115,6 +116,7 @@ class HyperEstimator(BaseEstimator):
     def _checked(self, X: Any, y: Any, **of_labels: Any) -> tuple[np.ndarray, np.ndarray]:
         """Check examples to be fitted, and return them as arrays of numbers."""
         X = _without_bytes(X)
+        _refuse_missing(y)
         of_inputs = {"dtype": NUMBERS, "allow_nd": True, "ensure_min_samples": FEWEST}
         x, labels = validate_data(self, X, y, **of_inputs, **of_labels)
         return x, labels
@@ -205,6 +207,16 @@ class HyperEstimator(BaseEstimator):
 def _check_count(what: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(f"{what} must be a whole number, 1 or more, not {value!r}")
+
+
+def _refuse_missing(y: Any) -> None:
+    """Refuse labels among objects of which one is missing; scikit-learn sees that of numbers, and fails on these."""
+    labels = np.asarray(y)
+    if y is None or labels.dtype != object:
+        return
+    for number, label in enumerate(labels.ravel()):
+        if label is None or type(label).__name__ == "NAType" or (isinstance(label, float) and math.isnan(label)):
+            raise ValueError(f"y: example {number} has no label, but {label!r}; leave such examples out")
 
 
 def _without_bytes(X: Any) -> Any:

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import nn
 
-from hyperframe.sklearn import HyperClassifier
+from hyperframe.sklearn import HyperClassifier, HyperRegressor
 
 QUICK = {"trainer.steps": 60}
 
@@ -32,6 +32,15 @@ def test_five_lines_learn_iris():
     np.testing.assert_allclose(probabilities.sum(1), 1)
     assert model.score(x[1::2], y[1::2]) > 0.9
     assert len(model.networks_) == 50
+
+
+@pytest.mark.parametrize("missing", [None, pd.NA, float("nan")], ids=repr)
+@pytest.mark.parametrize("as_labels", [np.array, pd.Series])
+def test_a_missing_label_among_texts_is_named(missing, as_labels):
+    labels = as_labels(["a", "b", "a", missing], dtype=object)
+    for estimator in (quick(), HyperRegressor()):
+        with pytest.raises(ValueError, match=f"y: example 3 has no label, but {missing!r}; leave such examples out"):
+            estimator.fit(np.eye(4), labels)
 
 
 @pytest.mark.slow
