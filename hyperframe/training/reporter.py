@@ -87,12 +87,15 @@ class Observers:
                 f"reporter: {type(own).__name__} has no method {' and none '.join(lacking)}; make it a subclass of "
                 "hyperframe.Reporter, which has all of them"
             )
+        _tell_deaf(own)
         self._own = own
         self._others: list[tuple[str, Reporter]] = []
 
     def join(self, others: Iterable[tuple[str, Reporter]]) -> None:
         """Let those of plugins hear it too, with distributions; one that raises is named, and hears no more."""
-        self._others += others
+        for other in others:
+            _tell_deaf(other[1])
+            self._others.append(other)
 
     def tell(self, event: str, *arguments: Any) -> None:
         """Call the method of this name of all of them."""
@@ -106,3 +109,15 @@ class Observers:
     def _without(self, other: tuple[str, Reporter], error: BaseException) -> None:
         self._others.remove(other)
         notice(f"{other[0]} does not observe the training any more, since its reporter failed: {described(error)}")
+
+
+def _tell_deaf(reporter: Reporter) -> None:
+    """Say that one who defines no method which is called hears nothing, as where a name is misspelt."""
+    kind = type(reporter)
+    own = [name for name in vars(kind) if not name.startswith("_")]
+    heard = any(getattr(kind, event, None) is not vars(Reporter)[event] for event in EVENTS)
+    if kind is not Reporter and own and not heard:
+        notice(
+            f"reporter {kind.__name__} hears nothing: of its {', '.join(own)} none is called; the methods that are: "
+            f"{', '.join(EVENTS)}"
+        )

@@ -26,7 +26,7 @@ from hyperframe.errors import ConfigError, DataError, DeviceError, HyperframeWar
 from hyperframe.experiment.build import build_experiment, resolve_device
 from hyperframe.hookspecs import hookimpl
 from hyperframe.runs.checkpoints import checkpoint_steps, newest_checkpoint, write_checkpoint
-from hyperframe.training.reporter import EVENTS
+from hyperframe.training.reporter import EVENTS, Observers, Reporter
 from hyperframe.training.trainer import Trainer
 
 
@@ -287,6 +287,17 @@ def test_a_reporter_that_lacks_a_method_is_refused_before_anything_is_written(tm
     with pytest.raises(hf.HyperframeError, match=r"Own has no method logged .* subclass of hyperframe.Reporter"):
         hf.train("digits_hypernetwork", small.settings, out=tmp_path / "run", reporter=Own())
     assert not (tmp_path / "run").exists()
+
+
+def test_a_reporter_whose_methods_are_misspelt_is_told_that_it_hears_nothing():
+    class Scores(Reporter):
+        def log(self, step, metrics):
+            """Hear."""
+
+    with pytest.warns(HyperframeWarning, match="Scores hears nothing: of its log none is called; .* logged, val"):
+        Observers(Scores())
+    with pytest.warns(HyperframeWarning, match="reporter Scores hears nothing"):
+        Observers(Reporter()).join([("their-plugin", Scores())])
 
 
 def test_a_loss_that_is_not_finite_freezes_the_parameters_and_stops(tmp_path, small):
