@@ -38,6 +38,11 @@ METHODS: dict[str, dict[str, Any]] = {
         **{**HELD, "trainer.networks": 1, "trainer.batch_size": 16 * 32, "evaluation.networks": 1},
     },
 }
+METHODS |= {
+    f"{method} with {name}": {**METHODS[method], **settings}
+    for method in ("modes", "deep ensemble")
+    for name, settings in (("priors", {"prior.functions": 8}), ("bootstrap", {"objective.bootstrap": "exponential"}))
+}
 """Settings of each method, over those of `BUDGET`."""
 
 
