@@ -15,6 +15,7 @@ LIBRARIES = {
     "torchvision",
     "numpy",
     "einops",
+    "matplotlib",
     "attr",
     "omegaconf",
     "pluggy",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hyperframe.analysis.partial_results import has_parts, open_parts, remove_parts
+from hyperframe.analysis.results import check_plain, tell_unshown
 from hyperframe.config.choices import Choice, choose
 from hyperframe.config.overrides import split_all
 from hyperframe.config.registry import Registry
@@ -70,10 +71,13 @@ def chosen_names(text: str) -> list[str]:
     return list(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
-def chosen_options(arguments: Sequence[str], names: Sequence[str], registry: Registry) -> dict[str, dict[str, Any]]:
+def chosen_options(
+    arguments: Sequence[str], names: Sequence[str], registry: Registry, *, installed: bool = False
+) -> dict[str, dict[str, Any]]:
     """Read options of analyses that a user typed as `NAME.OPTION=VALUE`; returns them by the analysis' name.
 
-    All mistakes are reported here, before the first analysis begins.
+    All mistakes are reported here, before the first analysis begins. Where `names` are just all that are installed,
+    only those with options: another one that cannot be made, as one that needs an option, must not stop the others.
 
     Raises:
         ConfigError: an argument is not of this form, names an analysis that is not among `names`, or an option that the
@@ -95,7 +99,8 @@ def chosen_options(arguments: Sequence[str], names: Sequence[str], registry: Reg
             raise ConfigError(f"'{key}': " + unknown_name("analysis", name, names))
         options[name][option] = value
     for name in names:
-        chosen_analysis(name, registry, options[name])
+        if options[name] or not installed:
+            chosen_analysis(name, registry, options[name])
     return options
 
 
@@ -137,6 +142,11 @@ def analyse(
     """
     choice = chosen_analysis(name, registry, options)
     analysis: Analysis = choice.make()
+    if not callable(analysis):
+        raise PluginError(
+            f"{choice.described}: its factory makes {type(analysis).__name__}, which cannot be called with (run, "
+            "folder)"
+        )
     generator = run.experiment.generator
     weights = draw_weights(generator, generator.at_most(PROBED), stream(0, "probe", run.experiment.device))
     Networks(
@@ -164,12 +174,13 @@ def _analyse(run: Run, choice: Choice, analysis: Analysis, again: bool) -> dict[
 
     try:
         with others_code(failed):
-            results = analysis(run, folder)
+            results = check_plain(analysis(run, folder), choice.described)
             if choice.registered.component.metrics and "metrics" not in results:
                 results = declare_results(choice.registered.component.metrics, results, choice.described)
             # As JSON gives it back, so that a report is the same now and when results are read from the folder.
             result = from_json(as_json({**origin, **results, **origin}))
         write_json(folder / RESULTS, result)
+        tell_unshown(result, choice.described)
     except KeyboardInterrupt:
         if has_parts(folder):
             notice(f"analysis '{name}' was interrupted; what is done is kept, and the same command goes on from there")

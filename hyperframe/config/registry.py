@@ -4,6 +4,7 @@ Built-in components come through the same entry-point group as everybody else's.
 """
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from functools import partial
 from types import FunctionType, MethodType, ModuleType
@@ -22,6 +23,8 @@ from hyperframe.options import key_of
 MARK = f"{hookspecs.GROUP}_impl"
 """The attribute by which pluggy knows a function that is marked as a hook."""
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith(f"{hookspecs.GROUP}_"))
+NAME = re.compile(r"[\w-]+")
+"""What a component can be called."""
 CALLED = (FunctionType, MethodType, staticmethod, classmethod)
 """Types of what can be marked; others are not asked, since they may answer anything."""
 
@@ -217,6 +220,11 @@ class Registry:
             for item in components:
                 if not isinstance(item.name, str) or not item.name:
                     raise TypeError(f"the name of a component must be a text, not {item.name!r}")
+                if not NAME.fullmatch(item.name):
+                    # Commas and dots have a meaning where it is typed, and analyses have a folder of their name.
+                    raise TypeError(
+                        f"the name of a component is of letters, digits, _ and -, which {item.name!r} is not"
+                    )
                 own = attrs.fields(item.options) if attrs.has(item.options) else ()
                 taken = {key_of(field) for field in own} & {*kind.common_keys}
                 if taken:

@@ -4,6 +4,7 @@ import json
 import re
 import signal
 
+import attrs
 import pytest
 import torch
 from browser import CHROMIUM, Browser
@@ -15,8 +16,11 @@ from hyperframe.analysis.page import elements
 from hyperframe.analysis.page.document import page
 from hyperframe.analysis.plots import keep_grid, keep_lines, keep_scatter
 from hyperframe.analysis.report import collect, evaluation_of, report_order
+from hyperframe.analysis.runner import chosen_options
 from hyperframe.api import make_registry
-from hyperframe.errors import HyperframeWarning, NotApplicableError
+from hyperframe.component import Component
+from hyperframe.errors import ConfigError, HyperframeWarning, NotApplicableError
+from hyperframe.hookspecs import hookimpl
 from hyperframe.runtime.files import read_json
 
 LONG = "unbroken" * 30
@@ -100,7 +104,8 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(run):
     """A report with everything in it."""
-    return make_plugin(run, shown=shown, hostile=hostile, lost=lost, pictorial=inapplicable, failing=failing)
+    with pytest.warns(HyperframeWarning, match="analysis 'lost' of .* no report shows its"):
+        return make_plugin(run, shown=shown, hostile=hostile, lost=lost, pictorial=inapplicable, failing=failing)
 
 
 @pytest.mark.slow
@@ -292,6 +297,31 @@ def test_a_failure_leaves_the_rest(run, command):
     text = (run.folder / "report.html").read_text()
     assert 'id="analysis-own"' in text
     assert 'id="failed"' in text
+
+
+def test_one_that_needs_an_option_stops_no_other(run):
+    """A report of all that are installed has it among those that failed, where the option is not given."""
+
+    @attrs.frozen
+    class Options:
+        count: int
+
+    class Needy:
+        __name__ = "needy"
+
+        @hookimpl
+        def hyperframe_analyses(self):
+            returned = [Component(name="needy", factory=lambda options: lambda run, folder: {}, options=Options)]
+            return [*returned, Component(name="own", factory=lambda options: lambda run, folder: {"a": 1})]
+
+    names, registry = ["needy", "own"], make_registry([Needy()])
+    content = collect(run, registry, names, chosen_options([], names, registry, installed=True))
+    assert content["failed"] == {"needy": "needy.count: a value is needed, a whole number"}
+    assert content["analyses"]["own"]["result"]["a"] == 1
+    options = chosen_options(["needy.count=3"], names, registry, installed=True)
+    assert not collect(run, registry, names, options)["failed"]
+    with pytest.raises(ConfigError, match=r"needy\.count: a value is needed"):
+        chosen_options([], names, registry)
 
 
 def test_an_interrupted_report_goes_on(run, command, monkeypatch):

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 
+import hyperframe as hf
 from hyperframe.analysis.runner import analyse, kept_analysis
 from hyperframe.api import make_registry
 from hyperframe.component import Component
@@ -31,8 +32,6 @@ class Shop:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    import hyperframe as hf
-
     settings = {"trainer.steps": 2, "trainer.networks": 4, "trainer.device": "cpu", "evaluation.networks": 2}
     return hf.train("digits_hypernetwork", settings, out=tmp_path_factory.mktemp("runs") / "run")
 
@@ -67,13 +66,56 @@ def test_declared_figures_are_told_with_the_results_and_must_be_there(run):
     ("analysis", "message"),
     [
         (lambda run, folder: 1 / 0, "analysis 'own' of shop failed: ZeroDivisionError"),
-        (lambda run, folder: {"object": object()}, "analysis 'own' of shop failed: TypeError"),
-        (lambda run, folder: None, "analysis 'own' of shop failed: "),
+        (
+            lambda run, folder: {"a": [{"b": object()}]},
+            r"'own' of shop returns no plain data: results\['a'\]\[0\]\['b'\] is",
+        ),
+        (
+            lambda run, folder: {"a": torch.ones(2)},
+            r"'own' of shop returns no plain data: results\['a'\] is of type Tensor",
+        ),
+        (lambda run, folder: {"a": {(1, 2): 3}}, r"the key \(1, 2\) of results\['a'\] is of type tuple"),
+        (lambda run, folder: None, "analysis 'own' of shop returns no dict of results, but NoneType"),
+        (3, "analysis 'own' of shop: its factory makes int, which cannot be called with"),
     ],
 )
 def test_an_analysis_that_fails_is_named_with_its_error(run, analysis, message):
     with pytest.raises(PluginError, match=message):
         analyse(run, "own", make_registry([Shop(analysis)]))
+
+
+@pytest.mark.parametrize(
+    ("results", "message"),
+    [
+        (
+            {"pictures": "a.png"},
+            "no report shows its 'pictures', which would have to be a list of what hf.analysis.keep_p",
+        ),
+        (
+            {"tables": [{"titel": "a"}]},
+            "no report shows its 'tables', .* a list of what hf.analysis.make_table returns",
+        ),
+        ({"highlights": [1]}, "no report shows its 'highlights', which would have to be a dict of labels and short"),
+        (
+            {"conclusions": [{"question": "qualty", "sentence": "Good."}]},
+            "no report shows its conclusion: .* 'quality'",
+        ),
+    ],
+)
+def test_what_no_report_shows_is_told_and_kept(run, results, message):
+    registry = make_registry([Shop(lambda run, folder: results)])
+    with pytest.warns(HyperframeWarning, match=f"^analysis 'own' of shop: {message}"):
+        found = analyse(run, "own", registry)
+    assert found.items() >= results.items()
+
+
+@pytest.mark.slow
+def test_a_failing_figure_is_told_with_the_line_of_its_author(run):
+    def draws(run, folder):
+        hf.analysis.new_figure().subplots().plot([1, 2], [1])
+
+    with pytest.raises(PluginError, match=r"first dimension.*\(test_runner\.py, line \d+\)$"):
+        analyse(run, "own", make_registry([Shop(draws)]))
 
 
 def no_memory(run, folder):

@@ -63,7 +63,7 @@ def report_command(
     folder, others = check_is_run(run), [check_is_run(other) for other in rest if other not in options]
     registry = make_registry()
     names = report_order(registry) if analysis is None else chosen_names(analysis)
-    chosen_for = chosen_options(options, names, registry)
+    chosen_for = chosen_options(options, names, registry, installed=analysis is None)
     chosen = open_run(run, checkpoint, device, target, overrides)
     runs = [chosen]
     if others:
