@@ -37,7 +37,7 @@ SHORT = {
 PACKAGE = Path(hf.__file__).parent
 SHOWING = (
     "cli/tables",
-    "analysis/evaluation_rows",
+    "analysis/rows/evaluation",
     "analysis/report",
     "analysis/conclusions",
     "analysis/page/document",

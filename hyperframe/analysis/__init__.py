@@ -9,8 +9,8 @@
 - `ensemble_metrics`: metrics of ensembles as they grow, for several sizes in one pass
 - `bootstrap`: intervals of means
 - `scoring`: loss, score and predicted probabilities of networks on some examples
-- `evaluation_rows`: an evaluation's metrics as labels and texts, for tables and pages
-- `comparison_rows`: a comparison of runs as labels and texts, likewise
+- `results`: checks that files can keep what an analysis returns, and a report show it
+- `rows`: results as labels and texts, for tables and pages
 - `report`: collects a run's evaluation and all analyses that apply to it
 - `page`: writes what a report collected as one HTML file, whose first screen are the conclusions
 - `distillation`: one network in place of an ensemble

@@ -6,7 +6,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hyperframe.analysis.evaluation_rows import evaluation_rows, evaluation_title
+from hyperframe.analysis.rows.evaluation import evaluation_rows, evaluation_title
 from hyperframe.analysis.runner import analyse, kept_analysis
 from hyperframe.config.registry import Registry
 from hyperframe.errors import HyperframeError, NotApplicableError

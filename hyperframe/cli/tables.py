@@ -8,8 +8,8 @@ from rich import box
 from rich.markup import escape
 from rich.table import Column, Table
 
-from hyperframe.analysis.comparison_rows import comparison_rows, comparison_title, difference_rows, task_note
-from hyperframe.analysis.evaluation_rows import evaluation_rows, evaluation_title
+from hyperframe.analysis.rows.comparison import comparison_rows, comparison_title, difference_rows, task_note
+from hyperframe.analysis.rows.evaluation import evaluation_rows, evaluation_title
 from hyperframe.config.registry import BrokenPlugin, Registered
 from hyperframe.entry_points import OWN_DISTRIBUTION
 from hyperframe.metrics import Metric, metrics_of

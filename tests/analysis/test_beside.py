@@ -8,9 +8,9 @@ from pages import HOSTILE, Parsed, Shop
 from tiny import PERCEPTRON
 
 import hyperframe as hf
-from hyperframe.analysis.comparison_rows import MISSING, comparison_rows, difference_rows
 from hyperframe.analysis.page.document import page
 from hyperframe.analysis.report import collect, compare_with_first, evaluation_of
+from hyperframe.analysis.rows.comparison import MISSING, comparison_rows, difference_rows
 from hyperframe.api import make_registry
 from hyperframe.runs import comparison
 from hyperframe.runs.comparison import compare, compare_runs

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import hyperframe as hf
-from hyperframe.analysis.evaluation_rows import evaluation_rows
+from hyperframe.analysis.rows.evaluation import evaluation_rows
 from hyperframe.api import make_registry
 from hyperframe.config.registry import Registry, make_plugin_manager
 from hyperframe.config.schedule import rate_at

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hyperframe.analysis.comparison_rows import comparison_rows, comparison_title, difference_rows, task_note
 from hyperframe.analysis.page.elements import picture
 from hyperframe.analysis.page.texts import text, unbroken
+from hyperframe.analysis.rows.comparison import comparison_rows, comparison_title, difference_rows, task_note
 from hyperframe.runs.comparison import repeats
 
 PLACE, HEADING = "compared", "Beside other runs"

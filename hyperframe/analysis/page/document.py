@@ -13,11 +13,11 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from hyperframe.analysis.evaluation_rows import evaluation_rows, evaluation_title
 from hyperframe.analysis.page.comparison import HEADING, PLACE, comparison
 from hyperframe.analysis.page.conclusions import conclusions
 from hyperframe.analysis.page.elements import interactive, picture, table
 from hyperframe.analysis.page.texts import anchor, details, entries, row, text, title_of
+from hyperframe.analysis.rows.evaluation import evaluation_rows, evaluation_title
 from hyperframe.runs.folder import EVALUATION
 from hyperframe.runs.provenance import as_mapping, used_distributions
 
