@@ -50,6 +50,9 @@ def modes(
 AVERAGED = {"trainer.schedule": "one_cycle_tail", "trainer.average_tail": 0.3}
 """Weights averaged over the last part of the steps, at a constant rate."""
 
+OF_THEIR_OWN = {"priors": {"prior.functions": 8}, "bootstrap": {"objective.bootstrap": "exponential"}}
+"""What gives each network a function, or data, of its own."""
+
 
 def informed(factor: float, examples: int, inputs: str = "shuffled") -> dict[str, Any]:
     """Mutual information of networks and answers, a tenth of λ, on some images that all networks see."""
@@ -96,6 +99,11 @@ RECIPES: dict[str, Recipe] = {
             count, 1e4, networks, images, diversity=[{"name": "weight_entropy", "unit_norm": True}]
         )
         for count, networks, images in ((4, 8, 32), (8, 8, 32), (8, 16, 16))
+    },
+    **{f"direct 8, {name}": direct(8, **settings) for name, settings in OF_THEIR_OWN.items()},
+    **{
+        f"modes 8, λ = 10000, 8 networks a step, {name}": modes(8, 1e4, 8, **settings)
+        for name, settings in OF_THEIR_OWN.items()
     },
     "modes 8, λ = 10000, 8 networks a step, rate 0.003": modes(8, 1e4, 8, **{"trainer.rate": 3e-3}),
     "direct 8, rate 0.003": direct(8, **{"trainer.rate": 3e-3}),
