@@ -23,8 +23,8 @@ from hyperframe.options import key_of
 MARK = f"{hookspecs.GROUP}_impl"
 """The attribute by which pluggy knows a function that is marked as a hook."""
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith(f"{hookspecs.GROUP}_"))
-NAME = re.compile(r"[\w-]+")
-"""What a component can be called."""
+NAME = re.compile(r"[\w-][\w.:-]*")
+"""What a component can be called; `package.module:function` is one too."""
 CALLED = (FunctionType, MethodType, staticmethod, classmethod)
 """Types of what can be marked; others are not asked, since they may answer anything."""
 
@@ -221,9 +221,9 @@ class Registry:
                 if not isinstance(item.name, str) or not item.name:
                     raise TypeError(f"the name of a component must be a text, not {item.name!r}")
                 if not NAME.fullmatch(item.name):
-                    # Commas and dots have a meaning where it is typed, and analyses have a folder of their name.
+                    # Commas have a meaning where it is typed, and analyses have a folder of their name.
                     raise TypeError(
-                        f"the name of a component is of letters, digits, _ and -, which {item.name!r} is not"
+                        f"the name of a component is of letters, digits and _-.: behind them, and not {item.name!r}"
                     )
                 own = attrs.fields(item.options) if attrs.has(item.options) else ()
                 taken = {key_of(field) for field in own} & {*kind.common_keys}

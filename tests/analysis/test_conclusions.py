@@ -8,6 +8,7 @@ from tiny import GENERATED
 
 import hyperframe as hf
 from hyperframe.analysis.conclusions import QUESTIONS, conclude, evaluation_sentence
+from hyperframe.errors import HyperframeWarning
 from hyperframe.metrics import Metric
 
 ACCURACY = Metric(name="accuracy", better="greater", percent=True)
@@ -121,7 +122,9 @@ def test_the_first_screen_answers_each_question_in_order(run):
 def test_what_is_no_conclusion_is_passed_over(run):
     kinds = [None, 7, {"question": "next"}, [7, {}], [{"question": [], "sentence": "a"}, {"question": "next"}]]
     odd = {f"odd_{number}": (lambda run, folder, of=one: {"conclusions": of}) for number, one in enumerate(kinds)}
-    _, text = make_plugin(run, **odd)
+    with pytest.warns(HyperframeWarning, match="no report shows its") as told:
+        _, text = make_plugin(run, **odd)
+    assert {str(one.message).split("'")[1] for one in told} == set(odd)
     assert list(screen(text)) == [QUESTIONS["quality"]]
 
 
@@ -138,6 +141,7 @@ def test_no_conclusion_is_told_twice(run):
 def test_a_table_that_is_none_is_named(run):
     kinds = [{"columns": 3, "rows": []}, {"columns": ["a"]}, {"columns": ["a"], "rows": 7}]
     tables = [{"title": f"Table {number}", **odd} for number, odd in enumerate(kinds)]
-    _, text = make_plugin(run, untabled=lambda run, folder: {"tables": tables})
+    with pytest.warns(HyperframeWarning, match="no report shows its 'tables'"):
+        _, text = make_plugin(run, untabled=lambda run, folder: {"tables": tables})
     words = " ".join(Parsed(text).words)
     assert all(f"Table {number}: it has no columns and rows" in words for number in range(len(kinds)))

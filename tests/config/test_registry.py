@@ -119,7 +119,7 @@ def test_blocked_plugins_are_left_out():
         (GOOD.replace("hyperframe_gauges()", "hyperframe_gauges(extra)"), "Argument"),
         (GOOD.replace("return [", "return 3, ["), "must return a list of Components"),
         (GOOD.replace('name="own"', "name=7"), "the name of a component must be a text, not 7"),
-        (GOOD.replace('name="own"', 'name="../own"'), "is of letters, digits, _ and -, which '../own' is not"),
+        (GOOD.replace('name="own"', 'name="../own"'), "behind them, and not '../own'"),
         (GOOD.replace('name="own"', 'name=""'), "the name of a component must be a text"),
         ("import sys; sys.exit(3)", "SystemExit: 3"),
         ("raise BaseException('on purpose')", "BaseException: on purpose"),
