@@ -51,7 +51,7 @@ AVERAGED = {"trainer.schedule": "one_cycle_tail", "trainer.average_tail": 0.3}
 """Weights averaged over the last part of the steps, at a constant rate."""
 
 OF_THEIR_OWN = {"priors": {"prior.functions": 8}, "bootstrap": {"objective.bootstrap": "exponential"}}
-"""What gives each network a function, or data, of its own."""
+"""Settings that give each network a function, or data, of its own."""
 
 
 def informed(factor: float, examples: int, inputs: str = "shuffled") -> dict[str, Any]:

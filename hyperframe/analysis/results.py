@@ -1,4 +1,4 @@
-"""What an analysis returns: whether files can keep it, and a report show it."""
+"""Checks of what an analysis returns: whether files can keep it, and a report show it."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -24,7 +24,7 @@ MARK = f"{hookspecs.GROUP}_impl"
 """The attribute by which pluggy knows a function that is marked as a hook."""
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith(f"{hookspecs.GROUP}_"))
 NAME = re.compile(r"[\w-][\w.:-]*")
-"""What a component can be called; `package.module:function` is one too."""
+"""The form of a component's name; `package.module:function` is one too."""
 CALLED = (FunctionType, MethodType, staticmethod, classmethod)
 """Types of what can be marked; others are not asked, since they may answer anything."""
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from torch import nn
 
@@ -52,9 +53,9 @@ def trained_groups(generator: Generator) -> list[tuple[float, list[nn.Parameter]
     return found
 
 
-def _pairs(groups: object) -> Iterable[tuple[float, list[nn.Parameter]]]:
+def _pairs(groups: Any) -> Iterable[tuple[float, list[nn.Parameter]]]:
     """Groups as pairs, whose second is a list that can be gone through twice."""
     try:
-        return [(part, list(parameters)) for part, parameters in groups]  # type: ignore[attr-defined]
+        return [(part, list(parameters)) for part, parameters in groups]
     except (TypeError, ValueError) as error:
         raise PluginError(f"{WHERE} must be a list of pairs (part of trainer.rate, [parameters])") from error
